@@ -1,0 +1,1 @@
+"""Files on disk: atomic, resumable, checked by hash, and never a pickle."""

@@ -1,0 +1,114 @@
+"""Writes a file whole or not at all.
+
+Each file is written under a temporary name in its own folder, flushed, synced and renamed, so that a reader, or a
+job that starts again after a kill, never sees half of one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+from torch import Tensor
+
+TEMPORARY = ".writing-"
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes `data` to `path`, making the folder if it is missing; an older file is replaced whole."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` to `path` as UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, obj: Any) -> None:
+    """Writes `obj` as JSON with sorted keys.
+
+    Raises:
+        ValueError: If a number in it is not finite. State `null` and a reason instead.
+    """
+    write_text(path, json.dumps(obj, sort_keys=True, indent=1, allow_nan=False) + "\n")
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Writes named tensors, of any dtype and shape, as one safetensors file with text metadata."""
+    write_bytes(path, encode_tensors(tensors, metadata))
+
+
+def encode_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
+    """The bytes of a safetensors file; tensors are copied to the CPU and made contiguous first."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return save(plain, dict(metadata) if metadata else None)
+
+
+def append_line(path: Path, obj: Any) -> None:
+    """Adds `obj` as one JSON line, flushed and synced; a line torn by a kill is cut off first.
+
+    Raises:
+        ValueError: If a number in it is not finite.
+    """
+    path = Path(path)
+    line = json.dumps(obj, sort_keys=True, allow_nan=False) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        file.truncate(_end_of_last_line(file))
+        file.write(line.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_lines(path: Path) -> list[Any]:
+    """The objects of a file of JSON lines, [] if there is none; a torn last line is left out."""
+    if not Path(path).exists():
+        return []
+    whole, _, _torn = Path(path).read_bytes().rpartition(b"\n")
+    return [json.loads(line) for line in whole.splitlines() if line]
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Deletes what killed writers left under `folder`. Call it only while nobody writes there."""
+    for path in Path(folder).rglob(f"{TEMPORARY}*"):
+        path.unlink(missing_ok=True)
+
+
+def _end_of_last_line(file: Any) -> int:
+    """The offset after the last newline; reads backwards, so that a long file costs one block."""
+    position = file.seek(0, os.SEEK_END)
+    while position > 0:
+        start = max(0, position - 4096)
+        file.seek(start)
+        found = file.read(position - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        position = start
+    return 0
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,183 @@
+"""A folder of images and tensors that is filled batch by batch and can be resumed after a kill.
+
+One batch is its PNG files, one safetensors file, and then, last, one line of the manifest that lists them with their
+hashes. So a batch exists exactly when its line does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load
+from torch import Tensor
+
+from selfdebias.storage.atomic import append_line, encode_tensors, read_lines, write_bytes
+from selfdebias.storage.images import decode_png, encode_png
+
+
+class BatchFolder:
+    """Images, tensors and records of a stage, by batch.
+
+    Args:
+        path: The folder; made with the first batch.
+        config_hash: Key of the stage that fills it.
+        rank: Index of the process; each one writes a manifest of its own, and everyone reads all of them.
+
+    Raises:
+        ValueError: If the folder holds batches of another key, or one image id in two batches.
+    """
+
+    def __init__(self, path: Path, config_hash: str, rank: int = 0) -> None:
+        self.path = Path(path)
+        self.config_hash = config_hash
+        self.rank = rank
+        self._lines = self._read_manifests()
+
+    @classmethod
+    def open(cls, path: Path) -> BatchFolder:
+        """A filled folder, for reading, under whatever key it was filled.
+
+        Raises:
+            ValueError: If it holds no batch, or batches of several keys.
+        """
+        for manifest in sorted(Path(path).glob("manifest-*.jsonl")):
+            for line in read_lines(manifest):
+                return cls(path, line["config_hash"])
+        raise ValueError(f"`path` must be a folder that holds a batch, got {path}.")
+
+    @property
+    def finished(self) -> set[int]:
+        """Batches that are there in full: the line exists, and each of its files with the recorded hash."""
+        return {batch for batch, line in self._lines.items() if self._is_whole(line)}
+
+    def add(
+        self,
+        batch: int,
+        ids: Sequence[int],
+        images: Tensor | None,
+        tensors: Mapping[str, Tensor],
+        records: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Stores one batch; one that is there but damaged is replaced.
+
+        Args:
+            batch: Index of the batch.
+            ids: The B image ids, each new to the folder.
+            images: (B, 3, H, W) float in [0, 1], or None to store no image.
+            tensors: Named tensors of any shape.
+            records: B JSON objects, what is known about each image.
+
+        Raises:
+            ValueError: If the counts differ, or an id or the batch is already there.
+        """
+        ids = [int(i) for i in ids]
+        self._check_new(batch, ids, images, records)
+        files = (
+            {f"images/{i:06d}.png": encode_png(image) for i, image in zip(ids, images, strict=True)}
+            if (images is not None)
+            else {}
+        )
+        files[f"batch-{batch:05d}.safetensors"] = encode_tensors(tensors, {"config_hash": self.config_hash})
+        for name, data in files.items():
+            write_bytes(self.path / name, data)
+        line = {
+            "batch": batch,
+            "ids": ids,
+            "files": {name: _sha256(data) for name, data in files.items()},
+            "records": [{**record, "id": i} for i, record in zip(ids, records, strict=True)],
+            "config_hash": self.config_hash,
+        }
+        append_line(self.path / f"manifest-{self.rank}.jsonl", line)
+        self._lines[batch] = line
+
+    def ids(self) -> list[int]:
+        """Ids of all images, sorted."""
+        return sorted(i for line in self._lines.values() for i in line["ids"])
+
+    def records(self) -> list[dict[str, Any]]:
+        """What is known about each image, in id order; each has its "id"."""
+        return sorted((r for line in self._lines.values() for r in line["records"]), key=lambda record: record["id"])
+
+    def images(self, ids: Sequence[int] | None = None) -> Tensor:
+        """Images (N, 3, H, W) float32 in [0, 1], in the order of `ids`; all of them, by id, if it is None.
+
+        Raises:
+            ValueError: If an id is not there, or its file is not what was written.
+        """
+        places = self._places()
+        wanted = self.ids() if ids is None else [int(i) for i in ids]
+        missing = [i for i in wanted if i not in places]
+        if missing or not wanted:
+            raise ValueError(f"`ids` must be ids of images in {self.path}, got {missing[0] if missing else 'none'}.")
+        return torch.stack([decode_png(self._read(places[i], f"images/{i:06d}.png")) for i in wanted])
+
+    def tensors(self) -> Iterator[tuple[int, dict[str, Tensor]]]:
+        """Yields (batch, its named tensors) by batch index, one file at a time.
+
+        Raises:
+            ValueError: If a file is not what was written.
+        """
+        for batch, line in sorted(self._lines.items()):
+            yield batch, load(self._read(line, f"batch-{batch:05d}.safetensors"))
+
+    def _read_manifests(self) -> dict[int, dict[str, Any]]:
+        lines: dict[int, dict[str, Any]] = {}
+        for manifest in sorted(self.path.glob("manifest-*.jsonl")):
+            for line in read_lines(manifest):
+                if line["config_hash"] != self.config_hash:
+                    raise ValueError(
+                        f"`config_hash` must be {line['config_hash']}, that of {self.path}, got {self.config_hash}."
+                    )
+                lines[line["batch"]] = line  # a later line replaces a damaged batch
+        seen: set[int] = set()
+        for line in lines.values():
+            _refuse_doubles(line["ids"], seen, self.path)
+            seen.update(line["ids"])
+        return lines
+
+    def _check_new(self, batch: int, ids: list[int], images: Tensor | None, records: Sequence[Any]) -> None:
+        if images is not None and len(images) != len(ids):
+            raise ValueError(f"`images` must be one for each of {len(ids)} ids, got {len(images)}.")
+        if len(records) != len(ids):
+            raise ValueError(f"`records` must be one for each of {len(ids)} ids, got {len(records)}.")
+        if batch in self._lines and self._is_whole(self._lines[batch]):
+            raise ValueError(f"`batch` must be new to {self.path}, got {batch}.")
+        _refuse_doubles(
+            ids, {i for other, line in self._lines.items() if other != batch for i in line["ids"]}, self.path
+        )
+
+    def _is_whole(self, line: Mapping[str, Any]) -> bool:
+        paths = {self.path / name: digest for name, digest in line["files"].items()}
+        return all(path.exists() and _sha256(path.read_bytes()) == digest for path, digest in paths.items())
+
+    def _places(self) -> dict[int, dict[str, Any]]:
+        return {i: line for line in self._lines.values() for i in line["ids"]}
+
+    def _read(self, line: Mapping[str, Any], name: str) -> bytes:
+        if name not in line["files"]:
+            raise ValueError(f"`{name}` must be stored in {self.path}, but batch {line['batch']} was added without it.")
+        path = self.path / name
+        if not path.exists():
+            raise ValueError(f"`{name}` must be stored in {self.path}, but the file is gone.")
+        data = path.read_bytes()
+        if _sha256(data) != line["files"][name]:
+            raise ValueError(
+                f"`{name}` must have sha256 {line['files'][name][:12]}..., got another: {path} was changed."
+            )
+        return data
+
+
+def _refuse_doubles(ids: Sequence[int], seen: set[int], path: Path) -> None:
+    known = set(seen)
+    for i in ids:
+        if i in known:
+            raise ValueError(f"`ids` must be new to {path}, got {i} twice.")
+        known.add(i)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
