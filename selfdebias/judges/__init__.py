@@ -1,0 +1,57 @@
+"""Judges: from images to the probabilities of named attributes. Measurement only; no method ever sees a judge."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """What evaluation asks of a judge.
+
+    Attributes:
+        classes: the fixed classes of each attribute, in the order of the probabilities.
+        threshold: confidence, in [0, 1], below which an image counts as unclassified.
+        encoder_id: the image encoder that the judge rests on, None if it has one of its own. Where the modes were found
+            with the same encoder, agreement between them is circular and the results say so.
+    """
+
+    classes: dict[str, tuple[str, ...]]
+    threshold: float
+    encoder_id: str | None
+
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+        """Return (B, C) float32 probabilities for each attribute, from (B, 3, H, W) float32 images in [0, 1]."""
+        ...
+
+
+def classify(probabilities: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    """Take the likeliest class of each image, and tell which images no class is sure of.
+
+    Args:
+        probabilities: (B, C) float in [0, 1].
+        threshold: in [0, 1]; an image whose largest probability is below it is unclassified.
+
+    Returns:
+        labels (B,) int64 and unclassified (B,) bool. An unclassified image keeps its likeliest label: mask it.
+
+    Raises:
+        ValueError: if `threshold` is out of range or `probabilities` is not a matrix.
+
+    Example:
+        >>> import torch
+        >>> labels, unclassified = classify(torch.tensor([[0.9, 0.1], [0.45, 0.55]]), threshold=0.6)
+        >>> labels.tolist(), unclassified.tolist()
+        ([0, 1], [False, True])
+    """
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"`threshold` must be between 0 and 1, got {threshold}.")
+    if probabilities.ndim != 2:
+        raise ValueError(f"`probabilities` must have shape (B, C), got {tuple(probabilities.shape)}.")
+    confidence, labels = probabilities.max(dim=1)
+    return labels, confidence < threshold
+
+
+__all__ = ["Judge", "classify"]
