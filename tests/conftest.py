@@ -11,7 +11,12 @@ os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
 os.environ["MPLBACKEND"] = "Agg"
 
+import dataclasses
+import shutil
 import socket
+import sys
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -31,3 +36,76 @@ def _no_network(request, monkeypatch):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture
+def stand_ins(tmp_path, monkeypatch):
+    """The command line over parts and stages that weigh nothing; gives the list of calls that the stages had.
+
+    The plug-in in `tests/plugin` registers the parts; `conf/` is the real one but for the groups with heavy parts.
+    """
+    from selfdebias import config, plan
+
+    monkeypatch.syspath_prepend(Path(__file__).parent / "plugin")
+    folder = _stand_in_conf(config.conf_folder(), tmp_path / "conf")
+    monkeypatch.setattr(config, "conf_folder", lambda: folder)
+    monkeypatch.chdir(tmp_path)
+    calls: list[dict] = []
+    table = {}
+    for name, stage in plan.STAGES.items():
+        module = ModuleType(f"stand_in_{name}")
+        module.VERSION, module.CONFIG = 1, KEYS[name]
+        setattr(module, name, _stand_in_stage(name, calls))
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        table[name] = dataclasses.replace(stage, function=f"{module.__name__}.{name}")
+    monkeypatch.setattr(plan, "STAGES", table)
+    return calls
+
+
+KEYS = {
+    "collect": ("model", "encoder", "prompts", "collect"),
+    "discover": ("clustering", "discover"),
+    "project": ("projector", "trainer", "project"),
+    "generate": ("model", "guidance", "schedule", "prompts", "generate"),
+    "evaluate": ("judge", "encoder", "metrics", "prompts", "evaluate"),
+    "report": ("report",),
+}
+PARTS = {
+    "model": "{_target_: stand_ins.parts.Model, weights: w1, steps: 50}",
+    "encoder": "{_target_: stand_ins.parts.Encoder, device: cpu}",
+    "projector": "{_target_: stand_ins.parts.Projector, _partial_: true, width: 8}",
+    "clustering": "{_target_: stand_ins.parts.Clustering, k_max: 8, random_state: 0}",
+    "guidance": "{_target_: stand_ins.parts.Guidance, strength: 0.5, temperature: 0.1}",
+    "schedule": "{_target_: stand_ins.parts.Schedule, start: 0.0, stop: 1.0}",
+    "judge": "{_target_: stand_ins.parts.Judge}",
+    "metrics": "{_target_: stand_ins.parts.Metrics}",
+}
+
+
+def _stand_in_conf(real, folder):
+    folder.mkdir()
+    shutil.copy(real / "config.yaml", folder)
+    for group in ("prompts", "trainer", "logger", "paths"):
+        shutil.copytree(real / group, folder / group)
+    for line in (real / "config.yaml").read_text().splitlines():
+        group, _, option = line.strip().removeprefix("- ").partition(": ")
+        if line.startswith("  - ") and group in PARTS:
+            (folder / group).mkdir()
+            (folder / group / f"{option}.yaml").write_text(PARTS[group])
+    (folder / "guidance" / "none.yaml").write_text("_target_: stand_ins.parts.NoGuidance")
+    random = "defaults: [self_debias@of]\n_target_: stand_ins.parts.RandomGuidance\nseed: 0"
+    (folder / "guidance" / "random.yaml").write_text(random)
+    return folder
+
+
+def _stand_in_stage(name, calls):
+    def stage(folder, **arguments):
+        calls.append({"stage": name, **arguments})
+        (folder / "metrics.jsonl").write_text(f'{{"stage": "{name}"}}\n')
+        if name == "evaluate":
+            (folder / "results.json").write_text('{"arms": {}}')
+        if name == "report":
+            (folder / "report.html").write_text("<html>")
+            (folder / "table.md").write_text("| a |")
+
+    return stage

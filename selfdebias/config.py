@@ -1,0 +1,182 @@
+"""Composes the configuration and refuses, in one line, what cannot run.
+
+Nothing here imports torch: a wrong command line is answered at once, before any weight is read or any folder made.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from selfdebias.rules import ConfigError, check
+
+# Where a job runs and what watches it changes none of its results.
+NOT_IN_KEY = frozenset({"accelerator", "devices", "device", "num_nodes", "strategy", "enable_progress_bar", "logger"})
+
+
+def conf_folder() -> Path:
+    """The folder of the YAML files: inside an installed package, beside it in a source tree."""
+    package = Path(__file__).resolve().parent
+    inside = package / "conf"
+    return inside if (inside / "config.yaml").exists() else package.parent / "conf"
+
+
+def load(overrides: Sequence[str]) -> dict[str, Any]:
+    """Composes `conf/` with overrides in Hydra's grammar, resolves it and checks it.
+
+    Args:
+        overrides: Such as `guidance=none` or `collect.n_images=64`.
+
+    Returns:
+        The resolved configuration as plain dictionaries and lists.
+
+    Raises:
+        ConfigError: With one line that names the option, the rule and the value.
+    """
+    folder = conf_folder()
+    parsed = _parse(overrides)
+    _check_options(parsed, folder)
+    config = _compose(folder, list(overrides))
+    choices = [o.input_line for o in parsed if _is_group(o, folder) and o.input_line]
+    defaults = config if len(choices) == len(overrides) else _compose(folder, choices)
+    check(config, defaults)
+    return config
+
+
+def to_yaml(config: Mapping[str, Any]) -> str:
+    """The configuration as YAML, keys in their order."""
+    return OmegaConf.to_yaml(OmegaConf.create(dict(config)))
+
+
+def read_option(group: str, option: str) -> dict[str, Any]:
+    """The plain content of one option's file, `conf/<group>/<option>.yaml`."""
+    content = OmegaConf.to_container(OmegaConf.load(conf_folder() / group / f"{option}.yaml"), resolve=True)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
+def digest(obj: Any) -> str:
+    """The first 16 hexadecimal digits of the sha256 of `obj` as canonical JSON.
+
+    Raises:
+        ValueError: If a number in it is not finite.
+
+    Example:
+        >>> digest({"b": 1, "a": [2]}) == digest({"a": [2], "b": 1})
+        True
+        >>> digest({"a": 1}) == digest({"a": 1.5})
+        False
+    """
+    text = json.dumps(obj, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def without_devices(value: Any) -> Any:
+    """A copy of a part of the configuration without what may change no key.
+
+    Example:
+        >>> without_devices({"devices": 2, "max_steps": 5, "of": [{"device": "cpu"}]})
+        {'max_steps': 5, 'of': [{}]}
+    """
+    if isinstance(value, Mapping):
+        return {key: without_devices(item) for key, item in value.items() if key not in NOT_IN_KEY}
+    if isinstance(value, list):
+        return [without_devices(item) for item in value]
+    return value
+
+
+def _parse(overrides: Sequence[str]) -> list[Override]:
+    parser = OverridesParser.create()
+    parsed = []
+    for text in overrides:
+        if text.startswith("-"):
+            raise ConfigError(f"`{text}` is not an option. See `selfdebias --help`.")
+        try:
+            override = parser.parse_override(text)
+        except HydraException:
+            raise ConfigError(
+                f"`{text}` must be <key>=<value> in Hydra's grammar; quote a value with spaces."
+            ) from None
+        if override.is_sweep_override():
+            raise ConfigError(f"`{text}` names several values: start a sweep with -m, or put a text in quotes.")
+        parsed.append(override)
+    return parsed
+
+
+def _is_group(override: Override, folder: Path) -> bool:
+    name = override.key_or_group
+    return "." not in name and (folder / name).is_dir()
+
+
+def _check_options(parsed: Sequence[Override], folder: Path) -> None:
+    """Refuses `group=option` where there is no such file; Hydra's own message takes seven lines."""
+    for override in parsed:
+        if not _is_group(override, folder) or override.is_delete():
+            continue
+        options = sorted(
+            str(p.relative_to(folder / override.key_or_group).with_suffix(""))
+            for p in (folder / override.key_or_group).rglob("*.yaml")
+        )
+        if override.value() not in options:
+            raise ConfigError(f"`{override.key_or_group}` must be one of {', '.join(options)}, got {override.value()}.")
+
+
+def _compose(folder: Path, overrides: list[str]) -> dict[str, Any]:
+    sweep = GlobalHydra.instance().hydra  # set while a sweep's job runs, and then to be given back
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(folder), version_base="1.3"):
+            config = hydra_compose("config", overrides)
+        resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_in_one_line(error, folder)) from None
+    finally:
+        GlobalHydra.instance().hydra = sweep
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}
+
+
+def _in_one_line(error: Exception, folder: Path) -> str:
+    """Hydra's message as one line; for an unknown key, with the nearest one that exists."""
+    first = str(error).splitlines()[0]
+    if not first.startswith("Could not override '"):
+        return " ".join(str(error).split())
+    key = first.split("'")[1]
+    near = difflib.get_close_matches(key, list(_leaves(_compose(folder, []))), n=1, cutoff=0.6)
+    hint = f" Did you mean `{near[0]}`?" if near else " See `selfdebias --cfg job`."
+    return f"`{key}` is not an option.{hint}"
+
+
+def _leaves(value: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            yield from _leaves(item, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix
+
+
+def check_writable(root: Path) -> None:
+    """Refuses a root of runs in which no folder can be made, without making one.
+
+    Raises:
+        ConfigError: If a file is in the way or the folder may not be written.
+    """
+    place = Path(root).absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise ConfigError(f"`paths.root` must be a folder that can be written, got {root}.")

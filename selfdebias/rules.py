@@ -1,0 +1,159 @@
+"""What a configuration must look like: its sections and their values, before any part is imported."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+GROUPS = (
+    "model",
+    "encoder",
+    "projector",
+    "clustering",
+    "guidance",
+    "schedule",
+    "prompts",
+    "judge",
+    "metrics",
+    "trainer",
+    "logger",
+    "paths",
+)
+STAGES = ("collect", "discover", "project", "generate", "evaluate", "report")
+
+
+class ConfigError(ValueError):
+    """One line about something that the user asked for and that cannot be."""
+
+
+class Rule(NamedTuple):
+    """A test of one value, and its words."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+AT_LEAST_0 = Rule("a whole number of at least 0", lambda value: _whole(value) and value >= 0)
+AT_LEAST_1 = Rule("a whole number of at least 1", lambda value: _whole(value) and value >= 1)
+
+SECTIONS: Mapping[str, Mapping[str, Rule]] = {
+    "collect": {"n_images": AT_LEAST_1, "batch_size": AT_LEAST_1, "timesteps": AT_LEAST_1, "seed": AT_LEAST_0},
+    "discover": {},
+    "project": {"seed": AT_LEAST_0},
+    "generate": {"n_images": AT_LEAST_1, "batch_size": AT_LEAST_1, "seed": AT_LEAST_0},
+    "evaluate": {"batch_size": AT_LEAST_1, "bootstrap": AT_LEAST_1, "seed": AT_LEAST_0},
+    "report": {"images": AT_LEAST_1},
+}
+
+# By the type of a default value: what may stand in its place. A text may give way to a list (a target by its name, or
+# by its shares), null to anything: the part itself knows more.
+_KINDS: tuple[tuple[type, Rule], ...] = (
+    (bool, Rule("true or false", lambda value: isinstance(value, bool))),
+    (int, Rule("a whole number", lambda value: _whole(value) or value is None)),
+    (float, Rule("a number", lambda value: _whole(value) or isinstance(value, float) or value is None)),
+    (str, Rule("a text", lambda value: isinstance(value, str | list) or value is None)),
+    (list, Rule("a list", lambda value: isinstance(value, list) or value is None)),
+)
+
+
+def check(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Refuses a resolved configuration that breaks a rule.
+
+    Args:
+        config: The configuration as asked for.
+        defaults: The same options of each group with no value changed; its values say which types are meant.
+
+    Raises:
+        ConfigError: With one line that names the option, the rule and the value.
+    """
+    _check_keys(config)
+    known = dict(walk(defaults))
+    for path, value in walk(config):
+        _check_value(path, value, known)
+    _check_stages(config["stages"])
+    _check_across(config)
+
+
+def walk(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields (dotted path, value) of each leaf; a list is a leaf, unless it holds a dictionary.
+
+    Example:
+        >>> list(walk({"a": {"b": 1}, "c": [2]}))
+        [('a.b', 1), ('c', [2])]
+    """
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from walk(item, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
+        for index, item in enumerate(value):
+            yield from walk(item, f"{prefix}.{index}")
+    else:
+        yield prefix, value
+
+
+def refuse(path: str, words: str, value: Any) -> ConfigError:
+    """The error for a value that breaks a rule, in one line."""
+    shown = "null" if value is None else repr(value)
+    return ConfigError(f"`{path}` must be {words}, got {shown}.")
+
+
+def _check_keys(config: Mapping[str, Any]) -> None:
+    expected = (*GROUPS, "stages", *SECTIONS)
+    for key in config:
+        if key not in expected:
+            raise ConfigError(f"`{key}` is not an option. The sections are {', '.join(expected)}.")
+    for key in expected:
+        if key not in config or (key != "stages" and not isinstance(config[key], Mapping)):
+            raise refuse(key, "a section of the configuration", config.get(key))
+    for group in GROUPS:
+        if group != "paths" and "_target_" not in config[group]:
+            raise refuse(f"{group}._target_", "the name of a class", None)
+    for section, rules in SECTIONS.items():
+        for key in config[section]:
+            if key not in rules:
+                raise ConfigError(f"`{section}.{key}` is not an option. {section} has {', '.join(rules) or 'none'}.")
+        for key, rule in rules.items():
+            if not rule.holds(config[section].get(key)):
+                raise refuse(f"{section}.{key}", rule.words, config[section].get(key))
+
+
+def _check_value(path: str, value: Any, defaults: Mapping[str, Any]) -> None:
+    for number in value if isinstance(value, list) else [value]:
+        if isinstance(number, float) and not math.isfinite(number):
+            raise refuse(path, "finite", number)
+    default = defaults.get(path)
+    for kind, rule in _KINDS:
+        if isinstance(default, kind):
+            if not rule.holds(value):
+                raise refuse(path, rule.words, value)
+            break
+    if path.endswith(".strength") and not (isinstance(value, int | float) and value >= 0):
+        raise refuse(path, "a number of at least 0", value)
+
+
+def _check_stages(stages: Any) -> None:
+    if not isinstance(stages, list) or not stages:
+        raise refuse("stages", f"a list of some of {', '.join(STAGES)}", stages)
+    for stage in stages:
+        if stage not in STAGES:
+            raise refuse("stages", f"some of {', '.join(STAGES)}", stage)
+    if len(set(stages)) != len(stages):
+        raise refuse("stages", "a list without repeats", stages)
+
+
+def _check_across(config: Mapping[str, Any]) -> None:
+    text = config["prompts"].get("text")
+    if not isinstance(text, str) or not text.strip():
+        raise refuse("prompts.text", "a text that is not blank", text)
+    root = config["paths"].get("root")
+    if not isinstance(root, str) or not root.strip():
+        raise refuse("paths.root", "the path of a folder", root)
+    most = max((v for k, v in config["clustering"].items() if k in ("k", "k_max") and _whole(v)), default=1)
+    n_images = config["collect"]["n_images"]
+    if n_images < 2 * most:
+        raise refuse("collect.n_images", f"at least {2 * most}, twice the {most} modes that clustering tries", n_images)

@@ -1,0 +1,61 @@
+"""Parts that weigh nothing."""
+
+from __future__ import annotations
+
+import os
+from typing import ClassVar
+
+system = os.system  # an alias that must lead nowhere
+
+
+class Model:
+    def __init__(self, weights: str = "w1", steps: int = 50) -> None:
+        self.weights = weights
+        self.steps = steps
+
+    def fingerprint(self) -> str:
+        return f"sha-of-{self.weights}"
+
+
+class Encoder:
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
+
+
+class Clustering:
+    def __init__(self, k_max: int = 8, random_state: int = 0) -> None:
+        self.k_max = k_max
+
+
+class Projector:
+    def __init__(self, width: int = 8) -> None:
+        self.width = width
+
+
+class Guidance:
+    def __init__(self, strength: float = 0.5, temperature: float = 0.1) -> None:
+        if temperature <= 0:
+            raise ValueError(f"`temperature` must be above 0, got {temperature}.")
+        self.strength = strength
+
+
+class NoGuidance:
+    pass
+
+
+class RandomGuidance:
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+
+class Schedule:
+    def __init__(self, start: float = 0.0, stop: float = 1.0) -> None:
+        self.start = start
+
+
+class Judge:
+    classes: ClassVar = {"gender": ("man", "woman"), "tone": ("pale", "dark"), "age": ("child", "adult")}
+
+
+class Metrics:
+    pass

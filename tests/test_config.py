@@ -1,0 +1,104 @@
+"""A wrong command line is answered in one line, with exit code 2, before anything is run or made."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from selfdebias import config
+from selfdebias.main import main
+
+BAD = [
+    (["model=nothing"], "`model` must be one of"),
+    (["guidance=fair"], "`guidance` must be one of"),
+    (["collect.nimages=3"], "Did you mean `collect.n_images`?"),
+    (["nonsense=3"], "`nonsense` is not an option"),
+    (["+nonsense=3"], "`nonsense` is not an option"),
+    (["+collect.more=3"], "`collect.more` is not an option"),
+    (["+guidance.more=3"], "`guidance.more` is not an option"),
+    (["~collect"], "`collect` must be a section"),
+    (["~judge"], "`judge` must be a section"),
+    (["collect.n_images=0"], "`collect.n_images` must be a whole number of at least 1, got 0"),
+    (["generate.n_images=-4"], "`generate.n_images` must be a whole number of at least 1, got -4"),
+    (["generate.n_images=many"], "`generate.n_images` must be a whole number"),
+    (["generate.n_images=2.5"], "`generate.n_images` must be a whole number"),
+    (["generate.seed=null"], "`generate.seed` must be a whole number of at least 0, got null"),
+    (["generate.batch_size=true"], "`generate.batch_size` must be a whole number"),
+    (["collect.n_images=9"], "`collect.n_images` must be at least 16"),
+    (["prompts.text="], "`prompts.text` must be a text that is not blank"),
+    (["prompts.text='  '"], "`prompts.text` must be a text that is not blank"),
+    (["prompts.text=7"], "`prompts.text` must be a text"),
+    (["prompts.attributes=[gender,height]"], "`prompts.attributes` must be some of gender, tone, age"),
+    (["prompts.attributes=gender"], "`prompts.attributes` must be a list"),
+    (["guidance.strength=-1"], "`guidance.strength` must be a number of at least 0, got -1"),
+    (["guidance.strength=nan"], "`guidance.strength` must be finite"),
+    (["guidance.strength=inf"], "`guidance.strength` must be finite"),
+    (["guidance.strength=strong"], "`guidance.strength` must be a number"),
+    (["guidance=random", "guidance.of.strength=-1"], "`guidance.of.strength` must be a number of at least 0"),
+    (["guidance.temperature=0"], "guidance: `temperature` must be above 0, got 0"),
+    (["schedule.stop=nan"], "`schedule.stop` must be finite"),
+    (["stages=[collect,paint]"], "`stages` must be some of collect, discover"),
+    (["stages=[]"], "`stages` must be a list"),
+    (["stages=collect"], "`stages` must be a list"),
+    (["stages=[collect,collect]"], "`stages` must be a list without repeats"),
+    (["stages=[discover]"], "`stages` must include collect"),
+    (["trainer.inference_mode=maybe"], "`trainer.inference_mode` must be true or false"),
+    (["paths.root="], "`paths.root` must be the path of a folder"),
+    (["paths.root=a_file/runs"], "`paths.root` must be a folder that can be written"),
+    (["collect.n_images"], "must be <key>=<value>"),
+    (["a=[1"], "must be <key>=<value>"),
+    (["guidance.strength=0.1,0.2"], "start a sweep with -m"),
+    (["--quick"], "`--quick` is not an option"),
+    (["--cfg", "hydra"], "`--cfg` must be followed by job"),
+    (["prompts.text=${nothing.here}"], "nothing.here"),
+]
+
+
+@pytest.mark.manners
+@pytest.mark.parametrize("arguments, words", BAD, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+def test_bad_command_lines(stand_ins, tmp_path, capsys, arguments, words):
+    (tmp_path / "a_file").write_text("in the way")
+    before = sorted(os.listdir(tmp_path))
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert words in err
+    assert err.startswith("selfdebias: ")
+    assert err.count("\n") == 1
+    assert out == ""
+    assert stand_ins == []
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+@pytest.mark.parametrize(
+    "overrides, path, value",
+    [
+        ([], "collect.n_images", 256),
+        (["prompts.text='a doctor, smiling'"], "prompts.text", "a doctor, smiling"),
+        (["guidance.strength=2"], "guidance.strength", 2),
+        (["guidance=random", "guidance.of.strength=0.25"], "guidance.of.strength", 0.25),
+        (["paths.root=elsewhere"], "paths.root", "elsewhere"),
+        (["clustering.random_state=null"], "clustering.random_state", None),
+    ],
+)
+def test_good_overrides_arrive(stand_ins, overrides, path, value):
+    node = config.load(overrides)
+    for name in path.split("."):
+        node = node[name]
+    assert node == value
+
+
+def test_the_resolved_configuration_is_printed_and_nothing_else_happens(stand_ins, tmp_path, capsys):
+    assert main(["generate.seed=7", "--cfg", "job"]) == 0
+    printed = capsys.readouterr().out
+    assert "seed: 7" in printed
+    assert "hydra" not in printed
+    assert not (tmp_path / "runs").exists()
+
+
+def test_digest_does_not_depend_on_the_order_of_keys_and_refuses_nan():
+    assert config.digest({"a": 1, "b": {"c": 2, "d": 3}}) == config.digest({"b": {"d": 3, "c": 2}, "a": 1})
+    assert config.digest([1, 2]) != config.digest([2, 1])
+    assert len(config.digest({})) == 16
+    with pytest.raises(ValueError):
+        config.digest({"a": float("nan")})
