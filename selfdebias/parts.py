@@ -1,0 +1,57 @@
+"""The objects that a configuration describes, each made once and none of them heavy until it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from selfdebias.plan import check_attributes, guidance_of_arms
+from selfdebias.rules import GROUPS
+from selfdebias.targets import check_objects, make
+
+
+class Parts:
+    """Model, encoder, clustering, ... of a job.
+
+    Making the object makes every part but the logger, so that each one has checked its values before a stage runs.
+
+    Args:
+        config: The resolved configuration.
+
+    Raises:
+        ConfigError: If a `_target_` is not allowed, or a part refuses a value.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        guidance = dict(config["guidance"])
+        replayed = {"guidance": {"of": guidance.pop("of")}} if "of" in guidance else {}
+        check_objects({**config, "guidance": guidance})
+        check_objects(replayed)
+        self._config = config
+        groups = [group for group in GROUPS if group not in ("paths", "logger", "guidance")]
+        self._parts = {group: make(config, group) for group in groups}
+        for one in guidance_of_arms(config["guidance"]).values():
+            make({"guidance": one}, "guidance")
+        check_attributes(config["prompts"]["attributes"], self._parts["judge"].classes)
+
+    def fingerprints(self) -> dict[str, str]:
+        """Hash of the weight files, or the hub revision, of each group that offers one; no weight is loaded."""
+        return {group: part.fingerprint() for group, part in self._parts.items() if hasattr(part, "fingerprint")}
+
+    def get(self, group: str, guidance: Mapping[str, Any], job: Path) -> Any:
+        """One part.
+
+        Args:
+            group: Name of the group.
+            guidance: Configuration of the guidance of the arm that asks; each arm has an object of its own.
+            job: Folder of the job, where a logger without a folder of its own writes.
+        """
+        if group == "guidance":
+            return make({"guidance": guidance}, group)
+        if group == "logger":
+            logger = dict(self._config["logger"])
+            if "save_dir" in logger and logger["save_dir"] is None:
+                logger["save_dir"] = str(job)
+            return make({"logger": logger}, group)
+        return self._parts[group]

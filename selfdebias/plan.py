@@ -1,0 +1,195 @@
+"""Which steps a job has, what each one reads, and the key that each is found under."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from selfdebias.config import digest, read_option, without_devices
+from selfdebias.rules import ConfigError, refuse
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of the table of stages.
+
+    Args:
+        function: Dotted path of the function; its module states `VERSION` and `CONFIG`, what its key depends on.
+        parts: Groups that the function is handed as objects.
+        reads: Stages whose folders it reads; `generate` stands for those of all arms.
+        keyed: Whether the function is told its key, because it fills its folder batch by batch.
+    """
+
+    function: str
+    parts: tuple[str, ...]
+    reads: tuple[str, ...]
+    keyed: bool = False
+
+    @property
+    def module(self) -> ModuleType:
+        """The module of the function, imported."""
+        return import_module(self.function.rpartition(".")[0])
+
+
+STAGES: Mapping[str, Stage] = {
+    "collect": Stage(
+        "selfdebias.stages.collect.collect", ("model", "encoder", "prompts", "trainer"), reads=(), keyed=True
+    ),
+    "discover": Stage("selfdebias.stages.discover.discover", ("clustering",), reads=("collect",)),
+    "project": Stage("selfdebias.stages.project.project", ("projector", "trainer"), reads=("collect", "discover")),
+    "generate": Stage(
+        "selfdebias.stages.generate.generate",
+        ("model", "guidance", "schedule", "prompts", "trainer"),
+        reads=("project",),
+        keyed=True,
+    ),
+    "evaluate": Stage(
+        "selfdebias.stages.evaluate.evaluate",
+        ("judge", "encoder", "metrics", "prompts", "trainer", "logger"),
+        reads=("generate", "collect", "discover"),
+    ),
+    "report": Stage(
+        "selfdebias.stages.report.report", (), reads=("generate", "collect", "discover", "project", "evaluate")
+    ),
+}
+
+# Names of arguments, where they differ from the name of the group or stage.
+ARGUMENTS: Mapping[str, str] = {
+    "model": "backbone",
+    "collect": "collected",
+    "discover": "discovered",
+    "project": "projected",
+    "evaluate": "evaluated",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run of a stage, for one arm where there are arms.
+
+    Args:
+        name: The stage, with its arm where it has one: `collect`, `generate/guided`.
+        stage: The stage.
+        key: Hash of all that it depends on.
+        record: What the key was made of.
+        inputs: Names of the steps that it reads, by argument.
+        arms: Names of the arms' steps that it reads, by arm.
+        arm: Its arm, "" where it has none.
+        guidance: Configuration of its arm's guidance.
+    """
+
+    name: str
+    stage: str
+    key: str
+    record: dict[str, Any]
+    inputs: dict[str, str]
+    arms: dict[str, str] = field(default_factory=dict)
+    arm: str = ""
+    guidance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def before(self) -> list[str]:
+        """Names of all steps that it reads."""
+        return [*self.inputs.values(), *self.arms.values()]
+
+
+def guidance_of_arms(guidance: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The guidance of each arm: vanilla always; guided, if there is a guidance; random, if it replays another's edits.
+
+    Args:
+        guidance: The group's configuration. Its `of`, if it has one, is the guidance whose edits are replayed.
+    """
+    none = read_option("guidance", "none")
+    if guidance["_target_"] == none["_target_"]:
+        return {"vanilla": none}
+    if "of" not in guidance:
+        return {"vanilla": none, "guided": dict(guidance)}
+    own = {key: value for key, value in guidance.items() if key != "of"}
+    return {"vanilla": none, "guided": dict(guidance["of"]), "random": own}
+
+
+def make_plan(config: Mapping[str, Any], fingerprints: Mapping[str, str]) -> dict[str, Step]:
+    """All steps of the job by name, each after those that it reads, whether `stages` asks for them or not.
+
+    Args:
+        config: The resolved configuration.
+        fingerprints: Hash of the weight files, or the hub revision, of each group that has weights.
+    """
+    steps: dict[str, Step] = {}
+    arms = guidance_of_arms(config["guidance"])
+    for stage in STAGES:
+        for arm in arms if stage == "generate" else [""]:
+            step = _make_step(stage, arm, {**config, "guidance": arms[arm]} if arm else config, fingerprints, steps)
+            steps[step.name] = step
+    return steps
+
+
+def chosen_steps(plan: Mapping[str, Step], stages: Sequence[str]) -> list[Step]:
+    """The steps of the plan that `stages` asks for, in the order of the plan."""
+    return [step for step in plan.values() if step.stage in stages]
+
+
+def check_inputs(steps: Sequence[Step], finished: set[str]) -> None:
+    """Refuses a choice of stages that leaves out one whose results are needed and not there.
+
+    Raises:
+        ConfigError: If a step reads one that is neither chosen nor finished.
+    """
+    chosen = {step.name for step in steps}
+    for step in steps:
+        for name in step.before:
+            if name not in chosen | finished:
+                raise ConfigError(
+                    f"`stages` must include {name.split('/')[0]}: {step.stage} reads it, and none is there."
+                )
+
+
+def config_hash(plan: Mapping[str, Step], stages: Sequence[str]) -> str:
+    """The hash of the whole job: of its steps' keys and of the stages that it runs."""
+    return digest({"stages": list(stages), "keys": {step.name: step.key for step in chosen_steps(plan, stages)}})
+
+
+def _make_step(
+    stage: str, arm: str, config: Mapping[str, Any], fingerprints: Mapping[str, str], steps: Mapping[str, Step]
+) -> Step:
+    module = STAGES[stage].module
+    subset = {name: without_devices(config[name]) for name in module.CONFIG}
+    if arm == "vanilla":
+        subset.pop("schedule", None)  # nothing is guided, so nothing says when
+    inputs, arms = _inputs(stage, arm, steps)
+    record = {
+        "stage": stage,
+        "version": module.VERSION,
+        "config": subset,
+        "weights": {name: fingerprints[name] for name in module.CONFIG if name in fingerprints},
+        "inputs": {argument: steps[name].key for argument, name in inputs.items()},
+        "arms": {name: steps[step].key for name, step in arms.items()},
+    }
+    name = f"{stage}/{arm}" if arm else stage
+    return Step(name, stage, digest(record), record, inputs, arms, arm, dict(config["guidance"]) if arm else {})
+
+
+def _inputs(stage: str, arm: str, steps: Mapping[str, Step]) -> tuple[dict[str, str], dict[str, str]]:
+    """What a step reads: (step by argument, step by arm)."""
+    if arm == "vanilla":
+        return {}, {}
+    reads = STAGES[stage].reads
+    inputs = {ARGUMENTS[name]: name for name in reads if name != "generate"}
+    if arm == "random":
+        inputs["replayed"] = "generate/guided"
+    arms = {step.arm: name for name, step in steps.items() if step.arm} if "generate" in reads else {}
+    return inputs, arms
+
+
+def check_attributes(attributes: Sequence[str], classes: Mapping[str, Any]) -> None:
+    """Refuses attributes that the judge does not know.
+
+    Raises:
+        ConfigError: With the first such attribute.
+    """
+    for name in attributes:
+        if name not in classes:
+            raise refuse("prompts.attributes", f"some of {', '.join(classes)}, which the judge knows", name)

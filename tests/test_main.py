@@ -1,0 +1,201 @@
+"""The command runs the stages in order, skips what is finished, and gathers the job's folder."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from selfdebias import plan
+from selfdebias.main import main
+
+ORDER = ["collect", "discover", "project", "generate", "generate", "evaluate", "report"]
+
+
+@pytest.fixture
+def table(monkeypatch):
+    """The final table, in place of the real one, which wants real results."""
+    import types
+
+    module = types.ModuleType("selfdebias.report.table")
+    module.render_table = lambda results, width=80: f"table of {results['config_hash']} at {width}"
+    monkeypatch.setitem(sys.modules, "selfdebias.report.table", module)
+
+
+def names(calls):
+    return [call["stage"] for call in calls]
+
+
+def the_job(root="runs"):
+    (job,) = Path(root, "jobs").iterdir()
+    return job
+
+
+def test_all_stages_run_once_and_are_found_again(stand_ins, table, capsys):
+    assert main([]) == 0
+    assert names(stand_ins) == ORDER
+    out = capsys.readouterr().out
+    assert "collect: done in" in out
+    assert f"report: {the_job()}/report.html" in out
+    assert f"table of {the_job().name} at 80" in out
+    assert main([]) == 0
+    assert names(stand_ins) == ORDER
+    assert capsys.readouterr().out.count(": found, skipped") == len(ORDER)
+
+
+def test_each_stage_gets_what_the_contract_says(stand_ins, table):
+    assert main(["guidance=random", "guidance.of.strength=0.25"]) == 0
+    calls = {call["stage"] + ("/" + call["arm"] if "arm" in call else ""): call for call in stand_ins}
+    expected = {
+        "collect": {"key", "backbone", "encoder", "prompts", "n_images", "batch_size", "timesteps", "seed", "trainer"},
+        "discover": {"collected", "clustering"},
+        "project": {"collected", "discovered", "projector", "seed", "trainer"},
+        "generate/guided": {"key", "arm", "backbone", "guidance", "schedule", "prompts", "n_images", "batch_size"}
+        | {"seed", "projected", "replayed", "trainer"},
+        "evaluate": {"arms", "collected", "discovered", "judge", "encoder", "metrics", "prompts", "batch_size"}
+        | {"bootstrap", "seed", "trainer", "logger"},
+        "report": {"job", "arms", "collected", "discovered", "projected", "evaluated", "images"},
+    }
+    for name, arguments in expected.items():
+        assert calls[name].keys() - {"stage"} == arguments, name
+    vanilla, guided, random = (calls[f"generate/{arm}"] for arm in ("vanilla", "guided", "random"))
+    assert [type(call["guidance"]).__name__ for call in (vanilla, guided, random)] == [
+        "NoGuidance",
+        "Guidance",
+        "RandomGuidance",
+    ]
+    assert guided["guidance"].strength == 0.25
+    assert vanilla["projected"] is None
+    assert vanilla["replayed"] is None
+    assert random["replayed"] == calls["report"]["arms"]["guided"]
+    assert guided["replayed"] is None
+    assert guided["projected"] == calls["report"]["projected"]
+    assert list(calls["evaluate"]["arms"]) == ["vanilla", "guided", "random"]
+    assert calls["project"]["projector"]().width == 8
+    assert calls["collect"]["trainer"].keywords["inference_mode"] is False
+
+
+def test_no_guidance_means_one_arm(stand_ins, table):
+    assert main(["guidance=none", "logger=none"]) == 0
+    assert [call["arm"] for call in stand_ins if call["stage"] == "generate"] == ["vanilla"]
+
+
+def test_a_second_job_shares_what_it_can(stand_ins, table, capsys):
+    main([])
+    stand_ins.clear()
+    assert main(["guidance.strength=0.9"]) == 0
+    assert names(stand_ins) == ["generate", "evaluate", "report"]
+    assert stand_ins[0]["arm"] == "guided"
+    assert len(list(Path("runs/jobs").iterdir())) == 2
+
+
+def test_the_jobs_folder_holds_everything(stand_ins, table):
+    main(["collect.n_images=64", "paths.root=some/where"])
+    job = the_job("some/where")
+    assert {p.name for p in job.iterdir()} >= {
+        "config.yaml",
+        "job.json",
+        "results.json",
+        "metrics.jsonl",
+        "report.html",
+        "table.md",
+    }
+    assert yaml.safe_load((job / "config.yaml").read_text())["collect"]["n_images"] == 64
+    lines = [json.loads(line)["stage"] for line in (job / "metrics.jsonl").read_text().splitlines()]
+    assert lines == ORDER
+    results = json.loads((job / "results.json").read_text())
+    assert (results["config_hash"], results["seeds"]) == (job.name, {"collect": 0, "generate": 1})
+    for name, path in json.loads((job / "job.json").read_text())["stages"].items():
+        mark = json.loads((Path("some/where") / path / "stage.json").read_text())
+        assert (mark["name"], mark["key"]) == (name.split("/")[0], Path(path).name)
+
+
+@pytest.mark.reliability
+def test_a_stage_that_fails_is_done_again_and_the_others_are_not(stand_ins, table, monkeypatch):
+    module = plan.STAGES["project"].module
+    works = module.project
+
+    def fails(folder, **_):
+        (folder / "half").write_text("written before the failure")
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(module, "project", fails)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        main([])
+    assert names(stand_ins) == ["collect", "discover"]
+    monkeypatch.setattr(module, "project", works)
+    assert main([]) == 0
+    assert names(stand_ins) == ORDER
+
+
+@pytest.mark.manners
+def test_ctrl_c_says_how_to_go_on(stand_ins, monkeypatch, capsys):
+    def stopped(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(plan.STAGES["discover"].module, "discover", stopped)
+    assert main([]) == 130
+    assert "the same command goes on from here" in capsys.readouterr().err
+
+
+def test_some_stages_only(stand_ins, table, capsys):
+    assert main(["stages=[collect,discover]"]) == 0
+    assert names(stand_ins) == ["collect", "discover"]
+    assert capsys.readouterr().out.endswith(f"job: {the_job()}\n")
+    assert main(["stages=[discover,project]"]) == 0
+    assert names(stand_ins) == ["collect", "discover", "project"]
+
+
+def test_a_sweep_runs_each_job_and_shares_stages(stand_ins, table, tmp_path):
+    assert main(["-m", "guidance.strength=0.2,0.4", "logger=none"]) == 0
+    assert names(stand_ins).count("collect") == 1
+    assert [call["arm"] for call in stand_ins if call["stage"] == "generate"] == ["vanilla", "guided", "guided"]
+    assert len(list(Path("runs/jobs").iterdir())) == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["conf", "runs"]
+
+
+@pytest.mark.manners
+def test_a_sweep_with_a_wrong_value_ends_with_exit_code_2(stand_ins, table, capsys):
+    assert main(["-m", "generate.n_images=0,1"]) == 2
+    assert "`generate.n_images` must be" in capsys.readouterr().err
+    assert stand_ins == []
+
+
+@pytest.mark.manners
+@pytest.mark.parametrize("argument", ["--help", "--version"])
+def test_help_answers_at_once_and_imports_nothing_heavy(argument):
+    code = (
+        "import sys; from selfdebias.main import main; code = main([sys.argv[1]]);"
+        "heavy = {'torch', 'diffusers', 'transformers', 'pytorch_lightning', 'wandb', 'sklearn'} & set(sys.modules);"
+        "assert not heavy, heavy; sys.exit(code)"
+    )
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code, argument], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - start < 2
+    assert "selfdebias" in done.stdout
+
+
+@pytest.mark.manners
+def test_help_names_groups_and_values(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert "guidance" in text
+    assert "n_images: 256" in text
+    assert max(len(line) for line in text.splitlines()) <= 120
+
+
+@pytest.mark.manners
+def test_a_bad_command_line_is_answered_without_importing_torch():
+    code = (
+        "import sys; from selfdebias.main import main; code = main(sys.argv[1:]);"
+        "assert 'torch' not in sys.modules; sys.exit(code)"
+    )
+    command = [sys.executable, "-c", code, "collect.n_images=0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr

@@ -1,0 +1,82 @@
+"""A key changes with what the stage depends on, and with nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from selfdebias import config, plan
+from selfdebias.parts import Parts
+
+
+def keys(*overrides):
+    loaded = config.load(list(overrides))
+    return {name: step.key for name, step in plan.make_plan(loaded, Parts(loaded).fingerprints()).items()}
+
+
+def changed(*overrides, base=()):
+    before, after = keys(*base), keys(*base, *overrides)
+    assert before.keys() == after.keys()
+    return {name for name in before if before[name] != after[name]}
+
+
+AFTER_GENERATE = {"evaluate", "report"}
+ALL = {"collect", "discover", "project", "generate/vanilla", "generate/guided", *AFTER_GENERATE}
+
+
+@pytest.mark.parametrize(
+    "override, expected",
+    [
+        ("paths.root=elsewhere", set()),
+        ("logger=none", set()),
+        ("logger.project=other", set()),
+        ("trainer.devices=2", set()),
+        ("trainer.accelerator=cpu", set()),
+        ("encoder.device=cuda", set()),
+        ("guidance.strength=0.7", {"generate/guided", *AFTER_GENERATE}),
+        ("schedule.stop=0.5", {"generate/guided", *AFTER_GENERATE}),
+        ("projector.width=16", {"project", "generate/guided", *AFTER_GENERATE}),
+        ("collect.seed=5", ALL - {"generate/vanilla"}),
+        ("generate.seed=5", {"generate/vanilla", "generate/guided", *AFTER_GENERATE}),
+        ("evaluate.bootstrap=10", AFTER_GENERATE),
+        ("report.images=8", {"report"}),
+        ("model.steps=20", ALL),
+        ("model.weights=w2", ALL),
+    ],
+)
+def test_what_changes_which_keys(stand_ins, override, expected):
+    assert changed(override) == expected
+
+
+def test_weights_are_in_the_key_by_their_fingerprint(stand_ins):
+    loaded = config.load([])
+    one = plan.make_plan(loaded, {"model": "sha1"})
+    two = plan.make_plan(loaded, {"model": "sha2"})
+    assert {name for name in one if one[name].key != two[name].key} == ALL
+
+
+def test_a_raised_version_gives_another_key_from_there_on(stand_ins, monkeypatch):
+    before = keys()
+    monkeypatch.setattr(plan.STAGES["project"].module, "VERSION", 2)
+    after = keys()
+    different = {name for name in before if before[name] != after[name]}
+    assert different == {"project", "generate/guided", *AFTER_GENERATE}
+
+
+def test_arms_are_shared_between_guidances(stand_ins):
+    debias, none, random = keys(), keys("guidance=none"), keys("guidance=random")
+    assert set(none) == {"collect", "discover", "project", "generate/vanilla", *AFTER_GENERATE}
+    assert set(random) - set(debias) == {"generate/random"}
+    assert debias["generate/vanilla"] == none["generate/vanilla"] == random["generate/vanilla"]
+    assert debias["generate/guided"] == random["generate/guided"]
+    assert len({*debias.values(), *none.values(), *random.values()}) == 7 + 1 + 2 * 2
+
+
+def test_the_random_arm_follows_the_arm_that_it_replays(stand_ins):
+    different = changed("guidance.of.strength=0.9", base=["guidance=random"])
+    assert different == {"generate/guided", "generate/random", *AFTER_GENERATE}
+
+
+def test_the_jobs_hash_follows_its_stages(stand_ins):
+    steps = plan.make_plan(config.load([]), {})
+    hashes = {plan.config_hash(steps, stages) for stages in (["collect"], ["collect", "discover"], list(plan.STAGES))}
+    assert len(hashes) == 3
