@@ -39,7 +39,7 @@ def block_sums(values: ArrayLike, blocks: ArrayLike) -> Array:
         [[0.0, 1.0], [2.0, 0.0]]
     """
     values = np.asarray(values, dtype=np.float64)
-    values = values.reshape(len(values), -1)
+    values = values.reshape(len(values), int(np.prod(values.shape[1:])))
     names, index = np.unique(np.asarray(blocks), return_inverse=True)
     sums = np.zeros((len(names), values.shape[1]))
     np.add.at(sums, index, values)
