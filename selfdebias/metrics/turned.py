@@ -1,0 +1,156 @@
+"""How good are the images that guidance moved to another mode? Measured on their own, within the mode they moved to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from selfdebias.metrics.bootstrap import BlockBootstrap, Interval, block_sums
+from selfdebias.metrics.entries import Entry, measured, missing
+from selfdebias.metrics.kid import PolynomialKernel, kid
+from selfdebias.metrics.modes import Placed
+from selfdebias.metrics.preservation import kept
+from selfdebias.metrics.quality import knn_covered, within_modes
+
+Array = NDArray[np.float64]
+MEASURES = ("precision", "vanilla_precision", "precision_ratio", "kid", "vanilla_kid")
+
+
+def turned_quality(
+    reference: Placed,
+    vanilla: Placed,
+    arm: Placed,
+    n_modes: int,
+    blocks: ArrayLike,
+    bootstrap: BlockBootstrap,
+    k: int = 3,
+    kernel: PolynomialKernel | None = None,
+) -> dict[str, int | Entry]:
+    """Measure the images of an arm whose mode is not that of their vanilla twin.
+
+    `precision` is the share of turned images inside the k-NN balls of the reference images that have their new mode.
+    `vanilla_precision` is what the vanilla arm's own images of each mode reach against the same reference, with the
+    modes weighted as they occur among the turned images, and `precision_ratio` the first over the second. `kid` and
+    `vanilla_kid` are the means of the within-mode KID with the same weights. A mode with too few images for a measure
+    is left out of both sides of it; `n` of that entry says how many turned images stand behind it.
+
+    Args:
+        reference: vanilla images of other seeds, with their modes.
+        vanilla: the arm's twins, same order.
+        arm: the arm's images.
+        n_modes: K.
+        blocks: (N,) block of each image of the arm and of its twin; the reference is held fixed by the intervals.
+        bootstrap: repeats, seed and level.
+        k: neighbours.
+        kernel: of KID.
+
+    Returns:
+        `n` (turned images), `share`, and an entry for each of `MEASURES`.
+    """
+    turned = ~kept(arm.modes, vanilla.modes)
+    n = int(turned.sum())
+    share = _entry(block_sums(np.stack([turned, np.ones_like(turned)], 1), blocks), _ratio_of_sums, bootstrap)
+    result: dict[str, int | Entry] = {"n": n, "share": share | {"n": len(turned)}}
+    if n == 0:
+        return result | {name: missing("no image was turned", n=0) for name in MEASURES}
+    moved = Placed(arm.e[turned], arm.modes[turned])
+    precision = _precisions(reference, vanilla, arm, turned, n_modes, np.asarray(blocks), bootstrap, k)
+    return result | precision | _kids(reference, vanilla, moved, n_modes, kernel or PolynomialKernel())
+
+
+def covered_in_mode(reference: Placed, placed: Placed, n_modes: int, k: int) -> Array:
+    """Tell which embeddings the reference images *of their own mode* cover.
+
+    Returns:
+        (N,) float64, 1 or 0, and NaN where the reference has no more than k images of that mode.
+    """
+    covered = np.full(len(placed.modes), np.nan)
+    for mode in range(n_modes):
+        real, rows = reference.inside(mode), placed.modes == mode
+        if len(real) > k:
+            covered[rows] = knn_covered(real, placed.e[rows], k)
+    return covered
+
+
+def _precisions(
+    reference: Placed,
+    vanilla: Placed,
+    arm: Placed,
+    turned: NDArray[np.bool_],
+    n_modes: int,
+    blocks: NDArray[np.int64],
+    bootstrap: BlockBootstrap,
+    k: int,
+) -> dict[str, Entry]:
+    def counts(placed: Placed, rows: NDArray[np.bool_]) -> Array:
+        """Hits and images by mode, (N, 2, K)."""
+        covered = covered_in_mode(reference, placed, n_modes, k)
+        member = np.eye(n_modes)[placed.modes] * (rows & np.isfinite(covered))[:, None]
+        return np.stack([member * np.nan_to_num(covered)[:, None], member], 1)
+
+    both = np.stack([counts(arm, turned), counts(vanilla, np.ones_like(turned))], 1)
+    both = both * (both[:, 1, 1].sum(0) > 0)  # modes that vanilla never shows have nothing to be compared with
+    n = int(both[:, 0, 1].sum())
+    if n == 0:
+        reason = f"no target mode has both more than {k} reference images and a vanilla image"
+        return {name: missing(reason, n=0) for name in MEASURES[:3]}
+    sums = block_sums(both.reshape(len(both), -1), blocks)
+    statistics = (_precision, _vanilla_precision, _precision_ratio)
+    return {name: _entry(sums, f, bootstrap) | {"n": n} for name, f in zip(MEASURES[:3], statistics, strict=True)}
+
+
+def _precision(sums: Array) -> Array:
+    arm_hits, arm_images, _, _ = _unpacked(sums)
+    return _ratio(arm_hits.sum(-1), arm_images.sum(-1))
+
+
+def _vanilla_precision(sums: Array) -> Array:
+    _, arm_images, hits, images = _unpacked(sums)
+    weighted = np.where(arm_images > 0, arm_images * _ratio(hits, images), 0.0)
+    return _ratio(weighted.sum(-1), arm_images.sum(-1))
+
+
+def _precision_ratio(sums: Array) -> Array:
+    return _ratio(_precision(sums), _vanilla_precision(sums))
+
+
+def _unpacked(sums: Array) -> tuple[Array, ...]:
+    """Split (R, 4 K) sums into the arm's hits and images and vanilla's hits and images, (R, K) each."""
+    return tuple(np.moveaxis(sums.reshape(len(sums), 4, -1), 1, 0))
+
+
+def _ratio_of_sums(sums: Array) -> Array:
+    return _ratio(sums[:, 0], sums[:, 1])
+
+
+def _ratio(top: Array, bottom: Array) -> Array:
+    return np.divide(top, bottom, out=np.full(np.shape(top), np.nan), where=bottom > 0)
+
+
+def _entry(sums: Array, statistic: Callable[[Array], Array], bootstrap: BlockBootstrap) -> Entry:
+    value = float(statistic(sums.sum(0, keepdims=True))[0])
+    if not np.isfinite(value):
+        return missing("vanilla images of these modes reach a precision of 0")
+    interval: Interval = bootstrap.interval(sums, statistic)
+    return measured(value, interval)
+
+
+def _kids(
+    reference: Placed, vanilla: Placed, moved: Placed, n_modes: int, kernel: PolynomialKernel
+) -> dict[str, Entry]:
+    weights = np.bincount(moved.modes, minlength=n_modes)
+
+    def by_mode(placed: Placed) -> Array:
+        values = within_modes(lambda x, y: kid(y, x, kernel), *reference, *placed, n_modes)
+        return np.array([np.nan if isinstance(value, str) else value for value in values])
+
+    values = np.stack([by_mode(moved), by_mode(vanilla)])
+    usable = np.isfinite(values).all(0) & (weights > 0)
+    n = int(weights[usable].sum())
+    if n == 0:
+        reason = "no target mode has at least 2 images each of turned, vanilla and reference"
+        return {name: missing(reason, n=0) for name in MEASURES[3:]}
+    means = values[:, usable] @ weights[usable] / n
+    return {name: measured(value, n=n) for name, value in zip(MEASURES[3:], means, strict=True)}
