@@ -1,0 +1,141 @@
+"""The hooks: record or replace the bottleneck activation `h_t` of an unmodified diffusers pipeline.
+
+All that touches a pipeline is here: a pre-hook on the UNet that reads the timestep, a hook on its ``mid_block`` that sees `h_t`,
+and the scope of one pipeline call, so that steps are counted from its start and a UNet that two pipelines share is left alone
+while the other one runs. Everything is removed on exit, also after an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+from torch import Tensor, nn
+
+Action = Callable[[Tensor, "Step"], Tensor | None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where in the sampling loop a UNet call stands.
+
+    Attributes:
+        timestep: the training timestep that the UNet is given.
+        index: UNet calls since the start of the pipeline call, from 0.
+        count: UNet calls that the pipeline plans (`num_timesteps`).
+        branches: how the batch is stacked: ``("cond",)``, or ``("uncond", "cond")`` in two contiguous halves.
+        guidance_scale: classifier-free guidance scale; 1.0 where the pipeline has none.
+    """
+
+    timestep: float
+    index: int
+    count: int
+    branches: tuple[str, ...]
+    guidance_scale: float
+
+
+class BottleneckHook:
+    """Calls `action(h, step)` with every `h_t` of a pipeline while the context is open.
+
+    What the action returns replaces `h_t`; None leaves it as it is.
+
+    Args:
+        pipeline: a diffusers pipeline with a ``unet`` that has a ``mid_block``.
+        action: gets `h` of shape (branches x B, C, H, W) and the `Step`. Gradients are off when it is called.
+
+    Raises:
+        ValueError: if the pipeline has no UNet with a bottleneck, or the UNet is compiled.
+    """
+
+    def __init__(self, pipeline: Any, action: Action):
+        self.pipeline = pipeline
+        self.action = action
+        self.unet = find_unet(pipeline)
+        self._handles: list[Any] = []
+        self._inside = False
+        self._index = -1
+        self._timestep = 0.0
+
+    def __enter__(self) -> Self:
+        self._class = type(self.pipeline)
+        self.pipeline.__class__ = self._scoped(self._class)
+        self._handles = [
+            self.unet.register_forward_pre_hook(self._before_unet, with_kwargs=True),
+            self.unet.mid_block.register_forward_hook(self._after_bottleneck),
+        ]
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self.pipeline.__class__ = self._class
+
+    def _scoped(self, pipeline_class: type) -> type:
+        """Return the pipeline's class with a `__call__` that marks its beginning and end.
+
+        Python looks `__call__` up on the class, so the instance gets a class of the same name for as long as it is hooked.
+        """
+        hook = self
+
+        def __call__(pipeline, *args, **kwargs):
+            hook._index, hook._inside = -1, True
+            try:
+                return pipeline_class.__call__(pipeline, *args, **kwargs)
+            finally:
+                hook._inside = False
+
+        return type(pipeline_class.__name__, (pipeline_class,), {"__call__": __call__, "__module__": pipeline_class.__module__})
+
+    def _before_unet(self, unet: nn.Module, args: tuple, kwargs: dict) -> None:
+        if self._inside:
+            self._index += 1
+            self._timestep = float(kwargs["timestep"] if "timestep" in kwargs else args[1])
+
+    def _after_bottleneck(self, block: nn.Module, args: tuple, h: Tensor) -> Tensor | None:
+        return self.action(h, self._step()) if self._inside else None
+
+    def _step(self) -> Step:
+        pipeline = self.pipeline
+        guided = bool(getattr(pipeline, "do_classifier_free_guidance", False))
+        return Step(
+            timestep=self._timestep,
+            index=self._index,
+            count=getattr(pipeline, "num_timesteps", None) or len(pipeline.scheduler.timesteps),
+            branches=("uncond", "cond") if guided else ("cond",),
+            guidance_scale=float(pipeline.guidance_scale) if guided else 1.0,
+        )
+
+
+def find_unet(pipeline: Any) -> nn.Module:
+    """Return the pipeline's UNet.
+
+    Raises:
+        ValueError: if there is none with a ``mid_block``, or it is compiled (a hook added afterwards would be ignored).
+    """
+    unet = getattr(pipeline, "unet", None)
+    if getattr(unet, "mid_block", None) is None:
+        raise ValueError(f"`pipeline` must have a `unet` with a `mid_block`, got {type(pipeline).__name__} without one.")
+    if hasattr(unet, "_orig_mod") or getattr(unet, "_compiled_call_impl", None) is not None:
+        raise ValueError("`pipeline.unet` must not be compiled, got a compiled one: attach first, compile afterwards.")
+    return unet
+
+
+def split_branches(h: Tensor, branches: tuple[str, ...]) -> dict[str, Tensor]:
+    """Split a stacked batch into its branches.
+
+    Diffusers stacks them as contiguous halves, ``[uncond; cond]``.
+
+    Args:
+        h: (branches x B, ...) any dtype.
+        branches: names in stacking order.
+
+    Returns:
+        By branch, views of shape (B, ...).
+
+    Example:
+        >>> import torch
+        >>> split_branches(torch.arange(4), ("uncond", "cond"))["cond"]
+        tensor([2, 3])
+    """
+    return dict(zip(branches, h.chunk(len(branches)), strict=True))

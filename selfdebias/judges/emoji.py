@@ -1,0 +1,87 @@
+"""Emoji World's own judge: a small convolutional net with one softmax head for each attribute."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from selfdebias.testbed import shipped
+
+
+class JudgeNetwork(nn.Module):
+    """A stack of strided convolutions with a linear head for each attribute.
+
+    Args:
+        classes: class names by attribute.
+        widths: channels of the stages; each but the first halves the resolution.
+    """
+
+    def __init__(self, classes: Mapping[str, Sequence[str]], widths: Sequence[int] = (32, 64, 96, 128)):
+        super().__init__()
+        stages = [nn.Conv2d(3, widths[0], 3, padding=1), nn.GroupNorm(8, widths[0]), nn.SiLU()]
+        for narrow, wide in zip(widths[:-1], widths[1:], strict=True):
+            stages += [nn.Conv2d(narrow, wide, 3, stride=2, padding=1), nn.GroupNorm(8, wide), nn.SiLU()]
+            stages += [nn.Conv2d(wide, wide, 3, padding=1, groups=wide), nn.Conv2d(wide, wide, 1), nn.SiLU()]
+        self.features = nn.Sequential(*stages, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Dropout(0.2))
+        self.heads = nn.ModuleDict({name: nn.Linear(16 * widths[-1], len(names)) for name, names in classes.items()})
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Return the logits (B, C) of each attribute for images (B, 3, H, W) float32 in [0, 1]."""
+        features = self.features(images * 2 - 1)
+        return {name: head(features) for name, head in self.heads.items()}
+
+
+class EmojiJudge:
+    """Reads gender, tone, age, occupation, animal, creature and place off an image of Emoji World.
+
+    Trained apart from the encoder, on the drawings alone (`experiments/emoji_world/train_judge.py`).
+
+    Args:
+        folder: a folder with ``config.json`` and ``model.safetensors``; None takes the shipped one.
+        threshold: an image whose largest probability is below this, in [0, 1], is *unclassified*.
+
+    Raises:
+        ValueError: if `threshold` is outside [0, 1].
+        FileNotFoundError: if the folder lacks a file.
+    """
+
+    encoder_id = None  # shares no encoder with any clustering
+
+    def __init__(self, folder: str | None = None, threshold: float = 0.5):
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"`threshold` must be in [0, 1], got {threshold}.")
+        self.folder = folder
+        self.threshold = threshold
+        config = json.loads((self._path / "config.json").read_text())
+        self.classes: dict[str, tuple[str, ...]] = {name: tuple(names) for name, names in config["classes"].items()}
+        self._network: JudgeNetwork | None = None
+
+    @property
+    def _path(self) -> Path:
+        return Path(self.folder) if self.folder else shipped("emoji_judge")
+
+    def fingerprint(self) -> str:
+        """Return the sha256 of the weight file."""
+        return hashlib.sha256((self._path / "model.safetensors").read_bytes()).hexdigest()
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+        """Return the class probabilities of each attribute.
+
+        Args:
+            images: (B, 3, 64, 64) float32 in [0, 1].
+
+        Returns:
+            By attribute, (B, C) float32 that sum to one; the order is that of `classes`.
+        """
+        if self._network is None:
+            self._network = JudgeNetwork(self.classes).eval()
+            self._network.load_state_dict(load_file(self._path / "model.safetensors"))
+        network = self._network.to(images.device)
+        return {name: logits.softmax(dim=1) for name, logits in network(images).items()}
