@@ -1,0 +1,136 @@
+"""What evaluation knows about the images of one arm: one row an image, on disk and in memory, and pooled over runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+
+from selfdebias.judges import classify
+from selfdebias.metrics.modes import Placed
+from selfdebias.storage.atomic import write_tensors
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+_PREFIX = "probabilities/"
+
+
+@dataclass(frozen=True)
+class ArmData:
+    """The images of one arm, N rows in a fixed order.
+
+    Args:
+        arm: name of the arm; `reference` for the vanilla images of other seeds.
+        threshold: the judge's, below which an image is unclassified.
+        classes: the fixed classes of each attribute.
+        probabilities: (N, C) float64 by attribute.
+        e: (N, d) float64, unit embeddings.
+        modes: (N,) int64, the mode of the nearest centre.
+        ids: (N,) int64, ids of the images in their own folder.
+        seeds: (N,) uint64, the seed of each image; twins have the same.
+        blocks: (N,) int64, images of one block depend on each other (a guided batch of one run).
+        blanked: (N,) bool, images that the model's safety checker replaced; they count as nothing else.
+        psnr: (N,) float64 in dB against the vanilla twin, infinite where equal; None where there is no twin.
+    """
+
+    arm: str
+    threshold: float
+    classes: dict[str, tuple[str, ...]]
+    probabilities: dict[str, Array]
+    e: Array
+    modes: Integers
+    ids: Integers
+    seeds: NDArray[np.uint64]
+    blocks: Integers
+    blanked: NDArray[np.bool_]
+    psnr: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def placed(self) -> Placed:
+        """Embeddings with their modes."""
+        return Placed(self.e, self.modes)
+
+    def labels(self, attribute: str) -> tuple[Integers, NDArray[np.bool_]]:
+        """Return each image's likeliest class, (N,) int64, and whether the judge is sure enough of it, (N,) bool."""
+        labels, unclassified = classify(torch.from_numpy(self.probabilities[attribute]), self.threshold)
+        return labels.numpy(), ~unclassified.numpy()
+
+    def rows(self, chosen: NDArray[Any]) -> ArmData:
+        """Return the images at `chosen`, a mask (N,) or indices."""
+        arrays = {name: value[chosen] for name, value in self._arrays().items()}
+        return replace(self, probabilities={name: p[chosen] for name, p in self.probabilities.items()}, **arrays)
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+
+
+def save_arm(folder: Path, data: ArmData) -> None:
+    """Write `probabilities-<arm>.safetensors`; probabilities and embeddings go to float32, as models gave them."""
+    arrays = data._arrays() | {_PREFIX + name: p for name, p in data.probabilities.items()}
+    tensors = {name: torch.from_numpy(value.copy()) for name, value in arrays.items()}
+    for name in ("e", *(name for name in tensors if name.startswith(_PREFIX))):
+        tensors[name] = tensors[name].float()
+    metadata = {"arm": data.arm, "threshold": repr(data.threshold), "classes": json.dumps(data.classes)}
+    write_tensors(Path(folder) / f"probabilities-{data.arm}.safetensors", tensors, metadata)
+
+
+def load_arm(evaluated: Path, arm: str) -> ArmData:
+    """Read one arm back from a finished evaluate stage.
+
+    Args:
+        evaluated: folder of the stage.
+        arm: name of the arm, or `reference`.
+
+    Raises:
+        FileNotFoundError: if the stage did not evaluate that arm; names those that it did.
+    """
+    path = Path(evaluated) / f"probabilities-{arm}.safetensors"
+    if not path.exists():
+        known = sorted(
+            p.stem.removeprefix("probabilities-") for p in Path(evaluated).glob("probabilities-*.safetensors")
+        )
+        raise FileNotFoundError(f"`arm` must be one of {known} in {evaluated}, got {arm!r}.")
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+        arrays = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118
+    classes = {name: tuple(names) for name, names in json.loads(metadata["classes"]).items()}
+    probabilities = {name: arrays.pop(_PREFIX + name).astype(np.float64) for name in classes}
+    arrays["e"] = arrays["e"].astype(np.float64)
+    return ArmData(metadata["arm"], float(metadata["threshold"]), classes, probabilities, **arrays)
+
+
+def pool(runs: Sequence[ArmData]) -> ArmData:
+    """Join one arm's images of several runs, in the order of the runs.
+
+    Pool each arm over the same runs in the same order: then rows of two pooled arms are twins exactly when they were
+    so in their runs. Blocks of different runs stay apart.
+
+    Raises:
+        ValueError: if there is no run, the runs differ in arm, judge or the presence of twins, or share a seed.
+    """
+    if not runs:
+        raise ValueError("`runs` must hold at least one run, got none.")
+    first = runs[0]
+    for run in runs[1:]:
+        same = (run.arm, run.threshold, run.classes, run.psnr is None)
+        if same != (first.arm, first.threshold, first.classes, first.psnr is None):
+            raise ValueError(f"`runs` must have the same arm, judge and twins, got {first.arm!r} and {run.arm!r}.")
+    seeds = np.concatenate([run.seeds for run in runs])
+    if len(np.unique(seeds)) < len(seeds):
+        raise ValueError(f"`runs` must not share a seed, got {len(seeds) - len(np.unique(seeds))} seeds twice.")
+    arrays: dict[str, Any] = {name: np.concatenate([getattr(run, name) for run in runs]) for name in first._arrays()}
+    offsets = np.cumsum([0, *(run.blocks.max(initial=-1) + 1 for run in runs[:-1])])
+    arrays["blocks"] = np.concatenate([run.blocks + offset for run, offset in zip(runs, offsets, strict=True)])
+    probabilities = {name: np.concatenate([run.probabilities[name] for run in runs]) for name in first.classes}
+    return replace(first, probabilities=probabilities, **arrays)

@@ -1,0 +1,82 @@
+"""Entries of fairness for one arm: value, interval over blocks, number of images, and the fair sampler's floor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfdebias.metrics import fairness
+from selfdebias.metrics.arms import ArmData
+from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
+from selfdebias.metrics.entries import Entry, measured, missing
+
+Array = NDArray[np.float64]
+
+
+def attribute_metrics(arm: ArmData, attribute: str, resampling: BlockBootstrap) -> dict[str, Entry]:
+    """Measure the metrics of `fairness.METRICS` of one attribute against uniform.
+
+    `fd_soft` is over all images, the others over the classified ones; each entry states its own `n`.
+    """
+    soft = block_sums(arm.probabilities[attribute], arm.blocks)
+    hard = _class_sums(arm, attribute)
+    return {key: _against(soft if key == "fd_soft" else hard, key, resampling) for key in fairness.METRICS}
+
+
+def attribute_shares(arm: ArmData, attribute: str, resampling: BlockBootstrap) -> dict[str, Entry]:
+    """Return the share of each class among the classified images, by class name, absent classes kept."""
+    sums = _class_sums(arm, attribute)
+    return _shares(sums, arm.classes[attribute], resampling)
+
+
+def mode_metrics_of(arm: ArmData, target: Sequence[float], resampling: BlockBootstrap) -> dict[str, Any]:
+    """Measure `mode_fd` and `mode_kl` against the target of the modes, and `mode_shares` by mode."""
+    sums = block_sums(np.eye(len(target))[arm.modes], arm.blocks)
+    return {
+        "mode_fd": _against(sums, "fd_hard", resampling, tuple(target)),
+        "mode_kl": _against(sums, "kl_target", resampling, tuple(target)),
+        "mode_shares": _shares(sums, [str(mode) for mode in range(len(target))], resampling),
+    }
+
+
+def rate(flags: NDArray[np.bool_], blocks: NDArray[np.int64], resampling: BlockBootstrap) -> Entry:
+    """Return the share of images with a flag."""
+    if not len(flags):
+        return missing("there is no image", n=0)
+    sums = block_sums(np.stack([flags, np.ones_like(flags)], 1), blocks)
+    interval = resampling.interval(sums, lambda total: total[:, 0] / total[:, 1])
+    return measured(flags.mean(), interval, n=len(flags))
+
+
+def _class_sums(arm: ArmData, attribute: str) -> Array:
+    labels, sure = arm.labels(attribute)
+    return block_sums(np.eye(len(arm.classes[attribute]))[labels] * sure[:, None], arm.blocks)
+
+
+def _against(sums: Array, key: str, resampling: BlockBootstrap, target: tuple[float, ...] | None = None) -> Entry:
+    """Apply a metric to sums by block, (B, C)."""
+    n = round(sums.sum())
+    if n == 0:
+        return missing("no image is there to be counted", n=0)
+    if key == "kl_target" and 0 in (target or ()):
+        return missing("the target is 0 for a mode", n=n)
+    metric = fairness.metric_function(key, target)
+    interval = resampling.interval(sums, lambda total: metric(fairness.shares(total)))
+    floor = fairness.expected_floor(key, sums.shape[1], n, target)
+    return measured(float(metric(fairness.shares(sums.sum(0)))), interval, n=n, floor=floor)
+
+
+def _shares(sums: Array, names: Sequence[str], resampling: BlockBootstrap) -> dict[str, Entry]:
+    n = round(sums.sum())
+    if n == 0:
+        return {name: missing("no image is there to be counted", n=0) for name in names}
+    f = fairness.shares(sums.sum(0))
+
+    def entry(c: int) -> Entry:
+        interval = resampling.interval(sums, lambda total: fairness.shares(total)[:, c])
+        return measured(f[c], interval, n=n)
+
+    return {name: entry(c) for c, name in enumerate(names)}
