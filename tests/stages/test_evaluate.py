@@ -1,0 +1,172 @@
+"""The evaluate stage end to end: real image folders, a real Trainer, and a judge that reads colours."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from selfdebias.metrics import MetricSuite
+from selfdebias.prompts import Prompts
+from selfdebias.stages.evaluate import evaluate, load_arm, pool
+from selfdebias.storage.atomic import write_json, write_tensors
+from selfdebias.storage.batches import BatchFolder
+
+TRAINER = partial(
+    pl.Trainer,
+    accelerator="cpu",
+    devices=1,
+    logger=False,
+    enable_checkpointing=False,
+    enable_model_summary=False,
+    enable_progress_bar=False,
+    inference_mode=False,
+)
+CENTERS = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+
+
+class RedOrGreen:
+    """A judge that goes by the mean colour; the lightness of an image is its second attribute."""
+
+    def __init__(self, encoder_id: str | None = None) -> None:
+        self.classes = {"colour": ("red", "green"), "light": ("dark", "bright")}
+        self.threshold = 0.5
+        self.encoder_id = encoder_id
+
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+        means = images.mean((2, 3))
+        colour = means[:, :2] / means[:, :2].sum(1, keepdim=True)
+        return {"colour": colour, "light": torch.stack([1 - means.mean(1), means.mean(1)], 1)}
+
+
+class MeanColour(torch.nn.Module):
+    """An encoder whose embedding is the mean colour, made a unit vector."""
+
+    encoder_id = "mean-colour"
+    dim = 3
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.nn.functional.normalize(images.mean((2, 3)), dim=1)
+
+
+def images(seed: int, green: list[bool]) -> Tensor:
+    noise = torch.rand(len(green), 3, 8, 8, generator=torch.Generator().manual_seed(seed)) * 0.3
+    noise[torch.arange(len(green)), torch.tensor(green).long()] += 0.6
+    return noise.clamp(0, 1)
+
+
+def fill(path: Path, pictures: Tensor, first_seed: int, batch_size: int = 4) -> Path:
+    """A folder of batches, written last batch first, as a resumed run may do."""
+    folder = BatchFolder(path, "key")
+    for batch in reversed(range(len(pictures) // batch_size)):
+        ids = list(range(batch * batch_size, (batch + 1) * batch_size))
+        records = [{"id": i, "seed": first_seed + i, "prompt": "x", "batch": batch, "blanked": False} for i in ids]
+        folder.add(batch, ids, pictures[ids], {}, records)
+    return path
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Folders of a small job: 24 reference images, 16 vanilla with 4 green, 16 guided with 8 green."""
+    vanilla = images(1, [False] * 12 + [True] * 4)
+    guided = vanilla.clone()
+    guided[:4] = images(2, [True] * 4)
+    labels = [i % 3 == 0 for i in range(24)]
+    fill(tmp_path / "collect", images(0, labels), 10_000)
+    arms = {
+        "vanilla": fill(tmp_path / "vanilla", vanilla, 2**62),
+        "guided": fill(tmp_path / "guided", guided, 2**62),
+    }
+    for arm, path in arms.items():
+        cost = {"seconds_per_image": 1.0 + 0.1 * (arm == "guided"), "peak_memory_mb": 10.0, "guidance_share": 0.05}
+        write_json(path / "generate.json", {"arm": arm, **cost})
+    write_tensors(tmp_path / "discover" / "centers.safetensors", {"centers": CENTERS})
+    modes = {"k": 2, "sizes": [16, 8], "silhouette": 0.5, "target": [0.5, 0.5]}
+    write_json(tmp_path / "discover" / "modes.json", modes | {"labels": {str(i): int(g) for i, g in enumerate(labels)}})
+
+    def call(folder: Path, judge: RedOrGreen | None = None, batch_size: int = 5) -> dict:
+        evaluate(
+            folder=folder,
+            arms=arms,
+            collected=tmp_path / "collect",
+            discovered=tmp_path / "discover",
+            judge=judge or RedOrGreen(),
+            encoder=MeanColour(),
+            metrics=MetricSuite(),
+            prompts=Prompts("a colour", ["colour"]),
+            batch_size=batch_size,
+            bootstrap=100,
+            seed=0,
+            trainer=TRAINER,
+            logger=False,
+        )
+        return json.loads((folder / "results.json").read_text())
+
+    return call
+
+
+def test_numbers_are_those_that_were_planted(run, tmp_path):
+    results = run(tmp_path / "out")
+    vanilla, guided = results["arms"]["vanilla"], results["arms"]["guided"]
+    assert vanilla["shares"]["colour"]["green"]["value"] == 4 / 16
+    assert guided["colour"]["fd_hard"]["value"] == guided["mode_fd"]["value"] == 0
+    assert vanilla["colour"]["fd_hard"]["blocks"] == 4
+    assert guided["turned"]["n"] == 4
+    assert guided["kept_cosine"]["value"] == pytest.approx(1)
+    assert guided["psnr"]["n"] == 4
+    assert guided["psnr"]["identical"] == 12
+    assert results["modes"]["nmi"]["colour"] == pytest.approx(1)
+    assert results["cost"]["ratio"] == pytest.approx(1.1)
+    assert results["prompts"] == {"text": "a colour", "attributes": ["colour"]}
+    assert "light" not in guided  # judged, but not asked for
+
+
+def test_rows_are_in_the_order_of_ids_whatever_the_batch_size(run, tmp_path):
+    run(tmp_path / "a", batch_size=5)
+    run(tmp_path / "b", batch_size=16)
+    for arm in ("reference", "vanilla", "guided"):
+        a, b = load_arm(tmp_path / "a", arm), load_arm(tmp_path / "b", arm)
+        assert np.array_equal(a.ids, np.arange(len(a)))
+        assert np.allclose(a.e, b.e, atol=1e-6)
+        assert np.array_equal(a.modes, b.modes)
+    guided = load_arm(tmp_path / "a", "guided")
+    assert guided.modes.tolist() == [1] * 4 + [0] * 8 + [1] * 4
+    assert guided.seeds.tolist() == [2**62 + i for i in range(16)]
+    assert np.isinf(guided.psnr).tolist() == [False] * 4 + [True] * 12
+    assert set(guided.probabilities) == {"colour", "light"}
+    with pytest.raises(ValueError, match="share a seed"):
+        pool([guided, load_arm(tmp_path / "b", "guided")])
+
+
+def test_lines_of_metrics_are_the_numbers_of_the_results(run, tmp_path):
+    run(tmp_path / "out")
+    results = run(tmp_path / "out")  # a second attempt replaces the lines of the first
+    lines = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    by_name = {line["name"]: line for line in lines}
+    assert len(by_name) == len(lines)
+    assert by_name["guided/colour/fd_hard"]["value"] == results["arms"]["guided"]["colour"]["fd_hard"]["value"]
+    assert by_name["vanilla/turned"]["reason"]
+    assert {line["stage"] for line in lines} == {"evaluate"}
+
+
+def test_shared_encoder_of_judge_and_modes_is_called_circular(run, tmp_path):
+    with pytest.warns(UserWarning, match="share the encoder mean-colour"):
+        results = run(tmp_path / "out", RedOrGreen("mean-colour"))
+    assert results["judge"]["circular"] is True
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*share the encoder.*")
+        assert run(tmp_path / "other", RedOrGreen("another"))["judge"]["circular"] is False
+
+
+def test_twins_with_other_ids_are_refused(run, tmp_path):
+    extra = BatchFolder.open(tmp_path / "guided")
+    extra.add(4, [16], images(3, [True]), {}, [{"id": 16, "seed": 5, "batch": 4, "blanked": False}])
+    with pytest.raises(ValueError, match="`arms` must have the same image ids"):
+        run(tmp_path / "out")
