@@ -172,11 +172,13 @@ def _arguments(step: Step, folders: Mapping[str, StageFolder], parts: Any, job: 
 
 
 def _start_job(job: Path, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """Writes what was asked for, without secrets, so that a job that is killed can be told apart from the others."""
     from selfdebias.config import to_yaml
+    from selfdebias.report.redact import redacted
     from selfdebias.storage.atomic import write_json, write_text
 
-    write_text(job / "config.yaml", to_yaml(config))
-    write_json(job / "job.json", record)
+    write_text(job / "config.yaml", to_yaml(redacted(config)))
+    write_json(job / "job.json", redacted(record))
 
 
 def _gather(job: Path, config: Mapping[str, Any], paths: Mapping[str, Path], record: Mapping[str, Any]) -> None:

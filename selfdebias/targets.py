@@ -72,7 +72,8 @@ def make(config: Mapping[str, Any], group: str) -> Any:
     except Exception as error:
         cause = error.__cause__
         if isinstance(cause, ValueError | TypeError | OSError):
-            raise ConfigError(f"{group}: {' '.join(str(cause).split())}") from error
+            words = " ".join(str(cause).split())
+            raise ConfigError(words if words.startswith(f"`{group}.") else f"{group}: {words}") from error
         raise
 
 

@@ -115,6 +115,14 @@ def test_the_jobs_folder_holds_everything(stand_ins, table):
         assert (mark["name"], mark["key"]) == (name.split("/")[0], Path(path).name)
 
 
+def test_no_secret_reaches_a_file(stand_ins, table, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "0123456789abcdef-secret")
+    assert main(["prompts.text='a ${oc.env:WANDB_API_KEY}'", "logger=none"]) == 0
+    files = [path for path in Path("runs/jobs").rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if "0123456789abcdef" in path.read_text()]
+
+
 @pytest.mark.reliability
 def test_a_stage_that_fails_is_done_again_and_the_others_are_not(stand_ins, table, monkeypatch):
     module = plan.STAGES["project"].module
