@@ -1,0 +1,8 @@
+"""Guidance: how `h_t` is edited while a pipeline samples. One method a file."""
+
+from selfdebias.guidance.base import Guidance, NoGuidance
+from selfdebias.guidance.random import RandomGuidance
+from selfdebias.guidance.self_debias import SelfDebiasGuidance
+from selfdebias.guidance.state import GuidanceState, Semantics
+
+__all__ = ["Guidance", "GuidanceState", "NoGuidance", "RandomGuidance", "SelfDebiasGuidance", "Semantics"]

@@ -1,0 +1,46 @@
+"""The contract of guidance, and the choice of none."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from selfdebias.hspace import Step
+
+if TYPE_CHECKING:
+    from selfdebias.guidance.state import GuidanceState
+
+
+class Guidance(ABC):
+    """Edits the bottleneck activation at one step.
+
+    Hyper-parameters are validated in `__init__`; everything that changes while sampling is in the state.
+    """
+
+    needs_semantics = True  # whether the state must hold a projector and a bank
+
+    @abstractmethod
+    def edit(self, h: Tensor, step: Step, weight: float, state: GuidanceState) -> Tensor:
+        """Return the edited activation.
+
+        Args:
+            h: (branches x B, C, H, W), stacked as `step.branches` says.
+            step: where in the sampling loop this is.
+            weight: of the schedule at this step, in (0, 1].
+            state: memory, trace and semantics.
+
+        Returns:
+            A tensor like `h`; `h` itself, not a copy, where nothing is changed.
+        """
+
+
+class NoGuidance(Guidance):
+    """Leaves every activation as it is."""
+
+    needs_semantics = False
+
+    def edit(self, h: Tensor, step: Step, weight: float, state: GuidanceState) -> Tensor:
+        """Return `h` itself."""
+        return h

@@ -1,0 +1,53 @@
+"""The control: edits as large as those of another guidance, in random directions."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from selfdebias.guidance.base import Guidance
+from selfdebias.guidance.branch_rule import add_edit, check_rule
+from selfdebias.guidance.state import GuidanceState
+from selfdebias.hspace import Step, split_branches
+
+
+class RandomGuidance(Guidance):
+    """Replays the sizes of another guidance's edits, image by image and step by step, in random directions.
+
+    If this arm stays where vanilla is, it is the direction of the edits that moves the other, not their size.
+
+    Args:
+        branch: ``cond``, ``both`` or ``contrast``, as that of the guidance whose sizes are replayed.
+
+    Raises:
+        ValueError: if the branch rule is not known.
+    """
+
+    needs_semantics = False
+
+    def __init__(self, branch: str = "cond"):
+        check_rule(branch)
+        self.branch = branch
+
+    def edit(self, h: Tensor, step: Step, weight: float, state: GuidanceState) -> Tensor:
+        """See `Guidance.edit`; the direction depends on the image's seed and the step alone. Nothing is done where the other did nothing."""
+        if step.index not in state.replay:
+            return h
+        h_cond = split_branches(h, step.branches)["cond"]
+        noise = torch.stack([_direction(seed, step.index, h_cond[0]) for seed in state.seeds]).to(h_cond)
+        size = state.replay[step.index].to(h_cond)
+        h_norm = h_cond.flatten(1).norm(dim=1)
+        edit = noise * (size * h_norm)[:, None, None, None]
+        state.trace.index.append(step.index)
+        state.trace.p_hat.append(torch.full((0,), 0.0))
+        state.trace.edit_norm.append((edit.flatten(1).norm(dim=1) / h_norm).float().cpu())
+        state.trace.kl.append(0.0)
+        return add_edit(h, edit, self.branch, step.branches)
+
+
+def _direction(seed: int, index: int, like: Tensor) -> Tensor:
+    """Return a unit vector with the shape of `like`, from the seed and the step."""
+    state = int(np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)[0] >> 1)
+    noise = torch.randn(like.shape, generator=torch.Generator().manual_seed(state))
+    return noise / noise.norm()

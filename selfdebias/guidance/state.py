@@ -1,0 +1,130 @@
+"""What guidance knows while it runs: the semantics of `h_t`, the memory of earlier batches, and the trace of its edits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from selfdebias.modes.bank import ModeBank
+from selfdebias.projection import SemanticProjector
+
+
+class Semantics:
+    """Reads the modes off a bottleneck activation: projector and bank together.
+
+    Args:
+        projector: `phi`, frozen.
+        bank: the modes, in the space that the projector maps to.
+
+    Raises:
+        ValueError: if projector and bank do not fit.
+    """
+
+    def __init__(self, projector: SemanticProjector, bank: ModeBank):
+        if projector.dim != bank.centroids.shape[-1] or projector.branches != bank.branches:
+            raise ValueError(
+                f"`bank` must have width {projector.dim} and branches {projector.branches}, "
+                f"got {bank.centroids.shape[-1]} and {bank.branches}: refit both together."
+            )
+        self.projector = projector
+        self.bank = bank
+
+    def assign(self, h: Tensor, timestep: float, branch: str, temperature: float) -> Tensor:
+        """Return ``p_ik = softmax_k(cos(phi(h_i, t), c_k) / tau)``, (B, K) float32, differentiable in `h`.
+
+        Args:
+            h: (B, C, H, W) activations of one branch.
+            timestep: training timestep.
+            branch: ``uncond`` or ``cond``.
+            temperature: `tau`, > 0.
+        """
+        t = torch.full((len(h),), timestep, device=h.device)
+        b = torch.full((len(h),), self.bank.branches.index(branch), device=h.device)
+        z = self.projector(h, t, b)
+        return torch.softmax(z @ self.bank.at(timestep, branch).to(z).T / temperature, dim=1)
+
+
+@dataclass
+class Trace:
+    """What was done in one pipeline call, one entry for each guided step."""
+
+    index: list[int] = field(default_factory=list)
+    p_hat: list[Tensor] = field(default_factory=list)
+    edit_norm: list[Tensor] = field(default_factory=list)
+    kl: list[float] = field(default_factory=list)
+
+    def tensors(self, n_modes: int, batch: int) -> dict[str, Tensor]:
+        """Return ``edit_index`` (S,) int64, ``p_hat`` (S, K), ``edit_norm`` (S, B) and ``kl`` (S,), float32."""
+        return {
+            "edit_index": torch.tensor(self.index, dtype=torch.int64),
+            "p_hat": torch.stack(self.p_hat) if self.p_hat else torch.zeros(0, n_modes),
+            "edit_norm": torch.stack(self.edit_norm) if self.edit_norm else torch.zeros(0, batch),
+            "kl": torch.tensor(self.kl),
+        }
+
+
+@dataclass
+class GuidanceState:
+    """State of guidance over the pipeline calls of one context.
+
+    Attributes:
+        semantics: projector and bank; None for guidance that needs none.
+        group: the prompt that the current batch is drawn from; memory is kept for each.
+        seeds: seeds of the current batch's images.
+        replay: by step index, (B,) edit sizes that a control repeats.
+        memory: by (group, step index), (K + 1,) float64: decayed sums of earlier batches' assignments, and their count.
+        trace: what the current call did.
+        skipped: edits that were left out because the gradient was not finite.
+        seconds: time spent in guidance.
+    """
+
+    semantics: Semantics | None = None
+    group: str = ""
+    seeds: tuple[int, ...] = ()
+    replay: Mapping[int, Tensor] = field(default_factory=dict)
+    memory: dict[tuple[str, int], Tensor] = field(default_factory=dict)
+    trace: Trace = field(default_factory=Trace)
+    skipped: int = 0
+    seconds: float = 0.0
+
+    def begin(self, group: str, seeds: tuple[int, ...]) -> None:
+        """Start a pipeline call: a new trace, the memory kept."""
+        self.group, self.seeds, self.trace = group, seeds, Trace()
+
+    def recall(self, index: int, n_modes: int) -> Tensor:
+        """Return the memory (K + 1,) of the current group at a step; zeros if there is none."""
+        return self.memory.get((self.group, index), torch.zeros(n_modes + 1, dtype=torch.float64))
+
+    def remember(self, index: int, p: Tensor, decay: float) -> None:
+        """Add a batch's assignments (B, K) to the memory, after decaying what it holds by `decay`."""
+        now = torch.cat([p.double().sum(dim=0).cpu(), torch.tensor([float(len(p))], dtype=torch.float64)])
+        self.memory[self.group, index] = decay * (self.recall(index, p.shape[1]) + now)
+
+    def memory_tensors(self) -> dict[str, Tensor]:
+        """Return the current group's memory as tensors, so that a resumed run goes on from it."""
+        kept = sorted((index, values) for (group, index), values in self.memory.items() if group == self.group)
+        if not kept:
+            return {"memory_index": torch.zeros(0, dtype=torch.int64), "memory": torch.zeros(0, 0, dtype=torch.float64)}
+        return {
+            "memory_index": torch.tensor([index for index, _ in kept]),
+            "memory": torch.stack([values for _, values in kept]),
+        }
+
+    def restore_memory(self, group: str, tensors: Mapping[str, Tensor]) -> None:
+        """Take back what `memory_tensors` returned."""
+        for index, values in zip(tensors["memory_index"].tolist(), tensors["memory"], strict=True):
+            self.memory[group, index] = values.clone()
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Count the time of the body as time spent in guidance."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - start

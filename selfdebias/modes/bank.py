@@ -1,0 +1,117 @@
+"""The mode bank: where each mode lies, at each recorded timestep and branch, in the projector's output space."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from torch import Tensor
+
+from selfdebias.storage.atomic import write_tensors
+
+
+@dataclass(frozen=True)
+class ModeBank:
+    """Centroids of K modes; mode k is the same mode at every timestep.
+
+    Attributes:
+        branches: names of the branches, in the order of the centroids' first axis.
+        timesteps: (T,) float32, ascending training timesteps.
+        centroids: (branches, T, K, d) float32, unit vectors.
+        sizes: (K,) float32, fitted images in each mode.
+        target: (K,) float32, `pi`: the wanted proportion, sums to 1.
+    """
+
+    branches: tuple[str, ...]
+    timesteps: Tensor
+    centroids: Tensor
+    sizes: Tensor
+    target: Tensor
+
+    def __post_init__(self) -> None:
+        k = self.centroids.shape[2]
+        if self.target.shape != (k,) or (self.target < 0).any() or abs(float(self.target.sum()) - 1) > 1e-5:
+            raise ValueError(f"`target` must be {k} shares that sum to 1, got {self.target.tolist()}.")
+        if (self.timesteps.diff() <= 0).any():
+            raise ValueError(f"`timesteps` must ascend, got {self.timesteps.tolist()}.")
+
+    def at(self, timestep: float, branch: str) -> Tensor:
+        """Return the centroids (K, d) at any timestep: linear between the recorded ones, constant beyond them."""
+        rows = self.centroids[self.branches.index(branch)]
+        return F.normalize(interpolate(rows, self.timesteps, timestep), dim=-1)
+
+    def save(self, path: Path) -> None:
+        """Write the bank as one safetensors file, atomically."""
+        names = ("timesteps", "centroids", "sizes", "target")
+        tensors = {name: getattr(self, name).contiguous() for name in names}
+        write_tensors(path, tensors, {"branches": json.dumps(self.branches)})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return cls(branches=tuple(json.loads(file.metadata()["branches"])), **tensors)
+
+
+def interpolate(rows: Tensor, timesteps: Tensor, timestep: float) -> Tensor:
+    """Interpolate rows linearly in the timestep.
+
+    Args:
+        rows: (T, ...) values at the recorded timesteps.
+        timesteps: (T,) ascending.
+        timestep: where to read; beyond the ends the last value holds.
+
+    Returns:
+        (...) the value at `timestep`.
+
+    Example:
+        >>> interpolate(torch.tensor([0.0, 10.0]), torch.tensor([100.0, 200.0]), 150.0)
+        tensor(5.)
+    """
+    upper = int(torch.searchsorted(timesteps, torch.tensor(timestep, dtype=timesteps.dtype)))
+    if upper == 0 or upper == len(timesteps):
+        return rows[min(upper, len(timesteps) - 1)]
+    low, high = timesteps[upper - 1], timesteps[upper]
+    return torch.lerp(rows[upper - 1], rows[upper], ((timestep - low) / (high - low)).to(rows.dtype))
+
+
+def fit_bank(
+    z: Tensor, labels: Tensor, timesteps: Tensor, branch_index: Tensor, branches: tuple[str, ...], target: Tensor
+) -> ModeBank:
+    """Average projected vectors into centroids.
+
+    Args:
+        z: (M, d) float32, unit vectors of recorded activations.
+        labels: (M,) int64, the mode of the image that each belongs to.
+        timesteps: (M,) float32, training timesteps.
+        branch_index: (M,) int64, index into `branches`.
+        branches: names of the branches.
+        target: (K,) shares.
+
+    Returns:
+        The bank. A mode that was never recorded at a timestep takes its mean over all timesteps there.
+
+    Raises:
+        ValueError: if a mode has no vector in a branch at all.
+    """
+    k = len(target)
+    grid = timesteps.unique()
+    membership = F.one_hot(labels, k).float()
+    for b, name in enumerate(branches):
+        empty = [m for m in range(k) if not ((labels == m) & (branch_index == b)).any()]
+        if empty:
+            raise ValueError(f"`labels` must give every mode an activation, got none in the {name} branch for modes {empty}.")
+    sums = torch.zeros(len(branches), len(grid), k, z.shape[1])
+    for b in range(len(branches)):
+        for i, t in enumerate(grid):
+            rows = (branch_index == b) & (timesteps == t)
+            sums[b, i] = membership[rows].T @ z[rows]
+    missing = sums.norm(dim=-1, keepdim=True) == 0
+    filled = torch.where(missing, sums.sum(dim=1, keepdim=True), sums)
+    return ModeBank(branches, grid, F.normalize(filled, dim=-1), membership.sum(dim=0), target.float())

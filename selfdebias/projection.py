@@ -1,0 +1,138 @@
+"""The semantic projector `z = phi(h_t, t)`: from the bottleneck to the encoder's embedding space."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from selfdebias.modes.bank import interpolate
+from selfdebias.storage.atomic import write_tensors
+
+FREQUENCIES = 16  # sines and cosines of the timestep
+
+
+class SemanticProjector(nn.Module):
+    """An MLP on the standardised activation, a sinusoidal embedding of the training timestep, and the branch.
+
+    Args:
+        shape: (C, H, W) of `h_t`.
+        dim: d, width of the encoder's embeddings.
+        hidden: width of the two hidden layers.
+        branches: names of the branches that it knows.
+        timesteps: T recorded training timesteps, ascending: where centres and scales are known.
+        dropout: share of hidden units dropped in training, in [0, 1).
+
+    References:
+        arXiv 2512.03749, semantic projection; here with sinusoidal timesteps, so that any sampler can be used.
+    """
+
+    def __init__(self, shape, dim: int, hidden: int, branches, timesteps, dropout: float = 0.0):
+        super().__init__()
+        self.shape, self.dim, self.hidden = tuple(shape), dim, hidden
+        self.branches = tuple(branches)
+        self.dropout = dropout
+        size = math.prod(self.shape)
+        time = 2 * FREQUENCIES + len(self.branches)
+        self.layers = nn.Sequential(
+            nn.Linear(size + time, hidden), nn.SiLU(), nn.Dropout(dropout),
+            nn.Linear(hidden, hidden), nn.SiLU(), nn.Dropout(dropout), nn.Linear(hidden, dim),
+        )  # fmt: skip
+        grid = torch.as_tensor(timesteps, dtype=torch.float32)
+        rows = len(self.branches), len(grid), self.shape[0]
+        self.register_buffer("timesteps", grid)
+        self.register_buffer("centers", torch.zeros(rows))
+        self.register_buffer("scales", torch.ones(rows))
+
+    def standardise(self, h: Tensor, timestep: Tensor, branch: Tensor) -> Tensor:
+        """Take the channel means away and divide by the channel scales of the timestep and branch.
+
+        Args:
+            h: (B, C, H, W).
+            timestep: (B,) float32 training timesteps.
+            branch: (B,) int64 index into `branches`.
+
+        Returns:
+            (B, C, H, W) float32, about zero mean and unit variance.
+        """
+        center, scale = torch.empty(len(h), h.shape[1]), torch.empty(len(h), h.shape[1])
+        for b, t in {(int(b), float(t)) for b, t in zip(branch, timestep, strict=True)}:
+            rows = ((branch == b) & (timestep == t)).cpu()
+            center[rows] = interpolate(self.centers[b].cpu(), self.timesteps.cpu(), t)
+            scale[rows] = interpolate(self.scales[b].cpu(), self.timesteps.cpu(), t)
+        center, scale = (x.to(h.device)[:, :, None, None] for x in (center, scale))
+        return (h.float() - center) / scale
+
+    def project(self, x: Tensor, timestep: Tensor, branch: Tensor) -> Tensor:
+        """Return unit vectors (B, d) for standardised activations (B, C, H, W)."""
+        onehot = F.one_hot(branch, len(self.branches)).to(x)
+        return F.normalize(self.layers(torch.cat([x.flatten(1), _sinusoids(timestep), onehot], dim=1)), dim=-1)
+
+    def forward(self, h: Tensor, timestep: Tensor, branch: Tensor) -> Tensor:
+        """Return `z` (B, d) float32 unit vectors; arguments as in `standardise`."""
+        return self.project(self.standardise(h, timestep, branch), timestep, branch)
+
+    def fit_scales(self, h: Tensor, timestep: Tensor, branch: Tensor) -> None:
+        """Learn the channel means and scales of recorded activations, by timestep and branch.
+
+        A scale is at least 1e-3 of the mean scale, so that a dead channel divides by nothing small.
+        """
+        for b in range(len(self.branches)):
+            for i, t in enumerate(self.timesteps):
+                rows = h[(branch == b) & (timestep == t)].float()
+                if len(rows):
+                    self.centers[b, i] = rows.mean(dim=(0, 2, 3))
+                    scale = rows.std(dim=(0, 2, 3), unbiased=False)
+                    self.scales[b, i] = scale.clamp(min=1e-3 * float(scale.mean()) + 1e-12)
+
+    def save(self, path: Path) -> None:
+        """Write weights and shape as one safetensors file, atomically."""
+        shape = {"shape": self.shape, "dim": self.dim, "hidden": self.hidden, "branches": self.branches, "dropout": self.dropout}
+        write_tensors(path, {k: v.contiguous() for k, v in self.state_dict().items()}, {"projector": json.dumps(shape)})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote; frozen, in evaluation mode."""
+        with safe_open(path, framework="pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            projector = cls(**json.loads(file.metadata()["projector"]), timesteps=weights["timesteps"])
+        projector.load_state_dict(weights)
+        return projector.eval().requires_grad_(False)
+
+
+def contrastive_loss(z: Tensor, e: Tensor, ids: Tensor, temperature: float) -> Tensor:
+    """InfoNCE from projected vectors to image embeddings, with the other images of the batch as negatives.
+
+    Args:
+        z: (B, d) projected unit vectors.
+        e: (B, d) the encoder's embedding of each one's final image.
+        ids: (B,) image ids; pairs that show the same image are no negatives of each other.
+        temperature: of the cosines, > 0.
+
+    Returns:
+        Scalar: ``mean_i -log softmax_j(z_i . e_j / temperature)_i`` over the j with another image, and i itself.
+
+    References:
+        van den Oord et al., arXiv 1807.03748.
+
+    Example:
+        >>> e = torch.eye(3)
+        >>> good, bad = contrastive_loss(e, e, torch.arange(3), 0.1), contrastive_loss(e.roll(1, 0), e, torch.arange(3), 0.1)
+        >>> bool(good < 0.01 < 5 < bad)
+        True
+    """
+    same = (ids[:, None] == ids[None, :]) & ~torch.eye(len(ids), dtype=torch.bool, device=ids.device)
+    logits = (z @ e.T / temperature).masked_fill(same, float("-inf"))
+    return F.cross_entropy(logits, torch.arange(len(z), device=z.device))
+
+
+def _sinusoids(timestep: Tensor) -> Tensor:
+    frequencies = torch.exp(torch.linspace(0, math.log(1e-4), FREQUENCIES, device=timestep.device))
+    angles = timestep.float()[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=1)

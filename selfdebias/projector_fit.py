@@ -1,0 +1,70 @@
+"""How the projector is trained: balanced over modes, on noisy activations, against the encoder's embeddings."""
+
+from __future__ import annotations
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from selfdebias.projection import SemanticProjector, contrastive_loss
+
+
+class ProjectorFit(pl.LightningModule):
+    """Trains `phi` to map `h_t` to the embedding of the final image.
+
+    Its gradient is the edit, so it is made smooth: Gaussian noise is added to the standardised activation, and each batch
+    shows every mode equally often.
+
+    Args:
+        data: ``h`` (M, C, H, W) float16 or float32, ``e`` (M, d), ``id``, ``branch``, ``mode`` (M,) int64, ``timestep``
+            (M,) float32: one row for each recorded activation that is trained on.
+        branches: names of the branches.
+        hidden: width of the hidden layers.
+        noise: standard deviation of the noise, in units of the activation's own, at least 0.
+        temperature: of the contrastive loss, > 0.
+        steps: optimizer steps, at least 1.
+        batch_size: activations in a batch, at least 2.
+        learning_rate: peak of the one-cycle schedule, > 0.
+        weight_decay: of AdamW, at least 0.
+        dropout: share of hidden units dropped in training, in [0, 1).
+        seed: of weights, batches and noise.
+    """
+
+    def __init__(
+        self, data: dict[str, Tensor], branches: tuple[str, ...], *, hidden: int, noise: float, temperature: float,
+        steps: int, batch_size: int, learning_rate: float, weight_decay: float, dropout: float, seed: int,
+    ):  # fmt: skip
+        super().__init__()
+        self.steps, self.batch_size, self.noise = steps, batch_size, noise
+        self.temperature, self.learning_rate, self.weight_decay = temperature, learning_rate, weight_decay
+        self.data = data
+        self.generator = torch.Generator().manual_seed(seed)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            shape, dim = tuple(data["h"].shape[1:]), data["e"].shape[1]
+            self.projector = SemanticProjector(shape, dim, hidden, branches, data["timestep"].unique(), dropout)
+        self.projector.fit_scales(data["h"], data["timestep"], data["branch"])
+        self.weights = 1.0 / torch.bincount(data["mode"])[data["mode"]].float()
+        self.curve: list[dict] = []
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.AdamW(self.projector.layers.parameters(), self.learning_rate, weight_decay=self.weight_decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=self.steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def training_step(self, batch, batch_idx):
+        rows = torch.multinomial(self.weights, self.batch_size, replacement=True, generator=self.generator)
+        item = {name: values[rows].to(self.device) for name, values in self.data.items()}
+        x = self.projector.standardise(item["h"], item["timestep"], item["branch"])
+        x = x + self.noise * torch.randn(x.shape, generator=self.generator).to(x)
+        z = self.projector.project(x, item["timestep"], item["branch"])
+        cosine = (z * item["e"]).sum(dim=1).mean()
+        loss = contrastive_loss(z, item["e"], item["id"], self.temperature) + 1 - cosine
+        self.log_dict({"loss": loss, "cosine": cosine}, prog_bar=True, logger=False)
+        if batch_idx % 20 == 0 or batch_idx == self.steps - 1:
+            values = {"loss": loss, "cosine": cosine}
+            self.curve += [{"stage": "project", "step": batch_idx, "name": k, "value": float(v)} for k, v in values.items()]
+        return loss
+
+    def state_dict(self, *args, **kwargs):
+        return self.projector.state_dict(*args, **kwargs)

@@ -1,0 +1,101 @@
+"""Collect: sample without guidance; keep images, their embeddings, and `h_t` at a random subset of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from selfdebias.hspace import BottleneckHook, Step, split_branches
+from selfdebias.metrics.cost import CostMeter
+from selfdebias.prompts import Prompts
+from selfdebias.stages.sampling import Sampler
+from selfdebias.storage.atomic import write_json
+from selfdebias.storage.batches import BatchFolder
+
+VERSION = 1
+CONFIG = ("model", "encoder", "prompts.text", "collect")
+
+
+def collect(
+    folder: Path, key: str, backbone: Any, encoder: Any, prompts: Prompts, n_images: int, batch_size: int,
+    timesteps: int, seed: int, trainer: Callable[..., pl.Trainer],
+) -> None:  # fmt: skip
+    """Fill a folder with vanilla images, their embeddings and recorded activations.
+
+    Args:
+        folder: the stage's own folder.
+        key: the stage's key.
+        backbone: the model.
+        encoder: images to unit vectors.
+        prompts: what is asked for.
+        n_images: number of images.
+        batch_size: images in a pipeline call.
+        timesteps: UNet calls recorded for each image.
+        seed: seed of the images.
+        trainer: makes the Lightning trainer.
+    """
+    store = BatchFolder(folder, key)
+    sampler = Collector(store, backbone, prompts.for_images(n_images), batch_size, "collect", seed)
+    sampler.__dict__.update(encoder=encoder, recorded=timesteps)
+    with CostMeter() as meter:
+        sampler.run(trainer)
+    seen = sorted({float(t) for _, tensors in store.tensors() for t in tensors["h_timestep"]})
+    summary = {"branches": list(backbone.branches), "n_images": n_images, "timesteps": seen}
+    write_json(folder / "collect.json", {**summary, "seconds_per_image": meter.seconds / n_images})
+
+
+class Collector(Sampler):
+    """Records activations while it draws."""
+
+    encoder: Any
+    recorded: int
+
+    def draw_batch(self, batch: int) -> None:
+        """See `Sampler.draw_batch`."""
+        ids = self.ids_of(batch)
+        self.__dict__.update(current=ids, rows=[], chosen={})
+        with BottleneckHook(self.pipeline, self.act):
+            images = self.draw(ids)
+        tensors = {name: torch.cat([row[name] for row in self.rows]) for name in self.rows[0]}
+        tensors["e"] = self.encoder(images)
+        self.folder.add(batch, ids, images, tensors, self.records(batch, ids, images))
+
+    def act(self, h: Tensor, step: Step) -> None:
+        """Keep the activations of the images for which this step was chosen."""
+        if step.index == 0:
+            self.chosen = {i: choose_steps(step.count, self.recorded, self.seeds[i]) for i in self.current}
+        places = [place for place, i in enumerate(self.current) if step.index in self.chosen[i]]
+        if places:
+            for b, half in enumerate(split_branches(h, step.branches).values()):
+                self.rows.append(_rows(half[places], [self.current[p] for p in places], step, b))
+
+
+def choose_steps(count: int, recorded: int, seed: int) -> set[int]:
+    """Choose steps at random, one from each of `recorded` equal parts of the sampling loop.
+
+    Example:
+        >>> len(choose_steps(25, 8, seed=1)), choose_steps(4, 9, seed=1)
+        (8, {0, 1, 2, 3})
+    """
+    if recorded >= count:
+        return set(range(count))
+    edges = np.linspace(0, count, recorded + 1).round().astype(int)
+    rng = np.random.default_rng(seed)
+    return {int(rng.integers(low, high)) for low, high in zip(edges[:-1], edges[1:], strict=True)}
+
+
+def _rows(h: Tensor, ids: Sequence[int], step: Step, branch: int) -> dict[str, Tensor]:
+    n = len(ids)
+    return {
+        "h": h.half().cpu(),
+        "h_id": torch.tensor(ids),
+        "h_timestep": torch.full((n,), step.timestep),
+        "h_step": torch.full((n,), step.index),
+        "h_branch": torch.full((n,), branch),
+    }

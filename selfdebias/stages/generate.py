@@ -1,0 +1,105 @@
+"""Generate: draw one arm, vanilla or guided, from the seeds that all arms share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from selfdebias.guidance import Guidance, GuidanceState, Semantics
+from selfdebias.hspace import BottleneckHook, Step
+from selfdebias.metrics.cost import CostMeter
+from selfdebias.modes.bank import ModeBank
+from selfdebias.projection import SemanticProjector
+from selfdebias.prompts import Prompts
+from selfdebias.schedules import GuidanceWindow
+from selfdebias.stages.sampling import Sampler
+from selfdebias.storage.atomic import write_json
+from selfdebias.storage.batches import BatchFolder
+
+VERSION = 1
+CONFIG = ("model", "guidance", "schedule", "prompts.text", "generate")
+
+
+def generate(
+    folder: Path, key: str, arm: str, backbone: Any, guidance: Guidance, schedule: GuidanceWindow, prompts: Prompts,
+    n_images: int, batch_size: int, seed: int, projected: Path | None, replayed: Path | None,
+    trainer: Callable[..., pl.Trainer],
+) -> None:  # fmt: skip
+    """Fill a folder with the images of one arm.
+
+    Args:
+        folder: the stage's own folder.
+        key: the stage's key.
+        arm: name of the arm.
+        backbone: the model.
+        guidance: how `h_t` is edited.
+        schedule: when, and how strongly.
+        prompts: what is asked for.
+        n_images: number of images.
+        batch_size: images that are guided together.
+        seed: seed of the images, the same for all arms.
+        projected: folder of the project stage; None for guidance that needs no semantics.
+        replayed: folder of the arm whose edit sizes are replayed; None for guidance that replays none.
+        trainer: makes the Lightning trainer.
+    """
+    store = BatchFolder(folder, key)
+    arm_sampler = ArmSampler(store, backbone, prompts.for_images(n_images), batch_size, "generate", seed)
+    state = GuidanceState(read_semantics(projected) if guidance.needs_semantics and projected else None)
+    arm_sampler.__dict__.update(guidance=guidance, schedule=schedule, state=state, replayed=replayed)
+    left = n_images - len(store.ids())
+    with CostMeter() as meter:
+        arm_sampler.run(trainer)
+    if left:
+        cost = {"seconds_per_image": meter.seconds / left, "guidance_share": state.seconds / meter.seconds}
+        summary = {"arm": arm, **cost, "peak_memory_mb": meter.peak_memory_mb, "skipped_edits": state.skipped}
+        write_json(folder / "generate.json", {**summary, "guidance": {"class": type(guidance).__name__, **vars(guidance)}})
+
+
+def read_semantics(projected: Path) -> Semantics:
+    """Read projector and bank of a finished project stage."""
+    return Semantics(
+        SemanticProjector.load(projected / "projector.safetensors"), ModeBank.load(projected / "bank.safetensors")
+    )
+
+
+class ArmSampler(Sampler):
+    """Edits activations while it draws."""
+
+    guidance: Guidance
+    schedule: GuidanceWindow
+    state: GuidanceState
+    replayed: Path | None
+
+    def draw_batch(self, batch: int) -> None:
+        """See `Sampler.draw_batch`; guidance goes on from the memory that the batch before left."""
+        ids = self.ids_of(batch)
+        group = self.prompts[ids[0]]
+        if batch > 0:
+            self.state.restore_memory(group, load_file(self.folder.path / _name(batch - 1)))
+        self.state.begin(group, tuple(self.seeds[i] for i in ids))
+        if self.replayed:
+            replay = load_file(self.replayed / _name(batch))
+            self.state.replay = dict(zip(replay["edit_index"].tolist(), replay["edit_norm"], strict=True))
+        with BottleneckHook(self.pipeline, self.act):
+            images = self.draw(ids)
+        n_modes = len(self.state.semantics.bank.target) if self.state.semantics else 0
+        tensors = {**self.state.trace.tensors(n_modes, len(ids)), **self.state.memory_tensors()}
+        self.folder.add(batch, ids, images, tensors, self.records(batch, ids, images))
+
+    def act(self, h: Tensor, step: Step) -> Tensor | None:
+        """Let guidance edit the activation inside its window."""
+        weight = self.schedule.weight(step.index, step.count)
+        if weight == 0:
+            return None
+        with self.state.timed(), torch.no_grad():
+            return self.guidance.edit(h, step, weight, self.state)
+
+
+def _name(batch: int) -> str:
+    return f"batch-{batch:05d}.safetensors"

@@ -1,0 +1,96 @@
+"""Project: train the projector on recorded activations, and place the modes in its output space."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from selfdebias.modes.bank import ModeBank, fit_bank
+from selfdebias.projection import SemanticProjector
+from selfdebias.stages.discover import read_embeddings
+from selfdebias.storage.atomic import write_json, write_text
+from selfdebias.storage.batches import BatchFolder
+
+VERSION = 1
+CONFIG = ("projector", "project")
+HELD_OUT = 0.125  # share of the images that the projector is measured on
+
+
+def project(
+    folder: Path, collected: Path, discovered: Path, projector: Callable[..., Any], seed: int, trainer: Callable[..., pl.Trainer]
+) -> None:
+    """Write the projector, the mode bank, the training curves and the held-out measures.
+
+    Args:
+        folder: the stage's own folder.
+        collected: folder of the collect stage.
+        discovered: folder of the discover stage.
+        projector: makes the LightningModule that trains, from data, branches and seed.
+        seed: seed of weights, batches and the held-out split.
+        trainer: makes the Lightning trainer.
+    """
+    modes = json.loads((discovered / "modes.json").read_text())
+    branches = tuple(json.loads((collected / "collect.json").read_text())["branches"])
+    data = read_activations(collected, modes["labels"])
+    held_out = torch.isin(data["id"], _held_out_ids(data["id"].unique(), seed))
+    fit = projector(data={k: v[~held_out] for k, v in data.items()}, branches=branches, seed=seed)
+    trainer(max_epochs=1).fit(fit, DataLoader(range(fit.steps), batch_size=1))  # type: ignore[arg-type]
+    phi = fit.projector.cpu().eval().requires_grad_(False)
+    z = embed(phi, data)
+    target = torch.tensor(modes["target"])
+    bank = fit_bank(z[~held_out], data["mode"][~held_out], data["timestep"][~held_out], data["branch"][~held_out], branches, target)
+    phi.save(folder / "projector.safetensors")
+    bank.save(folder / "bank.safetensors")
+    write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in fit.curve))
+    write_json(folder / "project.json", measure(z[held_out], {k: v[held_out] for k, v in data.items()}, bank))
+
+
+def read_activations(collected: Path, labels: dict[str, int]) -> dict[str, Tensor]:
+    """Read all recorded activations of the collect stage, with the embedding and the mode of each one's image.
+
+    Returns:
+        ``h`` (M, C, H, W) float16; ``e`` (M, d) float32; ``id``, ``branch``, ``mode`` (M,) int64; ``timestep`` (M,) float32.
+    """
+    store = BatchFolder.open(collected)
+    ids, e = read_embeddings(store)
+    row = {i: place for place, i in enumerate(ids)}
+    shards = [tensors for _, tensors in store.tensors()]
+    joined = {name: torch.cat([shard[f"h{name}"] for shard in shards]) for name in ("", "_id", "_timestep", "_branch")}
+    places = torch.tensor([row[int(i)] for i in joined["_id"]])
+    mode = torch.tensor([labels[str(i)] for i in ids])
+    return {
+        "h": joined[""], "e": e[places], "id": joined["_id"], "branch": joined["_branch"],
+        "mode": mode[places], "timestep": joined["_timestep"].float(),
+    }  # fmt: skip
+
+
+@torch.no_grad()
+def embed(phi: SemanticProjector, data: dict[str, Tensor]) -> Tensor:
+    """Return `z` (M, d) of all activations."""
+    parts = zip(*(data[name].split(1024) for name in ("h", "timestep", "branch")), strict=True)
+    return torch.cat([phi(h, timestep, branch) for h, timestep, branch in parts])
+
+
+def measure(z: Tensor, data: dict[str, Tensor], bank: ModeBank) -> dict[str, Any]:
+    """Measure a projector on held-out images: cosine to the embedding, and how often the nearest centroid is the mode."""
+    accuracy: dict[str, dict[str, float]] = {branch: {} for branch in bank.branches}
+    for b, branch in enumerate(bank.branches):
+        for t in bank.timesteps.tolist():
+            rows = (data["branch"] == b) & (data["timestep"] == t)
+            if rows.any():
+                nearest = (z[rows] @ bank.at(t, branch).T).argmax(dim=1)
+                accuracy[branch][str(t)] = float((nearest == data["mode"][rows]).float().mean())
+    cosine = float((z * data["e"]).sum(dim=1).mean())
+    return {"cosine_held_out": cosine, "accuracy_by_timestep": accuracy, "held_out_images": len(data["id"].unique())}
+
+
+def _held_out_ids(ids: Tensor, seed: int) -> Tensor:
+    order = torch.randperm(len(ids), generator=torch.Generator().manual_seed(seed))
+    return ids[order[: max(1, round(HELD_OUT * len(ids)))]]

@@ -1,0 +1,72 @@
+"""Sampling batch by batch: what collect and generate share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from selfdebias.hspace import Step
+from selfdebias.seeds import image_seeds
+from selfdebias.storage.batches import BatchFolder
+
+
+class Sampler(pl.LightningModule, ABC):
+    """Draws the images of a stage with the pipeline's own call, one batch for each `predict_step`.
+
+    Args:
+        folder: where batches are kept; finished ones are not drawn again.
+        backbone: loads and calls the pipeline.
+        prompts: one for each image id.
+        batch_size: images in a pipeline call, at least 1.
+        stage: name that goes into the seeds.
+        seed: seed of the run.
+    """
+
+    def __init__(self, folder: BatchFolder, backbone: Any, prompts: Sequence[str], batch_size: int, stage: str, seed: int):
+        super().__init__()
+        self.folder, self.backbone, self.prompts = folder, backbone, list(prompts)
+        self.batch_size, self.seeds = batch_size, image_seeds(stage, seed, range(len(prompts)))
+        self.__dict__["pipeline"] = None  # a pipeline is no Module, and Lightning must not register its parts
+
+    def run(self, trainer: Callable[..., pl.Trainer]) -> None:
+        """Draw all batches that are not finished."""
+        batches = range(-(-len(self.prompts) // self.batch_size))
+        left = [batch for batch in batches if batch not in self.folder.finished]
+        if left:
+            self.__dict__["pipeline"] = self.backbone.load()
+            trainer().predict(self, DataLoader(left, batch_size=None), return_predictions=False)  # type: ignore[arg-type]
+
+    def ids_of(self, batch: int) -> list[int]:
+        """Return the image ids of a batch."""
+        return list(range(len(self.prompts)))[batch * self.batch_size : (batch + 1) * self.batch_size]
+
+    def draw(self, ids: Sequence[int]) -> Tensor:
+        """Return the images (B, 3, H, W) of these ids."""
+        return self.backbone.generate(self.pipeline, [self.prompts[i] for i in ids], [self.seeds[i] for i in ids])
+
+    def records(self, batch: int, ids: Sequence[int], images: Tensor) -> list[dict[str, Any]]:
+        """Return what the manifest says of each image; an image that is black all over was blanked by a safety checker."""
+        blanked = (images.amax(dim=(1, 2, 3)) == 0).tolist()
+        return [
+            {"id": i, "seed": self.seeds[i], "prompt": self.prompts[i], "batch": batch, "blanked": black}
+            for i, black in zip(ids, blanked, strict=True)
+        ]
+
+    @torch.no_grad()
+    def predict_step(self, batch: Any, batch_idx: int) -> None:
+        """Draw one batch and keep it."""
+        self.draw_batch(int(batch))
+
+    @abstractmethod
+    def draw_batch(self, batch: int) -> None:
+        """Draw and keep the batch of this index."""
+
+    @abstractmethod
+    def act(self, h: Tensor, step: Step) -> Tensor | None:
+        """See, and perhaps replace, the bottleneck activation."""
