@@ -8,7 +8,7 @@ from typing import Any
 
 from selfdebias.plan import check_attributes, guidance_of_arms
 from selfdebias.rules import GROUPS
-from selfdebias.targets import check_objects, make
+from selfdebias.targets import check_job, make
 
 
 class Parts:
@@ -24,15 +24,12 @@ class Parts:
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        guidance = dict(config["guidance"])
-        replayed = {"guidance": {"of": guidance.pop("of")}} if "of" in guidance else {}
-        check_objects({**config, "guidance": guidance})
-        check_objects(replayed)
+        check_job(config)
         self._config = config
         groups = [group for group in GROUPS if group not in ("paths", "logger", "guidance")]
         self._parts = {group: make(config, group) for group in groups}
-        for one in guidance_of_arms(config["guidance"]).values():
-            make({"guidance": one}, "guidance")
+        for guidance in guidance_of_arms(config["guidance"]).values():
+            make({"guidance": guidance}, "guidance")
         check_attributes(config["prompts"]["attributes"], self._parts["judge"].classes)
 
     def fingerprints(self) -> dict[str, str]:

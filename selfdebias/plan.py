@@ -17,7 +17,8 @@ class Stage:
     """One row of the table of stages.
 
     Args:
-        function: Dotted path of the function; its module states `VERSION` and `CONFIG`, what its key depends on.
+        function: Dotted path of the function; its module states `VERSION` and `CONFIG`, the dotted
+            paths of what its key depends on.
         parts: Groups that the function is handed as objects.
         reads: Stages whose folders it reads; `generate` stands for those of all arms.
         keyed: Whether the function is told its key, because it fills its folder batch by batch.
@@ -156,7 +157,7 @@ def _make_step(
     stage: str, arm: str, config: Mapping[str, Any], fingerprints: Mapping[str, str], steps: Mapping[str, Step]
 ) -> Step:
     module = STAGES[stage].module
-    subset = {name: without_devices(config[name]) for name in module.CONFIG}
+    subset = {name: without_devices(_at(config, name)) for name in module.CONFIG}
     if arm == "vanilla":
         subset.pop("schedule", None)  # nothing is guided, so nothing says when
     inputs, arms = _inputs(stage, arm, steps)
@@ -164,12 +165,19 @@ def _make_step(
         "stage": stage,
         "version": module.VERSION,
         "config": subset,
-        "weights": {name: fingerprints[name] for name in module.CONFIG if name in fingerprints},
+        "weights": {name: fingerprints[name] for name in sorted({*module.CONFIG} & {*fingerprints})},
         "inputs": {argument: steps[name].key for argument, name in inputs.items()},
         "arms": {name: steps[step].key for name, step in arms.items()},
     }
     name = f"{stage}/{arm}" if arm else stage
     return Step(name, stage, digest(record), record, inputs, arms, arm, dict(config["guidance"]) if arm else {})
+
+
+def _at(config: Mapping[str, Any], path: str) -> Any:
+    """The part of a configuration at a dotted path, such as `prompts.text`."""
+    for name in path.split("."):
+        config = config[name]
+    return config
 
 
 def _inputs(stage: str, arm: str, steps: Mapping[str, Step]) -> tuple[dict[str, str], dict[str, str]]:

@@ -153,7 +153,18 @@ def _check_across(config: Mapping[str, Any]) -> None:
     root = config["paths"].get("root")
     if not isinstance(root, str) or not root.strip():
         raise refuse("paths.root", "the path of a folder", root)
-    most = max((v for k, v in config["clustering"].items() if k in ("k", "k_max") and _whole(v)), default=1)
-    n_images = config["collect"]["n_images"]
+    _check_clustering(config["clustering"], config["collect"]["n_images"])
+
+
+def _check_clustering(clustering: Mapping[str, Any], n_images: int) -> None:
+    """What an estimator says only when it is fitted, and that is after all images are drawn."""
+    least = {"k": 1, "k_min": 2, "n_neighbors": 1}
+    for name in least:
+        if _whole(clustering.get(name)) and clustering[name] < least[name]:
+            raise refuse(f"clustering.{name}", f"a whole number of at least {least[name]}", clustering[name])
+    k_min, k_max = clustering.get("k_min"), clustering.get("k_max")
+    if isinstance(k_min, int) and isinstance(k_max, int) and k_max < k_min:
+        raise refuse("clustering.k_max", f"a whole number of at least `clustering.k_min`, {k_min}", k_max)
+    most = max((clustering[name] for name in ("k", "k_max") if _whole(clustering.get(name))), default=1)
     if n_images < 2 * most:
         raise refuse("collect.n_images", f"at least {2 * most}, twice the {most} modes that clustering tries", n_images)

@@ -61,6 +61,17 @@ def check_objects(config: Any) -> None:
         _check_options(path, node, target)
 
 
+def check_job(config: Mapping[str, Any]) -> None:
+    """Checks a whole configuration, where `guidance.of` is no argument but another arm's guidance.
+
+    Raises:
+        ConfigError: As `check_objects` does.
+    """
+    own = {key: value for key, value in config["guidance"].items() if key != "of"}
+    check_objects({**config, "guidance": own})
+    check_objects({"guidance": {"of": config["guidance"].get("of")}})
+
+
 def make(config: Mapping[str, Any], group: str) -> Any:
     """The object that `config[group]` describes.
 

@@ -63,10 +63,10 @@ def stand_ins(tmp_path, monkeypatch):
 
 
 KEYS = {
-    "collect": ("model", "encoder", "prompts", "collect"),
+    "collect": ("model", "encoder", "prompts.text", "collect"),
     "discover": ("clustering", "discover"),
     "project": ("projector", "trainer", "project"),
-    "generate": ("model", "guidance", "schedule", "prompts", "generate"),
+    "generate": ("model", "guidance", "schedule", "prompts.text", "generate"),
     "evaluate": ("judge", "encoder", "metrics", "prompts", "evaluate"),
     "report": ("report",),
 }
@@ -74,7 +74,7 @@ PARTS = {
     "model": "{_target_: stand_ins.parts.Model, weights: w1, steps: 50}",
     "encoder": "{_target_: stand_ins.parts.Encoder, device: cpu}",
     "projector": "{_target_: stand_ins.parts.Projector, _partial_: true, width: 8}",
-    "clustering": "{_target_: stand_ins.parts.Clustering, k_max: 8, random_state: 0}",
+    "clustering": "{_target_: stand_ins.parts.Clustering, k_min: 2, k_max: 8, n_neighbors: 10, random_state: 0}",
     "guidance": "{_target_: stand_ins.parts.Guidance, strength: 0.5, temperature: 0.1}",
     "schedule": "{_target_: stand_ins.parts.Schedule, start: 0.0, stop: 1.0}",
     "judge": "{_target_: stand_ins.parts.Judge}",
@@ -93,7 +93,7 @@ def _stand_in_conf(real, folder):
             (folder / group).mkdir()
             (folder / group / f"{option}.yaml").write_text(PARTS[group])
     (folder / "guidance" / "none.yaml").write_text("_target_: stand_ins.parts.NoGuidance")
-    random = "defaults: [self_debias@of]\n_target_: stand_ins.parts.RandomGuidance\nseed: 0"
+    random = "defaults: [self_debias@of]\n_target_: stand_ins.parts.RandomGuidance\nbranch: cond"
     (folder / "guidance" / "random.yaml").write_text(random)
     return folder
 

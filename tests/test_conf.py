@@ -9,7 +9,7 @@ import pytest
 from selfdebias import config
 from selfdebias.parts import Parts
 from selfdebias.rules import GROUPS
-from selfdebias.targets import check_objects
+from selfdebias.targets import check_job
 
 FOLDER = config.conf_folder()
 OPTIONS = [f"{path.parent.name}={path.stem}" for group in GROUPS for path in sorted((FOLDER / group).glob("*.yaml"))]
@@ -35,10 +35,7 @@ def test_every_group_has_an_option():
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_an_option_composes_and_fits_its_class(option):
-    loaded = config.load([option])
-    guidance = dict(loaded["guidance"])
-    replayed = guidance.pop("of", {})
-    check_objects({**loaded, "guidance": guidance, "replayed": {"of": replayed}})
+    check_job(config.load([option]))
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.yaml")), ids=lambda path: f"{path.parent.name}/{path.name}")

@@ -23,7 +23,7 @@ class Encoder:
 
 
 class Clustering:
-    def __init__(self, k_max: int = 8, random_state: int = 0) -> None:
+    def __init__(self, k_min: int = 2, k_max: int = 8, n_neighbors: int = 10, random_state: int = 0) -> None:
         self.k_max = k_max
 
 
@@ -44,8 +44,8 @@ class NoGuidance:
 
 
 class RandomGuidance:
-    def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
+    def __init__(self, branch: str = "cond") -> None:
+        self.branch = branch
 
 
 class Schedule:
