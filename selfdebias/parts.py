@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from selfdebias.plan import check_attributes, guidance_of_arms
-from selfdebias.rules import GROUPS
+from selfdebias.rules import GROUPS, ConfigError
 from selfdebias.targets import check_job, make
 
 
@@ -33,8 +33,15 @@ class Parts:
         check_attributes(config["prompts"]["attributes"], self._parts["judge"].classes)
 
     def fingerprints(self) -> dict[str, str]:
-        """Hash of the weight files, or the hub revision, of each group that offers one; no weight is loaded."""
-        return {group: part.fingerprint() for group, part in self._parts.items() if hasattr(part, "fingerprint")}
+        """Hash of the weight files, or the hub revision, of each group that offers one; no weight is loaded.
+
+        Raises:
+            ConfigError: If a weight file is missing.
+        """
+        try:
+            return {group: part.fingerprint() for group, part in self._parts.items() if hasattr(part, "fingerprint")}
+        except (OSError, ValueError) as error:
+            raise ConfigError(" ".join(str(error).split())) from error
 
     def get(self, group: str, guidance: Mapping[str, Any], job: Path) -> Any:
         """One part.

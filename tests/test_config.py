@@ -10,6 +10,7 @@ from selfdebias import config
 from selfdebias.main import main
 
 BAD = [
+    (["model.weights=missing"], "`model.weights` must be a file, got 'missing'"),
     (["model=nothing"], "`model` must be one of"),
     (["guidance=fair"], "`guidance` must be one of"),
     (["collect.nimages=3"], "Did you mean `collect.n_images`?"),

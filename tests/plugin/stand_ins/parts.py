@@ -14,6 +14,8 @@ class Model:
         self.steps = steps
 
     def fingerprint(self) -> str:
+        if self.weights == "missing":
+            raise FileNotFoundError("`model.weights` must be a file, got 'missing'.")
         return f"sha-of-{self.weights}"
 
 
