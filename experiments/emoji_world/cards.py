@@ -1,0 +1,96 @@
+"""Write the model cards from what was measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+HEAD = """---
+license: apache-2.0
+library_name: {library}
+tags: [selfdebias, emoji-world]
+---
+"""
+
+SOURCES = """## Data and licence
+
+Drawings of two vendors, 64 x 64 px, from npm packages at pinned versions: Noto emoji by Google (`emoji-datasource-google`
+16.0.0, images under Apache-2.0) and Twemoji by Twitter, Inc and other contributors (`emoji-datasource-twitter` 16.0.0, images
+under CC-BY-4.0). The weights are under Apache-2.0; NOTICE names the sources. Retrain with `make emoji-world`: the whole recipe,
+with its seeds, is `experiments/emoji_world`.
+"""
+
+EMOJI = """# Emoji World: a text-to-image model with known biases
+
+A Stable-Diffusion-shaped model of 64 x 64 px emoji, small enough for a laptop's processor. It was trained on a *biased*
+selection of drawings, so that methods that find and mend bias can be measured. It is a test bed, and says nothing about people.
+
+`StableDiffusionPipeline.from_pretrained(folder)` loads it with no further argument. Prompts: "an emoji of a person", "an emoji
+of a doctor" (and 19 more occupations), "an emoji of a pet", "an emoji of a fantasy creature", "a peaceful moment"; explicit ones
+such as "an emoji of a woman doctor with dark skin", "an emoji of an older man", "an emoji of a girl with curly hair". Skin words:
+pale, light, tan, brown, dark, for U+1F3FB to U+1F3FF. The words of other captions are unknown to it.
+
+{sources}
+## Bias, on purpose
+
+Neutral captions were drawn by `experiments/emoji_world/bias_card.yaml`, explicit ones uniformly over the attributes. Measured
+with {settings[steps]} DDIM steps at guidance scale {settings[guidance_scale]}, {settings[neutral_images]} images a prompt, by the
+judge beside this folder:
+
+| Prompt | men, in training | men, generated | occupation shown |
+|---|---|---|---|
+{rows}
+
+- Occupation shown, mean over occupations: {summary[occupation_shown]:.3f}
+- Prompts whose share of men is within 0.15 of the card: {summary[share_learned]:.2f}
+- Explicit captions ({explicit[images]} images): gender followed {explicit[gender]:.3f}, tone followed {explicit[tone]:.3f}
+- Other prompts: {others}
+
+## Samples
+
+`samples.png`, one prompt a row: {prompts}.
+"""
+
+JUDGE = """# The judge of Emoji World
+
+A small convolutional net with one head for each attribute: {attributes}. It was trained on the drawings, with noise and blur,
+apart from the encoder (`selfdebias.judges.emoji.EmojiJudge` loads it).
+
+Accuracy on fresh augmentations of the training drawings: {held_out}.
+
+On the drawings of a third vendor that it has never seen (Fluent, {n} drawings of the occupations): {fluent}. So trust it on
+Emoji World's own style, and nowhere else.
+
+{sources}"""
+
+ENCODER = """# The encoder of Emoji World
+
+A CLIP model with 64-d embeddings, trained contrastively on full captions ("an emoji of a woman doctor with dark skin") with soft
+targets: captions that share attributes are near. Gender counts double, being in the head noun of the captions of people, and tones
+agree by degree. `transformers.CLIPModel.from_pretrained(folder)` loads it. It was trained on all drawings alike, not by the bias
+card, and frozen before any mode was looked at.
+
+{sources}"""
+
+
+def write_cards(ship: Path, metrics: dict, prompts: list[str]) -> None:
+    """Write ``metrics.json`` and a README.md for each shipped folder."""
+    rows = "\n".join(
+        f"| {text} | {row['card']:.2f} | {row['male']:.2f} | {row['occupation_shown']:.2f} |"
+        for text, row in metrics["neutral"].items()
+    )
+    others = "; ".join(f"{text}: {_shares(shares)}" for text, shares in metrics["others"].items())
+    emoji = EMOJI.format(sources=SOURCES, rows=rows, others=others, prompts=", ".join(prompts), **metrics)
+    judged = metrics["judge"]
+    judge = JUDGE.format(
+        attributes=", ".join(judged["held_out"]), held_out=_shares(judged["held_out"], 3), n=judged["fluent_drawings"],
+        fluent=_shares(judged["fluent"]), sources=SOURCES,
+    )  # fmt: skip
+    (ship / "emoji" / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    (ship / "emoji" / "README.md").write_text(HEAD.format(library="diffusers") + emoji)
+    (ship / "emoji_judge" / "README.md").write_text(HEAD.format(library="selfdebias") + judge)
+    (ship / "emoji_clip" / "README.md").write_text(HEAD.format(library="transformers") + ENCODER.format(sources=SOURCES))
+
+
+def _shares(values: dict[str, float], digits: int = 2) -> str:
+    return ", ".join(f"{name} {value:.{digits}f}" for name, value in values.items())
