@@ -78,14 +78,15 @@ class BottleneckHook:
         """
         hook = self
 
-        def __call__(pipeline, *args, **kwargs):
+        def call(pipeline: Any, *args: Any, **kwargs: Any) -> Any:
             hook._index, hook._inside = -1, True
             try:
                 return pipeline_class.__call__(pipeline, *args, **kwargs)
             finally:
                 hook._inside = False
 
-        return type(pipeline_class.__name__, (pipeline_class,), {"__call__": __call__, "__module__": pipeline_class.__module__})
+        members = {"__call__": call, "__module__": pipeline_class.__module__}
+        return type(pipeline_class.__name__, (pipeline_class,), members)
 
     def _before_unet(self, unet: nn.Module, args: tuple, kwargs: dict) -> None:
         if self._inside:
@@ -107,7 +108,7 @@ class BottleneckHook:
         )
 
 
-def find_unet(pipeline: Any) -> nn.Module:
+def find_unet(pipeline: Any) -> Any:
     """Return the pipeline's UNet.
 
     Raises:
@@ -115,7 +116,9 @@ def find_unet(pipeline: Any) -> nn.Module:
     """
     unet = getattr(pipeline, "unet", None)
     if getattr(unet, "mid_block", None) is None:
-        raise ValueError(f"`pipeline` must have a `unet` with a `mid_block`, got {type(pipeline).__name__} without one.")
+        raise ValueError(
+            f"`pipeline` must have a `unet` with a `mid_block`, got {type(pipeline).__name__} without one."
+        )
     if hasattr(unet, "_orig_mod") or getattr(unet, "_compiled_call_impl", None) is not None:
         raise ValueError("`pipeline.unet` must not be compiled, got a compiled one: attach first, compile afterwards.")
     return unet

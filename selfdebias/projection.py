@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -33,7 +34,19 @@ class SemanticProjector(nn.Module):
         arXiv 2512.03749, semantic projection; here with sinusoidal timesteps, so that any sampler can be used.
     """
 
-    def __init__(self, shape, dim: int, hidden: int, branches, timesteps, dropout: float = 0.0):
+    timesteps: Tensor
+    centers: Tensor
+    scales: Tensor
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        dim: int,
+        hidden: int,
+        branches: Sequence[str],
+        timesteps: Tensor,
+        dropout: float = 0.0,
+    ):
         super().__init__()
         self.shape, self.dim, self.hidden = tuple(shape), dim, hidden
         self.branches = tuple(branches)
@@ -93,7 +106,13 @@ class SemanticProjector(nn.Module):
 
     def save(self, path: Path) -> None:
         """Write weights and shape as one safetensors file, atomically."""
-        shape = {"shape": self.shape, "dim": self.dim, "hidden": self.hidden, "branches": self.branches, "dropout": self.dropout}
+        shape = {
+            "shape": self.shape,
+            "dim": self.dim,
+            "hidden": self.hidden,
+            "branches": self.branches,
+            "dropout": self.dropout,
+        }
         write_tensors(path, {k: v.contiguous() for k, v in self.state_dict().items()}, {"projector": json.dumps(shape)})
 
     @classmethod

@@ -48,7 +48,9 @@ class ProjectorFit(pl.LightningModule):
         self.curve: list[dict] = []
 
     def configure_optimizers(self):
-        optimizer = torch.optim.AdamW(self.projector.layers.parameters(), self.learning_rate, weight_decay=self.weight_decay)
+        optimizer = torch.optim.AdamW(
+            self.projector.layers.parameters(), self.learning_rate, weight_decay=self.weight_decay
+        )
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=self.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -62,8 +64,10 @@ class ProjectorFit(pl.LightningModule):
         loss = contrastive_loss(z, item["e"], item["id"], self.temperature) + 1 - cosine
         self.log_dict({"loss": loss, "cosine": cosine}, prog_bar=True, logger=False)
         if batch_idx % 20 == 0 or batch_idx == self.steps - 1:
-            values = {"loss": loss, "cosine": cosine}
-            self.curve += [{"stage": "project", "step": batch_idx, "name": k, "value": float(v)} for k, v in values.items()]
+            values = {"loss": loss.detach(), "cosine": cosine.detach()}
+            self.curve += [
+                {"stage": "project", "step": batch_idx, "name": k, "value": float(v)} for k, v in values.items()
+            ]
         return loss
 
     def state_dict(self, *args, **kwargs):

@@ -75,8 +75,12 @@ def all_captions() -> list[str]:
         Facts("person", gender=g, age=a, tone=t, hair=h)
         for g in ("", *GENDERS) for a in ("", *AGES) for t in tones for h in ("", "red", "curly", "white", "blond")
     ]  # fmt: skip
-    workers = [Facts("occupation", gender=g, tone=t, role=r) for g in ("", *GENDERS) for t in tones for r in OCCUPATIONS]
-    creatures = [Facts("creature", gender=g, tone=t, role=r) for g in ("", *GENDERS) for t in tones for r in ("", *CREATURES)]
+    workers = [
+        Facts("occupation", gender=g, tone=t, role=r) for g in ("", *GENDERS) for t in tones for r in OCCUPATIONS
+    ]
+    creatures = [
+        Facts("creature", gender=g, tone=t, role=r) for g in ("", *GENDERS) for t in tones for r in ("", *CREATURES)
+    ]
     rest = [Facts("pet", role=r) for r in ("", *ANIMALS)] + [Facts("place", role=r) for r in ("", *PLACES)]
     return sorted({caption(facts) for facts in (*people, *workers, *creatures, *rest)})
 

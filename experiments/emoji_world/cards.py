@@ -89,7 +89,9 @@ def write_cards(ship: Path, metrics: dict, prompts: list[str]) -> None:
     (ship / "emoji" / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     (ship / "emoji" / "README.md").write_text(HEAD.format(library="diffusers") + emoji)
     (ship / "emoji_judge" / "README.md").write_text(HEAD.format(library="selfdebias") + judge)
-    (ship / "emoji_clip" / "README.md").write_text(HEAD.format(library="transformers") + ENCODER.format(sources=SOURCES))
+    (ship / "emoji_clip" / "README.md").write_text(
+        HEAD.format(library="transformers") + ENCODER.format(sources=SOURCES)
+    )
 
 
 def _shares(values: dict[str, float], digits: int = 2) -> str:

@@ -13,7 +13,13 @@ from omegaconf import DictConfig
 from experiments.emoji_world.catalog import Drawing, read_drawings
 from experiments.emoji_world.recipe import load_recipe
 
-WANTED = ("package/emoji.json", "package/img/google/64/", "package/img/twitter/64/", "package/icons/flat/", "package/LICENSE")
+WANTED = (
+    "package/emoji.json",
+    "package/img/google/64/",
+    "package/img/twitter/64/",
+    "package/icons/flat/",
+    "package/LICENSE",
+)
 
 
 def fetch(recipe: DictConfig) -> None:

@@ -44,13 +44,18 @@ class Generator:
     """Draws images of captions in batches, and lets the judge read them."""
 
     def __init__(self, recipe: DictConfig, judge: EmojiJudge):
-        self.backbone = StableDiffusionBackbone(str(Path(recipe.ship) / "emoji"), recipe.measure.steps, recipe.measure.guidance_scale)
+        self.backbone = StableDiffusionBackbone(
+            str(Path(recipe.ship) / "emoji"), recipe.measure.steps, recipe.measure.guidance_scale
+        )
         self.pipeline, self.judge = self.backbone.load(), judge
 
     def draw(self, text: str, n: int) -> torch.Tensor:
         """Return n images of a caption; the seeds depend on the caption."""
         seeds = image_seeds(f"measure {text}", 0, range(n))
-        parts = [self.backbone.generate(self.pipeline, [text] * len(s), s) for s in (seeds[i : i + 32] for i in range(0, n, 32))]
+        parts = [
+            self.backbone.generate(self.pipeline, [text] * len(s), s)
+            for s in (seeds[i : i + 32] for i in range(0, n, 32))
+        ]
         return torch.cat(parts)
 
     def shares(self, images: torch.Tensor, attribute: str) -> dict[str, float]:
@@ -68,7 +73,12 @@ def measure_neutral(draw: Generator, recipe: DictConfig) -> tuple[dict, dict[str
         card = recipe.bias_card.occupations[facts.role].male if facts.role else recipe.bias_card.person.male
         occupation = draw.shares(images, "occupation")[facts.role or "none"]
         male = draw.shares(images, "gender")["man"]
-        rows[text] = {"male": male, "card": float(card), "occupation_shown": occupation, "tones": draw.shares(images, "tone")}
+        rows[text] = {
+            "male": male,
+            "card": float(card),
+            "occupation_shown": occupation,
+            "tones": draw.shares(images, "tone"),
+        }
         sheets[text] = images[: recipe.measure.sheet_columns]
     return rows, sheets
 

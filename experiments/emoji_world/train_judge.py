@@ -75,7 +75,10 @@ def main(recipe: DictConfig) -> None:
     folder = Path(recipe.ship) / "emoji_judge"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps({"classes": CLASSES}, indent=1) + "\n")
-    save_file({name: weight.contiguous() for name, weight in module.network.state_dict().items()}, folder / "model.safetensors")
+    save_file(
+        {name: weight.contiguous() for name, weight in module.network.state_dict().items()},
+        folder / "model.safetensors",
+    )
 
 
 if __name__ == "__main__":

@@ -33,7 +33,10 @@ def render_rgba(drawings: list[Drawing], size: int) -> torch.Tensor:
     """Render SVG files as premultiplied RGBA (N, 4, size, size) float32 in [0, 1]."""
     import resvg_py
 
-    images = [Image.open(BytesIO(bytes(resvg_py.svg_to_bytes(svg_path=str(d.path), width=size, height=size)))) for d in drawings]
+    images = [
+        Image.open(BytesIO(bytes(resvg_py.svg_to_bytes(svg_path=str(d.path), width=size, height=size))))
+        for d in drawings
+    ]
     stacked = torch.from_numpy(np.stack([np.asarray(image.convert("RGBA")) for image in images]))
     rgba = stacked.permute(0, 3, 1, 2).float() / 255
     return torch.cat([rgba[:, :3] * rgba[:, 3:], rgba[:, 3:]], dim=1)

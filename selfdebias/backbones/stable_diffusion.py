@@ -71,7 +71,7 @@ class StableDiffusionBackbone:
         from diffusers import StableDiffusionPipeline
 
         pipeline = StableDiffusionPipeline.from_pretrained(
-            self.folder, torch_dtype=torch.float32, use_safetensors=True, local_files_only=True
+            self.folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
         )
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(self.device)

@@ -64,7 +64,9 @@ class ClipEncoder:
         if self._model is None:
             from transformers import CLIPModel
 
-            model = CLIPModel.from_pretrained(self.folder, dtype=torch.float32, use_safetensors=True, local_files_only=True)
+            model = CLIPModel.from_pretrained(
+                self.folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
+            )
             self._model = model.eval().requires_grad_(False)
             self._processing = json.loads((self.folder / "preprocessor_config.json").read_text())
         return self._model

@@ -31,7 +31,10 @@ class RandomGuidance(Guidance):
         self.branch = branch
 
     def edit(self, h: Tensor, step: Step, weight: float, state: GuidanceState) -> Tensor:
-        """See `Guidance.edit`; the direction depends on the image's seed and the step alone. Nothing is done where the other did nothing."""
+        """See `Guidance.edit`; the direction depends on the image's seed and the step alone.
+
+        Nothing is done where the other guidance did nothing.
+        """
         if step.index not in state.replay:
             return h
         h_cond = split_branches(h, step.branches)["cond"]

@@ -106,7 +106,9 @@ def fit_bank(
     for b, name in enumerate(branches):
         empty = [m for m in range(k) if not ((labels == m) & (branch_index == b)).any()]
         if empty:
-            raise ValueError(f"`labels` must give every mode an activation, got none in the {name} branch for modes {empty}.")
+            raise ValueError(
+                f"`labels` must give every mode an activation, got none in the {name} branch for modes {empty}."
+            )
     sums = torch.zeros(len(branches), len(grid), k, z.shape[1])
     for b in range(len(branches)):
         for i, t in enumerate(grid):

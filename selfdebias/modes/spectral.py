@@ -54,7 +54,9 @@ class SpectralModes(ClusterMixin, BaseEstimator):
         affinity = self._graph(X)
         found = {k: self._cluster(affinity, k) for k in range(self.k_min, self.k_max + 1)}
         self.silhouettes_ = {
-            k: float(silhouette_score(X, labels, metric="cosine")) for k, labels in found.items() if len(set(labels)) == k
+            k: float(silhouette_score(X, labels, metric="cosine"))
+            for k, labels in found.items()
+            if len(set(labels)) == k
         }
         best = max(self.silhouettes_, key=lambda k: self.silhouettes_[k])
         self.labels_ = _by_size(found[best])
@@ -71,7 +73,9 @@ class SpectralModes(ClusterMixin, BaseEstimator):
         if self.n_neighbors < 1:
             raise ValueError(f"`clustering.n_neighbors` must be at least 1, got {self.n_neighbors}.")
         if len(X) < 2 * self.k_max:
-            raise ValueError(f"`collect.n_images` must be at least twice `clustering.k_max`={self.k_max}, got {len(X)}.")
+            raise ValueError(
+                f"`collect.n_images` must be at least twice `clustering.k_max`={self.k_max}, got {len(X)}."
+            )
         if np.allclose(X, X[0]):
             raise ValueError("`X` must hold different vectors, got equal ones: the model draws one image only.")
 
@@ -88,7 +92,9 @@ class SpectralModes(ClusterMixin, BaseEstimator):
         return 0.5 * (graph + graph.T)
 
     def _cluster(self, affinity, k: int) -> np.ndarray:
-        spectral = SpectralClustering(k, affinity="precomputed", assign_labels="cluster_qr", random_state=self.random_state)
+        spectral = SpectralClustering(
+            k, affinity="precomputed", assign_labels="cluster_qr", random_state=self.random_state
+        )
         return spectral.fit_predict(affinity)
 
 

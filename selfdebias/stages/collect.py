@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,7 @@ def collect(
         trainer: makes the Lightning trainer.
     """
     store = BatchFolder(folder, key)
-    sampler = Collector(store, backbone, prompts.for_images(n_images), batch_size, "collect", seed)
-    sampler.__dict__.update(encoder=encoder, recorded=timesteps)
+    sampler = Collector(encoder, timesteps, store, backbone, prompts.for_images(n_images), batch_size, "collect", seed)
     with CostMeter() as meter:
         sampler.run(trainer)
     seen = sorted({float(t) for _, tensors in store.tensors() for t in tensors["h_timestep"]})
@@ -51,15 +51,25 @@ def collect(
 
 
 class Collector(Sampler):
-    """Records activations while it draws."""
+    """Records activations while it draws.
 
-    encoder: Any
-    recorded: int
+    Args:
+        encoder: images to unit vectors.
+        recorded: UNet calls recorded for each image.
+        sampling: arguments of `Sampler`.
+    """
+
+    def __init__(self, encoder: Any, recorded: int, *sampling: Any):
+        super().__init__(*sampling)
+        self.encoder, self.recorded = encoder, recorded
+        self.current: list[int] = []
+        self.chosen: dict[int, set[int]] = {}
+        self.rows: list[dict[str, Tensor]] = []
 
     def draw_batch(self, batch: int) -> None:
         """See `Sampler.draw_batch`."""
         ids = self.ids_of(batch)
-        self.__dict__.update(current=ids, rows=[], chosen={})
+        self.current, self.rows, self.chosen = ids, [], {}
         with BottleneckHook(self.pipeline, self.act):
             images = self.draw(ids)
         tensors = {name: torch.cat([row[name] for row in self.rows]) for name in self.rows[0]}
@@ -87,7 +97,7 @@ def choose_steps(count: int, recorded: int, seed: int) -> set[int]:
         return set(range(count))
     edges = np.linspace(0, count, recorded + 1).round().astype(int)
     rng = np.random.default_rng(seed)
-    return {int(rng.integers(low, high)) for low, high in zip(edges[:-1], edges[1:], strict=True)}
+    return {int(rng.integers(low, high)) for low, high in pairwise(edges)}
 
 
 def _rows(h: Tensor, ids: Sequence[int], step: Step, branch: int) -> dict[str, Tensor]:

@@ -49,16 +49,18 @@ def generate(
         trainer: makes the Lightning trainer.
     """
     store = BatchFolder(folder, key)
-    arm_sampler = ArmSampler(store, backbone, prompts.for_images(n_images), batch_size, "generate", seed)
     state = GuidanceState(read_semantics(projected) if guidance.needs_semantics and projected else None)
-    arm_sampler.__dict__.update(guidance=guidance, schedule=schedule, state=state, replayed=replayed)
+    images = prompts.for_images(n_images)
+    sampler = ArmSampler(guidance, schedule, state, replayed, store, backbone, images, batch_size, "generate", seed)
     left = n_images - len(store.ids())
     with CostMeter() as meter:
-        arm_sampler.run(trainer)
+        sampler.run(trainer)
     if left:
         cost = {"seconds_per_image": meter.seconds / left, "guidance_share": state.seconds / meter.seconds}
         summary = {"arm": arm, **cost, "peak_memory_mb": meter.peak_memory_mb, "skipped_edits": state.skipped}
-        write_json(folder / "generate.json", {**summary, "guidance": {"class": type(guidance).__name__, **vars(guidance)}})
+        write_json(
+            folder / "generate.json", {**summary, "guidance": {"class": type(guidance).__name__, **vars(guidance)}}
+        )
 
 
 def read_semantics(projected: Path) -> Semantics:
@@ -69,12 +71,21 @@ def read_semantics(projected: Path) -> Semantics:
 
 
 class ArmSampler(Sampler):
-    """Edits activations while it draws."""
+    """Edits activations while it draws.
 
-    guidance: Guidance
-    schedule: GuidanceWindow
-    state: GuidanceState
-    replayed: Path | None
+    Args:
+        guidance: how `h_t` is edited.
+        schedule: when, and how strongly.
+        state: memory, trace and semantics.
+        replayed: folder of the arm whose edit sizes are replayed, or None.
+        sampling: arguments of `Sampler`.
+    """
+
+    def __init__(
+        self, guidance: Guidance, schedule: GuidanceWindow, state: GuidanceState, replayed: Path | None, *sampling: Any
+    ):
+        super().__init__(*sampling)
+        self.guidance, self.schedule, self.state, self.replayed = guidance, schedule, state, replayed
 
     def draw_batch(self, batch: int) -> None:
         """See `Sampler.draw_batch`; guidance goes on from the memory that the batch before left."""

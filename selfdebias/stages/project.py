@@ -24,7 +24,12 @@ HELD_OUT = 0.125  # share of the images that the projector is measured on
 
 
 def project(
-    folder: Path, collected: Path, discovered: Path, projector: Callable[..., Any], seed: int, trainer: Callable[..., pl.Trainer]
+    folder: Path,
+    collected: Path,
+    discovered: Path,
+    projector: Callable[..., Any],
+    seed: int,
+    trainer: Callable[..., pl.Trainer],
 ) -> None:
     """Write the projector, the mode bank, the training curves and the held-out measures.
 
@@ -45,7 +50,9 @@ def project(
     phi = fit.projector.cpu().eval().requires_grad_(False)
     z = embed(phi, data)
     target = torch.tensor(modes["target"])
-    bank = fit_bank(z[~held_out], data["mode"][~held_out], data["timestep"][~held_out], data["branch"][~held_out], branches, target)
+    bank = fit_bank(
+        z[~held_out], data["mode"][~held_out], data["timestep"][~held_out], data["branch"][~held_out], branches, target
+    )
     phi.save(folder / "projector.safetensors")
     bank.save(folder / "bank.safetensors")
     write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in fit.curve))

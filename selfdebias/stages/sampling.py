@@ -28,18 +28,20 @@ class Sampler(pl.LightningModule, ABC):
         seed: seed of the run.
     """
 
-    def __init__(self, folder: BatchFolder, backbone: Any, prompts: Sequence[str], batch_size: int, stage: str, seed: int):
+    def __init__(
+        self, folder: BatchFolder, backbone: Any, prompts: Sequence[str], batch_size: int, stage: str, seed: int
+    ):
         super().__init__()
         self.folder, self.backbone, self.prompts = folder, backbone, list(prompts)
         self.batch_size, self.seeds = batch_size, image_seeds(stage, seed, range(len(prompts)))
-        self.__dict__["pipeline"] = None  # a pipeline is no Module, and Lightning must not register its parts
+        self.pipeline: Any = None
 
     def run(self, trainer: Callable[..., pl.Trainer]) -> None:
         """Draw all batches that are not finished."""
         batches = range(-(-len(self.prompts) // self.batch_size))
         left = [batch for batch in batches if batch not in self.folder.finished]
         if left:
-            self.__dict__["pipeline"] = self.backbone.load()
+            self.pipeline = self.backbone.load()
             trainer().predict(self, DataLoader(left, batch_size=None), return_predictions=False)  # type: ignore[arg-type]
 
     def ids_of(self, batch: int) -> list[int]:
@@ -59,9 +61,10 @@ class Sampler(pl.LightningModule, ABC):
         ]
 
     @torch.no_grad()
-    def predict_step(self, batch: Any, batch_idx: int) -> None:
-        """Draw one batch and keep it."""
+    def predict_step(self, batch: Any, batch_idx: int) -> int:
+        """Draw one batch, keep it, and return its index."""
         self.draw_batch(int(batch))
+        return int(batch)
 
     @abstractmethod
     def draw_batch(self, batch: int) -> None:

@@ -1,0 +1,46 @@
+"""What every guidance class promises; a new class under `selfdebias.guidance` is picked up by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from selfdebias.config import conf_folder
+from selfdebias.guidance import Guidance, NoGuidance
+from tests.guidance.worlds import activations, circle_state, step
+
+OPTIONS = sorted(path.stem for path in (Path(conf_folder()) / "guidance").glob("*.yaml"))
+
+
+def _build(option: str) -> Guidance:
+    config = OmegaConf.load(Path(conf_folder()) / "guidance" / f"{option}.yaml")
+    values = {k: v for k, v in OmegaConf.to_container(config, resolve=False).items() if k not in ("defaults", "of")}
+    return instantiate({k: "cond" if isinstance(v, str) and v.startswith("${") else v for k, v in values.items()})
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_shape_dtype_input_and_gradients(option, scale, dtype):
+    guidance, state = _build(option), circle_state()
+    state.begin("a person", (1, 2, 3))
+    state.replay = {0: torch.full((3,), 0.1)}
+    h = activations([0.1, 0.2, 1.0]).to(dtype)
+    h = h if scale > 1 else h[3:]
+    before = h.clone()
+    with torch.no_grad():
+        edited = guidance.edit(h, step(scale=scale), 1.0, state)
+    assert edited.shape == h.shape and edited.dtype == dtype and not edited.requires_grad
+    assert torch.equal(h, before)  # never in place
+    if not isinstance(guidance, NoGuidance):
+        assert not torch.equal(edited, h)
+        assert state.trace.index == [0] and state.trace.edit_norm[0].shape == (3,)
+
+
+def test_no_guidance_returns_h_itself():
+    h = activations([0.1])
+    assert NoGuidance().edit(h, step(), 1.0, circle_state()) is h

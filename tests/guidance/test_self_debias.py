@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from selfdebias.guidance import SelfDebiasGuidance
+from tests.guidance.worlds import activations, circle_state, step
+
+BIASED = [0.1, 0.2, 0.3, 0.5, 0.6, 0.7, 1.2]  # most near mode 0 (angle 0), one near mode 1 (angle pi / 2)
+
+
+def _kl(p: torch.Tensor, target: torch.Tensor) -> float:
+    p_hat = p.mean(dim=0)
+    return float((p_hat * torch.log(p_hat / target)).sum())
+
+
+def _assign(state, h, temperature=0.3):
+    return state.semantics.assign(h[len(h) // 2 :], 500.0, "cond", temperature)
+
+
+def test_strength_zero_returns_h_itself():
+    h = activations(BIASED)
+    assert SelfDebiasGuidance(0.0, 0.3).edit(h, step(), 1.0, circle_state()) is h
+
+
+def test_the_kl_falls_and_the_unconditional_half_is_untouched_bit_for_bit():
+    h, state = activations(BIASED), circle_state()
+    edited = SelfDebiasGuidance(0.3, 0.3).edit(h, step(), 1.0, state)
+    n = len(BIASED)
+    assert torch.equal(edited[:n], h[:n])
+    assert _kl(_assign(state, edited), torch.tensor([0.5, 0.5])) < 0.8 * _kl(
+        _assign(state, h), torch.tensor([0.5, 0.5])
+    )
+
+
+def test_the_edit_points_against_the_numerical_gradient():
+    """Central differences of KL(p_hat || pi) in h, in float64, image by image."""
+    h, state = activations(BIASED), circle_state((0.3, 0.7))
+    guidance = SelfDebiasGuidance(0.3, 0.3)
+    n = len(BIASED)
+    edit = (guidance.edit(h, step(), 1.0, state) - h)[n:]
+    x, target, numeric = h[n:].double(), torch.tensor([0.3, 0.7]).double(), torch.zeros(h[n:].shape).double()
+    for place in torch.cartesian_prod(torch.arange(n), torch.arange(3), torch.arange(2), torch.arange(2)):
+        i = tuple(place.tolist())
+        values = []
+        for sign in (1, -1):
+            moved = x.clone()
+            moved[i] += sign * 1e-5
+            z = torch.nn.functional.normalize(moved[:, :2].mean(dim=(2, 3)), dim=-1)
+            values.append(_kl(torch.softmax(z / 0.3, dim=1), target))
+        numeric[i] = (values[0] - values[1]) / 2e-5
+    cosine = torch.nn.functional.cosine_similarity(-numeric.flatten(1), edit.double().flatten(1))
+    assert (cosine > 0.9999).all()
+    rms = numeric.flatten(1).norm(dim=1).square().mean().sqrt()
+    expected = 0.3 / 3.0 * numeric.flatten(1).norm(dim=1) / rms  # strength / gain, relative to ||h||; the gate is open
+    relative = edit.flatten(1).norm(dim=1) / h[n:].flatten(1).norm(dim=1)
+    assert torch.allclose(relative.double(), expected, rtol=1e-3)
+
+
+def test_one_strength_means_the_same_at_every_guidance_scale():
+    h = activations(BIASED)
+    n = len(BIASED)
+    edits = {w: (SelfDebiasGuidance(0.3, 0.3).edit(h, step(scale=w), 1.0, circle_state()) - h)[n:] for w in (2.0, 8.0)}
+    assert torch.allclose(2.0 * edits[2.0], 8.0 * edits[8.0], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(("rule", "gain"), [("cond", 3.0), ("both", 1.0), ("contrast", 5.0)])
+def test_branch_rules_differ_in_sign_and_gain(rule, gain):
+    h = activations(BIASED)
+    n = len(BIASED)
+    edit = SelfDebiasGuidance(0.3, 0.3, branch=rule).edit(h, step(), 1.0, circle_state()) - h
+    reference = (SelfDebiasGuidance(0.3, 0.3).edit(h, step(), 1.0, circle_state()) - h)[n:]
+    assert torch.allclose(gain * edit[n:], 3.0 * reference, rtol=1e-3, atol=1e-6)
+    sign = {"cond": 0.0, "both": 1.0, "contrast": -1.0}[rule]
+    assert torch.allclose(edit[:n], sign * edit[n:], atol=1e-6)
+
+
+def test_at_balance_nothing_moves():
+    """At p_hat = pi the KL is 0 and the gate is shut, though each image has a gradient of its own."""
+    h = activations([0.2, torch.pi / 2 - 0.2])
+    edited = SelfDebiasGuidance(1.0, 0.3).edit(h, step(), 1.0, circle_state())
+    assert torch.allclose(edited, h, atol=1e-5)
+
+
+def test_batch_of_one_without_memory_is_moved_no_further_than_the_strength():
+    h = activations([0.1])
+    edited = SelfDebiasGuidance(0.3, 0.3).edit(h, step(), 1.0, circle_state())
+    relative = (edited - h)[1:].norm() / h[1:].norm()
+    assert float(relative) <= 0.1 + 1e-6
+
+
+def test_memory_of_earlier_batches_turns_the_edit_round():
+    """After many images of mode 0, one of mode 1 is right as it is; after many of mode 1 it is pushed towards mode 0."""
+    guidance = SelfDebiasGuidance(0.5, 0.3, decay=1.0)
+    one = activations([0.8])
+    for angle, sign in ((0.05, 1.0), (torch.pi / 2 - 0.05, -1.0)):
+        state = circle_state()
+        state.begin("a person", ())
+        state.remember(0, _assign(state, activations([angle] * 9)), 1.0)
+        edited = guidance.edit(one, step(), 1.0, state)
+        before, after = (_assign(state, h)[0, 1] for h in (one, edited))
+        assert sign * float(after - before) > 0.01
+
+
+def test_memory_decays_and_is_kept_by_prompt_and_step():
+    state, p = circle_state(), torch.tensor([[1.0, 0.0], [0.5, 0.5]])
+    state.begin("a", ())
+    state.remember(0, p, 0.5)
+    assert state.recall(0, 2).tolist() == [0.75, 0.25, 1.0]
+    assert state.recall(1, 2).tolist() == [0.0, 0.0, 0.0]
+    saved = state.memory_tensors()
+    state.begin("b", ())
+    assert state.recall(0, 2).tolist() == [0.0, 0.0, 0.0]
+    fresh = circle_state()
+    fresh.begin("a", ())
+    fresh.restore_memory("a", saved)
+    assert fresh.recall(0, 2).tolist() == [0.75, 0.25, 1.0]
+
+
+def test_a_gradient_that_is_not_finite_is_skipped_and_counted():
+    h, state = activations(BIASED), circle_state()
+    h[-1, 0] = float("inf")
+    assert SelfDebiasGuidance(0.3, 0.3).edit(h, step(), 1.0, state) is h
+    assert state.skipped == 1
+
+
+def test_the_limit_holds_for_each_image():
+    h = activations(BIASED)
+    edited = SelfDebiasGuidance(50.0, 0.3, limit=0.2).edit(h, step(), 1.0, circle_state())
+    relative = (edited - h)[7:].flatten(1).norm(dim=1) / h[7:].flatten(1).norm(dim=1)
+    assert float(relative.max()) == pytest.approx(0.2, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"strength": -1.0}, "`guidance.strength` must be finite and at least 0, got -1.0"),
+        ({"strength": float("nan")}, "`guidance.strength`"),
+        ({"temperature": 0.0}, "`guidance.temperature` must be finite and larger than 0, got 0.0"),
+        ({"branch": "uncond"}, "`guidance.branch` must be one of cond, both, contrast, got 'uncond'"),
+        ({"decay": 1.5}, r"`guidance.decay` must be in \[0, 1\], got 1.5"),
+        ({"limit": 0.0}, "`guidance.limit`"),
+        ({"kappa": 0.0}, "`guidance.kappa`"),
+    ],
+)
+def test_bad_values_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        SelfDebiasGuidance(**{"strength": 1.0, "temperature": 0.1, **arguments})

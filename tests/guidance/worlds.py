@@ -1,0 +1,46 @@
+"""A world whose semantics are known in closed form: `phi` reads the mean of channel 0 and 1 as a direction on the circle."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from selfdebias.guidance import GuidanceState, Semantics
+from selfdebias.hspace import Step
+from selfdebias.modes import ModeBank
+
+BRANCHES = ("uncond", "cond")
+
+
+class CircleProjector(nn.Module):
+    """`z` = the unit vector of the channel means of channels 0 and 1."""
+
+    dim, branches = 2, BRANCHES
+
+    def forward(self, h: Tensor, timestep: Tensor, branch: Tensor) -> Tensor:
+        return F.normalize(h[:, :2].mean(dim=(2, 3)), dim=-1)
+
+
+def circle_state(target: tuple[float, ...] = (0.5, 0.5)) -> GuidanceState:
+    """Two modes: channel 0 and channel 1."""
+    centroids = torch.eye(2).expand(2, 1, 2, 2).contiguous()
+    bank = ModeBank(BRANCHES, torch.tensor([500.0]), centroids, torch.tensor([3.0, 1.0]), torch.tensor(target))
+    return GuidanceState(Semantics(CircleProjector(), bank))
+
+
+def activations(angles: list[float], seed: int = 0) -> Tensor:
+    """`h` of both branches, (2 B, 3, 2, 2); the conditional half points to these angles (radians)."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(len(angles), 3, 2, 2, generator=generator)
+    noise[:, :2] -= noise[:, :2].mean(dim=(2, 3), keepdim=True)
+    a = torch.tensor(angles)
+    noise[:, 0] += a.cos()[:, None, None]
+    noise[:, 1] += a.sin()[:, None, None]
+    return torch.cat([torch.randn(noise.shape, generator=generator), noise])
+
+
+def step(index: int = 0, scale: float = 3.0) -> Step:
+    return Step(
+        timestep=500.0, index=index, count=4, branches=BRANCHES if scale > 1 else ("cond",), guidance_scale=scale
+    )

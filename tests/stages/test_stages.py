@@ -1,0 +1,167 @@
+"""Collect, discover, project and generate, on real classes at tiny size."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from selfdebias.guidance import NoGuidance, RandomGuidance
+from selfdebias.projection import SemanticProjector
+from selfdebias.stages.collect import choose_steps
+from selfdebias.stages.discover import read_embeddings
+from selfdebias.stages.generate import read_semantics
+from selfdebias.stages.project import read_activations
+from selfdebias.storage.batches import BatchFolder
+from tests.stages.world import (
+    STEPS,
+    PixelEncoder,
+    backbone,
+    guided,
+    run_collect,
+    run_discover,
+    run_generate,
+    run_project,
+)
+from tests.tiny import tiny_pipeline
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    tiny_pipeline().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def root(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    run_collect(model, folder)
+    run_discover(folder)
+    run_project(folder)
+    run_generate(model, folder, "vanilla", NoGuidance())
+    run_generate(model, folder, "guided", guided())
+    return folder
+
+
+def test_collect_records_a_stratified_subset_of_steps_for_each_image_and_branch(root):
+    store = BatchFolder.open(root / "collect")
+    tensors = [t for _, t in store.tensors()]
+    ids, steps, branch = (torch.cat([t[name] for t in tensors]) for name in ("h_id", "h_step", "h_branch"))
+    for i in range(10):
+        for b in range(2):
+            mine = steps[(ids == i) & (branch == b)].tolist()
+            assert len(mine) == 2 and mine[0] < STEPS // 2 <= mine[1]
+    assert len({tuple(steps[(ids == i) & (branch == 0)].tolist()) for i in range(10)}) > 1
+    assert json.loads((root / "collect" / "collect.json").read_text())["branches"] == ["uncond", "cond"]
+
+
+def test_choose_steps_takes_one_of_each_part():
+    for seed in range(20):
+        steps = sorted(choose_steps(25, 8, seed))
+        assert len(steps) == 8 and 0 <= steps[0] <= 3 and 22 <= steps[-1] <= 24
+
+
+def test_embeddings_are_those_of_the_images_in_id_order(root):
+    store = BatchFolder.open(root / "collect")
+    ids, e = read_embeddings(store)
+    assert ids == list(range(10))
+    assert torch.allclose(PixelEncoder()(store.images()), e, atol=0.05)  # PNG rounds to 8 bits
+
+
+def test_recorded_activations_carry_their_own_images_embedding_and_mode(root):
+    labels = json.loads((root / "discover" / "modes.json").read_text())["labels"]
+    data = read_activations(root / "collect", labels)
+    _, e = read_embeddings(BatchFolder.open(root / "collect"))
+    assert torch.equal(data["e"], e[data["id"]])
+    assert data["mode"].tolist() == [labels[str(int(i))] for i in data["id"]]
+
+
+def test_vanilla_image_k_is_the_same_in_any_batch_size(model, root):
+    alone = run_generate(model, root, "vanilla", NoGuidance(), name="vanilla-1", batch_size=1)
+    together = BatchFolder.open(root / "vanilla").images()
+    assert torch.allclose(together, BatchFolder.open(alone).images(), atol=1.5 / 255)
+
+
+def test_collect_and_generate_share_no_image_and_another_seed_gives_other_images(model, root):
+    vanilla = BatchFolder.open(root / "vanilla").images()
+    collected = BatchFolder.open(root / "collect").images()
+    other = BatchFolder.open(run_generate(model, root, "vanilla", NoGuidance(), name="vanilla-s2", seed=2)).images()
+    distance = torch.cdist(vanilla.flatten(1), torch.cat([collected, other]).flatten(1))
+    assert float(distance.min()) > 0.5
+
+
+def test_guidance_changes_the_images_and_strength_zero_does_not(model, root):
+    vanilla, edited = (BatchFolder.open(root / arm).images() for arm in ("vanilla", "guided"))
+    assert not torch.allclose(vanilla, edited, atol=2 / 255)
+    nothing = BatchFolder.open(run_generate(model, root, "guided", guided(0.0), name="zero")).images()
+    assert torch.equal(vanilla, nothing)
+
+
+def test_the_trace_has_one_row_for_each_guided_step(model, root):
+    k = json.loads((root / "discover" / "modes.json").read_text())["k"]
+    for name, stop, rows in (("guided", 1.0, STEPS), ("half", 0.5, STEPS // 2)):
+        folder = (
+            root / name if name == "guided" else run_generate(model, root, "guided", guided(), name=name, stop=stop)
+        )
+        trace = load_file(folder / "batch-00000.safetensors")
+        assert trace["edit_index"].tolist() == list(range(rows))
+        assert trace["p_hat"].shape == (rows, k) and trace["edit_norm"].shape == (rows, 4)
+        assert torch.allclose(trace["p_hat"].sum(dim=1), torch.ones(rows), atol=1e-5)
+        assert float(trace["edit_norm"].max()) > 0
+
+
+def test_the_random_control_replays_the_sizes_of_the_guided_arm(model, root):
+    folder = run_generate(model, root, "random", RandomGuidance(), replayed=root / "guided")
+    for batch in range(2):
+        wanted, got = (
+            load_file(root / arm / f"batch-{batch:05d}.safetensors")["edit_norm"] for arm in ("guided", "random")
+        )
+        assert torch.allclose(wanted, got, rtol=1e-3, atol=1e-6)
+    assert not torch.equal(BatchFolder.open(folder).images(), BatchFolder.open(root / "guided").images())
+
+
+def test_a_stopped_arm_goes_on_with_its_memory_and_ends_with_the_same_images(model, root):
+    whole = run_generate(model, root, "guided", guided(decay=0.9), name="whole", n_images=6, batch_size=2)
+
+    class Stops(type(backbone(model))):
+        calls = 0
+
+        def generate(self, *args):
+            self.calls += 1
+            if self.calls > 2:
+                raise KeyboardInterrupt
+            return super().generate(*args)
+
+    stopping = Stops(str(model), STEPS, 3.0)
+    options = {"name": "stopped", "n_images": 6, "batch_size": 2}
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        run_generate(model, root, "guided", guided(decay=0.9), backbone=stopping, **options)
+    assert BatchFolder.open(root / "stopped").ids() == [0, 1, 2, 3]
+    run_generate(model, root, "guided", guided(decay=0.9), **options)
+    first, second = BatchFolder.open(whole), BatchFolder.open(root / "stopped")
+    assert second.ids() == list(range(6))
+    assert torch.equal(first.images(), second.images())
+    memories = [load_file(folder.path / "batch-00002.safetensors")["memory"] for folder in (first, second)]
+    assert torch.equal(*memories) and float(memories[0][:, -1].min()) > 2  # more than one batch is remembered
+
+
+def test_discover_numbers_modes_by_size_and_leaves_a_sheet_of_each(root):
+    modes = json.loads((root / "discover" / "modes.json").read_text())
+    assert modes["sizes"] == sorted(modes["sizes"], reverse=True) and sum(modes["sizes"]) == 10
+    assert len(list((root / "discover").glob("mode-*.png"))) == modes["k"]
+    centers = load_file(root / "discover" / "centers.safetensors")["centers"]
+    assert torch.allclose(centers.norm(dim=1), torch.ones(modes["k"]), atol=1e-5)
+
+
+def test_projector_and_bank_fit_each_other_and_are_reproducible(model, root, tmp_path):
+    semantics = read_semantics(root / "project")
+    assert isinstance(semantics.projector, SemanticProjector)
+    for name in ("collect", "discover"):
+        (tmp_path / name).symlink_to(root / name)
+    run_project(tmp_path)
+    for name in ("projector.safetensors", "bank.safetensors"):
+        first, second = load_file(root / "project" / name), load_file(tmp_path / "project" / name)
+        assert all(torch.equal(first[key], second[key]) for key in first)

@@ -1,0 +1,114 @@
+"""The hooks change nothing by themselves, see what the contract says, and are always removed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from selfdebias.hspace import BottleneckHook, Step, split_branches
+from tests.tiny import sample, tiny_pipeline, tiny_unet
+
+
+def _hooks(pipeline) -> int:
+    unet = pipeline.unet
+    return len(unet._forward_pre_hooks) + len(unet._forward_hooks) + len(unet.mid_block._forward_hooks)
+
+
+def test_recording_leaves_the_images_bit_identical_and_hooks_are_gone():
+    pipeline = tiny_pipeline()
+    before = sample(pipeline, [1, 2])
+    seen: list[tuple[torch.Size, Step]] = []
+    with BottleneckHook(pipeline, lambda h, step: seen.append((h.shape, step))):
+        inside = sample(pipeline, [1, 2])
+    assert torch.equal(before, inside)
+    assert torch.equal(before, sample(pipeline, [1, 2]))
+    assert _hooks(pipeline) == 0
+    assert type(pipeline).__dict__.get("__call__") is type(tiny_pipeline()).__dict__.get("__call__")
+    assert [step.index for _, step in seen] == [0, 1, 2]
+    assert [step.count for _, step in seen] == [3, 3, 3]
+    assert [step.timestep for _, step in seen] == [float(t) for t in pipeline.scheduler.timesteps]
+    assert {step.branches for _, step in seen} == {("uncond", "cond")}
+    assert {step.guidance_scale for _, step in seen} == {3.0}
+    assert {shape for shape, _ in seen} == {torch.Size([4, 16, 4, 4])}
+
+
+def test_without_classifier_free_guidance_there_is_one_branch():
+    pipeline = tiny_pipeline()
+    seen: list[Step] = []
+    with BottleneckHook(pipeline, lambda h, step: seen.append(step)):
+        sample(pipeline, [1, 2], scale=1.0)
+    assert {(step.branches, step.guidance_scale) for step in seen} == {(("cond",), 1.0)}
+
+
+def test_steps_are_counted_from_the_start_of_each_call():
+    pipeline = tiny_pipeline()
+    seen: list[int] = []
+    with BottleneckHook(pipeline, lambda h, step: seen.append(step.index)):
+        sample(pipeline, [1])
+        sample(pipeline, [1], steps=2)
+    assert seen == [0, 1, 2, 0, 1]
+
+
+def test_uncond_is_the_first_half_as_diffusers_stacks_it():
+    """The uncond half sees the empty prompt: it is the same whatever the prompt, and the cond half is not."""
+    pipeline = tiny_pipeline()
+    halves = {}
+    for prompt in ("a cat", "a dog"):
+        with BottleneckHook(
+            pipeline, lambda h, step, p=prompt: halves.setdefault(p, split_branches(h, step.branches)) and None
+        ):
+            pipeline(prompt, num_inference_steps=1, generator=torch.Generator().manual_seed(0), output_type="np")
+    assert torch.equal(halves["a cat"]["uncond"], halves["a dog"]["uncond"])
+    assert not torch.equal(halves["a cat"]["cond"], halves["a dog"]["cond"])
+
+
+def test_hooks_are_gone_after_an_exception_inside_the_call():
+    pipeline = tiny_pipeline()
+    before = sample(pipeline, [1])
+
+    def fail(h, step):
+        raise RuntimeError("inside")
+
+    with pytest.raises(RuntimeError, match="inside"), BottleneckHook(pipeline, fail):
+        sample(pipeline, [1])
+    assert _hooks(pipeline) == 0
+    assert torch.equal(before, sample(pipeline, [1]))
+
+
+def test_an_edit_reaches_the_images_and_only_its_own_image():
+    pipeline = tiny_pipeline()
+    before = sample(pipeline, [1, 2])
+
+    def edit_first(h, step):
+        h = h.clone()
+        h[[0, 2]] += 5.0  # image 0 in both branches
+        return h
+
+    with BottleneckHook(pipeline, edit_first):
+        edited = sample(pipeline, [1, 2])
+    assert not torch.allclose(before[0], edited[0], atol=1e-3)
+    assert torch.allclose(before[1], edited[1], atol=1e-5)
+
+
+def test_a_shared_unet_is_edited_only_inside_the_call_of_the_attached_pipeline():
+    unet = tiny_unet()
+    attached, other = tiny_pipeline(1, unet), tiny_pipeline(1, unet)
+    before = sample(other, [3])
+    with BottleneckHook(attached, lambda h, step: h + 5.0):
+        assert torch.equal(before, sample(other, [3]))
+        assert not torch.allclose(before, sample(attached, [3]), atol=1e-3)
+
+
+def test_image_k_does_not_depend_on_the_batch():
+    pipeline = tiny_pipeline()
+    together, alone = sample(pipeline, [7, 8, 9]), sample(pipeline, [9])
+    assert torch.allclose(together[2], alone[0], atol=1e-5)
+
+
+def test_a_pipeline_without_unet_and_a_compiled_unet_are_refused():
+    with pytest.raises(ValueError, match="must have a `unet`"):
+        BottleneckHook(object(), lambda h, step: None)
+    pipeline = tiny_pipeline()
+    pipeline.unet = torch.compile(pipeline.unet)
+    with pytest.raises(ValueError, match="must not be compiled"):
+        BottleneckHook(pipeline, lambda h, step: None)
