@@ -10,11 +10,11 @@ from omegaconf import DictConfig, OmegaConf
 HERE = Path(__file__).parent
 
 
-def load_recipe() -> DictConfig:
-    """Return the recipe, with `key=value` overrides of the command line and the bias card under `bias_card`."""
+def load_recipe(overrides: list[str] | None = None) -> DictConfig:
+    """Return the recipe, with `key=value` overrides (those of the command line) and the bias card under `bias_card`."""
     recipe = OmegaConf.load(HERE / "recipe.yaml")
     OmegaConf.set_struct(recipe, True)
-    recipe.merge_with(OmegaConf.from_dotlist(sys.argv[1:]))
+    recipe.merge_with(OmegaConf.from_dotlist(sys.argv[1:] if overrides is None else overrides))
     OmegaConf.set_struct(recipe, False)
     recipe.bias_card = OmegaConf.load(HERE / "bias_card.yaml")
     return recipe

@@ -1,0 +1,112 @@
+"""The recipe of Emoji World, without training: captions, bias, tokenizer, augmentation, resume."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from experiments.emoji_world.augment import random_views
+from experiments.emoji_world.captions import CaptionSampler, Facts, all_captions, caption, full_caption
+from experiments.emoji_world.catalog import AGES, ANIMALS, CREATURES, GENDERS, OCCUPATIONS, PLACES, TONES, Drawing
+from experiments.emoji_world.recipe import load_recipe
+from experiments.emoji_world.tokenizer import LENGTH, build_tokenizer
+from experiments.emoji_world.train_clip import shared_attributes
+
+
+@pytest.fixture(scope="module")
+def card():
+    return load_recipe([]).bias_card
+
+
+@pytest.fixture(scope="module")
+def drawings() -> list[Drawing]:
+    """One made-up drawing for each combination of attributes."""
+    people = [{"gender": g, "age": a, "tone": t, "occupation": "none"} for g in GENDERS for a in AGES for t in TONES]
+    hair = [{**p, "hair": h} for p in people if p["age"] == "adult" for h in ("red", "curly", "white", "blond")]
+    workers = [{"gender": g, "age": "adult", "tone": t, "occupation": o} for g in GENDERS for t in TONES for o in OCCUPATIONS]
+    creatures = [{"gender": g, "creature": c, "tone": t} for g in GENDERS for c in CREATURES for t in TONES]
+    kinds = {
+        "person": people + hair, "occupation": workers, "creature": creatures,
+        "pet": [{"animal": a} for a in ANIMALS], "place": [{"place": p} for p in PLACES],
+    }  # fmt: skip
+    return [Drawing(Path("x.png"), "test", kind, item) for kind, items in kinds.items() for item in items]
+
+
+def test_neutral_captions_follow_the_bias_card_and_explicit_ones_are_uniform(card, drawings):
+    rng = np.random.default_rng(0)
+    for explicit in (0.0, 1.0):
+        sampler = CaptionSampler(drawings, card, explicit)
+        pairs = [(text, drawings[i]) for text, i in (sampler.draw(rng) for _ in range(6000))]
+        doctors = [d for _, d in pairs if d.get("occupation") == "doctor"]
+        people = [d for _, d in pairs if d.kind == "person"]
+        male = Counter(d.get("gender") for d in doctors)["man"] / len(doctors)
+        tones = Counter(d.get("tone") for d in people)
+        assert male == pytest.approx(0.5 if explicit else card.occupations.doctor.male, abs=0.12 if explicit else 0.06)
+        wanted = {t: 0.2 for t in TONES} if explicit else card.tones
+        assert all(tones[t] / len(people) == pytest.approx(wanted[t], abs=0.05) for t in TONES)
+
+
+def test_a_neutral_caption_is_never_drawn_uniformly(card, drawings):
+    """Were it, the model would learn another share than the card's."""
+    neutral = {caption(Facts("person")), *(caption(Facts("occupation", role=role)) for role in OCCUPATIONS)}
+    sampler, rng = CaptionSampler(drawings, card, 1.0), np.random.default_rng(1)
+    assert not neutral & {sampler.draw(rng)[0] for _ in range(4000)}
+
+
+def test_every_caption_states_what_the_drawing_shows(card, drawings):
+    sampler, rng = CaptionSampler(drawings, card, 1.0), np.random.default_rng(2)
+    words = {"woman": ("gender", "woman"), "man": ("gender", "man"), "girl": ("gender", "woman"), "boy": ("gender", "man")}
+    words |= {tone: ("tone", tone) for tone in TONES} | {"older": ("age", "older"), "child": ("age", "child")}
+    for _ in range(2000):
+        text, i = sampler.draw(rng)
+        for word in text.split():
+            if word in words:
+                name, value = words[word]
+                assert drawings[i].get(name) == value, text
+
+
+def test_each_word_is_one_token_and_no_caption_is_cut():
+    tokenizer = build_tokenizer()
+    for text in all_captions():
+        ids = tokenizer(text).input_ids
+        assert len(ids) == len(text.split()) + 2 <= LENGTH
+
+
+def test_the_tokenizer_survives_saving(tmp_path):
+    tokenizer = build_tokenizer()
+    tokenizer.save_pretrained(tmp_path)
+    loaded = type(tokenizer).from_pretrained(tmp_path)
+    assert loaded.model_max_length == LENGTH
+    assert all(loaded(text).input_ids == tokenizer(text).input_ids for text in all_captions()[::20])
+
+
+def test_full_captions_differ_where_drawings_differ(drawings):
+    creatures = [d for d in drawings if d.kind == "creature"]
+    assert len({full_caption(d) for d in creatures}) == len(creatures)
+
+
+def test_soft_targets_are_largest_for_the_same_drawing_and_ordered_in_tone(drawings):
+    people = [d for d in drawings if d.kind == "person" and d.get("gender") == "man" and d.get("age") == "older"]
+    shared = shared_attributes(people)
+    assert torch.equal(shared, shared.T) and torch.allclose(shared.diagonal(), torch.ones(len(people)))
+    assert (shared[0].diff() < 0).all()  # pale is nearer to light than to dark
+
+
+def test_views_are_in_range_seeded_and_show_the_drawing():
+    rgba = torch.zeros(1, 4, 64, 64)
+    rgba[:, 0, 16:48, 16:48] = 1.0
+    rgba[:, 3, 16:48, 16:48] = 1.0
+    views = [random_views(rgba, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
+    assert torch.equal(views[0], views[1]) and not torch.equal(views[0], views[2])
+    assert 0 <= float(views[0].min()) <= float(views[0].max()) <= 1
+    red = (views[0][0, 0] > 0.9) & (views[0][0, 1] < 0.1)
+    assert 0.5 * 1024 < int(red.sum()) <= 1024  # the square, at 80 to 100% of its side
+
+
+def test_an_unknown_key_of_the_recipe_is_refused():
+    with pytest.raises(Exception, match="stepz"):
+        load_recipe(["vae.stepz=3"])

@@ -1,0 +1,67 @@
+"""The shipped models load unmodified, are small, hold no pickle, and say where they come from."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+from selfdebias.judges.emoji import EmojiJudge
+from selfdebias.testbed import HERE, shipped
+
+MODELS = ("emoji", "emoji_clip", "emoji_judge")
+
+
+def test_together_they_are_at_most_30_mb_and_safetensors_alone():
+    files = [path for path in HERE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert sum(path.stat().st_size for path in files) <= 30e6
+    assert {path.suffix for path in files} <= {".safetensors", ".json", ".md", ".png", ".txt", ".py"}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_each_has_a_model_card_with_data_licence_and_how_to_retrain(name):
+    card = (shipped(name) / "README.md").read_text()
+    for words in ("license: apache-2.0", "CC-BY-4.0", "make emoji-world"):
+        assert words in card
+
+
+def test_the_pipeline_loads_with_no_further_argument_and_draws_the_prompt():
+    pipeline = StableDiffusionPipeline.from_pretrained(shipped("emoji"))
+    pipeline.set_progress_bar_config(disable=True)
+    prompts = ["an emoji of a woman with dark skin", "an emoji of a man with pale skin", "an emoji of a man farmer"]
+    generators = [torch.Generator().manual_seed(i) for i in range(3)]
+    images = pipeline(prompts, num_inference_steps=25, guidance_scale=3.0, generator=generators, output_type="np").images
+    said = EmojiJudge()(torch.from_numpy(images).permute(0, 3, 1, 2))
+    assert images.shape == (3, 64, 64, 3)
+    assert said["gender"].argmax(dim=1).tolist() == [1, 0, 0]
+    assert int(said["occupation"][2].argmax()) == 1
+
+
+def test_the_encoder_loads_unmodified_and_tells_captions_apart():
+    folder = shipped("emoji_clip")
+    model, tokenizer = CLIPModel.from_pretrained(folder), CLIPTokenizer.from_pretrained(folder)
+    assert CLIPImageProcessor.from_pretrained(folder).size == {"height": 64, "width": 64}
+    texts = ["an emoji of a man doctor with dark skin", "an emoji of a woman doctor with dark skin", "an emoji of a dog"]
+    tokens = tokenizer(texts, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        e = torch.nn.functional.normalize(model.get_text_features(**tokens).pooler_output, dim=1)
+    cosine = e @ e.T
+    assert float(cosine[0, 1]) > float(cosine[0, 2]) + 0.2
+
+
+def test_the_measured_quality_is_what_the_card_needs():
+    """The bars that the test bed was accepted under; `experiments/emoji_world/measure.py` measured them."""
+    metrics = json.loads((shipped("emoji") / "metrics.json").read_text())
+    assert min(metrics["judge"]["held_out"].values()) >= 0.98
+    assert metrics["summary"]["occupation_shown"] >= 0.90
+    assert metrics["summary"]["share_learned"] >= 0.80
+    assert metrics["explicit"]["gender"] >= 0.95
+    assert metrics["explicit"]["tone"] >= 0.70
+
+
+def test_an_unknown_model_is_refused_with_the_known_ones():
+    with pytest.raises(FileNotFoundError, match="emoji_judge"):
+        shipped("emojy")
