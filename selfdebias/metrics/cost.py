@@ -26,7 +26,8 @@ class CostMeter:
     Attributes:
         seconds: wall-clock time of the body; on a GPU its queue is waited for at both ends.
         peak_rss_mb: peak of the process's resident size above that at the start, in MB (2^20 bytes).
-        peak_cuda_mb: the same for memory that torch allocated on the current GPU; None without one.
+        peak_process_mb: peak of the process's resident size, in MB.
+        peak_cuda_mb: the same as `peak_rss_mb` for memory that torch allocated on the current GPU; None without one.
         peak_memory_mb: `peak_cuda_mb` where there is a GPU, else `peak_rss_mb`.
 
     Example:
@@ -64,6 +65,7 @@ class CostMeter:
         self._thread.join()
         CostMeter._open.remove(self)
         self.peak_rss_mb = (self._peak_rss - self._start_rss) / _MEGABYTE
+        self.peak_process_mb = self._peak_rss / _MEGABYTE
         has_gpu = torch.cuda.is_available()
         self.peak_cuda_mb = (self._peak_cuda - self._start_cuda) / _MEGABYTE if has_gpu else None
 

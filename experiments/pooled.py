@@ -1,0 +1,85 @@
+"""Run one configuration over several generate seeds, and measure the arms pooled over them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from selfdebias.config import load
+from selfdebias.main import run_job
+from selfdebias.metrics import MetricSuite
+from selfdebias.metrics.arms import load_arm, pool
+from selfdebias.metrics.summary import summarise
+from selfdebias.storage.atomic import write_json, write_text
+
+RESULTS = Path(__file__).parent / "results"
+ROOT = "runs"
+
+
+def run_pooled(overrides: Sequence[str], seeds: Sequence[int], root: str = ROOT) -> dict:
+    """Run a job for each seed (finished stages are found again), and measure all arms pooled.
+
+    Args:
+        overrides: of the command line, without the seed.
+        seeds: generate seeds.
+        root: folder for stages and jobs.
+
+    Returns:
+        A results object as in ``results.json``, over all seeds; blocks are batches, and no batch spans two seeds. Beside it
+        ``config_hashes``, one for each seed, and ``overrides``.
+    """
+    common = [*overrides, "logger=none", f"paths.root={root}"]
+    jobs = [run_job(load([*common, f"generate.seed={seed}"]), [*common, f"generate.seed={seed}"]) for seed in seeds]
+    records = [json.loads((job / "job.json").read_text()) for job in jobs]
+    folders = [{name: Path(root) / path for name, path in record["stages"].items()} for record in records]
+    results = json.loads((jobs[0] / "results.json").read_text())
+    arms = {name: pool([load_arm(stages["evaluate"], name) for stages in folders]) for name in results["arms"]}
+    pooled = summarise(
+        arms,
+        load_arm(folders[0]["evaluate"], "reference"),
+        json.loads((folders[0]["discover"] / "modes.json").read_text()),
+        results["prompts"],
+        MetricSuite(),
+        judge=results["judge"],
+        seeds={"collect": results["seeds"]["collect"], "generate": list(seeds)},
+    )
+    pooled["cost"] = [json.loads((job / "results.json").read_text())["cost"] for job in jobs]
+    return {**pooled, "config_hashes": [record["config_hash"] for record in records], "overrides": list(overrides)}
+
+
+def row(name: str, results: dict, arm: str) -> str:
+    """Write one row of a study's table: `HEADER` names the columns."""
+    it, vanilla = results["arms"][arm], results["arms"]["vanilla"]
+    fd, shares, tones = it["gender"]["fd_hard"], it["shares"]["gender"], it["shares"]["tone"]
+    shift = max(abs(tones[tone]["value"] - vanilla["shares"]["tone"][tone]["value"]) for tone in tones)
+    turned = it.get("turned") or {}
+    cells = [
+        name, str(fd["n"]), _interval(shares["man"]), _interval(fd), f"{shift:.3f}", _number(it["kept_cosine"]),
+        _number(turned.get("n"), 0), _number(turned.get("precision_ratio")), _number(it["fid"]), _number(it["kid"], 4),
+    ]  # fmt: skip
+    return "| " + " | ".join(cells) + " |"
+
+
+HEADER = (
+    "| Arm | N | men | gender `fd_hard` | largest shift of a tone's share | `kept_cosine` | turned | turned precision, "
+    "of vanilla's own | FID | KID |\n|" + "---|" * 10
+)
+
+
+def write_study(name: str, text: str, results: object) -> None:
+    """Write a study's table and its numbers to ``experiments/results``."""
+    write_text(RESULTS / f"{name}.md", text.rstrip() + "\n")
+    write_json(RESULTS / f"{name}.json", results)
+    print(text)
+
+
+def _interval(entry: dict) -> str:
+    if entry["low"] is None:
+        return _number(entry)
+    return f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"
+
+
+def _number(entry: dict | float | None, digits: int = 3) -> str:
+    value = entry["value"] if isinstance(entry, dict) else entry
+    return "n/a" if value is None else f"{value:.{digits}f}"
