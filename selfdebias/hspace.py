@@ -26,6 +26,7 @@ class Step:
         count: UNet calls that the pipeline plans (`num_timesteps`).
         branches: how the batch is stacked: ``("cond",)``, or ``("uncond", "cond")`` in two contiguous halves.
         guidance_scale: classifier-free guidance scale; 1.0 where the pipeline has none.
+        weight: what the guidance schedule gives this step, in [0, 1].
     """
 
     timestep: float
@@ -33,6 +34,7 @@ class Step:
     count: int
     branches: tuple[str, ...]
     guidance_scale: float
+    weight: float = 1.0
 
 
 class BottleneckHook:

@@ -44,7 +44,7 @@ def main(overrides: list[str]) -> None:
         meters["vanilla"].append(meter)
         state.begin("benchmark", tuple(seeds))
         state.seconds = 0.0
-        with CostMeter() as meter, BottleneckHook(pipeline, lambda h, step: guidance.edit(h, step, 1.0, state)):
+        with CostMeter() as meter, BottleneckHook(pipeline, lambda h, step: guidance.edit(h, step, state)):
             backbone.generate(pipeline, prompts, seeds)
         meters["guided"].append(meter)
         shares.append(state.seconds / meter.seconds)

@@ -22,13 +22,12 @@ class Guidance(ABC):
     needs_semantics = True  # whether the state must hold a projector and a bank
 
     @abstractmethod
-    def edit(self, h: Tensor, step: Step, weight: float, state: GuidanceState) -> Tensor:
+    def edit(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
         """Return the edited activation.
 
         Args:
             h: (branches x B, C, H, W), stacked as `step.branches` says.
-            step: where in the sampling loop this is.
-            weight: of the schedule at this step, in (0, 1].
+            step: where in the sampling loop this is, and the schedule's weight there, in (0, 1].
             state: memory, trace and semantics.
 
         Returns:
@@ -41,6 +40,6 @@ class NoGuidance(Guidance):
 
     needs_semantics = False
 
-    def edit(self, h: Tensor, step: Step, weight: float, state: GuidanceState) -> Tensor:
+    def edit(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
         """Return `h` itself."""
         return h

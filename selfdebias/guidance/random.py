@@ -30,7 +30,7 @@ class RandomGuidance(Guidance):
         check_rule(branch)
         self.branch = branch
 
-    def edit(self, h: Tensor, step: Step, weight: float, state: GuidanceState) -> Tensor:
+    def edit(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
         """See `Guidance.edit`; the direction depends on the image's seed and the step alone.
 
         Nothing is done where the other guidance did nothing.

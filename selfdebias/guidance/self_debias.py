@@ -50,7 +50,7 @@ class SelfDebiasGuidance(Guidance):
         self.strength, self.temperature, self.branch = strength, temperature, branch
         self.kappa, self.decay, self.limit = kappa, decay, limit
 
-    def edit(self, h: Tensor, step: Step, weight: float, state: GuidanceState) -> Tensor:
+    def edit(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
         """See `Guidance.edit`."""
         if self.strength == 0:
             return h
@@ -59,7 +59,7 @@ class SelfDebiasGuidance(Guidance):
         if not torch.isfinite(gradient).all():
             state.skipped += 1
             return h
-        edit = self._relative_step(h_cond, gradient, kl, weight / branch_gain(self.branch, step.guidance_scale))
+        edit = self._relative_step(h_cond, gradient, kl, step.weight / branch_gain(self.branch, step.guidance_scale))
         with torch.no_grad():
             p_after = self._assign(h_cond + edit, step, state)
         state.remember(step.index, p_after, self.decay)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,11 +106,11 @@ class ArmSampler(Sampler):
 
     def act(self, h: Tensor, step: Step) -> Tensor | None:
         """Let guidance edit the activation inside its window."""
-        weight = self.schedule.weight(step.index, step.count)
-        if weight == 0:
+        step = replace(step, weight=self.schedule.weight(step.index, step.count))
+        if step.weight == 0:
             return None
         with self.state.timed(), torch.no_grad():
-            return self.guidance.edit(h, step, weight, self.state)
+            return self.guidance.edit(h, step, self.state)
 
 
 def _name(batch: int) -> str:

@@ -33,7 +33,7 @@ def test_shape_dtype_input_and_gradients(option, scale, dtype):
     h = h if scale > 1 else h[3:]
     before = h.clone()
     with torch.no_grad():
-        edited = guidance.edit(h, step(scale=scale), 1.0, state)
+        edited = guidance.edit(h, step(scale=scale), state)
     assert edited.shape == h.shape and edited.dtype == dtype and not edited.requires_grad
     assert torch.equal(h, before)  # never in place
     if not isinstance(guidance, NoGuidance):
@@ -43,4 +43,4 @@ def test_shape_dtype_input_and_gradients(option, scale, dtype):
 
 def test_no_guidance_returns_h_itself():
     h = activations([0.1])
-    assert NoGuidance().edit(h, step(), 1.0, circle_state()) is h
+    assert NoGuidance().edit(h, step(), circle_state()) is h

@@ -10,9 +10,9 @@ BIASED = [0.1, 0.2, 0.3, 1.2]
 
 def _replayed():
     h, state = activations(BIASED), circle_state()
-    edited = SelfDebiasGuidance(0.6, 0.3).edit(h, step(), 1.0, state)
+    edited = SelfDebiasGuidance(0.6, 0.3).edit(h, step(), state)
     control = GuidanceState(seeds=(1, 2, 3, 4), replay={0: state.trace.edit_norm[0]})
-    return h, edited, RandomGuidance().edit(h, step(), 1.0, control), control
+    return h, edited, RandomGuidance().edit(h, step(), control), control
 
 
 def test_the_control_has_the_same_sizes_and_other_directions():
@@ -27,14 +27,14 @@ def test_the_control_has_the_same_sizes_and_other_directions():
 def test_the_direction_depends_on_seed_and_step_alone():
     h, control = activations(BIASED), GuidanceState(seeds=(1, 2, 3, 4), replay={0: torch.ones(4), 1: torch.ones(4)})
     guidance = RandomGuidance()
-    first = guidance.edit(h, step(0), 1.0, control) - h
-    assert torch.equal(first, guidance.edit(h, step(0), 1.0, control) - h)
-    assert not torch.allclose(first, guidance.edit(h, step(1), 1.0, control) - h)
+    first = guidance.edit(h, step(0), control) - h
+    assert torch.equal(first, guidance.edit(h, step(0), control) - h)
+    assert not torch.allclose(first, guidance.edit(h, step(1), control) - h)
     control.seeds = (9, 2, 3, 4)
-    other = guidance.edit(h, step(0), 1.0, control) - h
+    other = guidance.edit(h, step(0), control) - h
     assert torch.equal(first[5:], other[5:]) and not torch.allclose(first[4], other[4])
 
 
 def test_where_the_other_did_nothing_h_itself_comes_back():
     h = activations(BIASED)
-    assert RandomGuidance().edit(h, step(2), 1.0, GuidanceState(seeds=(1, 2, 3, 4))) is h
+    assert RandomGuidance().edit(h, step(2), GuidanceState(seeds=(1, 2, 3, 4))) is h

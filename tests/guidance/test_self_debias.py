@@ -20,12 +20,12 @@ def _assign(state, h, temperature=0.3):
 
 def test_strength_zero_returns_h_itself():
     h = activations(BIASED)
-    assert SelfDebiasGuidance(0.0, 0.3).edit(h, step(), 1.0, circle_state()) is h
+    assert SelfDebiasGuidance(0.0, 0.3).edit(h, step(), circle_state()) is h
 
 
 def test_the_kl_falls_and_the_unconditional_half_is_untouched_bit_for_bit():
     h, state = activations(BIASED), circle_state()
-    edited = SelfDebiasGuidance(0.3, 0.3).edit(h, step(), 1.0, state)
+    edited = SelfDebiasGuidance(0.3, 0.3).edit(h, step(), state)
     n = len(BIASED)
     assert torch.equal(edited[:n], h[:n])
     assert _kl(_assign(state, edited), torch.tensor([0.5, 0.5])) < 0.8 * _kl(
@@ -38,7 +38,7 @@ def test_the_edit_points_against_the_numerical_gradient():
     h, state = activations(BIASED), circle_state((0.3, 0.7))
     guidance = SelfDebiasGuidance(0.3, 0.3)
     n = len(BIASED)
-    edit = (guidance.edit(h, step(), 1.0, state) - h)[n:]
+    edit = (guidance.edit(h, step(), state) - h)[n:]
     x, target, numeric = h[n:].double(), torch.tensor([0.3, 0.7]).double(), torch.zeros(h[n:].shape).double()
     for place in torch.cartesian_prod(torch.arange(n), torch.arange(3), torch.arange(2), torch.arange(2)):
         i = tuple(place.tolist())
@@ -60,7 +60,7 @@ def test_the_edit_points_against_the_numerical_gradient():
 def test_one_strength_means_the_same_at_every_guidance_scale():
     h = activations(BIASED)
     n = len(BIASED)
-    edits = {w: (SelfDebiasGuidance(0.3, 0.3).edit(h, step(scale=w), 1.0, circle_state()) - h)[n:] for w in (2.0, 8.0)}
+    edits = {w: (SelfDebiasGuidance(0.3, 0.3).edit(h, step(scale=w), circle_state()) - h)[n:] for w in (2.0, 8.0)}
     assert torch.allclose(2.0 * edits[2.0], 8.0 * edits[8.0], rtol=1e-3, atol=1e-6)
 
 
@@ -68,8 +68,8 @@ def test_one_strength_means_the_same_at_every_guidance_scale():
 def test_branch_rules_differ_in_sign_and_gain(rule, gain):
     h = activations(BIASED)
     n = len(BIASED)
-    edit = SelfDebiasGuidance(0.3, 0.3, branch=rule).edit(h, step(), 1.0, circle_state()) - h
-    reference = (SelfDebiasGuidance(0.3, 0.3).edit(h, step(), 1.0, circle_state()) - h)[n:]
+    edit = SelfDebiasGuidance(0.3, 0.3, branch=rule).edit(h, step(), circle_state()) - h
+    reference = (SelfDebiasGuidance(0.3, 0.3).edit(h, step(), circle_state()) - h)[n:]
     assert torch.allclose(gain * edit[n:], 3.0 * reference, rtol=1e-3, atol=1e-6)
     sign = {"cond": 0.0, "both": 1.0, "contrast": -1.0}[rule]
     assert torch.allclose(edit[:n], sign * edit[n:], atol=1e-6)
@@ -78,13 +78,13 @@ def test_branch_rules_differ_in_sign_and_gain(rule, gain):
 def test_at_balance_nothing_moves():
     """At p_hat = pi the KL is 0 and the gate is shut, though each image has a gradient of its own."""
     h = activations([0.2, torch.pi / 2 - 0.2])
-    edited = SelfDebiasGuidance(1.0, 0.3).edit(h, step(), 1.0, circle_state())
+    edited = SelfDebiasGuidance(1.0, 0.3).edit(h, step(), circle_state())
     assert torch.allclose(edited, h, atol=1e-5)
 
 
 def test_batch_of_one_without_memory_is_moved_no_further_than_the_strength():
     h = activations([0.1])
-    edited = SelfDebiasGuidance(0.3, 0.3).edit(h, step(), 1.0, circle_state())
+    edited = SelfDebiasGuidance(0.3, 0.3).edit(h, step(), circle_state())
     relative = (edited - h)[1:].norm() / h[1:].norm()
     assert float(relative) <= 0.1 + 1e-6
 
@@ -97,7 +97,7 @@ def test_memory_of_earlier_batches_turns_the_edit_round():
         state = circle_state()
         state.begin("a person", ())
         state.remember(0, _assign(state, activations([angle] * 9)), 1.0)
-        edited = guidance.edit(one, step(), 1.0, state)
+        edited = guidance.edit(one, step(), state)
         before, after = (_assign(state, h)[0, 1] for h in (one, edited))
         assert sign * float(after - before) > 0.01
 
@@ -120,13 +120,13 @@ def test_memory_decays_and_is_kept_by_prompt_and_step():
 def test_a_gradient_that_is_not_finite_is_skipped_and_counted():
     h, state = activations(BIASED), circle_state()
     h[-1, 0] = float("inf")
-    assert SelfDebiasGuidance(0.3, 0.3).edit(h, step(), 1.0, state) is h
+    assert SelfDebiasGuidance(0.3, 0.3).edit(h, step(), state) is h
     assert state.skipped == 1
 
 
 def test_the_limit_holds_for_each_image():
     h = activations(BIASED)
-    edited = SelfDebiasGuidance(50.0, 0.3, limit=0.2).edit(h, step(), 1.0, circle_state())
+    edited = SelfDebiasGuidance(50.0, 0.3, limit=0.2).edit(h, step(), circle_state())
     relative = (edited - h)[7:].flatten(1).norm(dim=1) / h[7:].flatten(1).norm(dim=1)
     assert float(relative.max()) == pytest.approx(0.2, rel=1e-3)
 
