@@ -70,6 +70,8 @@ targets: captions that share attributes are near. Gender counts double, being in
 agree by degree. `transformers.CLIPModel.from_pretrained(folder)` loads it. It was trained on all drawings alike, not by the bias
 card, and frozen before any mode was looked at.
 
+Zero-shot accuracy on fresh augmentations of the drawings (a class is the mean embedding of the captions that state it): {zero_shot}.
+
 {sources}"""
 
 
@@ -90,7 +92,7 @@ def write_cards(ship: Path, metrics: dict, prompts: list[str]) -> None:
     (ship / "emoji" / "README.md").write_text(HEAD.format(library="diffusers") + emoji)
     (ship / "emoji_judge" / "README.md").write_text(HEAD.format(library="selfdebias") + judge)
     (ship / "emoji_clip" / "README.md").write_text(
-        HEAD.format(library="transformers") + ENCODER.format(sources=SOURCES)
+        HEAD.format(library="transformers") + ENCODER.format(zero_shot=_shares(metrics["encoder"]), sources=SOURCES)
     )
 
 

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from omegaconf import DictConfig
 from tqdm import tqdm
+from transformers import CLIPTokenizer
 
 from experiments.emoji_world.augment import load_rgba, random_views
-from experiments.emoji_world.captions import Facts, caption
+from experiments.emoji_world.captions import Facts, caption, full_caption
 from experiments.emoji_world.cards import write_cards
 from experiments.emoji_world.catalog import GENDERS, OCCUPATIONS, TONES, Drawing
 from experiments.emoji_world.fetch import fetch, training_drawings
@@ -18,6 +20,7 @@ from experiments.emoji_world.recipe import load_recipe
 from experiments.emoji_world.train_judge import CLASSES, MISSING, targets
 from experiments.emoji_world.vendor_check import fluent_drawings, render_rgba
 from selfdebias.backbones import StableDiffusionBackbone
+from selfdebias.encoders import ClipEncoder
 from selfdebias.judges.emoji import EmojiJudge
 from selfdebias.seeds import image_seeds
 from selfdebias.storage.images import contact_sheet
@@ -38,6 +41,25 @@ def judge_accuracy(judge: EmojiJudge, drawings: list[Drawing], rgba: torch.Tenso
             there = classes != MISSING
             hits[name].append((said[name].argmax(dim=1) == classes)[there].float())
     return {name: float(torch.cat(values).mean()) for name, values in hits.items() if len(torch.cat(values))}
+
+
+@torch.no_grad()
+def encoder_accuracy(folder: Path, drawings: list[Drawing], rgba: torch.Tensor, seed: int) -> dict[str, float]:
+    """Return the zero-shot accuracy on fresh augmentations, by attribute.
+
+    A class is the mean text embedding of the full captions that state it.
+    """
+    encoder, tokenizer = ClipEncoder(str(folder)), CLIPTokenizer.from_pretrained(folder)
+    tokens = tokenizer([full_caption(d) for d in drawings], padding=True, return_tensors="pt")
+    texts = F.normalize(encoder.load().get_text_features(**tokens).pooler_output, dim=1)
+    e = encoder(random_views(rgba, torch.Generator().manual_seed(seed)))
+    accuracy = {}
+    for name, wanted in targets(drawings).items():
+        rows = wanted != MISSING
+        classes = F.one_hot(wanted[rows]).float()
+        prototypes = F.normalize(classes.T @ texts[rows], dim=1)
+        accuracy[name] = float(((e[rows] @ prototypes.T).argmax(dim=1) == wanted[rows]).float().mean())
+    return accuracy
 
 
 class Generator:
@@ -122,18 +144,22 @@ def main(recipe: DictConfig) -> None:
     drawings, fluent = training_drawings(recipe), fluent_drawings(recipe)
     held_out = judge_accuracy(judge, drawings, load_rgba(drawings, recipe.image_size), 4, recipe.seed + 9)
     other = judge_accuracy(judge, fluent, render_rgba(fluent, recipe.image_size), 2, recipe.seed + 9)
+    zero_shot = encoder_accuracy(
+        ship / "emoji_clip", drawings, load_rgba(drawings, recipe.image_size), recipe.seed + 10
+    )
     draw = Generator(recipe, judge)
     rows, sheets = measure_neutral(draw, recipe)
     others, more = measure_others(draw, recipe)
     metrics = {
         "judge": {"held_out": held_out, "fluent": other, "fluent_drawings": len(fluent)},
+        "encoder": zero_shot,
         "neutral": rows, "others": others, "summary": summarise(rows), "explicit": measure_explicit(draw, recipe),
         "settings": dict(recipe.measure),
     }  # fmt: skip
     sheet = contact_sheet(torch.cat([*sheets.values(), *more.values()]), recipe.measure.sheet_columns)
     sheet.save(ship / "emoji" / "samples.png", optimize=True)
     write_cards(ship, metrics, list(sheets) + list(more))
-    print(json.dumps({key: metrics[key] for key in ("judge", "summary", "explicit")}, indent=1))
+    print(json.dumps({key: metrics[key] for key in ("judge", "encoder", "summary", "explicit")}, indent=1))
 
 
 if __name__ == "__main__":

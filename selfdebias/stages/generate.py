@@ -56,12 +56,15 @@ def generate(
     left = n_images - len(store.ids())
     with CostMeter() as meter:
         sampler.run(trainer)
-    if left:
-        cost = {"seconds_per_image": meter.seconds / left, "guidance_share": state.seconds / meter.seconds}
-        summary = {"arm": arm, **cost, "peak_memory_mb": meter.peak_memory_mb, "skipped_edits": state.skipped}
-        write_json(
-            folder / "generate.json", {**summary, "guidance": {"class": type(guidance).__name__, **vars(guidance)}}
-        )
+    # A stage that was killed after its last batch has nothing left to time.
+    cost = {"seconds_per_image": meter.seconds / left, "guidance_share": state.seconds / meter.seconds} if left else {}
+    summary = {
+        "arm": arm,
+        **cost,
+        "peak_memory_mb": meter.peak_memory_mb if left else None,
+        "skipped_edits": state.skipped,
+    }
+    write_json(folder / "generate.json", {**summary, "guidance": {"class": type(guidance).__name__, **vars(guidance)}})
 
 
 def read_semantics(projected: Path) -> Semantics:
