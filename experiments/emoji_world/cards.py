@@ -70,7 +70,8 @@ targets: captions that share attributes are near. Gender counts double, being in
 agree by degree. `transformers.CLIPModel.from_pretrained(folder)` loads it. It was trained on all drawings alike, not by the bias
 card, and frozen before any mode was looked at.
 
-Zero-shot accuracy on fresh augmentations of the drawings (a class is the mean embedding of the captions that state it): {zero_shot}.
+Zero-shot accuracy on fresh augmentations of the drawings, a class being the mean embedding of the captions that state it:
+{zero_shot}.
 
 {sources}"""
 

@@ -1,0 +1,83 @@
+"""The whole job on the shipped model, with few images: what it leaves, that it is found again, and what may not change."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+
+from selfdebias.main import main
+from selfdebias.storage.batches import BatchFolder
+
+SMALL = [
+    "collect.n_images=32", "collect.batch_size=16", "collect.timesteps=4", "generate.n_images=12", "generate.batch_size=6",
+    "model.steps=6", "projector.steps=40", "clustering.k_max=4", "report.images=6", "trainer.enable_progress_bar=false",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    root = tmp_path_factory.mktemp("quick")
+    assert main([*SMALL, f"paths.root={root}", "guidance=random"]) == 0
+    return root
+
+
+def _job(root, **wanted):
+    jobs = [(job, json.loads((job / "job.json").read_text())) for job in (root / "jobs").iterdir()]
+    return next(item for item in jobs if all(text in item[1]["command"] for text in wanted.values()))
+
+
+def _images(root, record, arm) -> torch.Tensor:
+    return BatchFolder.open(root / record["stages"][f"generate/{arm}"]).images()
+
+
+def test_results_have_their_stable_keys_and_no_number_is_nan(quick):
+    job, record = _job(quick, guidance="guidance=random")
+    results = json.loads(
+        (job / "results.json").read_text(), parse_constant=lambda name: pytest.fail(f"{name} in results")
+    )
+    assert {"config_hash", "seeds", "prompts", "arms", "modes", "cost"} <= set(results)
+    assert results["config_hash"] == record["config_hash"] == job.name
+    assert results["seeds"] == {"collect": 0, "generate": 1}
+    assert set(results["arms"]) == {"vanilla", "guided", "random"}
+    for arm in results["arms"].values():
+        wanted = {"gender", "tone", "age", "shares", "mode_fd", "mode_kl", "fid", "kid", "turned", "kept_cosine"}
+        assert wanted <= set(arm)
+        assert {"value", "low", "high", "n"} <= set(arm["gender"]["fd_hard"])
+        assert math.isclose(sum(entry["value"] for entry in arm["shares"]["gender"].values()), 1, abs_tol=1e-9)
+    assert {"k", "sizes", "silhouette", "nmi"} <= set(results["modes"]) and sum(results["modes"]["sizes"]) == 32
+    assert {"seconds_per_image", "ratio", "guidance_share", "peak_memory_ratio"} <= set(results["cost"])
+    assert 0 < results["cost"]["guidance_share"] < 1
+
+
+def test_what_a_reader_wants_is_in_the_jobs_folder(quick):
+    job, _ = _job(quick, guidance="guidance=random")
+    for name in ("config.yaml", "job.json", "results.json", "metrics.jsonl", "report.html", "table.md"):
+        assert (job / name).stat().st_size > 0
+    names = {json.loads(line)["name"] for line in (job / "metrics.jsonl").read_text().splitlines()}
+    assert {"loss", "cosine"} <= names
+    assert list(job.glob("wandb/offline-run-*"))
+
+
+def test_finished_stages_are_found_and_only_what_depends_on_a_change_is_made_anew(quick, capsys):
+    assert main([*SMALL, f"paths.root={quick}", "guidance.strength=0"]) == 0
+    said = capsys.readouterr().out
+    for stage in ("collect", "discover", "project", "generate/vanilla"):
+        assert f"{stage}: found, skipped" in said
+    assert "generate/guided: done" in said
+    assert max(len(line) for line in said.split("report: ")[0].splitlines() if "runs" not in line) <= 80
+    _, record = _job(quick, strength="guidance.strength=0")
+    assert torch.equal(_images(quick, record, "vanilla"), _images(quick, record, "guided"))
+
+
+def test_arms_share_their_seeds_and_the_control_differs_from_the_guided_arm(quick):
+    _, record = _job(quick, guidance="guidance=random")
+    seeds = {
+        arm: [r["seed"] for r in BatchFolder.open(quick / record["stages"][f"generate/{arm}"]).records()]
+        for arm in ("vanilla", "guided", "random")
+    }
+    assert seeds["vanilla"] == seeds["guided"] == seeds["random"]
+    vanilla, guided, random = (_images(quick, record, arm) for arm in ("vanilla", "guided", "random"))
+    assert not torch.equal(vanilla, guided) and not torch.equal(guided, random) and not torch.equal(vanilla, random)

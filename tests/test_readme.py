@@ -1,0 +1,38 @@
+"""What the README says is so: its tables are those that were measured, and its commands are there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from selfdebias.config import load
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["person", "guidance_cost"])
+def test_each_table_is_the_measured_one(name):
+    shown = re.search(rf"<!-- table: {name} -->\n(.*?)<!-- end -->", README, re.DOTALL)
+    assert shown
+    measured = (ROOT / "experiments" / "results" / f"{name}.md").read_text().splitlines()
+    rows = [line for line in shown[1].splitlines() if line.startswith("|")]
+    assert len(rows) > 2
+    assert all(row in measured for row in rows)
+
+
+def test_each_override_composes():
+    for line in re.findall(r"^selfdebias (?!-)(.*?)(?: +#.*)?$", README, re.MULTILINE):
+        load([part.strip('"') for part in re.findall(r'[^\s"]+="[^"]*"|\S+', line.replace('="', '="'))])
+
+
+def test_each_module_that_is_named_is_there():
+    for module in re.findall(r"python -m (experiments[.\w]+)", README):
+        assert (ROOT / (module.replace(".", "/") + ".py")).exists()
+
+
+def test_each_link_of_the_repository_leads_somewhere():
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
