@@ -1,0 +1,223 @@
+"""Charts of a finished job: small single-panel figures, told apart by colour (Okabe and Ito's) *and* by shape."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from selfdebias.report.measures import INTERVAL, arms_of, class_shares, measure
+from selfdebias.report.wording import clip, plain
+
+Array = NDArray[np.floating]
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+HATCHES = ("", "///", "...", "xxx", "\\\\\\", "---")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (7, 2)))
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of a chart's paper, ink, grid lines and marks."""
+
+    name: str
+    paper: str
+    ink: str
+    faint: str
+    marks: tuple[str, ...]
+
+    def mark(self, place: int) -> str:
+        """Colour of the series at `place`; after the last one they begin again."""
+        return self.marks[place % len(self.marks)]
+
+
+_LIGHT_MARKS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C8C8C", "#B8A800")
+_DARK_MARKS = ("#56B4E9", "#E69F00", "#2BC79A", "#E48FC0", "#5B8DEF", "#FF7A33", "#A8A8A8", "#F0E442")
+LIGHT = Theme("light", "#ffffff", "#1f2328", "#d0d7de", _LIGHT_MARKS)
+DARK = Theme("dark", "#161b22", "#e6edf3", "#3d444d", _DARK_MARKS)
+
+
+def to_png(figure: Figure, dpi: int = 180) -> bytes:
+    """The PNG file of a figure, `dpi` pixels an inch."""
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(buffer, format="png", dpi=dpi, facecolor=figure.get_facecolor(), metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def shares_figure(results: Mapping[str, Any], attribute: str, theme: Theme = LIGHT) -> Figure:
+    """Share of each class of one attribute by arm, with intervals, the uniform target and the floor.
+
+    The band around the target is the floor in units of a share: a fair independent sampler with N images misses the
+    target by `floor / sqrt(C)` (root mean square over the C classes), since `fd_hard` is the norm of the C misses.
+
+    Args:
+        results: The contents of `results.json`.
+        attribute: Name of a judged attribute of at least one arm.
+        theme: Colours.
+    """
+    shares = {arm: class_shares(results, arm, attribute) for arm in arms_of(results)}
+    classes = list(next(iter(shares.values())))
+    figure, axes = _panel(f"{attribute}: share of each class", theme)
+    for place, (arm, entries) in enumerate(shares.items()):
+        _bars(axes, place, len(shares), arm, [entries.get(name) for name in classes], theme)
+    target = 1 / max(1, len(classes))
+    axes.axhline(target, color=theme.ink, linestyle="--", linewidth=1.2, label=f"target {target:.2f}")
+    floors = [measure(arm, attribute, "fd_hard").floor for arm in results["arms"].values()]
+    floor = max((entry for entry in floors if entry is not None), default=None)
+    if floor is not None:
+        miss = floor / math.sqrt(len(classes))
+        axes.axhspan(target - miss, target + miss, color=theme.ink, alpha=0.15, linewidth=0, label="sampling floor")
+    axes.set_xticks(range(len(classes)), [clip(plain(name), 14) for name in classes])
+    if len(classes) > 5:
+        axes.tick_params(axis="x", labelrotation=60)
+    axes.set_ylim(0, 1)
+    axes.set_ylabel("share of classified images")
+    axes.set_xlabel(clip(f"bars: {results.get('interval') or INTERVAL}", 60), fontsize=7.5)
+    return _finished(figure, axes, theme)
+
+
+def p_hat_figure(p_hat: Array, target: Sequence[float], title: str, theme: Theme = LIGHT) -> Figure:
+    """Projected share of each mode over the guided steps.
+
+    Args:
+        p_hat: (B, S, K) shares in [0, 1], for B batches, S guided steps and K modes.
+        target: (K,) the wanted shares `pi`.
+        title: Title of the chart.
+        theme: Colours.
+    """
+    figure, axes = _panel(title, theme)
+    steps = np.arange(1, p_hat.shape[1] + 1)
+    for mode in range(p_hat.shape[2]):
+        colour, dash = theme.mark(mode), DASHES[mode % len(DASHES)]
+        low, high = p_hat[:, :, mode].min(axis=0), p_hat[:, :, mode].max(axis=0)
+        axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
+        mean = p_hat[:, :, mode].mean(axis=0)
+        axes.plot(steps, mean, color=colour, linestyle=dash, label=f"mode {mode}", marker=MARKERS[mode % 8], ms=3)
+    for share in sorted(set(map(float, target))):
+        axes.axhline(share, color=theme.ink, linestyle=":", linewidth=1.2)
+    axes.plot([], [], color=theme.ink, linestyle=":", label="target")
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("guided step")
+    axes.set_ylabel("projected share (band: all batches)")
+    return _finished(figure, axes, theme)
+
+
+def curve_figure(name: str, points: Sequence[tuple[float, float]], theme: Theme = LIGHT) -> Figure:
+    """One training curve of the projector.
+
+    Args:
+        name: What was measured.
+        points: Pairs of step and value; values that are not finite are left out.
+        theme: Colours.
+    """
+    figure, axes = _panel(f"projector: {name}", theme)
+    kept = [(step, value) for step, value in points if math.isfinite(value)]
+    marker = "o" if len(kept) < 30 else ""
+    axes.plot([step for step, _ in kept], [value for _, value in kept], color=theme.mark(0), marker=marker, ms=3)
+    axes.set_xlabel("training step")
+    axes.set_ylabel(clip(plain(name), 30))
+    return _finished(figure, axes, theme, legend=False)
+
+
+def map_figure(points: Array, modes: Array, limits: Array, title: str, theme: Theme = LIGHT) -> Figure:
+    """Embeddings on two principal axes, by mode.
+
+    Args:
+        points: (N, 2) coordinates.
+        modes: (N,) index of each image's mode.
+        limits: (2, 2) lowest and highest coordinates of all maps, so that two maps can be compared.
+        title: Title of the chart.
+        theme: Colours.
+    """
+    figure, axes = _panel(title, theme)
+    for mode in np.unique(modes).astype(int):
+        chosen = points[modes == mode]
+        axes.scatter(
+            chosen[:, 0],
+            chosen[:, 1],
+            s=14,
+            color=theme.mark(mode),
+            marker=MARKERS[mode % len(MARKERS)],
+            label=f"mode {mode}: {len(chosen)}",
+            alpha=0.75,
+            linewidths=0,
+        )
+    margin = 0.05 * np.maximum(limits[1] - limits[0], 1e-6)
+    axes.set_xlim(limits[0, 0] - margin[0], limits[1, 0] + margin[0])
+    axes.set_ylim(limits[0, 1] - margin[1], limits[1, 1] + margin[1])
+    axes.set_xlabel("first principal axis")
+    axes.set_ylabel("second principal axis")
+    return _finished(figure, axes, theme)
+
+
+def principal_axes(e: Array) -> tuple[Array, Array]:
+    """Mean and the two principal axes of embeddings; each axis points to where its largest entry is positive.
+
+    Args:
+        e: (N, d) embeddings, N at least 1, d at least 2.
+
+    Returns:
+        Mean (d,) and axes (2, d), orthonormal rows, so that `(e - mean) @ axes.T` are coordinates (N, 2).
+
+    >>> mean, axes = principal_axes(np.array([[0.0, 3.0, 0.0], [0.0, -3.0, 0.0], [1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]]))
+    >>> np.abs(axes.round(6)).tolist()
+    [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
+    """
+    e = np.asarray(e, dtype=np.float64)
+    mean = e.mean(axis=0)
+    _, axes = np.linalg.eigh((e - mean).T @ (e - mean))
+    axes = axes.T[::-1][:2]
+    return mean, axes * np.sign(axes[np.arange(2), np.abs(axes).argmax(axis=1)])[:, None]
+
+
+def _panel(title: str, theme: Theme) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(3.9, 3.1), layout="constrained", facecolor=theme.paper)
+    axes = figure.add_subplot()
+    axes.set_facecolor(theme.paper)
+    axes.set_title(clip(plain(title), 46), color=theme.ink, fontsize=9.5)
+    return figure, axes
+
+
+def _bars(axes: Axes, place: int, arms: int, name: str, entries: list[Any], theme: Theme) -> None:
+    """Bars of one arm; a share that is null has no bar."""
+    width = 0.8 / arms
+    for index, entry in enumerate(entries):
+        if entry is None or entry.value is None:
+            continue
+        x = index + (place - (arms - 1) / 2) * width
+        axes.bar(
+            x,
+            entry.value,
+            width * 0.92,
+            color=theme.mark(place),
+            hatch=HATCHES[place % len(HATCHES)],
+            edgecolor=theme.paper,
+            label=clip(plain(name), 16) if index == 0 else None,
+        )
+        if entry.low is not None and entry.high is not None:
+            miss = [[max(0.0, entry.value - entry.low)], [max(0.0, entry.high - entry.value)]]
+            axes.errorbar(x, entry.value, yerr=miss, color=theme.ink, capsize=3, linewidth=1.2)
+
+
+def _finished(figure: Figure, axes: Axes, theme: Theme, legend: bool = True) -> Figure:
+    axes.tick_params(colors=theme.ink, labelsize=8)
+    axes.xaxis.label.set_fontsize(min(8.5, axes.xaxis.label.get_fontsize()))
+    axes.yaxis.label.set_fontsize(8.5)
+    axes.xaxis.label.set_color(theme.ink)
+    axes.yaxis.label.set_color(theme.ink)
+    axes.grid(axis="y", color=theme.faint, linewidth=0.6)
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(theme.faint)
+    if legend and axes.get_legend_handles_labels()[1]:
+        figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False, labelcolor=theme.ink)
+    return figure

@@ -1,0 +1,148 @@
+"""Gathers what the report shows from the folders of the finished stages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from selfdebias.metrics.arms import load_arm
+from selfdebias.report.measures import finite
+from selfdebias.storage.atomic import read_lines
+from selfdebias.storage.batches import BatchFolder
+
+Array = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class ArmMaterial:
+    """What one arm left behind.
+
+    Attributes:
+        folder: Its images and tensors.
+        modes: Index of each image's mode, by image id, in id order.
+        e: (N, d) unit embeddings in id order.
+        p_hat: (B, S, K) projected shares; B = 0 for an arm without guidance.
+        facts: The contents of `generate.json`.
+    """
+
+    folder: BatchFolder
+    modes: dict[int, int]
+    e: Array
+    p_hat: Array
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Material:
+    """All that a report shows.
+
+    Attributes:
+        job: `{"config": resolved configuration, "command": command line, "config_hash": ...}`.
+        results: The contents of `results.json`.
+        found: The contents of `modes.json`.
+        sheets: A contact sheet for each mode.
+        arms: What each arm left, vanilla first.
+        curves: Points (step, value) of each curve of the projector.
+        trained: The contents of `project.json`.
+    """
+
+    job: Mapping[str, Any]
+    results: dict[str, Any]
+    found: dict[str, Any]
+    sheets: dict[int, Image.Image]
+    arms: dict[str, ArmMaterial]
+    curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    trained: dict[str, Any] = field(default_factory=dict)
+
+
+def read_material(
+    job: Mapping[str, Any],
+    arms: Mapping[str, Path],
+    discovered: Path,
+    projected: Path | None,
+    evaluated: Path,
+) -> Material:
+    """Reads the folders of the finished stages.
+
+    Args:
+        job: `{"config": resolved configuration, "command": command line, "config_hash": ...}`.
+        arms: Folder of each arm; a vanilla arm is among them.
+        discovered: Folder of the discover stage.
+        projected: Folder of the project stage; None for a job without guidance.
+        evaluated: Folder of the evaluate stage.
+
+    Raises:
+        ValueError: If `arms` has no vanilla arm.
+        FileNotFoundError: If a stage lacks a file that it should have left.
+    """
+    if "vanilla" not in arms:
+        raise ValueError(f"`arms` must hold a vanilla arm, got {list(arms)}.")
+    found = _json(Path(discovered) / "modes.json")
+    names = ["vanilla", *(name for name in arms if name != "vanilla")]
+    return Material(
+        job=job,
+        results=_results(job, Path(evaluated)),
+        found=found,
+        sheets={mode: _picture(Path(discovered) / f"mode-{mode}.png") for mode in range(len(found["sizes"]))},
+        arms={name: _arm(Path(arms[name]), Path(evaluated), name) for name in names},
+        curves=read_curves(Path(projected) / "metrics.jsonl") if projected else {},
+        trained=_json_or_nothing(Path(projected) / "project.json") if projected else {},
+    )
+
+
+def read_curves(path: Path) -> dict[str, list[tuple[float, float]]]:
+    """Curves of a `metrics.jsonl`: points (step, value) in the order of the file, by name; {} without the file."""
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for line in read_lines(path):
+        step, value = finite(line.get("step")), finite(line.get("value"))
+        if step is not None and value is not None:
+            curves.setdefault(str(line["name"]), []).append((step, value))
+    return curves
+
+
+def _arm(path: Path, evaluated: Path, name: str) -> ArmMaterial:
+    folder, judged = BatchFolder.open(path), load_arm(evaluated, name)
+    order = np.argsort(judged.ids)
+    return ArmMaterial(
+        folder=folder,
+        modes={int(judged.ids[row]): int(judged.modes[row]) for row in order},
+        e=judged.e[order],
+        p_hat=_p_hat(folder),
+        facts=_json_or_nothing(path / "generate.json"),
+    )
+
+
+def _p_hat(folder: BatchFolder) -> Array:
+    batches = [tensors["p_hat"].double() for _, tensors in folder.tensors() if "p_hat" in tensors]
+    batches = [batch for batch in batches if batch.ndim == 2 and batch.numel()]
+    return torch.stack(batches).numpy() if batches else np.zeros((0, 0, 0))
+
+
+def _results(job: Mapping[str, Any], evaluated: Path) -> dict[str, Any]:
+    """The results with what only the job knows: its hash and its seeds."""
+    results, config = _json(evaluated / "results.json"), job.get("config", {})
+    seeds = {stage: config[stage]["seed"] for stage in ("collect", "generate") if "seed" in (config.get(stage) or {})}
+    results["config_hash"] = job.get("config_hash", results.get("config_hash", ""))
+    results["seeds"] = {**seeds, **results.get("seeds", {})}
+    return results
+
+
+def _json_or_nothing(path: Path) -> dict[str, Any]:
+    return _json(path) if path.exists() else {}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _picture(path: Path) -> Image.Image:
+    with Image.open(path) as picture:
+        return picture.convert("RGB")

@@ -1,0 +1,182 @@
+"""The page of a finished job: one self-contained HTML file, without scripts and without anything to fetch."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from selfdebias.report.gallery import Chart, Pair
+from selfdebias.report.material import Material
+from selfdebias.report.measures import Measure, arms_of, attributes_of, class_shares, images_of, measure
+from selfdebias.report.redact import redacted
+from selfdebias.report.table import explanations, interval_in_words, sections
+from selfdebias.report.wording import Notes, plain, written
+
+
+@dataclass(frozen=True)
+class ArmPairs:
+    """The pairs of one arm that the page shows; `turned` of `twins` images changed their mode in the whole arm."""
+
+    arm: str
+    pairs: list[Pair]
+    turned: int
+    twins: int
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """All that is seen on a page.
+
+    Attributes:
+        files: PNG files by name: `mode-<k>`, `<arm>-<id>` for pairs, `vanilla` for a job of one arm.
+        pairs: The pairs of each arm but vanilla.
+        charts: Charts by section: `shares`, `p_hat`, `curves`, `maps`.
+    """
+
+    files: dict[str, bytes]
+    pairs: list[ArmPairs]
+    charts: dict[str, list[Chart]]
+
+
+def render_page(material: Material, pictures: Pictures) -> str:
+    """Fills the template.
+
+    Args:
+        material: What the stages left.
+        pictures: All pictures and charts.
+
+    Returns:
+        An HTML document; every foreign text in it is escaped.
+    """
+    environment = Environment(
+        loader=PackageLoader("selfdebias", "report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters["data_uri"] = data_uri
+    notes = Notes()
+    results = material.results
+    return environment.get_template("page.html.j2").render(
+        asked=asked(material),
+        command=redacted(str(material.job.get("command") or "selfdebias")),
+        config_hash=results.get("config_hash", ""),
+        prompt=plain(results.get("prompts", {}).get("text", "")),
+        modes=mode_rows(material, notes),
+        agreement=agreement_rows(results, notes),
+        silhouette=written(measure(results, "modes", "silhouette"), notes),
+        pictures=pictures,
+        arms=arms_of(results),
+        sections=[(title.lower(), columns) for title, columns in sections(results, notes)],
+        shares=share_rows(results, notes),
+        cost=cost_rows(results, notes),
+        cosine=written(measure(material.trained, "cosine_held_out"), notes) if material.trained else "",
+        explanations=explanations(results),
+        interval=interval_in_words(results),
+        warnings=warnings(results),
+        notes=notes.lines(),
+    )
+
+
+def data_uri(png: bytes) -> str:
+    """A PNG file as the address of an image that needs no request.
+
+    >>> data_uri(b"abc")
+    'data:image/png;base64,YWJj'
+    """
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def asked(material: Material) -> list[tuple[str, str]]:
+    """What was asked of the job: pairs of a name and a value."""
+    config, results = redacted(material.job.get("config", {})), material.results
+    seeds, arms = results.get("seeds", {}), arms_of(results)
+    counts = ", ".join(f"{plain(arm)} {images_of(results, arm) or '?'}" for arm in arms)
+    rows = [
+        ("Prompt", plain(results.get("prompts", {}).get("text", ""))),
+        ("Images (N)", f"{counts}; modes from {sum(material.found['sizes'])} other vanilla images"),
+        ("Seeds", f"collect {seeds.get('collect', '?')}, generate {seeds.get('generate', '?')} (the same in all arms)"),
+        ("Target", "mode shares " + ", ".join(f"{float(share):.2f}" for share in material.found["target"])),
+    ]
+    parts = ("model", "encoder", "clustering", "projector", "guidance", "schedule", "judge")
+    rows += [(part.capitalize(), described(config[part])) for part in parts if config.get(part)]
+    return rows
+
+
+def described(part: Any) -> str:
+    """One part of the configuration in one line: its class and its settings.
+
+    >>> described({"_target_": "selfdebias.guidance.self_debias.SelfDebiasGuidance", "strength": 0.5})
+    'SelfDebiasGuidance (strength 0.5)'
+    """
+    if not isinstance(part, Mapping):
+        return plain(part)
+    settings = {key: value for key, value in part.items() if not str(key).startswith("_") and value is not None}
+    words = ", ".join(f"{key} {described(value)}" for key, value in settings.items())
+    name = plain(str(part.get("_target_", "")).rsplit(".", 1)[-1])
+    return f"{name} ({words})" if name and words else name or words
+
+
+def mode_rows(material: Material, notes: Notes) -> list[dict[str, Any]]:
+    """Each discovered mode: its size and share among the collected images, and its share in each arm."""
+    sizes, results = material.found["sizes"], material.results
+    rows = []
+    for mode, size in enumerate(sizes):
+        shares = {name: measure(results["arms"][name], "mode_shares", str(mode)) for name in arms_of(results)}
+        in_arms = [(plain(name), written(share, notes, ".2f")) for name, share in shares.items()]
+        rows.append({"mode": mode, "size": size, "share": f"{size / max(1, sum(sizes)):.2f}", "arms": in_arms})
+    return rows
+
+
+def agreement_rows(results: Mapping[str, Any], notes: Notes) -> list[tuple[str, str, str]]:
+    """Agreement of the modes with each judged attribute: name, NMI, ARI."""
+    known = [key for name in ("nmi", "ari") for key in _keys(results.get("modes", {}).get(name))]
+    wanted = [name for name in attributes_of(results) if name in known]
+
+    def cell(kind: str, name: str) -> str:
+        return written(measure(results, "modes", kind, name), notes)
+
+    return [(plain(name), cell("nmi", name), cell("ari", name)) for name in dict.fromkeys([*wanted, *known])]
+
+
+def share_rows(results: Mapping[str, Any], notes: Notes) -> list[tuple[str, str, list[str]]]:
+    """Share of each class with its interval: attribute, class, one cell for each arm."""
+    rows = []
+    for attribute in attributes_of(results):
+        by_arm = {arm: class_shares(results, arm, attribute) for arm in arms_of(results)}
+        for name in dict.fromkeys(name for entries in by_arm.values() for name in entries):
+            absent = Measure(reason=f"the shares of {attribute} were not computed")
+            cells = [written(entries.get(name, absent), notes) for entries in by_arm.values()]
+            rows.append((plain(attribute), plain(name), cells))
+    return rows
+
+
+def cost_rows(results: Mapping[str, Any], notes: Notes) -> list[tuple[str, str]]:
+    """What guidance costs beside vanilla sampling."""
+    names = {
+        "ratio": "Time of guided over vanilla sampling",
+        "guidance_share": "Share of the guided time spent in guidance itself",
+        "peak_memory_ratio": "Peak memory of guided over vanilla sampling",
+    }
+    return [(text, written(measure(results, "cost", key), notes)) for key, text in names.items()]
+
+
+def warnings(results: Mapping[str, Any]) -> list[str]:
+    """What a reader must know before any number."""
+    found = []
+    judge = results.get("judge", {})
+    if judge.get("circular"):
+        found.append(
+            f"The judge rests on the encoder that the modes were found with ({plain(judge.get('encoder_id'))}): "
+            "that the two agree is circular."
+        )
+    return found
+
+
+def _keys(tree: Any) -> list[str]:
+    return list(tree) if isinstance(tree, Mapping) else []

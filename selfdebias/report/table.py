@@ -1,0 +1,273 @@
+"""The table of a finished job: for the terminal and its logs, and as Markdown."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from selfdebias.report.measures import (
+    INTERVAL,
+    Measure,
+    arms_of,
+    attributes_of,
+    batches_of,
+    class_shares,
+    images_of,
+    measure,
+    time_ratio,
+)
+from selfdebias.report.wording import Notes, clip, columns_of, number, plain, written
+
+Results = Mapping[str, Any]
+FEW_BATCHES = 10  # four batches cover about 0.8 in place of 0.95
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: a title, one cell for each arm, and the floor that its numbers are to be held against."""
+
+    title: str
+    cells: dict[str, str]
+    floor: str = ""
+
+
+def render_table(results: Results, width: int = 80) -> str:
+    """Writes the final table as plain ASCII-framed text, readable in a terminal and in a log.
+
+    Args:
+        results: The contents of `results.json`.
+        width: Terminal columns, at least 40; no line is longer and the rules are exactly as long.
+
+    Returns:
+        The table, without a newline at its end.
+
+    Raises:
+        ValueError: If `width` is below 40.
+    """
+    if width < 40:
+        raise ValueError(f"`width` must be at least 40, got {width}.")
+    notes = Notes()
+    lines = ["=" * width, *_wrapped(headline(results), width)]
+    for title, columns in sections(results, notes):
+        lines += ["-" * width, title]
+        lines += _blocks(columns, arms_of(results), width)
+    lines.append("-" * width)
+    for note in [*explanations(results), *notes.lines()]:
+        lines += _wrapped(note, width)
+    return "\n".join([*lines, "=" * width])
+
+
+def markdown_table(results: Results) -> str:
+    """Writes the same numbers as one Markdown table for each section, with the footnotes under them."""
+    notes = Notes()
+    parts = [f"**{_markdown(headline(results))}**"]
+    for title, columns in sections(results, notes):
+        parts.append(f"### {title.capitalize()}\n\n{_markdown_section(columns, arms_of(results))}")
+    parts.append("\n".join(f"- {_markdown(note)}" for note in [*explanations(results), *notes.lines()]))
+    return "\n\n".join(parts) + "\n"
+
+
+def headline(results: Results) -> str:
+    """What was asked, in one line: prompt, images, seeds, modes."""
+    counts = {images_of(results, arm) for arm in arms_of(results)} - {None}
+    images = "/".join(str(count) for count in sorted(counts, key=str)) or "an unknown number of"
+    seeds, modes = results.get("seeds", {}), results.get("modes", {})
+    return (
+        f'SelfDebias: "{plain(results.get("prompts", {}).get("text", ""))}", N = {images} images an arm '
+        f"(generate seed {seeds.get('generate', '?')}), {modes.get('k', '?')} modes found on "
+        f"{sum(modes.get('sizes', []))} other images (collect seed {seeds.get('collect', '?')})"
+    )
+
+
+def explanations(results: Results) -> list[str]:
+    """What a reader has to know about the numbers: intervals, floors, references."""
+    arms = results["arms"]
+    lines = [
+        interval_in_words(results),
+        f"unclassified: share of images that the judge is not sure of, for {' / '.join(attributes_of(results))}.",
+        "floor of fd_*: expected value of a perfectly fair independent sampler at this N.",
+    ]
+    lines += distances_in_words(results)
+    if len(arms) > 1:
+        lines.append("kept cosine, turned: each image against its vanilla twin from the same seed.")
+    return lines
+
+
+def distances_in_words(results: Results) -> list[str]:
+    """What FID and KID are taken against, what their floors are, and what the evaluation warns of."""
+    arms = results["arms"]
+    entries = {arm: arms[arm]["fid"] for arm in arms_of(results) if isinstance(arms[arm].get("fid"), Mapping)}
+    floors: dict[str, list[str]] = {}
+    for arm, entry in entries.items():
+        floors.setdefault(plain(entry.get("floor_of", "vanilla against vanilla")), []).append(plain(arm))
+    lines = [f"floor of FID and KID for {', '.join(names)}: {text}." for text, names in floors.items()]
+    if lines:
+        lines.insert(0, "FID, KID: against the collected vanilla images (other seeds), on the encoder's embeddings.")
+    warned = {plain(entry["warning"]) for entry in entries.values() if entry.get("warning")}
+    return lines + [f"FID: {text}" for text in sorted(warned)]
+
+
+def interval_in_words(results: Results) -> str:
+    """What the brackets are, and a warning where so few batches stand behind them that they are too narrow."""
+    text = f"[low, high]: {plain(results.get('interval') or INTERVAL)} (images of one batch depend on each other)"
+    counts = [count for count in (batches_of(results, arm) for arm in results["arms"]) if count is not None]
+    if counts and min(counts) < FEW_BATCHES:
+        text += f"; with only {min(counts)} batches an arm they are too narrow"
+    return text + "."
+
+
+def sections(results: Results, notes: Notes) -> list[tuple[str, list[Column]]]:
+    """All columns of the table, by section.
+
+    Args:
+        results: The contents of `results.json`.
+        notes: Takes the reasons of the numbers that are null.
+
+    Returns:
+        Pairs of a section's title and its columns.
+    """
+    fairness = [*_distances(results, notes), *_shares(results, notes)]
+    return [
+        ("FAIRNESS", fairness),
+        ("QUALITY", _quality(results, notes)),
+        ("PRESERVATION AND COST", [*_preservation(results, notes), *_cost(results, notes)]),
+    ]
+
+
+def _column(title: str, results: Results, read: Callable[[str], str], floor: str = "") -> Column:
+    return Column(plain(title), {arm: read(arm) for arm in arms_of(results)}, floor)
+
+
+def _read(results: Results, notes: Notes, *path: str, style: str = ".3f", floor: bool = False) -> Callable[[str], str]:
+    return lambda arm: written(measure(results["arms"][arm], *path), notes, style, floor)
+
+
+def _floor(results: Results, *path: str, style: str = ".3f") -> str:
+    """The floor of a column; a range where arms differ in it (they may differ in classified images)."""
+    entries = [measure(arm, *path).floor for arm in results["arms"].values()]
+    floors = sorted({number(entry, style) for entry in entries if entry is not None})
+    return floors[0] if len(floors) == 1 else f"{floors[0]} to {floors[-1]}" if floors else ""
+
+
+def _distances(results: Results, notes: Notes) -> list[Column]:
+    names = attributes_of(results)
+    paths: list[tuple[tuple[str, ...], str]] = [((name, "fd_hard"), f"{name} fd_hard") for name in names]
+    paths.append((("mode_fd",), "mode_fd"))
+    return [_column(title, results, _read(results, notes, *path), _floor(results, *path)) for path, title in paths]
+
+
+def _shares(results: Results, notes: Notes) -> list[Column]:
+    first = arms_of(results)[0]
+    columns = [_column("N", results, lambda arm: str(images_of(results, arm) or "?"))]
+    for attribute in attributes_of(results):
+        classes = list(class_shares(results, first, attribute))
+        if len(classes) == 2:
+            columns.append(_column(" / ".join(classes), results, _pairs(results, attribute, notes)))
+    columns.append(_column("unclassified", results, lambda arm: _unclassified(results, arm, notes)))
+    columns.append(_column("blanked", results, lambda arm: _bare(measure(results["arms"][arm], "blanked"), notes)))
+    return columns
+
+
+def _pairs(results: Results, attribute: str, notes: Notes) -> Callable[[str], str]:
+    return lambda arm: " / ".join(
+        _bare(entry, notes, ".2f") for entry in class_shares(results, arm, attribute).values()
+    )
+
+
+def _unclassified(results: Results, arm: str, notes: Notes) -> str:
+    rates = [measure(results["arms"][arm], "unclassified", name) for name in attributes_of(results)]
+    return " / ".join(_bare(entry, notes) for entry in rates)
+
+
+def _bare(entry: Measure, notes: Notes, style: str = ".3f") -> str:
+    """A measure without its interval, for narrow columns."""
+    return written(Measure(entry.value, reason=entry.reason), notes, style)
+
+
+def _quality(results: Results, notes: Notes) -> list[Column]:
+    return [
+        _column("FID", results, _read(results, notes, "fid", style=".3g", floor=True)),
+        _column("KID", results, _read(results, notes, "kid", style=".3g")),
+        _column("KID floor", results, lambda arm: _floor_of(measure(results["arms"][arm], "kid"))),
+    ]
+
+
+def _floor_of(entry: Measure) -> str:
+    return "-" if entry.floor is None else number(entry.floor, ".3g")
+
+
+def _preservation(results: Results, notes: Notes) -> list[Column]:
+    return [
+        _column("kept cosine", results, _read(results, notes, "kept_cosine")),
+        _column("turned", results, _read(results, notes, "turned", "share")),
+        _column("turned precision ratio", results, _read(results, notes, "turned", "precision_ratio")),
+    ]
+
+
+def _cost(results: Results, notes: Notes) -> list[Column]:
+    def seconds(arm: str) -> str:
+        return written(measure(results, "cost", "seconds_per_image", arm), notes, ".3g")
+
+    return [
+        _column("s an image", results, seconds),
+        _column("ratio", results, lambda arm: written(time_ratio(results, arm), notes, ".2f")),
+    ]
+
+
+def _blocks(columns: list[Column], arms: list[str], width: int) -> list[str]:
+    """Packs columns side by side, as many as fit, and starts a new block of rows for the rest."""
+    names = {arm: clip(plain(arm), 16) for arm in arms}
+    first = max(len("floor"), *(columns_of(name) for name in names.values()))
+    lines: list[str] = []
+    block: list[list[str]] = []
+    for column in columns:
+        cells = [clip(text, width - first - 2) for text in (column.title, *column.cells.values(), column.floor)]
+        if block and _width(first, [*block, cells]) > width:
+            lines += _rows(block, list(names.values()), first)
+            block = []
+        block.append(cells)
+    return lines + _rows(block, list(names.values()), first)
+
+
+def _width(first: int, block: list[list[str]]) -> int:
+    return first + sum(2 + max(columns_of(cell) for cell in cells) for cells in block)
+
+
+def _rows(block: list[list[str]], arms: list[str], first: int) -> list[str]:
+    labels = ["arm", *arms, "floor"]
+    widths = [max(columns_of(cell) for cell in cells) for cells in block]
+    rows = []
+    for place, label in enumerate(labels):
+        cells = [_padded(cells[place], size) for cells, size in zip(block, widths, strict=True)]
+        if label != "floor" or place < len(labels) - 1 or any(cell.strip() for cell in cells):
+            rows.append("  ".join([_padded(label, first), *cells]).rstrip())
+    return rows
+
+
+def _padded(text: str, size: int) -> str:
+    return text + " " * (size - columns_of(text))
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Wraps a text by terminal columns: wide signs count twice."""
+    lines = textwrap.wrap(text, width, subsequent_indent="  ")
+    if all(columns_of(line) <= width for line in lines):
+        return lines
+    return textwrap.wrap(text, width // 2, subsequent_indent="  ")
+
+
+def _markdown(text: str) -> str:
+    for sign in "\\`*_|<>":
+        text = text.replace(sign, "\\" + sign)
+    return text
+
+
+def _markdown_section(columns: list[Column], arms: list[str]) -> str:
+    rows = [["arm", *(column.title for column in columns)]]
+    rows += [[plain(arm), *(column.cells[arm] for column in columns)] for arm in arms]
+    if any(column.floor for column in columns):
+        rows.append(["floor", *(column.floor for column in columns)])
+    lines = ["| " + " | ".join(_markdown(cell) for cell in row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])

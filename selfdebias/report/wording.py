@@ -1,0 +1,85 @@
+"""How numbers and foreign text are written, the same in the terminal, in Markdown and on the page."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass, field
+
+from selfdebias.report.measures import Measure
+
+
+def plain(text: object) -> str:
+    """One line of text without control characters (a prompt must not move the terminal's cursor).
+
+    >>> plain("a" + chr(27) + "[2Jb" + chr(10) + "c")
+    'a [2Jb c'
+    """
+    return "".join(" " if unicodedata.category(sign)[0] in "CZ" else sign for sign in str(text)).strip()
+
+
+def columns_of(text: str) -> int:
+    """Terminal columns that a text takes: two for wide signs, none for combining ones.
+
+    >>> columns_of("ab"), columns_of("顔"), columns_of("e" + chr(0x301))
+    (2, 2, 1)
+    """
+    return sum(0 if unicodedata.combining(sign) else 1 + (unicodedata.east_asian_width(sign) in "WF") for sign in text)
+
+
+def clip(text: str, width: int) -> str:
+    """Cuts a text to `width` terminal columns, with three dots where something is missing.
+
+    >>> clip("construction worker", 10), clip("short", 10)
+    ('constru...', 'short')
+    """
+    if columns_of(text) <= width:
+        return text
+    while text and columns_of(text) > max(0, width - 3):
+        text = text[:-1]
+    return (text + "...")[:width]
+
+
+def number(value: float, style: str = ".3f") -> str:
+    """Writes a number; a negative zero is a zero.
+
+    >>> number(-0.0001), number(0.00001234, ".3g")
+    ('0.000', '1.23e-05')
+    """
+    text = format(value, style)
+    return text.lstrip("-") if float(text) == 0 else text
+
+
+@dataclass
+class Notes:
+    """Footnotes: each reason for a missing number once, numbered in the order of use."""
+
+    reasons: list[str] = field(default_factory=list)
+
+    def mark(self, reason: str) -> str:
+        """Mark of a reason's footnote, for instance `[1]`."""
+        reason = plain(reason)
+        if reason not in self.reasons:
+            self.reasons.append(reason)
+        return f"[{self.reasons.index(reason) + 1}]"
+
+    def lines(self) -> list[str]:
+        """All footnotes, for instance `[1] no image turned`."""
+        return [f"[{place}] n/a: {reason}" for place, reason in enumerate(self.reasons, start=1)]
+
+
+def written(entry: Measure, notes: Notes, style: str = ".3f", floor: bool = False) -> str:
+    """Writes a measure with its interval, or `n/a` with the mark of a footnote.
+
+    >>> written(Measure(0.25, 0.2, 0.3), Notes())
+    '0.250 [0.200, 0.300]'
+    >>> written(Measure(reason="no image turned"), Notes())
+    'n/a [1]'
+    """
+    if entry.value is None:
+        return f"n/a {notes.mark(entry.reason)}"
+    text = number(entry.value, style)
+    if entry.low is not None and entry.high is not None:
+        text += f" [{number(entry.low, style)}, {number(entry.high, style)}]"
+    if floor and entry.floor is not None:
+        text += f" (floor {number(entry.floor, style)})"
+    return text

@@ -1,0 +1,105 @@
+"""Last stage: writes the page, the table and their pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from selfdebias.report.gallery import (
+    curve_charts,
+    map_charts,
+    p_hat_charts,
+    pairs_of,
+    share_charts,
+    turned_in_all,
+)
+from selfdebias.report.material import Material, read_material
+from selfdebias.report.page import ArmPairs, Pictures, render_page
+from selfdebias.report.pictures import pair_sheet, within_budget
+from selfdebias.report.table import markdown_table
+from selfdebias.storage.atomic import write_bytes, write_text
+from selfdebias.storage.images import contact_sheet
+
+VERSION = 1
+CONFIG = ("report",)
+FIGURES = "figures"
+
+
+def report(
+    folder: Path,
+    job: Mapping[str, Any],
+    arms: Mapping[str, Path],
+    collected: Path,
+    discovered: Path,
+    projected: Path | None,
+    evaluated: Path,
+    images: int,
+) -> None:
+    """Writes `report.html`, `table.md` and `figures/*.png` from what the other stages left.
+
+    Args:
+        folder: The stage's own folder.
+        job: `{"config": resolved configuration, "command": command line}`.
+        arms: Folder of each arm, a vanilla arm among them.
+        collected: Folder of the collect stage (nothing is read from it: its images are in the mode sheets).
+        discovered: Folder of the discover stage.
+        projected: Folder of the project stage; None for a job without guidance.
+        evaluated: Folder of the evaluate stage.
+        images: Number of pairs to show, at least 1.
+
+    Raises:
+        ValueError: If `images` is below 1 or there is no vanilla arm.
+    """
+    if images < 1:
+        raise ValueError(f"`images` must be at least 1, got {images}.")
+    material = read_material(job, arms, discovered, projected, evaluated)
+    pictures, sheets = _pictures(material, images)
+    for name, png in {**sheets, **_chart_files(pictures)}.items():
+        write_bytes(Path(folder) / FIGURES / f"{name}.png", png)
+    write_text(Path(folder) / "table.md", markdown_table(material.results))
+    write_text(Path(folder) / "report.html", render_page(material, pictures))
+
+
+def read_figures(folder: Path) -> dict[str, bytes]:
+    """All figures of a finished report stage, PNG files by name, for whoever logs the job."""
+    return {path.stem: path.read_bytes() for path in sorted((Path(folder) / FIGURES).glob("*.png"))}
+
+
+def _pictures(material: Material, images: int) -> tuple[Pictures, dict[str, bytes]]:
+    """Pictures of the page, and the sheets that are kept as files: modes, image grids and pairs of each arm."""
+    compared = [name for name in material.arms if name != "vanilla"]
+    shown = [ArmPairs(name, pairs_of(material, name, images), *turned_in_all(material, name)) for name in compared]
+    tiles = {f"{it.arm}-{pair.id}": pair.picture for it in shown for pair in it.pairs}
+    grids = {name: _grid(material, name, images) for name in material.arms}
+    modes = {f"mode-{mode}": sheet for mode, sheet in material.sheets.items()}
+    on_page = {**modes, **tiles, **({} if compared else {"vanilla": grids["vanilla"]})}
+    charts = {
+        "shares": share_charts(material),
+        "p_hat": p_hat_charts(material),
+        "curves": curve_charts(material),
+        "maps": map_charts(material),
+    }
+    sheets = {**modes, **{f"images-{name}": grid for name, grid in grids.items()}}
+    for it in shown:
+        if it.pairs:
+            sheets[f"pairs-{it.arm}"] = pair_sheet([pair.picture for pair in it.pairs], _columns(len(it.pairs)))
+    return Pictures(within_budget(on_page), shown, charts), within_budget(sheets)
+
+
+def _grid(material: Material, name: str, images: int) -> Image.Image:
+    folder = material.arms[name].folder
+    ids = folder.ids()[:images]
+    return contact_sheet(folder.images(ids), _columns(len(ids)))
+
+
+def _columns(count: int) -> int:
+    """Columns of a sheet about twice as wide as it is high."""
+    return max(1, math.ceil(math.sqrt(2 * count)))
+
+
+def _chart_files(pictures: Pictures) -> dict[str, bytes]:
+    return {chart.name: chart.light for charts in pictures.charts.values() for chart in charts}
