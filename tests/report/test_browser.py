@@ -1,0 +1,80 @@
+"""The page in a real browser: each image is shown, nothing is asked of the network, and no sideways scrolling."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from selfdebias.stages.report import report
+from tests.report.example import write_job
+
+CHROMIUM = next((path for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(path).exists()), None)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium in /usr/bin (Debian: apt-get install chromium)"),
+]
+# Runs in a frame around the page, which itself allows no script.
+MEASURE = """
+addEventListener("load", () => {
+  const page = document.querySelector("iframe").contentDocument;
+  const shown = [...page.images].filter(image => image.complete && image.naturalWidth > 0).length;
+  const root = page.documentElement;
+  document.body.dataset.measured = JSON.stringify({
+    images: page.images.length, shown, wide: root.scrollWidth - root.clientWidth,
+    paper: getComputedStyle(page.body).backgroundColor, height: root.scrollHeight});
+});
+"""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    root = tmp_path_factory.mktemp("browser")
+    report(root / "report", **write_job(root, names=("vanilla", "guided", "random")))
+    return root / "report" / "report.html"
+
+
+def _chromium(folder: Path, *arguments: str) -> str:
+    profile = folder / "profile"
+    command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
+    shutil.rmtree(profile, ignore_errors=True)
+    return done.stdout
+
+
+def _measured(page: Path, folder: Path, width: int, *arguments: str) -> dict:
+    frame = folder / f"frame-{width}.html"
+    inner = html.escape(page.read_text(encoding="utf-8"), quote=True)
+    frame.write_text(f'<body><iframe srcdoc="{inner}" width="{width}" height="900"></iframe><script>{MEASURE}</script>')
+    dom = _chromium(folder, "--virtual-time-budget=5000", "--dump-dom", *arguments, frame.as_uri())
+    return json.loads(html.unescape(re.search(r'data-measured="([^"]*)"', dom).group(1)))
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_every_image_is_shown_and_nothing_scrolls_sideways(page, tmp_path, width):
+    measured = _measured(page, tmp_path, width)
+    assert measured["images"] == measured["shown"] > 30
+    assert measured["wide"] <= 0
+    assert measured["height"] > 2000
+
+
+def test_dark_and_light(page, tmp_path):
+    light = _measured(page, tmp_path, 1280)["paper"]
+    dark = _measured(page, tmp_path, 1280, "--blink-settings=preferredColorScheme=0")["paper"]
+    assert light == "rgb(255, 255, 255)"
+    assert dark == "rgb(13, 17, 23)"
+
+
+def test_a_screenshot_has_the_frame_of_a_changed_pair(page, tmp_path):
+    shot = tmp_path / "page.png"
+    _chromium(tmp_path, "--hide-scrollbars", "--window-size=1280,4000", f"--screenshot={shot}", page.as_uri())
+    with Image.open(shot) as picture:
+        assert picture.size == (1280, 4000)
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(maxcolors=1 << 24)}
+    assert (213, 94, 0) in colours

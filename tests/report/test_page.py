@@ -1,0 +1,232 @@
+"""The stage and its page: whole, self-contained, escaped, and saying what the results say."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from selfdebias.stages.report import read_figures, report
+from tests.report.example import write_job
+
+ALL = ("vanilla", "guided", "random")
+VOID = {"meta", "link", "img", "source", "br"}
+HOSTILE = '<script>alert(1)</script> "quoted" & {{ 7*7 }} </title><img src="https://example.org/x">'
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, the text, and whether each tag that was opened is closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def _report(root: Path, **options) -> tuple[Path, Page]:
+    arguments = write_job(root, **options)
+    report(root / "report", **arguments)
+    return root / "report", Page((root / "report" / "report.html").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    return _report(tmp_path_factory.mktemp("job"), names=ALL)
+
+
+def test_every_tag_is_closed_and_every_link_leads_somewhere(job):
+    _, page = job
+    assert page.open == []
+    ids = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
+    for link in page.all("a"):
+        assert link["href"][1:] in ids
+
+
+def test_fetches_nothing(job):
+    _, page = job
+    for tag, attributes in page.elements:
+        assert tag not in ("script", "iframe", "object", "embed", "base")
+        for name in ("src", "srcset", "href", "action", "data", "poster"):
+            assert (attributes.get(name) or "data:").startswith(("data:", "#")), (tag, name)
+    style = "".join(page.words)
+    assert "url(" not in style
+    assert "@import" not in style
+    (policy,) = [meta["content"] for meta in page.all("meta") if meta.get("http-equiv")]
+    assert policy.startswith("default-src 'none'")
+
+
+def test_every_image_has_an_alternative_text_and_can_be_decoded(job):
+    _, page = job
+    images = page.all("img")
+    assert all(image["alt"].strip() for image in images)
+    assert len({image["alt"] for image in images}) == len(images)
+    for source in [image["src"] for image in images] + [it["srcset"] for it in page.all("source")]:
+        picture = Image.open(io.BytesIO(base64.b64decode(source.removeprefix("data:image/png;base64,"))))
+        assert picture.format == "PNG"
+        picture.load()
+
+
+def test_shows_each_mode_each_pair_and_each_chart(job):
+    _, page = job
+    alts = [image["alt"] for image in page.all("img")]
+    assert sum(alt.startswith("Contact sheet") for alt in alts) == 2
+    assert sum("(mode" in alt and "above guided" in alt for alt in alts) == 12
+    assert sum("(mode" in alt and "above random" in alt for alt in alts) == 12
+    assert sum(alt.startswith("Share of each class") for alt in alts) == 3
+    assert sum(alt.startswith("Map of the 32 embeddings") for alt in alts) == 3
+    assert sum(alt.startswith("Projected mode shares of arm guided") for alt in alts) == 1
+    assert sum(alt.startswith("Projector, ") for alt in alts) == 2
+    assert len(page.all("source")) == 3 + 3 + 1 + 2  # each chart also for dark paper
+
+
+def test_marks_exactly_the_pairs_whose_mode_changed(job):
+    _, page = job
+    changed = {image["alt"] for image in page.all("img") if image["alt"].endswith("mode changed")}
+    assert changed
+    assert all("vanilla (mode 0) above guided (mode 1)" in alt for alt in changed)
+    assert len([it for it in page.all("li") if it.get("class") == "changed"]) == len(changed)
+    assert "mode changed: 8 of all 32." in page.text  # 24 men become 16
+    assert "mode changed: 0 of all 32." in page.text
+
+
+def test_says_what_was_asked_and_how_to_run_it_again(job):
+    _, page = job
+    for text in (
+        "an emoji of a person",
+        "vanilla 32, guided 32, random 32; modes from 48 other vanilla images",
+        "collect 0, generate 1",
+        "StableDiffusion (steps 25, scale 3.0)",
+        "SelfDebiasGuidance (strength 0.8, tau 0.1)",
+        "selfdebias generate.seed=1",
+        "Configuration 0123456789abcdef",
+        "95% intervals by bootstrap over batches",
+        "Silhouette of the clustering: 0.550",
+        "held-out images: 0.930",
+    ):
+        assert text in page.text
+
+
+def test_shows_the_numbers_of_the_results(job):
+    folder, page = job
+    results = json.loads((folder.parent / "evaluate" / "results.json").read_text())
+    for arm in ALL:
+        for attribute, classes in results["arms"][arm]["shares"].items():
+            for share in classes.values():
+                assert f"{share['value']:.3f} [{share['low']:.3f}, {share['high']:.3f}]" in page.text, attribute
+    assert f"{results['modes']['ari']['gender']:.3f}" in page.text
+    assert f"{results['cost']['ratio']:.3f}" in page.text
+
+
+def test_writes_table_and_figures_and_no_temporary_file(job):
+    folder, _ = job
+    assert (folder / "table.md").read_text().count("| guided |") == 3
+    names = {f"images-{arm}" for arm in ALL} | {"mode-0", "mode-1", "pairs-guided", "pairs-random", "shares-gender"}
+    assert names <= set(read_figures(folder))
+    assert {path.name for path in folder.iterdir()} == {"report.html", "table.md", "figures"}
+
+
+def test_a_hostile_prompt_is_text(tmp_path):
+    _, page = _report(tmp_path, prompt=HOSTILE, n=16)
+    assert page.open == []
+    assert not page.all("script")
+    assert not [image for image in page.all("img") if not image["src"].startswith("data:")]
+    assert HOSTILE in page.text
+
+
+def test_hostile_names_are_text(tmp_path):
+    arguments = write_job(tmp_path, n=16)
+    path = tmp_path / "evaluate" / "results.json"
+    results = json.loads(path.read_text().replace('"woman"', '"<b onload=x>"').replace('"tone"', '"<svg>"'))
+    path.write_text(json.dumps(results))
+    report(tmp_path / "report", **{**arguments, "job": {"config": {}, "command": "selfdebias '<u>'"}})
+    page = Page((tmp_path / "report" / "report.html").read_text())
+    assert not page.all("b")
+    assert not page.all("svg")
+    assert not page.all("u")
+    assert "<b onload=x>" in page.text
+
+
+def test_a_job_of_one_arm_shows_its_images_and_claims_no_comparison(tmp_path):
+    arguments = write_job(tmp_path, names=("vanilla",), n=16)
+    report(tmp_path / "report", **{**arguments, "projected": None})
+    page = Page((tmp_path / "report" / "report.html").read_text())
+    alts = [image["alt"] for image in page.all("img")]
+    assert "Contact sheet of the first vanilla images" in alts
+    assert not [alt for alt in alts if "above" in alt]
+    assert "there is nothing to compare with" in page.text
+    assert "there is no guided arm" in page.text
+
+
+def test_nulls_are_n_a_with_their_reasons(tmp_path):
+    arguments = write_job(tmp_path, n=16)
+    path = tmp_path / "evaluate" / "results.json"
+    results = json.loads(path.read_text())
+    results["modes"]["nmi"]["gender"] = {"value": None, "reason": "no reference image is classified"}
+    for share in results["arms"]["guided"]["shares"]["gender"]:
+        results["arms"]["guided"]["shares"]["gender"][share] = {"value": None, "reason": "nobody was recognised"}
+    path.write_text(json.dumps(results))
+    report(tmp_path / "report", **arguments)
+    page = Page((tmp_path / "report" / "report.html").read_text())
+    assert page.text.count("n/a: no reference image is classified") == 1
+    assert page.text.count("n/a: nobody was recognised") == 1
+
+
+def test_a_circular_judge_is_said_first(tmp_path):
+    arguments = write_job(tmp_path, n=16)
+    path = tmp_path / "evaluate" / "results.json"
+    results = json.loads(path.read_text())
+    results["judge"] |= {"circular": True, "encoder_id": "clip-x"}
+    path.write_text(json.dumps(results))
+    report(tmp_path / "report", **arguments)
+    text = Page((tmp_path / "report" / "report.html").read_text()).text
+    assert text.index("the encoder that the modes were found with (clip-x)") < text.rindex("What was asked")
+
+
+def test_stays_under_ten_megabytes_with_large_photographs(tmp_path):
+    arguments = write_job(tmp_path, n=16, size=384)
+    report(tmp_path / "report", **{**arguments, "images": 16})
+    assert 2_000_000 < (tmp_path / "report" / "report.html").stat().st_size < 10_000_000
+
+
+def test_the_same_job_gives_the_same_bytes(tmp_path):
+    arguments = write_job(tmp_path, n=16)
+    for name in ("one", "two"):
+        report(tmp_path / name, **arguments)
+    for file in ("report.html", "table.md", "figures/shares-gender.png"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_refuses_no_images_and_no_vanilla_arm(tmp_path):
+    arguments = write_job(tmp_path, n=16)
+    with pytest.raises(ValueError, match=r"`images` must be at least 1, got 0\."):
+        report(tmp_path / "report", **{**arguments, "images": 0})
+    arms = {"guided": arguments["arms"]["guided"]}
+    with pytest.raises(ValueError, match=r"`arms` must hold a vanilla arm, got \['guided'\]\."):
+        report(tmp_path / "report", **{**arguments, "arms": arms})
+    assert not (tmp_path / "report").exists()

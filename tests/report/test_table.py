@@ -1,0 +1,130 @@
+"""The final table: numbers where they belong, never wider than asked, and a reason for each one that is missing."""
+
+from __future__ import annotations
+
+import copy
+import re
+
+import pytest
+
+from selfdebias.report.table import markdown_table, render_table
+from selfdebias.report.wording import columns_of
+from tests.report.example import example_results
+
+ALL = ("vanilla", "guided", "random")
+
+
+@pytest.fixture(scope="module")
+def results():
+    return example_results(ALL)
+
+
+def _rows(text: str, header: str) -> dict[str, str]:
+    """Lines of the block whose header holds `header`, by their first word."""
+    lines = text.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("arm") and header in line)
+    end = next(i for i in range(start + 1, len(lines)) if lines[i].startswith(("arm", "---")))
+    return {line.split()[0]: line for line in lines[start + 1 : end]}
+
+
+@pytest.mark.parametrize("names", [("vanilla",), ("vanilla", "guided"), ALL], ids=len)
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_no_line_is_wider_and_the_rules_are_exactly_as_wide(names, width):
+    text = render_table(example_results(names), width)
+    lines = text.splitlines()
+    assert max(map(columns_of, lines)) == width
+    assert {len(line) for line in lines if set(line) <= set("=-")} == {width}
+    assert text.isascii()
+
+
+def test_each_arm_has_a_row_with_its_own_numbers(results):
+    rows = _rows(render_table(results), "gender fd_hard")
+    assert list(rows) == ["vanilla", "guided", "random", "floor"]  # not the alphabet
+    for arm in ALL:
+        entry = results["arms"][arm]["gender"]["fd_hard"]
+        assert f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]" in rows[arm]
+    assert f"{results['arms']['guided']['gender']['fd_hard']['floor']:.3f}" in rows["floor"]
+
+
+def test_a_header_stands_over_its_cells(results):
+    lines = render_table(results).splitlines()
+    header = next(line for line in lines if "man / woman" in line)
+    guided = next(line for line in lines[lines.index(header) :] if line.startswith("guided"))
+    assert guided[header.index("man / woman") :].startswith("0.50 / 0.50")
+    assert guided[header.index("  N ") + 2 :].startswith("32")
+
+
+def test_only_two_class_attributes_have_their_shares_in_the_table(results):
+    text = render_table(results, 120)
+    assert "man / woman" in text
+    assert "child / adult" not in text
+
+
+def test_fid_kid_turned_and_time(results):
+    text, guided = render_table(results), results["arms"]["guided"]
+    quality, kept = _rows(text, "FID")["guided"], _rows(text, "kept cosine")["guided"]
+    assert f"{guided['fid']['value']:.3g} (floor {guided['fid']['floor']:.3g})" in quality
+    assert quality.endswith(f"{guided['kid']['floor']:.3g}")
+    assert f"{guided['kept_cosine']['value']:.3f}" in kept
+    assert f"{guided['turned']['precision_ratio']['value']:.3f}" in kept
+    assert _rows(text, "s an image")["guided"].split()[-2:] == ["0.21", "1.05"]
+
+
+def test_states_n_level_unit_and_what_the_floors_are(results):
+    text = " ".join(render_table(results).split())
+    assert "N = 32 images an arm" in text
+    assert "95% intervals by bootstrap over batches" in text
+    assert "with only 4 batches an arm they are too narrow" in text
+    assert "floor of FID and KID for guided, random: the vanilla arm against the same reference" in text
+    assert "floor of FID and KID for vanilla: half of the reference against the other half" in text
+
+
+def test_many_batches_are_not_called_too_few():
+    assert "too narrow" not in render_table(example_results(n=96))
+
+
+def test_a_null_is_n_a_with_its_reason_once(results):
+    results = copy.deepcopy(results)
+    for arm in ALL:
+        results["arms"][arm]["fid"] = {"value": None, "reason": "N is not above d", "floor": None}
+    results["arms"]["guided"]["kid"] = {"value": float("nan")}
+    del results["arms"]["guided"]["mode_fd"]
+    results["cost"]["seconds_per_image"]["vanilla"] = {"value": None, "reason": "no clock"}
+    text = render_table(results)
+    assert "nan" not in text.lower()
+    assert text.count("n/a: N is not above d") == 1
+    mark = re.search(r"(\[\d+\]) n/a: N is not above d", text).group(1)
+    assert all(f"n/a {mark}" in _rows(text, "FID")[arm] for arm in ALL)
+    assert "n/a: mode_fd was not computed" in text
+    assert "n/a: no clock" in text
+    assert max(map(len, text.splitlines())) == 80
+
+
+def test_a_vanilla_arm_says_why_it_has_no_twin():
+    text = render_table(example_results(("vanilla",)))
+    assert "n/a: vanilla images have no other vanilla twin" in text
+    assert "each image against its vanilla twin" not in text
+
+
+def test_foreign_text_moves_no_cursor_and_keeps_the_width():
+    results = example_results(prompt="\x1b[31m医生 的 表情符号 " * 6 + "\n" + "x" * 200)
+    results["arms"]["a very long name of an arm, chosen by a study"] = results["arms"].pop("guided")
+    text = render_table(results)
+    assert "\x1b" not in text
+    assert max(map(columns_of, text.splitlines())) == 80
+
+
+def test_refuses_a_width_in_which_nothing_fits(results):
+    with pytest.raises(ValueError, match=r"`width` must be at least 40, got 39\."):
+        render_table(results, 39)
+
+
+def test_markdown_rows_have_as_many_cells_as_their_header(results):
+    results = copy.deepcopy(results)
+    results["arms"]["vanilla"]["kid"] = {"value": None, "reason": "a | b <i>"}
+    text = markdown_table(results)
+    tables = [[line for line in part.splitlines() if line.startswith("|")] for part in text.split("###")]
+    for table in filter(None, tables):
+        assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {table[0].count("|")}
+        assert [line.split()[1] for line in table[2:5]] == list(ALL)
+    assert "a \\| b \\<i\\>" in text
