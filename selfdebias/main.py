@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from selfdebias.rules import ConfigError
 
 if TYPE_CHECKING:
+    from selfdebias.parts import Parts
     from selfdebias.plan import Step
     from selfdebias.storage.stage_folder import StageFolder
 
@@ -94,7 +95,10 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str]) -> Path:
     _start_job(job, config, record)
     for step in steps:
         _run_step(step, folders, parts, {**record, "config": dict(config), "folder": str(job)})
-    _gather(job, config, {step.name: folders[step.name].path for step in steps}, record)
+    paths = {step.name: folders[step.name].path for step in steps}
+    _gather(job, config, paths, record)
+    if "report" in paths and not (job / "wandb").exists():
+        _log(job, config, paths["report"], parts)
     return job
 
 
@@ -194,6 +198,16 @@ def _gather(job: Path, config: Mapping[str, Any], paths: Mapping[str, Path], rec
     if "report" in paths:
         for name in ("report.html", "table.md"):
             write_bytes(job / name, (paths["report"] / name).read_bytes())
+
+
+def _log(job: Path, config: Mapping[str, Any], report: Path, parts: Parts) -> None:
+    """Hands the finished job to its logger, once."""
+    from selfdebias.report.wandb_log import log_job
+    from selfdebias.stages.report import read_figures
+    from selfdebias.storage.atomic import read_lines
+
+    results = json.loads((job / "results.json").read_text())
+    log_job(parts.get("logger", {}, job), results, read_figures(report), read_lines(job / "metrics.jsonl"), config)
 
 
 def _print_outcome(job: Path) -> None:

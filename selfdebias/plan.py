@@ -49,7 +49,7 @@ STAGES: Mapping[str, Stage] = {
     ),
     "evaluate": Stage(
         "selfdebias.stages.evaluate.evaluate",
-        ("judge", "encoder", "metrics", "prompts", "trainer", "logger"),
+        ("judge", "encoder", "metrics", "prompts", "trainer"),
         reads=("generate", "collect", "discover"),
     ),
     "report": Stage(

@@ -106,7 +106,6 @@ def evaluate(
     bootstrap: int,
     seed: int,
     trainer: Callable[..., pl.Trainer],
-    logger: Any,
 ) -> None:
     """Measure all arms; write `results.json`, `metrics.jsonl` and `probabilities-<arm>.safetensors`.
 
@@ -125,10 +124,9 @@ def evaluate(
         bootstrap: resamples.
         seed: of the resampling.
         trainer: makes the Trainer.
-        logger: passed to it; False or None for none.
     """
     folders = {REFERENCE: BatchFolder.open(collected)} | {arm: BatchFolder.open(path) for arm, path in arms.items()}
-    data = _look(folders, _centers(discovered), judge, encoder, batch_size, trainer, logger)
+    data = _look(folders, _centers(discovered), judge, encoder, batch_size, trainer)
     for arm in data.values():
         save_arm(folder, arm)
     results = summarise(
@@ -152,13 +150,12 @@ def _look(
     encoder: Callable[[Tensor], Tensor],
     batch_size: int,
     trainer: Callable[..., pl.Trainer],
-    logger: Any,
 ) -> dict[str, ArmData]:
     """Run judge and encoder over all images, in one `Trainer.test`."""
     twins = {arm: folders.get(VANILLA) for arm in folders if arm not in (REFERENCE, VANILLA)}
     loaders = [DataLoader(ArmImages(folders[arm], twins.get(arm)), batch_size=batch_size) for arm in folders]
     module = Evaluation(judge, encoder, len(loaders))
-    trainer(logger=logger or False).test(module, dataloaders=loaders, verbose=False)
+    trainer().test(module, dataloaders=loaders, verbose=False)
     return {
         arm: _arm_data(arm, folder.records(), module.outputs(index), judge, centers)
         for index, (arm, folder) in enumerate(folders.items())

@@ -18,7 +18,7 @@ def test_generate_is_the_pipelines_own_call(folder):
     backbone = StableDiffusionBackbone(str(folder), steps=3, guidance_scale=3.0)
     images = backbone.generate(backbone.load(), ["a person"] * 2, [4, 5])
     assert images.shape == (2, 3, 32, 32) and images.dtype == torch.float32
-    assert 0 <= float(images.min()) and float(images.max()) <= 1
+    assert float(images.min()) >= 0 and float(images.max()) <= 1
     assert torch.allclose(images, sample(tiny_pipeline(), [4, 5]).permute(0, 3, 1, 2), atol=1e-5)
 
 

@@ -46,7 +46,7 @@ def test_neutral_captions_follow_the_bias_card_and_explicit_ones_are_uniform(car
         male = Counter(d.get("gender") for d in doctors)["man"] / len(doctors)
         tones = Counter(d.get("tone") for d in people)
         assert male == pytest.approx(0.5 if explicit else card.occupations.doctor.male, abs=0.12 if explicit else 0.06)
-        wanted = {t: 0.2 for t in TONES} if explicit else card.tones
+        wanted = dict.fromkeys(TONES, 0.2) if explicit else card.tones
         assert all(tones[t] / len(people) == pytest.approx(wanted[t], abs=0.05) for t in TONES)
 
 

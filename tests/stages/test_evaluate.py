@@ -23,7 +23,6 @@ TRAINER = partial(
     pl.Trainer,
     accelerator="cpu",
     devices=1,
-    logger=False,
     enable_checkpointing=False,
     enable_model_summary=False,
     enable_progress_bar=False,
@@ -105,7 +104,6 @@ def run(tmp_path):
             bootstrap=100,
             seed=0,
             trainer=TRAINER,
-            logger=False,
         )
         return json.loads((folder / "results.json").read_text())
 
