@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -222,7 +223,14 @@ def _settle_libraries() -> None:
     """Keeps the libraries from loading code of others and from talking over the progress bars."""
     os.environ["DIFFUSERS_DISABLE_REMOTE_CODE"] = "1"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()
+        library.set_verbosity_error()
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
 
 
 def _sweep(arguments: Sequence[str]) -> int:
