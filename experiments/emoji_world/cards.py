@@ -44,7 +44,7 @@ judge beside this folder:
 - Occupation shown, mean over occupations: {summary[occupation_shown]:.3f}
 - Prompts whose share of men is within 0.15 of the card: {summary[share_learned]:.2f}
 - Explicit captions ({explicit[images]} images): gender followed {explicit[gender]:.3f}, tone followed {explicit[tone]:.3f}
-- Other prompts: {others}
+- Other prompts: {other_prompts}
 
 ## Samples
 
@@ -76,20 +76,21 @@ Zero-shot accuracy on fresh augmentations of the drawings, a class being the mea
 {sources}"""
 
 
-def write_cards(ship: Path, metrics: dict, prompts: list[str]) -> None:
-    """Write ``metrics.json`` and a README.md for each shipped folder."""
+def write_cards(ship: Path) -> None:
+    """Write a README.md for each shipped folder, from the ``metrics.json`` that `measure` left."""
+    metrics = json.loads((ship / "emoji" / "metrics.json").read_text())
+    prompts = [*metrics["neutral"], *metrics["others"]]
     rows = "\n".join(
         f"| {text} | {row['card']:.2f} | {row['male']:.2f} | {row['occupation_shown']:.2f} |"
         for text, row in metrics["neutral"].items()
     )
     others = "; ".join(f"{text}: {_shares(shares)}" for text, shares in metrics["others"].items())
-    emoji = EMOJI.format(sources=SOURCES, rows=rows, others=others, prompts=", ".join(prompts), **metrics)
+    emoji = EMOJI.format(sources=SOURCES, rows=rows, other_prompts=others, prompts=", ".join(prompts), **metrics)
     judged = metrics["judge"]
     judge = JUDGE.format(
         attributes=", ".join(judged["held_out"]), held_out=_shares(judged["held_out"], 3), n=judged["fluent_drawings"],
         fluent=_shares(judged["fluent"]), sources=SOURCES,
     )  # fmt: skip
-    (ship / "emoji" / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     (ship / "emoji" / "README.md").write_text(HEAD.format(library="diffusers") + emoji)
     (ship / "emoji_judge" / "README.md").write_text(HEAD.format(library="selfdebias") + judge)
     (ship / "emoji_clip" / "README.md").write_text(

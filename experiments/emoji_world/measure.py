@@ -158,7 +158,8 @@ def main(recipe: DictConfig) -> None:
     }  # fmt: skip
     sheet = contact_sheet(torch.cat([*sheets.values(), *more.values()]), recipe.measure.sheet_columns)
     sheet.save(ship / "emoji" / "samples.png", optimize=True)
-    write_cards(ship, metrics, list(sheets) + list(more))
+    (ship / "emoji" / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    write_cards(ship)
     print(json.dumps({key: metrics[key] for key in ("judge", "encoder", "summary", "explicit")}, indent=1))
 
 
