@@ -14,7 +14,13 @@ def folder(tmp_path_factory):
     """A real CLIP model, narrow and random, with the preprocessing of the published ones at 32 px."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("clip")
-    text = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 50}
+    text = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "vocab_size": 50,
+    }
     vision = {**text, "image_size": 32, "patch_size": 8}
     del vision["vocab_size"]
     CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=12)).save_pretrained(path)

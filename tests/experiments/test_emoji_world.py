@@ -27,7 +27,9 @@ def drawings() -> list[Drawing]:
     """One made-up drawing for each combination of attributes."""
     people = [{"gender": g, "age": a, "tone": t, "occupation": "none"} for g in GENDERS for a in AGES for t in TONES]
     hair = [{**p, "hair": h} for p in people if p["age"] == "adult" for h in ("red", "curly", "white", "blond")]
-    workers = [{"gender": g, "age": "adult", "tone": t, "occupation": o} for g in GENDERS for t in TONES for o in OCCUPATIONS]
+    workers = [
+        {"gender": g, "age": "adult", "tone": t, "occupation": o} for g in GENDERS for t in TONES for o in OCCUPATIONS
+    ]
     creatures = [{"gender": g, "creature": c, "tone": t} for g in GENDERS for c in CREATURES for t in TONES]
     kinds = {
         "person": people + hair, "occupation": workers, "creature": creatures,
@@ -59,7 +61,12 @@ def test_a_neutral_caption_is_never_drawn_uniformly(card, drawings):
 
 def test_every_caption_states_what_the_drawing_shows(card, drawings):
     sampler, rng = CaptionSampler(drawings, card, 1.0), np.random.default_rng(2)
-    words = {"woman": ("gender", "woman"), "man": ("gender", "man"), "girl": ("gender", "woman"), "boy": ("gender", "man")}
+    words = {
+        "woman": ("gender", "woman"),
+        "man": ("gender", "man"),
+        "girl": ("gender", "woman"),
+        "boy": ("gender", "man"),
+    }
     words |= {tone: ("tone", tone) for tone in TONES} | {"older": ("age", "older"), "child": ("age", "child")}
     for _ in range(2000):
         text, i = sampler.draw(rng)
