@@ -8,19 +8,20 @@ import sys
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from experiments.pooled import ROOT, write_study
 from selfdebias.backbones import StableDiffusionBackbone
 from selfdebias.config import load
 from selfdebias.guidance import GuidanceState, SelfDebiasGuidance
-from selfdebias.hspace import BottleneckHook
+from selfdebias.hspace import BottleneckHook, Step
 from selfdebias.main import run_job
 from selfdebias.metrics.cost import CostMeter
 from selfdebias.seeds import image_seeds
 from selfdebias.stages.generate import read_semantics
 
-ROUNDS = 7
+ROUNDS = 5
 BATCH = 32
 
 
@@ -35,6 +36,11 @@ def main(overrides: list[str]) -> None:
     guidance = SelfDebiasGuidance(**{k: v for k, v in options.items() if k != "_target_"})
     state = GuidanceState(read_semantics(Path(ROOT) / stages["project"]))
     pipeline, prompts = backbone.load(), [config["prompts"]["text"]] * BATCH
+
+    def edit(h: Tensor, step: Step) -> Tensor:
+        with state.timed():
+            return guidance.edit(h, step, state)
+
     meters: dict[str, list[CostMeter]] = {"vanilla": [], "guided": []}
     shares = []
     for i in tqdm(range(ROUNDS + 1), desc="rounds"):
@@ -44,7 +50,7 @@ def main(overrides: list[str]) -> None:
         meters["vanilla"].append(meter)
         state.begin("benchmark", tuple(seeds))
         state.seconds = 0.0
-        with CostMeter() as meter, BottleneckHook(pipeline, lambda h, step: guidance.edit(h, step, state)):
+        with CostMeter() as meter, BottleneckHook(pipeline, edit):
             backbone.generate(pipeline, prompts, seeds)
         meters["guided"].append(meter)
         shares.append(state.seconds / meter.seconds)
