@@ -55,6 +55,7 @@ class ProjectorFit(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def training_step(self, batch, batch_idx):
+        """Return the loss of one mode-balanced batch: the contrastive loss plus one minus the mean cosine to the embedding."""
         rows = torch.multinomial(self.weights, self.batch_size, replacement=True, generator=self.generator)
         item = {name: values[rows].to(self.device) for name, values in self.data.items()}
         x = self.projector.standardise(item["h"], item["timestep"], item["branch"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+HERE = Path(__file__).parent
+
 HEAD = """---
 license: apache-2.0
 library_name: {library}
@@ -46,6 +48,9 @@ judge beside this folder:
 - Explicit captions ({explicit[images]} images): gender followed {explicit[gender]:.3f}, tone followed {explicit[tone]:.3f}
 - Other prompts: {other_prompts}
 
+## Training
+
+{history}
 ## Samples
 
 `samples.png`, one prompt a row: {prompts}.
@@ -85,7 +90,14 @@ def write_cards(ship: Path) -> None:
         for text, row in metrics["neutral"].items()
     )
     others = "; ".join(f"{text}: {_shares(shares)}" for text, shares in metrics["others"].items())
-    emoji = EMOJI.format(sources=SOURCES, rows=rows, other_prompts=others, prompts=", ".join(prompts), **metrics)
+    emoji = EMOJI.format(
+        sources=SOURCES,
+        history=(HERE / "history.md").read_text(),
+        rows=rows,
+        other_prompts=others,
+        prompts=", ".join(prompts),
+        **metrics,
+    )
     judged = metrics["judge"]
     judge = JUDGE.format(
         attributes=", ".join(judged["held_out"]), held_out=_shares(judged["held_out"], 3), n=judged["fluent_drawings"],

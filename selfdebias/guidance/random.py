@@ -43,7 +43,7 @@ class RandomGuidance(Guidance):
         h_norm = h_cond.flatten(1).norm(dim=1)
         edit = noise * (size * h_norm)[:, None, None, None]
         state.trace.index.append(step.index)
-        state.trace.p_hat.append(torch.full((0,), 0.0))
+        state.trace.p_hat.append(torch.zeros(0))  # the control reads no modes
         state.trace.edit_norm.append((edit.flatten(1).norm(dim=1) / h_norm).float().cpu())
         state.trace.kl.append(0.0)
         return add_edit(h, edit, self.branch, step.branches)

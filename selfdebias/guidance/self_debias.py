@@ -67,8 +67,7 @@ class SelfDebiasGuidance(Guidance):
         return add_edit(h, edit, self.branch, step.branches)
 
     def _assign(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
-        assert state.semantics is not None
-        return state.semantics.assign(h, step.timestep, "cond", self.temperature)
+        return state.require_semantics().assign(h, step.timestep, "cond", self.temperature)
 
     def _gradient(self, h: Tensor, step: Step, state: GuidanceState) -> tuple[Tensor, Tensor, float]:
         """Return p (B, K), dKL/dh (B, C, H, W) and the KL in nats, over this batch and the memory.
@@ -87,8 +86,7 @@ class SelfDebiasGuidance(Guidance):
 
     @staticmethod
     def _target(state: GuidanceState) -> Tensor:
-        assert state.semantics is not None
-        return state.semantics.bank.target.clamp(min=EPSILON)
+        return state.require_semantics().bank.target.clamp(min=EPSILON)
 
     def _relative_step(self, h: Tensor, gradient: Tensor, kl: float, weight: float) -> Tensor:
         """Return the edit (B, C, H, W): METHOD's relative step, its size limited for each image."""

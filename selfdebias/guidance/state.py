@@ -43,6 +43,7 @@ class Semantics:
             branch: ``uncond`` or ``cond``.
             temperature: `tau`, > 0.
         """
+        self.projector.to(h.device)
         t = torch.full((len(h),), timestep, device=h.device)
         b = torch.full((len(h),), self.bank.branches.index(branch), device=h.device)
         z = self.projector(h, t, b)
@@ -91,6 +92,18 @@ class GuidanceState:
     trace: Trace = field(default_factory=Trace)
     skipped: int = 0
     seconds: float = 0.0
+
+    def require_semantics(self) -> Semantics:
+        """Return the semantics.
+
+        Raises:
+            ValueError: if there are none, and the guidance needs them.
+        """
+        if self.semantics is None:
+            raise ValueError(
+                "`state.semantics` must hold a projector and a mode bank, got None: run discover and project first."
+            )
+        return self.semantics
 
     def begin(self, group: str, seeds: tuple[int, ...]) -> None:
         """Start a pipeline call: a new trace, the memory kept."""

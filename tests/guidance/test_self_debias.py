@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from selfdebias.guidance import SelfDebiasGuidance
+from selfdebias.guidance import GuidanceState, SelfDebiasGuidance
 from tests.guidance.worlds import activations, circle_state, step
 
 BIASED = [0.1, 0.2, 0.3, 0.5, 0.6, 0.7, 1.2]  # most near mode 0 (angle 0), one near mode 1 (angle pi / 2)
@@ -122,6 +122,11 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_counted():
     h[-1, 0] = float("inf")
     assert SelfDebiasGuidance(0.3, 0.3).edit(h, step(), state) is h
     assert state.skipped == 1
+
+
+def test_without_projector_and_bank_it_says_what_to_run():
+    with pytest.raises(ValueError, match="`state.semantics` must hold a projector and a mode bank, got None"):
+        SelfDebiasGuidance(0.3, 0.3).edit(activations(BIASED), step(), GuidanceState())
 
 
 def test_the_limit_holds_for_each_image():
