@@ -59,9 +59,9 @@ class StableDiffusionBackbone:
         return folder
 
     def fingerprint(self) -> str:
-        """Return a sha256 over all weight and configuration files, without loading them."""
+        """Return a sha256 over what the pipeline loads, its index and components; a card beside them is left out."""
         digest = hashlib.sha256()
-        for path in sorted(self.folder.rglob("*")):
+        for path in [self.folder / "model_index.json", *sorted(self.folder.glob("*/*"))]:
             if path.suffix in (".safetensors", ".json", ".txt"):
                 digest.update(str(path.relative_to(self.folder)).encode() + path.read_bytes())
         return digest.hexdigest()

@@ -32,6 +32,8 @@ def test_the_fingerprint_follows_the_weights_and_loads_nothing(folder, tmp_path)
     first, second = (StableDiffusionBackbone(str(path), 3, 3.0).fingerprint() for path in (folder, tmp_path))
     assert first != second
     assert first == StableDiffusionBackbone(str(folder), 9, 1.0).fingerprint()
+    (folder / "metrics.json").write_text("{}")
+    assert first == StableDiffusionBackbone(str(folder), 3, 3.0).fingerprint()
 
 
 @pytest.mark.parametrize(
