@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from experiments.person import SEEDS
 from experiments.pooled import RESULTS, ROOT
 from selfdebias.config import load
-from selfdebias.main import run_job
+from selfdebias.job import run_job
 from selfdebias.metrics.arms import load_arm
 from selfdebias.storage.atomic import write_bytes
 from selfdebias.storage.batches import BatchFolder

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from selfdebias.config import load
-from selfdebias.main import run_job
+from selfdebias.job import run_job
 from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.arms import load_arm, pool
 from selfdebias.metrics.summary import summarise

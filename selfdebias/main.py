@@ -9,19 +9,14 @@ import json
 import logging
 import os
 import sys
-import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from selfdebias.job import run_job
 from selfdebias.rules import ConfigError
-
-if TYPE_CHECKING:
-    from selfdebias.parts import Parts
-    from selfdebias.plan import Step
-    from selfdebias.storage.stage_folder import StageFolder
 
 USAGE = """\
 selfdebias: finds the semantic modes of what a diffusion model generates, without labels, and balances them.
@@ -61,48 +56,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def run_job(config: Mapping[str, Any], overrides: Sequence[str]) -> Path:
-    """Runs the stages that `config` asks for, skipping finished ones, and gathers the job's folder.
-
-    Args:
-        config: A configuration that `selfdebias.config.load` has checked.
-        overrides: The command line, for the report.
-
-    Returns:
-        The folder of the job.
-
-    Raises:
-        ConfigError: If a part refuses its values, before anything is run or any folder made.
-    """
-    from selfdebias import config as configuration
-    from selfdebias import plan as planning
-    from selfdebias.parts import Parts
-    from selfdebias.storage.stage_folder import StageFolder
-
-    root = Path(config["paths"]["root"])
-    configuration.check_writable(root)
-    parts = Parts(config)
-    plan = planning.make_plan(config, parts.fingerprints())
-    folders = {step.name: StageFolder(root, step.stage, step.key) for step in plan.values()}
-    steps = planning.chosen_steps(plan, config["stages"])
-    planning.check_inputs(steps, {name for name, folder in folders.items() if folder.finished})
-    config_hash = planning.config_hash(plan, config["stages"])
-    job = root / "jobs" / config_hash
-    record = {
-        "config_hash": config_hash,
-        "command": " ".join(["selfdebias", *overrides]),
-        "stages": {step.name: str(folders[step.name].path.relative_to(root)) for step in steps},
-    }
-    _start_job(job, config, record)
-    for step in steps:
-        _run_step(step, folders, parts, {**record, "config": dict(config), "folder": str(job)})
-    paths = {step.name: folders[step.name].path for step in steps}
-    _gather(job, config, paths, record)
-    if "report" in paths and not (job / "wandb").exists():
-        _log(job, config, paths["report"], parts)
-    return job
-
-
 def _run_or_print(arguments: list[str]) -> int:
     """`--cfg job` prints; anything else runs and prints the table and where the report is."""
     from selfdebias.config import load, to_yaml
@@ -131,84 +84,6 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], bool]:
             del rest[at : at + 2]
             return rest, True
     return rest, False
-
-
-def _run_step(step: Step, folders: Mapping[str, StageFolder], parts: Any, job: Mapping[str, Any]) -> None:
-    """Runs one step under its lock, unless it is finished, by this job or by one that it waited for."""
-    folder = folders[step.name]
-    if not folder.finished:
-        with folder.lock():
-            if not folder.finished:
-                print(f"{step.name} ...", flush=True)
-                start = time.monotonic()
-                _function(step)(**_arguments(step, folders, parts, job))
-                seconds = round(time.monotonic() - start, 3)
-                folder.finish({**step.record, "seconds": seconds})
-                print(f"{step.name}: done in {seconds:.1f} s", flush=True)
-                return
-    print(f"{step.name}: found, skipped", flush=True)
-
-
-def _function(step: Step) -> Any:
-    from selfdebias.plan import STAGES
-
-    return getattr(STAGES[step.stage].module, STAGES[step.stage].function.rpartition(".")[2])
-
-
-def _arguments(step: Step, folders: Mapping[str, StageFolder], parts: Any, job: Mapping[str, Any]) -> dict[str, Any]:
-    """The keyword arguments of the step's function."""
-    from selfdebias.plan import ARGUMENTS, STAGES
-
-    stage = STAGES[step.stage]
-    arguments: dict[str, Any] = {"folder": folders[step.name].path, **job["config"][step.stage]}
-    for group in stage.parts:
-        arguments[ARGUMENTS.get(group, group)] = parts.get(group, step.guidance, Path(job["folder"]))
-    for argument, name in step.inputs.items():
-        arguments[argument] = folders[name].path
-    if stage.keyed:
-        arguments["key"] = step.key
-    if step.arms:
-        arguments["arms"] = {arm: folders[name].path for arm, name in step.arms.items()}
-    if step.arm:
-        arguments = {"projected": None, "replayed": None, **arguments, "arm": step.arm}
-    if step.stage == "report":
-        arguments["job"] = dict(job)
-    return arguments
-
-
-def _start_job(job: Path, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
-    """Writes what was asked for, without secrets, so that a job that is killed can be told apart from the others."""
-    from selfdebias.config import to_yaml
-    from selfdebias.report.redact import redacted
-    from selfdebias.storage.atomic import write_json, write_text
-
-    write_text(job / "config.yaml", to_yaml(redacted(config)))
-    write_json(job / "job.json", redacted(record))
-
-
-def _gather(job: Path, config: Mapping[str, Any], paths: Mapping[str, Path], record: Mapping[str, Any]) -> None:
-    """Copies what a reader of the job wants into its folder."""
-    from selfdebias.storage.atomic import write_bytes, write_json
-
-    curves = [path / "metrics.jsonl" for path in paths.values()]
-    write_bytes(job / "metrics.jsonl", b"".join(path.read_bytes() for path in curves if path.exists()))
-    if "evaluate" in paths:
-        results = json.loads((paths["evaluate"] / "results.json").read_text())
-        seeds = {stage: config[stage]["seed"] for stage in ("collect", "generate")}
-        write_json(job / "results.json", {**results, "config_hash": record["config_hash"], "seeds": seeds})
-    if "report" in paths:
-        for name in ("report.html", "table.md"):
-            write_bytes(job / name, (paths["report"] / name).read_bytes())
-
-
-def _log(job: Path, config: Mapping[str, Any], report: Path, parts: Parts) -> None:
-    """Hands the finished job to its logger, once."""
-    from selfdebias.report.wandb_log import log_job
-    from selfdebias.stages.report import read_figures
-    from selfdebias.storage.atomic import read_lines
-
-    results = json.loads((job / "results.json").read_text())
-    log_job(parts.get("logger", {}, job), results, read_figures(report), read_lines(job / "metrics.jsonl"), config)
 
 
 def _print_outcome(job: Path) -> None:

@@ -59,7 +59,7 @@ def stand_ins(tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, module.__name__, module)
         table[name] = dataclasses.replace(stage, function=f"{module.__name__}.{name}")
     monkeypatch.setattr(plan, "STAGES", table)
-    monkeypatch.setattr("selfdebias.main._log", lambda *_: None)  # stand-ins leave no figures to log
+    monkeypatch.setattr("selfdebias.job._log", lambda *_: None)  # stand-ins leave no figures to log
     return calls
 
 

@@ -16,7 +16,7 @@ from selfdebias.backbones import StableDiffusionBackbone
 from selfdebias.config import load
 from selfdebias.guidance import GuidanceState, SelfDebiasGuidance
 from selfdebias.hspace import BottleneckHook, Step
-from selfdebias.main import run_job
+from selfdebias.job import run_job
 from selfdebias.metrics.cost import CostMeter
 from selfdebias.seeds import image_seeds
 from selfdebias.stages.generate import read_semantics
