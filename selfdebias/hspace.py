@@ -7,8 +7,10 @@ while the other one runs. Everything is removed on exit, also after an exception
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, Self
 
 from torch import Tensor, nn
@@ -45,14 +47,16 @@ class BottleneckHook:
     Args:
         pipeline: a diffusers pipeline with a ``unet`` that has a ``mid_block``.
         action: gets `h` of shape (branches x B, C, H, W) and the `Step`. Gradients are off when it is called.
+        on_call: gets the arguments of each pipeline call, by name, before it starts.
 
     Raises:
         ValueError: if the pipeline has no UNet with a bottleneck, or the UNet is compiled.
     """
 
-    def __init__(self, pipeline: Any, action: Action):
+    def __init__(self, pipeline: Any, action: Action, on_call: Callable[[Mapping[str, Any]], None] | None = None):
         self.pipeline = pipeline
         self.action = action
+        self.on_call = on_call
         self.unet = find_unet(pipeline)
         self._handles: list[Any] = []
         self._inside = False
@@ -80,7 +84,10 @@ class BottleneckHook:
         """
         hook = self
 
+        @wraps(pipeline_class.__call__)
         def call(pipeline: Any, *args: Any, **kwargs: Any) -> Any:
+            if hook.on_call:
+                hook.on_call(_bound(pipeline_class, pipeline, args, kwargs))
             hook._index, hook._inside = -1, True
             try:
                 return pipeline_class.__call__(pipeline, *args, **kwargs)
@@ -108,6 +115,13 @@ class BottleneckHook:
             branches=("uncond", "cond") if guided else ("cond",),
             guidance_scale=float(pipeline.guidance_scale) if guided else 1.0,
         )
+
+
+def _bound(pipeline_class: type, pipeline: Any, args: tuple, kwargs: dict) -> dict[str, Any]:
+    """Return the arguments of a call by name, defaults included."""
+    bound = inspect.signature(pipeline_class.__call__).bind(pipeline, *args, **kwargs)
+    bound.apply_defaults()
+    return dict(bound.arguments)
 
 
 def find_unet(pipeline: Any) -> Any:

@@ -54,6 +54,8 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str]) -> Path:
         _run_step(step, folders, parts, {**record, "config": dict(config), "folder": str(job)})
     paths = {step.name: folders[step.name].path for step in steps}
     _gather(job, config, paths, record)
+    if {"collect", "discover", "project"} <= paths.keys():
+        _gather_debiaser(job, config, paths, parts)
     if "report" in paths and not (job / "wandb").exists():
         _log(job, config, paths["report"], parts)
     return job
@@ -125,6 +127,17 @@ def _gather(job: Path, config: Mapping[str, Any], paths: Mapping[str, Path], rec
     if "report" in paths:
         for name in ("report.html", "table.md"):
             write_bytes(job / name, (paths["report"] / name).read_bytes())
+
+
+def _gather_debiaser(job: Path, config: Mapping[str, Any], paths: Mapping[str, Path], parts: Parts) -> None:
+    """Makes the job's folder one that `SelfDebias.from_pretrained` reads."""
+    from selfdebias.debiaser import BANK, PROJECTOR, write_facts
+    from selfdebias.model_card import facts_of_run
+    from selfdebias.storage.atomic import link_or_copy
+
+    for name in (PROJECTOR, BANK):
+        link_or_copy(paths["project"] / name, job / name)
+    write_facts(job, facts_of_run(config, paths, parts.get("encoder", {}, job)))
 
 
 def _log(job: Path, config: Mapping[str, Any], report: Path, parts: Parts) -> None:

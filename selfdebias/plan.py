@@ -40,7 +40,9 @@ STAGES: Mapping[str, Stage] = {
         "selfdebias.stages.collect.collect", ("model", "encoder", "prompts", "trainer"), reads=(), keyed=True
     ),
     "discover": Stage("selfdebias.stages.discover.discover", ("clustering",), reads=("collect",)),
-    "project": Stage("selfdebias.stages.project.project", ("projector", "trainer"), reads=("collect", "discover")),
+    "project": Stage(
+        "selfdebias.stages.project.project", ("encoder", "projector", "trainer"), reads=("collect", "discover")
+    ),
     "generate": Stage(
         "selfdebias.stages.generate.generate",
         ("model", "guidance", "schedule", "prompts", "trainer"),

@@ -29,6 +29,7 @@ class SemanticProjector(nn.Module):
         branches: names of the branches that it knows.
         timesteps: T recorded training timesteps, ascending: where centres and scales are known.
         dropout: share of hidden units dropped in training, in [0, 1).
+        encoder: name of the encoder whose space it maps to.
 
     References:
         arXiv 2512.03749, semantic projection; here with sinusoidal timesteps, so that any sampler can be used.
@@ -46,11 +47,12 @@ class SemanticProjector(nn.Module):
         branches: Sequence[str],
         timesteps: Tensor,
         dropout: float = 0.0,
+        encoder: str = "",
     ):
         super().__init__()
         self.shape, self.dim, self.hidden = tuple(shape), dim, hidden
         self.branches = tuple(branches)
-        self.dropout = dropout
+        self.dropout, self.encoder = dropout, encoder
         size = math.prod(self.shape)
         time = 2 * FREQUENCIES + len(self.branches)
         self.layers = nn.Sequential(
@@ -112,6 +114,7 @@ class SemanticProjector(nn.Module):
             "hidden": self.hidden,
             "branches": self.branches,
             "dropout": self.dropout,
+            "encoder": self.encoder,
         }
         write_tensors(path, {k: v.contiguous() for k, v in self.state_dict().items()}, {"projector": json.dumps(shape)})
 

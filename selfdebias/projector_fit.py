@@ -19,6 +19,7 @@ class ProjectorFit(pl.LightningModule):
         data: ``h`` (M, C, H, W) float16 or float32, ``e`` (M, d), ``id``, ``branch``, ``mode`` (M,) int64, ``timestep``
             (M,) float32: one row for each recorded activation that is trained on.
         branches: names of the branches.
+        encoder: name of the encoder that `e` comes from.
         hidden: width of the hidden layers.
         noise: standard deviation of the noise, in units of the activation's own, at least 0.
         temperature: of the contrastive loss, > 0.
@@ -31,8 +32,8 @@ class ProjectorFit(pl.LightningModule):
     """
 
     def __init__(
-        self, data: dict[str, Tensor], branches: tuple[str, ...], *, hidden: int, noise: float, temperature: float,
-        steps: int, batch_size: int, learning_rate: float, weight_decay: float, dropout: float, seed: int,
+        self, data: dict[str, Tensor], branches: tuple[str, ...], encoder: str = "", *, hidden: int, noise: float,
+        temperature: float, steps: int, batch_size: int, learning_rate: float, weight_decay: float, dropout: float, seed: int,
     ):  # fmt: skip
         super().__init__()
         self.steps, self.batch_size, self.noise = steps, batch_size, noise
@@ -42,7 +43,8 @@ class ProjectorFit(pl.LightningModule):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             shape, dim = tuple(data["h"].shape[1:]), data["e"].shape[1]
-            self.projector = SemanticProjector(shape, dim, hidden, branches, data["timestep"].unique(), dropout)
+            grid = data["timestep"].unique()
+            self.projector = SemanticProjector(shape, dim, hidden, branches, grid, dropout, encoder)
         self.projector.fit_scales(data["h"], data["timestep"], data["branch"])
         self.weights = 1.0 / torch.bincount(data["mode"])[data["mode"]].float()
         self.curve: list[dict] = []

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
+
+
+class PromptSource(Protocol):
+    """Whatever says which prompt each image is drawn from."""
+
+    def for_images(self, n_images: int) -> list[str]:
+        """Return the prompt of each of `n_images` images, by image id."""
 
 
 @dataclass(frozen=True)

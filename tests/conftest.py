@@ -60,6 +60,7 @@ def stand_ins(tmp_path, monkeypatch):
         table[name] = dataclasses.replace(stage, function=f"{module.__name__}.{name}")
     monkeypatch.setattr(plan, "STAGES", table)
     monkeypatch.setattr("selfdebias.job._log", lambda *_: None)  # stand-ins leave no figures to log
+    monkeypatch.setattr("selfdebias.job._gather_debiaser", lambda *_: None)  # and no projector
     return calls
 
 

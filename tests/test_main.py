@@ -54,7 +54,7 @@ def test_each_stage_gets_what_the_contract_says(stand_ins, table):
     expected = {
         "collect": {"key", "backbone", "encoder", "prompts", "n_images", "batch_size", "timesteps", "seed", "trainer"},
         "discover": {"collected", "clustering"},
-        "project": {"collected", "discovered", "projector", "seed", "trainer"},
+        "project": {"collected", "discovered", "encoder", "projector", "seed", "trainer"},
         "generate/guided": {"key", "arm", "backbone", "guidance", "schedule", "prompts", "n_images", "batch_size"}
         | {"seed", "projected", "replayed", "trainer"},
         "evaluate": {"arms", "collected", "discovered", "judge", "encoder", "metrics", "prompts", "batch_size"}

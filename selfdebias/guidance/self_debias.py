@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -11,12 +13,14 @@ from selfdebias.guidance.state import GuidanceState
 from selfdebias.hspace import Step, split_branches
 
 EPSILON = 1e-12
+FLAT = 1e-3  # N dKL per relative change of h: a batch whose gradient is flatter than this takes no full step
 
 
 class SelfDebiasGuidance(Guidance):
     """Gradient descent on ``KL(p_hat || pi)`` of the batch's soft mode shares, in steps relative to ``||h||``.
 
-    ``h <- h - s w ||h|| g / rms_batch(||g||) gate / gain`` with ``g_i = dL/dh_i`` and ``gate = min(1, max(KL, 0) / kappa)``.
+    ``h <- h - s w ||h|| g / rms(||g||) gate / gain`` with ``g_i = dL/dh_i``, the rms over the images that are pushed, and
+    ``gate = min(1, max(KL, 0) / kappa)``.
 
     Args:
         strength: `s`, the size of the edit's effect as a fraction of ``||h||``; at least 0, and 0 changes nothing.
@@ -25,6 +29,8 @@ class SelfDebiasGuidance(Guidance):
         kappa: the KL in nats under which the step fades out, > 0.
         decay: share of the memory of earlier batches that is kept from batch to batch, in [0, 1]; 0 keeps none.
         limit: largest size of one image's edit, as a fraction of its ``||h||``, > 0.
+        slack: how many images may be pushed, as a multiple of those that have to turn, > 0. Of each mode that has too many,
+            those nearest to another mode are pushed; the other images are left untouched.
 
     Raises:
         ValueError: if a value is out of range.
@@ -35,7 +41,7 @@ class SelfDebiasGuidance(Guidance):
 
     def __init__(
         self, strength: float, temperature: float, branch: str = "cond", kappa: float = 0.01, decay: float = 0.0,
-        limit: float = 2.0,
+        limit: float = 2.0, slack: float = 1.5,
     ):  # fmt: skip
         check_rule(branch)
         for name, value, fits, rule in (
@@ -44,11 +50,12 @@ class SelfDebiasGuidance(Guidance):
             ("kappa", kappa, 0 < kappa < float("inf"), "finite and larger than 0"),
             ("decay", decay, 0 <= decay <= 1, "in [0, 1]"),
             ("limit", limit, 0 < limit < float("inf"), "finite and larger than 0"),
+            ("slack", slack, 0 < slack < float("inf"), "finite and larger than 0"),
         ):
             if not fits:
                 raise ValueError(f"`guidance.{name}` must be {rule}, got {value}.")
         self.strength, self.temperature, self.branch = strength, temperature, branch
-        self.kappa, self.decay, self.limit = kappa, decay, limit
+        self.kappa, self.decay, self.limit, self.slack = kappa, decay, limit, slack
 
     def edit(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
         """See `Guidance.edit`."""
@@ -57,7 +64,7 @@ class SelfDebiasGuidance(Guidance):
         h_cond = split_branches(h, step.branches)["cond"]
         p, gradient, kl = self._gradient(h_cond, step, state)
         if not torch.isfinite(gradient).all():
-            state.skipped += 1
+            state.trace.skipped += 1
             return h
         edit = self._relative_step(h_cond, gradient, kl, step.weight / branch_gain(self.branch, step.guidance_scale))
         with torch.no_grad():
@@ -70,9 +77,9 @@ class SelfDebiasGuidance(Guidance):
         return state.require_semantics().assign(h, step.timestep, "cond", self.temperature)
 
     def _gradient(self, h: Tensor, step: Step, state: GuidanceState) -> tuple[Tensor, Tensor, float]:
-        """Return p (B, K), dKL/dh (B, C, H, W) and the KL in nats, over this batch and the memory.
+        """Return p (B, K), N dKL/dh (B, C, H, W) of the images to push, and the KL in nats, over this batch and the memory.
 
-        With the memory's sums held fixed, ``dKL/dp_ik = (log(p_hat_k / pi_k) + 1) / N``: coefficients that need no gradient.
+        With the memory's sums held fixed, ``N dKL/dp_ik = log(p_hat_k / pi_k) + 1``: coefficients that need no gradient.
         """
         with torch.enable_grad():
             leaf = h.detach().float().requires_grad_(True)
@@ -81,8 +88,10 @@ class SelfDebiasGuidance(Guidance):
             total = len(p) + memory[-1]
             p_hat = ((p.detach().sum(dim=0) + memory[:-1]) / total).clamp(min=EPSILON)
             log_ratio = torch.log(p_hat / self._target(state).to(p_hat))
-            (gradient,) = torch.autograd.grad((p * (log_ratio + 1)).sum() / total, leaf)
-        return p.detach(), gradient, max(float((p_hat * log_ratio).sum()), 0.0)
+            (gradient,) = torch.autograd.grad((p * (log_ratio + 1)).sum(), leaf)
+        excess = total * (p_hat - self._target(state).to(p_hat))
+        chosen = pushed(p.detach(), self.slack * excess)
+        return p.detach(), gradient * chosen[:, None, None, None], max(float((p_hat * log_ratio).sum()), 0.0)
 
     @staticmethod
     def _target(state: GuidanceState) -> Tensor:
@@ -91,10 +100,11 @@ class SelfDebiasGuidance(Guidance):
     def _relative_step(self, h: Tensor, gradient: Tensor, kl: float, weight: float) -> Tensor:
         """Return the edit (B, C, H, W): METHOD's relative step, its size limited for each image."""
         norm = gradient.flatten(1).norm(dim=1)
-        rms = norm.square().mean().sqrt()
-        gate = min(1.0, kl / self.kappa)
-        size = self.strength * weight * gate * norm / (rms + EPSILON)  # relative to ||h||
         h_norm = h.float().flatten(1).norm(dim=1)
+        moved = norm[norm > 0]
+        rms = moved.square().mean().sqrt() if len(moved) else norm.new_zeros(())
+        gate = min(1.0, kl / self.kappa)
+        size = self.strength * weight * gate * norm / (rms + FLAT / h_norm.mean())  # relative to ||h||
         factor = size.clamp(max=self.limit) * h_norm / (norm + EPSILON)
         return (-factor[:, None, None, None] * gradient).to(h.dtype)
 
@@ -104,3 +114,27 @@ class SelfDebiasGuidance(Guidance):
         state.trace.p_hat.append(p.mean(dim=0).cpu())
         state.trace.edit_norm.append((edit.flatten(1).norm(dim=1) / h.flatten(1).norm(dim=1)).float().cpu())
         state.trace.kl.append(kl)
+
+
+def pushed(p: Tensor, quota: Tensor) -> Tensor:
+    """Choose the images to push: of each mode that has too many, those nearest to another mode.
+
+    Args:
+        p: (B, K) soft assignments.
+        quota: (K,) how many images may be pushed out of each mode; not above 0 for a mode that has none too many.
+
+    Returns:
+        (B,) float32, 1 for an image that is pushed and 0 for the others; a quota is rounded up, ties go to the first image.
+
+    Example:
+        >>> p = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.8, 0.2], [0.3, 0.7]])
+        >>> pushed(p, torch.tensor([1.2, -1.2]))
+        tensor([0., 1., 1., 0.])
+    """
+    home = p.argmax(dim=1)
+    chosen = torch.zeros(len(p), device=p.device)
+    for k in torch.nonzero(quota > 0).flatten().tolist():
+        members = torch.nonzero(home == k).flatten()
+        order = torch.argsort(p[members, k], stable=True)
+        chosen[members[order[: math.ceil(float(quota[k]))]]] = 1.0
+    return chosen

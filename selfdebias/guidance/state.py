@@ -31,6 +31,11 @@ class Semantics:
                 f"`bank` must have width {projector.dim} and branches {projector.branches}, "
                 f"got {bank.centroids.shape[-1]} and {bank.branches}: refit both together."
             )
+        if projector.encoder != bank.encoder:
+            raise ValueError(
+                f"`bank` must be of the projector's encoder, {projector.encoder!r}, got one of {bank.encoder!r}: refit both "
+                f"together."
+            )
         self.projector = projector
         self.bank = bank
 
@@ -52,20 +57,22 @@ class Semantics:
 
 @dataclass
 class Trace:
-    """What was done in one pipeline call, one entry for each guided step."""
+    """What was done in one pipeline call, one entry for each guided step; `skipped` counts edits whose gradient was not finite."""
 
     index: list[int] = field(default_factory=list)
     p_hat: list[Tensor] = field(default_factory=list)
     edit_norm: list[Tensor] = field(default_factory=list)
     kl: list[float] = field(default_factory=list)
+    skipped: int = 0
 
     def tensors(self, n_modes: int, batch: int) -> dict[str, Tensor]:
-        """Return ``edit_index`` (S,) int64, ``p_hat`` (S, K), ``edit_norm`` (S, B) and ``kl`` (S,), float32."""
+        """Return ``edit_index`` (S,) int64, ``p_hat`` (S, K), ``edit_norm`` (S, B) and ``kl`` (S,), float32; ``skipped`` ()."""
         return {
             "edit_index": torch.tensor(self.index, dtype=torch.int64),
             "p_hat": torch.stack(self.p_hat) if self.p_hat else torch.zeros(0, n_modes),
             "edit_norm": torch.stack(self.edit_norm) if self.edit_norm else torch.zeros(0, batch),
             "kl": torch.tensor(self.kl),
+            "skipped": torch.tensor(self.skipped),
         }
 
 
@@ -79,8 +86,8 @@ class GuidanceState:
         seeds: seeds of the current batch's images.
         replay: by step index, (B,) edit sizes that a control repeats.
         memory: by (group, step index), (K + 1,) float64: decayed sums of earlier batches' assignments, and their count.
-        trace: what the current call did.
-        skipped: edits that were left out because the gradient was not finite.
+        trace: what the current call did to the current group.
+        traces: the same for every group of the current call.
         seconds: time spent in guidance.
     """
 
@@ -90,7 +97,7 @@ class GuidanceState:
     replay: Mapping[int, Tensor] = field(default_factory=dict)
     memory: dict[tuple[str, int], Tensor] = field(default_factory=dict)
     trace: Trace = field(default_factory=Trace)
-    skipped: int = 0
+    traces: dict[str, Trace] = field(default_factory=dict)
     seconds: float = 0.0
 
     def require_semantics(self) -> Semantics:
@@ -106,8 +113,13 @@ class GuidanceState:
         return self.semantics
 
     def begin(self, group: str, seeds: tuple[int, ...]) -> None:
-        """Start a pipeline call: a new trace, the memory kept."""
-        self.group, self.seeds, self.trace = group, seeds, Trace()
+        """Start a pipeline call: new traces, the memory kept."""
+        self.traces = {}
+        self.enter(group, seeds)
+
+    def enter(self, group: str, seeds: tuple[int, ...]) -> None:
+        """Turn to one group of the current call."""
+        self.group, self.seeds, self.trace = group, seeds, self.traces.setdefault(group, Trace())
 
     def recall(self, index: int, n_modes: int) -> Tensor:
         """Return the memory (K + 1,) of the current group at a step; zeros if there is none."""

@@ -25,6 +25,7 @@ class ModeBank:
         centroids: (branches, T, K, d) float32, unit vectors.
         sizes: (K,) float32, fitted images in each mode.
         target: (K,) float32, `pi`: the wanted proportion, sums to 1.
+        encoder: name of the encoder in whose space the modes were found.
     """
 
     branches: tuple[str, ...]
@@ -32,10 +33,11 @@ class ModeBank:
     centroids: Tensor
     sizes: Tensor
     target: Tensor
+    encoder: str = ""
 
     def __post_init__(self) -> None:
         k = self.centroids.shape[2]
-        if self.target.shape != (k,) or (self.target < 0).any() or abs(float(self.target.sum()) - 1) > 1e-5:
+        if self.target.shape != (k,) or (self.target < 0).any() or not abs(float(self.target.sum()) - 1) <= 1e-5:
             raise ValueError(f"`target` must be {k} shares that sum to 1, got {self.target.tolist()}.")
         if (self.timesteps.diff() <= 0).any():
             raise ValueError(f"`timesteps` must ascend, got {self.timesteps.tolist()}.")
@@ -49,14 +51,15 @@ class ModeBank:
         """Write the bank as one safetensors file, atomically."""
         names = ("timesteps", "centroids", "sizes", "target")
         tensors = {name: getattr(self, name).contiguous() for name in names}
-        write_tensors(path, tensors, {"branches": json.dumps(self.branches)})
+        write_tensors(path, tensors, {"branches": json.dumps(self.branches), "encoder": self.encoder})
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote."""
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return cls(branches=tuple(json.loads(file.metadata()["branches"])), **tensors)
+            metadata = file.metadata()
+        return cls(branches=tuple(json.loads(metadata["branches"])), encoder=metadata["encoder"], **tensors)
 
 
 def interpolate(rows: Tensor, timesteps: Tensor, timestep: float) -> Tensor:

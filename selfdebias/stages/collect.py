@@ -14,17 +14,18 @@ from torch import Tensor
 
 from selfdebias.hspace import BottleneckHook, Step, split_branches
 from selfdebias.metrics.cost import CostMeter
-from selfdebias.prompts import Prompts
+from selfdebias.prompts import PromptSource
 from selfdebias.stages.sampling import Sampler
 from selfdebias.storage.atomic import write_json
 from selfdebias.storage.batches import BatchFolder
 
 VERSION = 1
 CONFIG = ("model", "encoder", "prompts.text", "collect")
+BRANCHES = {1: ("cond",), 2: ("uncond", "cond")}  # by how many there are; diffusers stacks them in this order
 
 
 def collect(
-    folder: Path, key: str, backbone: Any, encoder: Any, prompts: Prompts, n_images: int, batch_size: int,
+    folder: Path, key: str, backbone: Any, encoder: Any, prompts: PromptSource, n_images: int, batch_size: int,
     timesteps: int, seed: int, trainer: Callable[..., pl.Trainer],
 ) -> None:  # fmt: skip
     """Fill a folder with vanilla images, their embeddings and recorded activations.
@@ -45,8 +46,10 @@ def collect(
     sampler = Collector(encoder, timesteps, store, backbone, prompts.for_images(n_images), batch_size, "collect", seed)
     with CostMeter() as meter:
         sampler.run(trainer)
-    seen = sorted({float(t) for _, tensors in store.tensors() for t in tensors["h_timestep"]})
-    summary = {"branches": list(backbone.branches), "n_images": n_images, "timesteps": seen}
+    shards = [tensors for _, tensors in store.tensors()]
+    seen = sorted({float(t) for tensors in shards for t in tensors["h_timestep"]})
+    branches = BRANCHES[1 + max(int(tensors["h_branch"].max()) for tensors in shards)]
+    summary = {"branches": list(branches), "n_images": n_images, "timesteps": seen}
     write_json(folder / "collect.json", {**summary, "seconds_per_image": meter.seconds / n_images})
 
 

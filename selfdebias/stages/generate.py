@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from safetensors.torch import load_file
-from torch import Tensor
 
+from selfdebias.attachment import Attachment
 from selfdebias.guidance import Guidance, GuidanceState, Semantics
-from selfdebias.hspace import BottleneckHook, Step
 from selfdebias.metrics.cost import CostMeter
 from selfdebias.modes.bank import ModeBank
 from selfdebias.projection import SemanticProjector
@@ -23,7 +20,7 @@ from selfdebias.stages.sampling import Sampler
 from selfdebias.storage.atomic import write_json
 from selfdebias.storage.batches import BatchFolder
 
-VERSION = 1
+VERSION = 2
 CONFIG = ("model", "guidance", "schedule", "prompts.text", "generate")
 
 
@@ -62,7 +59,7 @@ def generate(
         "arm": arm,
         **cost,
         "peak_memory_mb": meter.peak_memory_mb if left else None,
-        "skipped_edits": state.skipped,
+        "skipped_edits": sum(int(tensors["skipped"]) for _, tensors in store.tensors()),
     }
     write_json(folder / "generate.json", {**summary, "guidance": {"class": type(guidance).__name__, **vars(guidance)}})
 
@@ -97,23 +94,14 @@ class ArmSampler(Sampler):
         group = self.prompts[ids[0]]
         if batch > 0:
             self.state.restore_memory(group, load_file(self.folder.path / _name(batch - 1)))
-        self.state.begin(group, tuple(self.seeds[i] for i in ids))
         if self.replayed:
             replay = load_file(self.replayed / _name(batch))
             self.state.replay = dict(zip(replay["edit_index"].tolist(), replay["edit_norm"], strict=True))
-        with BottleneckHook(self.pipeline, self.act):
+        with Attachment(self.pipeline, self.guidance, self.schedule, self.state):
             images = self.draw(ids)
         n_modes = len(self.state.semantics.bank.target) if self.state.semantics else 0
         tensors = {**self.state.trace.tensors(n_modes, len(ids)), **self.state.memory_tensors()}
         self.folder.add(batch, ids, images, tensors, self.records(batch, ids, images))
-
-    def act(self, h: Tensor, step: Step) -> Tensor | None:
-        """Let guidance edit the activation inside its window."""
-        step = replace(step, weight=self.schedule.weight(step.index, step.count))
-        if step.weight == 0:
-            return None
-        with self.state.timed(), torch.no_grad():
-            return self.guidance.edit(h, step, self.state)
 
 
 def _name(batch: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from selfdebias.stages.discover import read_embeddings
 from selfdebias.storage.atomic import write_json, write_text
 from selfdebias.storage.batches import BatchFolder
 
-VERSION = 1
+VERSION = 2
 CONFIG = ("projector", "project")
 HELD_OUT = 0.125  # share of the images that the projector is measured on
 
@@ -27,6 +28,7 @@ def project(
     folder: Path,
     collected: Path,
     discovered: Path,
+    encoder: Any,
     projector: Callable[..., Any],
     seed: int,
     trainer: Callable[..., pl.Trainer],
@@ -37,7 +39,8 @@ def project(
         folder: the stage's own folder.
         collected: folder of the collect stage.
         discovered: folder of the discover stage.
-        projector: makes the LightningModule that trains, from data, branches and seed.
+        encoder: the one that collect used; its name goes into projector and bank.
+        projector: makes the LightningModule that trains, from data, branches, encoder and seed.
         seed: seed of weights, batches and the held-out split.
         trainer: makes the Lightning trainer.
     """
@@ -45,7 +48,9 @@ def project(
     branches = tuple(json.loads((collected / "collect.json").read_text())["branches"])
     data = read_activations(collected, modes["labels"])
     held_out = torch.isin(data["id"], _held_out_ids(data["id"].unique(), seed))
-    fit = projector(data={k: v[~held_out] for k, v in data.items()}, branches=branches, seed=seed)
+    fit = projector(
+        data={k: v[~held_out] for k, v in data.items()}, branches=branches, encoder=name_of(encoder), seed=seed
+    )
     trainer(max_epochs=1).fit(fit, DataLoader(range(fit.steps), batch_size=1))  # type: ignore[arg-type]
     phi = fit.projector.cpu().eval().requires_grad_(False)
     z = embed(phi, data)
@@ -54,9 +59,16 @@ def project(
         z[~held_out], data["mode"][~held_out], data["timestep"][~held_out], data["branch"][~held_out], branches, target
     )
     phi.save(folder / "projector.safetensors")
-    bank.save(folder / "bank.safetensors")
+    replace(bank, encoder=phi.encoder).save(folder / "bank.safetensors")
     write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in fit.curve))
     write_json(folder / "project.json", measure(z[held_out], {k: v[held_out] for k, v in data.items()}, bank))
+
+
+def name_of(encoder: Any) -> str:
+    """Return the encoder's name, with the beginning of its fingerprint if it has one."""
+    return (
+        f"{encoder.encoder_id}@{encoder.fingerprint()[:12]}" if hasattr(encoder, "fingerprint") else encoder.encoder_id
+    )
 
 
 def read_activations(collected: Path, labels: dict[str, int]) -> dict[str, Tensor]:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from selfdebias.hspace import Step
 from selfdebias.seeds import image_seeds
 from selfdebias.storage.batches import BatchFolder
 
@@ -69,7 +68,3 @@ class Sampler(pl.LightningModule, ABC):
     @abstractmethod
     def draw_batch(self, batch: int) -> None:
         """Draw and keep the batch of this index."""
-
-    @abstractmethod
-    def act(self, h: Tensor, step: Step) -> Tensor | None:
-        """See, and perhaps replace, the bottleneck activation."""

@@ -62,6 +62,19 @@ def encode_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | 
     return save(plain, dict(metadata) if metadata else None)
 
 
+def link_or_copy(source: Path, path: Path) -> None:
+    """Gives a finished file a second name, or copies it where the disk cannot; an older file at `path` is replaced whole."""
+    temporary = Path(path).parent / f"{TEMPORARY}{os.getpid()}-{Path(path).name}"
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(source, temporary)
+    except OSError:
+        write_bytes(path, Path(source).read_bytes())
+    else:
+        os.replace(temporary, path)
+        temporary.unlink(missing_ok=True)  # a rename onto another name of the same file leaves both
+
+
 def append_line(path: Path, obj: Any) -> None:
     """Adds `obj` as one JSON line, flushed and synced; a line torn by a kill is cut off first.
 

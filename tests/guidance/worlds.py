@@ -16,7 +16,7 @@ BRANCHES = ("uncond", "cond")
 class CircleProjector(nn.Module):
     """`z` = the unit vector of the channel means of channels 0 and 1."""
 
-    dim, branches = 2, BRANCHES
+    dim, branches, encoder = 2, BRANCHES, ""
 
     def forward(self, h: Tensor, timestep: Tensor, branch: Tensor) -> Tensor:
         return F.normalize(h[:, :2].mean(dim=(2, 3)), dim=-1)

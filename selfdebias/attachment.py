@@ -1,0 +1,147 @@
+"""Guidance on a pipeline: which rows of its batch belong together, and the edit of each group at each step."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from selfdebias.guidance import Guidance, GuidanceState
+from selfdebias.hspace import BottleneckHook, Step
+from selfdebias.schedules import GuidanceWindow
+
+
+class Attachment:
+    """A context in which the calls of one pipeline are guided; outside of it the pipeline is what it was before.
+
+    Equal prompts of a call form a group that is balanced on its own. Memory is kept for each prompt, as long as the context
+    is open.
+
+    Args:
+        pipeline: a diffusers pipeline with a UNet, unmodified.
+        guidance: how `h_t` is edited.
+        schedule: when, and how strongly.
+        state: memory, traces and semantics.
+
+    Raises:
+        ValueError: if the pipeline cannot be guided, or not with these semantics.
+    """
+
+    def __init__(self, pipeline: Any, guidance: Guidance, schedule: GuidanceWindow, state: GuidanceState):
+        self.guidance, self.schedule, self.state = guidance, schedule, state
+        self._hook = BottleneckHook(pipeline, self._act, self._begin)
+        self._groups: list[tuple[str, tuple[int, ...], Tensor]] = []
+        self._images = 0
+        refuse_more_branches(pipeline)
+        if state.semantics:
+            refuse_other_width(self._hook.unet, state.semantics.projector.shape)
+
+    def __enter__(self) -> Self:
+        self._hook.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._hook.__exit__(*exception)
+
+    def _begin(self, arguments: Mapping[str, Any]) -> None:
+        names, seeds = groups_of(arguments), seeds_of(arguments)
+        self._images = len(names)
+        rows = {name: [i for i, other in enumerate(names) if other == name] for name in names}
+        known = len(seeds) == len(names)
+        self._groups = [
+            (name, tuple(seeds[i] for i in places) if known else (), torch.tensor(places))
+            for name, places in rows.items()
+        ]
+        self.state.begin(self._groups[0][0], self._groups[0][1])
+
+    def _act(self, h: Tensor, step: Step) -> Tensor | None:
+        step = replace(step, weight=self.schedule.weight(step.index, step.count))
+        if step.weight == 0:
+            return None
+        self._check(h, step)
+        with self.state.timed(), torch.no_grad():
+            return self._edit(h, step)
+
+    def _edit(self, h: Tensor, step: Step) -> Tensor:
+        if len(self._groups) == 1:
+            return self.guidance.edit(h, step, self.state)
+        edited = h.clone()
+        for name, seeds, places in self._groups:
+            self.state.enter(name, seeds)
+            rows = torch.cat([places + b * self._images for b in range(len(step.branches))]).to(h.device)
+            edited[rows] = self.guidance.edit(h[rows], step, self.state)
+        return edited
+
+    def _check(self, h: Tensor, step: Step) -> None:
+        if len(h) != len(step.branches) * self._images:
+            raise ValueError(
+                f"`pipeline` must stack {len(step.branches)} branches of {self._images} images in its UNet's batch, got "
+                f"{len(h)} rows: pipelines that add branches of their own cannot be guided."
+            )
+        shape = self.state.semantics.projector.shape if self.state.semantics else tuple(h.shape[1:])
+        if tuple(h.shape[1:]) != shape:
+            raise ValueError(
+                f"`h_t` must have the shape {shape} that the projector was fitted on, got {tuple(h.shape[1:])}: draw at the "
+                f"same height and width, or fit anew at this size."
+            )
+
+
+def groups_of(arguments: Mapping[str, Any]) -> list[str]:
+    """Return the group of each image of a pipeline call: its prompt; a hash where embeddings are given in its place.
+
+    Args:
+        arguments: the call's arguments by name, as diffusers names them.
+
+    Example:
+        >>> groups_of({"prompt": ["a cat", "a dog"], "num_images_per_prompt": 2})
+        ['a cat', 'a cat', 'a dog', 'a dog']
+        >>> groups_of({"batch_size": 3})
+        ['', '', '']
+    """
+    prompt, embeddings = arguments.get("prompt"), arguments.get("prompt_embeds")
+    if prompt is not None:
+        names = [prompt] if isinstance(prompt, str) else [str(text) for text in prompt]
+    elif embeddings is not None:
+        names = [_digest(row) for row in embeddings]
+    else:
+        names = [""] * int(arguments.get("batch_size") or 1)
+    return [name for name in names for _ in range(int(arguments.get("num_images_per_prompt") or 1))]
+
+
+def seeds_of(arguments: Mapping[str, Any]) -> list[int]:
+    """Return the seed of each image, where the call has one generator for each; else an empty list."""
+    generator = arguments.get("generator")
+    return [g.initial_seed() for g in generator] if isinstance(generator, Sequence) else []
+
+
+def refuse_more_branches(pipeline: Any) -> None:
+    """Raise a ValueError for a pipeline that stacks a third branch beside those of classifier-free guidance."""
+    extra = [name for name in ("image_guidance_scale", "do_perturbed_attention_guidance") if _has(pipeline, name)]
+    if extra:
+        raise ValueError(
+            f"`pipeline` must stack at most two branches, got {type(pipeline).__name__}, whose `{extra[0]}` adds a third: "
+            f"use the plain pipeline of the same model."
+        )
+
+
+def refuse_other_width(unet: Any, shape: Sequence[int]) -> None:
+    """Raise a ValueError if the UNet's bottleneck has another width than the activations (C, H, W) that were fitted."""
+    width = int(unet.config.block_out_channels[-1])
+    if width != shape[0]:
+        raise ValueError(
+            f"`pipeline` must have a bottleneck of {shape[0]} channels, which the projector was fitted on, got {width}: "
+            f"fit on this model, with SelfDebias.fit(pipeline, ...)."
+        )
+
+
+def _has(pipeline: Any, name: str) -> bool:
+    return hasattr(type(pipeline), name) or name in inspect.signature(type(pipeline).__call__).parameters
+
+
+def _digest(row: Tensor) -> str:
+    return "embeddings " + hashlib.sha256(row.detach().float().cpu().numpy().tobytes()).hexdigest()[:16]

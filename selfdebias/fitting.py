@@ -1,0 +1,142 @@
+"""Collect, discover and project on a pipeline that somebody holds in their hands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from selfdebias.config import digest, read_option
+from selfdebias.encoders import ClipEncoder
+from selfdebias.guidance import Semantics
+from selfdebias.hspace import find_unet
+from selfdebias.seeds import generators
+from selfdebias.stages.collect import collect
+from selfdebias.stages.discover import discover
+from selfdebias.stages.generate import read_semantics
+from selfdebias.stages.project import name_of, project
+from selfdebias.storage.stage_folder import StageFolder
+from selfdebias.targets import make
+
+
+@dataclass(frozen=True)
+class HeldBackbone:
+    """A pipeline that is there already, called with one seed for each image.
+
+    Args:
+        pipeline: the pipeline.
+        call: further arguments of each call.
+    """
+
+    pipeline: Any
+    call: dict[str, Any]
+
+    def load(self) -> Any:
+        """Return the pipeline as it is."""
+        return self.pipeline
+
+    def generate(self, pipeline: Any, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        """Return one image (3, H, W) float32 in [0, 1] for each prompt and seed, on the CPU."""
+        images = pipeline(list(prompts), generator=generators(seeds), output_type="np", **self.call).images
+        return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
+
+
+@dataclass(frozen=True)
+class PromptCycle:
+    """Several prompts that take turns."""
+
+    texts: tuple[str, ...]
+
+    def for_images(self, n_images: int) -> list[str]:
+        """Return the prompt of each image, by id."""
+        return [self.texts[i % len(self.texts)] for i in range(n_images)]
+
+
+def default(group: str, option: str) -> Any:
+    """Return the part that an option of ``conf/`` describes."""
+    return make({group: read_option(group, option)}, group)
+
+
+def fit_stages(
+    pipe: Any, prompts: str | Sequence[str], encoder: Any, *, n_images: int, batch_size: int, timesteps: int, seed: int,
+    root: Path, clustering: Any, call: dict[str, Any],
+) -> tuple[Semantics, dict[str, Any]]:  # fmt: skip
+    """Run the three stages under `root`; arguments as in `SelfDebias.fit`.
+
+    Returns:
+        Projector and bank; and what the model card says of them.
+    """
+    find_unet(pipe)
+    texts = _texts(prompts)
+    encoder = ClipEncoder(encoder) if isinstance(encoder, str) else encoder
+    clustering = clustering or default("clustering", "spectral")
+    _check(n_images, batch_size, timesteps, clustering)
+    trainer, projector = default("trainer", "default"), default("projector", "default")
+    asked = {
+        "model": _name(pipe), "weights": _weights(pipe.unet), "prompts": list(texts), "encoder": name_of(encoder),
+        "n_images": n_images, "batch_size": batch_size, "timesteps": timesteps, "seed": seed, "call": _plain(call),
+        "clustering": repr(clustering),
+    }  # fmt: skip
+    folders = {name: StageFolder(root, name, digest(asked)) for name in ("collect", "discover", "project")}
+    backbone, cycle = HeldBackbone(pipe, call), PromptCycle(texts)
+    steps = {
+        "collect": lambda folder: collect(
+            folder, digest(asked), backbone, encoder, cycle, n_images, batch_size, timesteps, seed, trainer
+        ),
+        "discover": lambda folder: discover(folder, folders["collect"].path, clustering),
+        "project": lambda folder: project(
+            folder, folders["collect"].path, folders["discover"].path, encoder, projector, seed, trainer
+        ),
+    }
+    for name, run in steps.items():
+        with folders[name].lock():
+            if not folders[name].finished:
+                run(folders[name].path)
+                folders[name].finish({"asked": asked})
+    modes = json.loads((folders["discover"].path / "modes.json").read_text())
+    found = {name: modes[name] for name in ("k", "sizes", "silhouette")}
+    measured = json.loads((folders["project"].path / "project.json").read_text())
+    facts = {**asked, "modes": found, "projector_cosine": measured["cosine_held_out"]}
+    return read_semantics(folders["project"].path), facts
+
+
+def _texts(prompts: str | Sequence[str]) -> tuple[str, ...]:
+    texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+    blank = [text for text in texts if not isinstance(text, str) or not text.strip()]
+    if blank or not texts:
+        raise ValueError(f"`prompts` must be texts that are not blank, got {blank[0] if blank else prompts!r}.")
+    return texts
+
+
+def _check(n_images: int, batch_size: int, timesteps: int, clustering: Any) -> None:
+    for name, value in (("batch_size", batch_size), ("timesteps", timesteps)):
+        if value < 1:
+            raise ValueError(f"`{name}` must be at least 1, got {value}.")
+    least = 2 * int(getattr(clustering, "k_max", 1))
+    if n_images < least:
+        raise ValueError(
+            f"`n_images` must be at least {least}, twice the most modes that clustering tries, got {n_images}."
+        )
+
+
+def _name(pipe: Any) -> str:
+    return str(getattr(pipe, "name_or_path", "") or getattr(pipe.config, "_name_or_path", "") or type(pipe).__name__)
+
+
+def _weights(unet: torch.nn.Module) -> str:
+    """Return a digest of the weights, so that images of another model in the same folder are not taken for this one's."""
+    sums = [f"{name} {float(value.detach().double().sum()):.6e}" for name, value in unet.state_dict().items()]
+    return digest(sums)
+
+
+def _plain(call: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments as JSON values; what is none is given by its `repr`."""
+    return {
+        key: value if isinstance(value, str | int | float | bool | None) else repr(value) for key, value in call.items()
+    }

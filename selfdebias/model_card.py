@@ -1,0 +1,100 @@
+"""The model card of a fitted debiaser, filled in from its facts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+CODE = """\
+```python
+from diffusers import DiffusionPipeline
+from selfdebias import SelfDebias{extra}
+
+pipe = DiffusionPipeline.from_pretrained({model})
+debiaser = SelfDebias.from_pretrained("this/folder")
+with debiaser.attach(pipe):
+    images = pipe([{prompt!r}] * 16).images
+```"""
+
+
+def facts_of_run(config: Mapping[str, Any], paths: Mapping[str, Path], encoder: Any) -> dict[str, Any]:
+    """Gather the facts of a finished run: what was fitted on what, the guided arm's settings, and fairness where measured.
+
+    Args:
+        config: the run's configuration.
+        paths: folders of its finished steps, by name.
+        encoder: the encoder, for its name.
+    """
+    from selfdebias.plan import guidance_of_arms
+    from selfdebias.stages.project import name_of
+
+    modes, projected = (json.loads((paths[step] / f"{name}.json").read_text()) for step, name in _FILES.items())
+    arms = guidance_of_arms(config["guidance"])
+    facts = {
+        "model": config["model"]["pretrained"], "prompts": [config["prompts"]["text"]], "encoder": name_of(encoder),
+        "n_images": config["collect"]["n_images"], "projector_cosine": projected["cosine_held_out"],
+        "modes": {name: modes[name] for name in ("k", "sizes", "silhouette")},
+        "guidance": arms.get("guided", arms["vanilla"]), "schedule": dict(config["schedule"]),
+    }  # fmt: skip
+    if "evaluate" in paths:
+        measured = json.loads((paths["evaluate"] / "results.json").read_text())["arms"]
+        attributes = config["prompts"]["attributes"]
+        facts["results"] = {arm: {name: it[name]["fd_hard"] for name in attributes} for arm, it in measured.items()}
+    return facts
+
+
+_FILES = {"discover": "modes", "project": "project"}
+
+
+def model_card(facts: Mapping[str, Any]) -> str:
+    """Write the card in Markdown.
+
+    Args:
+        facts: the contents of ``debiaser.json``; what it lacks is left out, never guessed.
+    """
+    modes, prompts = facts["modes"], facts["prompts"]
+    lines = [
+        "---", "library_name: selfdebias", "tags: [diffusion, fairness]", "---", "",
+        f"# SelfDebias for {facts['model']}", "",
+        "Balances the modes that a diffusion model generates. They were found without labels, so a mode has a number and no "
+        "name: look at its images before you choose a target.", "",
+        "## Use", "", _code(facts["model"], prompts[0]), "",
+        "## Fitted on", "",
+        "| | |", "|---|---|",
+        f"| prompts | {'; '.join(prompts)} |",
+        f"| images | {facts['n_images']} |",
+        f"| encoder | `{facts['encoder']}` |",
+        f"| modes | {modes['k']}, of {' / '.join(str(size) for size in modes['sizes'])} images |",
+        f"| silhouette of the modes | {modes['silhouette']:.3f} |",
+        f"| projector: cosine to the embedding, held-out images | {facts['projector_cosine']:.3f} |",
+        "", "## Settings", "", "| | |", "|---|---|",
+        *(f"| {part}: {key} | {value} |" for part in ("guidance", "schedule") for key, value in facts[part].items()),
+        *_measured(facts),
+        "", "## Limits", "",
+        "It holds for this model, these prompts and this image size. A mode that the model did not show among the fitted "
+        "images is not known. Method: arXiv 2512.03749.",
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _code(model: str, prompt: str) -> str:
+    """Return the lines that load and attach; a model that comes with the package is named as such."""
+    name = model.removeprefix("shipped:")
+    if name == model:
+        return CODE.format(model=repr(model), prompt=prompt, extra="")
+    return CODE.format(model=f"shipped({name!r})", prompt=prompt, extra="\nfrom selfdebias.testbed import shipped")
+
+
+def _measured(facts: Mapping[str, Any]) -> list[str]:
+    """Return the section of results, if the run has measured any."""
+    results = facts.get("results")
+    if not results:
+        return []
+    rows = [
+        f"| {arm} | {attribute} | {entry['value']:.3f} | {entry['n']} |"
+        for arm, attributes in results.items()
+        for attribute, entry in attributes.items()
+    ]
+    return ["", "## Measured", "", "| arm | attribute | `fd_hard` | images |", "|---|---|---|---|", *rows]

@@ -1,0 +1,148 @@
+"""`SelfDebias`: fitted on a pipeline, saved, loaded, attached."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from selfdebias import SelfDebias
+from selfdebias.guidance import SelfDebiasGuidance
+from selfdebias.modes import SpectralModes
+from selfdebias.schedules import GuidanceWindow
+from tests.stages.world import PixelEncoder
+from tests.tiny import sample, tiny_pipeline
+
+FIT = {"encoder": PixelEncoder(), "n_images": 10, "batch_size": 4, "timesteps": 2, "call": {"num_inference_steps": 4}}
+
+
+def fit(pipeline, **options) -> SelfDebias:
+    modes = SpectralModes(k_min=2, k_max=3, n_neighbors=3)
+    return SelfDebias.fit(pipeline, "a person", **{**FIT, "clustering": modes, **options})
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    return tiny_pipeline()
+
+
+@pytest.fixture(scope="module")
+def debiaser(pipeline):
+    return fit(pipeline)
+
+
+def test_fit_attach_and_the_way_back(pipeline, debiaser):
+    before = sample(pipeline, [1, 2, 3, 4])
+    with debiaser.attach(pipeline) as attached:
+        inside = sample(pipeline, [1, 2, 3, 4])
+    assert not torch.equal(before, inside)
+    assert torch.equal(before, sample(pipeline, [1, 2, 3, 4]))
+    assert len(attached.state.trace.kl) == 3
+    with debiaser.attach(pipeline, strength=0.0):
+        assert torch.equal(before, sample(pipeline, [1, 2, 3, 4]))
+
+
+def test_saved_and_loaded_it_guides_the_same(pipeline, debiaser, tmp_path):
+    debiaser.save_pretrained(tmp_path / "saved")
+    assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == [
+        "README.md", "bank.safetensors", "debiaser.json", "projector.safetensors",
+    ]  # fmt: skip
+    again = SelfDebias.from_pretrained(tmp_path / "saved")
+    images = []
+    for it in (debiaser, again):
+        with it.attach(pipeline):
+            images.append(sample(pipeline, [1, 2, 3]))
+    assert torch.equal(*images)
+    card = (tmp_path / "saved" / "README.md").read_text()
+    assert "| prompts | a person |" in card and f"| modes | {debiaser.n_modes}, of " in card
+    assert f"| guidance: strength | {debiaser.guidance.strength} |" in card
+
+
+def test_a_target_moves_the_projected_shares_towards_it(pipeline, debiaser):
+    shares = {}
+    for first in (0.02, 0.98):
+        rest = [(1 - first) / (debiaser.n_modes - 1)] * (debiaser.n_modes - 1)
+        with debiaser.attach(pipeline, target=[first, *rest], strength=1.0) as attached:
+            sample(pipeline, list(range(8)))
+        shares[first] = float(attached.state.trace.p_hat[-1][0])
+    assert shares[0.02] < shares[0.98]
+
+
+@pytest.mark.parametrize("target", [[1.0], [0.5, 0.6], [-0.5, 1.5], [float("nan"), 1.0]])
+def test_a_target_that_is_no_distribution_over_the_modes_is_refused(pipeline, debiaser, target):
+    target = target + [0.0] * (debiaser.n_modes - 2) if len(target) > 1 else target
+    with pytest.raises(ValueError, match=f"`target` must be {debiaser.n_modes} shares that sum to 1, got"):
+        debiaser.attach(pipeline, target=target)
+
+
+def test_fit_goes_on_in_a_folder_and_takes_no_other_models_images(tmp_path, capsys):
+    first = fit(tiny_pipeline(0), folder=tmp_path)
+    again = fit(tiny_pipeline(0), folder=tmp_path)
+    assert len(list((tmp_path / "stages" / "collect").glob("*/stage.json"))) == 1
+    assert torch.equal(first.semantics.bank.centroids, again.semantics.bank.centroids)
+    fit(tiny_pipeline(5), folder=tmp_path)
+    assert len(list((tmp_path / "stages" / "collect").glob("*/stage.json"))) == 2
+
+
+def test_several_prompts_take_turns(tmp_path):
+    SelfDebias.fit(
+        tiny_pipeline(), ["a cat", "a dog"], **{**FIT, "clustering": SpectralModes(2, 3, 3), "folder": tmp_path}
+    )
+    (manifest,) = (tmp_path / "stages" / "collect").glob("*/manifest-0.jsonl")
+    records = [record for line in manifest.read_text().splitlines() for record in json.loads(line)["records"]]
+    assert [record["prompt"] for record in records[:3]] == ["a cat", "a dog", "a cat"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_images": 5}, "`n_images` must be at least 6, twice the most modes"),
+        ({"batch_size": 0}, "`batch_size` must be at least 1, got 0"),
+        ({"timesteps": 0}, "`timesteps` must be at least 1, got 0"),
+        ({"prompts": ["a cat", " "]}, "`prompts` must be texts that are not blank, got ' '"),
+        ({"prompts": []}, r"`prompts` must be texts that are not blank, got \[\]"),
+        (
+            {"encoder": "no/such/folder"},
+            "`encoder.pretrained` must be a folder with a config.json, got 'no/such/folder'",
+        ),
+        ({"pipe": object()}, "must have a `unet`"),
+    ],
+)
+def test_what_cannot_be_fitted_is_said_before_an_image_is_drawn(options, message, tmp_path):
+    pipeline = tiny_pipeline()
+    pipeline.unet.forward = None  # a call of the UNet would fail
+    asked = {"pipe": pipeline, "prompts": "a person", **FIT, "clustering": SpectralModes(2, 3, 3), **options}
+    with pytest.raises((ValueError, OSError), match=message):
+        SelfDebias.fit(asked.pop("pipe"), asked.pop("prompts"), folder=tmp_path / "f", **asked)
+    assert not (tmp_path / "f").exists()
+
+
+def test_a_folder_that_is_not_one_says_what_to_give(tmp_path):
+    with pytest.raises(FileNotFoundError, match="must hold a debiaser.json.*save_pretrained wrote"):
+        SelfDebias.from_pretrained(tmp_path)
+
+
+def test_a_folder_cannot_name_code_from_elsewhere(debiaser, tmp_path):
+    debiaser.save_pretrained(tmp_path)
+    facts = json.loads((tmp_path / "debiaser.json").read_text())
+    facts["guidance"] = {"_target_": "os.system", "command": f"touch {tmp_path / 'owned'}"}
+    (tmp_path / "debiaser.json").write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match="`guidance._target_` must be a class from one of selfdebias"):
+        SelfDebias.from_pretrained(tmp_path)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_another_format_is_refused(debiaser, tmp_path):
+    debiaser.save_pretrained(tmp_path)
+    facts = json.loads((tmp_path / "debiaser.json").read_text())
+    (tmp_path / "debiaser.json").write_text(json.dumps({**facts, "format": 99}))
+    with pytest.raises(ValueError, match="must be of format 1, got 99"):
+        SelfDebias.from_pretrained(tmp_path)
+
+
+def test_a_schedule_of_ones_own(pipeline, debiaser):
+    with debiaser.attach(pipeline, schedule=GuidanceWindow(0.0, 0.4)) as attached:
+        sample(pipeline, [1, 2])
+    assert attached.state.trace.index == [0, 1]
+    assert isinstance(debiaser.guidance, SelfDebiasGuidance)
