@@ -79,7 +79,8 @@ class SelfDebias:
     def fit(
         cls, pipe: Any, prompts: str | Sequence[str], *, encoder: Any, n_images: int = 256, batch_size: int = 16,
         timesteps: int = 8, seed: int = 0, folder: str | Path | None = None, clustering: Any = None,
-        guidance: Guidance | None = None, schedule: GuidanceWindow | None = None, call: dict[str, Any] | None = None,
+        vocabulary: Any = None, guidance: Guidance | None = None, schedule: GuidanceWindow | None = None,
+        call: dict[str, Any] | None = None,
     ) -> Self:  # fmt: skip
         """Sample from a pipeline, find its modes and train the projector; with a progress bar for each.
 
@@ -93,6 +94,7 @@ class SelfDebias:
             seed: of images and training.
             folder: keeps the images and activations, and goes on from them after an interruption; None keeps nothing.
             clustering, guidance, schedule: None takes the defaults of ``conf/``.
+            vocabulary: finds words for the modes, with the encoder's text tower; None gives none.
             call: further arguments of each pipeline call, such as ``{"num_inference_steps": 30}``.
 
         Raises:
@@ -103,7 +105,8 @@ class SelfDebias:
         with TemporaryDirectory() as temporary:
             semantics, facts = fit_stages(
                 pipe, prompts, encoder, n_images=n_images, batch_size=batch_size, timesteps=timesteps, seed=seed,
-                root=Path(folder or temporary), clustering=clustering, call=call or {},
+                root=Path(folder or temporary), clustering=clustering,
+                vocabulary=vocabulary, call=call or {},
             )  # fmt: skip
         from selfdebias.fitting import default
 

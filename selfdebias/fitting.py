@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from selfdebias.config import digest, read_option
 from selfdebias.encoders import ClipEncoder
 from selfdebias.guidance import Semantics
 from selfdebias.hspace import find_unet
+from selfdebias.modes.naming import NoVocabulary
 from selfdebias.seeds import generators
 from selfdebias.stages.collect import collect
 from selfdebias.stages.discover import discover
@@ -65,7 +67,7 @@ def default(group: str, option: str) -> Any:
 
 def fit_stages(
     pipe: Any, prompts: str | Sequence[str], encoder: Any, *, n_images: int, batch_size: int, timesteps: int, seed: int,
-    root: Path, clustering: Any, call: dict[str, Any],
+    root: Path, clustering: Any, vocabulary: Any, call: dict[str, Any],
 ) -> tuple[Semantics, dict[str, Any]]:  # fmt: skip
     """Run the three stages under `root`; arguments as in `SelfDebias.fit`.
 
@@ -77,11 +79,13 @@ def fit_stages(
     encoder = ClipEncoder(encoder) if isinstance(encoder, str) else encoder
     clustering = clustering or default("clustering", "spectral")
     _check(n_images, batch_size, timesteps, clustering)
+    vocabulary = vocabulary or NoVocabulary()
+    vocabulary.check(encoder)
     trainer, projector = default("trainer", "default"), default("projector", "default")
     asked = {
         "model": _name(pipe), "weights": _weights(pipe.unet), "prompts": list(texts), "encoder": name_of(encoder),
         "n_images": n_images, "batch_size": batch_size, "timesteps": timesteps, "seed": seed, "call": _plain(call),
-        "clustering": repr(clustering),
+        "clustering": repr(clustering), "vocabulary": repr(vocabulary),
     }  # fmt: skip
     folders = {name: StageFolder(root, name, digest(asked)) for name in ("collect", "discover", "project")}
     backbone, cycle = HeldBackbone(pipe, call), PromptCycle(texts)
@@ -89,7 +93,7 @@ def fit_stages(
         "collect": lambda folder: collect(
             folder, digest(asked), backbone, encoder, cycle, n_images, batch_size, timesteps, seed, trainer
         ),
-        "discover": lambda folder: discover(folder, folders["collect"].path, clustering),
+        "discover": lambda folder: discover(folder, folders["collect"].path, clustering, vocabulary, encoder),
         "project": lambda folder: project(
             folder, folders["collect"].path, folders["discover"].path, encoder, projector, seed, trainer
         ),
@@ -100,7 +104,7 @@ def fit_stages(
                 run(folders[name].path)
                 folders[name].finish({"asked": asked})
     modes = json.loads((folders["discover"].path / "modes.json").read_text())
-    found = {name: modes[name] for name in ("k", "sizes", "silhouette")}
+    found = {name: modes[name] for name in ("k", "sizes", "silhouette", "words")}
     measured = json.loads((folders["project"].path / "project.json").read_text())
     facts = {**asked, "modes": found, "projector_cosine": measured["cosine_held_out"]}
     return read_semantics(folders["project"].path), facts
@@ -131,8 +135,10 @@ def _name(pipe: Any) -> str:
 
 def _weights(unet: torch.nn.Module) -> str:
     """Return a digest of the weights, so that images of another model in the same folder are not taken for this one's."""
-    sums = [f"{name} {float(value.detach().double().sum()):.6e}" for name, value in unet.state_dict().items()]
-    return digest(sums)
+    hashed = hashlib.sha256()
+    for value in unet.state_dict().values():
+        hashed.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return hashed.hexdigest()[:16]
 
 
 def _plain(call: dict[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def facts_of_run(config: Mapping[str, Any], paths: Mapping[str, Path], encoder: 
     facts = {
         "model": config["model"]["pretrained"], "prompts": [config["prompts"]["text"]], "encoder": name_of(encoder),
         "n_images": config["collect"]["n_images"], "projector_cosine": projected["cosine_held_out"],
-        "modes": {name: modes[name] for name in ("k", "sizes", "silhouette")},
+        "modes": {name: modes[name] for name in ("k", "sizes", "silhouette", "words")},
         "guidance": arms.get("guided", arms["vanilla"]), "schedule": dict(config["schedule"]),
     }  # fmt: skip
     if "evaluate" in paths:
@@ -67,6 +67,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
         f"| images | {facts['n_images']} |",
         f"| encoder | `{facts['encoder']}` |",
         f"| modes | {modes['k']}, of {' / '.join(str(size) for size in modes['sizes'])} images |",
+        *(f"| mode {k} | {_words(words)} |" for k, words in enumerate(modes["words"]) if words),
         f"| silhouette of the modes | {modes['silhouette']:.3f} |",
         f"| projector: cosine to the embedding, held-out images | {facts['projector_cosine']:.3f} |",
         "", "## Settings", "", "| | |", "|---|---|",
@@ -85,6 +86,10 @@ def _code(model: str, prompt: str) -> str:
     if name == model:
         return CODE.format(model=repr(model), prompt=prompt, extra="")
     return CODE.format(model=f"shipped({name!r})", prompt=prompt, extra="\nfrom selfdebias.testbed import shipped")
+
+
+def _words(words: list[Mapping[str, Any]]) -> str:
+    return ", ".join(f"{word['caption']} (d {word['effect']:.1f})" for word in words)
 
 
 def _measured(facts: Mapping[str, Any]) -> list[str]:

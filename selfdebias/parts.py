@@ -30,7 +30,14 @@ class Parts:
         self._parts = {group: make(config, group) for group in groups}
         for guidance in guidance_of_arms(config["guidance"]).values():
             make({"guidance": guidance}, "guidance")
+        self._check_words()
         check_attributes(config["prompts"]["attributes"], self._parts["judge"].classes)
+
+    def _check_words(self) -> None:
+        try:
+            self._parts["vocabulary"].check(self._parts["encoder"])
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
 
     def fingerprints(self) -> dict[str, str]:
         """Hash of the weight files, or the hub revision, of each group that offers one; no weight is loaded.

@@ -39,7 +39,9 @@ STAGES: Mapping[str, Stage] = {
     "collect": Stage(
         "selfdebias.stages.collect.collect", ("model", "encoder", "prompts", "trainer"), reads=(), keyed=True
     ),
-    "discover": Stage("selfdebias.stages.discover.discover", ("clustering",), reads=("collect",)),
+    "discover": Stage(
+        "selfdebias.stages.discover.discover", ("clustering", "vocabulary", "encoder"), reads=("collect",)
+    ),
     "project": Stage(
         "selfdebias.stages.project.project", ("encoder", "projector", "trainer"), reads=("collect", "discover")
     ),

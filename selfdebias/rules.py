@@ -11,6 +11,7 @@ GROUPS = (
     "encoder",
     "projector",
     "clustering",
+    "vocabulary",
     "guidance",
     "schedule",
     "prompts",

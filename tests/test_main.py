@@ -53,7 +53,7 @@ def test_each_stage_gets_what_the_contract_says(stand_ins, table):
     calls = {call["stage"] + ("/" + call["arm"] if "arm" in call else ""): call for call in stand_ins}
     expected = {
         "collect": {"key", "backbone", "encoder", "prompts", "n_images", "batch_size", "timesteps", "seed", "trainer"},
-        "discover": {"collected", "clustering"},
+        "discover": {"collected", "clustering", "vocabulary", "encoder"},
         "project": {"collected", "discovered", "encoder", "projector", "seed", "trainer"},
         "generate/guided": {"key", "arm", "backbone", "guidance", "schedule", "prompts", "n_images", "batch_size"}
         | {"seed", "projected", "replayed", "trainer"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,16 @@ class ClipEncoder:
     def model_size(self) -> int:
         """Side of the square input, in pixels."""
         return int(self.load().config.vision_config.image_size)
+
+    @torch.no_grad()
+    def embed_text(self, texts: Sequence[str]) -> Tensor:
+        """Return unit embeddings (V, dim) float32 of texts, on the CPU."""
+        from transformers import AutoTokenizer
+
+        model = self.load()
+        tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+        tokens = tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt").to(model.device)
+        return F.normalize(model.get_text_features(**tokens).pooler_output, dim=-1).cpu()
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the unit embeddings.

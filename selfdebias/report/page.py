@@ -124,13 +124,15 @@ def described(part: Any) -> str:
 
 
 def mode_rows(material: Material, notes: Notes) -> list[dict[str, Any]]:
-    """Each discovered mode: its size and share among the collected images, and its share in each arm."""
-    sizes, results = material.found["sizes"], material.results
+    """Each discovered mode: size and share among the collected images, share in each arm, and words with effect sizes."""
+    sizes, results, words = material.found["sizes"], material.results, material.found["words"]
     rows = []
     for mode, size in enumerate(sizes):
         shares = {name: measure(results["arms"][name], "mode_shares", str(mode)) for name in arms_of(results)}
         in_arms = [(plain(name), written(share, notes, ".2f")) for name, share in shares.items()]
-        rows.append({"mode": mode, "size": size, "share": f"{size / max(1, sum(sizes)):.2f}", "arms": in_arms})
+        told = [(plain(word["caption"]), f"{word['effect']:.1f}") for word in words[mode]]
+        share = f"{size / max(1, sum(sizes)):.2f}"
+        rows.append({"mode": mode, "size": size, "share": share, "arms": in_arms, "words": told})
     return rows
 
 

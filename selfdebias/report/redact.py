@@ -13,7 +13,19 @@ ASSIGNMENT = re.compile(r"([\w.\-+~]+)([=:]\s*)(\S+)")
 CREDENTIALS_IN_ADDRESS = re.compile(r"(\w+://)[^/\s@]+@")
 # Parts of a job's configuration that say what was done; paths, logger and trainer say where.
 ALLOWED = (
-    *("model", "encoder", "projector", "clustering", "guidance", "schedule", "prompts", "judge", "metrics", "stages"),
+    *(
+        "model",
+        "encoder",
+        "projector",
+        "clustering",
+        "vocabulary",
+        "guidance",
+        "schedule",
+        "prompts",
+        "judge",
+        "metrics",
+        "stages",
+    ),
     *("collect", "discover", "project", "generate", "evaluate", "report"),
 )
 

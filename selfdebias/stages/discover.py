@@ -14,18 +14,20 @@ from selfdebias.storage.atomic import write_bytes, write_json, write_tensors
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.images import contact_sheet
 
-VERSION = 1
-CONFIG = ("clustering", "discover")
+VERSION = 2
+CONFIG = ("clustering", "vocabulary", "discover")
 SHEET = 48  # images on a contact sheet
 
 
-def discover(folder: Path, collected: Path, clustering: Any) -> None:
+def discover(folder: Path, collected: Path, clustering: Any, vocabulary: Any, encoder: Any) -> None:
     """Write ``modes.json``, the modes' centres and a contact sheet of each.
 
     Args:
         folder: the stage's own folder.
         collected: folder of the collect stage.
         clustering: an estimator with `fit`, `labels_`, `centers_`, `silhouettes_` and `components_`.
+        vocabulary: finds the captions that tell the modes apart.
+        encoder: the one that collect used; its text tower reads the captions.
     """
     store = BatchFolder.open(collected)
     ids, e = read_embeddings(store)
@@ -42,6 +44,7 @@ def discover(folder: Path, collected: Path, clustering: Any) -> None:
         "labels": {str(i): int(label) for i, label in zip(ids, labels, strict=True)},
         "target": [1 / k] * k,
         "components": clustering.components_,
+        "words": vocabulary.describe(e.double().numpy(), labels, encoder),
     }
     write_tensors(folder / "centers.safetensors", {"centers": torch.from_numpy(clustering.centers_).float()})
     for mode in range(k):

@@ -67,6 +67,7 @@ def example_modes(reference: ArmData) -> dict[str, Any]:
         "labels": {str(i): int(mode) for i, mode in zip(reference.ids, reference.modes, strict=True)},
         "target": [0.5, 0.5],
         "components": 1,
+        "words": [[{"caption": "an emoji of a man", "effect": 3.2, "p": 1e-9}], []],
     }
 
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from selfdebias.backbones import StableDiffusionBackbone
 from selfdebias.guidance import SelfDebiasGuidance
 from selfdebias.modes import SpectralModes
+from selfdebias.modes.naming import NoVocabulary
 from selfdebias.projector_fit import ProjectorFit
 from selfdebias.prompts import Prompts
 from selfdebias.schedules import GuidanceWindow
@@ -54,7 +55,7 @@ def run_collect(model: Path, root: Path, n_images: int = 10, batch_size: int = 4
 
 def run_discover(root: Path) -> Path:
     folder = root / "discover"
-    discover(folder, root / "collect", SpectralModes(k_min=2, k_max=3, n_neighbors=3))
+    discover(folder, root / "collect", SpectralModes(k_min=2, k_max=3, n_neighbors=3), NoVocabulary(), PixelEncoder())
     return folder
 
 

@@ -23,6 +23,9 @@ class Encoder:
     def __init__(self, device: str = "cpu") -> None:
         self.device = device
 
+    def embed_text(self, texts):
+        raise NotImplementedError
+
 
 class Clustering:
     def __init__(self, k_min: int = 2, k_max: int = 8, n_neighbors: int = 10, random_state: int = 0) -> None:
