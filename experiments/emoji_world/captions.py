@@ -10,7 +10,8 @@ import numpy as np
 from experiments.emoji_world.catalog import AGES, ANIMALS, CREATURES, GENDERS, OCCUPATIONS, PLACES, TONES, Drawing
 
 CHILD = {"man": "boy", "woman": "girl"}
-KIND_SHARES = {"person": 0.20, "occupation": 0.58, "pet": 0.05, "creature": 0.10, "place": 0.07}
+KIND_SHARES = {"person": 0.18, "occupation": 0.62, "pet": 0.05, "creature": 0.09, "place": 0.06}
+STATED = {"gender": 0.85, "age": 0.65, "tone": 0.65}  # how often an explicit caption states each
 PLACE_CAPTIONS = {
     "sunrise": "a peaceful moment at sunrise", "beach": "a peaceful moment at the beach",
     "park": "a peaceful moment in the park", "camping": "a peaceful moment camping",
@@ -177,8 +178,7 @@ class CaptionSampler:
         if not explicit:
             return neutral
         role = neutral.role or (facts.role if rng.random() < 0.7 else "")
-        traits = (facts.gender, facts.age, facts.tone)
-        gender, age, tone = (value if rng.random() < 0.65 else "" for value in traits)
+        gender, age, tone = (getattr(facts, trait) if rng.random() < share else "" for trait, share in STATED.items())
         stated = Facts(facts.kind, gender, age, tone, "", role)
         return stated if caption(stated) != caption(neutral) else replace(stated, gender=facts.gender)
 

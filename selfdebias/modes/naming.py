@@ -90,6 +90,7 @@ class Vocabulary:
         return tell_apart(e, labels, texts, captions, self.most, self.level)
 
 
+@dataclass(frozen=True)
 class NoVocabulary:
     """Leaves modes without words."""
 
