@@ -22,6 +22,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from selfdebias import folders
 from selfdebias.rules import ConfigError, check
 
 # Where a job runs and what watches it changes none of its results.
@@ -167,6 +168,25 @@ def _leaves(value: Any, prefix: str = "") -> Iterator[str]:
             yield from _leaves(item, f"{prefix}.{key}" if prefix else str(key))
     else:
         yield prefix
+
+
+def check_folders(config: Mapping[str, Any]) -> None:
+    """Refuses a folder of our own model or encoder that lacks a part, without importing what loads it.
+
+    Raises:
+        ConfigError: With what is missing.
+    """
+    checks = {
+        "model": folders.pipeline_folder,
+        "encoder": lambda name: folders.model_folder("encoder.pretrained", name),
+    }
+    for group, check_folder in checks.items():
+        part = config[group]
+        if part["_target_"].startswith("selfdebias.") and isinstance(part.get("pretrained"), str):
+            try:
+                check_folder(part["pretrained"])
+            except (OSError, ValueError) as error:
+                raise ConfigError(" ".join(str(error).split())) from error
 
 
 def check_writable(root: Path) -> None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
-
-import torch
 
 from selfdebias.attachment import Attachment
 from selfdebias.guidance import Guidance, GuidanceState, Semantics
 from selfdebias.modes.bank import ModeBank
 from selfdebias.projection import SemanticProjector
 from selfdebias.schedules import GuidanceWindow
+from selfdebias.stages.generate import check_shares
 
 PROJECTOR, BANK, FACTS, CARD = "projector.safetensors", "bank.safetensors", "debiaser.json", "README.md"
 FORMAT = 1
@@ -128,13 +126,12 @@ class SelfDebias:
         Raises:
             ValueError: if the pipeline cannot be guided, or an argument is out of range.
         """
-        semantics = self.semantics
-        if target is not None:
-            semantics = Semantics(semantics.projector, replace(semantics.bank, target=torch.tensor(target).float()))
-        guidance = self.guidance
-        if strength is not None:
-            guidance = type(guidance)(**{**vars(guidance), "strength": strength})
-        return Attachment(pipe, guidance, schedule or self.schedule, GuidanceState(semantics))
+        asked = {"target": None if target is None else list(target), "strength": strength}
+        changed = {name: value for name, value in asked.items() if value is not None}
+        guidance = type(self.guidance)(**{**vars(self.guidance), **changed}) if changed else self.guidance
+        state = GuidanceState(self.semantics)
+        check_shares(guidance, state)
+        return Attachment(pipe, guidance, schedule or self.schedule, state)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write projector, bank, settings and a model card; each file whole or not at all."""

@@ -30,13 +30,12 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str]) -> Path:
     Raises:
         ConfigError: If a part refuses its values, before anything is run or any folder made.
     """
-    from selfdebias import config as configuration
+    check_early(config)
     from selfdebias import plan as planning
     from selfdebias.parts import Parts
     from selfdebias.storage.stage_folder import StageFolder
 
     root = Path(config["paths"]["root"])
-    configuration.check_writable(root)
     parts = Parts(config)
     plan = planning.make_plan(config, parts.fingerprints())
     folders = {step.name: StageFolder(root, step.stage, step.key) for step in plan.values()}
@@ -59,6 +58,29 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str]) -> Path:
     if "report" in paths and not (job / "wandb").exists():
         _log(job, config, paths["report"], parts)
     return job
+
+
+def check_early(config: Mapping[str, Any]) -> None:
+    """Checks what needs none of the slow libraries, so that most mistakes are answered within seconds.
+
+    Raises:
+        ConfigError: With the first thing that is wrong.
+    """
+    from selfdebias.config import check_folders, check_writable
+
+    check_writable(Path(config["paths"]["root"]))
+    check_folders(config)
+    from selfdebias.parts import check_devices
+    from selfdebias.plan import guidance_of_arms
+    from selfdebias.targets import check_job, make
+
+    check_devices(config["trainer"])
+    light = {group: config[group] for group in ("schedule", "prompts", "vocabulary", "guidance")}
+    check_job(light)
+    for guidance in guidance_of_arms(config["guidance"]).values():
+        make({"guidance": guidance}, "guidance")
+    for group in ("schedule", "prompts", "vocabulary"):
+        make(light, group)
 
 
 def _run_step(step: Step, folders: Mapping[str, StageFolder], parts: Any, job: Mapping[str, Any]) -> None:

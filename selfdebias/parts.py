@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from selfdebias.plan import check_attributes, guidance_of_arms
-from selfdebias.rules import GROUPS, ConfigError
+from selfdebias.rules import GROUPS, ConfigError, refuse
 from selfdebias.targets import check_job, make
+
+
+def check_devices(trainer: Mapping[str, Any]) -> None:
+    """Refuses more devices than there are.
+
+    Args:
+        trainer: The group's configuration.
+
+    Raises:
+        ConfigError: If there are fewer.
+    """
+    asked, accelerator = trainer.get("devices"), trainer.get("accelerator")
+    if not isinstance(asked, int) or asked <= 1:
+        return
+    import torch
+
+    on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
+    there = torch.cuda.device_count() if on_gpu else os.cpu_count() or 1
+    if asked > there:
+        raise refuse("trainer.devices", f"at most {there}, the {'GPUs' if on_gpu else 'cores'} of this computer", asked)
 
 
 class Parts:

@@ -133,8 +133,16 @@ def _check_value(path: str, value: Any, defaults: Mapping[str, Any]) -> None:
             if not rule.holds(value):
                 raise refuse(path, rule.words, value)
             break
+    if path.endswith(".target") and path.startswith("guidance") and value is not None:
+        _check_target(path, value)
     if path.endswith(".strength") and not (isinstance(value, int | float) and value >= 0):
         raise refuse(path, "a number of at least 0", value)
+
+
+def _check_target(path: str, value: Any) -> None:
+    numbers = isinstance(value, list) and all(isinstance(share, int | float) and share >= 0 for share in value)
+    if not numbers or len(value) < 2 or not abs(sum(value) - 1) <= 1e-5:
+        raise refuse(path, "a list of at least two shares that sum to 1", value)
 
 
 def _check_stages(stages: Any) -> None:
@@ -155,6 +163,27 @@ def _check_across(config: Mapping[str, Any]) -> None:
     if not isinstance(root, str) or not root.strip():
         raise refuse("paths.root", "the path of a folder", root)
     _check_clustering(config["clustering"], config["collect"]["n_images"])
+    _check_modes(config["clustering"], config["guidance"])
+    _check_window(config["schedule"])
+
+
+def _check_modes(clustering: Mapping[str, Any], guidance: Mapping[str, Any]) -> None:
+    """A target must have as many shares as there can be modes."""
+    for path, target in walk(guidance, "guidance"):
+        if path.endswith(".target") and target is not None:
+            least, most = clustering.get("k_min", 2), clustering.get("k_max")
+            if isinstance(most, int) and not least <= len(target) <= most:
+                words = f"as many shares as modes, {least} to {most} (`clustering.k_min`, `clustering.k_max`)"
+                raise refuse(path, words, target)
+
+
+def _check_window(schedule: Mapping[str, Any]) -> None:
+    start, stop = schedule.get("start"), schedule.get("stop")
+    for name, value in (("start", start), ("stop", stop)):
+        if isinstance(value, int | float) and not 0 <= value <= 1:
+            raise refuse(f"schedule.{name}", "a fraction in [0, 1]", value)
+    if isinstance(start, int | float) and isinstance(stop, int | float) and start >= stop:
+        raise refuse("schedule.stop", f"larger than `schedule.start`, {start}", stop)
 
 
 def _check_clustering(clustering: Mapping[str, Any], n_images: int) -> None:

@@ -70,10 +70,15 @@ def test_a_target_moves_the_projected_shares_towards_it(pipeline, debiaser):
 
 
 @pytest.mark.parametrize("target", [[1.0], [0.5, 0.6], [-0.5, 1.5], [float("nan"), 1.0]])
-def test_a_target_that_is_no_distribution_over_the_modes_is_refused(pipeline, debiaser, target):
-    target = target + [0.0] * (debiaser.n_modes - 2) if len(target) > 1 else target
-    with pytest.raises(ValueError, match=f"`target` must be {debiaser.n_modes} shares that sum to 1, got"):
+def test_a_target_that_is_no_distribution_is_refused(pipeline, debiaser, target):
+    with pytest.raises(ValueError, match="`guidance.target` must be at least two shares in .0, 1. that sum to 1, got"):
         debiaser.attach(pipeline, target=target)
+
+
+def test_a_target_for_another_number_of_modes_is_refused(pipeline, debiaser):
+    n = debiaser.n_modes
+    with pytest.raises(ValueError, match=f"`guidance.target` must be {n} shares, one for each mode that was found"):
+        debiaser.attach(pipeline, target=[1 / (n + 1)] * (n + 1))
 
 
 def test_fit_goes_on_in_a_folder_and_takes_no_other_models_images(tmp_path, capsys):

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from selfdebias.folders import pipeline_folder
 from selfdebias.seeds import generators
-from selfdebias.testbed import shipped
 
 
 class StableDiffusionBackbone:
@@ -50,13 +50,10 @@ class StableDiffusionBackbone:
         """The folder that the pipeline is loaded from.
 
         Raises:
-            FileNotFoundError: if there is no pipeline in it.
+            FileNotFoundError: if a part of a pipeline is missing.
+            ValueError: if a part has pickled weights only.
         """
-        name = self.pretrained
-        folder = shipped(name.removeprefix("shipped:")) if name.startswith("shipped:") else Path(name)
-        if not (folder / "model_index.json").exists():
-            raise FileNotFoundError(f"`model.pretrained` must be a folder with a model_index.json, got {name!r}.")
-        return folder
+        return pipeline_folder(self.pretrained)
 
     def fingerprint(self) -> str:
         """Return a sha256 over what the pipeline loads, its index and components; a card beside them is left out."""

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from selfdebias.testbed import shipped
+from selfdebias.folders import model_folder
 
 
 class ClipEncoder:
@@ -38,13 +38,9 @@ class ClipEncoder:
 
         Raises:
             FileNotFoundError: if it lacks the model or the preprocessing.
+            ValueError: if it has pickled weights only.
         """
-        name = self.pretrained
-        folder = shipped(name.removeprefix("shipped:")) if name.startswith("shipped:") else Path(name)
-        for file in ("config.json", "model.safetensors", "preprocessor_config.json"):
-            if not (folder / file).exists():
-                raise FileNotFoundError(f"`encoder.pretrained` must be a folder with a {file}, got {name!r}.")
-        return folder
+        return model_folder("encoder.pretrained", self.pretrained, ("config.json", "preprocessor_config.json"))
 
     @property
     def encoder_id(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -31,6 +32,7 @@ class SelfDebiasGuidance(Guidance):
         limit: largest size of one image's edit, as a fraction of its ``||h||``, > 0.
         slack: how many images may be pushed, as a multiple of those that have to turn, > 0. Of each mode that has too many,
             those nearest to another mode are pushed; the other images are left untouched.
+        target: `pi`, shares by mode, the largest mode first, that sum to 1; None takes the bank's, which are equal.
 
     Raises:
         ValueError: if a value is out of range.
@@ -41,7 +43,7 @@ class SelfDebiasGuidance(Guidance):
 
     def __init__(
         self, strength: float, temperature: float, branch: str = "cond", kappa: float = 0.01, decay: float = 0.0,
-        limit: float = 2.0, slack: float = 1.5,
+        limit: float = 2.0, slack: float = 1.5, target: Sequence[float] | None = None,
     ):  # fmt: skip
         check_rule(branch)
         for name, value, fits, rule in (
@@ -56,6 +58,7 @@ class SelfDebiasGuidance(Guidance):
                 raise ValueError(f"`guidance.{name}` must be {rule}, got {value}.")
         self.strength, self.temperature, self.branch = strength, temperature, branch
         self.kappa, self.decay, self.limit, self.slack = kappa, decay, limit, slack
+        self.target = None if target is None else check_target(target)
 
     def edit(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
         """See `Guidance.edit`."""
@@ -93,9 +96,9 @@ class SelfDebiasGuidance(Guidance):
         chosen = pushed(p.detach(), self.slack * excess)
         return p.detach(), gradient * chosen[:, None, None, None], max(float((p_hat * log_ratio).sum()), 0.0)
 
-    @staticmethod
-    def _target(state: GuidanceState) -> Tensor:
-        return state.require_semantics().bank.target.clamp(min=EPSILON)
+    def _target(self, state: GuidanceState) -> Tensor:
+        bank = state.require_semantics().bank
+        return (bank.target if self.target is None else torch.tensor(self.target)).clamp(min=EPSILON)
 
     def _relative_step(self, h: Tensor, gradient: Tensor, kl: float, weight: float) -> Tensor:
         """Return the edit (B, C, H, W): METHOD's relative step, its size limited for each image."""
@@ -114,6 +117,18 @@ class SelfDebiasGuidance(Guidance):
         state.trace.p_hat.append(p.mean(dim=0).cpu())
         state.trace.edit_norm.append((edit.flatten(1).norm(dim=1) / h.flatten(1).norm(dim=1)).float().cpu())
         state.trace.kl.append(kl)
+
+
+def check_target(target: Sequence[float]) -> list[float]:
+    """Return the shares as a list.
+
+    Raises:
+        ValueError: if they are no distribution over at least two modes.
+    """
+    shares = [float(share) for share in target]
+    if len(shares) < 2 or not all(0 <= share <= 1 for share in shares) or not abs(sum(shares) - 1) <= 1e-5:
+        raise ValueError(f"`guidance.target` must be at least two shares in [0, 1] that sum to 1, got {list(target)}.")
+    return shares
 
 
 def pushed(p: Tensor, quota: Tensor) -> Tensor:

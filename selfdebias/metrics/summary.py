@@ -106,7 +106,7 @@ def summarise_modes(reference: ArmData, modes: Mapping[str, Any], attributes: li
         return metric(found[sure], labels[sure])
 
     return {
-        **{key: modes[key] for key in ("k", "sizes", "silhouette")},
+        **{key: modes[key] for key in ("k", "sizes", "silhouette", "target")},
         "nmi": {name: agreement(mode_metrics.nmi, name) for name in attributes},
         "ari": {name: agreement(mode_metrics.ari, name) for name in attributes},
     }

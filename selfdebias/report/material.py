@@ -47,7 +47,7 @@ class Material:
     Attributes:
         job: `{"config": resolved configuration, "command": command line, "config_hash": ...}`.
         results: The contents of `results.json`.
-        found: The contents of `modes.json`.
+        found: The contents of `modes.json`, with the target that was asked for.
         sheets: A contact sheet for each mode.
         arms: What each arm left, vanilla first.
         curves: Points (step, value) of each curve of the projector.
@@ -85,11 +85,12 @@ def read_material(
     """
     if "vanilla" not in arms:
         raise ValueError(f"`arms` must hold a vanilla arm, got {list(arms)}.")
-    found = _json(Path(discovered) / "modes.json")
+    results = _results(job, Path(evaluated))
+    found = {**_json(Path(discovered) / "modes.json"), "target": results["modes"]["target"]}
     names = ["vanilla", *(name for name in arms if name != "vanilla")]
     return Material(
         job=job,
-        results=_results(job, Path(evaluated)),
+        results=results,
         found=found,
         sheets={mode: _picture(Path(discovered) / f"mode-{mode}.png") for mode in range(len(found["sizes"]))},
         arms={name: _arm(Path(arms[name]), Path(evaluated), name) for name in names},

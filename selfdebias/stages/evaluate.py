@@ -28,7 +28,7 @@ from selfdebias.storage.batches import BatchFolder
 
 __all__ = ["CONFIG", "VERSION", "ArmData", "Evaluation", "evaluate", "load_arm", "pool", "summarise"]
 
-VERSION = 1
+VERSION = 2
 CONFIG = ("evaluate", "judge", "encoder", "metrics", "prompts")
 REFERENCE = "reference"
 
@@ -126,21 +126,29 @@ def evaluate(
         trainer: makes the Trainer.
     """
     folders = {REFERENCE: BatchFolder.open(collected)} | {arm: BatchFolder.open(path) for arm, path in arms.items()}
+    facts = {arm: json.loads((Path(path) / "generate.json").read_text()) for arm, path in arms.items()}
+    modes = json.loads((Path(discovered) / "modes.json").read_text())
     data = _look(folders, _centers(discovered), judge, encoder, batch_size, trainer)
     for arm in data.values():
         save_arm(folder, arm)
     results = summarise(
         {arm: data[arm] for arm in arms},
         data[REFERENCE],
-        json.loads((Path(discovered) / "modes.json").read_text()),
+        {**modes, "target": target_of(facts) or modes["target"]},
         asdict(prompts) | {"attributes": list(prompts.attributes)},
         metrics,
         bootstrap,
         seed,
         judge=_describe(judge, encoder),
-        costs={arm: json.loads((Path(path) / "generate.json").read_text()) for arm, path in arms.items()},
+        costs=facts,
     )
     _write(Path(folder), results)
+
+
+def target_of(facts: Mapping[str, Mapping[str, Any]]) -> list[float] | None:
+    """Return the shares that an arm was guided towards, which all arms are held against; None for equal ones."""
+    targets = [it["guidance"]["target"] for it in facts.values() if it.get("guidance", {}).get("target")]
+    return targets[0] if targets else None
 
 
 def _look(

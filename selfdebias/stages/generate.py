@@ -48,6 +48,7 @@ def generate(
     """
     store = BatchFolder(folder, key)
     state = GuidanceState(read_semantics(projected) if guidance.needs_semantics and projected else None)
+    check_shares(guidance, state)
     images = prompts.for_images(n_images)
     sampler = ArmSampler(guidance, schedule, state, replayed, store, backbone, images, batch_size, "generate", seed)
     left = n_images - len(store.ids())
@@ -62,6 +63,19 @@ def generate(
         "skipped_edits": sum(int(tensors["skipped"]) for _, tensors in store.tensors()),
     }
     write_json(folder / "generate.json", {**summary, "guidance": {"class": type(guidance).__name__, **vars(guidance)}})
+
+
+def check_shares(guidance: Guidance, state: GuidanceState) -> None:
+    """Refuse, before an image is drawn, a target with another number of modes than were found.
+
+    Raises:
+        ValueError: if they differ.
+    """
+    target, semantics = getattr(guidance, "target", None), state.semantics
+    if target is not None and semantics and len(target) != len(semantics.bank.target):
+        raise ValueError(
+            f"`guidance.target` must be {len(semantics.bank.target)} shares, one for each mode that was found, got {target}."
+        )
 
 
 def read_semantics(projected: Path) -> Semantics:

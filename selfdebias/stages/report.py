@@ -24,7 +24,7 @@ from selfdebias.report.table import markdown_table
 from selfdebias.storage.atomic import write_bytes, write_text
 from selfdebias.storage.images import contact_sheet
 
-VERSION = 1
+VERSION = 2
 CONFIG = ("report",)
 FIGURES = "figures"
 
