@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
+
+import torch
 
 from selfdebias.attachment import Attachment
 from selfdebias.guidance import Guidance, GuidanceState, Semantics
 from selfdebias.modes.bank import ModeBank
 from selfdebias.projection import SemanticProjector
 from selfdebias.schedules import GuidanceWindow
+from selfdebias.seeds import generators
 from selfdebias.stages.generate import check_shares
 
 PROJECTOR, BANK, FACTS, CARD = "projector.safetensors", "bank.safetensors", "debiaser.json", "README.md"
@@ -110,6 +113,11 @@ class SelfDebias:
 
         guidance, schedule = guidance or default("guidance", "self_debias"), schedule or default("schedule", "default")
         return cls(semantics, guidance, schedule, {**facts, **described(guidance, schedule)})
+
+    @staticmethod
+    def generators(seeds: Iterable[int]) -> list[torch.Generator]:
+        """Return one generator for each image, so that image k is the same in any batch, with and without guidance."""
+        return generators(seeds)
 
     def attach(
         self, pipe: Any, *, target: Sequence[float] | None = None, strength: float | None = None,

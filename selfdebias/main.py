@@ -5,6 +5,7 @@ Torch and all that needs it are imported once a job really starts.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -17,6 +18,7 @@ from typing import Any
 
 from selfdebias.job import check_early, run_job
 from selfdebias.rules import ConfigError
+from selfdebias.storage import StorageError
 
 USAGE = """\
 selfdebias: finds the semantic modes of what a diffusion model generates, without labels, and balances them.
@@ -51,7 +53,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"selfdebias: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except StorageError as error:
+        print(f"selfdebias: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" at {error.filename}" if error.filename else ""
+        print(f"selfdebias: the disk is full{where}; free some space, and the same command goes on.", file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if not isinstance(stop.__context__ or stop, KeyboardInterrupt):  # Lightning makes a SystemExit of Ctrl-C
+            raise
         print("selfdebias: stopped; the same command goes on from here.", file=sys.stderr)
         return 130
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from PIL import Image, ImageChops
+
 from selfdebias.config import load
 
 ROOT = Path(__file__).parent.parent
@@ -39,3 +41,15 @@ def test_each_module_that_is_named_is_there():
 def test_each_link_of_the_repository_leads_somewhere():
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_debias_your_own_pipeline_runs_as_written_and_leaves_a_picture(tmp_path, monkeypatch):
+    (code,) = re.findall(r"## Debias your own pipeline.*?```python\n(.*?)```", README, re.DOTALL)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 12
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})  # the README's own code is what is tested
+    with Image.open(tmp_path / "before_after.png") as picture:
+        assert picture.size == (16 * 64, 2 * 64)
+        before, after = picture.crop((0, 0, 1024, 64)), picture.crop((0, 64, 1024, 128))
+        tiles = [ImageChops.difference(before, after).crop((64 * i, 0, 64 * i + 64, 64)).getbbox() for i in range(16)]
+    assert 0 < sum(tile is not None for tile in tiles) < 16  # some images turned, and some were left untouched

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -49,7 +50,17 @@ def log_job(
 
     if not isinstance(logger, WandbLogger):
         return
-    run = logger.experiment
+    import wandb
+
+    try:
+        run = logger.experiment
+    except (wandb.Error, OSError) as error:
+        reason = plain(redacted(str(error).splitlines()[0] if str(error) else type(error).__name__))
+        print(
+            f"selfdebias: W&B was not reached ({reason}): nothing was logged there, all results are here.",
+            file=sys.stderr,
+        )
+        return
     try:
         run.config.update(_config(results, config or {}), allow_val_change=True)
         _log_curves(run, metrics_lines)

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load
 from torch import Tensor
 
+from selfdebias.storage import StorageError
 from selfdebias.storage.atomic import append_line, encode_tensors, read_lines, write_bytes
 from selfdebias.storage.images import decode_png, encode_png
 
@@ -129,8 +130,9 @@ class BatchFolder:
         for manifest in sorted(self.path.glob("manifest-*.jsonl")):
             for line in read_lines(manifest):
                 if line["config_hash"] != self.config_hash:
-                    raise ValueError(
-                        f"`config_hash` must be {line['config_hash']}, that of {self.path}, got {self.config_hash}."
+                    raise StorageError(
+                        f"`config_hash` must be {line['config_hash']}, that of {self.path}, got {self.config_hash}: the "
+                        f"folder belongs to another configuration; move it away."
                     )
                 lines[line["batch"]] = line  # a later line replaces a damaged batch
         seen: set[int] = set()
@@ -162,13 +164,17 @@ class BatchFolder:
             raise ValueError(f"`{name}` must be stored in {self.path}, but batch {line['batch']} was added without it.")
         path = self.path / name
         if not path.exists():
-            raise ValueError(f"`{name}` must be stored in {self.path}, but the file is gone.")
+            raise StorageError(f"`{name}` must be stored in {self.path}, but the file is gone: {self._way_out()}.")
         data = path.read_bytes()
         if _sha256(data) != line["files"][name]:
-            raise ValueError(
-                f"`{name}` must have sha256 {line['files'][name][:12]}..., got another: {path} was changed."
+            raise StorageError(
+                f"`{name}` must have sha256 {line['files'][name][:12]}..., got another: {path} was changed; "
+                f"{self._way_out()}."
             )
         return data
+
+    def _way_out(self) -> str:
+        return f"delete {self.path} and give the same command again"
 
 
 def _refuse_doubles(ids: Sequence[int], seen: set[int], path: Path) -> None:

@@ -1,0 +1,197 @@
+"""A job that is killed, starved of disk or raced by another loses nothing and doubles nothing."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from selfdebias.main import main
+from selfdebias.storage.atomic import TEMPORARY
+from selfdebias.storage.batches import BatchFolder
+from tests.stages.world import run_collect
+from tests.tiny import tiny_pipeline
+
+pytestmark = pytest.mark.reliability
+
+SMALL = [
+    "logger=none", "vocabulary=none", "prompts.text='a person'", "model.steps=3", "collect.n_images=16",
+    "collect.batch_size=4", "collect.timesteps=2", "clustering.k_max=3", "projector.steps=40", "generate.n_images=8",
+    "generate.batch_size=2", "guidance.decay=0.9", "trainer.accelerator=cpu", "trainer.enable_progress_bar=false",
+]  # fmt: skip
+KILLS = 8
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    tiny_pipeline().save_pretrained(folder)
+    return folder
+
+
+def command(model: Path, root: Path, *more: str) -> list[str]:
+    return [f"model.pretrained={model}", f"paths.root={root}", *SMALL, *more]
+
+
+def start(model: Path, root: Path, *more: str) -> subprocess.Popen:
+    code = "import sys; from selfdebias.main import main; sys.exit(main(sys.argv[1:]))"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *command(model, root, *more)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def images_of(root: Path) -> dict[str, torch.Tensor]:
+    """Images of each image folder by the stage's path; reading them checks each hash, and that no id is doubled."""
+    folders = sorted(path.parent for path in root.glob("stages/*/*/manifest-0.jsonl"))
+    return {str(path.relative_to(root)): BatchFolder.open(path).images() for path in folders}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(model, tmp_path_factory):
+    root = tmp_path_factory.mktemp("undisturbed")
+    began = time.monotonic()
+    job = start(model, root)
+    assert job.wait() == 0, job.stdout.read()
+    return root, time.monotonic() - began
+
+
+def test_eight_kills_at_random_times_and_the_same_images_in_the_end(model, undisturbed, tmp_path):
+    root, seconds = undisturbed
+    chance, stopped_in = random.Random(7), set()
+    for kill in range(KILLS):
+        job = start(model, tmp_path)
+        time.sleep(seconds * (0.35 + 0.6 * (kill + chance.random()) / KILLS))
+        if job.poll() is None:
+            marks = {path.parent.name for path in tmp_path.glob("stages/*/*/stage.json")}
+            stopped_in.add(len(marks))
+            os.kill(job.pid, signal.SIGKILL)
+        job.communicate()
+    last = start(model, tmp_path)
+    assert last.wait() == 0, last.stdout.read()
+    expected, found = images_of(root), images_of(tmp_path)
+    assert expected.keys() == found.keys() and len(expected) == 3
+    for name, images in expected.items():
+        assert torch.equal(images, found[name]), name
+    assert not list(tmp_path.rglob(f"{TEMPORARY}*"))
+    assert len(stopped_in) >= 2  # the kills came at different places
+
+
+@pytest.mark.parametrize("call", ["replace", "fsync", "fdopen"])
+def test_a_failure_at_any_write_or_rename_is_survived(model, tmp_path, monkeypatch, call):
+    """Fails the n-th call, for each n, and then goes on: the images are those of an undisturbed run."""
+    expected = BatchFolder.open(run_collect(model, tmp_path / "whole", n_images=4, batch_size=2)).images()
+    real, n = getattr(os, call), 0
+    while True:
+        count = {"calls": 0}
+
+        def failing(*arguments, limit=n, count=count, **named):
+            count["calls"] += 1
+            if count["calls"] == limit + 1:
+                raise OSError(errno.EIO, "injected")
+            return real(*arguments, **named)
+
+        root = tmp_path / f"{call}-{n}"
+        monkeypatch.setattr(os, call, failing)
+        try:
+            run_collect(model, root, n_images=4, batch_size=2)
+            reached = False
+        except OSError:
+            reached = True
+        monkeypatch.setattr(os, call, real)
+        run_collect(model, root, n_images=4, batch_size=2)
+        store = BatchFolder.open(root / "collect")
+        assert store.ids() == [0, 1, 2, 3] and torch.equal(store.images(), expected)
+        if not reached:
+            break
+        n += 1
+    assert n >= 7  # four images, two tensor files and collect.json at least
+
+
+def damage(root: Path, how: str) -> Path:
+    """Damages a file of the vanilla arm; returns its stage folder."""
+    (folder,) = [
+        path.parent for path in root.glob("stages/generate/*/generate.json")
+        if json.loads(path.read_text())["arm"] == "vanilla"
+    ]  # fmt: skip
+    shard = folder / "batch-00001.safetensors"
+    picture = folder / "images" / "000003.png"
+    if how == "a truncated shard":
+        shard.write_bytes(shard.read_bytes()[:-7])
+    elif how == "a flipped byte":
+        data = bytearray(picture.read_bytes())
+        data[len(data) // 2] ^= 1
+        picture.write_bytes(data)
+    else:
+        manifest = folder / "manifest-0.jsonl"
+        lines = [{**json.loads(line), "config_hash": "f" * 16} for line in manifest.read_text().splitlines()[:1]]
+        manifest.write_text("".join(json.dumps(line) + "\n" for line in lines) + manifest.read_text())
+    return folder
+
+
+@pytest.mark.parametrize("how", ["a truncated shard", "a flipped byte", "another configuration's hash"])
+def test_damage_is_found_and_said_in_one_line_and_nothing_else_is_touched(model, undisturbed, tmp_path, capsys, how):
+    root = Path(shutil.copytree(undisturbed[0], tmp_path / "runs"))
+    folder = damage(root, how)
+    for stage in ("evaluate", "report"):  # both would read it again
+        shutil.rmtree(root / "stages" / stage)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert main(command(model, root)) == 1
+    err = [line for line in capsys.readouterr().err.splitlines() if line.startswith("selfdebias: ")]
+    assert len(err) == 1 and str(folder) in err[0]
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    shutil.rmtree(folder)
+    assert main(command(model, root)) == 0
+    for name, images in images_of(undisturbed[0]).items():
+        assert torch.equal(images, images_of(root)[name])
+
+
+def test_two_processes_on_the_same_job_make_each_stage_once(model, undisturbed, tmp_path):
+    jobs = [start(model, tmp_path) for _ in range(2)]
+    said = [job.communicate()[0] for job in jobs]
+    assert [job.returncode for job in jobs] == [0, 0], said
+    assert sum(text.count("collect: done") for text in said) == 1
+    assert sum(text.count("generate/guided: done") for text in said) == 1
+    for name, images in images_of(undisturbed[0]).items():
+        assert torch.equal(images, images_of(tmp_path)[name])
+
+
+def test_a_full_disk_is_said_in_one_line_and_the_same_command_goes_on(model, undisturbed, tmp_path, capsys):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(disk)], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip("no right to mount a small tmpfs here")
+    try:
+        assert main(command(model, disk / "runs")) == 1
+        err = [line for line in capsys.readouterr().err.splitlines() if line.startswith("selfdebias: ")]
+        assert len(err) == 1 and "the disk is full" in err[0] and "goes on" in err[0]
+        subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+        assert main(command(model, disk / "runs")) == 0
+        for name, images in images_of(undisturbed[0]).items():
+            assert torch.equal(images, images_of(disk / "runs")[name])
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_ctrl_c_in_the_middle_says_how_to_go_on(model, undisturbed, tmp_path):
+    job = start(model, tmp_path, "collect.n_images=64")
+    while not list(tmp_path.glob("stages/collect/*/manifest-0.jsonl")):
+        assert job.poll() is None, job.stdout.read()
+        time.sleep(0.05)
+    job.send_signal(signal.SIGINT)
+    said = job.communicate()[0]
+    assert job.returncode == 130, said
+    assert said.splitlines()[-1] == "selfdebias: stopped; the same command goes on from here."
