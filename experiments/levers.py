@@ -9,32 +9,25 @@ import sys
 
 from experiments.pooled import HEADER, row, run_pooled, write_study
 
-SEEDS = (101,)
-CONTRAST = ["guidance.branch=contrast"]
-BASE = ["guidance.branch=cond", "guidance.temperature=0.1"]
+SEEDS = (101, 102)
 VARIANTS = {
-    "cond, tau 0.1, s 4": [*BASE, "guidance.strength=4"],
-    "cond, tau 0.1, s 6": [*BASE, "guidance.strength=6"],
-    "contrast, tau 0.1, s 4": [*CONTRAST, "guidance.temperature=0.1", "guidance.strength=4"],
-    "cond, tau 0.3, s 2.4, limit 1.2": ["guidance.branch=cond", "guidance.strength=2.4", "guidance.limit=1.2"],
-    "cond, tau 0.3, s 4, limit 1.2": ["guidance.branch=cond", "guidance.strength=4", "guidance.limit=1.2"],
-    "cond, tau 0.6, s 4, limit 1.2": [
-        "guidance.branch=cond", "guidance.temperature=0.6", "guidance.strength=4", "guidance.limit=1.2",
-    ],
-    "contrast, tau 0.2, s 4, limit 1": ["guidance.temperature=0.2", "guidance.strength=4", "guidance.limit=1.0"],
-    "contrast, tau 0.2, s 6, limit 1.6": ["guidance.temperature=0.2", "guidance.limit=1.6"],
-    "contrast, tau 0.2, s 8, limit 2, first 30% of the steps": [
-        "guidance.temperature=0.2", "guidance.strength=8", "schedule.stop=0.3",
-    ],
-    "contrast, tau 0.3, s 4, limit 1": ["guidance.strength=4", "guidance.limit=1.0"],
-    "the same, first 60% of the steps": ["guidance.strength=4", "guidance.limit=1.0", "schedule.stop=0.6"],
-    "the same, noise 0.8 on h_t": ["guidance.strength=4", "guidance.limit=1.0", "projector.noise=0.8"],
-    "the same, memory 0.9": ["guidance.strength=4", "guidance.limit=1.0", "guidance.decay=0.9"],
-    "contrast, tau 0.3, s 6, limit 2 (default)": [],
-    "contrast, tau 0.5, s 8, limit 1, first 70% of the steps": [
-        "guidance.temperature=0.5", "guidance.strength=8", "guidance.limit=1.0", "schedule.stop=0.7",
-    ],
-}  # fmt: skip
+    "default": [],
+    "strength 3": ["guidance.strength=3"],
+    "strength 12": ["guidance.strength=12"],
+    "temperature 0.1": ["guidance.temperature=0.1"],
+    "temperature 0.5": ["guidance.temperature=0.5"],
+    "slack 1": ["guidance.slack=1"],
+    "slack 3": ["guidance.slack=3"],
+    "all images of a mode that has too many (slack 1000)": ["guidance.slack=1000"],
+    "limit 1": ["guidance.limit=1"],
+    "conditional branch alone": ["guidance.branch=cond"],
+    "both branches alike": ["guidance.branch=both"],
+    "first 30% of the steps": ["schedule.stop=0.3"],
+    "first 60% of the steps": ["schedule.stop=0.6"],
+    "projector without noise": ["projector.noise=0"],
+    "projector with noise 0.8": ["projector.noise=0.8"],
+    "memory 0.9": ["guidance.decay=0.9"],
+}
 
 
 def main(overrides: list[str], seeds: tuple[int, ...] = SEEDS) -> None:

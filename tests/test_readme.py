@@ -7,7 +7,6 @@ import shlex
 from pathlib import Path
 
 import pytest
-
 from PIL import Image, ImageChops
 
 from selfdebias.config import load

@@ -87,9 +87,23 @@ def test_the_shipped_option_is_offline_and_as_private():
 
     option = yaml.safe_load((conf_folder() / "logger" / "wandb.yaml").read_text())
     assert option["offline"] is True
-    if "settings" not in option:
-        pytest.skip("conf/logger/wandb.yaml has no `settings` yet")
-    assert option["settings"] == PRIVATE_SETTINGS
+    assert option["settings"] == {**PRIVATE_SETTINGS, "init_timeout": 30}
+
+
+def test_a_wandb_that_cannot_be_reached_is_one_warning_and_the_job_goes_on(tmp_path, monkeypatch, capsys):
+    """A real online run against a port of this computer where nobody listens."""
+    import wandb
+
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    settings = {**PRIVATE_SETTINGS, "init_timeout": 5, "login_timeout": 5}
+    logger = WandbLogger(project="test", save_dir=str(tmp_path), offline=False, settings=settings)
+    log_job(logger, example_results(), {}, [])
+    out, err = capsys.readouterr()
+    warnings = [line for line in err.splitlines() if line.startswith("selfdebias: ")]
+    assert len(warnings) == 1 and "W&B was not reached" in warnings[0] and KEY not in out + err
+    assert wandb.run is None
 
 
 def test_flat_numbers_hold_every_number_of_the_results_and_no_null():
