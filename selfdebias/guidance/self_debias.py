@@ -43,7 +43,7 @@ class SelfDebiasGuidance(Guidance):
 
     def __init__(
         self, strength: float, temperature: float, branch: str = "cond", kappa: float = 0.01, decay: float = 0.0,
-        limit: float = 2.0, slack: float = 1.5, target: Sequence[float] | None = None,
+        limit: float = 2.0, slack: float = 3.0, target: Sequence[float] | None = None,
     ):  # fmt: skip
         check_rule(branch)
         for name, value, fits, rule in (
