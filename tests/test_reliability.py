@@ -183,7 +183,7 @@ def test_a_full_disk_is_said_in_one_line_and_the_same_command_goes_on(model, und
         for name, images in images_of(undisturbed[0]).items():
             assert torch.equal(images, images_of(disk / "runs")[name])
     finally:
-        subprocess.run(["umount", str(disk)], check=True)
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def test_ctrl_c_in_the_middle_says_how_to_go_on(model, undisturbed, tmp_path):

@@ -19,7 +19,7 @@ from selfdebias.stages.discover import read_embeddings
 from selfdebias.storage.atomic import write_json, write_text
 from selfdebias.storage.batches import BatchFolder
 
-VERSION = 2
+VERSION = 3
 CONFIG = ("projector", "project")
 HELD_OUT = 0.125  # share of the images that the projector is measured on
 
@@ -51,7 +51,9 @@ def project(
     fit = projector(
         data={k: v[~held_out] for k, v in data.items()}, branches=branches, encoder=name_of(encoder), seed=seed
     )
-    trainer(max_epochs=1).fit(fit, DataLoader(range(fit.steps), batch_size=1))  # type: ignore[arg-type]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # of dropout, which knows no generator of its own
+        trainer(max_epochs=1).fit(fit, DataLoader(range(fit.steps), batch_size=1))  # type: ignore[arg-type]
     phi = fit.projector.cpu().eval().requires_grad_(False)
     z = embed(phi, data)
     target = torch.tensor(modes["target"])

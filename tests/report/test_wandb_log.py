@@ -99,7 +99,11 @@ def test_a_wandb_that_cannot_be_reached_is_one_warning_and_the_job_goes_on(tmp_p
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     settings = {**PRIVATE_SETTINGS, "init_timeout": 5, "login_timeout": 5}
     logger = WandbLogger(project="test", save_dir=str(tmp_path), offline=False, settings=settings)
-    log_job(logger, example_results(), {}, [])
+    wandb.teardown()  # what it read from the environment earlier, and below what it reads here, is kept until then
+    try:
+        log_job(logger, example_results(), {}, [])
+    finally:
+        wandb.teardown()
     out, err = capsys.readouterr()
     warnings = [line for line in err.splitlines() if line.startswith("selfdebias: ")]
     assert len(warnings) == 1 and "W&B was not reached" in warnings[0] and KEY not in out + err

@@ -63,7 +63,7 @@ def run_project(root: Path) -> Path:
     folder = root / "project"
     fit = partial(
         ProjectorFit, hidden=16, noise=0.1, temperature=0.1, steps=20, batch_size=8, learning_rate=1e-3, weight_decay=0.0,
-        dropout=0.0,
+        dropout=0.1,
     )  # fmt: skip
     project(folder, root / "collect", root / "discover", PixelEncoder(), fit, seed=0, trainer=TRAINER)
     return folder
