@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from selfdebias.encoders import ClipEncoder
 from selfdebias.guidance import Semantics
 from selfdebias.hspace import find_unet
 from selfdebias.modes.naming import NoVocabulary
+from selfdebias.plan import STAGES
 from selfdebias.seeds import generators
 from selfdebias.stages.collect import collect
 from selfdebias.stages.discover import discover
@@ -77,37 +78,45 @@ def fit_stages(
     find_unet(pipe)
     texts = _texts(prompts)
     encoder = ClipEncoder(encoder) if isinstance(encoder, str) else encoder
-    clustering = clustering or default("clustering", "spectral")
+    clustering, vocabulary = clustering or default("clustering", "spectral"), vocabulary or NoVocabulary()
     _check(n_images, batch_size, timesteps, clustering)
-    vocabulary = vocabulary or NoVocabulary()
     vocabulary.check(encoder)
     trainer, projector = default("trainer", "default"), default("projector", "default")
     asked = {
         "model": _name(pipe), "weights": _weights(pipe.unet), "prompts": list(texts), "encoder": name_of(encoder),
         "n_images": n_images, "batch_size": batch_size, "timesteps": timesteps, "seed": seed, "call": _plain(call),
-        "clustering": repr(clustering), "vocabulary": repr(vocabulary),
     }  # fmt: skip
-    folders = {name: StageFolder(root, name, digest(asked)) for name in ("collect", "discover", "project")}
-    backbone, cycle = HeldBackbone(pipe, call), PromptCycle(texts)
-    steps = {
-        "collect": lambda folder: collect(
-            folder, digest(asked), backbone, encoder, cycle, n_images, batch_size, timesteps, seed, trainer
-        ),
-        "discover": lambda folder: discover(folder, folders["collect"].path, clustering, vocabulary, encoder),
-        "project": lambda folder: project(
-            folder, folders["collect"].path, folders["discover"].path, encoder, projector, seed, trainer
-        ),
-    }
-    for name, run in steps.items():
-        with folders[name].lock():
-            if not folders[name].finished:
-                run(folders[name].path)
-                folders[name].finish({"asked": asked})
-    modes = json.loads((folders["discover"].path / "modes.json").read_text())
+    sampling = (HeldBackbone(pipe, call), encoder, PromptCycle(texts), n_images, batch_size, timesteps, seed, trainer)
+    collected = _run(root, "collect", asked, lambda folder, key: collect(folder, key, *sampling))
+    asked |= {"clustering": repr(clustering), "vocabulary": repr(vocabulary)}
+    discovered = _run(
+        root, "discover", asked, lambda folder, _: discover(folder, collected, clustering, vocabulary, encoder)
+    )
+    projected = _run(
+        root,
+        "project",
+        asked,
+        lambda folder, _: project(folder, collected, discovered, encoder, projector, seed, trainer),
+    )
+    return read_semantics(projected), {**asked, **_found(discovered, projected)}
+
+
+def _run(root: Path, stage: str, asked: Mapping[str, Any], run: Callable[[Path, str], None]) -> Path:
+    """Run a stage under its lock, unless it is finished under the same key; returns its folder."""
+    key = digest({**asked, "version": STAGES[stage].module.VERSION})
+    folder = StageFolder(root, stage, key)
+    with folder.lock():
+        if not folder.finished:
+            run(folder.path, key)
+            folder.finish({"asked": dict(asked)})
+    return folder.path
+
+
+def _found(discovered: Path, projected: Path) -> dict[str, Any]:
+    modes = json.loads((discovered / "modes.json").read_text())
+    measured = json.loads((projected / "project.json").read_text())
     found = {name: modes[name] for name in ("k", "sizes", "silhouette", "words")}
-    measured = json.loads((folders["project"].path / "project.json").read_text())
-    facts = {**asked, "modes": found, "projector_cosine": measured["cosine_held_out"]}
-    return read_semantics(folders["project"].path), facts
+    return {"modes": found, "projector_cosine": measured["cosine_held_out"]}
 
 
 def _texts(prompts: str | Sequence[str]) -> tuple[str, ...]:

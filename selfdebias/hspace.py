@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
+MARK = "_selfdebias_hooked"  # on the class of a pipeline while it is hooked
 Action = Callable[[Tensor, "Step"], Tensor | None]
 
 
@@ -50,7 +51,8 @@ class BottleneckHook:
         on_call: gets the arguments of each pipeline call, by name, before it starts.
 
     Raises:
-        ValueError: if the pipeline has no UNet with a bottleneck, or the UNet is compiled.
+        ValueError: if the pipeline has no UNet with a bottleneck, or the UNet is compiled; on entering, if the pipeline is
+            hooked already.
     """
 
     def __init__(self, pipeline: Any, action: Action, on_call: Callable[[Mapping[str, Any]], None] | None = None):
@@ -65,6 +67,10 @@ class BottleneckHook:
 
     def __enter__(self) -> Self:
         self._class = type(self.pipeline)
+        if hasattr(self._class, MARK):
+            raise ValueError(
+                f"`pipeline` must not be attached already, got {self._class.__name__} inside another context: leave that first."
+            )
         self.pipeline.__class__ = self._scoped(self._class)
         self._handles = [
             self.unet.register_forward_pre_hook(self._before_unet, with_kwargs=True),
@@ -94,7 +100,7 @@ class BottleneckHook:
             finally:
                 hook._inside = False
 
-        members = {"__call__": call, "__module__": pipeline_class.__module__}
+        members = {"__call__": call, "__module__": pipeline_class.__module__, MARK: True}
         return type(pipeline_class.__name__, (pipeline_class,), members)
 
     def _before_unet(self, unet: nn.Module, args: tuple, kwargs: dict) -> None:

@@ -79,6 +79,17 @@ def test_nested_contexts_on_two_pipelines_that_share_one_unet(closed_first):
         assert torch.equal(image, sample(pipeline, [3]))
 
 
+def test_a_pipeline_is_attached_once_at_a_time():
+    pipeline = tiny_pipeline()
+    before = sample(pipeline, [1])
+    with (
+        attachment(pipeline),
+        pytest.raises(ValueError, match="must not be attached already, got StableDiffusionPipeline"),
+    ):
+        attachment(pipeline).__enter__()
+    assert torch.equal(before, sample(pipeline, [1]))
+
+
 def test_equal_prompts_form_a_group_and_each_is_guided_by_itself():
     pipeline, noted = tiny_pipeline(), Noted()
     with attachment(pipeline, guidance=noted):
