@@ -15,7 +15,7 @@ from selfdebias import SelfDebias{extra}
 pipe = DiffusionPipeline.from_pretrained({model})
 debiaser = SelfDebias.from_pretrained("this/folder")
 with debiaser.attach(pipe):
-    images = pipe([{prompt!r}] * 16).images
+    images = pipe([{prompt!r}] * 16{call}).images
 ```"""
 
 
@@ -36,6 +36,7 @@ def facts_of_run(config: Mapping[str, Any], paths: Mapping[str, Path], encoder: 
         "model": config["model"]["pretrained"], "prompts": [config["prompts"]["text"]], "encoder": name_of(encoder),
         "n_images": config["collect"]["n_images"], "projector_cosine": projected["cosine_held_out"],
         "modes": {name: modes[name] for name in ("k", "sizes", "silhouette", "words")},
+        "call": {name: config["model"][key] for name, key in _CALL.items() if key in config["model"]},
         "guidance": arms.get("guided", arms["vanilla"]), "schedule": dict(config["schedule"]),
     }  # fmt: skip
     if "evaluate" in paths:
@@ -45,6 +46,10 @@ def facts_of_run(config: Mapping[str, Any], paths: Mapping[str, Path], encoder: 
     return facts
 
 
+_CALL = {
+    "num_inference_steps": "steps",
+    "guidance_scale": "guidance_scale",
+}  # argument of the pipeline: option of the model
 _FILES = {"discover": "modes", "project": "project"}
 
 
@@ -60,11 +65,12 @@ def model_card(facts: Mapping[str, Any]) -> str:
         f"# SelfDebias for {facts['model']}", "",
         "Balances the modes that a diffusion model generates. They were found without labels, so a mode has a number and no "
         "name: look at its images before you choose a target.", "",
-        "## Use", "", _code(facts["model"], prompts[0]), "",
+        "## Use", "", _code(facts["model"], prompts[0], facts["call"]), "",
         "## Fitted on", "",
         "| | |", "|---|---|",
         f"| prompts | {'; '.join(prompts)} |",
         f"| images | {facts['n_images']} |",
+        f"| arguments of each call | {', '.join(f'{key} {value}' for key, value in facts['call'].items()) or 'none'} |",
         f"| encoder | `{facts['encoder']}` |",
         f"| modes | {modes['k']}, of {' / '.join(str(size) for size in modes['sizes'])} images |",
         *(f"| mode {k} | {_words(words)} |" for k, words in enumerate(modes["words"]) if words),
@@ -74,18 +80,19 @@ def model_card(facts: Mapping[str, Any]) -> str:
         *(f"| {part}: {key} | {value} |" for part in ("guidance", "schedule") for key, value in facts[part].items()),
         *_measured(facts),
         "", "## Limits", "",
-        "It holds for this model, these prompts and this image size. A mode that the model did not show among the fitted "
-        "images is not known. Method: arXiv 2512.03749.",
+        "It holds for this model, these prompts, this image size and this guidance scale. A mode that the model did not show "
+        "among the fitted images is not known. Method: arXiv 2512.03749.",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
-def _code(model: str, prompt: str) -> str:
+def _code(model: str, prompt: str, call: Mapping[str, Any]) -> str:
     """Return the lines that load and attach; a model that comes with the package is named as such."""
-    name = model.removeprefix("shipped:")
+    name, arguments = model.removeprefix("shipped:"), "".join(f", {key}={value!r}" for key, value in call.items())
     if name == model:
-        return CODE.format(model=repr(model), prompt=prompt, extra="")
-    return CODE.format(model=f"shipped({name!r})", prompt=prompt, extra="\nfrom selfdebias.testbed import shipped")
+        return CODE.format(model=repr(model), prompt=prompt, call=arguments, extra="")
+    extra = "\nfrom selfdebias.testbed import shipped"
+    return CODE.format(model=f"shipped({name!r})", prompt=prompt, call=arguments, extra=extra)
 
 
 def _words(words: list[Mapping[str, Any]]) -> str:
@@ -99,7 +106,7 @@ def _measured(facts: Mapping[str, Any]) -> list[str]:
         return []
     rows = [
         f"| {arm} | {attribute} | {entry['value']:.3f} | {entry['n']} |"
-        for arm, attributes in results.items()
+        for arm, attributes in sorted(results.items(), key=lambda item: (item[0] != "vanilla", item[0]))
         for attribute, entry in attributes.items()
     ]
     return ["", "## Measured", "", "| arm | attribute | `fd_hard` | images |", "|---|---|---|---|", *rows]

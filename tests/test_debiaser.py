@@ -56,6 +56,8 @@ def test_saved_and_loaded_it_guides_the_same(pipeline, debiaser, tmp_path):
     assert torch.equal(*images)
     card = (tmp_path / "saved" / "README.md").read_text()
     assert "| prompts | a person |" in card and f"| modes | {debiaser.n_modes}, of " in card
+    assert "| arguments of each call | num_inference_steps 4 |" in card
+    assert "images = pipe(['a person'] * 16, num_inference_steps=4).images" in card
     assert f"| guidance: strength | {debiaser.guidance.strength} |" in card
 
 
