@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,24 @@ def load(overrides: Sequence[str]) -> dict[str, Any]:
     return config
 
 
+def load_sweep(overrides: Sequence[str]) -> list[dict[str, Any]]:
+    """Composes and checks every job of a sweep, as `load` does, so that no job runs where another cannot.
+
+    Args:
+        overrides: In Hydra's grammar; `key=a,b` stands for two jobs. Those of Hydra's own settings are left to it.
+
+    Raises:
+        ConfigError: With one line about the first job that is wrong.
+    """
+    own = [text for text in overrides if not text.lstrip("+~").startswith("hydra")]
+    parsed = _parse(own, sweep=True)
+    choices = [
+        [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()] if o.is_sweep_override() else [text]
+        for o, text in zip(parsed, own, strict=True)
+    ]
+    return [load(list(job)) for job in product(*choices)]
+
+
 def to_yaml(config: Mapping[str, Any]) -> str:
     """The configuration as YAML, keys in their order."""
     return OmegaConf.to_yaml(OmegaConf.create(dict(config)))
@@ -100,7 +119,7 @@ def without_devices(value: Any) -> Any:
     return value
 
 
-def _parse(overrides: Sequence[str]) -> list[Override]:
+def _parse(overrides: Sequence[str], sweep: bool = False) -> list[Override]:
     parser = OverridesParser.create()
     parsed = []
     for text in overrides:
@@ -112,7 +131,7 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
             raise ConfigError(
                 f"`{text}` must be <key>=<value> in Hydra's grammar; quote a value with spaces."
             ) from None
-        if override.is_sweep_override():
+        if override.is_sweep_override() and not sweep:
             raise ConfigError(f"`{text}` names several values: start a sweep with -m, or put a text in quotes.")
         parsed.append(override)
     return parsed

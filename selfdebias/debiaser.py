@@ -47,6 +47,11 @@ class SelfDebias:
         """The number of modes, K."""
         return len(self.semantics.bank.target)
 
+    def __repr__(self) -> str:
+        return (
+            f"SelfDebias({self.n_modes} modes, {self.guidance.__class__.__name__}, fitted on {self.facts['model']!r})"
+        )
+
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:
         """Read a finished run's folder, or one that `save_pretrained` wrote.
@@ -88,7 +93,8 @@ class SelfDebias:
         Args:
             pipe: a diffusers pipeline with a UNet.
             prompts: one prompt or several, which take turns; ignored by a pipeline that takes none.
-            encoder: images (B, 3, H, W) in [0, 1] to unit vectors; or the folder of a CLIP model.
+            encoder: any callable from images, (B, 3, H, W) float32 in [0, 1], to unit vectors, (B, d) float32; or the folder of
+                a CLIP model, or ``shipped:emoji_clip``.
             n_images: images to sample, at least twice the largest number of modes that clustering tries.
             batch_size: images in one call of the pipeline, at least 1.
             timesteps: activations kept of each image, at least 1.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from selfdebias.guidance import Semantics
 from selfdebias.hspace import find_unet
 from selfdebias.modes.naming import NoVocabulary
 from selfdebias.plan import STAGES
+from selfdebias.quiet import settle_libraries
 from selfdebias.seeds import generators
 from selfdebias.stages.collect import collect
 from selfdebias.stages.discover import discover
@@ -46,7 +49,12 @@ class HeldBackbone:
 
     def generate(self, pipeline: Any, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         """Return one image (3, H, W) float32 in [0, 1] for each prompt and seed, on the CPU."""
-        images = pipeline(list(prompts), generator=generators(seeds), output_type="np", **self.call).images
+        shown = dict(getattr(pipeline, "_progress_bar_config", {}))
+        pipeline.set_progress_bar_config(disable=True)  # Lightning's bar counts the batches
+        try:
+            images = pipeline(list(prompts), generator=generators(seeds), output_type="np", **self.call).images
+        finally:
+            pipeline.set_progress_bar_config(**shown)
         return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
 
 
@@ -80,6 +88,8 @@ def fit_stages(
     encoder = ClipEncoder(encoder) if isinstance(encoder, str) else encoder
     clustering, vocabulary = clustering or default("clustering", "spectral"), vocabulary or NoVocabulary()
     _check(n_images, batch_size, timesteps, clustering)
+    _check_call(pipe, call)
+    settle_libraries()
     vocabulary.check(encoder)
     trainer, projector = default("trainer", "default"), default("projector", "default")
     asked = {
@@ -136,6 +146,18 @@ def _check(n_images: int, batch_size: int, timesteps: int, clustering: Any) -> N
         raise ValueError(
             f"`n_images` must be at least {least}, twice the most modes that clustering tries, got {n_images}."
         )
+
+
+def _check_call(pipe: Any, call: Mapping[str, Any]) -> None:
+    """Refuse arguments that the pipeline does not have; diffusers itself lets many of them pass."""
+    known = [
+        name for name in inspect.signature(type(pipe).__call__).parameters if name not in ("self", "args", "kwargs")
+    ]
+    for name in call:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(known)}."
+            raise ValueError(f"`call` must hold arguments of {type(pipe).__name__}, got {name!r}: {hint}")
 
 
 def _name(pipe: Any) -> str:

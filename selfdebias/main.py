@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
-import os
 import sys
-import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from selfdebias.job import check_early, run_job
+from selfdebias.quiet import settle_libraries
 from selfdebias.rules import ConfigError
 from selfdebias.storage import StorageError
 
@@ -24,7 +22,7 @@ USAGE = """\
 selfdebias: finds the semantic modes of what a diffusion model generates, without labels, and balances them.
 
   selfdebias                         the quickstart: the shipped model, vanilla against guided, and a report
-  selfdebias key=value ...           change values:          selfdebias collect.n_images=512 guidance.strength=0.5
+  selfdebias key=value ...           change values:          selfdebias collect.n_images=512 guidance.strength=6
   selfdebias group=option ...        choose another part:    selfdebias guidance=random
   selfdebias ... --cfg job           print the resolved configuration and stop
   selfdebias -m key=a,b ...          a sweep; stages with the same key are shared
@@ -46,9 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "--version" in arguments:
         print(f"selfdebias {import_module('selfdebias').__version__}")
         return 0
-    if {"-m", "--multirun"} & set(arguments):
-        return _sweep(arguments)
     try:
+        if {"-m", "--multirun"} & set(arguments):
+            return _sweep([word for word in arguments if word not in ("-m", "--multirun")])
         return _run_or_print(arguments)
     except ConfigError as error:
         print(f"selfdebias: {error}", file=sys.stderr)
@@ -81,7 +79,7 @@ def _run_or_print(arguments: list[str]) -> int:
         print(to_yaml(config), end="")
         return 0
     check_early(config)
-    _settle_libraries()
+    settle_libraries()
     job = run_job(config, overrides)
     _print_outcome(job)
     return 0
@@ -108,36 +106,24 @@ def _print_outcome(job: Path) -> None:
     print(f"report: {page}" if page.exists() else f"job: {job}")
 
 
-def _settle_libraries() -> None:
-    """Keeps the libraries from loading code of others and from talking over the progress bars."""
-    os.environ["DIFFUSERS_DISABLE_REMOTE_CODE"] = "1"
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    import pytorch_lightning  # noqa: F401  (sets the level of its logger when it is imported)
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    for library in (diffusers_logging, transformers_logging):
-        library.disable_progress_bar()
-        library.set_verbosity_error()
-    for name in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
-
-
-def _sweep(arguments: Sequence[str]) -> int:
-    """Hands a sweep to Hydra, which calls each job with its own overrides."""
+def _sweep(overrides: Sequence[str]) -> int:
+    """Checks each job of a sweep, and hands it to Hydra, which calls each one with its own overrides."""
     import hydra
     from hydra.core.hydra_config import HydraConfig
 
-    from selfdebias.config import conf_folder
+    from selfdebias.config import conf_folder, load_sweep
+
+    load_sweep(overrides)
 
     @hydra.main(config_path=str(conf_folder()), config_name="config", version_base="1.3")
     def job(_: Any) -> None:
-        code = main(list(HydraConfig.get().overrides.task))
+        task = list(HydraConfig.get().overrides.task)
+        print(f"\njob {HydraConfig.get().job.num}: {' '.join(task)}", flush=True)
+        code = main(task)
         if code:
             raise SystemExit(code)
 
-    before, sys.argv = sys.argv, ["selfdebias", *arguments]
+    before, sys.argv = sys.argv, ["selfdebias", "-m", *overrides]
     try:
         job()
     except SystemExit as stop:

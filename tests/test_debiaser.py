@@ -95,6 +95,17 @@ def test_fit_goes_on_in_a_folder_and_takes_no_other_models_images(tmp_path, caps
     assert len(list((tmp_path / "stages" / "collect").glob("*/stage.json"))) == 2
 
 
+def test_any_function_may_be_the_encoder():
+    def mean_colours(images):
+        return torch.nn.functional.normalize(images.mean(dim=(2, 3)) - 0.4, dim=1)
+
+    pipeline = tiny_pipeline()
+    shown = dict(pipeline._progress_bar_config)
+    fitted = fit(pipeline, encoder=mean_colours)
+    assert "mean_colours" in fitted.facts["encoder"] and repr(fitted).startswith(f"SelfDebias({fitted.n_modes} modes")
+    assert pipeline._progress_bar_config == shown
+
+
 def test_several_prompts_take_turns(tmp_path):
     SelfDebias.fit(
         tiny_pipeline(), ["a cat", "a dog"], **{**FIT, "clustering": SpectralModes(2, 3, 3), "folder": tmp_path}
@@ -117,6 +128,10 @@ def test_several_prompts_take_turns(tmp_path):
             "`encoder.pretrained` must be a folder with a config.json, got 'no/such/folder'",
         ),
         ({"pipe": object()}, "must have a `unet`"),
+        (
+            {"call": {"num_steps": 4}},
+            "`call` must hold arguments of StableDiffusionPipeline, got 'num_steps': did you mean",
+        ),
     ],
 )
 def test_what_cannot_be_fitted_is_said_before_an_image_is_drawn(options, message, tmp_path):

@@ -168,10 +168,26 @@ def test_a_sweep_runs_each_job_and_shares_stages(stand_ins, table, tmp_path):
 
 
 @pytest.mark.manners
-def test_a_sweep_with_a_wrong_value_ends_with_exit_code_2(stand_ins, table, capsys):
-    assert main(["-m", "generate.n_images=0,1"]) == 2
-    assert "`generate.n_images` must be" in capsys.readouterr().err
-    assert stand_ins == []
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-m", "generate.n_images=0,1"], "`generate.n_images` must be a whole number of at least 1, got 0"),
+        (["-m", "guidance.strength=3,x"], "`guidance.strength` must be a number"),
+        (["-m", "guidance.strengh=3,6"], "`guidance.strengh` is not an option. Did you mean `guidance.strength`?"),
+        (["generate.seed=1", "-m", "guidance=none,fair"], "`guidance` must be one of"),
+    ],
+)
+def test_a_sweep_with_one_wrong_job_starts_none(stand_ins, table, capsys, tmp_path, arguments, words):
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert words in err and err.startswith("selfdebias: ") and err.count("\n") == 1 and out == ""
+    assert stand_ins == [] and not (tmp_path / "runs").exists()
+
+
+def test_each_job_of_a_sweep_says_which_it_is_wherever_the_flag_stands(stand_ins, table, capsys):
+    assert main(["logger=none", "-m", "guidance.strength=0.2,0.4", "generate.seed=range(1,3)"]) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("job ") and "guidance" in line]
+    assert len(said) == 4 and "guidance.strength=0.2 generate.seed=1" in said[0]
 
 
 @pytest.mark.manners

@@ -81,3 +81,12 @@ def test_arms_share_their_seeds_and_the_control_differs_from_the_guided_arm(quic
     assert seeds["vanilla"] == seeds["guided"] == seeds["random"]
     vanilla, guided, random = (_images(quick, record, arm) for arm in ("vanilla", "guided", "random"))
     assert not torch.equal(vanilla, guided) and not torch.equal(guided, random) and not torch.equal(vanilla, random)
+
+
+def test_a_target_for_other_than_the_modes_that_were_found_is_one_line(quick, capsys):
+    found = json.loads((_job(quick, guidance="guidance=random")[0] / "results.json").read_text())["modes"]["k"]
+    shares = [1 / (found % 3 + 2)] * (found % 3 + 2)  # between 2 and 4, and not as many as there are
+    assert len(shares) != found
+    assert main([*SMALL, f"paths.root={quick}", f"guidance.target={shares}"]) == 2
+    err = [line for line in capsys.readouterr().err.splitlines() if line.startswith("selfdebias: ")]
+    assert len(err) == 1 and f"`guidance.target` must be {found} shares, one for each mode that was found" in err[0]

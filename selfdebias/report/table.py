@@ -72,12 +72,25 @@ def explanations(results: Results) -> list[str]:
     lines = [
         interval_in_words(results),
         f"unclassified: share of images that the judge is not sure of, for {' / '.join(attributes_of(results))}.",
-        "floor of fd_*: expected value of a perfectly fair independent sampler at this N.",
+        "fd_hard: distance of the judged class shares from equal ones; mode_fd: of the shares of the modes from the target, "
+        f"{target_in_words(results)}; 0 is best. Only the modes are balanced: other attributes may move.",
+        "floor of fd_*: expected value of a perfectly fair independent sampler at this N; batches that are balanced as a whole "
+        "can be below it.",
     ]
     lines += distances_in_words(results)
     if len(arms) > 1:
-        lines.append("kept cosine, turned: each image against its vanilla twin from the same seed.")
+        lines.append(
+            "kept cosine, turned: each image against its vanilla twin from the same seed; turned precision ratio: how well "
+            "images that changed their mode fit among vanilla images of that mode, 1: as well as those do themselves."
+        )
+        lines.append("ratio: of this one run's seconds, where an arm may have been drawn at another time than vanilla.")
     return lines
+
+
+def target_in_words(results: Results) -> str:
+    """The shares by mode that were asked for."""
+    target = results.get("modes", {}).get("target") or []
+    return " / ".join(f"{float(share):.2f}" for share in target) or "equal ones"
 
 
 def distances_in_words(results: Results) -> list[str]:
@@ -98,6 +111,8 @@ def interval_in_words(results: Results) -> str:
     """What the brackets are, and a warning where so few batches stand behind them that they are too narrow."""
     text = f"[low, high]: {plain(results.get('interval') or INTERVAL)} (images of one batch depend on each other)"
     counts = [count for count in (batches_of(results, arm) for arm in results["arms"]) if count is not None]
+    if counts and min(counts) == 1:
+        return "No intervals: they need more than one batch, since images of one batch depend on each other."
     if counts and min(counts) < FEW_BATCHES:
         text += f"; with only {min(counts)} batches an arm they are too narrow"
     return text + "."

@@ -15,6 +15,7 @@ from selfdebias.metrics.cost import CostMeter
 from selfdebias.modes.bank import ModeBank
 from selfdebias.projection import SemanticProjector
 from selfdebias.prompts import Prompts
+from selfdebias.rules import ConfigError
 from selfdebias.schedules import GuidanceWindow
 from selfdebias.stages.sampling import Sampler
 from selfdebias.storage.atomic import write_json
@@ -69,11 +70,11 @@ def check_shares(guidance: Guidance, state: GuidanceState) -> None:
     """Refuse, before an image is drawn, a target with another number of modes than were found.
 
     Raises:
-        ValueError: if they differ.
+        ConfigError: if they differ.
     """
     target, semantics = getattr(guidance, "target", None), state.semantics
     if target is not None and semantics and len(target) != len(semantics.bank.target):
-        raise ValueError(
+        raise ConfigError(
             f"`guidance.target` must be {len(semantics.bank.target)} shares, one for each mode that was found, got {target}."
         )
 

@@ -67,10 +67,10 @@ def project(
 
 
 def name_of(encoder: Any) -> str:
-    """Return the encoder's name, with the beginning of its fingerprint if it has one."""
-    return (
-        f"{encoder.encoder_id}@{encoder.fingerprint()[:12]}" if hasattr(encoder, "fingerprint") else encoder.encoder_id
-    )
+    """Return the encoder's name, or that of its function or class, with the beginning of its fingerprint if it has one."""
+    own = getattr(encoder, "__qualname__", type(encoder).__qualname__)
+    name = getattr(encoder, "encoder_id", None) or f"{encoder.__module__}.{own}"
+    return f"{name}@{encoder.fingerprint()[:12]}" if hasattr(encoder, "fingerprint") else name
 
 
 def read_activations(collected: Path, labels: dict[str, int]) -> dict[str, Tensor]:
