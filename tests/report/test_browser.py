@@ -40,19 +40,19 @@ def page(tmp_path_factory):
     return root / "report" / "report.html"
 
 
-def _chromium(folder: Path, *arguments: str) -> str:
+def _chromium(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     profile = folder / "profile"
     command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
     shutil.rmtree(profile, ignore_errors=True)
-    return done.stdout
+    return done
 
 
 def _measured(page: Path, folder: Path, width: int, *arguments: str) -> dict:
     frame = folder / f"frame-{width}.html"
     inner = html.escape(page.read_text(encoding="utf-8"), quote=True)
     frame.write_text(f'<body><iframe srcdoc="{inner}" width="{width}" height="900"></iframe><script>{MEASURE}</script>')
-    dom = _chromium(folder, "--virtual-time-budget=5000", "--dump-dom", *arguments, frame.as_uri())
+    dom = _chromium(folder, "--virtual-time-budget=5000", "--dump-dom", *arguments, frame.as_uri()).stdout
     return json.loads(html.unescape(re.search(r'data-measured="([^"]*)"', dom).group(1)))
 
 
@@ -78,3 +78,14 @@ def test_a_screenshot_has_the_frame_of_a_changed_pair(page, tmp_path):
         assert picture.size == (1280, 4000)
         colours = {colour for _, colour in picture.convert("RGB").getcolors(maxcolors=1 << 24)}
     assert (213, 94, 0) in colours
+
+
+def test_the_console_stays_empty(page, tmp_path):
+    def console(path: Path) -> list[str]:
+        said = _chromium(tmp_path, "--enable-logging=stderr", "--virtual-time-budget=3000", "--dump-dom", path.as_uri())
+        return [line for line in said.stderr.splitlines() if "CONSOLE" in line]
+
+    broken = tmp_path / "broken.html"
+    broken.write_text(page.read_text(encoding="utf-8").replace("</main>", "<script>fail()</script></main>"))
+    assert console(broken)  # the page's own policy forbids the script, and the console says so
+    assert console(page) == []
