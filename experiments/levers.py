@@ -16,18 +16,14 @@ VARIANTS = {
     "strength 6": ["guidance.strength=6"],
     "kappa 0.01": ["guidance.kappa=0.01"],
     "temperature 0.1": ["guidance.temperature=0.1"],
-    "temperature 0.5": ["guidance.temperature=0.5"],
     "slack 1": ["guidance.slack=1"],
-    "slack 2": ["guidance.slack=2"],
     "all images of a mode that has too many (slack 1000)": ["guidance.slack=1000"],
     "limit 1": ["guidance.limit=1"],
     "conditional branch alone": ["guidance.branch=cond"],
     "both branches alike": ["guidance.branch=both"],
     "from the first step on": ["schedule.start=0"],
-    "after 20% of the steps": ["schedule.start=0.2"],
     "up to 60% of the steps": ["schedule.stop=0.6"],
     "projector without noise": ["projector.noise=0"],
-    "projector with noise 0.8": ["projector.noise=0.8"],
     "memory 0.9": ["guidance.decay=0.9"],
 }
 

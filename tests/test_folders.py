@@ -75,3 +75,18 @@ def test_it_is_said_without_importing_torch(argument, tmp_path):
     command = [sys.executable, "-c", code, argument]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
+
+
+@pytest.mark.parametrize(
+    "argument", ["guidance.temperature=0", "guidance.branch=sideways", "vocabulary.level=2", "trainer.devices=9999"]
+)
+def test_a_wrong_value_is_said_before_the_slow_libraries_are_imported(argument, tmp_path):
+    code = (
+        "import sys; from selfdebias.main import main; code = main(sys.argv[1:]);"
+        "slow = {'pytorch_lightning', 'diffusers', 'transformers', 'sklearn', 'scipy', 'wandb'} & set(sys.modules);"
+        "assert not slow, slow; sys.exit(code)"
+    )
+    command = [sys.executable, "-c", code, argument]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1 and list(tmp_path.iterdir()) == []

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import ttest_ind
 
 SHIPPED = Path(__file__).parent / "vocabularies"
 
@@ -139,6 +138,8 @@ def tell_apart(
 def _of_mode(
     inside: np.ndarray, outside: np.ndarray, captions: Sequence[str], tried: int, most: int, level: float
 ) -> list[dict[str, Any]]:
+    from scipy.stats import ttest_ind  # here, since it is slow to come and the command line checks a vocabulary at once
+
     if min(len(inside), len(outside)) < 2:
         return []
     spread = np.sqrt((inside.var(axis=0, ddof=1) + outside.var(axis=0, ddof=1)) / 2)
