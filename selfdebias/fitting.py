@@ -49,10 +49,12 @@ class HeldBackbone:
 
     def generate(self, pipeline: Any, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         """Return one image (3, H, W) float32 in [0, 1] for each prompt and seed, on the CPU."""
+        takes_prompts = "prompt" in inspect.signature(type(pipeline).__call__).parameters
+        asked = {"prompt": list(prompts)} if takes_prompts else {"batch_size": len(prompts)}
         shown = dict(getattr(pipeline, "_progress_bar_config", {}))
         pipeline.set_progress_bar_config(disable=True)  # Lightning's bar counts the batches
         try:
-            images = pipeline(list(prompts), generator=generators(seeds), output_type="np", **self.call).images
+            images = pipeline(**asked, generator=generators(seeds), output_type="np", **self.call).images
         finally:
             pipeline.set_progress_bar_config(**shown)
         return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from selfdebias import SelfDebias
 from selfdebias.guidance import SelfDebiasGuidance
@@ -104,6 +105,29 @@ def test_any_function_may_be_the_encoder():
     fitted = fit(pipeline, encoder=mean_colours)
     assert "mean_colours" in fitted.facts["encoder"] and repr(fitted).startswith(f"SelfDebias({fitted.n_modes} modes")
     assert pipeline._progress_bar_config == shown
+
+
+def test_an_unconditional_pipeline_is_fitted_and_guided_in_the_same_way():
+    torch.manual_seed(0)
+    unet = UNet2DModel(
+        sample_size=16, block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4, attention_head_dim=4,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+    )  # fmt: skip
+    pipeline = DDPMPipeline(unet, DDPMScheduler())
+    pipeline.set_progress_bar_config(disable=True)
+    debiaser = fit(pipeline, n_images=12)
+
+    def draw():
+        images = pipeline(8, debiaser.generators(range(8)), num_inference_steps=4, output_type="np").images
+        return torch.from_numpy(images)
+
+    before = draw()
+    with debiaser.attach(
+        pipeline, target=[0.02, *[0.98 / (debiaser.n_modes - 1)] * (debiaser.n_modes - 1)]
+    ) as attached:
+        inside = draw()
+    assert debiaser.semantics.projector.branches == ("cond",) and attached.state.seeds == tuple(range(8))
+    assert not torch.equal(before, inside) and torch.equal(before, draw())
 
 
 def test_several_prompts_take_turns(tmp_path):
