@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
+from selfdebias.backbones import HeldBackbone
 from selfdebias.config import digest, read_option
 from selfdebias.encoders import ClipEncoder
 from selfdebias.guidance import Semantics
@@ -22,7 +21,6 @@ from selfdebias.hspace import find_unet
 from selfdebias.modes.naming import NoVocabulary
 from selfdebias.plan import STAGES
 from selfdebias.quiet import settle_libraries
-from selfdebias.seeds import generators
 from selfdebias.stages.collect import collect
 from selfdebias.stages.discover import discover
 from selfdebias.stages.generate import read_semantics
@@ -30,34 +28,7 @@ from selfdebias.stages.project import name_of, project
 from selfdebias.storage.stage_folder import StageFolder
 from selfdebias.targets import make
 
-
-@dataclass(frozen=True)
-class HeldBackbone:
-    """A pipeline that is there already, called with one seed for each image.
-
-    Args:
-        pipeline: the pipeline.
-        call: further arguments of each call.
-    """
-
-    pipeline: Any
-    call: dict[str, Any]
-
-    def load(self) -> Any:
-        """Return the pipeline as it is."""
-        return self.pipeline
-
-    def generate(self, pipeline: Any, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
-        """Return one image (3, H, W) float32 in [0, 1] for each prompt and seed, on the CPU."""
-        takes_prompts = "prompt" in inspect.signature(type(pipeline).__call__).parameters
-        asked = {"prompt": list(prompts)} if takes_prompts else {"batch_size": len(prompts)}
-        shown = dict(getattr(pipeline, "_progress_bar_config", {}))
-        pipeline.set_progress_bar_config(disable=True)  # Lightning's bar counts the batches
-        try:
-            images = pipeline(**asked, generator=generators(seeds), output_type="np", **self.call).images
-        finally:
-            pipeline.set_progress_bar_config(**shown)
-        return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
+SET_BY_FIT = ("prompt", "batch_size", "generator", "output_type")
 
 
 @dataclass(frozen=True)
@@ -156,6 +127,8 @@ def _check_call(pipe: Any, call: Mapping[str, Any]) -> None:
         name for name in inspect.signature(type(pipe).__call__).parameters if name not in ("self", "args", "kwargs")
     ]
     for name in call:
+        if name in SET_BY_FIT:
+            raise ValueError(f"`call` must leave {', '.join(SET_BY_FIT)} to fit, got {name!r}.")
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
             hint = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(known)}."

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selfdebias.quiet import settle_libraries
+
 if TYPE_CHECKING:
     from selfdebias.parts import Parts
     from selfdebias.plan import Step
@@ -31,6 +33,7 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str]) -> Path:
         ConfigError: If a part refuses its values, before anything is run or any folder made.
     """
     check_early(config)
+    settle_libraries()
     from selfdebias import plan as planning
     from selfdebias.parts import Parts
     from selfdebias.storage.stage_folder import StageFolder
@@ -72,15 +75,15 @@ def check_early(config: Mapping[str, Any]) -> None:
     check_folders(config)
     from selfdebias.parts import check_devices
     from selfdebias.plan import guidance_of_arms
-    from selfdebias.targets import check_job, make
+    from selfdebias.targets import check_job, check_objects, make
 
     check_devices(config["trainer"])
-    light = {group: config[group] for group in ("schedule", "prompts", "vocabulary", "guidance")}
-    check_job(light)
+    for group in ("schedule", "prompts", "vocabulary"):  # these need no torch
+        check_objects({group: config[group]})
+        make(config, group)
+    check_job({"guidance": config["guidance"]})
     for guidance in guidance_of_arms(config["guidance"]).values():
         make({"guidance": guidance}, "guidance")
-    for group in ("schedule", "prompts", "vocabulary"):
-        make(light, group)
 
 
 def _run_step(step: Step, folders: Mapping[str, StageFolder], parts: Any, job: Mapping[str, Any]) -> None:

@@ -13,8 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from selfdebias.job import check_early, run_job
-from selfdebias.quiet import settle_libraries
+from selfdebias.job import run_job
 from selfdebias.rules import ConfigError
 from selfdebias.storage import StorageError
 
@@ -78,8 +77,6 @@ def _run_or_print(arguments: list[str]) -> int:
     if show:
         print(to_yaml(config), end="")
         return 0
-    check_early(config)
-    settle_libraries()
     job = run_job(config, overrides)
     _print_outcome(job)
     return 0

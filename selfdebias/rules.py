@@ -164,7 +164,6 @@ def _check_across(config: Mapping[str, Any]) -> None:
         raise refuse("paths.root", "the path of a folder", root)
     _check_clustering(config["clustering"], config["collect"]["n_images"])
     _check_modes(config["clustering"], config["guidance"])
-    _check_window(config["schedule"])
 
 
 def _check_modes(clustering: Mapping[str, Any], guidance: Mapping[str, Any]) -> None:
@@ -175,15 +174,6 @@ def _check_modes(clustering: Mapping[str, Any], guidance: Mapping[str, Any]) -> 
             if isinstance(most, int) and not least <= len(target) <= most:
                 words = f"as many shares as modes, {least} to {most} (`clustering.k_min`, `clustering.k_max`)"
                 raise refuse(path, words, target)
-
-
-def _check_window(schedule: Mapping[str, Any]) -> None:
-    start, stop = schedule.get("start"), schedule.get("stop")
-    for name, value in (("start", start), ("stop", stop)):
-        if isinstance(value, int | float) and not 0 <= value <= 1:
-            raise refuse(f"schedule.{name}", "a fraction in [0, 1]", value)
-    if isinstance(start, int | float) and isinstance(stop, int | float) and start >= stop:
-        raise refuse("schedule.stop", f"larger than `schedule.start`, {start}", stop)
 
 
 def _check_clustering(clustering: Mapping[str, Any], n_images: int) -> None:

@@ -30,7 +30,7 @@ class GuidanceWindow:
             if not 0 <= value <= 1:
                 raise ValueError(f"`schedule.{name}` must be a fraction in [0, 1], got {value}.")
         if self.start >= self.stop:
-            raise ValueError(f"`schedule.stop` must be larger than `schedule.start`={self.start}, got {self.stop}.")
+            raise ValueError(f"`schedule.stop` must be larger than `schedule.start`, {self.start}, got {self.stop}.")
 
     def weight(self, index: int, count: int) -> float:
         """Return the weight of the UNet call `index` of `count`: 1 inside the window, 0 outside."""

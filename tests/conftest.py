@@ -78,7 +78,6 @@ PARTS = {
     "projector": "{_target_: stand_ins.parts.Projector, _partial_: true, width: 8}",
     "clustering": "{_target_: stand_ins.parts.Clustering, k_min: 2, k_max: 8, n_neighbors: 10, random_state: 0}",
     "guidance": "{_target_: stand_ins.parts.Guidance, strength: 0.5, temperature: 0.1, target: null}",
-    "schedule": "{_target_: stand_ins.parts.Schedule, start: 0.0, stop: 1.0}",
     "judge": "{_target_: stand_ins.parts.Judge}",
     "metrics": "{_target_: stand_ins.parts.Metrics}",
 }
@@ -87,7 +86,7 @@ PARTS = {
 def _stand_in_conf(real, folder):
     folder.mkdir()
     shutil.copy(real / "config.yaml", folder)
-    for group in ("prompts", "vocabulary", "trainer", "logger", "paths"):
+    for group in ("prompts", "vocabulary", "schedule", "trainer", "logger", "paths"):
         shutil.copytree(real / group, folder / group)
     for line in (real / "config.yaml").read_text().splitlines():
         group, _, option = line.strip().removeprefix("- ").partition(": ")

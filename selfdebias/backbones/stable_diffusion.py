@@ -91,4 +91,9 @@ class StableDiffusionBackbone:
             generator=generators(seeds),
             output_type="np",
         ).images
-        return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
+        return to_tensor(images)
+
+
+def to_tensor(images: np.ndarray) -> Tensor:
+    """Return a pipeline's images (B, H, W, 3) in [0, 1] as (B, 3, H, W) float32."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()

@@ -53,11 +53,6 @@ class RandomGuidance:
         self.branch = branch
 
 
-class Schedule:
-    def __init__(self, start: float = 0.0, stop: float = 1.0) -> None:
-        self.start = start
-
-
 class Judge:
     classes: ClassVar = {"gender": ("man", "woman"), "tone": ("pale", "dark"), "age": ("child", "adult")}
 

@@ -1,0 +1,42 @@
+"""A pipeline that somebody holds in their hands, called as it is."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from selfdebias.backbones.stable_diffusion import to_tensor
+from selfdebias.seeds import generators
+
+
+@dataclass(frozen=True)
+class HeldBackbone:
+    """A pipeline that is there already, called with one seed for each image.
+
+    Args:
+        pipeline: the pipeline.
+        call: further arguments of each call.
+    """
+
+    pipeline: Any
+    call: dict[str, Any]
+
+    def load(self) -> Any:
+        """Return the pipeline as it is."""
+        return self.pipeline
+
+    def generate(self, pipeline: Any, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        """Return one image (3, H, W) float32 in [0, 1] for each prompt and seed, on the CPU."""
+        takes_prompts = "prompt" in inspect.signature(type(pipeline).__call__).parameters
+        asked = {"prompt": list(prompts)} if takes_prompts else {"batch_size": len(prompts)}
+        shown = dict(getattr(pipeline, "_progress_bar_config", {}))
+        pipeline.set_progress_bar_config(disable=True)  # Lightning's bar counts the batches
+        try:
+            images = pipeline(**asked, generator=generators(seeds), output_type="np", **self.call).images
+        finally:
+            pipeline.set_progress_bar_config(**shown)
+        return to_tensor(images)
