@@ -34,7 +34,7 @@ class Attachment:
 
     def __init__(self, pipeline: Any, guidance: Guidance, schedule: GuidanceWindow, state: GuidanceState):
         self.guidance, self.schedule, self.state = guidance, schedule, state
-        self._hook = BottleneckHook(pipeline, self._act, self._begin)
+        self._hook = BottleneckHook(pipeline, self._act, self._begin, self._extrapolate)
         self._groups: list[tuple[str, tuple[int, ...], Tensor]] = []
         self._images = 0
         refuse_more_branches(pipeline)
@@ -59,8 +59,15 @@ class Attachment:
         ]
         self.state.begin(self._groups[0][0], self._groups[0][1])
 
+    def _scheduled(self, step: Step) -> Step:
+        return replace(step, weight=self.schedule.weight(step.index, step.count))
+
+    def _extrapolate(self, step: Step) -> float:
+        step = self._scheduled(step)
+        return self.guidance.extrapolation(step) if step.weight else 1.0
+
     def _act(self, h: Tensor, step: Step) -> Tensor | None:
-        step = replace(step, weight=self.schedule.weight(step.index, step.count))
+        step = self._scheduled(step)
         if step.weight == 0:
             return None
         self._check(h, step)

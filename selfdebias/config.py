@@ -23,11 +23,14 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from selfdebias import folders
+from selfdebias import sources
+from selfdebias.folders import SAFETY
 from selfdebias.rules import ConfigError, check
 
 # Where a job runs and what watches it changes none of its results.
-NOT_IN_KEY = frozenset({"accelerator", "devices", "device", "num_nodes", "strategy", "enable_progress_bar", "logger"})
+NOT_IN_KEY = frozenset(
+    {"accelerator", "devices", "device", "num_nodes", "strategy", "offload", "enable_progress_bar", "logger"}
+)
 
 
 def conf_folder() -> Path:
@@ -86,7 +89,7 @@ def read_option(group: str, option: str) -> dict[str, Any]:
     """The plain content of one option's file, `conf/<group>/<option>.yaml`."""
     content = OmegaConf.to_container(OmegaConf.load(conf_folder() / group / f"{option}.yaml"), resolve=True)
     assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items()}
+    return {str(key): value for key, value in content.items() if key != "defaults"}
 
 
 def digest(obj: Any) -> str:
@@ -189,23 +192,33 @@ def _leaves(value: Any, prefix: str = "") -> Iterator[str]:
         yield prefix
 
 
-def check_folders(config: Mapping[str, Any]) -> None:
-    """Refuses a folder of our own model or encoder that lacks a part, without importing what loads it.
+def check_sources(config: Mapping[str, Any]) -> None:
+    """Refuses a pretrained model of our own parts that is missing, or lacks something, without importing what loads it.
 
     Raises:
-        ConfigError: With what is missing.
+        ConfigError: With what is missing, and the way out.
     """
-    checks = {
-        "model": folders.pipeline_folder,
-        "encoder": lambda name: folders.model_folder("encoder.pretrained", name),
-    }
-    for group, check_folder in checks.items():
-        part = config[group]
-        if part["_target_"].startswith("selfdebias.") and isinstance(part.get("pretrained"), str):
-            try:
-                check_folder(part["pretrained"])
-            except (OSError, ValueError) as error:
-                raise ConfigError(" ".join(str(error).split())) from error
+    for group, part in _pretrained(config):
+        where = part["pretrained"], part.get("revision"), bool(part.get("allow_pickle"))
+        source: sources.Source
+        if group == "model":
+            source = sources.PipelineSource(group, *where, without=() if part.get("safety_checker") else SAFETY)
+        else:
+            source = sources.ModelSource(group, *where)
+        try:
+            source.check()
+        except (OSError, ValueError) as error:
+            raise ConfigError(" ".join(str(error).split())) from error
+
+
+def _pretrained(value: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yields (dotted path, dictionary) for each part of our own that loads something pretrained."""
+    if isinstance(value, Mapping):
+        ours = str(value.get("_target_", "")).startswith("selfdebias.")
+        if ours and isinstance(value.get("pretrained"), str):
+            yield path, value
+        for key, item in value.items():
+            yield from _pretrained(item, f"{path}.{key}" if path else str(key))
 
 
 def check_writable(root: Path) -> None:

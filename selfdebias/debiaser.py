@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
@@ -85,22 +85,23 @@ class SelfDebias:
     def fit(
         cls, pipe: Any, prompts: str | Sequence[str], *, encoder: Any, n_images: int = 256, batch_size: int = 16,
         timesteps: int = 8, seed: int = 0, folder: str | Path | None = None, clustering: Any = None,
-        vocabulary: Any = None, guidance: Guidance | None = None, schedule: GuidanceWindow | None = None,
-        call: dict[str, Any] | None = None,
+        vocabulary: Any = None, projector: Mapping[str, Any] | None = None, guidance: Guidance | None = None,
+        schedule: GuidanceWindow | None = None, call: dict[str, Any] | None = None,
     ) -> Self:  # fmt: skip
         """Sample from a pipeline, find its modes and train the projector; with a progress bar for each.
 
         Args:
             pipe: a diffusers pipeline with a UNet.
             prompts: one prompt or several, which take turns; ignored by a pipeline that takes none.
-            encoder: any callable from images, (B, 3, H, W) float32 in [0, 1], to unit vectors, (B, d) float32; or the folder of
-                a CLIP model, or ``shipped:emoji_clip``.
+            encoder: any callable from images, (B, 3, H, W) float32 in [0, 1], to unit vectors, (B, d) float32; or the name
+                of a CLIP, DINOv2 or SigLIP model: a folder, ``owner/name`` on the hub, or ``shipped:emoji_clip``.
             n_images: images to sample, at least twice the largest number of modes that clustering tries.
             batch_size: images in one call of the pipeline, at least 1.
             timesteps: activations kept of each image, at least 1.
             seed: of images and training.
             folder: keeps the images and activations, and goes on from them after an interruption; None keeps nothing.
             clustering, guidance, schedule: None takes the defaults of ``conf/``.
+            projector: options of the projector that differ from those of ``conf/``, such as ``{"steps": 1000}``.
             vocabulary: finds words for the modes, with the encoder's text tower; None gives none.
             call: further arguments of each pipeline call, such as ``{"num_inference_steps": 30}``.
 
@@ -113,7 +114,7 @@ class SelfDebias:
             semantics, facts = fit_stages(
                 pipe, prompts, encoder, n_images=n_images, batch_size=batch_size, timesteps=timesteps, seed=seed,
                 root=Path(folder or temporary), clustering=clustering,
-                vocabulary=vocabulary, call=call or {},
+                vocabulary=vocabulary, projector=projector or {}, call=call or {},
             )  # fmt: skip
         from selfdebias.fitting import default
 

@@ -15,19 +15,21 @@ import torch
 
 from selfdebias.backbones import HeldBackbone
 from selfdebias.config import digest, read_option
-from selfdebias.encoders import ClipEncoder
+from selfdebias.encoders import encoder_from
 from selfdebias.guidance import Semantics
 from selfdebias.hspace import find_unet
 from selfdebias.modes.naming import NoVocabulary
 from selfdebias.plan import STAGES
 from selfdebias.quiet import settle_libraries
+from selfdebias.rules import check_projector
 from selfdebias.stages.collect import collect
 from selfdebias.stages.discover import discover
 from selfdebias.stages.generate import read_semantics
 from selfdebias.stages.project import name_of, project
 from selfdebias.storage.stage_folder import StageFolder
-from selfdebias.targets import make
+from selfdebias.targets import check_objects, make
 
+PROJECTOR = "flattened"  # the option of conf/projector that fit begins with
 SET_BY_FIT = ("prompt", "batch_size", "generator", "output_type")
 
 
@@ -49,7 +51,7 @@ def default(group: str, option: str) -> Any:
 
 def fit_stages(
     pipe: Any, prompts: str | Sequence[str], encoder: Any, *, n_images: int, batch_size: int, timesteps: int, seed: int,
-    root: Path, clustering: Any, vocabulary: Any, call: dict[str, Any],
+    root: Path, clustering: Any, vocabulary: Any, projector: Mapping[str, Any], call: dict[str, Any],
 ) -> tuple[Semantics, dict[str, Any]]:  # fmt: skip
     """Run the three stages under `root`; arguments as in `SelfDebias.fit`.
 
@@ -58,13 +60,16 @@ def fit_stages(
     """
     find_unet(pipe)
     texts = _texts(prompts)
-    encoder = ClipEncoder(encoder) if isinstance(encoder, str) else encoder
+    encoder = encoder_from(encoder) if isinstance(encoder, str) else encoder
     clustering, vocabulary = clustering or default("clustering", "spectral"), vocabulary or NoVocabulary()
     _check(n_images, batch_size, timesteps, clustering)
     _check_call(pipe, call)
+    described = {**read_option("projector", PROJECTOR), **projector}
+    check_projector(described)
     settle_libraries()
     vocabulary.check(encoder)
-    trainer, projector = default("trainer", "default"), default("projector", "default")
+    check_objects({"projector": described})
+    trainer, fit = default("trainer", "default"), make({"projector": described}, "projector")
     asked = {
         "model": _name(pipe), "weights": _weights(pipe.unet), "prompts": list(texts), "encoder": name_of(encoder),
         "n_images": n_images, "batch_size": batch_size, "timesteps": timesteps, "seed": seed, "call": _plain(call),
@@ -72,14 +77,15 @@ def fit_stages(
     sampling = (HeldBackbone(pipe, call), encoder, PromptCycle(texts), n_images, batch_size, timesteps, seed, trainer)
     collected = _run(root, "collect", asked, lambda folder, key: collect(folder, key, *sampling))
     asked |= {"clustering": repr(clustering), "vocabulary": repr(vocabulary)}
+    projecting = {**asked, "projector": dict(described)}
     discovered = _run(
         root, "discover", asked, lambda folder, _: discover(folder, collected, clustering, vocabulary, encoder)
     )
     projected = _run(
         root,
         "project",
-        asked,
-        lambda folder, _: project(folder, collected, discovered, encoder, projector, seed, trainer),
+        projecting,
+        lambda folder, _: project(folder, collected, discovered, encoder, fit, seed, trainer),
     )
     return read_semantics(projected), {**asked, **_found(discovered, projected)}
 

@@ -1,83 +1,133 @@
-"""Folders of pretrained models: where they are, and whether all that is needed is in them. Nothing heavy is imported here."""
+"""What must be in the folder of a pretrained model, on the disk or on the hub. Nothing heavy is imported here."""
 
 from __future__ import annotations
 
-import json
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
+from fnmatch import fnmatch
+from functools import lru_cache
 from pathlib import Path
-
-from selfdebias.testbed import shipped
+from typing import Any
 
 PICKLES = ("*.bin", "*.ckpt", "*.pt", "*.pth")
+TENSORS = ("*.safetensors",)
+CONFIGS = ("*.json", "*.txt", "*.model")
 WITHOUT_WEIGHTS = ("scheduler", "tokenizer", "tokenizer_2", "feature_extractor", "image_processor")
+SAFETY = ("safety_checker", "feature_extractor")  # parts of a pipeline that are left out, unless they are asked for
+WAY_OUT = "save it again with save_pretrained(folder, safe_serialization=True), or set {group}.allow_pickle=true"
 
 
-def resolve(name: str) -> Path:
-    """Return the folder of a model: ``shipped:NAME`` comes with the package, anything else is a path.
-
-    Raises:
-        FileNotFoundError: if no such model is shipped.
-    """
-    return shipped(name.removeprefix("shipped:")) if name.startswith("shipped:") else Path(name)
+def files_of(folder: Path) -> set[str]:
+    """Return the files of a folder and of the folders in it, as relative names."""
+    paths = [*folder.glob("*"), *folder.glob("*/*")]
+    return {path.relative_to(folder).as_posix() for path in paths if path.is_file()}
 
 
-def pipeline_folder(name: str) -> Path:
-    """Return a folder that holds a whole diffusers pipeline with safetensors weights.
-
-    Args:
-        name: as in `resolve`.
-
-    Raises:
-        FileNotFoundError: if it, or a part of it, is missing.
-        ValueError: if a part has pickled weights only.
-    """
-    folder = resolve(name)
-    if not (folder / "model_index.json").is_file():
-        raise FileNotFoundError(f"`model.pretrained` must be a folder with a model_index.json, got {name!r}.")
-    index = json.loads((folder / "model_index.json").read_text())
-    for part, origin in index.items():
-        if isinstance(origin, list) and origin[0] is not None:
-            _check_part(name, folder / part, part)
-    return folder
-
-
-def model_folder(field: str, name: str, files: tuple[str, ...] = ("config.json",)) -> Path:
-    """Return a folder that holds one transformers model with safetensors weights.
+def check_pipeline(
+    name: str, index: Mapping[str, Any], files: Collection[str], allow_pickle: bool, without: Collection[str] = SAFETY
+) -> None:
+    """Refuse a diffusers pipeline that lacks a part, has no UNet, or would have to be unpickled.
 
     Args:
-        field: the option that named it, for the message.
-        name: as in `resolve`.
-        files: what must be there beside the weights.
+        name: what `model.pretrained` says.
+        index: content of its ``model_index.json``.
+        files: its files, as relative names.
+        allow_pickle: whether pickled weights will do.
+        without: parts that are not loaded.
+
+    Raises:
+        FileNotFoundError: if a part is missing.
+        ValueError: if there is no UNet, or weights are pickled and that is not allowed.
+    """
+    parts = [part for part, origin in index.items() if isinstance(origin, list) and origin[0] is not None]
+    if "unet" not in parts:
+        raise ValueError(
+            f"`model.pretrained` must be a pipeline with a `unet`, got {name!r}, a {index.get('_class_name')} of "
+            f"{', '.join(parts)}: what is guided is the bottleneck of a UNet."
+        )
+    for part in parts:
+        if part not in without:
+            _check_part(name, part, _inside(part, files), allow_pickle)
+
+
+def check_model(group: str, name: str, files: Collection[str], needed: Iterable[str], allow_pickle: bool) -> None:
+    """Refuse a transformers model that lacks a file or would have to be unpickled.
+
+    Args:
+        group: the option that named it, without its last part: ``encoder``.
+        name: what its ``pretrained`` says.
+        files: its files, as relative names.
+        needed: files that must be there beside the weights.
+        allow_pickle: whether pickled weights will do.
 
     Raises:
         FileNotFoundError: if a file is missing.
-        ValueError: if there are pickled weights only.
+        ValueError: if there are pickled weights alone and that is not allowed.
     """
-    folder = resolve(name)
-    for file in files:
-        if not (folder / file).is_file():
-            raise FileNotFoundError(f"`{field}` must be a folder with a {file}, got {name!r}.")
-    if not (folder / "model.safetensors").is_file():
-        _refuse_pickles(field, name, folder, "the model")
-        raise FileNotFoundError(f"`{field}` must be a folder with a model.safetensors, got {name!r}.")
-    return folder
+    for file in needed:
+        if file not in files:
+            raise FileNotFoundError(f"`{group}.pretrained` must be a model with a {file}, got {name!r} without one.")
+    if not _has(files, ("model*.safetensors",)):
+        if not _has(files, PICKLES):
+            raise FileNotFoundError(
+                f"`{group}.pretrained` must be a model with a model.safetensors, got {name!r} without one."
+            )
+        if not allow_pickle:
+            raise _pickled(group, name, "the model")
 
 
-def _check_part(name: str, folder: Path, part: str) -> None:
-    if not folder.is_dir():
+def hash_files(folder: Path, patterns: Iterable[str] = (*TENSORS, *CONFIGS)) -> str:
+    """Return a sha256 over the names and bytes of the files that match, in the folder and in the folders in it.
+
+    Cards, metrics and pictures beside the weights are left out.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(files_of(folder)):
+        if _has([Path(file).name], patterns) and file != "metrics.json":
+            digest.update(file.encode() + hash_file(folder / file))
+    return digest.hexdigest()
+
+
+def hash_file(path: Path) -> bytes:
+    """Return the sha256 of a file; remembered as long as size and time of change stay the same."""
+    status = path.stat()
+    return _hash(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _hash(path: Path, size: int, changed: int) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _inside(part: str, files: Collection[str]) -> list[str]:
+    """Return the names of the part's files; a UNet and its scheduler may also lie at the top."""
+    own = [file.removeprefix(f"{part}/") for file in files if file.startswith(f"{part}/")]
+    top = {"unet": "config.json", "scheduler": "scheduler_config.json"}.get(part)
+    return own or ([file for file in files if "/" not in file] if top in files else [])
+
+
+def _check_part(name: str, part: str, files: Collection[str], allow_pickle: bool) -> None:
+    if not files:
         raise FileNotFoundError(
-            f"`model.pretrained` must be a folder with all its parts, got {name!r} without {part}/."
+            f"`model.pretrained` must be a pipeline with all its parts, got {name!r} without {part}/."
         )
-    if part in WITHOUT_WEIGHTS or any(folder.glob("*.safetensors")):
+    if part in WITHOUT_WEIGHTS or _has(files, TENSORS):
         return
-    _refuse_pickles("model.pretrained", name, folder, part)
-    raise FileNotFoundError(
-        f"`model.pretrained` must hold weights in {part}/, got {name!r} without a *.safetensors there."
+    if not _has(files, PICKLES):
+        raise FileNotFoundError(
+            f"`model.pretrained` must hold weights in {part}/, got {name!r} without a *.safetensors there."
+        )
+    if not allow_pickle:
+        raise _pickled("model", name, part)
+
+
+def _pickled(group: str, name: str, part: str) -> ValueError:
+    return ValueError(
+        f"`{group}.pretrained` must hold safetensors weights, got {name!r} with a pickle alone for {part}, which could run "
+        f"code: {WAY_OUT.format(group=group)} if you trust it."
     )
 
 
-def _refuse_pickles(field: str, name: str, folder: Path, part: str) -> None:
-    if any(path for pattern in PICKLES for path in folder.glob(pattern)):
-        raise ValueError(
-            f"`{field}` must hold safetensors weights, got {name!r} with a pickle for {part}, which could run code: load it "
-            f"where you trust it and save it again with save_pretrained(folder, safe_serialization=True)."
-        )
+def _has(files: Iterable[str], patterns: Iterable[str]) -> bool:
+    return any(fnmatch(Path(file).name, pattern) for file in files for pattern in patterns)

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
 MARK = "_selfdebias_hooked"  # on the class of a pipeline while it is hooked
 Action = Callable[[Tensor, "Step"], Tensor | None]
+Scale = Callable[["Step"], float]
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Step:
         index: UNet calls since the start of the pipeline call, from 0.
         count: UNet calls that the pipeline plans (`num_timesteps`).
         branches: how the batch is stacked: ``("cond",)``, or ``("uncond", "cond")`` in two contiguous halves.
-        guidance_scale: classifier-free guidance scale; 1.0 where the pipeline has none.
+        guidance_scale: classifier-free guidance scale; 1.0 where the pipeline has none, and the scale of the extrapolation
+            where that takes its place.
         weight: what the guidance schedule gives this step, in [0, 1].
     """
 
@@ -49,21 +52,32 @@ class BottleneckHook:
         pipeline: a diffusers pipeline with a ``unet`` that has a ``mid_block``.
         action: gets `h` of shape (branches x B, C, H, W) and the `Step`. Gradients are off when it is called.
         on_call: gets the arguments of each pipeline call, by name, before it starts.
+        extrapolate: where the pipeline has no classifier-free guidance, the scale w, at least 1, with which an edit is
+            extrapolated at a step. Above 1, the UNet draws every row twice, stacked as ``("uncond", "cond")`` for the action,
+            and the two predictions are put together as ``(1 - w) eps_u + w eps_c``. Without an edit they are the same.
 
     Raises:
         ValueError: if the pipeline has no UNet with a bottleneck, or the UNet is compiled; on entering, if the pipeline is
             hooked already.
     """
 
-    def __init__(self, pipeline: Any, action: Action, on_call: Callable[[Mapping[str, Any]], None] | None = None):
+    def __init__(
+        self,
+        pipeline: Any,
+        action: Action,
+        on_call: Callable[[Mapping[str, Any]], None] | None = None,
+        extrapolate: Scale | None = None,
+    ):
         self.pipeline = pipeline
         self.action = action
         self.on_call = on_call
+        self.extrapolate = extrapolate
         self.unet = find_unet(pipeline)
         self._handles: list[Any] = []
         self._inside = False
         self._index = -1
         self._timestep = 0.0
+        self._scale = 1.0
 
     def __enter__(self) -> Self:
         self._class = type(self.pipeline)
@@ -75,6 +89,7 @@ class BottleneckHook:
         self._handles = [
             self.unet.register_forward_pre_hook(self._before_unet, with_kwargs=True),
             self.unet.mid_block.register_forward_hook(self._after_bottleneck),
+            self.unet.register_forward_hook(self._after_unet),
         ]
         return self
 
@@ -103,24 +118,52 @@ class BottleneckHook:
         members = {"__call__": call, "__module__": pipeline_class.__module__, MARK: True}
         return type(pipeline_class.__name__, (pipeline_class,), members)
 
-    def _before_unet(self, unet: nn.Module, args: tuple, kwargs: dict) -> None:
-        if self._inside:
-            self._index += 1
-            self._timestep = float(kwargs["timestep"] if "timestep" in kwargs else args[1])
+    def _before_unet(self, unet: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+        self._scale = 1.0
+        if not self._inside:
+            return None
+        self._index += 1
+        self._timestep = float(kwargs["timestep"] if "timestep" in kwargs else args[1])
+        step = self._step()
+        if self.extrapolate and step.branches == ("cond",):
+            self._scale = self.extrapolate(step)
+        if self._scale == 1:
+            return None
+        rows = len(kwargs["sample"] if "sample" in kwargs else args[0])
+        return _twice(args, rows), _twice(kwargs, rows)
 
     def _after_bottleneck(self, block: nn.Module, args: tuple, h: Tensor) -> Tensor | None:
         return self.action(h, self._step()) if self._inside else None
 
+    def _after_unet(self, unet: nn.Module, args: tuple, output: Any) -> Any:
+        if self._scale == 1:
+            return None
+        plain, edited = output[0].chunk(2)
+        predicted = plain + self._scale * (edited - plain)
+        return (predicted, *output[1:]) if type(output) is tuple else type(output)(sample=predicted)
+
     def _step(self) -> Step:
         pipeline = self.pipeline
         guided = bool(getattr(pipeline, "do_classifier_free_guidance", False))
+        scale = float(pipeline.guidance_scale) if guided else self._scale
         return Step(
             timestep=self._timestep,
             index=self._index,
             count=getattr(pipeline, "num_timesteps", None) or len(pipeline.scheduler.timesteps),
-            branches=("uncond", "cond") if guided else ("cond",),
-            guidance_scale=float(pipeline.guidance_scale) if guided else 1.0,
+            branches=("uncond", "cond") if guided or scale != 1 else ("cond",),
+            guidance_scale=scale,
         )
+
+
+def _twice(value: Any, rows: int) -> Any:
+    """Return a nested value in which each tensor of `rows` rows stands twice, one below the other."""
+    if isinstance(value, Tensor):
+        return torch.cat([value, value]) if value.ndim and len(value) == rows else value
+    if isinstance(value, Mapping):
+        return {key: _twice(item, rows) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(_twice(item, rows) for item in value)
+    return value
 
 
 def _bound(pipeline_class: type, pipeline: Any, args: tuple, kwargs: dict) -> dict[str, Any]:

@@ -69,10 +69,10 @@ def check_early(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: With the first thing that is wrong.
     """
-    from selfdebias.config import check_folders, check_writable
+    from selfdebias.config import check_sources, check_writable
 
     check_writable(Path(config["paths"]["root"]))
-    check_folders(config)
+    check_sources(config)
     from selfdebias.parts import check_devices
     from selfdebias.plan import guidance_of_arms
     from selfdebias.targets import check_job, check_objects, make
@@ -114,6 +114,7 @@ def _arguments(step: Step, folders: Mapping[str, StageFolder], parts: Any, job: 
 
     stage = STAGES[step.stage]
     arguments: dict[str, Any] = {"folder": folders[step.name].path, **job["config"][step.stage]}
+    arguments.pop("sampler", None)  # it is part of the backbone
     for group in stage.parts:
         arguments[ARGUMENTS.get(group, group)] = parts.get(group, step.guidance, Path(job["folder"]))
     for argument, name in step.inputs.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import sys
+import textwrap
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -68,14 +69,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run_or_print(arguments: list[str]) -> int:
     """`--cfg job` prints; anything else runs and prints the table and where the report is."""
-    from selfdebias.config import load, to_yaml
+    from selfdebias.commented import commented_yaml
+    from selfdebias.config import conf_folder, load
     from selfdebias.targets import check_names
 
     overrides, show = _split(arguments)
     config = load(overrides)
     check_names(config)
     if show:
-        print(to_yaml(config), end="")
+        print(commented_yaml(config, overrides, conf_folder()), end="")
         return 0
     job = run_job(config, overrides)
     _print_outcome(job)
@@ -137,7 +139,11 @@ def _help() -> str:
     folder = conf_folder()
     text = (folder / "config.yaml").read_text()
     groups = sorted(path for path in folder.iterdir() if path.is_dir())
-    options = [f"  {group.name:<11}{', '.join(sorted(file.stem for file in group.glob('*.yaml')))}" for group in groups]
+    options = [
+        textwrap.fill(", ".join(sorted(file.stem for file in group.glob("*.yaml"))), 80, initial_indent=f"  {group.name:<11}",
+                      subsequent_indent=" " * 13)
+        for group in groups
+    ]  # fmt: skip
     values = text[text.index("\nstages:") : text.index("\nhydra:")].strip()
     return f"{USAGE}{chr(10).join(options)}\n\nValues, with their defaults:\n\n{values}"
 

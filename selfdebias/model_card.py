@@ -27,16 +27,16 @@ def facts_of_run(config: Mapping[str, Any], paths: Mapping[str, Path], encoder: 
         paths: folders of its finished steps, by name.
         encoder: the encoder, for its name.
     """
-    from selfdebias.plan import guidance_of_arms
+    from selfdebias.plan import guidance_of_arms, model_of_arms
     from selfdebias.stages.project import name_of
 
     modes, projected = (json.loads((paths[step] / f"{name}.json").read_text()) for step, name in _FILES.items())
-    arms = guidance_of_arms(config["guidance"])
+    arms, drawn = guidance_of_arms(config["guidance"]), model_of_arms(config)
     facts = {
         "model": config["model"]["pretrained"], "prompts": [config["prompts"]["text"]], "encoder": name_of(encoder),
         "n_images": config["collect"]["n_images"], "projector_cosine": projected["cosine_held_out"],
         "modes": {name: modes[name] for name in ("k", "sizes", "silhouette", "words")},
-        "call": {name: config["model"][key] for name, key in _CALL.items() if key in config["model"]},
+        "call": {name: drawn[key] for name, key in _CALL.items() if key in drawn},
         "guidance": arms.get("guided", arms["vanilla"]), "schedule": dict(config["schedule"]),
     }  # fmt: skip
     if "evaluate" in paths:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from selfdebias.plan import check_attributes, guidance_of_arms
+from selfdebias.plan import check_attributes, guidance_of_arms, model_of_arms
 from selfdebias.rules import GROUPS, ConfigError, refuse
-from selfdebias.targets import check_job, make
+from selfdebias.targets import check_job, check_objects, make
 
 
 def check_devices(trainer: Mapping[str, Any]) -> None:
@@ -49,9 +49,13 @@ class Parts:
         self._config = config
         groups = [group for group in GROUPS if group not in ("paths", "logger", "guidance")]
         self._parts = {group: make(config, group) for group in groups}
+        sampler = {"model": model_of_arms(config)}
+        check_objects(sampler)
+        self._parts["sampler"] = make(sampler, "model")
         for guidance in guidance_of_arms(config["guidance"]).values():
             make({"guidance": guidance}, "guidance")
         self._check_words()
+        self._check_prompt()
         check_attributes(config["prompts"]["attributes"], self._parts["judge"].classes)
 
     def _check_words(self) -> None:
@@ -60,6 +64,12 @@ class Parts:
         except ValueError as error:
             raise ConfigError(str(error)) from error
 
+    def _check_prompt(self) -> None:
+        """Refuses a prompt that the model would not even see."""
+        text = self._config["prompts"]["text"]
+        if text and not getattr(self._parts["model"], "takes_prompts", True):
+            raise refuse("prompts.text", "empty for a model without prompts (prompts=unconditional)", text)
+
     def fingerprints(self) -> dict[str, str]:
         """Hash of the weight files, or the hub revision, of each group that offers one; no weight is loaded.
 
@@ -67,7 +77,8 @@ class Parts:
             ConfigError: If a weight file is missing.
         """
         try:
-            return {group: part.fingerprint() for group, part in self._parts.items() if hasattr(part, "fingerprint")}
+            weighty = {group: part for group, part in self._parts.items() if hasattr(part, "fingerprint")}
+            return {group: part.fingerprint() for group, part in weighty.items() if group != "sampler"}
         except (OSError, ValueError) as error:
             raise ConfigError(" ".join(str(error).split())) from error
 

@@ -8,6 +8,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from selfdebias.config import digest, read_option, without_devices
 from selfdebias.rules import ConfigError, refuse
 
@@ -47,7 +49,7 @@ STAGES: Mapping[str, Stage] = {
     ),
     "generate": Stage(
         "selfdebias.stages.generate.generate",
-        ("model", "guidance", "schedule", "prompts", "trainer"),
+        ("sampler", "guidance", "schedule", "prompts", "trainer"),
         reads=("project",),
         keyed=True,
     ),
@@ -64,6 +66,7 @@ STAGES: Mapping[str, Stage] = {
 # Names of arguments, where they differ from the name of the group or stage.
 ARGUMENTS: Mapping[str, str] = {
     "model": "backbone",
+    "sampler": "backbone",
     "collect": "collected",
     "discover": "discovered",
     "project": "projected",
@@ -116,6 +119,19 @@ def guidance_of_arms(guidance: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {"vanilla": none, "guided": dict(guidance["of"]), "random": own}
 
 
+def model_of_arms(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of the model that arms are drawn with: `model`, and what `generate.sampler` changes.
+
+    Example:
+        >>> model_of_arms({"model": {"steps": 50, "eta": 0.0}, "generate": {"sampler": {"steps": 20}}})
+        {'steps': 20, 'eta': 0.0}
+    """
+    merged = OmegaConf.merge(dict(config["model"]), dict(config["generate"].get("sampler") or {}))
+    content = OmegaConf.to_container(merged)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
 def make_plan(config: Mapping[str, Any], fingerprints: Mapping[str, str]) -> dict[str, Step]:
     """All steps of the job by name, each after those that it reads, whether `stages` asks for them or not.
 
@@ -125,9 +141,11 @@ def make_plan(config: Mapping[str, Any], fingerprints: Mapping[str, str]) -> dic
     """
     steps: dict[str, Step] = {}
     arms = guidance_of_arms(config["guidance"])
+    drawn = {"model": model_of_arms(config), "generate": {**config["generate"], "sampler": None}}
     for stage in STAGES:
         for arm in arms if stage == "generate" else [""]:
-            step = _make_step(stage, arm, {**config, "guidance": arms[arm]} if arm else config, fingerprints, steps)
+            own = {**config, **drawn, "guidance": arms[arm]} if arm else config
+            step = _make_step(stage, arm, own, fingerprints, steps)
             steps[step.name] = step
     return steps
 

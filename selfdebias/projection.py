@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -17,6 +17,56 @@ from selfdebias.modes.bank import interpolate
 from selfdebias.storage.atomic import write_tensors
 
 FREQUENCIES = 16  # sines and cosines of the timestep
+CHANNELS, PLACES = 64, 8  # that the convolutional reader leaves: channels, and places along each side at most
+
+
+class PooledReader(nn.Module):
+    """The mean over space: (B, C, H, W) to (B, C)."""
+
+    def __init__(self, shape: Sequence[int]):
+        super().__init__()
+        self.width = shape[0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, width)."""
+        return x.mean(dim=(2, 3))
+
+
+class FlattenedReader(nn.Module):
+    """Every place for itself: (B, C, H, W) to (B, C H W)."""
+
+    def __init__(self, shape: Sequence[int]):
+        super().__init__()
+        self.width = math.prod(shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, width)."""
+        return x.flatten(1)
+
+
+class ConvolutionalReader(nn.Module):
+    """A 3 x 3 convolution to `CHANNELS` channels, then every place for itself: (B, C, H, W) to (B, CHANNELS H W).
+
+    Sides longer than `PLACES` are averaged to that first, so that it stays small on large images.
+    """
+
+    def __init__(self, shape: Sequence[int]):
+        super().__init__()
+        self.places = (min(shape[1], PLACES), min(shape[2], PLACES))
+        self.convolution = nn.Conv2d(shape[0], CHANNELS, 3, padding=1)
+        self.width = CHANNELS * math.prod(self.places)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, width)."""
+        return F.silu(self.convolution(F.adaptive_avg_pool2d(x, self.places))).flatten(1)
+
+
+Reader = PooledReader | FlattenedReader | ConvolutionalReader
+READERS: Mapping[str, type[Reader]] = {
+    "flattened": FlattenedReader,
+    "pooled": PooledReader,
+    "convolutional": ConvolutionalReader,
+}
 
 
 class SemanticProjector(nn.Module):
@@ -30,6 +80,10 @@ class SemanticProjector(nn.Module):
         timesteps: T recorded training timesteps, ascending: where centres and scales are known.
         dropout: share of hidden units dropped in training, in [0, 1).
         encoder: name of the encoder whose space it maps to.
+        reader: how it reads `h_t`: ``flattened``, ``pooled`` or ``convolutional``.
+
+    Raises:
+        ValueError: if there is no such reader.
 
     References:
         arXiv 2512.03749, semantic projection; here with sinusoidal timesteps, so that any sampler can be used.
@@ -48,15 +102,17 @@ class SemanticProjector(nn.Module):
         timesteps: Tensor,
         dropout: float = 0.0,
         encoder: str = "",
+        reader: str = "flattened",
     ):
         super().__init__()
+        check_reader(reader)
         self.shape, self.dim, self.hidden = tuple(shape), dim, hidden
         self.branches = tuple(branches)
-        self.dropout, self.encoder = dropout, encoder
-        size = math.prod(self.shape)
+        self.dropout, self.encoder, self.reader = dropout, encoder, reader
+        self.read: Reader = READERS[reader](self.shape)
         time = 2 * FREQUENCIES + len(self.branches)
         self.layers = nn.Sequential(
-            nn.Linear(size + time, hidden), nn.SiLU(), nn.Dropout(dropout),
+            nn.Linear(self.read.width + time, hidden), nn.SiLU(), nn.Dropout(dropout),
             nn.Linear(hidden, hidden), nn.SiLU(), nn.Dropout(dropout), nn.Linear(hidden, dim),
         )  # fmt: skip
         grid = torch.as_tensor(timesteps, dtype=torch.float32)
@@ -87,7 +143,7 @@ class SemanticProjector(nn.Module):
     def project(self, x: Tensor, timestep: Tensor, branch: Tensor) -> Tensor:
         """Return unit vectors (B, d) for standardised activations (B, C, H, W)."""
         onehot = F.one_hot(branch, len(self.branches)).to(x)
-        return F.normalize(self.layers(torch.cat([x.flatten(1), _sinusoids(timestep), onehot], dim=1)), dim=-1)
+        return F.normalize(self.layers(torch.cat([self.read(x), _sinusoids(timestep), onehot], dim=1)), dim=-1)
 
     def forward(self, h: Tensor, timestep: Tensor, branch: Tensor) -> Tensor:
         """Return `z` (B, d) float32 unit vectors; arguments as in `standardise`."""
@@ -115,6 +171,7 @@ class SemanticProjector(nn.Module):
             "branches": self.branches,
             "dropout": self.dropout,
             "encoder": self.encoder,
+            "reader": self.reader,
         }
         write_tensors(path, {k: v.contiguous() for k, v in self.state_dict().items()}, {"projector": json.dumps(shape)})
 
@@ -126,6 +183,16 @@ class SemanticProjector(nn.Module):
             projector = cls(**json.loads(file.metadata()["projector"]), timesteps=weights["timesteps"])
         projector.load_state_dict(weights)
         return projector.eval().requires_grad_(False)
+
+
+def check_reader(reader: str) -> None:
+    """Refuse an unknown reader.
+
+    Raises:
+        ValueError: with those that there are.
+    """
+    if reader not in READERS:
+        raise ValueError(f"`projector.reader` must be one of {', '.join(READERS)}, got {reader!r}.")
 
 
 def contrastive_loss(z: Tensor, e: Tensor, ids: Tensor, temperature: float) -> Tensor:

@@ -20,6 +20,7 @@ class ProjectorFit(pl.LightningModule):
             (M,) float32: one row for each recorded activation that is trained on.
         branches: names of the branches.
         encoder: name of the encoder that `e` comes from.
+        reader: how the projector reads `h_t`: ``flattened``, ``pooled`` or ``convolutional``.
         hidden: width of the hidden layers.
         noise: standard deviation of the noise, in units of the activation's own, at least 0.
         temperature: of the contrastive loss, > 0.
@@ -32,7 +33,7 @@ class ProjectorFit(pl.LightningModule):
     """
 
     def __init__(
-        self, data: dict[str, Tensor], branches: tuple[str, ...], encoder: str = "", *, hidden: int, noise: float,
+        self, data: dict[str, Tensor], branches: tuple[str, ...], encoder: str = "", *, reader: str, hidden: int, noise: float,
         temperature: float, steps: int, batch_size: int, learning_rate: float, weight_decay: float, dropout: float, seed: int,
     ):  # fmt: skip
         super().__init__()
@@ -44,15 +45,13 @@ class ProjectorFit(pl.LightningModule):
             torch.manual_seed(seed)
             shape, dim = tuple(data["h"].shape[1:]), data["e"].shape[1]
             grid = data["timestep"].unique()
-            self.projector = SemanticProjector(shape, dim, hidden, branches, grid, dropout, encoder)
+            self.projector = SemanticProjector(shape, dim, hidden, branches, grid, dropout, encoder, reader)
         self.projector.fit_scales(data["h"], data["timestep"], data["branch"])
         self.weights = 1.0 / torch.bincount(data["mode"])[data["mode"]].float()
         self.curve: list[dict] = []
 
     def configure_optimizers(self):
-        optimizer = torch.optim.AdamW(
-            self.projector.layers.parameters(), self.learning_rate, weight_decay=self.weight_decay
-        )
+        optimizer = torch.optim.AdamW(self.projector.parameters(), self.learning_rate, weight_decay=self.weight_decay)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=self.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

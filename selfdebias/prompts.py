@@ -36,12 +36,51 @@ class Prompts:
     def __init__(self, text: str, attributes: Sequence[str]) -> None:
         if not isinstance(text, str) or not text.strip():
             raise ValueError(f"`prompts.text` must be a text that is not blank, got {text!r}.")
-        names = tuple(attributes)
-        if isinstance(attributes, str) or not names or len(set(names)) != len(names):
-            raise ValueError(f"`prompts.attributes` must be a list of different names, got {attributes!r}.")
         object.__setattr__(self, "text", text)
-        object.__setattr__(self, "attributes", names)
+        object.__setattr__(self, "attributes", different_names(attributes))
 
     def for_images(self, n_images: int) -> list[str]:
         """The prompt of each of `n_images` images, by image id."""
         return [self.text] * n_images
+
+
+@dataclass(frozen=True)
+class NoPrompt:
+    """Stands where a model is asked for nothing; a text-to-image model then gets the empty prompt.
+
+    Args:
+        attributes: As in `Prompts`.
+        text: Always empty.
+
+    Raises:
+        ValueError: If `text` is not empty, or `attributes` is empty or names one attribute twice.
+
+    Example:
+        >>> NoPrompt(["gender"]).for_images(2)
+        ['', '']
+    """
+
+    attributes: tuple[str, ...]
+    text: str = ""
+
+    def __init__(self, attributes: Sequence[str], text: str = "") -> None:
+        if text:
+            raise ValueError(f"`prompts.text` must be empty for prompts=unconditional, got {text!r}.")
+        object.__setattr__(self, "text", "")
+        object.__setattr__(self, "attributes", different_names(attributes))
+
+    def for_images(self, n_images: int) -> list[str]:
+        """The empty prompt of each of `n_images` images."""
+        return [""] * n_images
+
+
+def different_names(attributes: Sequence[str]) -> tuple[str, ...]:
+    """The attributes as a tuple.
+
+    Raises:
+        ValueError: If there is none, or one is named twice.
+    """
+    names = tuple(attributes)
+    if isinstance(attributes, str) or not names or len(set(names)) != len(names):
+        raise ValueError(f"`prompts.attributes` must be a list of different names, got {attributes!r}.")
+    return names

@@ -39,16 +39,42 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+WEIGHTS = {"_target_", "pretrained", "revision", "variant", "config", "allow_pickle"}  # options that choose a model
+
 AT_LEAST_0 = Rule("a whole number of at least 0", lambda value: _whole(value) and value >= 0)
 AT_LEAST_1 = Rule("a whole number of at least 1", lambda value: _whole(value) and value >= 1)
+
+SAMPLER = Rule(
+    "null, or a dictionary of options of `model` that choose no other weights",
+    lambda value: value is None or (isinstance(value, Mapping) and not {*value} & WEIGHTS),
+)
 
 SECTIONS: Mapping[str, Mapping[str, Rule]] = {
     "collect": {"n_images": AT_LEAST_1, "batch_size": AT_LEAST_1, "timesteps": AT_LEAST_1, "seed": AT_LEAST_0},
     "discover": {},
     "project": {"seed": AT_LEAST_0},
-    "generate": {"n_images": AT_LEAST_1, "batch_size": AT_LEAST_1, "seed": AT_LEAST_0},
+    "generate": {"n_images": AT_LEAST_1, "batch_size": AT_LEAST_1, "seed": AT_LEAST_0, "sampler": SAMPLER},
     "evaluate": {"batch_size": AT_LEAST_1, "bootstrap": AT_LEAST_1, "seed": AT_LEAST_0},
     "report": {"images": AT_LEAST_1},
+}
+
+_ABOVE_0 = Rule("a number larger than 0", lambda value: _number(value) and value > 0)
+_NOT_BELOW_0 = Rule("a number of at least 0", lambda value: _number(value) and value >= 0)
+READERS = ("flattened", "pooled", "convolutional")
+PROJECTOR: Mapping[str, Rule] = {
+    "reader": Rule(f"one of {', '.join(READERS)}", lambda value: value in READERS),
+    "hidden": AT_LEAST_1,
+    "steps": AT_LEAST_1,
+    "batch_size": Rule("a whole number of at least 2", lambda value: _whole(value) and value >= 2),
+    "noise": _NOT_BELOW_0,
+    "weight_decay": _NOT_BELOW_0,
+    "temperature": _ABOVE_0,
+    "learning_rate": _ABOVE_0,
+    "dropout": Rule("a number in [0, 1)", lambda value: _number(value) and 0 <= value < 1),
 }
 
 # By the type of a default value: what may stand in its place. A text may give way to a list (a target by its name, or
@@ -157,13 +183,27 @@ def _check_stages(stages: Any) -> None:
 
 def _check_across(config: Mapping[str, Any]) -> None:
     text = config["prompts"].get("text")
-    if not isinstance(text, str) or not text.strip():
+    none = str(config["prompts"]["_target_"]).endswith(".NoPrompt")  # says itself that it takes no text
+    if not isinstance(text, str) or not (text.strip() or none):
         raise refuse("prompts.text", "a text that is not blank", text)
     root = config["paths"].get("root")
     if not isinstance(root, str) or not root.strip():
         raise refuse("paths.root", "the path of a folder", root)
+    check_projector(config["projector"])
     _check_clustering(config["clustering"], config["collect"]["n_images"])
     _check_modes(config["clustering"], config["guidance"])
+
+
+def check_projector(projector: Mapping[str, Any]) -> None:
+    """Refuses values of the projector whose own class would speak only when it is trained, after all images are drawn.
+
+    Raises:
+        ConfigError: With the first wrong value.
+    """
+    if str(projector["_target_"]).endswith(".ProjectorFit"):
+        for name, rule in PROJECTOR.items():
+            if name in projector and not rule.holds(projector[name]):
+                raise refuse(f"projector.{name}", rule.words, projector[name])
 
 
 def _check_modes(clustering: Mapping[str, Any], guidance: Mapping[str, Any]) -> None:
@@ -178,10 +218,13 @@ def _check_modes(clustering: Mapping[str, Any], guidance: Mapping[str, Any]) -> 
 
 def _check_clustering(clustering: Mapping[str, Any], n_images: int) -> None:
     """What an estimator says only when it is fitted, and that is after all images are drawn."""
-    least = {"k": 1, "k_min": 2, "n_neighbors": 1}
+    least = {"k": 1, "k_min": 2}
     for name in least:
         if _whole(clustering.get(name)) and clustering[name] < least[name]:
             raise refuse(f"clustering.{name}", f"a whole number of at least {least[name]}", clustering[name])
+    widths = clustering.get("n_neighbors")
+    if isinstance(widths, list) and not (widths and all(_whole(n) and n >= 1 for n in widths)):
+        raise refuse("clustering.n_neighbors", "a list of whole numbers of at least 1", widths)
     k_min, k_max = clustering.get("k_min"), clustering.get("k_max")
     if isinstance(k_min, int) and isinstance(k_max, int) and k_max < k_min:
         raise refuse("clustering.k_max", f"a whole number of at least `clustering.k_min`, {k_min}", k_max)

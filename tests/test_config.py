@@ -24,12 +24,18 @@ BAD = [
     (["generate.n_images=-4"], "`generate.n_images` must be a whole number of at least 1, got -4"),
     (["generate.n_images=many"], "`generate.n_images` must be a whole number"),
     (["generate.n_images=2.5"], "`generate.n_images` must be a whole number"),
+    (
+        ["generate.sampler={pretrained: other}"],
+        "`generate.sampler` must be null, or a dictionary of options of `model`",
+    ),
+    (["generate.sampler=fast"], "`generate.sampler` must be null, or a dictionary of options of `model`"),
+    (["generate.sampler={strides: 3}"], "`model.strides` is not an option"),
     (["generate.seed=null"], "`generate.seed` must be a whole number of at least 0, got null"),
     (["generate.batch_size=true"], "`generate.batch_size` must be a whole number"),
     (["collect.n_images=9"], "`collect.n_images` must be at least 16"),
     (["clustering.k_max=1"], "`clustering.k_max` must be a whole number of at least `clustering.k_min`, 2, got 1"),
     (["clustering.k_min=1"], "`clustering.k_min` must be a whole number of at least 2, got 1"),
-    (["clustering.n_neighbors=0"], "`clustering.n_neighbors` must be a whole number of at least 1, got 0"),
+    (["clustering.n_neighbors=[0]"], "`clustering.n_neighbors` must be a list of whole numbers of at least 1, got [0]"),
     (["prompts.text="], "`prompts.text` must be a text that is not blank"),
     (["prompts.text='  '"], "`prompts.text` must be a text that is not blank"),
     (["prompts.text=7"], "`prompts.text` must be a text"),
@@ -123,3 +129,20 @@ def test_digest_does_not_depend_on_the_order_of_keys_and_refuses_nan():
     assert len(config.digest({})) == 16
     with pytest.raises(ValueError):
         config.digest({"a": float("nan")})
+
+
+@pytest.mark.parametrize(
+    "override, words",
+    [
+        ("projector.reader=wide", "`projector.reader` must be one of flattened, pooled, convolutional, got 'wide'"),
+        ("projector.hidden=0", "`projector.hidden` must be a whole number of at least 1, got 0"),
+        ("projector.batch_size=1", "`projector.batch_size` must be a whole number of at least 2, got 1"),
+        ("projector.noise=-1", "`projector.noise` must be a number of at least 0, got -1"),
+        ("projector.temperature=0", "`projector.temperature` must be a number larger than 0, got 0"),
+        ("projector.dropout=1", "`projector.dropout` must be a number in [0, 1), got 1"),
+    ],
+)
+def test_wrong_values_of_the_projector_are_refused_before_an_image_is_drawn(override, words):
+    with pytest.raises(config.ConfigError) as caught:
+        config.load([override])
+    assert words in str(caught.value)

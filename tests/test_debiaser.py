@@ -19,7 +19,7 @@ FIT = {"encoder": PixelEncoder(), "n_images": 10, "batch_size": 4, "timesteps": 
 
 
 def fit(pipeline, **options) -> SelfDebias:
-    modes = SpectralModes(k_min=2, k_max=3, n_neighbors=3)
+    modes = SpectralModes(k_min=2, k_max=3, n_neighbors=(3,))
     return SelfDebias.fit(pipeline, "a person", **{**FIT, "clustering": modes, **options})
 
 
@@ -149,7 +149,7 @@ def test_several_prompts_take_turns(tmp_path):
         ({"prompts": []}, r"`prompts` must be texts that are not blank, got \[\]"),
         (
             {"encoder": "no/such/folder"},
-            "`encoder.pretrained` must be a folder with a config.json, got 'no/such/folder'",
+            "`encoder.pretrained` must be a folder that exists",
         ),
         ({"pipe": object()}, "must have a `unet`"),
         (

@@ -43,10 +43,17 @@ ALL = {"collect", "discover", "project", "generate/vanilla", "generate/guided", 
         ("report.images=8", {"report"}),
         ("model.steps=20", ALL),
         ("model.weights=w2", ALL),
+        ("generate.sampler={steps: 20}", {"generate/vanilla", "generate/guided", *AFTER_GENERATE}),
+        ("generate.sampler={steps: 50}", set()),  # what the model has anyway
     ],
 )
 def test_what_changes_which_keys(stand_ins, override, expected):
     assert changed(override) == expected
+
+
+def test_arms_of_one_sampler_are_the_same_however_it_was_asked_for(stand_ins):
+    both, arms = keys("model.steps=20"), keys("generate.sampler={steps: 20}")
+    assert both["generate/vanilla"] == arms["generate/vanilla"] and both["collect"] != arms["collect"]
 
 
 def test_weights_are_in_the_key_by_their_fingerprint(stand_ins):

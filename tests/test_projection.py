@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -8,7 +9,7 @@ from selfdebias.projector_fit import ProjectorFit
 
 OPTIONS = {
     "hidden": 32, "noise": 0.1, "temperature": 0.1, "steps": 150, "batch_size": 32, "learning_rate": 3e-3,
-    "weight_decay": 0.0, "dropout": 0.0, "seed": 0,
+    "weight_decay": 0.0, "dropout": 0.0, "seed": 0, "reader": "flattened",
 }  # fmt: skip
 
 
@@ -36,13 +37,49 @@ def _train(data, **options) -> ProjectorFit:
     return fit
 
 
-def test_the_projector_finds_the_embeddings_of_images_it_has_not_seen():
-    phi = _train(_world()).projector.eval()
+@pytest.mark.parametrize("reader", ["flattened", "convolutional"])
+def test_the_projector_finds_the_embeddings_of_images_it_has_not_seen(reader):
+    phi = _train(_world(), reader=reader).projector.eval()
     new = _world(seed=5)
     z = phi(new["h"], new["timestep"], new["branch"])
     assert torch.allclose(z.norm(dim=1), torch.ones(len(z)), atol=1e-5)
     assert float((z * new["e"]).sum(dim=1).mean()) > 0.85
     assert (z @ new["e"].T).argmax(dim=1).eq(torch.arange(len(z))).float().mean() > 0.3  # chance is 1 in 96
+
+
+def test_the_pooled_reader_sees_means_alone_and_pushes_every_place_alike():
+    data = _world()
+    phi = ProjectorFit(data, ("cond",), **{**OPTIONS, "reader": "pooled"}).projector.eval()
+    h = data["h"].requires_grad_(True)
+    shuffled = h.flip(3)
+    args = data["timestep"], data["branch"]
+    assert torch.allclose(phi(h, *args), phi(shuffled, *args), atol=1e-6)
+    (gradient,) = torch.autograd.grad(phi(h, *args)[:, 0].sum(), h)
+    assert (
+        torch.allclose(gradient, gradient[:, :, :1, :1].expand_as(gradient), atol=1e-7)
+        and float(gradient.abs().max()) > 0
+    )
+
+
+@pytest.mark.parametrize(("reader", "most"), [("pooled", 1.3e6), ("convolutional", 4e6), ("flattened", 50e6)])
+def test_the_number_of_weights_at_the_width_of_stable_diffusion(reader, most):
+    phi = SemanticProjector((1280, 8, 8), 512, 512, ("uncond", "cond"), torch.zeros(8), reader=reader)
+    assert 0.5 * most < sum(p.numel() for p in phi.parameters()) <= most
+
+
+def test_the_convolutional_reader_stays_small_on_large_images():
+    made = [SemanticProjector((16, n, n), 8, 8, ("cond",), torch.zeros(1), reader="convolutional") for n in (8, 12, 32)]
+    assert len({sum(p.numel() for p in phi.parameters()) for phi in made}) == 1
+    large = SemanticProjector((16, 12, 20), 8, 8, ("cond",), torch.zeros(1), reader="convolutional")
+    z = large(torch.randn(2, 16, 12, 20), torch.zeros(2), torch.zeros(2).long())
+    assert torch.allclose(z.norm(dim=1), torch.ones(2), atol=1e-5)
+
+
+def test_an_unknown_reader_is_named():
+    with pytest.raises(
+        ValueError, match="`projector.reader` must be one of flattened, pooled, convolutional, got 'wide'"
+    ):
+        SemanticProjector((8, 2, 2), 4, 4, ("cond",), torch.zeros(1), reader="wide")
 
 
 def test_same_seed_same_projector():
@@ -73,9 +110,10 @@ def test_standardised_activations_have_zero_mean_and_unit_scale_at_each_timestep
     assert torch.allclose(between[0], (data["h"][0] - center[:, None, None]) / scale[:, None, None], atol=1e-5)
 
 
-def test_save_and_load_agree(tmp_path):
+@pytest.mark.parametrize("reader", ["flattened", "pooled", "convolutional"])
+def test_save_and_load_agree(reader, tmp_path):
     data = _world()
-    phi = ProjectorFit(data, ("cond",), **OPTIONS).projector.eval()
+    phi = ProjectorFit(data, ("cond",), **{**OPTIONS, "reader": reader}).projector.eval()
     phi.save(tmp_path / "projector.safetensors")
     loaded = SemanticProjector.load(tmp_path / "projector.safetensors")
     args = data["h"], data["timestep"], data["branch"]

@@ -12,14 +12,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from experiments.pooled import ROOT, write_study
-from selfdebias.backbones import StableDiffusionBackbone
 from selfdebias.config import load
-from selfdebias.guidance import GuidanceState, SelfDebiasGuidance
+from selfdebias.guidance import GuidanceState
 from selfdebias.hspace import BottleneckHook, Step
 from selfdebias.job import run_job
 from selfdebias.metrics.cost import CostMeter
 from selfdebias.seeds import image_seeds
 from selfdebias.stages.generate import read_semantics
+from selfdebias.targets import make
 
 ROUNDS = 5
 BATCH = 32
@@ -31,9 +31,7 @@ def main(overrides: list[str]) -> None:
     config = load(arguments)
     job = run_job(config, arguments)
     stages = json.loads((job / "job.json").read_text())["stages"]
-    model, options = dict(config["model"]), dict(config["guidance"])
-    backbone = StableDiffusionBackbone(**{k: v for k, v in model.items() if k != "_target_"})
-    guidance = SelfDebiasGuidance(**{k: v for k, v in options.items() if k != "_target_"})
+    backbone, guidance = make(config, "model"), make(config, "guidance")
     state = GuidanceState(read_semantics(Path(ROOT) / stages["project"]))
     pipeline, prompts = backbone.load(), [config["prompts"]["text"]] * BATCH
 

@@ -183,6 +183,29 @@ class CaptionSampler:
         return stated if caption(stated) != caption(neutral) else replace(stated, gender=facts.gender)
 
 
+class PersonSampler:
+    """Draws drawings of people for the unconditional model, which has no captions.
+
+    Args:
+        drawings: the catalogue.
+        bias_card: the shares of ``bias_card.yaml``: ``unconditional`` for gender, ``ages`` and ``tones``.
+    """
+
+    def __init__(self, drawings: Sequence[Drawing], bias_card: Mapping):
+        self.card = bias_card
+        self._rows: dict[tuple[str, str, str], list[int]] = {}
+        for i, drawing in enumerate(drawings):
+            if drawing.kind == "person":
+                key = (drawing.get("gender"), drawing.get("age"), drawing.get("tone"))
+                self._rows.setdefault(key, []).append(i)
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """Return the index of a drawing."""
+        male = self.card["unconditional"]["male"]
+        gender = _choose(rng, {"man": male, "woman": 1 - male})
+        return int(rng.choice(self._rows[gender, _choose(rng, self.card["ages"]), _choose(rng, self.card["tones"])]))
+
+
 def _choose(rng: np.random.Generator, shares: Mapping[str, float]) -> str:
     names, weights = zip(*shares.items(), strict=True)
     return str(rng.choice(names, p=np.asarray(weights) / np.sum(weights)))

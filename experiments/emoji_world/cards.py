@@ -81,6 +81,54 @@ Zero-shot accuracy on fresh augmentations of the drawings, a class being the mea
 {sources}"""
 
 
+DDPM = """# Emoji World without captions: an unconditional model of people, with known biases
+
+A pixel-space diffusion model of 32 x 32 px emoji of people, {weights:.1f} M weights. It was trained on a *biased* selection of
+drawings, so that methods that find and mend bias can be measured on a model that takes no prompt. It is a test bed, and says
+nothing about people.
+
+`DDIMPipeline.from_pretrained(folder)` and `DDPMPipeline.from_pretrained(folder)` load it with no further argument.
+
+{sources}
+## Bias, on purpose
+
+The {drawings} drawings of people were drawn by `experiments/emoji_world/bias_card.yaml`. Measured with {steps} DDIM steps on
+{images} images, by the judge of Emoji World, which scales them to its 64 x 64 px:
+
+| Attribute | | in training | generated |
+|---|---|---|---|
+{rows}
+
+Mean confidence of the judge on them: {confidence}. Its accuracy on fresh views of the drawings at 32 x 32 px: {judge}.
+
+## Training
+
+{training[steps]} steps of {training[batch_size]} on fresh views, learning rate {training[learning_rate]}, epsilon prediction with
+min-SNR weights (gamma {training[min_snr_gamma]}), linear noise schedule, EMA {training[ema_decay]}; the EMA is what is shipped, in
+float16.
+
+## Samples
+
+`samples.png`, enlarged twice.
+"""
+
+
+def write_ddpm_card(ship: Path) -> None:
+    """Write the README.md of the unconditional model, from the ``metrics.json`` that `measure_ddpm` left."""
+    folder = ship / "emoji_ddpm"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    rows = "\n".join(
+        f"| {attribute} | {name} | {share:.2f} | {metrics['generated'][attribute][name]:.2f} |"
+        for attribute, shares in metrics["card"].items() for name, share in shares.items()
+    )  # fmt: skip
+    text = DDPM.format(
+        weights=(folder / "unet" / "diffusion_pytorch_model.safetensors").stat().st_size / 2e6, sources=SOURCES,
+        drawings=metrics["drawings"], steps=metrics["settings"]["steps"], images=metrics["images"], rows=rows,
+        confidence=_shares(metrics["confidence"], 3), judge=_shares(metrics["judge"], 3), training=metrics["training"],
+    )  # fmt: skip
+    (folder / "README.md").write_text(HEAD.format(library="diffusers") + text)
+
+
 def write_cards(ship: Path) -> None:
     """Write a README.md for each shipped folder, from the ``metrics.json`` that `measure` left."""
     metrics = json.loads((ship / "emoji" / "metrics.json").read_text())

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from selfdebias.backbones.stable_diffusion import to_tensor
+from selfdebias.backbones.pretrained import to_tensor
 from selfdebias.seeds import generators
 
 

@@ -1,44 +1,68 @@
-"""Stable-Diffusion-shaped pipelines, loaded and called unmodified."""
+"""Stable-Diffusion-shaped pipelines: 1.x, 2.x and XL."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from selfdebias.folders import pipeline_folder
+from selfdebias.backbones.pretrained import PretrainedBackbone, to_tensor
+from selfdebias.folders import SAFETY
 from selfdebias.seeds import generators
 
 
-class StableDiffusionBackbone:
-    """A `StableDiffusionPipeline` from a local folder, called with one seed for each image.
-
-    Nothing is loaded before `load`.
+class StableDiffusionBackbone(PretrainedBackbone):
+    """A text-to-image pipeline with classifier-free guidance. The versions differ by configuration alone.
 
     Args:
-        pretrained: folder in diffusers format; ``shipped:NAME`` names a model that comes with the package.
-        steps: denoising steps, at least 1.
+        pretrained, pipeline, steps: as in `PretrainedBackbone`.
         guidance_scale: classifier-free guidance scale, at least 1; 1 turns it off.
-        device: torch device that the pipeline is moved to, such as ``cpu`` or ``cuda``.
+        guidance_rescale: how far the guided prediction is rescaled to the conditional one's contrast, in [0, 1].
+        negative_prompt: what the unconditional branch is asked for; None for nothing.
+        height, width: of the images, in pixels; None takes the model's own.
+        config: for a single-file checkpoint, the folder of a pipeline with the same configuration; None lets diffusers look
+            for it on the hub.
+        vae_tiling: decodes large images in tiles, with less memory and slightly other pixels.
+        safety_checker: keeps the model's own, which blanks images; they are counted as ``blanked``.
+        common: further arguments of `PretrainedBackbone`.
 
     Raises:
-        ValueError: if `steps` or `guidance_scale` is out of range.
+        ValueError: if a value is out of range.
+
+    References:
+        Rescaling: arXiv 2305.08891, section 3.4.
     """
 
-    def __init__(self, pretrained: str, steps: int, guidance_scale: float, device: str = "cpu"):
-        if steps < 1:
-            raise ValueError(f"`model.steps` must be at least 1, got {steps}.")
+    pipelines = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
+
+    def __init__(
+        self, pretrained: str, steps: int, guidance_scale: float, pipeline: str = "StableDiffusionPipeline", *,
+        guidance_rescale: float = 0.0, negative_prompt: str | None = None, height: int | None = None,
+        width: int | None = None, config: str | None = None, vae_tiling: bool = False, safety_checker: bool = False,
+        **common: Any,
+    ):  # fmt: skip
+        super().__init__(pretrained, pipeline, steps, **common)
         if not 1 <= guidance_scale < float("inf"):
             raise ValueError(f"`model.guidance_scale` must be at least 1, got {guidance_scale}.")
-        self.pretrained = pretrained
-        self.steps = steps
-        self.guidance_scale = guidance_scale
-        self.device = device
+        if not 0 <= guidance_rescale <= 1:
+            raise ValueError(f"`model.guidance_rescale` must be in [0, 1], got {guidance_rescale}.")
+        for name, side in (("height", height), ("width", width)):
+            if side is not None and (side < 8 or side % 8):
+                raise ValueError(f"`model.{name}` must be a multiple of 8 pixels, or null, got {side}.")
+        self.guidance_scale, self.guidance_rescale, self.negative_prompt = (
+            guidance_scale,
+            guidance_rescale,
+            negative_prompt,
+        )
+        self.height, self.width, self.config = height, width, config
+        self.vae_tiling, self.safety_checker = vae_tiling, safety_checker
+
+    @property
+    def saved_as(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Classes of the same family: their parts are the same."""
+        family = self.pipeline.removesuffix("Pipeline")
+        return tuple(f"{family}{kind}Pipeline" for kind in ("", "Img2Img", "Inpaint", "ControlNet"))
 
     @property
     def branches(self) -> tuple[str, ...]:
@@ -46,54 +70,32 @@ class StableDiffusionBackbone:
         return ("uncond", "cond") if self.guidance_scale > 1 else ("cond",)
 
     @property
-    def folder(self) -> Path:
-        """The folder that the pipeline is loaded from.
+    def left_out(self) -> tuple[str, ...]:
+        """See `PretrainedBackbone.left_out`."""
+        is_xl = self.pipeline == "StableDiffusionXLPipeline"
+        return () if is_xl or self.safety_checker else SAFETY
 
-        Raises:
-            FileNotFoundError: if a part of a pipeline is missing.
-            ValueError: if a part has pickled weights only.
-        """
-        return pipeline_folder(self.pretrained)
+    def single_file_options(self) -> dict[str, Any]:
+        """See `PretrainedBackbone.single_file_options`."""
+        return {"config": self.config} if self.config else {"local_files_only": False}
 
-    def fingerprint(self) -> str:
-        """Return a sha256 over what the pipeline loads, its index and components; a card beside them is left out."""
-        digest = hashlib.sha256()
-        for path in [self.folder / "model_index.json", *sorted(self.folder.glob("*/*"))]:
-            if path.suffix in (".safetensors", ".json", ".txt"):
-                digest.update(str(path.relative_to(self.folder)).encode() + path.read_bytes())
-        return digest.hexdigest()
-
-    def load(self) -> Any:
-        """Return the pipeline, in evaluation mode, float32, on the device, without a progress bar of its own."""
-        from diffusers import StableDiffusionPipeline
-
-        pipeline = StableDiffusionPipeline.from_pretrained(
-            self.folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
-        )
-        pipeline.set_progress_bar_config(disable=True)
-        return pipeline.to(self.device)
+    def prepared(self, pipeline: Any) -> Any:
+        """See `PretrainedBackbone.prepared`."""
+        if self.vae_tiling:
+            pipeline.vae.enable_tiling()
+        return pipeline
 
     def generate(self, pipeline: Any, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
-        """Sample one image for each prompt and seed.
-
-        Args:
-            pipeline: what `load` returned.
-            prompts: B prompts.
-            seeds: B seeds; image k depends on the prompt and seed k alone, not on the batch.
-
-        Returns:
-            (B, 3, H, W) float32 in [0, 1], on the CPU.
-        """
+        """See `PretrainedBackbone.generate`."""
         images = pipeline(
             list(prompts),
             num_inference_steps=self.steps,
             guidance_scale=self.guidance_scale,
+            guidance_rescale=self.guidance_rescale,
+            negative_prompt=None if self.negative_prompt is None else [self.negative_prompt] * len(prompts),
+            height=self.height,
+            width=self.width,
             generator=generators(seeds),
             output_type="np",
         ).images
         return to_tensor(images)
-
-
-def to_tensor(images: np.ndarray) -> Tensor:
-    """Return a pipeline's images (B, H, W, 3) in [0, 1] as (B, 3, H, W) float32."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()

@@ -19,5 +19,43 @@ class Encoder(Protocol):
 
 
 from selfdebias.encoders.clip import ClipEncoder  # noqa: E402
+from selfdebias.encoders.dinov2 import Dinov2Encoder  # noqa: E402
+from selfdebias.encoders.pixels import PixelEncoder  # noqa: E402
+from selfdebias.encoders.pretrained import PretrainedEncoder  # noqa: E402
+from selfdebias.encoders.siglip import SiglipEncoder  # noqa: E402
+from selfdebias.sources import ModelSource  # noqa: E402
 
-__all__ = ["ClipEncoder", "Encoder"]
+CLASSES = (ClipEncoder, Dinov2Encoder, SiglipEncoder)
+
+
+def encoder_from(pretrained: str, revision: str | None = None) -> PretrainedEncoder:
+    """Return the encoder of a pretrained model, by the type that its configuration states.
+
+    Args:
+        pretrained: ``shipped:NAME``, a folder in transformers format, or ``owner/name`` on the hub.
+        revision: branch, tag or commit on the hub; None for the main branch.
+
+    Raises:
+        FileNotFoundError: if there is no such model.
+        ValueError: if it is of a type that no encoder here loads.
+
+    Example:
+        >>> encoder_from("shipped:emoji_clip").dim
+        64
+    """
+    types = tuple(kind for encoder in CLASSES for kind in encoder.types)
+    source = ModelSource("encoder", pretrained, revision, types=types)
+    source.check()
+    found = source.read("config.json")["model_type"]
+    return next(encoder for encoder in CLASSES if found in encoder.types)(pretrained, revision)
+
+
+__all__ = [
+    "ClipEncoder",
+    "Dinov2Encoder",
+    "Encoder",
+    "PixelEncoder",
+    "PretrainedEncoder",
+    "SiglipEncoder",
+    "encoder_from",
+]

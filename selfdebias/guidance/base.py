@@ -21,6 +21,13 @@ class Guidance(ABC):
 
     needs_semantics = True  # whether the state must hold a projector and a bank
 
+    def extrapolation(self, step: Step) -> float:
+        """Return the scale w, at least 1, with which an edit is extrapolated where there is no classifier-free guidance.
+
+        See `BottleneckHook`; 1 leaves the UNet call as it is.
+        """
+        return 1.0
+
     @abstractmethod
     def edit(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
         """Return the edited activation.

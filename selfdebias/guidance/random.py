@@ -19,6 +19,7 @@ class RandomGuidance(Guidance):
 
     Args:
         branch: ``cond``, ``both`` or ``contrast``, as that of the guidance whose sizes are replayed.
+        extrapolation_scale: likewise.
 
     Raises:
         ValueError: if the branch rule is not known.
@@ -26,9 +27,13 @@ class RandomGuidance(Guidance):
 
     needs_semantics = False
 
-    def __init__(self, branch: str = "cond"):
+    def __init__(self, branch: str = "cond", extrapolation_scale: float = 1.0):
         check_rule(branch)
-        self.branch = branch
+        self.branch, self.extrapolation_scale = branch, extrapolation_scale
+
+    def extrapolation(self, step: Step) -> float:
+        """See `Guidance.extrapolation`."""
+        return self.extrapolation_scale
 
     def edit(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
         """See `Guidance.edit`; the direction depends on the image's seed and the step alone.

@@ -33,6 +33,9 @@ class SelfDebiasGuidance(Guidance):
         slack: how many images may be pushed, as a multiple of those that have to turn, > 0. Of each mode that has too many,
             those nearest to another mode are pushed; the other images are left untouched.
         target: `pi`, shares by mode, the largest mode first, that sum to 1; None takes the bank's, which are equal.
+        extrapolation_scale: w, at least 1: where the pipeline has no classifier-free guidance, the UNet draws each image with
+            and without the edit, and the prediction is ``(1 - w) eps_u + w eps_c``. There w is what a guidance scale is
+            elsewhere: the edit counts by the same gains, at the price of a UNet batch twice as large. 1 turns it off.
 
     Raises:
         ValueError: if a value is out of range.
@@ -44,6 +47,7 @@ class SelfDebiasGuidance(Guidance):
     def __init__(
         self, strength: float, temperature: float, branch: str = "cond", kappa: float = 0.01, decay: float = 0.0,
         limit: float = 2.0, slack: float = 3.0, target: Sequence[float] | None = None,
+        extrapolation_scale: float = 1.0,
     ):  # fmt: skip
         check_rule(branch)
         for name, value, fits, rule in (
@@ -52,6 +56,12 @@ class SelfDebiasGuidance(Guidance):
             ("kappa", kappa, 0 < kappa < float("inf"), "finite and larger than 0"),
             ("decay", decay, 0 <= decay <= 1, "in [0, 1]"),
             ("limit", limit, 0 < limit < float("inf"), "finite and larger than 0"),
+            (
+                "extrapolation_scale",
+                extrapolation_scale,
+                1 <= extrapolation_scale < float("inf"),
+                "finite and at least 1",
+            ),
             ("slack", slack, 0 < slack < float("inf"), "finite and larger than 0"),
         ):
             if not fits:
@@ -59,6 +69,11 @@ class SelfDebiasGuidance(Guidance):
         self.strength, self.temperature, self.branch = strength, temperature, branch
         self.kappa, self.decay, self.limit, self.slack = kappa, decay, limit, slack
         self.target = None if target is None else check_target(target)
+        self.extrapolation_scale = extrapolation_scale
+
+    def extrapolation(self, step: Step) -> float:
+        """See `Guidance.extrapolation`."""
+        return self.extrapolation_scale if self.strength else 1.0
 
     def edit(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
         """See `Guidance.edit`."""

@@ -9,10 +9,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from selfdebias.testbed import shipped
+
+SIDE = 64  # px of the images that it was trained on
 
 
 class JudgeNetwork(nn.Module):
@@ -76,7 +79,7 @@ class EmojiJudge:
         """Return the class probabilities of each attribute.
 
         Args:
-            images: (B, 3, 64, 64) float32 in [0, 1].
+            images: (B, 3, H, W) float32 in [0, 1]; other sizes than 64 x 64 are scaled to it, as it was trained.
 
         Returns:
             By attribute, (B, C) float32 that sum to one; the order is that of `classes`.
@@ -85,4 +88,6 @@ class EmojiJudge:
             self._network = JudgeNetwork(self.classes).eval()
             self._network.load_state_dict(load_file(self._path / "model.safetensors"))
         network = self._network.to(images.device)
+        if images.shape[-2:] != (SIDE, SIDE):
+            images = F.interpolate(images, size=(SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 1)
         return {name: logits.softmax(dim=1) for name, logits in network(images).items()}

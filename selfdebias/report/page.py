@@ -15,7 +15,7 @@ from selfdebias.report.material import Material
 from selfdebias.report.measures import Measure, arms_of, attributes_of, class_shares, images_of, measure
 from selfdebias.report.redact import redacted
 from selfdebias.report.table import explanations, interval_in_words
-from selfdebias.report.wording import Notes, plain, written
+from selfdebias.report.wording import Notes, plain, prompt_of, written
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def render_page(material: Material, pictures: Pictures) -> str:
         asked=asked(material),
         command=redacted(str(material.job.get("command") or "selfdebias")),
         config_hash=results.get("config_hash", ""),
-        prompt=plain(results.get("prompts", {}).get("text", "")),
+        prompt=prompt_of(results),
         modes=mode_rows(material, notes),
         agreement=agreement_rows(results, notes),
         silhouette=written(measure(results, "modes", "silhouette"), notes),
@@ -99,7 +99,7 @@ def asked(material: Material) -> list[tuple[str, str]]:
     seeds, arms = results.get("seeds", {}), arms_of(results)
     counts = ", ".join(f"{plain(arm)} {images_of(results, arm) or '?'}" for arm in arms)
     rows = [
-        ("Prompt", plain(results.get("prompts", {}).get("text", ""))),
+        ("Prompt", prompt_of(results)),
         ("Images (N)", f"{counts}; modes from {sum(material.found['sizes'])} other vanilla images"),
         ("Seeds", f"collect {seeds.get('collect', '?')}, generate {seeds.get('generate', '?')} (the same in all arms)"),
         ("Target", "mode shares " + ", ".join(f"{float(share):.2f}" for share in material.found["target"])),

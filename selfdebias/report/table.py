@@ -13,7 +13,7 @@ from selfdebias.report.measures import (
     batches_of,
     images_of,
 )
-from selfdebias.report.wording import Notes, clip, columns_of, plain
+from selfdebias.report.wording import Notes, clip, columns_of, plain, prompt_of
 
 FEW_BATCHES = 10  # four batches cover about 0.8 in place of 0.95
 
@@ -60,7 +60,7 @@ def headline(results: Results) -> str:
     images = "/".join(str(count) for count in sorted(counts, key=str)) or "an unknown number of"
     seeds, modes = results.get("seeds", {}), results.get("modes", {})
     return (
-        f'SelfDebias: "{plain(results.get("prompts", {}).get("text", ""))}", N = {images} images an arm '
+        f"SelfDebias: {prompt_of(results)}, N = {images} images an arm "
         f"(generate seed {seeds.get('generate', '?')}), {modes.get('k', '?')} modes found on "
         f"{sum(modes.get('sizes', []))} other images (collect seed {seeds.get('collect', '?')})"
     )

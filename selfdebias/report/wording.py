@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from selfdebias.report.measures import Measure
 
@@ -15,6 +17,16 @@ def plain(text: object) -> str:
     'a [2Jb c'
     """
     return "".join(" " if unicodedata.category(sign)[0] in "CZ" else sign for sign in str(text)).strip()
+
+
+def prompt_of(results: Mapping[str, Any]) -> str:
+    """The prompt of a job in quotes, on one line.
+
+    >>> prompt_of({"prompts": {"text": "a cat"}}), prompt_of({"prompts": {"text": ""}})
+    ('"a cat"', 'no prompt')
+    """
+    text = plain(results.get("prompts", {}).get("text", ""))
+    return f'"{text}"' if text else "no prompt"
 
 
 def columns_of(text: str) -> int:

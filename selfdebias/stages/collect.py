@@ -76,7 +76,7 @@ class Collector(Sampler):
         with BottleneckHook(self.pipeline, self.act):
             images = self.draw(ids)
         tensors = {name: torch.cat([row[name] for row in self.rows]) for name in self.rows[0]}
-        tensors["e"] = self.encoder(images)
+        tensors["e"] = self.encoder(images.to(self.device)).cpu()
         self.folder.add(batch, ids, images, tensors, self.records(batch, ids, images))
 
     def act(self, h: Tensor, step: Step) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from selfdebias.stages.discover import read_embeddings
 from selfdebias.storage.atomic import write_json, write_text
 from selfdebias.storage.batches import BatchFolder
 
-VERSION = 3
+VERSION = 4
 CONFIG = ("projector", "project")
 HELD_OUT = 0.125  # share of the images that the projector is measured on
 
@@ -109,7 +109,36 @@ def measure(z: Tensor, data: dict[str, Tensor], bank: ModeBank) -> dict[str, Any
                 nearest = (z[rows] @ bank.at(t, branch).T).argmax(dim=1)
                 accuracy[branch][str(t)] = float((nearest == data["mode"][rows]).float().mean())
     cosine = float((z * data["e"]).sum(dim=1).mean())
-    return {"cosine_held_out": cosine, "accuracy_by_timestep": accuracy, "held_out_images": len(data["id"].unique())}
+    return {
+        "cosine_held_out": cosine, "accuracy_by_timestep": accuracy, "retrieval": retrieval(z, data, bank.branches),
+        "held_out_images": len(data["id"].unique()),
+    }  # fmt: skip
+
+
+def retrieval(z: Tensor, data: dict[str, Tensor], branches: Sequence[str], among: int = 64) -> dict[str, Any]:
+    """Measure how often the embedding nearest to a projected vector is that of its own image.
+
+    Args:
+        z: (M, d) projected vectors of held-out images.
+        data: ``id``, ``branch``, ``timestep`` and ``e`` of each.
+        branches: names of the branches.
+        among: images that are searched, at most: the first ones.
+
+    Returns:
+        The share over all vectors as ``value``, over how many images as ``among``, and the share ``by_timestep``, by branch.
+    """
+    ids = data["id"].unique()[:among]
+    first = torch.stack([data["e"][data["id"] == i][0] for i in ids])
+    kept = torch.isin(data["id"], ids)
+    hit = (ids[(z[kept] @ first.T).argmax(dim=1)] == data["id"][kept]).float()
+    branch, timestep = data["branch"][kept], data["timestep"][kept]
+    by_timestep = {
+        name: {
+            str(float(t)): float(hit[(branch == b) & (timestep == t)].mean()) for t in timestep[branch == b].unique()
+        }
+        for b, name in enumerate(branches)
+    }
+    return {"value": float(hit.mean()), "among": len(ids), "by_timestep": by_timestep}
 
 
 def _held_out_ids(ids: Tensor, seed: int) -> Tensor:

@@ -50,5 +50,7 @@ def test_bad_values_are_named(arguments, message):
 
 
 def test_a_folder_without_a_pipeline_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="`model.pretrained` must be a folder with a model_index.json"):
+    with pytest.raises(
+        FileNotFoundError, match="`model.pretrained` must be a diffusers pipeline, with a model_index.json"
+    ):
         StableDiffusionBackbone(str(tmp_path), 3, 3.0).fingerprint()

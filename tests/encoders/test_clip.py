@@ -68,5 +68,5 @@ def test_the_fingerprint_follows_the_weights(folder, tmp_path):
 
 
 def test_a_folder_that_lacks_a_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="`encoder.pretrained` must be a folder with a config.json"):
+    with pytest.raises(FileNotFoundError, match="`encoder.pretrained` must be a model with a config.json"):
         ClipEncoder(str(tmp_path)).fingerprint()

@@ -16,10 +16,13 @@ from tests.guidance.worlds import activations, circle_state, step
 OPTIONS = sorted(path.stem for path in (Path(conf_folder()) / "guidance").glob("*.yaml"))
 
 
+COPIED = {"branch": "cond", "extrapolation_scale": 2.0}  # what a control takes over from another guidance
+
+
 def _build(option: str) -> Guidance:
     config = OmegaConf.load(Path(conf_folder()) / "guidance" / f"{option}.yaml")
     values = {k: v for k, v in OmegaConf.to_container(config, resolve=False).items() if k not in ("defaults", "of")}
-    return instantiate({k: "cond" if isinstance(v, str) and v.startswith("${") else v for k, v in values.items()})
+    return instantiate({k: COPIED[k] if isinstance(v, str) and v.startswith("${") else v for k, v in values.items()})
 
 
 @pytest.mark.parametrize("option", OPTIONS)

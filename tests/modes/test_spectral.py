@@ -44,7 +44,7 @@ def test_same_seed_same_modes_and_order_of_images_does_not_matter():
 
 def test_a_graph_in_several_components_is_counted_and_linked_up():
     X, truth = _blobs([30, 30], spread=0.01)
-    modes = SpectralModes(n_neighbors=5).fit(X)
+    modes = SpectralModes(n_neighbors=(5,)).fit(X)
     assert modes.components_ >= 2 and modes.n_neighbors_ > 5
     assert adjusted_rand_score(truth, modes.labels_) == 1.0
 

@@ -55,15 +55,17 @@ def run_collect(model: Path, root: Path, n_images: int = 10, batch_size: int = 4
 
 def run_discover(root: Path) -> Path:
     folder = root / "discover"
-    discover(folder, root / "collect", SpectralModes(k_min=2, k_max=3, n_neighbors=3), NoVocabulary(), PixelEncoder())
+    discover(
+        folder, root / "collect", SpectralModes(k_min=2, k_max=3, n_neighbors=(3,)), NoVocabulary(), PixelEncoder()
+    )
     return folder
 
 
 def run_project(root: Path) -> Path:
     folder = root / "project"
     fit = partial(
-        ProjectorFit, hidden=16, noise=0.1, temperature=0.1, steps=20, batch_size=8, learning_rate=1e-3, weight_decay=0.0,
-        dropout=0.1,
+        ProjectorFit, reader="flattened", hidden=16, noise=0.1, temperature=0.1, steps=20, batch_size=8, learning_rate=1e-3,
+        weight_decay=0.0, dropout=0.1,
     )  # fmt: skip
     project(folder, root / "collect", root / "discover", PixelEncoder(), fit, seed=0, trainer=TRAINER)
     return folder

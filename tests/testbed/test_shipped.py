@@ -6,13 +6,13 @@ import json
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DDIMPipeline, DDPMPipeline, StableDiffusionPipeline
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 from selfdebias.judges.emoji import EmojiJudge
 from selfdebias.testbed import HERE, shipped
 
-MODELS = ("emoji", "emoji_clip", "emoji_judge")
+MODELS = ("emoji", "emoji_clip", "emoji_judge", "emoji_ddpm")
 
 
 def test_together_they_are_at_most_30_mb_and_safetensors_alone():
@@ -40,6 +40,24 @@ def test_the_pipeline_loads_with_no_further_argument_and_draws_the_prompt():
     assert images.shape == (3, 64, 64, 3)
     assert said["gender"].argmax(dim=1).tolist() == [1, 0, 0]
     assert int(said["occupation"][2].argmax()) == 1
+
+
+def test_the_unconditional_model_is_small_loads_as_both_pipelines_and_draws_people_by_its_card():
+    folder = shipped("emoji_ddpm")
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 8e6
+    for pipeline_class in (DDPMPipeline, DDIMPipeline):
+        pipeline = pipeline_class.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    generators = [torch.Generator().manual_seed(i) for i in range(24)]
+    images = pipeline(24, generators, num_inference_steps=25, output_type="np").images
+    said = EmojiJudge()(torch.from_numpy(images).permute(0, 3, 1, 2))
+    assert images.shape == (24, 32, 32, 3)
+    assert float(said["gender"].max(dim=1).values.mean()) > 0.9
+    assert 12 <= int((said["gender"].argmax(dim=1) == 0).sum()) <= 23  # 18 by the card
+    measured = json.loads((folder / "metrics.json").read_text())
+    assert all(
+        abs(measured["generated"][a][c] - s) <= 0.1 for a, shares in measured["card"].items() for c, s in shares.items()
+    )
 
 
 def test_the_encoder_loads_unmodified_and_tells_captions_apart():

@@ -28,7 +28,9 @@ class Encoder:
 
 
 class Clustering:
-    def __init__(self, k_min: int = 2, k_max: int = 8, n_neighbors: int = 10, random_state: int = 0) -> None:
+    def __init__(
+        self, k_min: int = 2, k_max: int = 8, n_neighbors: tuple[int, ...] = (10,), random_state: int = 0
+    ) -> None:
         self.k_max = k_max
 
 

@@ -1,0 +1,149 @@
+"""What all backbones share: where a pipeline comes from, how it is loaded, and where it runs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from selfdebias.backbones.scheduler_choice import SchedulerChoice
+from selfdebias.sources import PipelineSource
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+OFFLOADS = ("none", "model", "sequential")
+
+
+class PretrainedBackbone(ABC):
+    """A diffusers pipeline, unmodified, called with one seed for each image. Nothing is loaded before `load`.
+
+    Args:
+        pretrained: ``shipped:NAME``, a folder in diffusers format, a single-file checkpoint, or ``owner/name`` on the hub.
+        pipeline: class of diffusers that it is loaded as, one of `pipelines`.
+        steps: denoising steps, at least 1.
+        scheduler: which scheduler to sample with; None keeps the pipeline's own.
+        revision: branch, tag or commit on the hub; None for the main branch.
+        variant: such as ``fp16``, where the model offers its weights in several forms.
+        allow_pickle: whether weights that are pickled alone may be loaded.
+        dtype: ``float32``, ``float16`` or ``bfloat16``.
+        device: torch device that the pipeline runs on, such as ``cpu`` or ``cuda``.
+        offload: ``none``; ``model`` or ``sequential`` keep on the GPU only the part, or the layer, that is at work.
+
+    Raises:
+        ValueError: if a value is out of range, or the device is not there.
+    """
+
+    pipelines: ClassVar[tuple[str, ...]]
+    saved_as: ClassVar[tuple[str, ...]]  # classes whose folders can be loaded as one of `pipelines`
+
+    def __init__(
+        self, pretrained: str, pipeline: str, steps: int, *, scheduler: SchedulerChoice | None = None,
+        revision: str | None = None, variant: str | None = None, allow_pickle: bool = False, dtype: str = "float32",
+        device: str = "cpu", offload: str = "none",
+    ):  # fmt: skip
+        if steps < 1:
+            raise ValueError(f"`model.steps` must be at least 1, got {steps}.")
+        for name, value, options in (
+            ("pipeline", pipeline, self.pipelines), ("dtype", dtype, tuple(DTYPES)), ("offload", offload, OFFLOADS),
+        ):  # fmt: skip
+            if value not in options:
+                raise ValueError(f"`model.{name}` must be one of {', '.join(options)}, got {value!r}.")
+        self.pretrained, self.pipeline, self.steps = pretrained, pipeline, steps
+        self.scheduler = scheduler or SchedulerChoice()
+        self.revision, self.variant, self.allow_pickle = revision, variant, allow_pickle
+        self.dtype, self.device, self.offload = dtype, check_device(device), offload
+        if offload != "none" and torch.device(device).type == "cpu":
+            raise ValueError(
+                f"`model.offload` must be none on the device cpu, got {offload!r}: it moves parts off a GPU."
+            )
+
+    @property
+    def source(self) -> PipelineSource:
+        """Where the pipeline comes from."""
+        return PipelineSource(
+            "model", self.pretrained, self.revision, self.allow_pickle, variant=self.variant,
+            classes=self.saved_as, without=self.left_out,
+        )  # fmt: skip
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Parts of the pipeline that are not loaded."""
+        return ()
+
+    def fingerprint(self) -> str:
+        """Return a hash of what is loaded: of the files, or the commit on the hub; raises as `Source.check` does."""
+        return self.source.fingerprint()
+
+    def load(self) -> Any:
+        """Return the pipeline, on the device, without a progress bar of its own."""
+        import diffusers
+
+        folder = self.source.folder()
+        pipeline_class = getattr(diffusers, self.pipeline)
+        options = {"dtype": DTYPES[self.dtype], "local_files_only": True, **dict.fromkeys(self.left_out)}
+        if folder.is_file():
+            pipeline = pipeline_class.from_single_file(str(folder), **options, **self.single_file_options())
+        else:
+            use_safetensors = None if self.allow_pickle else True
+            pipeline = pipeline_class.from_pretrained(
+                folder, use_safetensors=use_safetensors, variant=self.variant, **options
+            )
+        self.scheduler.apply(pipeline)
+        pipeline = self.prepared(pipeline)
+        pipeline.set_progress_bar_config(disable=True)
+        return self._placed(pipeline)
+
+    def single_file_options(self) -> dict[str, Any]:
+        """Return further arguments of ``from_single_file``."""
+        return {}
+
+    def prepared(self, pipeline: Any) -> Any:
+        """Return a loaded pipeline as it is to be used, before it is moved to its device."""
+        return pipeline
+
+    def _placed(self, pipeline: Any) -> Any:
+        if self.offload == "none":
+            return pipeline.to(self.device)
+        offload = {"model": "enable_model_cpu_offload", "sequential": "enable_sequential_cpu_offload"}[self.offload]
+        getattr(pipeline, offload)(device=self.device)
+        return pipeline
+
+    @abstractmethod
+    def generate(self, pipeline: Any, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        """Sample one image for each prompt and seed.
+
+        Args:
+            pipeline: what `load` returned.
+            prompts: B prompts.
+            seeds: B seeds; image k depends on the prompt and seed k alone, not on the batch.
+
+        Returns:
+            (B, 3, H, W) float32 in [0, 1], on the CPU.
+        """
+
+
+def check_device(device: str) -> str:
+    """Return the device, if this computer has it.
+
+    Raises:
+        ValueError: if it has not.
+    """
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise ValueError(f"`model.device` must be a torch device such as cpu or cuda, got {device!r}.") from error
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(kind, True):
+        raise ValueError(
+            f"`model.device` must be a device of this computer, got {device!r}, which is not there: take model.device=cpu "
+            f"(and model.dtype=float32), or a computer that has it."
+        )
+    return device
+
+
+def to_tensor(images: np.ndarray) -> Tensor:
+    """Return a pipeline's images (B, H, W, 3) in [0, 1] as (B, 3, H, W) float32."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()

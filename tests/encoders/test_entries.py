@@ -1,0 +1,126 @@
+"""Every `encoder` entry: composed, loaded from a folder of its real, narrowed architecture, and held against the library.
+
+The weights are random, the preprocessing is the published one at a smaller size, the images are Emoji World's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModel
+
+from selfdebias import config
+from selfdebias.encoders import PixelEncoder, encoder_from
+from selfdebias.targets import make
+from selfdebias.testbed import shipped
+from tests.architectures import save_encoder, save_siglip
+
+ENTRIES = sorted(path.stem for path in (config.conf_folder() / "encoder").glob("*.yaml"))
+LOADED = [entry for entry in ENTRIES if entry != "pixels"]
+
+
+def pictures() -> list[Image.Image]:
+    """Drawings from the sample sheet: square, wide and tall."""
+    sheet = Image.open(shipped("emoji") / "samples.png").convert("RGB")
+    return [sheet.crop(box) for box in ((0, 0, 64, 64), (0, 66, 130, 130), (66, 0, 130, 196), (132, 0, 232, 77))]
+
+
+def as_tensor(picture: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The part that each entry describes, and the folder that it is loaded from; made once."""
+    parts: dict = {}
+
+    def get(entry):
+        if entry not in parts:
+            described = config.load([f"encoder={entry}"])["encoder"]
+            folder = shipped("emoji_clip")
+            if entry not in ("emoji_clip", "pixels"):
+                folder = save_encoder(described["_target_"], tmp_path_factory.mktemp(entry))
+                described["pretrained"] = str(folder)
+            parts[entry] = make({"encoder": described}, "encoder"), folder
+        return parts[entry]
+
+    return get
+
+
+@pytest.mark.parametrize("entry", LOADED)
+def test_preprocessing_and_embedding_agree_with_the_library(entry, made):
+    encoder, folder = made(entry)
+    processor, model = (
+        AutoImageProcessor.from_pretrained(folder),
+        AutoModel.from_pretrained(folder, dtype=torch.float32),
+    )
+    for picture in pictures():
+        pixels = torch.as_tensor(np.stack(processor(picture, return_tensors="np").pixel_values))
+        ours = encoder.preprocess(as_tensor(picture))
+        assert ours.shape == pixels.shape
+        assert float((ours - pixels).abs().mean()) < 0.03  # the library rounds to 8 bits in between
+        with torch.no_grad():
+            out = model.eval().vision_model(pixel_values=pixels) if hasattr(model, "vision_model") else model(pixels)
+            wanted = out.pooler_output
+            if hasattr(model, "visual_projection"):
+                wanted = model.visual_projection(wanted)
+        cosine = torch.nn.functional.cosine_similarity(encoder(as_tensor(picture)), wanted)
+        assert float(cosine) > 0.99
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_unit_vectors_frozen_and_differentiable_and_of_the_stated_width(entry, made):
+    encoder, _ = made(entry)
+    images = torch.rand(2, 3, 40, 40, requires_grad=True)
+    e = encoder(images)
+    assert e.shape == (2, encoder.dim) and e.dtype == torch.float32
+    assert torch.allclose(e.norm(dim=1), torch.ones(2), atol=1e-5)
+    (gradient,) = torch.autograd.grad(e[:, 0].sum(), images)
+    assert torch.isfinite(gradient).all() and float(gradient.abs().max()) > 0
+    if entry != "pixels":
+        assert not any(p.requires_grad for p in encoder.load().parameters())
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_the_fingerprint_is_stable(entry, made):
+    encoder, _ = made(entry)
+    assert encoder.fingerprint() == encoder.fingerprint() and len(encoder.fingerprint()) >= 32
+
+
+@pytest.mark.parametrize("entry", [entry for entry in LOADED if entry != "dinov2_base"])
+def test_texts_are_embedded_in_the_space_of_the_images(entry, made):
+    encoder, _ = made(entry)
+    e = encoder.embed_text(["a man", "a woman", "a very long text " * 40])
+    assert e.shape == (3, encoder.dim) and torch.allclose(e.norm(dim=1), torch.ones(3), atol=1e-5)
+    assert float((e[0] - e[1]).abs().max()) > 1e-4
+
+
+def test_an_encoder_without_a_text_tower_brings_no_words():
+    for entry in ("dinov2_base", "pixels"):
+        assert config.load([f"encoder={entry}"])["vocabulary"]["_target_"].endswith("NoVocabulary")
+
+
+def test_the_encoder_is_told_by_the_type_of_the_model(tmp_path):
+    assert type(encoder_from(str(save_siglip(tmp_path)))).__name__ == "SiglipEncoder"
+    with pytest.raises(FileNotFoundError, match="`encoder.pretrained` must be a folder that exists"):
+        encoder_from("no such folder")
+
+
+def test_pixels_are_the_same_everywhere_and_know_the_picture():
+    images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    first, again, other = (PixelEncoder(dim=16, size=8, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(first(images), again(images)) and first.fingerprint() == again.fingerprint()
+    assert not torch.allclose(first(images), other(images)) and first.fingerprint() != other.fingerprint()
+    assert float((first(images[:1]) * first(images[1:2])).sum()) < 0.99
+    assert len(hashlib.sha256().hexdigest()) == len(first.fingerprint())
+
+
+@pytest.mark.parametrize("option", ["dim=1", "size=0", "seed=-1"])
+def test_bad_values_of_pixels_are_named(option):
+    name, _, value = option.partition("=")
+    with pytest.raises(ValueError, match=f"`encoder.{name}` must be at least"):
+        PixelEncoder(**{"dim": 8, "size": 4, "seed": 0, name: int(value)})
