@@ -145,6 +145,8 @@ def _help() -> str:
         for group in groups
     ]  # fmt: skip
     values = text[text.index("\nstages:") : text.index("\nhydra:")].strip()
+    collect = textwrap.indent((folder / "collect" / "default.yaml").read_text(), "  ")
+    values = values.replace("discover:", f"collect:\n{collect}\ndiscover:", 1)
     return f"{USAGE}{chr(10).join(options)}\n\nValues, with their defaults:\n\n{values}"
 
 
