@@ -202,7 +202,8 @@ def check_sources(config: Mapping[str, Any]) -> None:
         where = part["pretrained"], part.get("revision"), bool(part.get("allow_pickle"))
         source: sources.Source
         if group == "model":
-            source = sources.PipelineSource(group, *where, without=() if part.get("safety_checker") else SAFETY)
+            without = () if part.get("safety_checker") else SAFETY
+            source = sources.PipelineSource(group, *where, variant=part.get("variant"), without=without)
         else:
             source = sources.ModelSource(group, *where)
         try:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Collection, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ SINGLE_FILES = (".safetensors", ".ckpt")
 
 
 @dataclass(frozen=True)
-class Source:
+class Source(ABC):
     """Where the weights of one part of a job come from.
 
     Args:
@@ -54,10 +55,11 @@ class Source:
         )
 
     @property
+    @abstractmethod
     def patterns(self) -> list[str]:
         """The files that are downloaded from the hub."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check(self) -> None:
         """Refuse what cannot be loaded, before anything is.
 
@@ -66,12 +68,11 @@ class Source:
             PermissionError: if it is on the hub, and its owner lets in only some.
             ValueError: if it is of the wrong kind, or pickled and that is not allowed.
         """
-        raise NotImplementedError
 
     def folder(self) -> Path:
         """Return the folder or file to load from, downloaded if it is on the hub; raises as `check` does."""
         self.check()
-        if self.allow_pickle and self.name:
+        if self.allow_pickle:
             warnings.warn(
                 f"`{self.group}.allow_pickle` is true: {self.name} may be unpickled, with torch's `weights_only`. Do this "
                 f"with weights that you trust alone.",
@@ -145,6 +146,12 @@ class PipelineSource(Source):
         else:
             index = hub.read_json(self.group, self.name, self.revision, "model_index.json")
         folders.check_pipeline(self.name, index, files, self.allow_pickle, self.without)
+        forms = {_variant(file) for file in files if file.endswith((".safetensors", ".bin"))}
+        if self.variant not in forms | {None}:
+            known = ", ".join(sorted(form for form in forms if form)) or "none"
+            raise ValueError(
+                f"`{self.group}.variant` must be a form that {self.name} offers ({known}) or null, got {self.variant!r}."
+            )
         saved = index.get("_class_name")
         if self.classes and saved not in self.classes:
             raise ValueError(
@@ -178,7 +185,7 @@ class ModelSource(Source):
     types: tuple[str, ...] = ()
 
     @property
-    def patterns(self) -> Sequence[str]:  # type: ignore[override]
+    def patterns(self) -> list[str]:
         """See `Source.patterns`."""
         tensors = "model*.safetensors"
         pickles = [] if any(Path(f).match(tensors) for f in self._listing().files) else ["pytorch_model*.bin"]

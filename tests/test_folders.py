@@ -98,6 +98,15 @@ def test_a_pipeline_of_another_kind_is_named(pipeline):
         source(pipeline, classes=("DDIMPipeline",)).check()
 
 
+def test_another_form_of_the_weights_must_be_there(pipeline):
+    with pytest.raises(ValueError, match=r"`model.variant` must be a form that .* offers \(none\) or null, got 'fp16'"):
+        source(pipeline, variant="fp16").check()
+    for part in ("unet", "vae"):
+        weights = pipeline / part / "diffusion_pytorch_model.safetensors"
+        weights.rename(weights.with_suffix(".fp16.safetensors"))
+    source(pipeline, variant="fp16").check()
+
+
 def test_a_single_file_must_be_one_of_weights(tmp_path):
     for name, message in (("a.onnx", r"a file \*.safetensors or \*.ckpt"), ("a.ckpt", "model.allow_pickle=true")):
         (tmp_path / name).write_bytes(b"")

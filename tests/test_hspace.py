@@ -112,3 +112,59 @@ def test_a_pipeline_without_unet_and_a_compiled_unet_are_refused():
     pipeline.unet = torch.compile(pipeline.unet)
     with pytest.raises(ValueError, match="must not be compiled"):
         BottleneckHook(pipeline, lambda h, step: None)
+
+
+def draw_one_branch(pipeline, action, scale=None, schedule=lambda step: True):
+    wanted = None if scale is None else lambda step: scale if schedule(step) else 1.0
+    with BottleneckHook(pipeline, action, extrapolate=wanted):
+        return sample(pipeline, [1, 2], scale=1.0)
+
+
+def test_an_edit_is_extrapolated_where_there_is_no_classifier_free_guidance():
+    """One UNet call by hand: (1 - w) eps(h - d) + w eps(h + d)."""
+    pipeline, w = tiny_pipeline(), 3.0
+    latents, text = torch.randn(2, 4, 8, 8), torch.randn(2, 16, 16)
+    direction = torch.randn(2, 16, 4, 4)
+    predicted = {}
+    for sign in (-1.0, 1.0):
+        handle = pipeline.unet.mid_block.register_forward_hook(lambda m, a, h, sign=sign: h + sign * direction)
+        predicted[sign] = pipeline.unet(latents, 500, encoder_hidden_states=text).sample
+        handle.remove()
+    seen = []
+
+    def contrast(h, step):
+        seen.append((len(h), step.branches, step.guidance_scale))
+        return h + torch.cat([-direction, direction])
+
+    hook = BottleneckHook(pipeline, contrast, extrapolate=lambda step: w)
+    with hook:
+        hook._inside = True
+        output = pipeline.unet(latents, 500, encoder_hidden_states=text)
+        as_tuple = pipeline.unet(latents, timestep=500, encoder_hidden_states=text, return_dict=False)
+    wanted = (1 - w) * predicted[-1.0] + w * predicted[1.0]
+    assert torch.allclose(output.sample, wanted, atol=1e-4) and torch.allclose(as_tuple[0], wanted, atol=1e-4)
+    assert seen == [(4, ("uncond", "cond"), w)] * 2 and _hooks(pipeline) == 0
+
+
+def test_extrapolation_without_an_edit_changes_nothing_and_an_edit_counts_more_with_it():
+    pipeline = tiny_pipeline()
+    plain = sample(pipeline, [1, 2], scale=1.0)
+    same = draw_one_branch(pipeline, lambda h, step: None, scale=4.0)
+    assert torch.allclose(plain, same, atol=1e-5)
+
+    def edit(h, step):
+        return torch.cat([h[:2], h[2:] * 1.2]) if step.branches == ("uncond", "cond") else h * 1.2
+
+    once, more = (draw_one_branch(pipeline, edit, scale) - plain for scale in (None, 4.0))
+    assert float(more.norm()) > 2 * float(once.norm()) > 0
+    later = draw_one_branch(pipeline, edit, 4.0, schedule=lambda step: step.index == 2)
+    assert not torch.equal(later, plain) and torch.equal(plain, sample(pipeline, [1, 2], scale=1.0))
+
+
+def test_extrapolation_leaves_classifier_free_guidance_alone():
+    pipeline, seen = tiny_pipeline(), []
+    with BottleneckHook(
+        pipeline, lambda h, step: seen.append((len(h), step.guidance_scale)), extrapolate=lambda step: 9.0
+    ):
+        inside = sample(pipeline, [1, 2])
+    assert set(seen) == {(4, 3.0)} and torch.equal(inside, sample(pipeline, [1, 2]))

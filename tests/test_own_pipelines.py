@@ -102,7 +102,29 @@ def no_guidance_scale(folder):
     return pipeline, {**STEPS, "guidance_scale": 1.0}
 
 
-HELD = [plain, lora, img2img, controlnet, sdxl, ddim, half_precision, other_scheduler, no_guidance_scale]
+def sdxl_one_branch(folder):
+    pipeline, call = sdxl(folder)
+    return pipeline, {**call, "guidance_scale": 1.0}
+
+
+def controlnet_one_branch(folder):
+    pipeline, call = controlnet(folder)
+    return pipeline, {**call, "guidance_scale": 1.0}
+
+
+HELD = [
+    sdxl_one_branch,
+    controlnet_one_branch,
+    plain,
+    lora,
+    img2img,
+    controlnet,
+    sdxl,
+    ddim,
+    half_precision,
+    other_scheduler,
+    no_guidance_scale,
+]
 ALL = GuidanceWindow(0.0, 1.0)
 
 
@@ -110,7 +132,9 @@ ALL = GuidanceWindow(0.0, 1.0)
 def test_fit_attach_and_the_way_back(build, tmp_path):
     pipeline, call = build(tmp_path)
     pipeline.set_progress_bar_config(disable=True)
-    guidance = SelfDebiasGuidance(strength=2.0, temperature=0.05, branch="cond", kappa=1e-6)
+    guidance = SelfDebiasGuidance(
+        strength=2.0, temperature=0.05, branch="contrast", kappa=1e-6, extrapolation_scale=2.0
+    )
     debiaser = SelfDebias.fit(
         pipeline, "a person", encoder=PixelEncoder(), n_images=8, batch_size=4, timesteps=2, call=call,
         clustering=SpectralModes(k_min=2, k_max=3, n_neighbors=(3,)), guidance=guidance, schedule=ALL,

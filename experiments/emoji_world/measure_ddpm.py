@@ -15,10 +15,11 @@ from experiments.emoji_world.fetch import fetch, training_drawings
 from experiments.emoji_world.recipe import load_recipe
 from experiments.emoji_world.train_ddpm import half_size
 from experiments.emoji_world.train_judge import CLASSES, targets
-from selfdebias.backbones import UnconditionalBackbone
+from selfdebias.config import load, read_option
 from selfdebias.judges.emoji import EmojiJudge
 from selfdebias.seeds import image_seeds
 from selfdebias.storage.images import contact_sheet
+from selfdebias.targets import make
 
 ATTRIBUTES = ("gender", "age", "tone")
 BATCH = 32
@@ -38,8 +39,9 @@ def card_shares(bias_card: DictConfig) -> dict[str, dict[str, float]]:
 
 
 def draw(recipe: DictConfig) -> torch.Tensor:
-    """Return the images (N, 3, 32, 32) that are measured."""
-    backbone = UnconditionalBackbone(str(Path(recipe.ship) / "emoji_ddpm"), recipe.measure.steps)
+    """Return the images (N, 3, 32, 32) that are measured, drawn as ``model=emoji_ddpm`` draws them."""
+    described = load(["model=emoji_ddpm"])["model"] | {"pretrained": str(Path(recipe.ship) / "emoji_ddpm")}
+    backbone = make({"model": described}, "model")
     pipeline = backbone.load()
     seeds = image_seeds("measure unconditional", 0, range(recipe.measure.unconditional_images))
     parts = [seeds[i : i + BATCH] for i in range(0, len(seeds), BATCH)]
@@ -58,11 +60,12 @@ def main(recipe: DictConfig) -> None:
         name: {c: float((said[name].argmax(dim=1) == i).float().mean()) for i, c in enumerate(CLASSES[name])}
         for name in ATTRIBUTES
     }
+    asked = read_option("model", "emoji_ddpm")
     metrics = {
         "card": card_shares(recipe.bias_card), "generated": generated, "images": len(images),
         "confidence": {name: float(said[name].max(dim=1).values.mean()) for name in ATTRIBUTES},
         "judge": judge_accuracy(judge, people, load_rgba(people, recipe.image_size), recipe.seed + 11),
-        "drawings": len(people), "settings": {"steps": recipe.measure.steps}, "training": dict(recipe.ddpm),
+        "drawings": len(people), "settings": {name: asked[name] for name in ("steps", "eta")}, "training": dict(recipe.ddpm),
     }  # fmt: skip
     columns = recipe.measure.sheet_columns
     sheet = contact_sheet(images[: 4 * columns].repeat_interleave(2, dim=2).repeat_interleave(2, dim=3), columns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from selfdebias.backbones.scheduler_choice import SchedulerChoice
+from selfdebias.rules import ConfigError
 from selfdebias.sources import PipelineSource
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -85,7 +87,7 @@ class PretrainedBackbone(ABC):
         pipeline_class = getattr(diffusers, self.pipeline)
         options = {"dtype": DTYPES[self.dtype], "local_files_only": True, **dict.fromkeys(self.left_out)}
         if folder.is_file():
-            pipeline = pipeline_class.from_single_file(str(folder), **options, **self.single_file_options())
+            pipeline = self._from_single_file(pipeline_class, folder, options)
         else:
             use_safetensors = None if self.allow_pickle else True
             pipeline = pipeline_class.from_pretrained(
@@ -96,8 +98,20 @@ class PretrainedBackbone(ABC):
         pipeline.set_progress_bar_config(disable=True)
         return self._placed(pipeline)
 
+    def _from_single_file(self, pipeline_class: Any, file: Path, options: dict[str, Any]) -> Any:
+        own = self.single_file_options()
+        try:
+            return pipeline_class.from_single_file(str(file), **{**options, **own})
+        except (OSError, ValueError) as error:
+            if "config" in own:
+                raise
+            raise ConfigError(
+                f"`model.config` must be the folder of a pipeline that is configured like {file.name}, got null, and diffusers "
+                f"could not find one on the hub: {str(error).splitlines()[0]}"
+            ) from error
+
     def single_file_options(self) -> dict[str, Any]:
-        """Return further arguments of ``from_single_file``."""
+        """Return arguments of ``from_single_file`` that differ from those of ``from_pretrained``."""
         return {}
 
     def prepared(self, pipeline: Any) -> Any:

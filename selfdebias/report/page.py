@@ -117,10 +117,21 @@ def described(part: Any) -> str:
     """
     if not isinstance(part, Mapping):
         return plain(part)
-    settings = {key: value for key, value in part.items() if not str(key).startswith("_") and value is not None}
+    settings = {key: value for key, value in part.items() if not str(key).startswith("_") and is_set(value)}
     words = ", ".join(f"{key} {described(value)}" for key, value in settings.items())
     name = plain(str(part.get("_target_", "")).rsplit(".", 1)[-1])
     return f"{name} ({words})" if name and words else name or words
+
+
+def is_set(value: Any) -> bool:
+    """Whether a setting says anything: None, an empty one, and a part with no setting of its own do not.
+
+    >>> is_set(0), is_set(None), is_set({"_target_": "a.B", "name": None, "options": {}})
+    (True, False, False)
+    """
+    if isinstance(value, Mapping):
+        return any(is_set(item) for key, item in value.items() if not str(key).startswith("_"))
+    return value is not None and value != []
 
 
 def mode_rows(material: Material, notes: Notes) -> list[dict[str, Any]]:

@@ -49,6 +49,15 @@ def test_a_single_file_gives_the_images_of_its_folder(folder, tmp_path):
     assert backbone.fingerprint() != sd(folder).fingerprint()
 
 
+def test_a_single_file_without_a_configuration_says_what_to_give(folder, tmp_path):
+    file = tmp_path / "model.safetensors"
+    save_file(single_file(StableDiffusionPipeline.from_pretrained(folder)), file)
+    with pytest.raises(
+        ValueError, match="`model.config` must be the folder of a pipeline that is configured like model"
+    ):
+        sd(file).load()
+
+
 @pytest.mark.parametrize(
     "options",
     [

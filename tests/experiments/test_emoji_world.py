@@ -10,7 +10,14 @@ import pytest
 import torch
 
 from experiments.emoji_world.augment import random_views
-from experiments.emoji_world.captions import CaptionSampler, Facts, all_captions, caption, full_caption
+from experiments.emoji_world.captions import (
+    CaptionSampler,
+    Facts,
+    PersonSampler,
+    all_captions,
+    caption,
+    full_caption,
+)  # fmt: skip
 from experiments.emoji_world.catalog import AGES, ANIMALS, CREATURES, GENDERS, OCCUPATIONS, PLACES, TONES, Drawing
 from experiments.emoji_world.recipe import load_recipe
 from experiments.emoji_world.tokenizer import LENGTH, build_tokenizer
@@ -117,3 +124,13 @@ def test_views_are_in_range_seeded_and_show_the_drawing():
 def test_an_unknown_key_of_the_recipe_is_refused():
     with pytest.raises(Exception, match="stepz"):
         load_recipe(["vae.stepz=3"])
+
+
+def test_people_of_the_unconditional_model_follow_the_card(drawings, card):
+    sampler, rng = PersonSampler(drawings, card), np.random.default_rng(0)
+    drawn = [drawings[sampler.draw(rng)] for _ in range(4000)]
+    assert {drawing.kind for drawing in drawn} == {"person"}
+    assert abs(Counter(d.get("gender") for d in drawn)["man"] / 4000 - card.unconditional.male) < 0.03
+    for attribute, shares in (("age", card.ages), ("tone", card.tones)):
+        found = Counter(d.get(attribute) for d in drawn)
+        assert all(abs(found[name] / 4000 - share) < 0.03 for name, share in shares.items())

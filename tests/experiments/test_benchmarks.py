@@ -1,0 +1,40 @@
+"""The benchmarks measure what they say, here on small models."""
+
+from __future__ import annotations
+
+import torch
+
+from experiments.benchmarks.full_width_sd15 import BRANCHES, build_semantics, measure, timed_unet
+from experiments.published import PARTS
+from tests.tiny import tiny_pipeline
+
+
+def test_the_cost_at_full_width_is_measured_around_the_guidance_call():
+    pipeline = tiny_pipeline()
+    found = measure(pipeline, batch=2, steps=2, rounds=1, output="latent")
+    assert set(found) == {"unet", "guidance", "time", "memory", "share", "projector_weights"}
+    assert all(value > 0 for value in found.values())
+    assert found["share"] == found["guidance"] / found["unet"]
+    assert not pipeline.unet._forward_hooks and not pipeline.unet._forward_pre_hooks
+
+
+def test_each_unet_call_is_timed_once():
+    pipeline, seconds = tiny_pipeline(), []
+    with timed_unet(pipeline.unet, seconds):
+        for _ in range(3):
+            pipeline.unet(torch.randn(1, 4, 8, 8), 1, encoder_hidden_states=torch.randn(1, 3, 16))
+    assert len(seconds) == 3 and min(seconds) > 0
+
+
+def test_the_projector_is_that_of_the_model_entry():
+    semantics = build_semantics((1280, 8, 8))
+    assert semantics.projector.branches == BRANCHES and semantics.projector.reader == "convolutional"
+    assert sum(p.numel() for p in semantics.projector.parameters()) <= 12e6
+
+
+def test_the_published_architectures_have_the_published_sizes():
+    with torch.device("meta"):
+        counts = {name: sum(p.numel() for p in parts["UNet"]().parameters()) / 1e6 for name, parts in PARTS.items()}
+    assert {name: round(count) for name, count in counts.items()} == {
+        "sd15, sd14": 860, "sd2": 866, "sd2_v": 866, "sdxl": 2567, "ddpm_celebahq, ddpm_cat, ddpm_church": 114,
+    }  # fmt: skip
