@@ -67,6 +67,28 @@ HEADER = (
 )
 
 
+def write_arms(name: str, title: str, judge: str, results: dict) -> None:
+    """Write the table of a study of three arms: vanilla, guided, random.
+
+    Args:
+        name: of the study's module and files.
+        title: of the page.
+        judge: which judge on what.
+        results: what `run_pooled` returned.
+    """
+    floor, modes = results["arms"]["vanilla"]["gender"]["fd_hard"]["floor"], results["modes"]
+    ari = modes["ari"]
+    text = [
+        f"# {title}", "",
+        f"`python -m experiments.{name}`, config hashes {', '.join(results['config_hashes'])}.", "",
+        HEADER, *(row(arm, results, arm) for arm in ("vanilla", "guided", "random")), "",
+        f"{judge} Intervals: 95%, bootstrap over batches of 32. Floor of `fd_hard` for a fair independent sampler at this N: "
+        f"{floor:.3f}. Modes: k = {modes['k']} by silhouette ({modes['silhouette']:.3f}), agreement with "
+        f"gender ARI {ari['gender']:.3f}, with tone {ari['tone']:.3f}, with age {ari['age']:.3f}.",
+    ]  # fmt: skip
+    write_study(name, "\n".join(text), results)
+
+
 def write_study(name: str, text: str, results: object) -> None:
     """Write a study's table and its numbers to ``experiments/results``."""
     write_text(RESULTS / f"{name}.md", text.rstrip() + "\n")
