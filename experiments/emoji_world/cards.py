@@ -100,7 +100,7 @@ at eta {settings[eta]} on {images} images, by the judge of Emoji World, which sc
 {rows}
 
 Mean confidence of the judge on them: {confidence}. Its accuracy on fresh views of the drawings at 32 x 32 px:
-{judge}. Without noise (eta 0) the share of men comes out lower, with as much as DDPM (eta 1) higher.
+{judge}. Share of men without noise while sampling (eta 0): {men[0]:.2f}; with as much as DDPM (eta 1): {men[1]:.2f}.
 
 ## Training
 
@@ -125,7 +125,7 @@ def write_ddpm_card(ship: Path) -> None:
     text = DDPM.format(
         weights=(folder / "unet" / "diffusion_pytorch_model.safetensors").stat().st_size / 2e6, sources=SOURCES,
         drawings=metrics["drawings"], settings=metrics["settings"], images=metrics["images"], rows=rows,
-        confidence=_shares(metrics["confidence"], 3), judge=_shares(metrics["judge"], 3), training=metrics["training"],
+        confidence=_shares(metrics["confidence"], 3), judge=_shares(metrics["judge"], 3), training=metrics["training"], men=list(metrics["men_at_eta"].values()),
     )  # fmt: skip
     (folder / "README.md").write_text(HEAD.format(library="diffusers") + text)
 

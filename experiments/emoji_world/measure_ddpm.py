@@ -38,9 +38,9 @@ def card_shares(bias_card: DictConfig) -> dict[str, dict[str, float]]:
     return {"gender": {"man": male, "woman": 1 - male}, "age": dict(bias_card.ages), "tone": dict(bias_card.tones)}
 
 
-def draw(recipe: DictConfig) -> torch.Tensor:
-    """Return the images (N, 3, 32, 32) that are measured, drawn as ``model=emoji_ddpm`` draws them."""
-    described = load(["model=emoji_ddpm"])["model"] | {"pretrained": str(Path(recipe.ship) / "emoji_ddpm")}
+def draw(recipe: DictConfig, *overrides: str) -> torch.Tensor:
+    """Return the images (N, 3, 32, 32) that are measured, drawn as ``model=emoji_ddpm`` draws them, with overrides."""
+    described = load(["model=emoji_ddpm", *overrides])["model"] | {"pretrained": str(Path(recipe.ship) / "emoji_ddpm")}
     backbone = make({"model": described}, "model")
     pipeline = backbone.load()
     seeds = image_seeds("measure unconditional", 0, range(recipe.measure.unconditional_images))
@@ -56,6 +56,10 @@ def main(recipe: DictConfig) -> None:
     people = [drawing for drawing in training_drawings(recipe) if drawing.kind == "person"]
     images = draw(recipe)
     said = judge(images)
+    men = {
+        eta: float((judge(draw(recipe, f"model.eta={eta}"))["gender"].argmax(dim=1) == 0).float().mean())
+        for eta in (0.0, 1.0)
+    }
     generated = {
         name: {c: float((said[name].argmax(dim=1) == i).float().mean()) for i, c in enumerate(CLASSES[name])}
         for name in ATTRIBUTES
@@ -65,7 +69,7 @@ def main(recipe: DictConfig) -> None:
         "card": card_shares(recipe.bias_card), "generated": generated, "images": len(images),
         "confidence": {name: float(said[name].max(dim=1).values.mean()) for name in ATTRIBUTES},
         "judge": judge_accuracy(judge, people, load_rgba(people, recipe.image_size), recipe.seed + 11),
-        "drawings": len(people), "settings": {name: asked[name] for name in ("steps", "eta")}, "training": dict(recipe.ddpm),
+        "drawings": len(people), "men_at_eta": men, "settings": {name: asked[name] for name in ("steps", "eta")}, "training": dict(recipe.ddpm),
     }  # fmt: skip
     columns = recipe.measure.sheet_columns
     sheet = contact_sheet(images[: 4 * columns].repeat_interleave(2, dim=2).repeat_interleave(2, dim=3), columns)
