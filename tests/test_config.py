@@ -131,6 +131,16 @@ def test_digest_does_not_depend_on_the_order_of_keys_and_refuses_nan():
         config.digest({"a": float("nan")})
 
 
+def test_options_of_a_scheduler_are_new_keys():
+    with pytest.raises(config.ConfigError, match=r"`model.scheduler.options` takes new keys with a plus: \+model"):
+        config.load(["model.scheduler.options={timestep_spacing: trailing}"])
+    for override in (
+        "+model.scheduler.options={timestep_spacing: trailing}",
+        "+model.scheduler.options.timestep_spacing=trailing",
+    ):
+        assert config.load([override])["model"]["scheduler"]["options"] == {"timestep_spacing": "trailing"}
+
+
 @pytest.mark.parametrize(
     "override, words",
     [

@@ -125,7 +125,8 @@ def write_ddpm_card(ship: Path) -> None:
     text = DDPM.format(
         weights=(folder / "unet" / "diffusion_pytorch_model.safetensors").stat().st_size / 2e6, sources=SOURCES,
         drawings=metrics["drawings"], settings=metrics["settings"], images=metrics["images"], rows=rows,
-        confidence=_shares(metrics["confidence"], 3), judge=_shares(metrics["judge"], 3), training=metrics["training"], men=list(metrics["men_at_eta"].values()),
+        confidence=_shares(metrics["confidence"], 3), judge=_shares(metrics["judge"], 3), training=metrics["training"],
+        men=list(metrics["men_at_eta"].values()),
     )  # fmt: skip
     (folder / "README.md").write_text(HEAD.format(library="diffusers") + text)
 

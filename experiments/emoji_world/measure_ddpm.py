@@ -69,7 +69,8 @@ def main(recipe: DictConfig) -> None:
         "card": card_shares(recipe.bias_card), "generated": generated, "images": len(images),
         "confidence": {name: float(said[name].max(dim=1).values.mean()) for name in ATTRIBUTES},
         "judge": judge_accuracy(judge, people, load_rgba(people, recipe.image_size), recipe.seed + 11),
-        "drawings": len(people), "men_at_eta": men, "settings": {name: asked[name] for name in ("steps", "eta")}, "training": dict(recipe.ddpm),
+        "drawings": len(people), "men_at_eta": men,
+        "settings": {name: asked[name] for name in ("steps", "eta")}, "training": dict(recipe.ddpm),
     }  # fmt: skip
     columns = recipe.measure.sheet_columns
     sheet = contact_sheet(images[: 4 * columns].repeat_interleave(2, dim=2).repeat_interleave(2, dim=3), columns)
