@@ -101,7 +101,8 @@ class SelfDebias:
             seed: of images and training.
             folder: keeps the images and activations, and goes on from them after an interruption; None keeps nothing.
             clustering, guidance, schedule: None takes the defaults of ``conf/``.
-            projector: options of the projector that differ from those of ``conf/``, such as ``{"steps": 1000}``.
+            projector: options of the projector that differ from those of ``conf/``, such as ``{"steps": 1000}``; bottlenecks of
+                256 channels or more are read through a convolution, smaller ones as they are.
             vocabulary: finds words for the modes, with the encoder's text tower; None gives none.
             call: further arguments of each pipeline call, such as ``{"num_inference_steps": 30}``.
 

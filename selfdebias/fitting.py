@@ -29,7 +29,7 @@ from selfdebias.stages.project import name_of, project
 from selfdebias.storage.stage_folder import StageFolder
 from selfdebias.targets import check_objects, make
 
-PROJECTOR = "flattened"  # the option of conf/projector that fit begins with
+WIDE = 256  # channels of a bottleneck from which on the projector reads it through a convolution
 SET_BY_FIT = ("prompt", "batch_size", "generator", "output_type")
 
 
@@ -64,7 +64,7 @@ def fit_stages(
     clustering, vocabulary = clustering or default("clustering", "spectral"), vocabulary or NoVocabulary()
     _check(n_images, batch_size, timesteps, clustering)
     _check_call(pipe, call)
-    described = {**read_option("projector", PROJECTOR), **projector}
+    described = projector_for(pipe.unet) | dict(projector)
     check_projector(described)
     settle_libraries()
     vocabulary.check(encoder)
@@ -88,6 +88,12 @@ def fit_stages(
         lambda folder, _: project(folder, collected, discovered, encoder, fit, seed, trainer),
     )
     return read_semantics(projected), {**asked, **_found(discovered, projected)}
+
+
+def projector_for(unet: Any) -> dict[str, Any]:
+    """Return the options of the projector that goes with a UNet's width: what ``conf/`` has for small and real models."""
+    wide = int(unet.config.block_out_channels[-1]) >= WIDE
+    return read_option("projector", "flattened") | (read_option("projector", "convolutional") if wide else {})
 
 
 def _run(root: Path, stage: str, asked: Mapping[str, Any], run: Callable[[Path, str], None]) -> Path:

@@ -9,6 +9,7 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from selfdebias import SelfDebias
+from selfdebias.fitting import projector_for
 from selfdebias.guidance import SelfDebiasGuidance
 from selfdebias.modes import SpectralModes
 from selfdebias.schedules import GuidanceWindow
@@ -132,7 +133,7 @@ def test_an_unconditional_pipeline_is_fitted_and_guided_in_the_same_way():
 
 def test_several_prompts_take_turns(tmp_path):
     SelfDebias.fit(
-        tiny_pipeline(), ["a cat", "a dog"], **{**FIT, "clustering": SpectralModes(2, 3, 3), "folder": tmp_path}
+        tiny_pipeline(), ["a cat", "a dog"], **{**FIT, "clustering": SpectralModes(2, 3, (3,)), "folder": tmp_path}
     )
     (manifest,) = (tmp_path / "stages" / "collect").glob("*/manifest-0.jsonl")
     records = [record for line in manifest.read_text().splitlines() for record in json.loads(line)["records"]]
@@ -161,7 +162,7 @@ def test_several_prompts_take_turns(tmp_path):
 def test_what_cannot_be_fitted_is_said_before_an_image_is_drawn(options, message, tmp_path):
     pipeline = tiny_pipeline()
     pipeline.unet.forward = None  # a call of the UNet would fail
-    asked = {"pipe": pipeline, "prompts": "a person", **FIT, "clustering": SpectralModes(2, 3, 3), **options}
+    asked = {"pipe": pipeline, "prompts": "a person", **FIT, "clustering": SpectralModes(2, 3, (3,)), **options}
     with pytest.raises((ValueError, OSError), match=message):
         SelfDebias.fit(asked.pop("pipe"), asked.pop("prompts"), folder=tmp_path / "f", **asked)
     assert not (tmp_path / "f").exists()
@@ -195,3 +196,15 @@ def test_a_schedule_of_ones_own(pipeline, debiaser):
         sample(pipeline, [1, 2])
     assert attached.state.trace.index == [0, 1]
     assert isinstance(debiaser.guidance, SelfDebiasGuidance)
+
+
+def test_a_wide_bottleneck_is_read_through_a_convolution_and_options_may_differ():
+    class Unet:
+        config = type("Config", (), {"block_out_channels": (320, 1280)})
+
+    assert projector_for(Unet())["reader"] == "convolutional" and projector_for(Unet())["hidden"] == 512
+    assert projector_for(tiny_pipeline().unet)["reader"] == "flattened"
+    with pytest.raises(ValueError, match="`projector.steps` must be a whole number of at least 1, got 0"):
+        fit(tiny_pipeline(), projector={"steps": 0})
+    with pytest.raises(ValueError, match="`projector.depth` is not an option"):
+        fit(tiny_pipeline(), projector={"depth": 3})

@@ -81,8 +81,9 @@ class SpectralModes(ClusterMixin, BaseEstimator):
     def _check(self, X: np.ndarray) -> None:
         if not 2 <= self.k_min <= self.k_max:
             raise ValueError(f"`clustering.k_max` must be at least `k_min`={self.k_min} >= 2, got {self.k_max}.")
-        if not len(self.n_neighbors) or min(self.n_neighbors) < 1:
-            raise ValueError(f"`clustering.n_neighbors` must be numbers of at least 1, got {list(self.n_neighbors)}.")
+        widths = self.n_neighbors
+        if isinstance(widths, int) or not len(widths) or min(widths) < 1:
+            raise ValueError(f"`clustering.n_neighbors` must be a list of numbers of at least 1, got {widths}.")
         if len(X) < 2 * self.k_max:
             raise ValueError(
                 f"`collect.n_images` must be at least twice `clustering.k_max`={self.k_max}, got {len(X)}."

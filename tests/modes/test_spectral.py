@@ -57,3 +57,20 @@ def test_what_cannot_be_clustered_is_refused():
         SpectralModes(k_min=5, k_max=3).fit(X)
     with pytest.raises(ValueError, match="must hold different vectors"):
         SpectralModes().fit(np.ones((40, 8)) / np.sqrt(8))
+    for widths in ((), (0, 5), 5):
+        with pytest.raises(ValueError, match="`clustering.n_neighbors` must be a list of numbers of at least 1"):
+            SpectralModes(n_neighbors=widths).fit(X)
+
+
+def test_the_silhouette_chooses_the_width_of_the_graph():
+    """Two modes of many tight groups: a narrow graph follows the groups, a wide one the modes."""
+    rng = np.random.default_rng(0)
+    groups = np.concatenate([np.eye(16)[side] + 0.35 * rng.standard_normal((12, 16)) for side in (0, 1)])
+    X = np.repeat(groups, 10, axis=0) + 0.01 * rng.standard_normal((240, 16))
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    alone = {width: SpectralModes(n_neighbors=(width,)).fit(X) for width in (10, 60)}
+    both = SpectralModes(n_neighbors=(10, 60)).fit(X)
+    best = max(alone.values(), key=lambda modes: max(modes.silhouettes_.values()))
+    assert max(alone[10].silhouettes_.values()) != max(alone[60].silhouettes_.values())
+    assert max(both.silhouettes_.values()) == max(best.silhouettes_.values())
+    assert np.array_equal(both.labels_, best.labels_) and both.n_neighbors_ == best.n_neighbors_
