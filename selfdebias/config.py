@@ -179,9 +179,9 @@ def _in_one_line(error: Exception, folder: Path) -> str:
     if not first.startswith("Could not override '"):
         return " ".join(str(error).split())
     key = first.split("'")[1]
-    known = list(_leaves(_compose(folder, [])))
-    if key in known:  # it is there, and empty
+    if key.endswith("scheduler.options"):  # it is there, and empty
         return f"`{key}` takes new keys with a plus: +{key}={{<key>: <value>}}."
+    known = [leaf for leaf in _leaves(_compose(folder, [])) if leaf != key]  # another option of its group may have it
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     hint = f" Did you mean `{near[0]}`?" if near else " See `selfdebias --cfg job`."
     return f"`{key}` is not an option.{hint}"

@@ -105,14 +105,27 @@ def _resolve(path: str, name: str) -> Any:
         raise ConfigError(f"`{path}._target_` must name a class, got {name!r}: {reason}") from error
 
 
+def _keywords(target: type) -> tuple[list[str], bool]:
+    """The keyword arguments of a class, and of those classes that it hands its `**` on to: (names, whether any will do)."""
+    names: list[str] = []
+    for base in target.__mro__:
+        if "__init__" in vars(base) and base is not object:
+            parameters = inspect.signature(base).parameters.values()
+            own = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+            names += [name for name in own if name not in ("self", *names)]
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                return names, False
+    return names, any(p.kind is p.VAR_KEYWORD for p in inspect.signature(target).parameters.values())
+
+
 def _check_options(path: str, node: Mapping[str, Any], target: type) -> None:
     """Holds the keys of a dictionary against the keyword arguments of its class."""
     parameters = inspect.signature(target).parameters
     names = [n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    known, takes_any = _keywords(target)
     for key in node.keys() - _FOR_HYDRA:
-        if key not in names and not takes_any:
-            raise ConfigError(f"`{path}.{key}` is not an option. {target.__name__} has {', '.join(names) or 'none'}.")
+        if key not in known and not takes_any:
+            raise ConfigError(f"`{path}.{key}` is not an option. {target.__name__} has {', '.join(known) or 'none'}.")
     if node.get("_partial_"):
         return
     missing = [n for n in names if parameters[n].default is inspect.Parameter.empty and n not in node]
