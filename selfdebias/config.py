@@ -201,7 +201,7 @@ def check_sources(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: With what is missing, and the way out.
     """
-    for group, part in _pretrained(config):
+    for group, part in sorted(_pretrained(config), key=lambda item: item[0] != "model"):  # what was asked for, first
         where = part["pretrained"], part.get("revision"), bool(part.get("allow_pickle"))
         source: sources.Source
         if group == "model":

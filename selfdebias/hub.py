@@ -111,7 +111,7 @@ def _in_one_line(group: str, name: str, revision: str | None) -> Iterator[None]:
     except errors.LocalEntryNotFoundError as error:
         raise FileNotFoundError(
             f"{field}: there is no such folder, the hub cannot be reached, and it is not in the hub's cache. Download it "
-            f"where there is a network, with `hf download {name}`, and name the folder."
+            f"where there is a network, with `hf download {name} --local-dir FOLDER`, and set {group}.pretrained=FOLDER."
         ) from error
     except (errors.HFValidationError, errors.HfHubHTTPError) as error:
         raise FileNotFoundError(f"{field}: {str(error).splitlines()[0]}") from error

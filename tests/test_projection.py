@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from selfdebias.projection import SemanticProjector, contrastive_loss
+from selfdebias import rules
+from selfdebias.projection import READERS, SemanticProjector, contrastive_loss
 from selfdebias.projector_fit import ProjectorFit
 
 OPTIONS = {
@@ -73,6 +74,10 @@ def test_the_convolutional_reader_stays_small_on_large_images():
     large = SemanticProjector((16, 12, 20), 8, 8, ("cond",), torch.zeros(1), reader="convolutional")
     z = large(torch.randn(2, 16, 12, 20), torch.zeros(2), torch.zeros(2).long())
     assert torch.allclose(z.norm(dim=1), torch.ones(2), atol=1e-5)
+
+
+def test_the_readers_of_the_configuration_are_those_that_there_are():
+    assert set(rules.READERS) == set(READERS)
 
 
 def test_an_unknown_reader_is_named():
