@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 from selfdebias.metrics.bootstrap import Interval
@@ -23,7 +24,7 @@ def missing(reason: str, **more: Any) -> Entry:
 def measured(value: float, interval: Interval | None = None, **more: Any) -> Entry:
     """Return the entry of a number, with `low`, `high` and `blocks` where an interval was asked for.
 
-    Bounds are null with one block, as it leaves nothing to resample.
+    Bounds are null with one block, as it leaves nothing to resample. A distance also has `at_floor`.
 
     Raises:
         ValueError: if the value is not finite; say why with `missing`.
@@ -34,5 +35,14 @@ def measured(value: float, interval: Interval | None = None, **more: Any) -> Ent
     """
     if not math.isfinite(value):
         raise ValueError(f"`value` must be finite, got {value}.")
-    bounds = {} if interval is None else {"low": interval.low, "high": interval.high, "blocks": interval.blocks}
-    return {"value": float(value), **bounds, **more}
+    return {"value": float(value), **({} if interval is None else bounds(interval)), **more}
+
+
+def bounds(interval: Interval) -> Entry:
+    """Return an interval as a part of an entry.
+
+    Example:
+        >>> bounds(Interval(0.0, 0.1, 4, at_floor=True))
+        {'low': 0.0, 'high': 0.1, 'blocks': 4, 'at_floor': True}
+    """
+    return {name: value for name, value in asdict(interval).items() if name != "at_floor" or value is not None}

@@ -194,6 +194,29 @@ def metric_function(metric: str, target: Sequence[float] | None = None) -> Calla
     return lambda f: against[metric](f, target)
 
 
+def range_of(metric: str, n_classes: int) -> tuple[float, float]:
+    """Return the least and the largest value that a metric can take.
+
+    Example:
+        >>> range_of("gap", 2), range_of("deviation_ratio", 5)
+        ((-1.0, 1.0), (0.0, 1.0))
+    """
+    most = {"fd_soft": np.sqrt(2), "fd_hard": np.sqrt(2), "kl_uniform": np.log(n_classes), "kl_target": np.inf}
+    return (-1.0 if metric == "gap" and n_classes == 2 else 0.0), float(most.get(metric, 1.0))
+
+
+def best_shares(metric: str, n_classes: int, target: Sequence[float] | None = None) -> Array | None:
+    """Return the shares at which a metric is best: the target, uniform by default; None for the signed gap of two.
+
+    Example:
+        >>> best_shares("gap", 2) is None, best_shares("fd_hard", 2).tolist()
+        (True, [0.5, 0.5])
+    """
+    if metric == "gap" and n_classes == 2:
+        return None
+    return uniform(n_classes) if target is None else checked_target(target, n_classes)
+
+
 @lru_cache(maxsize=1024)
 def expected_floor(
     metric: str, n_classes: int, n: int, target: tuple[float, ...] | None = None, seed: int = 0

@@ -80,7 +80,8 @@ def kid_interval(
     sums = _kernel_sums(x, y, x_blocks, y_blocks, kernel or PolynomialKernel())
     sizes = len(sums.x), len(sums.y)
     weights = [bootstrap.weights(size, stream) for stream, size in enumerate(sizes)]
-    return bootstrap.percentiles(_mmd(sums, *weights), min(sizes))
+    value = float(_mmd(sums, *(np.ones((1, size)) for size in sizes))[0])
+    return bootstrap.around(value, _mmd(sums, *weights), min(sizes))
 
 
 @dataclass(frozen=True)

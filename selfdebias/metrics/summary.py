@@ -86,8 +86,8 @@ def summarise_arm(
     shown = arm.rows(~arm.blanked)
     result: dict[str, Any] = {name: attribute_metrics(shown, name, resampling) for name in attributes}
     result["shares"] = {name: attribute_shares(shown, name, resampling) for name in attributes}
-    result["unclassified"] = {name: rate(~shown.labels(name)[1], shown.blocks, resampling) for name in attributes}
-    result["blanked"] = rate(arm.blanked, arm.blocks, resampling)
+    result["unclassified"] = {name: rate(~shown.labels(name)[1], shown.blocks, resampling.level) for name in attributes}
+    result["blanked"] = rate(arm.blanked, arm.blocks, resampling.level)
     result |= mode_metrics_of(shown, modes["target"], resampling)
     shown_vanilla = None if vanilla is None or arm.arm == VANILLA else vanilla.rows(~vanilla.blanked)
     result |= distances(shown, shown_vanilla, reference, suite, resampling)

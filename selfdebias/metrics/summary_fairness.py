@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from selfdebias.metrics import fairness
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
+from selfdebias.metrics.class_interval import class_interval
 from selfdebias.metrics.entries import Entry, measured, missing
+from selfdebias.metrics.share_interval import share_interval
 
 Array = NDArray[np.float64]
 
@@ -22,13 +24,13 @@ def attribute_metrics(arm: ArmData, attribute: str, resampling: BlockBootstrap) 
     `fd_soft` is over all images, the others over the classified ones; each entry states its own `n`.
     """
     soft = block_sums(arm.probabilities[attribute], arm.blocks)
-    hard = _class_sums(arm, attribute)
+    hard = class_sums(arm, attribute)
     return {key: _against(soft if key == "fd_soft" else hard, key, resampling) for key in fairness.METRICS}
 
 
 def attribute_shares(arm: ArmData, attribute: str, resampling: BlockBootstrap) -> dict[str, Entry]:
     """Return the share of each class among the classified images, by class name, absent classes kept."""
-    sums = _class_sums(arm, attribute)
+    sums = class_sums(arm, attribute)
     return _shares(sums, arm.classes[attribute], resampling)
 
 
@@ -42,30 +44,31 @@ def mode_metrics_of(arm: ArmData, target: Sequence[float], resampling: BlockBoot
     }
 
 
-def rate(flags: NDArray[np.bool_], blocks: NDArray[np.int64], resampling: BlockBootstrap) -> Entry:
+def rate(flags: NDArray[np.bool_], blocks: NDArray[np.int64], level: float) -> Entry:
     """Return the share of images with a flag."""
     if not len(flags):
         return missing("there is no image", n=0)
     sums = block_sums(np.stack([flags, np.ones_like(flags)], 1), blocks)
-    interval = resampling.interval(sums, lambda total: total[:, 0] / total[:, 1])
-    return measured(flags.mean(), interval, n=len(flags))
+    return measured(flags.mean(), share_interval(sums, level), n=len(flags))
 
 
-def _class_sums(arm: ArmData, attribute: str) -> Array:
+def class_sums(arm: ArmData, attribute: str) -> Array:
+    """Count the classified images of each class in each block, (B, C)."""
     labels, sure = arm.labels(attribute)
     return block_sums(np.eye(len(arm.classes[attribute]))[labels] * sure[:, None], arm.blocks)
 
 
 def _against(sums: Array, key: str, resampling: BlockBootstrap, target: tuple[float, ...] | None = None) -> Entry:
     """Apply a metric to sums by block, (B, C)."""
-    n = round(sums.sum())
+    n, n_classes = round(sums.sum()), sums.shape[1]
     if n == 0:
         return missing("no image is there to be counted", n=0)
     if key == "kl_target" and 0 in (target or ()):
         return missing("the target is 0 for a mode", n=n)
     metric = fairness.metric_function(key, target)
-    interval = resampling.interval(sums, lambda total: metric(fairness.shares(total)))
-    floor = fairness.expected_floor(key, sums.shape[1], n, target)
+    best = fairness.best_shares(key, n_classes, target)
+    interval = class_interval(sums, metric, best, resampling, *fairness.range_of(key, n_classes))
+    floor = fairness.expected_floor(key, n_classes, n, target)
     return measured(float(metric(fairness.shares(sums.sum(0)))), interval, n=n, floor=floor)
 
 
@@ -73,10 +76,9 @@ def _shares(sums: Array, names: Sequence[str], resampling: BlockBootstrap) -> di
     n = round(sums.sum())
     if n == 0:
         return {name: missing("no image is there to be counted", n=0) for name in names}
-    f = fairness.shares(sums.sum(0))
+    f, totals = fairness.shares(sums.sum(0)), sums.sum(1)
 
     def entry(c: int) -> Entry:
-        interval = resampling.interval(sums, lambda total: fairness.shares(total)[:, c])
-        return measured(f[c], interval, n=n)
+        return measured(f[c], share_interval(np.stack([sums[:, c], totals], 1), resampling.level), n=n)
 
     return {name: entry(c) for c, name in enumerate(names)}

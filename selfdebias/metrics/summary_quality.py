@@ -14,6 +14,7 @@ from selfdebias.metrics.entries import Entry, measured, missing
 from selfdebias.metrics.kid import PolynomialKernel, kid, kid_interval
 from selfdebias.metrics.preservation import kept, twin_cosine
 from selfdebias.metrics.quality import frechet_distance
+from selfdebias.metrics.share_interval import mean_interval
 from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary_fairness import rate
 from selfdebias.metrics.turned import turned_quality
@@ -62,7 +63,7 @@ def preservation(
     return {
         "turned": turned_quality(*places, n_modes, arm.blocks, resampling, suite.nearest, kernel),
         "kept_cosine": _mean(twin_cosine(arm.e, vanilla.e), same, arm.blocks, resampling, "no image kept its mode"),
-        "kept_share": rate(same, arm.blocks, resampling),
+        "kept_share": rate(same, arm.blocks, resampling.level),
         "psnr": _psnr(arm, resampling),
     }
 
@@ -93,11 +94,7 @@ def _mean(
     if not rows.any():
         return missing(reason, n=0)
     sums = block_sums(np.stack([np.where(rows, values, 0.0), rows], 1), blocks)
-
-    def mean(total: Array) -> Array:
-        return np.divide(total[:, 0], total[:, 1], out=np.full(len(total), np.nan), where=total[:, 1] > 0)
-
-    return measured(values[rows].mean(), resampling.interval(sums, mean), n=int(rows.sum()))
+    return measured(values[rows].mean(), mean_interval(sums, resampling.level), n=int(rows.sum()))
 
 
 def _frechet(x: Array, y: Array) -> Entry:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from selfdebias.metrics.bootstrap import BlockBootstrap, Interval, block_sums
+from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
 from selfdebias.metrics.entries import Entry, measured, missing
 from selfdebias.metrics.kid import PolynomialKernel, kid
 from selfdebias.metrics.modes import Placed
 from selfdebias.metrics.preservation import kept
 from selfdebias.metrics.quality import knn_covered, within_modes
+from selfdebias.metrics.summary_fairness import rate
 
 Array = NDArray[np.float64]
 MEASURES = ("precision", "vanilla_precision", "precision_ratio", "kid", "vanilla_kid")
@@ -51,8 +52,7 @@ def turned_quality(
     """
     turned = ~kept(arm.modes, vanilla.modes)
     n = int(turned.sum())
-    share = _entry(block_sums(np.stack([turned, np.ones_like(turned)], 1), blocks), _ratio_of_sums, bootstrap)
-    result: dict[str, int | Entry] = {"n": n, "share": share | {"n": len(turned)}}
+    result: dict[str, int | Entry] = {"n": n, "share": rate(turned, np.asarray(blocks), bootstrap.level)}
     if n == 0:
         return result | {name: missing("no image was turned", n=0) for name in MEASURES}
     moved = Placed(arm.e[turned], arm.modes[turned])
@@ -97,8 +97,9 @@ def _precisions(
         reason = f"no target mode has both more than {k} reference images and a vanilla image"
         return {name: missing(reason, n=0) for name in MEASURES[:3]}
     sums = block_sums(both.reshape(len(both), -1), blocks)
-    statistics = (_precision, _vanilla_precision, _precision_ratio)
-    return {name: _entry(sums, f, bootstrap) | {"n": n} for name, f in zip(MEASURES[:3], statistics, strict=True)}
+    statistics = ((_precision, 1.0), (_vanilla_precision, 1.0), (_precision_ratio, np.inf))
+    entries = [_entry(sums, statistic, most, bootstrap) | {"n": n} for statistic, most in statistics]
+    return dict(zip(MEASURES[:3], entries, strict=True))
 
 
 def _precision(sums: Array) -> Array:
@@ -121,20 +122,15 @@ def _unpacked(sums: Array) -> tuple[Array, ...]:
     return tuple(np.moveaxis(sums.reshape(len(sums), 4, -1), 1, 0))
 
 
-def _ratio_of_sums(sums: Array) -> Array:
-    return _ratio(sums[:, 0], sums[:, 1])
-
-
 def _ratio(top: Array, bottom: Array) -> Array:
     return np.divide(top, bottom, out=np.full(np.shape(top), np.nan), where=bottom > 0)
 
 
-def _entry(sums: Array, statistic: Callable[[Array], Array], bootstrap: BlockBootstrap) -> Entry:
+def _entry(sums: Array, statistic: Callable[[Array], Array], most: float, bootstrap: BlockBootstrap) -> Entry:
     value = float(statistic(sums.sum(0, keepdims=True))[0])
     if not np.isfinite(value):
         return missing("vanilla images of these modes reach a precision of 0")
-    interval: Interval = bootstrap.interval(sums, statistic)
-    return measured(value, interval)
+    return measured(value, bootstrap.interval(sums, statistic, least=0.0, most=most))
 
 
 def _kids(

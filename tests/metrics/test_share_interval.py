@@ -1,0 +1,86 @@
+"""Shares and means over dependent images: closed forms, limits, and coverage on simulated batches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from selfdebias.metrics.bootstrap import Interval
+from selfdebias.metrics.share_interval import mean_interval, share_interval, share_precision
+
+
+def rows(hits: np.ndarray, size: float) -> np.ndarray:
+    return np.stack([hits, np.full(len(hits), size)], 1)
+
+
+def test_independent_images_give_wilsons_interval():
+    hits = np.r_[np.ones(300), np.zeros(700)]
+    interval = share_interval(rows(hits, 1))
+    z, p, n = 1.9623415, 0.3, 999  # Student's t with 999 degrees; n p (1 - p) over the unbiased variance is n - 1
+    centre, width = (p + z * z / 2 / n) / (1 + z * z / n), z / (1 + z * z / n) * np.sqrt(p * 0.7 / n + (z / 2 / n) ** 2)
+    assert [interval.low, interval.high] == pytest.approx([centre - width, centre + width], abs=1e-6)
+
+
+def test_copies_in_a_block_are_worth_one_image():
+    hits = np.random.default_rng(0).integers(0, 2, 50).astype(float)
+    one, ten = share_precision(rows(hits, 1)), share_precision(rows(10 * hits, 10))
+    assert ten.effective == pytest.approx(one.effective)
+
+
+def test_batches_that_are_all_balanced_still_leave_something_open():
+    interval = share_interval(rows(np.full(4, 16.0), 32))
+    assert 0 < interval.high - interval.low < 0.1
+    assert share_precision(rows(np.full(4, 16.0), 32)).effective > 4 * 32
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0])
+def test_a_class_that_is_all_or_nothing_has_a_bound_on_the_other_side(p):
+    interval = share_interval(rows(np.full(128, p), 1))
+    assert (interval.high if p == 0 else 1 - interval.low) == pytest.approx(3.9157 / (128 + 3.9157), abs=1e-4)
+    assert interval.low >= 0 and interval.high <= 1
+
+
+def test_one_block_has_no_bounds():
+    assert share_interval([[16, 32]]) == Interval(None, None, 1) == mean_interval([[3.0, 32]])
+    with pytest.raises(ValueError, match="`sums` must be"):
+        share_precision([[16, 32]])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 8), min_size=2, max_size=20), st.randoms())
+def test_blocks_may_come_in_any_order_and_the_other_class_has_the_mirrored_interval(hits, shuffle):
+    sums = rows(np.array(hits, dtype=float), 8)
+    interval, mirrored = share_interval(sums), share_interval(np.stack([8 - sums[:, 0], sums[:, 1]], 1))
+    assert 0 <= interval.low <= sums[:, 0].sum() / sums[:, 1].sum() <= interval.high <= 1
+    assert [1 - mirrored.high, 1 - mirrored.low] == pytest.approx([interval.low, interval.high], abs=1e-9)
+    shuffle.shuffle(hits)
+    again = share_interval(rows(np.array(hits, dtype=float), 8))
+    assert [again.low, again.high] == pytest.approx([interval.low, interval.high])
+
+
+def draw(kind: str, p: float, generator: np.random.Generator) -> np.ndarray:
+    """Counts of 4 batches of 32: too alike, or too different, for independent images."""
+    if kind == "balanced":
+        return np.floor(32 * p + generator.random(4))
+    return generator.binomial(32, generator.beta(9 * p, 9 * (1 - p), 4)).astype(float)
+
+
+@pytest.mark.parametrize("kind", ["balanced", "clustered"])
+@pytest.mark.parametrize("p", [0.5, 0.8, 0.95])
+def test_four_dependent_batches_cover_the_share(kind, p):
+    generator = np.random.default_rng(3)
+    intervals = [share_interval(rows(draw(kind, p, generator), 32)) for _ in range(500)]
+    assert np.mean([it.low <= p <= it.high for it in intervals]) >= 0.92
+
+
+def test_mean_of_single_images_is_students_interval():
+    values = np.random.default_rng(5).normal(size=20)
+    interval = mean_interval(rows(values, 1))
+    width = 2.0930241 * values.std(ddof=1) / np.sqrt(20)  # Student's t, 19 degrees
+    assert [interval.low, interval.high] == pytest.approx([values.mean() - width, values.mean() + width])
+
+
+def test_blocks_without_a_chosen_image_count_not():
+    assert mean_interval([[1.0, 1], [0.0, 0], [3.0, 1]]) == mean_interval([[1.0, 1], [3.0, 1]])
