@@ -220,6 +220,6 @@ def check_attributes(attributes: Sequence[str], classes: Mapping[str, Any]) -> N
     Raises:
         ConfigError: With the first such attribute.
     """
-    for name in attributes:
+    for name in [part for attribute in attributes for part in attribute.split(" x ")]:  # "gender x tone": both
         if name not in classes:
             raise refuse("prompts.attributes", f"some of {', '.join(classes)}, which the judge knows", name)

@@ -28,6 +28,13 @@ class Guidance(ABC):
         """
         return 1.0
 
+    @property
+    def dependence(self) -> str:
+        """What an image depends on, for the intervals: ``image``, itself alone; ``batch``, those drawn with it; ``run``,
+        all drawn under one memory.
+        """
+        return "batch"
+
     @abstractmethod
     def edit(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
         """Return the edited activation.
@@ -46,6 +53,7 @@ class NoGuidance(Guidance):
     """Leaves every activation as it is."""
 
     needs_semantics = False
+    dependence = "image"
 
     def edit(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
         """Return `h` itself."""

@@ -71,6 +71,11 @@ class SelfDebiasGuidance(Guidance):
         self.target = None if target is None else check_target(target)
         self.extrapolation_scale = extrapolation_scale
 
+    @property
+    def dependence(self) -> str:
+        """See `Guidance.dependence`."""
+        return "run" if self.decay else "batch"
+
     def extrapolation(self, step: Step) -> float:
         """See `Guidance.extrapolation`."""
         return self.extrapolation_scale if self.strength else 1.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from selfdebias.storage.atomic import write_tensors
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 _PREFIX = "probabilities/"
+CROSS = " x "  # between the attributes of an intersection
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class ArmData:
         ids: (N,) int64, ids of the images in their own folder.
         seeds: (N,) uint64, the seed of each image; twins have the same.
         blocks: (N,) int64, images of one block depend on each other (a guided batch of one run).
+        runs: (N,) int64, the run (generate seed) of each image among those that were pooled; 0 in one run's own data.
         blanked: (N,) bool, images that the model's safety checker replaced; they count as nothing else.
         psnr: (N,) float64 in dB against the vanilla twin, infinite where equal; None where there is no twin.
     """
@@ -49,6 +52,7 @@ class ArmData:
     ids: Integers
     seeds: NDArray[np.uint64]
     blocks: Integers
+    runs: Integers
     blanked: NDArray[np.bool_]
     psnr: Array | None = None
 
@@ -61,9 +65,37 @@ class ArmData:
         return Placed(self.e, self.modes)
 
     def labels(self, attribute: str) -> tuple[Integers, NDArray[np.bool_]]:
-        """Return each image's likeliest class, (N,) int64, and whether the judge is sure enough of it, (N,) bool."""
+        """Return each image's likeliest class, (N,) int64, and whether the judge is sure enough of it, (N,) bool.
+
+        Of an intersection such as "gender x tone" both parts have to be sure.
+        """
+        if CROSS in attribute:
+            return self._crossed([self.labels(part) for part in attribute.split(CROSS)], attribute)
         labels, unclassified = classify(torch.from_numpy(self.probabilities[attribute]), self.threshold)
         return labels.numpy(), ~unclassified.numpy()
+
+    def _crossed(
+        self, parts: Sequence[tuple[Integers, NDArray[np.bool_]]], attribute: str
+    ) -> tuple[Integers, NDArray[np.bool_]]:
+        sizes = [len(self.classes[part]) for part in attribute.split(CROSS)]
+        labels = np.ravel_multi_index([labels for labels, _ in parts], sizes).astype(np.int64)
+        return labels, np.logical_and.reduce([sure for _, sure in parts])
+
+    def crossed(self, attributes: Sequence[str]) -> ArmData:
+        """Return the arm with each intersection among `attributes`, such as "gender x tone", as one more attribute.
+
+        Its classes are all pairs, its probabilities the products: judges read the attributes of an image apart.
+        """
+        classes, probabilities = dict(self.classes), dict(self.probabilities)
+        for name in attributes:
+            if CROSS in name and name not in classes:
+                parts = name.split(CROSS)
+                classes[name] = tuple(CROSS.join(pair) for pair in product(*(self.classes[part] for part in parts)))
+                joint = self.probabilities[parts[0]]
+                for part in parts[1:]:
+                    joint = (joint[:, :, None] * self.probabilities[part][:, None, :]).reshape(len(self), -1)
+                probabilities[name] = joint
+        return replace(self, classes=classes, probabilities=probabilities)
 
     def rows(self, chosen: NDArray[Any]) -> ArmData:
         """Return the images at `chosen`, a mask (N,) or indices."""
@@ -131,6 +163,7 @@ def pool(runs: Sequence[ArmData]) -> ArmData:
         raise ValueError(f"`runs` must not share a seed, got {len(seeds) - len(np.unique(seeds))} seeds twice.")
     arrays: dict[str, Any] = {name: np.concatenate([getattr(run, name) for run in runs]) for name in first._arrays()}
     offsets = np.cumsum([0, *(run.blocks.max(initial=-1) + 1 for run in runs[:-1])])
+    arrays["runs"] = np.repeat(np.arange(len(runs)), [len(run) for run in runs])
     arrays["blocks"] = np.concatenate([run.blocks + offset for run, offset in zip(runs, offsets, strict=True)])
     probabilities = {name: np.concatenate([run.probabilities[name] for run in runs]) for name in first.classes}
     return replace(first, probabilities=probabilities, **arrays)

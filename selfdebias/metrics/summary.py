@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from selfdebias.metrics import modes as mode_metrics
-from selfdebias.metrics.arms import ArmData
+from selfdebias.metrics.arms import CROSS, ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap
 from selfdebias.metrics.entries import Entry, missing
 from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary_cost import summarise_cost
-from selfdebias.metrics.summary_fairness import attribute_metrics, attribute_shares, mode_metrics_of, rate
+from selfdebias.metrics.summary_fairness import attribute_metrics, attribute_shares, by_run, mode_metrics_of, rate
 from selfdebias.metrics.summary_quality import distances, preservation
+from selfdebias.metrics.verdict import verdicts
 
 VANILLA = "vanilla"
 
@@ -54,21 +55,24 @@ def summarise(
     Raises:
         ValueError: if the judge does not know an attribute to report.
     """
-    unknown = [name for name in prompts["attributes"] if name not in reference.classes]
+    attributes = list(prompts["attributes"])
+    unknown = [part for name in attributes for part in name.split(CROSS) if part not in reference.classes]
     if unknown:
         raise ValueError(f"`prompts.attributes` must be among {sorted(reference.classes)}, got {unknown[0]!r}.")
+    arms, reference = {name: arm.crossed(attributes) for name, arm in arms.items()}, reference.crossed(attributes)
     resampling = BlockBootstrap(bootstrap, seed, suite.level)
     shown = reference.rows(~reference.blanked)
     vanilla = arms.get(VANILLA)
+    measured_arms = {
+        name: summarise_arm(arm, vanilla, shown, modes, attributes, suite, resampling) for name, arm in arms.items()
+    }
     return {
         "seeds": dict(seeds or {}),
         "prompts": dict(prompts),
         "judge": dict(judge or {}),
-        "arms": {
-            name: summarise_arm(arm, vanilla, shown, modes, prompts["attributes"], suite, resampling)
-            for name, arm in arms.items()
-        },
-        "modes": summarise_modes(shown, modes, prompts["attributes"]),
+        "arms": measured_arms,
+        "compared": verdicts(measured_arms, VANILLA, attributes),
+        "modes": summarise_modes(shown, modes, attributes),
         "cost": summarise_cost(costs or {}),
     }
 
@@ -86,6 +90,7 @@ def summarise_arm(
     shown = arm.rows(~arm.blanked)
     result: dict[str, Any] = {name: attribute_metrics(shown, name, resampling) for name in attributes}
     result["shares"] = {name: attribute_shares(shown, name, resampling) for name in attributes}
+    result["by_run"] = {name: by_run(shown, name) for name in attributes}
     result["unclassified"] = {name: rate(~shown.labels(name)[1], shown.blocks, resampling.level) for name in attributes}
     result["blanked"] = rate(arm.blanked, arm.blocks, resampling.level)
     result |= mode_metrics_of(shown, modes["target"], resampling)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,16 @@ def mode_metrics_of(arm: ArmData, target: Sequence[float], resampling: BlockBoot
         "mode_kl": _against(sums, "kl_target", resampling, tuple(target)),
         "mode_shares": _shares(sums, [str(mode) for mode in range(len(target))], resampling),
     }
+
+
+def by_run(arm: ArmData, attribute: str) -> dict[str, list[float | None]]:
+    """State `fd_hard` and the first class's share of each pooled run on its own, in the order of the runs.
+
+    Runs differ by their noise alone, as batches of one run do; so intervals rest on batches, and this shows the runs.
+    """
+    f = fairness.shares(class_sums(replace(arm, blocks=arm.runs), attribute))
+    values = {"fd_hard": fairness.fd_hard(f), "share": f[:, 0]}
+    return {name: [float(v) if np.isfinite(v) else None for v in column] for name, column in values.items()}
 
 
 def rate(flags: NDArray[np.bool_], blocks: NDArray[np.int64], level: float) -> Entry:

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-INTERVAL = "95% intervals by bootstrap over batches"
+INTERVAL = "95% intervals over batches"
 # Keys of an arm that are not the name of a judged attribute.
 ARM_KEYS = frozenset(
     {"shares", "mode_fd", "mode_kl", "mode_shares", "fid", "kid", "turned", "unclassified", "blanked"}
-    | {"kept_cosine", "kept_share", "psnr"}
+    | {"kept_cosine", "kept_share", "psnr", "by_run", "corrected"}
 )
 
 
@@ -26,6 +26,7 @@ class Measure:
         floor: What the value comes to by sampling alone (for instance a fair independent sampler's `fd_hard`).
         n: Number of images behind it.
         reason: Why `value` is None; empty otherwise.
+        at_floor: Whether a distance is not told from 0; `high` is then its upper bound.
     """
 
     value: float | None = None
@@ -34,6 +35,7 @@ class Measure:
     floor: float | None = None
     n: int | None = None
     reason: str = ""
+    at_floor: bool = False
 
 
 def finite(entry: Any) -> float | None:
@@ -75,7 +77,7 @@ def measure(tree: Any, *path: str) -> Measure:
     if value is None:
         return Measure(reason=str(tree.get("reason") or f"{path[-1] if path else 'value'} was not computed"))
     low, high, floor, n = (finite(tree.get(key)) for key in ("low", "high", "floor", "n"))
-    return Measure(value, low, high, floor, None if n is None else int(n))
+    return Measure(value, low, high, floor, None if n is None else int(n), at_floor=tree.get("at_floor") is True)
 
 
 def attributes_of(results: Mapping[str, Any]) -> list[str]:

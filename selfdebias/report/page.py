@@ -14,7 +14,7 @@ from selfdebias.report.gallery import Chart, Pair
 from selfdebias.report.material import Material
 from selfdebias.report.measures import Measure, arms_of, attributes_of, class_shares, images_of, measure
 from selfdebias.report.redact import redacted
-from selfdebias.report.table import explanations, interval_in_words
+from selfdebias.report.explanations import explanations, interval_in_words
 from selfdebias.report.wording import Notes, plain, prompt_of, written
 
 

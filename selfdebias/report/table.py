@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
 
 from selfdebias.report.columns import Column, Results, sections
-from selfdebias.report.measures import (
-    INTERVAL,
-    arms_of,
-    attributes_of,
-    batches_of,
-    images_of,
-)
+from selfdebias.report.explanations import explanations
+from selfdebias.report.measures import arms_of, images_of
 from selfdebias.report.wording import Notes, clip, columns_of, plain, prompt_of
-
-FEW_BATCHES = 10  # four batches cover about 0.8 in place of 0.95
 
 
 def render_table(results: Results, width: int = 80) -> str:
@@ -64,58 +56,6 @@ def headline(results: Results) -> str:
         f"(generate seed {seeds.get('generate', '?')}), {modes.get('k', '?')} modes found on "
         f"{sum(modes.get('sizes', []))} other images (collect seed {seeds.get('collect', '?')})"
     )
-
-
-def explanations(results: Results) -> list[str]:
-    """What a reader has to know about the numbers: intervals, floors, references."""
-    arms = results["arms"]
-    lines = [
-        interval_in_words(results),
-        f"unclassified: share of images that the judge is not sure of, for {' / '.join(attributes_of(results))}.",
-        "fd_hard: distance of the judged class shares from equal ones; mode_fd: of the shares of the modes from the target, "
-        f"{target_in_words(results)}; 0 is best. Only the modes are balanced: other attributes may move.",
-        "floor of fd_*: expected value of a perfectly fair independent sampler at this N; batches that are balanced as a whole "
-        "can be below it.",
-    ]
-    lines += distances_in_words(results)
-    if len(arms) > 1:
-        lines.append(
-            "kept cosine, turned: each image against its vanilla twin from the same seed; turned precision ratio: how well "
-            "images that changed their mode fit among vanilla images of that mode, 1: as well as those do themselves."
-        )
-        lines.append("ratio: of this one run's seconds, where an arm may have been drawn at another time than vanilla.")
-    return lines
-
-
-def target_in_words(results: Results) -> str:
-    """The shares by mode that were asked for."""
-    target = results.get("modes", {}).get("target") or []
-    return " / ".join(f"{float(share):.2f}" for share in target) or "equal ones"
-
-
-def distances_in_words(results: Results) -> list[str]:
-    """What FID and KID are taken against, what their floors are, and what the evaluation warns of."""
-    arms = results["arms"]
-    entries = {arm: arms[arm]["fid"] for arm in arms_of(results) if isinstance(arms[arm].get("fid"), Mapping)}
-    floors: dict[str, list[str]] = {}
-    for arm, entry in entries.items():
-        floors.setdefault(plain(entry.get("floor_of", "vanilla against vanilla")), []).append(plain(arm))
-    lines = [f"floor of FID and KID for {', '.join(names)}: {text}." for text, names in floors.items()]
-    if lines:
-        lines.insert(0, "FID, KID: against the collected vanilla images (other seeds), on the encoder's embeddings.")
-    warned = {plain(entry["warning"]) for entry in entries.values() if entry.get("warning")}
-    return lines + [f"FID: {text}" for text in sorted(warned)]
-
-
-def interval_in_words(results: Results) -> str:
-    """What the brackets are, and a warning where so few batches stand behind them that they are too narrow."""
-    text = f"[low, high]: {plain(results.get('interval') or INTERVAL)} (images of one batch depend on each other)"
-    counts = [count for count in (batches_of(results, arm) for arm in results["arms"]) if count is not None]
-    if counts and min(counts) == 1:
-        return "No intervals: they need more than one batch, since images of one batch depend on each other."
-    if counts and min(counts) < FEW_BATCHES:
-        text += f"; with only {min(counts)} batches an arm they are too narrow"
-    return text + "."
 
 
 def _blocks(columns: list[Column], arms: list[str], width: int) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from selfdebias.storage.batches import BatchFolder
 
 __all__ = ["CONFIG", "VERSION", "ArmData", "Evaluation", "evaluate", "load_arm", "pool", "summarise"]
 
-VERSION = 2
+VERSION = 3
 CONFIG = ("evaluate", "judge", "encoder", "metrics", "prompts")
 REFERENCE = "reference"
 
@@ -128,7 +128,7 @@ def evaluate(
     folders = {REFERENCE: BatchFolder.open(collected)} | {arm: BatchFolder.open(path) for arm, path in arms.items()}
     facts = {arm: json.loads((Path(path) / "generate.json").read_text()) for arm, path in arms.items()}
     modes = json.loads((Path(discovered) / "modes.json").read_text())
-    data = _look(folders, _centers(discovered), judge, encoder, batch_size, trainer)
+    data = _look(folders, facts, _centers(discovered), judge, encoder, batch_size, trainer)
     for arm in data.values():
         save_arm(folder, arm)
     results = summarise(
@@ -153,6 +153,7 @@ def target_of(facts: Mapping[str, Mapping[str, Any]]) -> list[float] | None:
 
 def _look(
     folders: dict[str, BatchFolder],
+    facts: Mapping[str, Mapping[str, Any]],
     centers: np.ndarray,
     judge: Judge,
     encoder: Callable[[Tensor], Tensor],
@@ -165,17 +166,37 @@ def _look(
     module = Evaluation(judge, encoder, len(loaders))
     trainer().test(module, dataloaders=loaders, verbose=False)
     return {
-        arm: _arm_data(arm, folder.records(), module.outputs(index), judge, centers)
+        arm: _arm_data(
+            arm, blocks_of(folder.records(), facts.get(arm)), folder.records(), module.outputs(index), judge, centers
+        )
         for index, (arm, folder) in enumerate(folders.items())
     }
 
 
+def blocks_of(records: Sequence[Mapping[str, Any]], facts: Mapping[str, Any] | None) -> np.ndarray:
+    """Return the block of each image, (N,) int64; images of one block depend on each other.
+
+    Args:
+        records: of the images, with `id` and `batch`.
+        facts: what the arm's generate stage wrote, with `dependence`; None for images drawn without guidance.
+
+    Example:
+        >>> records = [{"id": 4, "batch": 1}, {"id": 5, "batch": 1}]
+        >>> blocks_of(records, None).tolist(), blocks_of(records, {"dependence": "batch"}).tolist()
+        ([4, 5], [1, 1])
+    """
+    name = {"image": "id", "batch": "batch", "run": None}["image" if facts is None else facts["dependence"]]
+    return np.array([0 if name is None else record[name] for record in records], dtype=np.int64)
+
+
 def _arm_data(
-    arm: str, records: list[dict[str, Any]], outputs: dict[str, np.ndarray], judge: Judge, centers: np.ndarray
+    arm: str,
+    blocks: np.ndarray,
+    records: list[dict[str, Any]],
+    outputs: dict[str, np.ndarray],
+    judge: Judge,
+    centers: np.ndarray,
 ) -> ArmData:
-    ids = np.array([record["id"] for record in records], dtype=np.int64)
-    # Images of the reference were drawn without guidance, so each is a block of its own.
-    blocks = ids if arm == REFERENCE else np.array([record["batch"] for record in records], dtype=np.int64)
     return ArmData(
         arm=arm,
         threshold=judge.threshold,
@@ -183,9 +204,10 @@ def _arm_data(
         probabilities={name: outputs[f"probabilities/{name}"] for name in judge.classes},
         e=outputs["e"],
         modes=assign_modes(outputs["e"], centers),
-        ids=ids,
+        ids=np.array([record["id"] for record in records], dtype=np.int64),
         seeds=np.array([record["seed"] for record in records], dtype=np.uint64),
         blocks=blocks,
+        runs=np.zeros(len(records), dtype=np.int64),
         blanked=np.array([record["blanked"] for record in records], dtype=bool),
         psnr=outputs.get("psnr"),
     )

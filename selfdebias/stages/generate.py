@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from selfdebias.stages.sampling import Sampler
 from selfdebias.storage.atomic import write_json
 from selfdebias.storage.batches import BatchFolder
 
-VERSION = 2
+VERSION = 3
 CONFIG = ("model", "guidance", "schedule", "prompts.text", "generate")
 
 
@@ -61,9 +62,17 @@ def generate(
         "arm": arm,
         **cost,
         "peak_memory_mb": meter.peak_memory_mb if left else None,
+        "dependence": _dependence(guidance, replayed),
         "skipped_edits": sum(int(tensors["skipped"]) for _, tensors in store.tensors()),
     }
     write_json(folder / "generate.json", {**summary, "guidance": {"class": type(guidance).__name__, **vars(guidance)}})
+
+
+def _dependence(guidance: Guidance, replayed: Path | None) -> str:
+    """What an image of the arm depends on; edits whose sizes are replayed depend on what the other arm's do."""
+    if replayed is None:
+        return guidance.dependence
+    return str(json.loads((replayed / "generate.json").read_text())["dependence"])
 
 
 def check_shares(guidance: Guidance, state: GuidanceState) -> None:

@@ -36,6 +36,7 @@ def arm(name: str, women: int, n: int = 32, seed: int = 0, first_seed: int = 100
         ids=np.arange(n),
         seeds=np.arange(first_seed, first_seed + n, dtype=np.uint64),
         blocks=np.arange(n) // 8,
+        runs=np.zeros(n, dtype=np.int64),
         blanked=np.zeros(n, dtype=bool),
         psnr=None if name in ("vanilla", "reference") else np.full(n, 20.0),
     )
@@ -91,6 +92,46 @@ def test_modes_are_measured_without_the_judge(results):
     assert results["arms"]["vanilla"]["mode_shares"]["1"]["value"] == 0.125
     assert results["modes"]["k"] == 2
     assert 0 <= results["modes"]["nmi"]["gender"] < 0.1  # the planted labels have nothing to do with the classes
+
+
+def test_intersections_are_classes_of_their_own():
+    vanilla = arm("vanilla", 4)
+    vanilla.probabilities["tone"][:8] = [0.1, 0.9, 0.0]
+    vanilla.probabilities["gender"][0] = [0.49, 0.51]
+    strict, reference = (
+        replace(vanilla, threshold=0.6),
+        replace(arm("reference", 20, n=60, first_seed=0), threshold=0.6),
+    )
+    prompts = {"text": "a person", "attributes": ["gender", "gender x tone"]}
+    found = summarise({"vanilla": strict}, reference, MODES, prompts, MetricSuite(), bootstrap=50)["arms"]["vanilla"]
+    counts = {name: entry["value"] * 31 for name, entry in found["shares"]["gender x tone"].items()}
+    assert counts == pytest.approx(
+        {"man x pale": 20, "man x brown": 7, "man x dark": 0, "woman x pale": 4, "woman x brown": 0, "woman x dark": 0}
+    )
+    assert found["unclassified"]["gender x tone"]["value"] == 1 / 32
+    joint = strict.crossed(["gender x tone"]).probabilities["gender x tone"]
+    assert np.allclose(
+        joint.reshape(32, 2, 3), strict.probabilities["gender"][:, :, None] * strict.probabilities["tone"][:, None]
+    )
+    assert set(found["gender x tone"]) == set(METRICS)
+
+
+def test_an_unknown_part_of_an_intersection_is_refused():
+    prompts = {"text": "a person", "attributes": ["gender x hair"]}
+    with pytest.raises(ValueError, match="`prompts.attributes` must be among .*, got 'gender x hair'"):
+        summarise({"vanilla": arm("vanilla", 4)}, arm("reference", 9), MODES, prompts, MetricSuite())
+
+
+def test_verdicts_and_runs_stand_beside_the_numbers(results):
+    assert results["compared"]["guided"]["tone"] == "not told apart"
+    assert results["arms"]["guided"]["gender"]["fd_hard"]["at_floor"] is True
+    pooled = {
+        name: pool([arm(name, w), arm(name, w + 2, first_seed=500)]) for name, w in (("vanilla", 4), ("guided", 14))
+    }
+    found = summary(list(pooled.values()))
+    assert found["arms"]["vanilla"]["by_run"]["gender"]["share"] == [28 / 32, 26 / 32]
+    assert found["arms"]["guided"]["by_run"]["gender"]["fd_hard"][1] == 0
+    assert found["compared"]["guided"] == {"gender": "fairer", "tone": "not told apart", "modes": "fairer"}
 
 
 def test_twins_of_vanilla(results):

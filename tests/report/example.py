@@ -145,7 +145,7 @@ def _write_arm(path: Path, name: str, arm: ArmData, images: torch.Tensor, prompt
         records = [{"seed": int(i), "prompt": prompt, "batch": batch, "blanked": False} for i in chosen]
         tensors = {"p_hat": p_hat, "edit_norm": torch.zeros(10, len(chosen)), "kl": torch.zeros(10)}
         folder.add(batch, chosen.tolist(), images[chosen], tensors, records)
-    write_json(path / "generate.json", {"arm": name, "seconds_per_image": 0.2, "guidance": {}, "skipped_edits": 0})
+    write_json(path / "generate.json", {"arm": name, "dependence": "batch", "seconds_per_image": 0.2, "guidance": {}, "skipped_edits": 0})
 
 
 def _write_modes(path: Path, reference: ArmData, size: int) -> None:

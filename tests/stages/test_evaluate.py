@@ -15,7 +15,7 @@ from torch import Tensor
 
 from selfdebias.metrics import MetricSuite
 from selfdebias.prompts import Prompts
-from selfdebias.stages.evaluate import evaluate, load_arm, pool
+from selfdebias.stages.evaluate import blocks_of, evaluate, load_arm, pool
 from selfdebias.storage.atomic import write_json, write_tensors
 from selfdebias.storage.batches import BatchFolder
 
@@ -28,6 +28,7 @@ TRAINER = partial(
     enable_progress_bar=False,
     inference_mode=False,
 )
+DEPENDENCE = {"vanilla": "image", "guided": "batch"}
 CENTERS = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
 
@@ -85,7 +86,7 @@ def run(tmp_path):
     }
     for arm, path in arms.items():
         cost = {"seconds_per_image": 1.0 + 0.1 * (arm == "guided"), "peak_memory_mb": 10.0, "guidance_share": 0.05}
-        write_json(path / "generate.json", {"arm": arm, **cost})
+        write_json(path / "generate.json", {"arm": arm, "dependence": DEPENDENCE[arm], **cost})
     write_tensors(tmp_path / "discover" / "centers.safetensors", {"centers": CENTERS})
     modes = {"k": 2, "sizes": [16, 8], "silhouette": 0.5, "target": [0.5, 0.5]}
     write_json(tmp_path / "discover" / "modes.json", modes | {"labels": {str(i): int(g) for i, g in enumerate(labels)}})
@@ -161,6 +162,12 @@ def test_shared_encoder_of_judge_and_modes_is_called_circular(run, tmp_path):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*share the encoder.*")
         assert run(tmp_path / "other", RedOrGreen("another"))["judge"]["circular"] is False
+
+
+def test_images_under_one_memory_are_one_block_and_unguided_ones_are_blocks_of_their_own():
+    records = [{"id": 7, "batch": 0}, {"id": 8, "batch": 0}, {"id": 9, "batch": 1}]
+    by = {name: blocks_of(records, {"dependence": name}).tolist() for name in ("image", "batch", "run")}
+    assert by == {"image": [7, 8, 9], "batch": [0, 0, 1], "run": [0, 0, 0]}
 
 
 def test_twins_with_other_ids_are_refused(run, tmp_path):

@@ -1,0 +1,32 @@
+"""Fairer is said only where intervals are apart."""
+
+from __future__ import annotations
+
+import pytest
+
+from selfdebias.metrics.verdict import compare, verdicts
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0.0, 0.19, "fairer"), (0.0, 0.2, "not told apart"), (0.25, 0.5, "not told apart"), (0.31, 0.5, "less fair")],
+)
+def test_intervals_that_overlap_or_touch_tell_nothing(low, high, expected):
+    assert compare({"low": low, "high": high}, {"low": 0.2, "high": 0.3}) == expected
+
+
+def test_no_interval_no_verdict():
+    assert compare({"low": None, "high": None}, {"low": 0.2, "high": 0.3}) is None
+    assert compare({"value": None, "reason": "no image"}, {"low": 0.2, "high": 0.3}) is None
+
+
+def test_every_arm_is_compared_with_the_baseline_by_attribute_and_by_modes():
+    def arm(low, high):
+        return {"gender": {"fd_hard": {"low": low, "high": high}}, "mode_fd": {"low": low, "high": high}}
+
+    arms = {"vanilla": arm(0.3, 0.4), "guided": arm(0.0, 0.1), "random": arm(0.29, 0.41)}
+    assert verdicts(arms, "vanilla", ["gender"]) == {
+        "guided": {"gender": "fairer", "modes": "fairer"},
+        "random": {"gender": "not told apart", "modes": "not told apart"},
+    }
+    assert verdicts(arms, "peer", ["gender"]) == {}
