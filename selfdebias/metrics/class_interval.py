@@ -88,6 +88,12 @@ def resampled_shares(sums: Array, resampling: BlockBootstrap) -> Array:
     return _distribution(resampling.weights(blocks) @ sums + missing * noise)
 
 
+def expanded_shares(sums: Array, resampling: BlockBootstrap) -> Array:
+    """Resample blocks, and move the resamples away from the shares by as much as few blocks ask; (repeats, C)."""
+    f = shares(sums.sum(0))
+    return _distribution(f + _expansion(len(sums), resampling) * (resampled_shares(sums, resampling) - f))
+
+
 def _expansion(blocks: int, resampling: BlockBootstrap) -> float:
     """Factor that makes deviations of resamples as wide as Student's t asks, for quantiles of them."""
     return float(np.sqrt(blocks / (blocks - 1)) * resampling.t(blocks) / resampling.t(10**9))

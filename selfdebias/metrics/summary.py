@@ -12,6 +12,7 @@ from selfdebias.metrics.arms import CROSS, ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap
 from selfdebias.metrics.entries import Entry, missing
 from selfdebias.metrics.suite import MetricSuite
+from selfdebias.metrics.summary_corrected import corrected_metrics
 from selfdebias.metrics.summary_cost import summarise_cost
 from selfdebias.metrics.summary_fairness import attribute_metrics, attribute_shares, by_run, mode_metrics_of, rate
 from selfdebias.metrics.summary_quality import distances, preservation
@@ -45,7 +46,7 @@ def summarise(
         suite: fixed choices of the metrics.
         bootstrap: resamples of blocks.
         seed: of the resampling.
-        judge: what is to be said of the judge; copied.
+        judge: what is to be said of the judge; copied. Its `error` is what shares are corrected by.
         costs: by arm, what its generate stage wrote into `generate.json`.
         seeds: of the stages `collect` and `generate`; copied.
 
@@ -64,7 +65,8 @@ def summarise(
     shown = reference.rows(~reference.blanked)
     vanilla = arms.get(VANILLA)
     measured_arms = {
-        name: summarise_arm(arm, vanilla, shown, modes, attributes, suite, resampling) for name, arm in arms.items()
+        name: summarise_arm(arm, vanilla, shown, modes, attributes, suite, resampling, (judge or {}).get("error", {}))
+        for name, arm in arms.items()
     }
     return {
         "seeds": dict(seeds or {}),
@@ -85,11 +87,13 @@ def summarise_arm(
     attributes: list[str],
     suite: MetricSuite,
     resampling: BlockBootstrap,
+    error: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Measure one arm against the reference and, unless it is vanilla itself, against its vanilla twins."""
     shown = arm.rows(~arm.blanked)
     result: dict[str, Any] = {name: attribute_metrics(shown, name, resampling) for name in attributes}
     result["shares"] = {name: attribute_shares(shown, name, resampling) for name in attributes}
+    result["corrected"] = {name: corrected_metrics(shown, name, error, resampling) for name in attributes}
     result["by_run"] = {name: by_run(shown, name) for name in attributes}
     result["unclassified"] = {name: rate(~shown.labels(name)[1], shown.blocks, resampling.level) for name in attributes}
     result["blanked"] = rate(arm.blanked, arm.blocks, resampling.level)

@@ -76,9 +76,17 @@ def _shares(results: Results, notes: Notes) -> list[Column]:
         classes = list(class_shares(results, first, attribute))
         if len(classes) == 2:
             columns.append(_column(" / ".join(classes), results, _pairs(results, attribute, notes)))
+            columns += _corrected(results, attribute, classes[0], notes)
     columns.append(_column("unclassified", results, lambda arm: _unclassified(results, arm, notes)))
     columns.append(_column("blanked", results, lambda arm: _bare(measure(results["arms"][arm], "blanked"), notes)))
     return columns
+
+
+def _corrected(results: Results, attribute: str, name: str, notes: Notes) -> list[Column]:
+    """The share of one class, corrected by the judge's error; no column where that is not known."""
+    read = _read(results, notes, "corrected", attribute, name, style=".2f")
+    known = any(measure(arm, "corrected", attribute, name).value is not None for arm in results["arms"].values())
+    return [_column(f"{name}, corrected", results, read)] if known else []
 
 
 def _pairs(results: Results, attribute: str, notes: Notes) -> Callable[[str], str]:

@@ -61,7 +61,7 @@ def interval_in_words(results: Results) -> str:
         return "No intervals: they need more than one batch, since images of one batch depend on each other."
     return (
         f"[low, high]: {plain(results.get('interval') or INTERVAL)} (images of one batch depend on each other, batches under "
-        "one memory too, unguided images do not). (floor, <= b): not told from a perfectly fair sampler; b is the upper bound."
+        "one memory too, unguided images do not). At the floor, <= b: not told from a perfectly fair sampler; b is the upper bound."
     )
 
 
@@ -71,7 +71,9 @@ def verdicts_in_words(results: Results) -> list[str]:
     lines = []
     for arm, verdicts in results.get("compared", {}).items():
         said = [f"{plain(name)} {verdict or 'has no interval'}" for name, verdict in verdicts.items()]
-        lines.append(f"{plain(arm)} against {baseline}, by fd: {'; '.join(said)} (overlapping intervals tell nothing apart).")
+        lines.append(
+            f"{plain(arm)} against {baseline}, by fd: {'; '.join(said)} (overlapping intervals tell nothing apart)."
+        )
     return lines
 
 
@@ -82,7 +84,11 @@ def judge_in_words(results: Results) -> str:
     if finite(judge.get("threshold")) is not None:
         text += f", unclassified below {judge['threshold']:g}"
     errors = judge.get("error") or {}
-    known = {name: errors[name] for name in attributes_of(results) if finite((errors.get(name) or {}).get("accuracy")) is not None}
+    known = {
+        name: errors[name]
+        for name in attributes_of(results)
+        if finite((errors.get(name) or {}).get("accuracy")) is not None
+    }
     if not known:
         return f"{text}; how often it is wrong was not measured (evaluate.labelled=FOLDER measures it)."
     said = [f"{plain(name)} {1 - it['accuracy']:.3f} (N = {it['n']})" for name, it in known.items()]

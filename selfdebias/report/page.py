@@ -10,11 +10,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from selfdebias.report.columns import sections
+from selfdebias.report.explanations import explanations, interval_in_words
 from selfdebias.report.gallery import Chart, Pair
 from selfdebias.report.material import Material
 from selfdebias.report.measures import Measure, arms_of, attributes_of, class_shares, images_of, measure
 from selfdebias.report.redact import redacted
-from selfdebias.report.explanations import explanations, interval_in_words
 from selfdebias.report.wording import Notes, plain, prompt_of, written
 
 

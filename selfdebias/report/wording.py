@@ -85,7 +85,7 @@ def written(entry: Measure, notes: Notes, style: str = ".3f", floor: bool = Fals
     >>> written(Measure(0.25, 0.2, 0.3), Notes())
     '0.250 [0.200, 0.300]'
     >>> written(Measure(0.02, 0.0, 0.05, at_floor=True), Notes())
-    '0.020 (floor, <= 0.050)'
+    '0.020 (at the floor, <= 0.050)'
     >>> written(Measure(reason="no image turned"), Notes())
     'n/a [1]'
     """
@@ -93,7 +93,7 @@ def written(entry: Measure, notes: Notes, style: str = ".3f", floor: bool = Fals
         return f"n/a {notes.mark(entry.reason)}"
     text = number(entry.value, style)
     if entry.at_floor and entry.high is not None:
-        text += f" (floor, <= {number(entry.high, style)})"
+        text += f" (at the floor, <= {number(entry.high, style)})"
     elif entry.low is not None and entry.high is not None:
         text += f" [{number(entry.low, style)}, {number(entry.high, style)}]"
     if floor and entry.floor is not None:

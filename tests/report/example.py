@@ -43,7 +43,8 @@ def example_arm(arm: str, share: float, n: int, seed: int, d: int = 8) -> ArmDat
         modes=modes,
         ids=ids,
         seeds=ids.astype(np.uint64) + (10_000 if arm == "reference" else 0),
-        blocks=ids if arm == "reference" else ids // BATCH,
+        blocks=ids if arm in ("reference", "vanilla") else ids // BATCH,
+        runs=np.zeros_like(ids),
         blanked=np.zeros(n, dtype=bool),
         psnr=None if arm in ("reference", "vanilla") else np.full(n, 25.0),
     )
@@ -145,7 +146,8 @@ def _write_arm(path: Path, name: str, arm: ArmData, images: torch.Tensor, prompt
         records = [{"seed": int(i), "prompt": prompt, "batch": batch, "blanked": False} for i in chosen]
         tensors = {"p_hat": p_hat, "edit_norm": torch.zeros(10, len(chosen)), "kl": torch.zeros(10)}
         folder.add(batch, chosen.tolist(), images[chosen], tensors, records)
-    write_json(path / "generate.json", {"arm": name, "dependence": "batch", "seconds_per_image": 0.2, "guidance": {}, "skipped_edits": 0})
+    facts = {"arm": name, "dependence": "batch", "seconds_per_image": 0.2, "guidance": {}, "skipped_edits": 0}
+    write_json(path / "generate.json", facts)
 
 
 def _write_modes(path: Path, reference: ArmData, size: int) -> None:

@@ -125,7 +125,7 @@ def test_says_what_was_asked_and_how_to_run_it_again(job):
         "SelfDebiasGuidance (strength 0.8, tau 0.1)",
         "selfdebias generate.seed=1",
         "Configuration 0123456789abcdef",
-        "95% intervals by bootstrap over batches",
+        "95% intervals over batches",
         "Silhouette of the clustering: 0.550",
         "held-out images: 0.930",
     ):

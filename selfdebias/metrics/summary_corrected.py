@@ -1,0 +1,82 @@
+"""Entries of shares that are corrected by the judge's confusion matrix, whose own uncertainty goes into the interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from selfdebias.metrics import fairness
+from selfdebias.metrics.arms import ArmData
+from selfdebias.metrics.bootstrap import BlockBootstrap, Interval
+from selfdebias.metrics.class_interval import expanded_shares
+from selfdebias.metrics.entries import Entry, measured, missing
+from selfdebias.metrics.judge_error import confusion_rates, corrected_shares
+from selfdebias.metrics.share_interval import share_precision
+from selfdebias.metrics.summary_fairness import class_sums
+
+Array = NDArray[np.float64]
+PRIOR = 0.5  # added to each count of the confusion matrix when it is drawn anew (Jeffreys): a mistake not yet seen is possible
+
+
+def corrected_metrics(
+    arm: ArmData, attribute: str, error: Mapping[str, Any], resampling: BlockBootstrap
+) -> dict[str, Entry] | Entry:
+    """Correct the shares of an attribute by the judge's error.
+
+    Args:
+        arm: the images.
+        attribute: judged attribute, or an intersection (whose error is not known).
+        error: by attribute, `counts` (C, C) of labelled images, the row being the true class; or a `reason`.
+        resampling: repeats, seed and level.
+
+    Returns:
+        an entry for each class, with its interval; or one null with the reason.
+    """
+    known = error.get(attribute, {})
+    if "counts" not in known:
+        return missing(str(known.get("reason") or "the judge's error is not known: set evaluate.labelled"))
+    classes, sums = arm.classes[attribute], class_sums(arm, attribute)
+    n, counts = round(sums.sum()), np.asarray(known["counts"], dtype=np.float64)
+    if n == 0:
+        return missing("no image is there to be counted", n=0)
+    try:
+        values = corrected_shares(fairness.shares(sums.sum(0)), confusion_rates(counts))
+    except ValueError as failure:
+        return missing(str(failure), n=n)
+    intervals = corrected_intervals(sums, counts, resampling)
+    return {name: measured(values[c], intervals[c], n=n) for c, name in enumerate(classes)}
+
+
+def corrected_intervals(sums: Array, counts: ArrayLike, resampling: BlockBootstrap) -> list[Interval]:
+    """Bound corrected shares: images and confusion matrix are drawn anew together, and the middle is kept.
+
+    Judged shares are drawn from what their own interval says at every level (Wilson's bound at a random quantile of
+    Student's t), or for more than two classes from expanded resamples of blocks; the rows of the matrix from their
+    Dirichlet distributions.
+
+    Args:
+        sums: (B, C) counts of judged images in each block.
+        counts: (C, C) counts of labelled images, the row being the true class.
+        resampling: repeats, seed and level.
+
+    Returns:
+        one interval a class; without bounds for fewer than two blocks.
+    """
+    blocks = len(sums)
+    if blocks < 2:
+        return [Interval(None, None, blocks)] * sums.shape[1]
+    generator = np.random.default_rng([resampling.seed, 2])
+    f = _two_shares(sums, resampling, generator) if sums.shape[1] == 2 else expanded_shares(sums, resampling)
+    drawn = generator.standard_gamma(np.asarray(counts) + PRIOR, size=(resampling.repeats, *np.shape(counts)))
+    p = corrected_shares(f, confusion_rates(drawn))
+    tail = (1 - resampling.level) / 2
+    return [Interval(float(low), float(high), blocks) for low, high in np.quantile(p, [tail, 1 - tail], axis=0).T]
+
+
+def _two_shares(sums: Array, resampling: BlockBootstrap, generator: np.random.Generator) -> Array:
+    found = share_precision(np.stack([sums[:, 0], sums.sum(1)], 1))
+    first = found.bound(generator.standard_t(found.blocks - 1, size=resampling.repeats))
+    return np.stack([first, 1 - first], 1)
