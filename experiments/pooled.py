@@ -9,10 +9,15 @@ from pathlib import Path
 from selfdebias.config import load
 from selfdebias.job import run_job
 from selfdebias.metrics import MetricSuite
-from selfdebias.metrics.arms import load_arm, pool
+from selfdebias.metrics.arms import ArmData, load_arm, pool
 from selfdebias.metrics.summary import summarise
+from selfdebias.report.explanations import judge_in_words, verdicts_in_words
 from selfdebias.storage.atomic import write_json, write_text
 
+INTERVALS = (
+    "Intervals: 95%, over batches of 32 (over images where nothing is guided); *at the floor, <= b*: not told from a perfectly "
+    "fair sampler, b being the upper bound."
+)
 RESULTS = Path(__file__).parent / "results"
 ROOT = "runs"
 
@@ -29,23 +34,39 @@ def run_pooled(overrides: Sequence[str], seeds: Sequence[int], root: str = ROOT)
         A results object as in ``results.json``, over all seeds; blocks are batches, and no batch spans two seeds. Beside it
         ``config_hashes``, one for each seed, and ``overrides``.
     """
-    common = [*overrides, "logger=none", f"paths.root={root}"]
-    jobs = [run_job(load([*common, f"generate.seed={seed}"]), [*common, f"generate.seed={seed}"]) for seed in seeds]
-    records = [json.loads((job / "job.json").read_text()) for job in jobs]
-    folders = [{name: Path(root) / path for name, path in record["stages"].items()} for record in records]
+    jobs = run_jobs(overrides, seeds, root)
     results = json.loads((jobs[0] / "results.json").read_text())
-    arms = {name: pool([load_arm(stages["evaluate"], name) for stages in folders]) for name in results["arms"]}
+    arms, reference = pooled_arms(jobs, root)
     pooled = summarise(
         arms,
-        load_arm(folders[0]["evaluate"], "reference"),
-        json.loads((folders[0]["discover"] / "modes.json").read_text()),
+        reference,
+        json.loads((_stages(jobs[0], root)["discover"] / "modes.json").read_text()),
         results["prompts"],
         MetricSuite(),
         judge=results["judge"],
         seeds={"collect": results["seeds"]["collect"], "generate": list(seeds)},
     )
     pooled["cost"] = [json.loads((job / "results.json").read_text())["cost"] for job in jobs]
-    return {**pooled, "config_hashes": [record["config_hash"] for record in records], "overrides": list(overrides)}
+    return {**pooled, "config_hashes": [job.name for job in jobs], "overrides": list(overrides)}
+
+
+def run_jobs(overrides: Sequence[str], seeds: Sequence[int], root: str = ROOT) -> list[Path]:
+    """Run a job for each seed, and return their folders; finished stages are found again."""
+    common = [*overrides, "logger=none", f"paths.root={root}"]
+    return [run_job(load([*common, f"generate.seed={seed}"]), [*common, f"generate.seed={seed}"]) for seed in seeds]
+
+
+def pooled_arms(jobs: Sequence[Path], root: str = ROOT) -> tuple[dict[str, ArmData], ArmData]:
+    """Pool each arm over finished jobs that differ in the generate seed; return them by name, and the reference."""
+    evaluated = [_stages(job, root)["evaluate"] for job in jobs]
+    names = json.loads((jobs[0] / "results.json").read_text())["arms"]
+    arms = {name: pool([load_arm(folder, name) for folder in evaluated]) for name in names}
+    return arms, load_arm(evaluated[0], "reference")
+
+
+def _stages(job: Path, root: str) -> dict[str, Path]:
+    record = json.loads((job / "job.json").read_text())
+    return {name: Path(root) / path for name, path in record["stages"].items()}
 
 
 def row(name: str, results: dict, arm: str) -> str:
@@ -82,9 +103,10 @@ def write_arms(name: str, title: str, judge: str, results: dict) -> None:
         f"# {title}", "",
         f"`python -m experiments.{name}`, config hashes {', '.join(results['config_hashes'])}.", "",
         HEADER, *(row(arm, results, arm) for arm in ("vanilla", "guided", "random")), "",
-        f"{judge} Intervals: 95%, bootstrap over batches of 32. Floor of `fd_hard` for a fair independent sampler at this N: "
-        f"{floor:.3f}. Modes: k = {modes['k']} by silhouette ({modes['silhouette']:.3f}), agreement with "
+        f"{judge} {judge_in_words(results).capitalize()} {INTERVALS} Floor of `fd_hard` for a fair independent sampler at this "
+        f"N: {floor:.3f}. Modes: k = {modes['k']} by silhouette ({modes['silhouette']:.3f}), agreement with "
         f"gender ARI {ari['gender']:.3f}, with tone {ari['tone']:.3f}, with age {ari['age']:.3f}.",
+        "", *verdicts_in_words(results),
     ]  # fmt: skip
     write_study(name, "\n".join(text), results)
 
@@ -99,6 +121,8 @@ def write_study(name: str, text: str, results: object) -> None:
 def _interval(entry: dict) -> str:
     if entry["low"] is None:
         return _number(entry)
+    if entry.get("at_floor"):
+        return f"{entry['value']:.3f} (at the floor, <= {entry['high']:.3f})"
     return f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"
 
 
