@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from selfdebias.metrics.bootstrap import Interval
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from selfdebias.metrics.bootstrap import BlockBootstrap, Interval, block_sums
 
 Entry = dict[str, Any]
 
@@ -36,3 +39,31 @@ def measured(value: float, interval: Interval | None = None, **more: Any) -> Ent
         raise ValueError(f"`value` must be finite, got {value}.")
     bounds = {} if interval is None else {"low": interval.low, "high": interval.high, "blocks": interval.blocks}
     return {"value": float(value), **bounds, **more}
+
+
+def mean_of(
+    values: ArrayLike, rows: NDArray[np.bool_], blocks: ArrayLike, resampling: BlockBootstrap, reason: str
+) -> Entry:
+    """Return the entry of the mean of `values`, (N,), over the chosen rows, with its interval over blocks.
+
+    Args:
+        values: what is outside the rows may be of any value.
+        rows: (N,) bool.
+        blocks: (N,) integers.
+        resampling: repeats, seed and level.
+        reason: said where no row is chosen.
+
+    Example:
+        >>> entry = mean_of([1.0, 3.0, np.nan], np.array([True, True, False]), [0, 0, 1], BlockBootstrap(9), "none")
+        >>> entry["value"], entry["n"], entry["blocks"]
+        (2.0, 2, 2)
+    """
+    if not rows.any():
+        return missing(reason, n=0)
+    chosen = np.where(rows, np.asarray(values, dtype=np.float64), 0.0)
+    sums = block_sums(np.stack([chosen, rows], 1), blocks)
+
+    def mean(total: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.divide(total[:, 0], total[:, 1], out=np.full(len(total), np.nan), where=total[:, 1] > 0)
+
+    return measured(chosen[rows].mean(), resampling.interval(sums, mean), n=int(rows.sum()))

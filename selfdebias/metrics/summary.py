@@ -14,7 +14,9 @@ from selfdebias.metrics.entries import Entry, missing
 from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary_cost import summarise_cost
 from selfdebias.metrics.summary_fairness import attribute_metrics, attribute_shares, mode_metrics_of, rate
-from selfdebias.metrics.summary_quality import distances, preservation
+from selfdebias.metrics.summary_preservation import preservation
+from selfdebias.metrics.summary_quality import distances
+from selfdebias.metrics.summary_within import distances_within_modes
 
 VANILLA = "vanilla"
 
@@ -64,6 +66,7 @@ def summarise(
         "seeds": dict(seeds or {}),
         "prompts": dict(prompts),
         "judge": dict(judge or {}),
+        "features": suite.described_features(),
         "arms": {
             name: summarise_arm(arm, vanilla, shown, modes, prompts["attributes"], suite, resampling)
             for name, arm in arms.items()
@@ -91,7 +94,9 @@ def summarise_arm(
     result |= mode_metrics_of(shown, modes["target"], resampling)
     shown_vanilla = None if vanilla is None or arm.arm == VANILLA else vanilla.rows(~vanilla.blanked)
     result |= distances(shown, shown_vanilla, reference, suite, resampling)
-    result |= preservation(arm, vanilla, reference, len(modes["target"]), suite, resampling)
+    k = len(modes["target"])
+    result["within_modes"] = distances_within_modes(shown, shown_vanilla, reference, k, suite, resampling)
+    result |= preservation(arm, vanilla, reference, k, suite, resampling)
     return result
 
 

@@ -11,7 +11,7 @@ INTERVAL = "95% intervals by bootstrap over batches"
 # Keys of an arm that are not the name of a judged attribute.
 ARM_KEYS = frozenset(
     {"shares", "mode_fd", "mode_kl", "mode_shares", "fid", "kid", "turned", "unclassified", "blanked"}
-    | {"kept_cosine", "kept_share", "psnr"}
+    | {"kept_cosine", "kept_share", "psnr", "cmmd", "precision", "recall", "clip_score", "within_modes"}
 )
 
 
