@@ -21,12 +21,12 @@ from experiments.pooled import ROOT, pooled_arms, run_jobs, write_study
 from selfdebias.metrics import fairness
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
-from selfdebias.metrics.kid import PolynomialKernel, kid_interval
+from selfdebias.metrics.mmd import PolynomialKernel, mmd_interval
 from selfdebias.metrics.preservation import kept, twin_cosine
 from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary_corrected import corrected_intervals
 from selfdebias.metrics.summary_fairness import attribute_metrics, attribute_shares, mode_metrics_of
-from selfdebias.metrics.summary_quality import preservation
+from selfdebias.metrics.summary_preservation import preservation
 from selfdebias.metrics.turned import covered_in_mode
 from selfdebias.storage.atomic import write_json
 
@@ -139,7 +139,7 @@ def entries(
     found |= {"turned share": twins["turned"]["share"], "turned precision": twins["turned"]["precision"]}
     found["turned precision ratio"] = twins["turned"]["precision_ratio"]
     reference = population.reference.e[generator.integers(0, len(population.reference), len(population.reference))]
-    interval = kid_interval(arm.e, reference, blocks, np.arange(len(reference)), bootstrap)
+    interval = mmd_interval(arm.e, reference, blocks, np.arange(len(reference)), bootstrap, PolynomialKernel())
     return found | {"KID": {"low": interval.low, "high": interval.high}} | corrected(arm, blocks, generator, seed)
 
 

@@ -20,6 +20,7 @@ class Encoder(Protocol):
 
 from selfdebias.encoders.clip import ClipEncoder  # noqa: E402
 from selfdebias.encoders.dinov2 import Dinov2Encoder  # noqa: E402
+from selfdebias.encoders.inception import InceptionFeatures  # noqa: E402
 from selfdebias.encoders.pixels import PixelEncoder  # noqa: E402
 from selfdebias.encoders.pretrained import PretrainedEncoder  # noqa: E402
 from selfdebias.encoders.siglip import SiglipEncoder  # noqa: E402
@@ -54,6 +55,7 @@ __all__ = [
     "ClipEncoder",
     "Dinov2Encoder",
     "Encoder",
+    "InceptionFeatures",
     "PixelEncoder",
     "PretrainedEncoder",
     "SiglipEncoder",

@@ -41,6 +41,9 @@ class ArmData:
         runs: (N,) int64, the run (generate seed) of each image among those that were pooled; 0 in one run's own data.
         blanked: (N,) bool, images that the model's safety checker replaced; they count as nothing else.
         psnr: (N,) float64 in dB against the vanilla twin, infinite where equal; None where there is no twin.
+        features: (N, d_f) float32, what FID, KID, precision and recall compare images by; None for `e`.
+        clip_score: (N,) float64, of each image with its own prompt, NaN where that is empty; None where the encoder
+            embeds no text.
     """
 
     arm: str
@@ -55,6 +58,8 @@ class ArmData:
     runs: Integers
     blanked: NDArray[np.bool_]
     psnr: Array | None = None
+    features: NDArray[np.float32] | None = None
+    clip_score: Array | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -63,6 +68,11 @@ class ArmData:
     def placed(self) -> Placed:
         """Embeddings with their modes."""
         return Placed(self.e, self.modes)
+
+    @property
+    def compared(self) -> NDArray[Any]:
+        """What images are compared by: (N, d_f) features of the extractor where there is one, else `e`."""
+        return self.e if self.features is None else self.features
 
     def labels(self, attribute: str) -> tuple[Integers, NDArray[np.bool_]]:
         """Return each image's likeliest class, (N,) int64, and whether the judge is sure enough of it, (N,) bool.
@@ -101,6 +111,12 @@ class ArmData:
         """Return the images at `chosen`, a mask (N,) or indices."""
         arrays = {name: value[chosen] for name, value in self._arrays().items()}
         return replace(self, probabilities={name: p[chosen] for name, p in self.probabilities.items()}, **arrays)
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What runs must have in common to be pooled."""
+        absent = (self.psnr is None, self.features is None, self.clip_score is None)
+        return self.arm, self.threshold, self.classes, *absent
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -149,15 +165,16 @@ def pool(runs: Sequence[ArmData]) -> ArmData:
     so in their runs. Blocks of different runs stay apart.
 
     Raises:
-        ValueError: if there is no run, the runs differ in arm, judge or the presence of twins, or share a seed.
+        ValueError: if there is no run, the runs differ in arm, judge, or what was measured, or share a seed.
     """
     if not runs:
         raise ValueError("`runs` must hold at least one run, got none.")
     first = runs[0]
     for run in runs[1:]:
-        same = (run.arm, run.threshold, run.classes, run.psnr is None)
-        if same != (first.arm, first.threshold, first.classes, first.psnr is None):
-            raise ValueError(f"`runs` must have the same arm, judge and twins, got {first.arm!r} and {run.arm!r}.")
+        if run.kind != first.kind:
+            raise ValueError(
+                f"`runs` must have the same arm, judge, twins and features, got {first.arm!r} and {run.arm!r}."
+            )
     seeds = np.concatenate([run.seeds for run in runs])
     if len(np.unique(seeds)) < len(seeds):
         raise ValueError(f"`runs` must not share a seed, got {len(seeds) - len(np.unique(seeds))} seeds twice.")

@@ -6,7 +6,11 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from selfdebias.metrics.bootstrap import Interval
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from selfdebias.metrics.bootstrap import Interval, block_sums
+from selfdebias.metrics.share_interval import mean_interval
 
 Entry = dict[str, Any]
 
@@ -46,3 +50,25 @@ def bounds(interval: Interval) -> Entry:
         {'low': 0.0, 'high': 0.1, 'blocks': 4, 'at_floor': True}
     """
     return {name: value for name, value in asdict(interval).items() if name != "at_floor" or value is not None}
+
+
+def mean_of(values: ArrayLike, rows: NDArray[np.bool_], blocks: ArrayLike, level: float, reason: str) -> Entry:
+    """Return the entry of the mean of `values`, (N,), over the chosen rows, with its interval over blocks.
+
+    Args:
+        values: what is outside the rows may be of any value.
+        rows: (N,) bool.
+        blocks: (N,) integers.
+        level: of the interval, in (0, 1).
+        reason: said where no row is chosen.
+
+    Example:
+        >>> entry = mean_of([1.0, 3.0, np.nan], np.array([True, True, False]), [0, 0, 1], 0.95, "none")
+        >>> entry["value"], entry["n"], entry["blocks"]
+        (2.0, 2, 1)
+    """
+    if not rows.any():
+        return missing(reason, n=0)
+    chosen = np.where(rows, np.asarray(values, dtype=np.float64), 0.0)
+    sums = block_sums(np.stack([chosen, rows], 1), blocks)
+    return measured(chosen[rows].mean(), mean_interval(sums, level), n=int(rows.sum()))

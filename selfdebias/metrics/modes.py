@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +17,7 @@ Labels = NDArray[np.int64]
 
 
 class Placed(NamedTuple):
-    """Embeddings `e`, (N, d) unit float64, with the mode that each falls in, `modes`, (N,) int64."""
+    """Embeddings `e`, (N, d), with the mode that each falls in, `modes`, (N,) int64."""
 
     e: Array
     modes: Labels
@@ -87,3 +88,33 @@ def ari(modes: ArrayLike, labels: ArrayLike) -> float:
         1.0
     """
     return float(adjusted_rand_score(np.asarray(labels), np.asarray(modes)))
+
+
+def mode_stability(cluster: Callable[[], Any], e: ArrayLike, seed: int, repeats: int = 5) -> float:
+    """Mean agreement (ARI) of the modes that two random halves of the images give, on all images; 1 is the same modes.
+
+    Args:
+        cluster: makes an estimator with `fit` and `predict`, as scikit-learn has them.
+        e: (N, d) embeddings, N >= 4.
+        seed: of the halves.
+        repeats: pairs of halves, at least 1.
+
+    Raises:
+        ValueError: if there are fewer than 4 rows, or `repeats` is below 1.
+
+    Example:
+        >>> from sklearn.cluster import KMeans
+        >>> e = np.repeat([[1.0, 0.0], [0.0, 1.0]], 20, axis=0)
+        >>> mode_stability(lambda: KMeans(2, n_init=1, random_state=0), e, seed=0)
+        1.0
+    """
+    e = features(e, "e", least=4)
+    if repeats < 1:
+        raise ValueError(f"`repeats` must be at least 1, got {repeats}.")
+    generator = np.random.default_rng(seed)
+
+    def once() -> float:
+        halves = np.array_split(generator.permutation(len(e)), 2)
+        return ari(*(cluster().fit(e[half]).predict(e) for half in halves))
+
+    return float(np.mean([once() for _ in range(repeats)]))

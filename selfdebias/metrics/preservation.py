@@ -52,7 +52,7 @@ def twin_cosine(e: ArrayLike, twin_e: ArrayLike) -> Array:
         >>> twin_cosine([[2.0, 0.0]], [[0.5, 0.0]]).tolist()
         [1.0]
     """
-    e, twin_e = paired(e, twin_e, least=0)
+    e, twin_e = (a.astype(np.float64, copy=False) for a in paired(e, twin_e, least=0))
     if len(e) != len(twin_e):
         raise ValueError(f"`twin_e` must have {len(e)} rows, got {len(twin_e)}.")
     return (e * twin_e).sum(1) / (np.linalg.norm(e, axis=1) * np.linalg.norm(twin_e, axis=1))

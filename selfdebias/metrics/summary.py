@@ -15,7 +15,9 @@ from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary_corrected import corrected_metrics
 from selfdebias.metrics.summary_cost import summarise_cost
 from selfdebias.metrics.summary_fairness import attribute_metrics, attribute_shares, by_run, mode_metrics_of, rate
-from selfdebias.metrics.summary_quality import distances, preservation
+from selfdebias.metrics.summary_preservation import preservation
+from selfdebias.metrics.summary_quality import distances
+from selfdebias.metrics.summary_within import distances_within_modes
 from selfdebias.metrics.verdict import verdicts
 
 VANILLA = "vanilla"
@@ -72,6 +74,7 @@ def summarise(
         "seeds": dict(seeds or {}),
         "prompts": dict(prompts),
         "judge": dict(judge or {}),
+        "features": suite.described_features(),
         "arms": measured_arms,
         "compared": verdicts(measured_arms, VANILLA, attributes),
         "modes": summarise_modes(shown, modes, attributes),
@@ -100,7 +103,9 @@ def summarise_arm(
     result |= mode_metrics_of(shown, modes["target"], resampling)
     shown_vanilla = None if vanilla is None or arm.arm == VANILLA else vanilla.rows(~vanilla.blanked)
     result |= distances(shown, shown_vanilla, reference, suite, resampling)
-    result |= preservation(arm, vanilla, reference, len(modes["target"]), suite, resampling)
+    k = len(modes["target"])
+    result["within_modes"] = distances_within_modes(shown, shown_vanilla, reference, k, suite, resampling)
+    result |= preservation(arm, vanilla, reference, k, suite, resampling)
     return result
 
 

@@ -1,127 +1,106 @@
-"""Entries of quality and preservation: distances of an arm to the reference, and the arm against its vanilla twins."""
+"""Entries of quality: how far an arm's images are from the reference, and how well they go with their prompts."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from selfdebias.metrics.arms import ArmData
-from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
-from selfdebias.metrics.entries import Entry, measured, missing
-from selfdebias.metrics.kid import PolynomialKernel, kid, kid_interval
-from selfdebias.metrics.preservation import kept, twin_cosine
-from selfdebias.metrics.quality import frechet_distance
-from selfdebias.metrics.share_interval import mean_interval
+from selfdebias.metrics.bootstrap import BlockBootstrap
+from selfdebias.metrics.entries import Entry, mean_of, measured, missing
+from selfdebias.metrics.frechet import frechet_distance
+from selfdebias.metrics.mmd import Kernel, mmd, mmd_interval
+from selfdebias.metrics.neighbours import knn_covered, knn_recall
 from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary_fairness import rate
-from selfdebias.metrics.turned import turned_quality
 
-TWIN_KEYS = ("turned", "kept_cosine", "kept_share", "psnr")
-Array = NDArray[np.float64]
+KEYS = ("fid", "kid", "cmmd", "precision", "recall", "clip_score")
+Measure = Callable[[ArmData, ArmData], Entry]
 
 
 def distances(
     arm: ArmData, vanilla: ArmData | None, reference: ArmData, suite: MetricSuite, resampling: BlockBootstrap
 ) -> dict[str, Entry]:
-    """Measure `fid` and `kid` of an arm against the reference, each with the floor that vanilla images have.
+    """Measure each of `KEYS` of an arm against the reference, each with the floor that vanilla images have.
 
-    The floor is the vanilla arm against the same reference; for the vanilla arm itself (`vanilla` None) it is one half
-    of the reference against the other, and `floor_of` says which.
+    The floor is the same measure of the vanilla arm against the same reference; for the vanilla arm itself (`vanilla`
+    None) it is that of one half of the reference against the other, and `floor_of` says which. FID, KID, precision and
+    recall compare images by the extractor's features where there is one, CMMD by the encoder's unit embeddings always;
+    `features` is the width of those used. FID and recall have no interval: resampled sets of images hold copies, which
+    moves both.
     """
-    kernel = PolynomialKernel(suite.kid_degree, suite.kid_gamma, suite.kid_coef)
-    if vanilla is None:
-        floor_of, floor_pair = "half of the reference against the other half", (reference.e[::2], reference.e[1::2])
-    else:
-        floor_of, floor_pair = "the vanilla arm against the same reference", (vanilla.e, reference.e)
-    sizes = {"n": len(arm), "reference_n": len(reference), "features": arm.e.shape[1], "floor_of": floor_of}
-    return {
-        "fid": _frechet(arm.e, reference.e) | _floor(_frechet(*floor_pair)) | sizes,
-        "kid": _kid(arm, reference, kernel, resampling) | _floor(_plain_kid(*floor_pair, kernel)) | sizes,
-    }
+    floor_of, *pair = floor_pair(vanilla, reference)
+    results = {}
+    for key, measure in _measures(suite, resampling).items():
+        dim = (arm.e if key in ("cmmd", "clip_score") else arm.compared).shape[1]
+        sizes = {"n": len(arm), "reference_n": len(reference), "features": dim, "floor_of": floor_of}
+        results[key] = sizes | measure(arm, reference) | floor(measure(*pair))
+    return results
 
 
-def preservation(
-    arm: ArmData,
-    vanilla: ArmData | None,
-    reference: ArmData,
-    n_modes: int,
-    suite: MetricSuite,
-    resampling: BlockBootstrap,
-) -> dict[str, Any]:
-    """Measure an arm against its vanilla twins, for each of `TWIN_KEYS`; null where it has none."""
-    reason = _why_no_twins(arm, vanilla)
-    if reason or vanilla is None:
-        return {key: missing(reason) for key in TWIN_KEYS}
-    shown = ~(arm.blanked | vanilla.blanked)
-    arm, vanilla = arm.rows(shown), vanilla.rows(shown)
-    kernel = PolynomialKernel(suite.kid_degree, suite.kid_gamma, suite.kid_coef)
-    same = kept(arm.modes, vanilla.modes)
-    places = reference.placed, vanilla.placed, arm.placed
-    return {
-        "turned": turned_quality(*places, n_modes, arm.blocks, resampling, suite.nearest, kernel),
-        "kept_cosine": _mean(twin_cosine(arm.e, vanilla.e), same, arm.blocks, resampling, "no image kept its mode"),
-        "kept_share": rate(same, arm.blocks, resampling.level),
-        "psnr": _psnr(arm, resampling),
-    }
+def floor_pair(vanilla: ArmData | None, reference: ArmData) -> tuple[str, ArmData, ArmData]:
+    """Return what the floor is of, and the two sets of images that it is measured between."""
+    if vanilla is not None:
+        return "the vanilla arm against the same reference", vanilla, reference
+    half, other = (reference.rows(np.arange(first, len(reference), 2)) for first in (0, 1))
+    return "half of the reference against the other half", half, other
 
 
-def _why_no_twins(arm: ArmData, vanilla: ArmData | None) -> str:
-    if arm.arm == "vanilla":
-        return "vanilla images have no other vanilla twin"
-    if vanilla is None:
-        return "there is no vanilla arm"
-    if not np.array_equal(arm.seeds, vanilla.seeds):
-        return "the arm's seeds are not those of the vanilla arm"
-    return "" if (~(arm.blanked | vanilla.blanked)).any() else "each image or its twin is blanked"
-
-
-def _psnr(arm: ArmData, resampling: BlockBootstrap) -> Entry:
-    """Mean over the images that changed at all; `identical` counts the others, whose PSNR is infinite."""
-    if arm.psnr is None:
-        return missing("the images were not compared with their twins")
-    changed = np.isfinite(arm.psnr)
-    reason = "each image is identical to its twin"
-    return _mean(arm.psnr, changed, arm.blocks, resampling, reason) | {"identical": int((~changed).sum())}
-
-
-def _mean(
-    values: Array, rows: NDArray[np.bool_], blocks: NDArray[np.int64], resampling: BlockBootstrap, reason: str
-) -> Entry:
-    """Mean of `values` over the chosen rows, with its interval over blocks."""
-    if not rows.any():
-        return missing(reason, n=0)
-    sums = block_sums(np.stack([np.where(rows, values, 0.0), rows], 1), blocks)
-    return measured(values[rows].mean(), mean_interval(sums, resampling.level), n=int(rows.sum()))
-
-
-def _frechet(x: Array, y: Array) -> Entry:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            entry = measured(frechet_distance(x, y))
-        except ValueError as error:
-            return missing(str(error))
-    return entry | ({"warning": str(caught[0].message)} if caught else {})
-
-
-def _plain_kid(x: Array, y: Array, kernel: PolynomialKernel) -> Entry:
-    try:
-        return measured(kid(x, y, kernel))
-    except ValueError as error:
-        return missing(str(error))
-
-
-def _kid(arm: ArmData, reference: ArmData, kernel: PolynomialKernel, resampling: BlockBootstrap) -> Entry:
-    entry = _plain_kid(arm.e, reference.e, kernel)
-    if entry["value"] is None:
-        return entry
-    interval = kid_interval(arm.e, reference.e, arm.blocks, reference.blocks, resampling, kernel)
-    return measured(entry["value"], interval)
-
-
-def _floor(entry: Entry) -> Entry:
+def floor(entry: Entry) -> Entry:
+    """Return the value of an entry as the floor of another, or the reason why there is none."""
     reason = {"floor_reason": entry["reason"]} if entry["value"] is None else {}
     return {"floor": entry["value"], **reason}
+
+
+def _measures(suite: MetricSuite, resampling: BlockBootstrap) -> dict[str, Measure]:
+    def recall(arm: ArmData, reference: ArmData) -> Entry:
+        return measured(knn_recall(reference.compared, arm.compared, suite.nearest))
+
+    def precision(arm: ArmData, reference: ArmData) -> Entry:
+        return rate(knn_covered(reference.compared, arm.compared, suite.nearest), arm.blocks, resampling.level)
+
+    def kid(arm: ArmData, reference: ArmData) -> Entry:
+        return _mmd(arm.compared, reference.compared, arm, reference, suite.kid_kernel, resampling)
+
+    def cmmd(arm: ArmData, reference: ArmData) -> Entry:
+        return _mmd(arm.e, reference.e, arm, reference, suite.cmmd_kernel, resampling)
+
+    def clip_score(arm: ArmData, reference: ArmData) -> Entry:
+        return _clip_score(arm, resampling)
+
+    measures = (_frechet, kid, cmmd, precision, recall, clip_score)
+    return {key: _or_why_not(measure) for key, measure in zip(KEYS, measures, strict=True)}
+
+
+def _or_why_not(measure: Measure) -> Measure:
+    """Turn a refusal (too few images) into a null with the reason, and a warning into a part of the entry."""
+
+    def tried(arm: ArmData, reference: ArmData) -> Entry:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                entry = measure(arm, reference)
+            except ValueError as error:
+                return missing(str(error))
+        return entry | ({"warning": str(caught[0].message)} if caught else {})
+
+    return tried
+
+
+def _frechet(arm: ArmData, reference: ArmData) -> Entry:
+    return measured(frechet_distance(arm.compared, reference.compared))
+
+
+def _mmd(
+    x: np.ndarray, y: np.ndarray, arm: ArmData, reference: ArmData, kernel: Kernel, resampling: BlockBootstrap
+) -> Entry:
+    return measured(mmd(x, y, kernel), mmd_interval(x, y, arm.blocks, reference.blocks, resampling, kernel))
+
+
+def _clip_score(arm: ArmData, resampling: BlockBootstrap) -> Entry:
+    if arm.clip_score is None:
+        return missing("the encoder embeds no text")
+    prompted = np.isfinite(arm.clip_score)
+    return mean_of(arm.clip_score, prompted, arm.blocks, resampling.level, "no image was drawn from a prompt")

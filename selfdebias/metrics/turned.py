@@ -9,11 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
 from selfdebias.metrics.entries import Entry, measured, missing
-from selfdebias.metrics.kid import PolynomialKernel, kid
+from selfdebias.metrics.mmd import Kernel, PolynomialKernel, mmd
 from selfdebias.metrics.modes import Placed
+from selfdebias.metrics.neighbours import knn_covered
 from selfdebias.metrics.preservation import kept
-from selfdebias.metrics.quality import knn_covered, within_modes
 from selfdebias.metrics.summary_fairness import rate
+from selfdebias.metrics.within_modes import weighted, within_modes
 
 Array = NDArray[np.float64]
 MEASURES = ("precision", "vanilla_precision", "precision_ratio", "kid", "vanilla_kid")
@@ -27,15 +28,15 @@ def turned_quality(
     blocks: ArrayLike,
     bootstrap: BlockBootstrap,
     k: int = 3,
-    kernel: PolynomialKernel | None = None,
+    kernel: Kernel | None = None,
 ) -> dict[str, int | Entry]:
     """Measure the images of an arm whose mode is not that of their vanilla twin.
 
     `precision` is the share of turned images inside the k-NN balls of the reference images that have their new mode.
     `vanilla_precision` is what the vanilla arm's own images of each mode reach against the same reference, with the
     modes weighted as they occur among the turned images, and `precision_ratio` the first over the second. `kid` and
-    `vanilla_kid` are the means of the within-mode KID with the same weights. A mode with too few images for a measure
-    is left out of both sides of it; `n` of that entry says how many turned images stand behind it.
+    `vanilla_kid` are those of `turned_distance`. A mode with too few images for a measure is left out of both sides of
+    it; `n` of that entry says how many turned images stand behind it.
 
     Args:
         reference: vanilla images of other seeds, with their modes.
@@ -55,9 +56,30 @@ def turned_quality(
     result: dict[str, int | Entry] = {"n": n, "share": rate(turned, np.asarray(blocks), bootstrap.level)}
     if n == 0:
         return result | {name: missing("no image was turned", n=0) for name in MEASURES}
-    moved = Placed(arm.e[turned], arm.modes[turned])
     precision = _precisions(reference, vanilla, arm, turned, n_modes, np.asarray(blocks), bootstrap, k)
-    return result | precision | _kids(reference, vanilla, moved, n_modes, kernel or PolynomialKernel())
+    return result | precision | turned_distance("kid", kernel or PolynomialKernel(), reference, vanilla, arm, n_modes)
+
+
+def turned_distance(
+    name: str, kernel: Kernel, reference: Placed, vanilla: Placed, arm: Placed, n_modes: int
+) -> dict[str, Entry]:
+    """Average a kernel distance from the reference inside the modes that images turned to, weighted by these images.
+
+    Returns:
+        `<name>` for the turned images, and `vanilla_<name>` for the vanilla arm's own images of these modes.
+    """
+    names, turned = (name, f"vanilla_{name}"), ~kept(arm.modes, vanilla.modes)
+    if not turned.any():
+        return {name: missing("no image was turned", n=0) for name in names}
+    moved = Placed(arm.e[turned], arm.modes[turned])
+    values, own = (
+        within_modes(lambda x, y: mmd(y, x, kernel), *reference, *placed, n_modes) for placed in (moved, vanilla)
+    )
+    means = weighted(values, own, np.bincount(moved.modes, minlength=n_modes))
+    if means is None:
+        reason = "no target mode has at least 2 images each of turned, vanilla and reference"
+        return {name: missing(reason, n=0) for name in names}
+    return {name: measured(value, n=means.n) for name, value in zip(names, means[:2], strict=True)}
 
 
 def covered_in_mode(reference: Placed, placed: Placed, n_modes: int, k: int) -> Array:
@@ -131,22 +153,3 @@ def _entry(sums: Array, statistic: Callable[[Array], Array], most: float, bootst
     if not np.isfinite(value):
         return missing("vanilla images of these modes reach a precision of 0")
     return measured(value, bootstrap.interval(sums, statistic, least=0.0, most=most))
-
-
-def _kids(
-    reference: Placed, vanilla: Placed, moved: Placed, n_modes: int, kernel: PolynomialKernel
-) -> dict[str, Entry]:
-    weights = np.bincount(moved.modes, minlength=n_modes)
-
-    def by_mode(placed: Placed) -> Array:
-        values = within_modes(lambda x, y: kid(y, x, kernel), *reference, *placed, n_modes)
-        return np.array([np.nan if isinstance(value, str) else value for value in values])
-
-    values = np.stack([by_mode(moved), by_mode(vanilla)])
-    usable = np.isfinite(values).all(0) & (weights > 0)
-    n = int(weights[usable].sum())
-    if n == 0:
-        reason = "no target mode has at least 2 images each of turned, vanilla and reference"
-        return {name: missing(reason, n=0) for name in MEASURES[3:]}
-    means = values[:, usable] @ weights[usable] / n
-    return {name: measured(value, n=n) for name, value in zip(MEASURES[3:], means, strict=True)}

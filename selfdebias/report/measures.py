@@ -12,6 +12,7 @@ INTERVAL = "95% intervals over batches"
 ARM_KEYS = frozenset(
     {"shares", "mode_fd", "mode_kl", "mode_shares", "fid", "kid", "turned", "unclassified", "blanked"}
     | {"kept_cosine", "kept_share", "psnr", "by_run", "corrected"}
+    | {"cmmd", "precision", "recall", "clip_score", "within_modes"}
 )
 
 

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from selfdebias.judges import Judge
 from selfdebias.metrics.arms import ArmData, load_arm, pool, save_arm
+from selfdebias.metrics.clip_score import prompt_scores
 from selfdebias.metrics.modes import assign_modes
 from selfdebias.metrics.preservation import psnr
 from selfdebias.metrics.suite import MetricSuite
@@ -31,6 +32,7 @@ __all__ = ["CONFIG", "VERSION", "ArmData", "Evaluation", "evaluate", "load_arm",
 VERSION = 3
 CONFIG = ("evaluate", "judge", "encoder", "metrics", "prompts")
 REFERENCE = "reference"
+Vectors = Callable[[Tensor], Tensor]  # images to one vector each
 
 
 class ArmImages(Dataset):
@@ -68,13 +70,15 @@ class Evaluation(pl.LightningModule):
         judge: images to probabilities.
         encoder: images to unit embeddings.
         n_sets: number of sets of images, one dataloader each.
+        extractor: images to the features that they are compared by; None where those are the embeddings.
 
     Attributes:
         seen: for each set, the outputs by name, a list of (B, ...) tensors in the order of the images.
     """
 
-    def __init__(self, judge: Judge, encoder: Callable[[Tensor], Tensor], n_sets: int) -> None:
+    def __init__(self, judge: Judge, encoder: Vectors, n_sets: int, extractor: Vectors | None = None) -> None:
         super().__init__()
+        self.extractor = extractor
         self.judge = judge
         self.encoder = encoder
         self.seen: list[dict[str, list[Tensor]]] = [{} for _ in range(n_sets)]
@@ -83,14 +87,17 @@ class Evaluation(pl.LightningModule):
         """Judge and embed one batch."""
         outputs = {f"probabilities/{name}": p for name, p in self.judge(batch["image"]).items()}
         outputs["e"] = self.encoder(batch["image"])
+        if self.extractor is not None:
+            outputs["features"] = self.extractor(batch["image"])
         if "twin" in batch:
             outputs["psnr"] = psnr(batch["image"].cpu(), batch["twin"].cpu())
         for name, value in outputs.items():
             self.seen[dataloader_idx].setdefault(name, []).append(value.detach().cpu())
 
     def outputs(self, index: int) -> dict[str, np.ndarray]:
-        """Return the outputs of one set, (N, ...) float64 each."""
-        return {name: torch.cat(values).double().numpy() for name, values in self.seen[index].items()}
+        """Return the outputs of one set, (N, ...) each: features float32, as there may be gigabytes, the rest float64."""
+        joined = {name: torch.cat(values) for name, values in self.seen[index].items()}
+        return {name: (x.float() if name == "features" else x.double()).numpy() for name, x in joined.items()}
 
 
 def evaluate(
@@ -128,7 +135,7 @@ def evaluate(
     folders = {REFERENCE: BatchFolder.open(collected)} | {arm: BatchFolder.open(path) for arm, path in arms.items()}
     facts = {arm: json.loads((Path(path) / "generate.json").read_text()) for arm, path in arms.items()}
     modes = json.loads((Path(discovered) / "modes.json").read_text())
-    data = _look(folders, facts, _centers(discovered), judge, encoder, batch_size, trainer)
+    data = _look(folders, facts, _centers(discovered), judge, encoder, metrics.features, batch_size, trainer)
     for arm in data.values():
         save_arm(folder, arm)
     results = summarise(
@@ -156,18 +163,19 @@ def _look(
     facts: Mapping[str, Mapping[str, Any]],
     centers: np.ndarray,
     judge: Judge,
-    encoder: Callable[[Tensor], Tensor],
+    encoder: Vectors,
+    extractor: Vectors | None,
     batch_size: int,
     trainer: Callable[..., pl.Trainer],
 ) -> dict[str, ArmData]:
-    """Run judge and encoder over all images, in one `Trainer.test`."""
+    """Run judge, encoder and extractor over all images, in one `Trainer.test`."""
     twins = {arm: folders.get(VANILLA) for arm in folders if arm not in (REFERENCE, VANILLA)}
     loaders = [DataLoader(ArmImages(folders[arm], twins.get(arm)), batch_size=batch_size) for arm in folders]
-    module = Evaluation(judge, encoder, len(loaders))
+    module = Evaluation(judge, encoder, len(loaders), extractor)
     trainer().test(module, dataloaders=loaders, verbose=False)
     return {
         arm: _arm_data(
-            arm, blocks_of(folder.records(), facts.get(arm)), folder.records(), module.outputs(index), judge, centers
+            arm, blocks_of(folder.records(), facts.get(arm)), folder.records(), module.outputs(index), module, centers
         )
         for index, (arm, folder) in enumerate(folders.items())
     }
@@ -194,9 +202,10 @@ def _arm_data(
     blocks: np.ndarray,
     records: list[dict[str, Any]],
     outputs: dict[str, np.ndarray],
-    judge: Judge,
+    module: Evaluation,
     centers: np.ndarray,
 ) -> ArmData:
+    judge = module.judge
     return ArmData(
         arm=arm,
         threshold=judge.threshold,
@@ -210,6 +219,8 @@ def _arm_data(
         runs=np.zeros(len(records), dtype=np.int64),
         blanked=np.array([record["blanked"] for record in records], dtype=bool),
         psnr=outputs.get("psnr"),
+        features=outputs.get("features"),
+        clip_score=prompt_scores(outputs["e"], [record.get("prompt", "") for record in records], module.encoder),
     )
 
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from sklearn.cluster import KMeans
 
 from selfdebias.metrics import modes
 
@@ -31,3 +32,38 @@ def test_nmi_and_ari_of_a_two_by_two_table():
 def test_mode_distances_are_against_the_target():
     assert modes.mode_fd([0.25, 0.75], [0.25, 0.75]) == 0
     assert modes.mode_kl([0.5, 0.5], [0.25, 0.75]) == pytest.approx(0.5 * math.log(2) + 0.5 * math.log(2 / 3))
+
+
+def test_separated_gaussians_are_found_again_and_a_single_one_is_not():
+    generator = np.random.default_rng(0)
+    centres = 8 * np.eye(3, 16)
+
+    def cluster():
+        return KMeans(3, n_init=5, random_state=0)
+
+    apart = centres[generator.integers(3, size=300)] + generator.normal(size=(300, 16))
+    single = generator.normal(size=(300, 16))
+    assert modes.mode_stability(cluster, apart, seed=0) > 0.99
+    assert abs(modes.mode_stability(cluster, single, seed=0)) < 0.15
+    assert modes.mode_stability(cluster, single, seed=0) == modes.mode_stability(cluster, single, seed=0)
+
+
+def test_stability_is_the_mean_agreement_of_halves_on_all_images():
+    class Sign:
+        """Labels by the sign of the first coordinate, flipped where the fitted mean is below 0."""
+
+        def fit(self, x):
+            self.flip = x[:, 0].mean() < 0
+            fitted.append(len(x))
+            return self
+
+        def predict(self, x):
+            return (x[:, 0] > 0) ^ self.flip
+
+    fitted: list[int] = []
+    assert modes.mode_stability(Sign, np.random.default_rng(0).normal(size=(21, 2)), seed=1, repeats=3) == 1
+    assert fitted == [11, 10] * 3  # each half, and a renaming of modes costs nothing
+    with pytest.raises(ValueError, match="`repeats` must be at least 1, got 0"):
+        modes.mode_stability(Sign, np.zeros((9, 2)), seed=0, repeats=0)
+    with pytest.raises(ValueError, match="`e` must have at least 4 rows, got 3"):
+        modes.mode_stability(Sign, np.zeros((3, 2)), seed=0)

@@ -53,7 +53,8 @@ def test_one_block_has_no_bounds():
 def test_blocks_may_come_in_any_order_and_the_other_class_has_the_mirrored_interval(hits, shuffle):
     sums = rows(np.array(hits, dtype=float), 8)
     interval, mirrored = share_interval(sums), share_interval(np.stack([8 - sums[:, 0], sums[:, 1]], 1))
-    assert 0 <= interval.low <= sums[:, 0].sum() / sums[:, 1].sum() <= interval.high <= 1
+    assert 0 <= interval.low <= interval.high <= 1
+    assert interval.low - 1e-12 <= sums[:, 0].sum() / sums[:, 1].sum() <= interval.high + 1e-12
     assert [1 - mirrored.high, 1 - mirrored.low] == pytest.approx([interval.low, interval.high], abs=1e-9)
     shuffle.shuffle(hits)
     again = share_interval(rows(np.array(hits, dtype=float), 8))

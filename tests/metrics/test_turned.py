@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from selfdebias.metrics.bootstrap import BlockBootstrap
-from selfdebias.metrics.kid import kid
+from selfdebias.metrics.mmd import GaussianKernel, cmmd, kid
 from selfdebias.metrics.modes import Placed
-from selfdebias.metrics.quality import knn_precision
-from selfdebias.metrics.turned import MEASURES, covered_in_mode, turned_quality
+from selfdebias.metrics.neighbours import knn_precision
+from selfdebias.metrics.turned import MEASURES, covered_in_mode, turned_distance, turned_quality
 
 BOOTSTRAP = BlockBootstrap(repeats=100)
 
@@ -86,3 +86,15 @@ def test_ratio_over_a_vanilla_precision_of_zero_is_null():
     assert result["vanilla_precision"]["value"] == 0
     assert result["precision_ratio"]["value"] is None
     assert result["precision_ratio"]["reason"]
+
+
+def test_turned_distance_takes_any_kernel_and_holds_vanilla_to_the_same_modes():
+    reference, vanilla, arm = case(spread=1.6)
+    found = turned_distance("cmmd", GaussianKernel(), reference, vanilla, arm, 2)
+    turned, counts = arm.modes != vanilla.modes, {0: 3, 1: 10}
+    moved = {m: cmmd(reference.inside(m), arm.e[turned & (arm.modes == m)]) for m in counts}
+    own = {m: cmmd(reference.inside(m), vanilla.inside(m)) for m in counts}
+    assert found["cmmd"]["value"] == pytest.approx(sum(counts[m] * moved[m] for m in counts) / 13)
+    assert found["vanilla_cmmd"]["value"] == pytest.approx(sum(counts[m] * own[m] for m in counts) / 13)
+    assert found["cmmd"]["n"] == 13
+    assert turned_distance("cmmd", GaussianKernel(), reference, vanilla, vanilla, 2)["cmmd"]["value"] is None
