@@ -123,7 +123,9 @@ def corrected_shares(f: ArrayLike, rates: ArrayLike) -> Array:
 def _checked(f: ArrayLike, rates: ArrayLike) -> tuple[Array, Array]:
     f, rates = np.asarray(f, dtype=np.float64), np.asarray(rates, dtype=np.float64)
     if f.ndim < 1 or f.shape[-1] < 2 or rates.shape[-2:] != (f.shape[-1], f.shape[-1]):
-        raise ValueError(f"`rates` must have shape (..., C, C) for `f` of shape (..., C), got {rates.shape}, {f.shape}.")
+        raise ValueError(
+            f"`rates` must have shape (..., C, C) for `f` of shape (..., C), got {rates.shape}, {f.shape}."
+        )
     known = f[~np.isnan(f).all(-1)]
     for name, rows in (("f", known), ("rates", rates)):
         if not (rows >= 0).all() or not (np.abs(rows.sum(-1) - 1) <= SUM_TOLERANCE).all():
