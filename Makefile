@@ -5,7 +5,7 @@ PYTEST_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-RECIPE := fetch train_vae train_judge train_clip train_diffusion train_ddpm measure measure_ddpm
+RECIPE := fetch train_vae train_judge judge_error train_clip train_diffusion train_ddpm measure measure_ddpm
 
 .PHONY: quickstart test check emoji-world clean
 

@@ -9,7 +9,7 @@ import difflib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from selfdebias import sources
+from selfdebias import sources, weight_file
 from selfdebias.folders import SAFETY
 from selfdebias.rules import ConfigError, check
 
@@ -196,7 +196,7 @@ def _leaves(value: Any, prefix: str = "") -> Iterator[str]:
 
 
 def check_sources(config: Mapping[str, Any]) -> None:
-    """Refuses a pretrained model of our own parts that is missing, or lacks something, without importing what loads it.
+    """Refuses weights of our own parts that are missing, or lack something, without importing what loads them.
 
     Raises:
         ConfigError: With what is missing, and the way out.
@@ -209,10 +209,17 @@ def check_sources(config: Mapping[str, Any]) -> None:
             source = sources.PipelineSource(group, *where, variant=part.get("variant"), without=without)
         else:
             source = sources.ModelSource(group, *where)
-        try:
-            source.check()
-        except (OSError, ValueError) as error:
-            raise ConfigError(" ".join(str(error).split())) from error
+        _checked(source.check)
+    judge = config["judge"]
+    if str(judge["_target_"]).endswith(".FairFaceJudge"):
+        _checked(weight_file.fairface(judge.get("weights"), judge.get("sha256")).check)
+
+
+def _checked(check: Callable[[], Any]) -> None:
+    try:
+        check()
+    except (OSError, ValueError) as error:
+        raise ConfigError(" ".join(str(error).split())) from error
 
 
 def _pretrained(value: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:

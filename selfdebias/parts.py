@@ -57,6 +57,7 @@ class Parts:
         self._check_words()
         self._check_prompt()
         check_attributes(config["prompts"]["attributes"], self._parts["judge"].classes)
+        self._labelled()
 
     def _check_words(self) -> None:
         try:
@@ -71,14 +72,27 @@ class Parts:
             raise refuse("prompts.text", "empty for a model without prompts (prompts=unconditional)", text)
 
     def fingerprints(self) -> dict[str, str]:
-        """Hash of the weight files, or the hub revision, of each group that offers one; no weight is loaded.
+        """Hash of the weight files, or the hub revision, of each group that offers one; and of labelled images.
 
         Raises:
             ConfigError: If a weight file is missing.
         """
         try:
             weighty = {group: part for group, part in self._parts.items() if hasattr(part, "fingerprint")}
-            return {group: part.fingerprint() for group, part in weighty.items() if group != "sampler"}
+            weights = {group: part.fingerprint() for group, part in weighty.items() if group != "sampler"}
+        except (OSError, ValueError) as error:
+            raise ConfigError(" ".join(str(error).split())) from error
+        return weights | self._labelled()
+
+    def _labelled(self) -> dict[str, str]:
+        """The hash of the labelled images, as what the stage evaluate reads beside the weights; empty without them."""
+        folder = self._config["evaluate"]["labelled"]
+        if folder is None:
+            return {}
+        from selfdebias.judges.labelled import labelled_fingerprint
+
+        try:
+            return {"evaluate": labelled_fingerprint(Path(folder), self._parts["judge"].classes)}
         except (OSError, ValueError) as error:
             raise ConfigError(" ".join(str(error).split())) from error
 

@@ -53,12 +53,16 @@ SAMPLER = Rule(
     lambda value: value is None or (isinstance(value, Mapping) and not {*value} & WEIGHTS),
 )
 
+FOLDER = Rule(
+    "null, or the path of a folder", lambda value: value is None or (isinstance(value, str) and bool(value.strip()))
+)
+
 SECTIONS: Mapping[str, Mapping[str, Rule]] = {
     "collect": {"n_images": AT_LEAST_1, "batch_size": AT_LEAST_1, "timesteps": AT_LEAST_1, "seed": AT_LEAST_0},
     "discover": {},
     "project": {"seed": AT_LEAST_0},
     "generate": {"n_images": AT_LEAST_1, "batch_size": AT_LEAST_1, "seed": AT_LEAST_0, "sampler": SAMPLER},
-    "evaluate": {"batch_size": AT_LEAST_1, "bootstrap": AT_LEAST_1, "seed": AT_LEAST_0},
+    "evaluate": {"batch_size": AT_LEAST_1, "bootstrap": AT_LEAST_1, "seed": AT_LEAST_0, "labelled": FOLDER},
     "report": {"images": AT_LEAST_1},
 }
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from PIL import Image
 
 from selfdebias import config, plan
+from selfdebias.main import main
 from selfdebias.parts import Parts
 
 
@@ -61,6 +63,31 @@ def test_weights_are_in_the_key_by_their_fingerprint(stand_ins):
     one = plan.make_plan(loaded, {"model": "sha1"})
     two = plan.make_plan(loaded, {"model": "sha2"})
     assert {name for name in one if one[name].key != two[name].key} == ALL
+
+
+def labelled(root, colour, attribute="gender"):
+    for name in ("man", "woman"):
+        (root / attribute / name).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4), colour).save(root / attribute / name / "0.png")
+    return f"evaluate.labelled={root}"
+
+
+def test_labelled_images_are_in_the_key_by_their_content(stand_ins, tmp_path):
+    assert changed(labelled(tmp_path / "faces", "red")) == AFTER_GENERATE
+    before = keys(labelled(tmp_path / "faces", "red"))
+    after = keys(labelled(tmp_path / "faces", "blue"))
+    assert {name for name in before if before[name] != after[name]} == AFTER_GENERATE
+    assert keys(labelled(tmp_path / "faces", "red")) == before
+
+
+def test_labels_that_the_judge_does_not_know_are_refused_before_anything_runs(stand_ins, tmp_path, capsys):
+    assert main([labelled(tmp_path / "faces", "red", "race")]) == 2
+    err = capsys.readouterr().err
+    assert (
+        err.count("\n") == 1
+        and "gender: man, woman; tone: pale, dark; age: child, adult), got the attribute 'race'" in err
+    )
+    assert stand_ins == []
 
 
 def test_a_raised_version_gives_another_key_from_there_on(stand_ins, monkeypatch):

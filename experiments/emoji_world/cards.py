@@ -66,6 +66,9 @@ Accuracy on fresh augmentations of the training drawings: {held_out}.
 On the drawings of a third vendor that it has never seen (Fluent, {n} drawings of the occupations): {fluent}. So trust it on
 Emoji World's own style, and nowhere else.
 
+`confusion.json` holds its confusion matrix for each attribute, on fresh views of the same drawings at a threshold of 0.5, by
+`experiments/emoji_world/judge_error.py`; class shares are corrected by it.
+
 {sources}"""
 
 ENCODER = """# The encoder of Emoji World

@@ -16,6 +16,9 @@ class Judge(Protocol):
         threshold: confidence, in [0, 1], below which an image counts as unclassified.
         encoder_id: the image encoder that the judge rests on, None if it has one of its own. Where the modes were found
             with the same encoder, agreement between them is circular and the results say so.
+
+    A judge may also state its own error, as `confusion: Mapping[str, Confusion] | None`, by attribute
+    (`selfdebias.judges.confusion`); without it nothing is known but what is measured on labelled images.
     """
 
     classes: dict[str, tuple[str, ...]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -13,6 +12,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from selfdebias.folders import hash_files
+from selfdebias.judges.confusion import Confusion
 from selfdebias.testbed import shipped
 
 SIDE = 64  # px of the images that it was trained on
@@ -47,7 +48,8 @@ class EmojiJudge:
     Trained apart from the encoder, on the drawings alone (`experiments/emoji_world/train_judge.py`).
 
     Args:
-        folder: a folder with ``config.json`` and ``model.safetensors``; None takes the shipped one.
+        folder: a folder with ``config.json`` and ``model.safetensors``, and ``confusion.json`` where its error is known;
+            None takes the shipped one.
         threshold: an image whose largest probability is below this, in [0, 1], is *unclassified*.
 
     Raises:
@@ -70,9 +72,19 @@ class EmojiJudge:
     def _path(self) -> Path:
         return Path(self.folder) if self.folder else shipped("emoji_judge")
 
+    @property
+    def confusion(self) -> dict[str, Confusion] | None:
+        """Its error on fresh views of drawings, from ``confusion.json``; None without it, or at another threshold."""
+        file = self._path / "confusion.json"
+        stated = json.loads(file.read_text()) if file.exists() else {}
+        if stated.get("threshold") != self.threshold:
+            return None
+        rows = stated["attributes"].items()
+        return {name: Confusion(row["counts"], row["unclassified"], 0, stated["images"]) for name, row in rows}
+
     def fingerprint(self) -> str:
-        """Return the sha256 of the weight file."""
-        return hashlib.sha256((self._path / "model.safetensors").read_bytes()).hexdigest()
+        """Return a hash of its files: weights, classes, and the error that it states."""
+        return hash_files(self._path)
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> dict[str, Tensor]:

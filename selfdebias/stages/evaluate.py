@@ -17,12 +17,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from selfdebias.judges import Judge
+from selfdebias.judges.labelled import measure_confusion
 from selfdebias.metrics.arms import ArmData, load_arm, pool, save_arm
 from selfdebias.metrics.clip_score import prompt_scores
 from selfdebias.metrics.modes import assign_modes
 from selfdebias.metrics.preservation import psnr
 from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary import VANILLA, summarise
+from selfdebias.metrics.summary_judge import summarise_error
 from selfdebias.prompts import Prompts
 from selfdebias.storage.atomic import append_line, write_json
 from selfdebias.storage.batches import BatchFolder
@@ -113,6 +115,7 @@ def evaluate(
     bootstrap: int,
     seed: int,
     trainer: Callable[..., pl.Trainer],
+    labelled: str | None = None,
 ) -> None:
     """Measure all arms; write `results.json`, `metrics.jsonl` and `probabilities-<arm>.safetensors`.
 
@@ -131,6 +134,7 @@ def evaluate(
         bootstrap: resamples.
         seed: of the resampling.
         trainer: makes the Trainer.
+        labelled: folder of labelled images to hold the judge against; None takes what it states of its own error.
     """
     folders = {REFERENCE: BatchFolder.open(collected)} | {arm: BatchFolder.open(path) for arm, path in arms.items()}
     facts = {arm: json.loads((Path(path) / "generate.json").read_text()) for arm, path in arms.items()}
@@ -146,7 +150,7 @@ def evaluate(
         metrics,
         bootstrap,
         seed,
-        judge=_describe(judge, encoder),
+        judge={**_describe(judge, encoder), "error": _error(judge, labelled, batch_size, trainer)},
         costs=facts,
     )
     _write(Path(folder), results)
@@ -244,6 +248,14 @@ def _describe(judge: Judge, encoder: Any) -> dict[str, Any]:
         "encoder_id": judge.encoder_id,
         "circular": circular,
     }
+
+
+def _error(judge: Judge, labelled: str | None, batch_size: int, trainer: Callable[..., pl.Trainer]) -> dict[str, Any]:
+    """State the judge's error by attribute, as measured here where there are labelled images of it."""
+    measured = {}
+    if labelled is not None:
+        measured = measure_confusion(judge, Path(labelled), batch_size, trainer().strategy.root_device)
+    return summarise_error(judge.classes, getattr(judge, "confusion", None) or {}, measured)
 
 
 def _write(folder: Path, results: dict[str, Any]) -> None:

@@ -13,11 +13,15 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from selfdebias.encoders import ClipEncoder
+from selfdebias.judges.clip_zeroshot import ClipZeroShotJudge
+from selfdebias.judges.confusion import Confusion
 from selfdebias.metrics import MetricSuite
 from selfdebias.prompts import Prompts
-from selfdebias.stages.evaluate import blocks_of, evaluate, load_arm, pool
+from selfdebias.stages.evaluate import _describe, blocks_of, evaluate, load_arm, pool
 from selfdebias.storage.atomic import write_json, write_tensors
 from selfdebias.storage.batches import BatchFolder
+from selfdebias.storage.images import encode_png
 
 TRAINER = partial(
     pl.Trainer,
@@ -91,7 +95,7 @@ def run(tmp_path):
     modes = {"k": 2, "sizes": [16, 8], "silhouette": 0.5, "target": [0.5, 0.5]}
     write_json(tmp_path / "discover" / "modes.json", modes | {"labels": {str(i): int(g) for i, g in enumerate(labels)}})
 
-    def call(folder: Path, judge: RedOrGreen | None = None, batch_size: int = 5) -> dict:
+    def call(folder: Path, judge: RedOrGreen | None = None, batch_size: int = 5, **options) -> dict:
         evaluate(
             folder=folder,
             arms=arms,
@@ -105,6 +109,7 @@ def run(tmp_path):
             bootstrap=100,
             seed=0,
             trainer=TRAINER,
+            **options,
         )
         return json.loads((folder / "results.json").read_text())
 
@@ -169,6 +174,29 @@ def test_images_under_one_memory_are_one_block_and_unguided_ones_are_blocks_of_t
     records = [{"id": 7, "batch": 0}, {"id": 8, "batch": 0}, {"id": 9, "batch": 1}]
     by = {name: blocks_of(records, {"dependence": name}).tolist() for name in ("image", "batch", "run")}
     assert by == {"image": [7, 8, 9], "batch": [0, 0, 1], "run": [0, 0, 0]}
+
+
+def test_the_judges_error_is_measured_on_labelled_images_and_stated_elsewhere(run, tmp_path):
+    assert all("reason" in it for it in run(tmp_path / "none")["judge"]["error"].values())
+    for i, green in enumerate([False, False, True, True, True]):  # two labels of five are wrong
+        file = tmp_path / "labelled" / "colour" / ("red" if i < 3 else "green") / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(encode_png(images(i, [green != (i == 4)])[0]))
+    judge = RedOrGreen()
+    judge.confusion = {name: Confusion([[9, 1], [0, 10]], 0, 0, "old ones") for name in ("colour", "light")}
+    error = run(tmp_path / "out", judge, labelled=str(tmp_path / "labelled"))["judge"]["error"]
+    assert error["colour"]["counts"] == [[2, 1], [1, 1]] and error["colour"]["accuracy"] == 3 / 5
+    assert error["colour"]["source"] == "labelled folder labelled"
+    assert error["light"]["accuracy"] == 0.95 and error["light"]["source"] == "stated by the judge: old ones"
+
+
+def test_a_zero_shot_judge_on_the_encoder_of_the_modes_is_called_circular(run, tmp_path):
+    encoder = ClipEncoder("shipped:emoji_clip")
+    attributes = {"gender": {"man": "an emoji of a man", "woman": "an emoji of a woman"}}
+    judge = ClipZeroShotJudge(encoder, attributes, ["{}"], temperature=0.07)
+    with pytest.warns(UserWarning, match="share the encoder shipped:emoji_clip"):
+        assert _describe(judge, ClipEncoder("shipped:emoji_clip"))["circular"] is True
+    assert _describe(judge, MeanColour())["circular"] is False
 
 
 def test_twins_with_other_ids_are_refused(run, tmp_path):

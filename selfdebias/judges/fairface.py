@@ -1,0 +1,162 @@
+"""FairFace's judge of gender, race and age, with weights that the user fetches."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from selfdebias.judges.resnet import ResNet34
+from selfdebias.weight_file import fairface
+
+SIDE = 224  # px of the images that it was trained on
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's colours
+COUNTER = "num_batches_tracked"  # nothing that is evaluated depends on it, and older files lack it
+
+N_OUTPUTS = 18
+RACES = ("white", "black", "latino_hispanic", "east asian", "southeast asian", "indian", "middle eastern")
+AGES = ("0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "70+")
+HEADS = {"race7": slice(0, 7), "gender": slice(7, 9), "age9": slice(9, 18)}  # places among the 18 outputs
+# By attribute: the head that it is read from, and by class which of the head's outputs are summed.
+READINGS: Mapping[str, tuple[str, Mapping[str, tuple[int, ...]]]] = {
+    "gender": ("gender", {"man": (0,), "woman": (1,)}),
+    "age": ("age9", {"young": (0, 1, 2), "adult": (3, 4, 5, 6), "old": (7, 8)}),
+    "race": ("race7", {"white": (0,), "black": (1,), "indian": (5,), "asian": (3, 4), "other": (2, 6)}),
+    "race7": ("race7", {name: (place,) for place, name in enumerate(RACES)}),
+}
+
+
+class FairFaceJudge:
+    """Reads gender, age and race off a picture of one face, with FairFace's ResNet-34.
+
+    The net was trained on *aligned face crops*, and no face is looked for here: give it pictures that a face fills, or
+    measure its error on labelled images of the same kind (`evaluate.labelled`).
+
+    Classes: gender man, woman; age young (0 to 19 years), adult (20 to 59), old (60 and more); race7 the seven that it
+    was trained on; race white, black, indian, asian (east and southeast), other (latino_hispanic and middle eastern).
+    Each head's probabilities are its softmax, and those of a class are summed.
+
+    Args:
+        weights: the published file, *.pt, or the same tensors as *.safetensors; none is shipped.
+        sha256: of the file; None does not compare.
+        threshold: an image whose largest probability is below this, in [0, 1], is *unclassified*.
+        square: whether the centre square of a longer picture is taken; otherwise it is squeezed.
+
+    Raises:
+        ValueError: if `threshold` is outside [0, 1], or `sha256` is no checksum.
+        FileNotFoundError: if there are no weights.
+
+    References:
+        Karkkainen and Joo, arXiv 1908.04913.
+    """
+
+    encoder_id = None  # shares no encoder with any clustering
+    confusion = None  # nothing is known of its error on generated images: see `evaluate.labelled`
+
+    def __init__(
+        self, weights: str | None = None, sha256: str | None = None, threshold: float = 0.5, square: bool = True
+    ):
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"`judge.threshold` must be in [0, 1], got {threshold}.")
+        self.weights, self.sha256, self.threshold, self.square = weights, sha256, threshold, square
+        self.classes = {name: tuple(reading) for name, (_, reading) in READINGS.items()}
+        self._file = fairface(weights, sha256)
+        self._file.check()
+        self._network: ResNet34 | None = None
+
+    def fingerprint(self) -> str:
+        """Return the sha256 of the weight file, after looking into it: a job asks before it draws anything.
+
+        Raises:
+            FileNotFoundError, ValueError: if it is missing, or not what it should be.
+        """
+        with torch.device("meta"):
+            network = ResNet34(N_OUTPUTS)
+        read_weights(self._file.check(), network)
+        return self._file.fingerprint()
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+        """Return the class probabilities of each attribute.
+
+        Args:
+            images: (B, 3, H, W) float32 in [0, 1].
+
+        Returns:
+            By attribute, (B, C) float32 that sum to one; the order is that of `classes`.
+        """
+        if self._network is None:
+            self._network = ResNet34(N_OUTPUTS).eval()
+            self._network.load_state_dict(read_weights(self._file.check(), self._network), strict=False)
+        outputs = self._network.to(images.device)(self.prepare(images))
+        heads = {name: outputs[:, places].softmax(dim=1) for name, places in HEADS.items()}
+        return {
+            name: torch.stack([heads[head][:, list(places)].sum(dim=1) for places in reading.values()], dim=1)
+            for name, (head, reading) in READINGS.items()
+        }
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Return images (B, 3, H, W) in [0, 1] as the net wants them: (B, 3, 224, 224), normalised."""
+        if self.square:
+            side = min(images.shape[-2:])
+            top, left = (images.shape[-2] - side) // 2, (images.shape[-1] - side) // 2
+            images = images[..., top : top + side, left : left + side]
+        if images.shape[-2:] != (SIDE, SIDE):
+            images = F.interpolate(images, size=(SIDE, SIDE), mode="bilinear", antialias=True)
+        mean, std = (images.new_tensor(values)[:, None, None] for values in (MEAN, STD))
+        return (images - mean) / std
+
+
+def read_weights(path: Path, network: torch.nn.Module) -> dict[str, Tensor]:
+    """Read a state dictionary and hold its names and shapes against a network's; no code in the file is run.
+
+    Args:
+        path: *.safetensors, or a file of `torch.save`, of which tensors alone are unpickled.
+        network: what it is meant for; not changed.
+
+    Returns:
+        the network's tensors by name, on the CPU, without counters of batches.
+
+    Raises:
+        ValueError: if the file holds something else than tensors, or one is missing, not known, or of another shape.
+    """
+    try:
+        content: Any = load_file(path) if path.suffix == ".safetensors" else _unpickle(path)
+    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"`judge.weights` must hold tensors by name and nothing else, got {str(path)!r}, which is broken or holds code, "
+            f"and was not run ({type(error).__name__})."
+        ) from error
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ValueError(
+            f"`judge.weights` must hold tensors by name, got {str(path)!r} with a {type(content).__name__}."
+        )
+    wanted = {name: tensor for name, tensor in network.state_dict().items() if not name.endswith(COUNTER)}
+    weights = {name: tensor for name, tensor in content.items() if not str(name).endswith(COUNTER)}
+    _check_names(path, wanted, weights)
+    return weights
+
+
+def _unpickle(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _check_names(path: Path, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    for name in wanted:
+        if name not in found:
+            raise ValueError(f"`judge.weights` must have the tensor {name}, got {str(path)!r} without it.")
+    for name in found:
+        if name not in wanted:
+            raise ValueError(f"`judge.weights` must be a ResNet-34, got {str(path)!r} with a tensor {name}.")
+        if found[name].shape != wanted[name].shape:
+            shapes = tuple(wanted[name].shape), tuple(found[name].shape)
+            raise ValueError(
+                f"`judge.weights` must have {name} of shape {shapes[0]}, got {shapes[1]} in {str(path)!r}."
+            )
