@@ -35,11 +35,13 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str]) -> Path:
     check_early(config)
     settle_libraries()
     from selfdebias import plan as planning
+    from selfdebias.gathering import gather_rows
     from selfdebias.parts import Parts
+    from selfdebias.rows import rows_of
     from selfdebias.storage.stage_folder import StageFolder
 
     root = Path(config["paths"]["root"])
-    parts = Parts(config)
+    parts, rows = Parts(config), rows_of(config)
     plan = planning.make_plan(config, parts.fingerprints())
     folders = {step.name: StageFolder(root, step.stage, step.key) for step in plan.values()}
     steps = planning.chosen_steps(plan, config["stages"])
@@ -52,15 +54,31 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str]) -> Path:
         "stages": {step.name: str(folders[step.name].path.relative_to(root)) for step in steps},
     }
     _start_job(job, config, record)
+    for place, (row, own) in enumerate(rows.items(), start=1):
+        if row:
+            print(f"[{place}/{len(rows)}] {row}", flush=True)
+        _run_row(job, [step for step in steps if step.row == row], folders, parts, own, record)
+    if "" not in rows:
+        gather_rows(job, config, list(rows), record)
+    if "report" in config["stages"] and not (job / "wandb").exists():
+        _log(job, config, None if "" not in rows else folders["report"].path, parts)
+    return job
+
+
+def _run_row(
+    job: Path, steps: Sequence[Step], folders: Mapping[str, StageFolder], parts: Parts, config: Mapping[str, Any],
+    record: Mapping[str, Any],
+) -> None:  # fmt: skip
+    """Runs the steps of one row and gathers what they left, so that a row can be read while the next one runs."""
+    from selfdebias.gathering import folder_of_row
+
     for step in steps:
         _run_step(step, folders, parts, {**record, "config": dict(config), "folder": str(job)})
-    paths = {step.name: folders[step.name].path for step in steps}
-    _gather(job, config, paths, record)
+    paths = {step.name_in_row: folders[step.name].path for step in steps}
+    place = folder_of_row(job, steps[0].row)
+    _gather(place, config, paths, record)
     if {"collect", "discover", "project"} <= paths.keys():
-        _gather_debiaser(job, config, paths, parts)
-    if "report" in paths and not (job / "wandb").exists():
-        _log(job, config, paths["report"], parts)
-    return job
+        _gather_debiaser(place, config, paths, parts)
 
 
 def check_early(config: Mapping[str, Any]) -> None:
@@ -111,12 +129,15 @@ def _function(step: Step) -> Any:
 def _arguments(step: Step, folders: Mapping[str, StageFolder], parts: Any, job: Mapping[str, Any]) -> dict[str, Any]:
     """The keyword arguments of the step's function."""
     from selfdebias.plan import ARGUMENTS, STAGES
+    from selfdebias.targets import make
 
     stage = STAGES[step.stage]
     arguments: dict[str, Any] = {"folder": folders[step.name].path, **job["config"][step.stage]}
     arguments.pop("sampler", None)  # it is part of the backbone
     for group in stage.parts:
         arguments[ARGUMENTS.get(group, group)] = parts.get(group, step.guidance, Path(job["folder"]))
+    if "prompts" in arguments:
+        arguments["prompts"] = make(job["config"], "prompts")  # those of the step's row
     for argument, name in step.inputs.items():
         arguments[argument] = folders[name].path
     if stage.keyed:
@@ -166,11 +187,15 @@ def _gather_debiaser(job: Path, config: Mapping[str, Any], paths: Mapping[str, P
     write_facts(job, facts_of_run(config, paths, parts.get("encoder", {}, job)))
 
 
-def _log(job: Path, config: Mapping[str, Any], report: Path, parts: Parts) -> None:
-    """Hands the finished job to its logger, once."""
-    from selfdebias.report.wandb_log import log_job
+def _log(job: Path, config: Mapping[str, Any], report: Path | None, parts: Parts) -> None:
+    """Hands the finished job to its logger, once; a job with rows has no report of its own, and logs their numbers."""
+    from selfdebias.report.wandb_log import log_job, log_rows
     from selfdebias.stages.report import read_figures
     from selfdebias.storage.atomic import read_lines
 
     results = json.loads((job / "results.json").read_text())
-    log_job(parts.get("logger", {}, job), results, read_figures(report), read_lines(job / "metrics.jsonl"), config)
+    logger = parts.get("logger", {}, job)
+    if report is None:
+        log_rows(logger, results, config)
+    else:
+        log_job(logger, results, read_figures(report), read_lines(job / "metrics.jsonl"), config)

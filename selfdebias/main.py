@@ -100,7 +100,9 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], bool]:
 def _print_outcome(job: Path) -> None:
     results = job / "results.json"
     if results.exists():
-        print(import_module("selfdebias.report.table").render_table(json.loads(results.read_text()), width=80))
+        found = json.loads(results.read_text())
+        writer = "prompt_table" if "rows" in found else "table"
+        print(import_module(f"selfdebias.report.{writer}").render_table(found, width=80))
     page = job / "report.html"
     print(f"report: {page}" if page.exists() else f"job: {job}")
 
@@ -145,8 +147,9 @@ def _help() -> str:
         for group in groups
     ]  # fmt: skip
     values = text[text.index("\nstages:") : text.index("\nhydra:")].strip()
-    collect = textwrap.indent((folder / "collect" / "default.yaml").read_text(), "  ")
-    values = values.replace("discover:", f"collect:\n{collect}\ndiscover:", 1)
+    for group, before in (("collect", "discover:"), ("generate", "evaluate:")):
+        own = textwrap.indent((folder / group / "default.yaml").read_text(), "  ")
+        values = values.replace(f"\n{before}", f"\n{group}:\n{own}\n{before}", 1)
     return f"{USAGE}{chr(10).join(options)}\n\nValues, with their defaults:\n\n{values}"
 
 

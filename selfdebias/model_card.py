@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from selfdebias.prompt_texts import PLACE, filled
+
 CODE = """\
 ```python
 from diffusers import DiffusionPipeline
@@ -33,7 +35,8 @@ def facts_of_run(config: Mapping[str, Any], paths: Mapping[str, Path], encoder: 
     modes, projected = (json.loads((paths[step] / f"{name}.json").read_text()) for step, name in _FILES.items())
     arms, drawn = guidance_of_arms(config["guidance"]), model_of_arms(config)
     facts = {
-        "model": config["model"]["pretrained"], "prompts": [config["prompts"]["text"]], "encoder": name_of(encoder),
+        "model": config["model"]["pretrained"], "encoder": name_of(encoder),
+        "prompts": filled(config["prompts"]["text"], config["prompts"].get("templates", [PLACE])),
         "n_images": config["collect"]["n_images"], "projector_cosine": projected["cosine_held_out"],
         "modes": {name: modes[name] for name in ("k", "sizes", "silhouette", "words")},
         "call": {name: drawn[key] for name, key in _CALL.items() if key in drawn},

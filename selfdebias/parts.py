@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from selfdebias.plan import check_attributes, guidance_of_arms, model_of_arms
+from selfdebias.plan import guidance_of_arms, model_of_arms
+from selfdebias.prompts import CROSS
 from selfdebias.rules import GROUPS, ConfigError, refuse
 from selfdebias.targets import check_job, check_objects, make
 
@@ -30,6 +31,17 @@ def check_devices(trainer: Mapping[str, Any]) -> None:
     there = torch.cuda.device_count() if on_gpu else os.cpu_count() or 1
     if asked > there:
         raise refuse("trainer.devices", f"at most {there}, the {'GPUs' if on_gpu else 'cores'} of this computer", asked)
+
+
+def check_attributes(attributes: Sequence[str], classes: Mapping[str, Any]) -> None:
+    """Refuses attributes that the judge does not know.
+
+    Raises:
+        ConfigError: With the first such attribute.
+    """
+    for name in [part for attribute in attributes for part in attribute.split(CROSS)]:  # "gender x tone": both
+        if name not in classes:
+            raise refuse("prompts.attributes", f"some of {', '.join(classes)}, which the judge knows", name)
 
 
 class Parts:
@@ -67,9 +79,10 @@ class Parts:
 
     def _check_prompt(self) -> None:
         """Refuses a prompt that the model would not even see."""
-        text = self._config["prompts"]["text"]
-        if text and not getattr(self._parts["model"], "takes_prompts", True):
-            raise refuse("prompts.text", "empty for a model without prompts (prompts=unconditional)", text)
+        prompts = self._config["prompts"]
+        name = "subjects" if "subjects" in prompts else "text"
+        if prompts[name] and not getattr(self._parts["model"], "takes_prompts", True):
+            raise refuse(f"prompts.{name}", "empty for a model without prompts (prompts=unconditional)", prompts[name])
 
     def fingerprints(self) -> dict[str, str]:
         """Hash of the weight files, or the hub revision, of each group that offers one; and of labelled images.

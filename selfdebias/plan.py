@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from selfdebias.config import digest, read_option, without_devices
-from selfdebias.rules import ConfigError, refuse
+from selfdebias.rows import in_row, rows_of
+from selfdebias.rules import ConfigError
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Step:
     """One run of a stage, for one arm where there are arms.
 
     Args:
-        name: The stage, with its arm where it has one: `collect`, `generate/guided`.
+        name: The stage, with its row and its arm where it has them: `collect`, `generate/guided`, `generate/farmer/guided`.
         stage: The stage.
         key: Hash of all that it depends on.
         record: What the key was made of.
@@ -87,6 +88,7 @@ class Step:
         arms: Names of the arms' steps that it reads, by arm.
         arm: Its arm, "" where it has none.
         guidance: Configuration of its arm's guidance.
+        row: Its row, "" in a job of one prompt.
     """
 
     name: str
@@ -97,6 +99,12 @@ class Step:
     arms: dict[str, str] = field(default_factory=dict)
     arm: str = ""
     guidance: dict[str, Any] = field(default_factory=dict)
+    row: str = ""
+
+    @property
+    def name_in_row(self) -> str:
+        """Its name in a job of one prompt."""
+        return f"{self.stage}/{self.arm}" if self.arm else self.stage
 
     @property
     def before(self) -> list[str]:
@@ -135,10 +143,18 @@ def model_of_arms(config: Mapping[str, Any]) -> dict[str, Any]:
 def make_plan(config: Mapping[str, Any], fingerprints: Mapping[str, str]) -> dict[str, Step]:
     """All steps of the job by name, each after those that it reads, whether `stages` asks for them or not.
 
+    A row of a list of prompts has the keys of a job that has its prompt alone.
+
     Args:
         config: The resolved configuration.
         fingerprints: Hash of the weight files, or the hub revision, of each group that has weights.
     """
+    rows = {row: _plan_of_row(own, fingerprints) for row, own in rows_of(config).items()}
+    steps = [_renamed(step, row) for row, plan in rows.items() for step in plan.values()]
+    return {step.name: step for step in steps}
+
+
+def _plan_of_row(config: Mapping[str, Any], fingerprints: Mapping[str, str]) -> dict[str, Step]:
     steps: dict[str, Step] = {}
     arms = guidance_of_arms(config["guidance"])
     drawn = {"model": model_of_arms(config), "generate": {**config["generate"], "sampler": None}}
@@ -148,6 +164,12 @@ def make_plan(config: Mapping[str, Any], fingerprints: Mapping[str, str]) -> dic
             step = _make_step(stage, arm, own, fingerprints, steps)
             steps[step.name] = step
     return steps
+
+
+def _renamed(step: Step, row: str) -> Step:
+    """The step under the names that it and what it reads have in a row."""
+    inputs, arms = ({key: in_row(name, row) for key, name in read.items()} for read in (step.inputs, step.arms))
+    return replace(step, name=in_row(step.name, row), inputs=inputs, arms=arms, row=row)
 
 
 def chosen_steps(plan: Mapping[str, Step], stages: Sequence[str]) -> list[Step]:
@@ -179,7 +201,7 @@ def _make_step(
     stage: str, arm: str, config: Mapping[str, Any], fingerprints: Mapping[str, str], steps: Mapping[str, Step]
 ) -> Step:
     module = STAGES[stage].module
-    subset = {name: without_devices(_at(config, name)) for name in module.CONFIG}
+    subset = {name: without_devices(_at(config, name)) for name in module.CONFIG if _is_there(config, name)}
     if arm == "vanilla":
         subset.pop("schedule", None)  # nothing is guided, so nothing says when
     inputs, arms = _inputs(stage, arm, steps)
@@ -202,6 +224,12 @@ def _at(config: Mapping[str, Any], path: str) -> Any:
     return config
 
 
+def _is_there(config: Mapping[str, Any], path: str) -> bool:
+    """Whether an option is stated. A key leaves out what is not, so that a new option leaves the keys of old jobs alone."""
+    group, _, option = path.partition(".")
+    return not option or option in config[group]
+
+
 def _inputs(stage: str, arm: str, steps: Mapping[str, Step]) -> tuple[dict[str, str], dict[str, str]]:
     """What a step reads: (step by argument, step by arm)."""
     if arm == "vanilla":
@@ -212,14 +240,3 @@ def _inputs(stage: str, arm: str, steps: Mapping[str, Step]) -> tuple[dict[str, 
         inputs["replayed"] = "generate/guided"
     arms = {step.arm: name for name, step in steps.items() if step.arm} if "generate" in reads else {}
     return inputs, arms
-
-
-def check_attributes(attributes: Sequence[str], classes: Mapping[str, Any]) -> None:
-    """Refuses attributes that the judge does not know.
-
-    Raises:
-        ConfigError: With the first such attribute.
-    """
-    for name in [part for attribute in attributes for part in attribute.split(" x ")]:  # "gender x tone": both
-        if name not in classes:
-            raise refuse("prompts.attributes", f"some of {', '.join(classes)}, which the judge knows", name)

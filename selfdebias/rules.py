@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from selfdebias.prompt_texts import different_texts, with_place
+
 GROUPS = (
     "model",
     "encoder",
@@ -186,16 +188,31 @@ def _check_stages(stages: Any) -> None:
 
 
 def _check_across(config: Mapping[str, Any]) -> None:
-    text = config["prompts"].get("text")
-    none = str(config["prompts"]["_target_"]).endswith(".NoPrompt")  # says itself that it takes no text
-    if not isinstance(text, str) or not (text.strip() or none):
-        raise refuse("prompts.text", "a text that is not blank", text)
+    _check_prompts(config)
     root = config["paths"].get("root")
     if not isinstance(root, str) or not root.strip():
         raise refuse("paths.root", "the path of a folder", root)
     check_projector(config["projector"])
     _check_clustering(config["clustering"], config["collect"]["n_images"])
     _check_modes(config["clustering"], config["guidance"])
+
+
+def _check_prompts(config: Mapping[str, Any]) -> None:
+    prompts = config["prompts"]
+    text = prompts.get("text")
+    none = str(prompts["_target_"]).endswith(".NoPrompt")  # says itself that it takes no text
+    if "subjects" not in prompts and (not isinstance(text, str) or not (text.strip() or none)):
+        raise refuse("prompts.text", "a text that is not blank", text)
+    try:
+        if "subjects" in prompts:
+            different_texts("subjects", prompts["subjects"])
+        count = len(with_place(prompts["templates"])) if "templates" in prompts else 1
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    for stage in ("collect", "generate"):
+        if config[stage]["n_images"] < count:
+            words = f"at least {count}, one for each of `prompts.templates`"
+            raise refuse(f"{stage}.n_images", words, config[stage]["n_images"])
 
 
 def check_projector(projector: Mapping[str, Any]) -> None:

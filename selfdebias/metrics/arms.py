@@ -16,12 +16,12 @@ from safetensors import safe_open
 
 from selfdebias.judges import classify
 from selfdebias.metrics.modes import Placed
+from selfdebias.prompts import CROSS
 from selfdebias.storage.atomic import write_tensors
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 _PREFIX = "probabilities/"
-CROSS = " x "  # between the attributes of an intersection
 
 
 @dataclass(frozen=True)

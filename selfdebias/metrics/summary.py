@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from selfdebias.metrics import modes as mode_metrics
-from selfdebias.metrics.arms import CROSS, ArmData
+from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap
 from selfdebias.metrics.entries import Entry, missing
 from selfdebias.metrics.suite import MetricSuite
@@ -19,6 +19,7 @@ from selfdebias.metrics.summary_preservation import preservation
 from selfdebias.metrics.summary_quality import distances
 from selfdebias.metrics.summary_within import distances_within_modes
 from selfdebias.metrics.verdict import verdicts
+from selfdebias.prompts import CROSS
 
 VANILLA = "vanilla"
 

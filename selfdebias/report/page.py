@@ -53,35 +53,44 @@ def render_page(material: Material, pictures: Pictures) -> str:
     Returns:
         An HTML document; every foreign text in it is escaped.
     """
-    environment = Environment(
+    notes = Notes()
+    results = material.results
+    return (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            asked=asked(material),
+            command=redacted(str(material.job.get("command") or "selfdebias")),
+            config_hash=results.get("config_hash", ""),
+            prompt=prompt_of(results),
+            modes=mode_rows(material, notes),
+            agreement=agreement_rows(results, notes),
+            silhouette=written(measure(results, "modes", "silhouette"), notes),
+            pictures=pictures,
+            arms=arms_of(results),
+            sections=[(title.lower(), columns) for title, columns in sections(results, notes)],
+            shares=share_rows(results, notes),
+            cost=cost_rows(results, notes),
+            cosine=written(measure(material.trained, "cosine_held_out"), notes) if material.trained else "",
+            explanations=explanations(results),
+            interval=interval_in_words(results),
+            warnings=warnings(results),
+            notes=notes.lines(),
+        )
+    )
+
+
+def environment() -> Environment:
+    """What fills the templates of pages: everything is escaped, and nothing that is not there is passed over."""
+    found = Environment(
         loader=PackageLoader("selfdebias", "report"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters["data_uri"] = data_uri
-    notes = Notes()
-    results = material.results
-    return environment.get_template("page.html.j2").render(
-        asked=asked(material),
-        command=redacted(str(material.job.get("command") or "selfdebias")),
-        config_hash=results.get("config_hash", ""),
-        prompt=prompt_of(results),
-        modes=mode_rows(material, notes),
-        agreement=agreement_rows(results, notes),
-        silhouette=written(measure(results, "modes", "silhouette"), notes),
-        pictures=pictures,
-        arms=arms_of(results),
-        sections=[(title.lower(), columns) for title, columns in sections(results, notes)],
-        shares=share_rows(results, notes),
-        cost=cost_rows(results, notes),
-        cosine=written(measure(material.trained, "cosine_held_out"), notes) if material.trained else "",
-        explanations=explanations(results),
-        interval=interval_in_words(results),
-        warnings=warnings(results),
-        notes=notes.lines(),
-    )
+    found.filters["data_uri"] = data_uri
+    return found
 
 
 def data_uri(png: bytes) -> str:
@@ -104,6 +113,8 @@ def asked(material: Material) -> list[tuple[str, str]]:
         ("Seeds", f"collect {seeds.get('collect', '?')}, generate {seeds.get('generate', '?')} (the same in all arms)"),
         ("Target", "mode shares " + ", ".join(f"{float(share):.2f}" for share in material.found["target"])),
     ]
+    templates = results.get("prompts", {}).get("templates") or []
+    rows[1:1] = [("Templates", "; ".join(plain(template) for template in templates))] if templates else []
     parts = ("model", "encoder", "clustering", "projector", "guidance", "schedule", "judge")
     rows += [(part.capitalize(), described(config[part])) for part in parts if config.get(part)]
     return rows

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
-
 from selfdebias.report.columns import Column, Results, sections
 from selfdebias.report.explanations import explanations
 from selfdebias.report.measures import arms_of, images_of
-from selfdebias.report.wording import Notes, clip, columns_of, plain, prompt_of
+from selfdebias.report.wording import Notes, clip, columns_of, escaped, padded, plain, prompt_of, wrapped
 
 
 def render_table(results: Results, width: int = 80) -> str:
@@ -26,23 +24,23 @@ def render_table(results: Results, width: int = 80) -> str:
     if width < 40:
         raise ValueError(f"`width` must be at least 40, got {width}.")
     notes = Notes()
-    lines = ["=" * width, *_wrapped(headline(results), width)]
+    lines = ["=" * width, *wrapped(headline(results), width)]
     for title, columns in sections(results, notes):
         lines += ["-" * width, title]
         lines += _blocks(columns, arms_of(results), width)
     lines.append("-" * width)
     for note in [*explanations(results), *notes.lines()]:
-        lines += _wrapped(note, width)
+        lines += wrapped(note, width)
     return "\n".join([*lines, "=" * width])
 
 
 def markdown_table(results: Results) -> str:
     """Writes the same numbers as one Markdown table for each section, with the footnotes under them."""
     notes = Notes()
-    parts = [f"**{_markdown(headline(results))}**"]
+    parts = [f"**{escaped(headline(results))}**"]
     for title, columns in sections(results, notes):
         parts.append(f"### {title.capitalize()}\n\n{_markdown_section(columns, arms_of(results))}")
-    parts.append("\n".join(f"- {_markdown(note)}" for note in [*explanations(results), *notes.lines()]))
+    parts.append("\n".join(f"- {escaped(note)}" for note in [*explanations(results), *notes.lines()]))
     return "\n\n".join(parts) + "\n"
 
 
@@ -82,28 +80,10 @@ def _rows(block: list[list[str]], arms: list[str], first: int) -> list[str]:
     widths = [max(columns_of(cell) for cell in cells) for cells in block]
     rows = []
     for place, label in enumerate(labels):
-        cells = [_padded(cells[place], size) for cells, size in zip(block, widths, strict=True)]
+        cells = [padded(cells[place], size) for cells, size in zip(block, widths, strict=True)]
         if label != "floor" or place < len(labels) - 1 or any(cell.strip() for cell in cells):
-            rows.append("  ".join([_padded(label, first), *cells]).rstrip())
+            rows.append("  ".join([padded(label, first), *cells]).rstrip())
     return rows
-
-
-def _padded(text: str, size: int) -> str:
-    return text + " " * (size - columns_of(text))
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    """Wraps a text by terminal columns: wide signs count twice."""
-    lines = textwrap.wrap(text, width, subsequent_indent="  ")
-    if all(columns_of(line) <= width for line in lines):
-        return lines
-    return textwrap.wrap(text, width // 2, subsequent_indent="  ")
-
-
-def _markdown(text: str) -> str:
-    for sign in "\\`*_|<>":
-        text = text.replace(sign, "\\" + sign)
-    return text
 
 
 def _markdown_section(columns: list[Column], arms: list[str]) -> str:
@@ -111,5 +91,5 @@ def _markdown_section(columns: list[Column], arms: list[str]) -> str:
     rows += [[plain(arm), *(column.cells[arm] for column in columns)] for arm in arms]
     if any(column.floor for column in columns):
         rows.append(["floor", *(column.floor for column in columns)])
-    lines = ["| " + " | ".join(_markdown(cell) for cell in row) + " |" for row in rows]
+    lines = ["| " + " | ".join(escaped(cell) for cell in row) + " |" for row in rows]
     return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])

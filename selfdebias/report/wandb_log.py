@@ -46,20 +46,8 @@ def log_job(
         metrics_lines: Lines of `metrics.jsonl`; those with a stage, step and value become curves `<stage>/<name>`.
         config: The job's resolved configuration; only its allowed parts are logged, redacted.
     """
-    from pytorch_lightning.loggers import WandbLogger
-
-    if not isinstance(logger, WandbLogger):
-        return
-    import wandb
-
-    try:
-        run = logger.experiment
-    except (wandb.Error, OSError) as error:
-        reason = plain(redacted(str(error).splitlines()[0] if str(error) else type(error).__name__))
-        print(
-            f"selfdebias: W&B was not reached ({reason}): nothing was logged there, all results are here.",
-            file=sys.stderr,
-        )
+    run = _run_of(logger)
+    if run is None:
         return
     try:
         run.config.update(_config(results, config or {}), allow_val_change=True)
@@ -68,6 +56,61 @@ def log_job(
         run.summary.update(flat_numbers(results))
     finally:
         run.finish()
+
+
+def log_rows(logger: Any, results: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> None:
+    """Logs a finished job with a row for each prompt, as one table and the means over prompts, and closes the run.
+
+    Args:
+        logger: As in `log_job`.
+        results: The contents of `results.json` of a job with rows.
+        config: As in `log_job`.
+    """
+    run = _run_of(logger)
+    if run is None:
+        return
+    import wandb
+
+    try:
+        run.config.update(_config(results, config or {}), allow_val_change=True)
+        columns, rows = table_of_rows(results)
+        run.log({"prompts": wandb.Table(columns=columns, data=rows)})
+        means: dict[str, float | str] = {}
+        _flatten(results["over_prompts"], "over_prompts", means)
+        run.summary.update(means)
+    finally:
+        run.finish()
+
+
+def table_of_rows(results: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
+    """The numbers of each row under their flat names, None where a row lacks one: (columns, rows).
+
+    >>> rows = {"cook": {"arms": {"guided": {"fid": {"value": 2.0}}}}, "nurse": {"arms": {"guided": {}}}}
+    >>> table_of_rows({"rows": rows})
+    (['prompt', 'guided/fid'], [['cook', 2.0], ['nurse', None]])
+    """
+    flat = {row: flat_numbers(results["rows"][row]) for row in results.get("row_names", results["rows"])}
+    names = list(dict.fromkeys(name for own in flat.values() for name in own if not name.endswith("/reason")))
+    return ["prompt", *names], [[plain(row), *(own.get(name) for name in names)] for row, own in flat.items()]
+
+
+def _run_of(logger: Any) -> Any:
+    """The open run of a `WandbLogger`; None for any other logger, or where W&B is not reached, which is said."""
+    from pytorch_lightning.loggers import WandbLogger
+
+    if not isinstance(logger, WandbLogger):
+        return None
+    import wandb
+
+    try:
+        return logger.experiment
+    except (wandb.Error, OSError) as error:
+        reason = plain(redacted(str(error).splitlines()[0] if str(error) else type(error).__name__))
+        print(
+            f"selfdebias: W&B was not reached ({reason}): nothing was logged there, all results are here.",
+            file=sys.stderr,
+        )
+        return None
 
 
 def flat_numbers(results: Mapping[str, Any]) -> dict[str, float | str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,9 +25,12 @@ def prompt_of(results: Mapping[str, Any]) -> str:
 
     >>> prompt_of({"prompts": {"text": "a cat"}}), prompt_of({"prompts": {"text": ""}})
     ('"a cat"', 'no prompt')
+    >>> prompt_of({"prompts": {"text": "a cat", "templates": ["Image of {}", "Photo of {}"]}})
+    '"a cat" in 2 templates'
     """
-    text = plain(results.get("prompts", {}).get("text", ""))
-    return f'"{text}"' if text else "no prompt"
+    prompts = results.get("prompts", {})
+    text, templates = plain(prompts.get("text", "")), prompts.get("templates") or []
+    return (f'"{text}"' if text else "no prompt") + (f" in {len(templates)} templates" if len(templates) > 1 else "")
 
 
 def columns_of(text: str) -> int:
@@ -49,6 +53,30 @@ def clip(text: str, width: int) -> str:
     while text and columns_of(text) > max(0, width - 3):
         text = text[:-1]
     return (text + "...")[:width]
+
+
+def padded(text: str, size: int) -> str:
+    """The text with spaces up to `size` terminal columns."""
+    return text + " " * (size - columns_of(text))
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Wraps a text by terminal columns: wide signs count twice."""
+    lines = textwrap.wrap(text, width, subsequent_indent="  ")
+    if all(columns_of(line) <= width for line in lines):
+        return lines
+    return textwrap.wrap(text, width // 2, subsequent_indent="  ")
+
+
+def escaped(text: str) -> str:
+    """The text as it stands in Markdown.
+
+    >>> escaped("a_b | c")
+    'a\\\\_b \\\\| c'
+    """
+    for sign in "\\`*_|<>":
+        text = text.replace(sign, "\\" + sign)
+    return text
 
 
 def number(value: float, style: str = ".3f") -> str:

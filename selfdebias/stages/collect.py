@@ -20,7 +20,7 @@ from selfdebias.storage.atomic import write_json
 from selfdebias.storage.batches import BatchFolder
 
 VERSION = 1
-CONFIG = ("model", "encoder", "prompts.text", "collect")
+CONFIG = ("model", "encoder", "prompts.text", "prompts.templates", "collect")
 BRANCHES = {1: ("cond",), 2: ("uncond", "cond")}  # by how many there are; diffusers stacks them in this order
 
 

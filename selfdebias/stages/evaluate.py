@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from selfdebias.metrics.preservation import psnr
 from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary import VANILLA, summarise
 from selfdebias.metrics.summary_judge import summarise_error
-from selfdebias.prompts import Prompts
+from selfdebias.prompts import Prompts, facts_of
 from selfdebias.storage.atomic import append_line, write_json
 from selfdebias.storage.batches import BatchFolder
 
@@ -146,7 +145,7 @@ def evaluate(
         {arm: data[arm] for arm in arms},
         data[REFERENCE],
         {**modes, "target": target_of(facts) or modes["target"]},
-        asdict(prompts) | {"attributes": list(prompts.attributes)},
+        facts_of(prompts),
         metrics,
         bootstrap,
         seed,

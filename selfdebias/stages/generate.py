@@ -18,12 +18,12 @@ from selfdebias.projection import SemanticProjector
 from selfdebias.prompts import Prompts
 from selfdebias.rules import ConfigError
 from selfdebias.schedules import GuidanceWindow
-from selfdebias.stages.sampling import Sampler
+from selfdebias.stages.sampling import Sampler, batches_of_one_prompt
 from selfdebias.storage.atomic import write_json
 from selfdebias.storage.batches import BatchFolder
 
 VERSION = 3
-CONFIG = ("model", "guidance", "schedule", "prompts.text", "generate")
+CONFIG = ("model", "guidance", "schedule", "prompts.text", "prompts.templates", "generate")
 
 
 def generate(
@@ -112,11 +112,15 @@ class ArmSampler(Sampler):
         super().__init__(*sampling)
         self.guidance, self.schedule, self.state, self.replayed = guidance, schedule, state, replayed
 
+    def split(self) -> list[list[int]]:
+        """See `Sampler.split`; a batch is balanced as a whole, so it holds images of one prompt."""
+        return batches_of_one_prompt(self.prompts, self.batch_size)
+
     def draw_batch(self, batch: int) -> None:
-        """See `Sampler.draw_batch`; guidance goes on from the memory that the batch before left."""
+        """See `Sampler.draw_batch`; guidance goes on from the memory that the last batch of the same prompt left."""
         ids = self.ids_of(batch)
         group = self.prompts[ids[0]]
-        if batch > 0:
+        if batch > 0 and self.prompts[self.ids_of(batch - 1)[0]] == group:
             self.state.restore_memory(group, load_file(self.folder.path / _name(batch - 1)))
         if self.replayed:
             replay = load_file(self.replayed / _name(batch))

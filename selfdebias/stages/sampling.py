@@ -33,19 +33,24 @@ class Sampler(pl.LightningModule, ABC):
         super().__init__()
         self.folder, self.backbone, self.prompts = folder, backbone, list(prompts)
         self.batch_size, self.seeds = batch_size, image_seeds(stage, seed, range(len(prompts)))
+        self.batches = self.split()
         self.pipeline: Any = None
 
     def run(self, trainer: Callable[..., pl.Trainer]) -> None:
         """Draw all batches that are not finished."""
-        batches = range(-(-len(self.prompts) // self.batch_size))
-        left = [batch for batch in batches if batch not in self.folder.finished]
+        finished = self.folder.finished
+        left = [batch for batch in range(len(self.batches)) if batch not in finished]
         if left:
             self.pipeline = self.backbone.load()
             trainer().predict(self, DataLoader(left, batch_size=None), return_predictions=False)  # type: ignore[arg-type]
 
     def ids_of(self, batch: int) -> list[int]:
         """Return the image ids of a batch."""
-        return list(range(len(self.prompts)))[batch * self.batch_size : (batch + 1) * self.batch_size]
+        return self.batches[batch]
+
+    def split(self) -> list[list[int]]:
+        """Return the image ids of each batch; here by id alone, as vanilla images depend on no other image of their batch."""
+        return chunks(range(len(self.prompts)), self.batch_size)
 
     def draw(self, ids: Sequence[int]) -> Tensor:
         """Return the images (B, 3, H, W) of these ids."""
@@ -68,3 +73,30 @@ class Sampler(pl.LightningModule, ABC):
     @abstractmethod
     def draw_batch(self, batch: int) -> None:
         """Draw and keep the batch of this index."""
+
+
+def chunks(ids: Sequence[int], size: int) -> list[list[int]]:
+    """Cut ids into batches of `size`, the last one smaller where they do not fill it.
+
+    Example:
+        >>> chunks(range(5), 2)
+        [[0, 1], [2, 3], [4]]
+    """
+    return [list(ids[start : start + size]) for start in range(0, len(ids), size)]
+
+
+def batches_of_one_prompt(prompts: Sequence[str], size: int) -> list[list[int]]:
+    """Cut the ids of images into batches that each hold one prompt, at most `size` images of it.
+
+    Args:
+        prompts: one for each image id.
+        size: at least 1.
+
+    Example:
+        >>> batches_of_one_prompt(["a", "a", "a", "b", "b"], 2)
+        [[0, 1], [2], [3, 4]]
+    """
+    ids: dict[str, list[int]] = {}
+    for i, prompt in enumerate(prompts):
+        ids.setdefault(prompt, []).append(i)
+    return [batch for own in ids.values() for batch in chunks(own, size)]

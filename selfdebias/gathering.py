@@ -1,0 +1,51 @@
+"""What a job with a row for each prompt gathers beside its rows: their results, the means, a table and a page of links."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from selfdebias.metrics.summary_prompts import over_prompts
+from selfdebias.report.prompt_page import render_prompt_page
+from selfdebias.report.prompt_table import markdown_table
+from selfdebias.storage.atomic import write_json, write_text
+
+ROWS = "rows"
+
+
+def folder_of_row(job: Path, row: str) -> Path:
+    """The folder that gathers what a row left; the job's own where there are no rows.
+
+    Example:
+        >>> folder_of_row(Path("job"), "farmer").as_posix(), folder_of_row(Path("job"), "").as_posix()
+        ('job/rows/farmer', 'job')
+    """
+    return Path(job) / ROWS / row if row else Path(job)
+
+
+def gather_rows(job: Path, config: Mapping[str, Any], rows: Sequence[str], record: Mapping[str, Any]) -> None:
+    """Writes `results.json`, and `table.md` and `report.html` where the rows have reports, from the rows' own folders.
+
+    Args:
+        job: Folder of the job.
+        config: Its resolved configuration.
+        rows: Names of its rows.
+        record: `{"config_hash": ..., "command": ...}`.
+    """
+    if "evaluate" not in config["stages"]:
+        return
+    found = {row: json.loads((folder_of_row(job, row) / "results.json").read_text()) for row in rows}
+    results = {
+        "config_hash": record["config_hash"],
+        "seeds": {stage: config[stage]["seed"] for stage in ("collect", "generate")},
+        "prompts": {key: value for key, value in config["prompts"].items() if key != "_target_"},
+        "row_names": list(rows),  # in their order, which the keys of a JSON file lose
+        "rows": found,
+        "over_prompts": over_prompts(found),
+    }
+    write_json(job / "results.json", results)
+    if "report" in config["stages"]:
+        write_text(job / "table.md", markdown_table(results))
+        write_text(job / "report.html", render_prompt_page(results, record))

@@ -1,0 +1,43 @@
+"""The page of a job with a row for each prompt: its table, and links to the pages of the rows. Self-contained, no scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from selfdebias.report.page import environment, warnings
+from selfdebias.report.prompt_table import columns, explanations, headline, names_of, table_rows
+from selfdebias.report.redact import redacted
+from selfdebias.report.wording import Notes, plain
+
+
+def render_prompt_page(results: Mapping[str, Any], job: Mapping[str, Any]) -> str:
+    """Fills the template.
+
+    Args:
+        results: The contents of `results.json` of a job with rows.
+        job: `{"command": command line, ...}`.
+
+    Returns:
+        An HTML document; every foreign text in it is escaped. Its links are relative, to `rows/<row>/report.html`.
+    """
+    notes, links = Notes(), [f"rows/{quote(row)}/report.html" for row in names_of(results)]
+    tables = []
+    for attribute in results["prompts"]["attributes"]:
+        titles, *rows = table_rows(results, columns(results, attribute, notes))
+        body, ends = rows[: len(links)], rows[len(links) :]
+        tables.append((plain(attribute), titles, list(zip(links, body, strict=True)), ends))
+    return (
+        environment()
+        .get_template("prompts.html.j2")
+        .render(
+            count=len(links),
+            warnings=list(dict.fromkeys(text for row in results["rows"].values() for text in warnings(row))),
+            headline=headline(results),
+            tables=tables,
+            notes=[*explanations(results), *notes.lines()],
+            command=redacted(str(job.get("command") or "selfdebias")),
+            config_hash=results["config_hash"],
+        )
+    )

@@ -1,0 +1,187 @@
+"""The table of a job with a row for each prompt: for the terminal and its logs, and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from selfdebias.report.measures import Measure, arms_of, class_shares, images_of, measure
+from selfdebias.report.wording import Notes, clip, columns_of, escaped, number, padded, plain, wrapped, written
+
+Results = Mapping[str, Any]
+LONGEST_NAME = 24  # terminal columns of a prompt's name
+TITLES = {"deviation_ratio": "dev. ratio", "fd_hard": "fd_hard"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: a title, one cell for each row, the mean over rows, and the floor that the numbers are held against."""
+
+    title: str
+    cells: dict[str, str]
+    mean: str = ""
+    floor: str = ""
+
+
+def render_table(results: Results, width: int = 80) -> str:
+    """Writes the table of the first attribute as plain text, readable in a terminal and in a log.
+
+    Args:
+        results: The contents of `results.json` of a job with rows.
+        width: Terminal columns, at least 40; no line is longer and the rules are exactly as long.
+
+    Returns:
+        The table, without a newline at its end.
+
+    Raises:
+        ValueError: If `width` is below 40.
+    """
+    if width < 40:
+        raise ValueError(f"`width` must be at least 40, got {width}.")
+    notes, attribute = Notes(), results["prompts"]["attributes"][0]
+    lines = ["=" * width, *wrapped(headline(results), width), "-" * width, clip(plain(attribute).upper(), width)]
+    lines += _blocks(columns(results, attribute, notes), names_of(results), width)
+    lines.append("-" * width)
+    for note in [*explanations(results), *notes.lines()]:
+        lines += wrapped(note, width)
+    return "\n".join([*lines, "=" * width])
+
+
+def markdown_table(results: Results) -> str:
+    """Writes the same as Markdown, with one table for each attribute."""
+    notes, parts = Notes(), [f"**{escaped(headline(results))}**"]
+    for attribute in results["prompts"]["attributes"]:
+        shown = columns(results, attribute, notes)
+        lines = ["| " + " | ".join(escaped(cell) for cell in row) + " |" for row in table_rows(results, shown)]
+        rule = "|" + " --- |" * (1 + len(shown))
+        parts.append("\n".join([f"### {escaped(plain(attribute)).capitalize()}\n", lines[0], rule, *lines[1:]]))
+    parts.append("\n".join(f"- {escaped(note)}" for note in [*explanations(results), *notes.lines()]))
+    return "\n\n".join(parts) + "\n"
+
+
+def headline(results: Results) -> str:
+    """What was asked, in one line: prompts, images, seeds."""
+    rows, seeds = results["rows"].values(), results["seeds"]
+    counts = sorted({images_of(row, arm) or 0 for row in rows for arm in row["arms"]})
+    images = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    templates = ", ".join(f'"{plain(template)}"' for template in results["prompts"].get("templates", []))
+    return (
+        f"SelfDebias: {len(rows)} prompts{f' in {templates}' if templates else ''}, N = {images} images an arm "
+        f"(generate seed {seeds['generate']}), modes of each prompt found on other images of it (collect seed "
+        f"{seeds['collect']})"
+    )
+
+
+def explanations(results: Results) -> list[str]:
+    """What a reader has to know about the numbers."""
+    arms = " / ".join(plain(arm) for arm in arms_in(results))
+    return [
+        f"In each cell: {arms}. N: images an arm.",
+        "dev. ratio (deviation_ratio): largest distance of a class share from an equal one, 1 where there is one class alone; "
+        "fd_hard: distance of the class shares from equal ones; 0 is best. kept: cosine to the vanilla twin from the same seed.",
+        "mean: every prompt counts the same; in brackets how many, where some have no such number. Intervals of a prompt are "
+        "in its own report.",
+        "floor: expected value of a perfectly fair independent sampler at this N; batches that are balanced as a whole can be "
+        "below it.",
+    ]
+
+
+def names_of(results: Results) -> dict[str, str]:
+    """The rows in their order, each with its name as it is shown."""
+    return {row: plain(row) for row in results.get("row_names", results["rows"])}
+
+
+def arms_in(results: Results) -> list[str]:
+    """Arms of all rows: vanilla first, then guided, then the others."""
+    return arms_of({"arms": {arm: {} for row in results["rows"].values() for arm in row["arms"]}})
+
+
+def columns(results: Results, attribute: str, notes: Notes) -> list[Column]:
+    """The columns of one attribute; `notes` takes the reasons of the numbers that are null."""
+    rows, arms = results["rows"], arms_in(results)
+    found = [Column("N", {name: _images(row) for name, row in rows.items()})]
+    for key, title in TITLES.items():
+        floors = [measure(row["arms"].get(arm), attribute, key).floor for row in rows.values() for arm in arms]
+        found.append(_column(title, results, notes, arms, (attribute, key), (attribute, key), floor=_range(floors)))
+    first = next(iter(rows.values()))
+    classes = list(class_shares(first, next(iter(first["arms"])), attribute))
+    if len(classes) == 2:
+        paths = ("shares", attribute, classes[0]), (attribute, "share")
+        found.append(_column(classes[0], results, notes, arms, *paths, style=".2f"))
+    compared = [arm for arm in arms if arm != "vanilla"]
+    if compared:
+        found.append(_column("kept", results, notes, compared, ("kept_cosine",), ("kept_cosine",)))
+    return found
+
+
+def table_rows(results: Results, shown: Sequence[Column]) -> list[list[str]]:
+    """All rows of the table, the titles first, then the prompts, the mean and, where there is one, the floor."""
+    rows = [["prompt", *(column.title for column in shown)]]
+    rows += [[name, *(column.cells[row] for column in shown)] for row, name in names_of(results).items()]
+    rows.append(["mean", *(column.mean for column in shown)])
+    floors = [column.floor for column in shown]
+    return [*rows, ["floor", *floors]] if any(floors) else rows
+
+
+def _column(
+    title: str, results: Results, notes: Notes, arms: Sequence[str], path: tuple[str, ...], mean: tuple[str, ...],
+    style: str = ".3f", floor: str = "",
+) -> Column:  # fmt: skip
+    """A column whose cells hold the number of each arm."""
+
+    def cell(tree: Mapping[str, Any], where: tuple[str, ...], write: Callable[[Measure, Any], str]) -> str:
+        return " / ".join(write(measure(tree.get(arm), *where), _entry(tree.get(arm), where)) for arm in arms)
+
+    def bare(entry: Measure, _: Any) -> str:
+        return written(Measure(entry.value, reason=entry.reason), notes, style)
+
+    def counted(entry: Measure, stated: Any) -> str:
+        count = stated.get("rows")
+        return bare(entry, stated) + (
+            f" ({count})" if entry.value is not None and count != len(results["rows"]) else ""
+        )
+
+    cells = {name: cell(row["arms"], path, bare) for name, row in results["rows"].items()}
+    return Column(plain(title), cells, cell(results["over_prompts"], mean, counted), floor)
+
+
+def _entry(tree: Any, path: Sequence[str]) -> Mapping[str, Any]:
+    for key in path:
+        tree = tree.get(key) if isinstance(tree, Mapping) else None
+    return tree if isinstance(tree, Mapping) else {}
+
+
+def _images(row: Results) -> str:
+    return "/".join(str(count) for count in sorted({images_of(row, arm) or 0 for arm in row["arms"]}))
+
+
+def _range(floors: Sequence[float | None]) -> str:
+    texts = sorted({number(floor) for floor in floors if floor is not None})
+    return " to ".join(dict.fromkeys([texts[0], texts[-1]])) if texts else ""
+
+
+def _blocks(shown: list[Column], names: Mapping[str, str], width: int) -> list[str]:
+    """Packs columns side by side, as many as fit, and starts a new block of rows for the rest."""
+    labels = {row: clip(name, LONGEST_NAME) for row, name in names.items()}
+    first = max(len("prompt"), *(columns_of(label) for label in labels.values()))
+    lines: list[str] = []
+    block: list[list[str]] = []
+    for column in shown:
+        texts = (column.title, *(column.cells[row] for row in names), column.mean, column.floor)
+        cells = [clip(text, width - first - 2) for text in texts]
+        if block and first + sum(2 + max(map(columns_of, own)) for own in [*block, cells]) > width:
+            lines += _lines(block, list(labels.values()), first)
+            block = []
+        block.append(cells)
+    return lines + _lines(block, list(labels.values()), first)
+
+
+def _lines(block: list[list[str]], labels: list[str], first: int) -> list[str]:
+    widths = [max(map(columns_of, cells)) for cells in block]
+    rows = []
+    for place, label in enumerate(["prompt", *labels, "mean", "floor"]):
+        cells = [padded(cells[place], size) for cells, size in zip(block, widths, strict=True)]
+        if place <= len(labels) or any(cell.strip() for cell in cells):
+            rows.append("  ".join([padded(label, first), *cells]).rstrip())
+    return rows
