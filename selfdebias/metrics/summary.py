@@ -44,7 +44,7 @@ def summarise(
     Args:
         arms: images by arm; comparisons are with the one called `vanilla`.
         reference: vanilla images of other seeds.
-        modes: what the discover stage wrote: `k`, `sizes`, `silhouette`, `target`, `labels` (mode by reference id).
+        modes: what the discover stage wrote: `k`, `sizes`, `silhouette`, `stability`, `target`, `labels` (mode by reference id).
         prompts: `text`, and the `attributes` to report.
         suite: fixed choices of the metrics.
         bootstrap: resamples of blocks.
@@ -121,7 +121,7 @@ def summarise_modes(reference: ArmData, modes: Mapping[str, Any], attributes: li
         return metric(found[sure], labels[sure])
 
     return {
-        **{key: modes[key] for key in ("k", "sizes", "silhouette", "target")},
+        **{key: modes[key] for key in ("k", "sizes", "silhouette", "stability", "target")},
         "nmi": {name: agreement(mode_metrics.nmi, name) for name in attributes},
         "ari": {name: agreement(mode_metrics.ari, name) for name in attributes},
     }

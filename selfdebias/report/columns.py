@@ -106,15 +106,14 @@ def _bare(entry: Measure, notes: Notes, style: str = ".3f") -> str:
 
 
 def _quality(results: Results, notes: Notes) -> list[Column]:
-    return [
-        _column("FID", results, _read(results, notes, "fid", style=".3g", floor=True)),
-        _column("KID", results, _read(results, notes, "kid", style=".3g")),
-        _column("KID floor", results, lambda arm: _floor_of(measure(results["arms"][arm], "kid"))),
-    ]
-
-
-def _floor_of(entry: Measure) -> str:
-    return "-" if entry.floor is None else number(entry.floor, ".3g")
+    names = {"fid": "FID", "kid": "KID", "cmmd": "CMMD", "precision": "precision", "recall": "recall"}
+    paths: list[tuple[tuple[str, ...], str]] = [((key,), title) for key, title in names.items()]
+    paths += [(("within_modes", "kid"), "KID within modes"), (("within_modes", "precision"), "precision within modes")]
+    columns = [_column(title, results, _read(results, notes, *path, style=".3g", floor=True)) for path, title in paths]
+    scored = any(measure(arm, "clip_score").value is not None for arm in results["arms"].values())
+    return columns + (
+        [_column("CLIP score", results, _read(results, notes, "clip_score", style=".2f"))] if scored else []
+    )
 
 
 def _preservation(results: Results, notes: Notes) -> list[Column]:

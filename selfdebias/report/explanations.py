@@ -47,11 +47,24 @@ def distances_in_words(results: Results) -> list[str]:
     floors: dict[str, list[str]] = {}
     for arm, entry in entries.items():
         floors.setdefault(plain(entry.get("floor_of", "vanilla against vanilla")), []).append(plain(arm))
-    lines = [f"floor of FID and KID for {', '.join(names)}: {text}." for text, names in floors.items()]
+    lines = [f"floor of these for {', '.join(names)}: {text}." for text, names in floors.items()]
     if lines:
-        lines.insert(0, "FID, KID: against the collected vanilla images (other seeds), on the encoder's embeddings.")
+        lines.insert(0, _compared_by(results))
     warned = {plain(entry["warning"]) for entry in entries.values() if entry.get("warning")}
     return lines + [f"FID: {text}" for text in sorted(warned)]
+
+
+def _compared_by(results: Results) -> str:
+    features = results.get("features") or {}
+    on = "the encoder's embeddings"
+    if features.get("name"):
+        on = f"features of {plain(features['name'])} ({plain(features.get('resize', ''))})"
+    reference = results.get("reference") or {}
+    against = plain(reference.get("name") or "the collected vanilla images (other seeds)")
+    return (
+        f"FID, KID, precision, recall: against {against}, on {on}; CMMD on the encoder's embeddings. A new mix of modes moves "
+        "FID, KID and CMMD by itself: those within modes are the mean over modes, weighted by the arm's own mix."
+    )
 
 
 def interval_in_words(results: Results) -> str:

@@ -65,6 +65,7 @@ def render_page(material: Material, pictures: Pictures) -> str:
             prompt=prompt_of(results),
             modes=mode_rows(material, notes),
             agreement=agreement_rows(results, notes),
+            stability=written(measure(results, "modes", "stability"), notes, ".2f"),
             silhouette=written(measure(results, "modes", "silhouette"), notes),
             pictures=pictures,
             arms=arms_of(results),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from selfdebias.metrics.entries import Entry, measured, missing
+from selfdebias.metrics.modes import mode_stability
 from selfdebias.storage.atomic import write_bytes, write_json, write_tensors
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.images import contact_sheet
 
-VERSION = 2
+VERSION = 3
 CONFIG = ("clustering", "vocabulary", "discover")
 SHEET = 48  # images on a contact sheet
 
@@ -31,6 +34,7 @@ def discover(folder: Path, collected: Path, clustering: Any, vocabulary: Any, en
     """
     store = BatchFolder.open(collected)
     ids, e = read_embeddings(store)
+    stability = _stability(clustering, e.double().numpy())
     clustering.fit(e.numpy().astype(np.float64))
     labels = clustering.labels_
     sizes = np.bincount(labels)
@@ -41,6 +45,7 @@ def discover(folder: Path, collected: Path, clustering: Any, vocabulary: Any, en
         "shares": (sizes / sizes.sum()).tolist(),
         "silhouette": clustering.silhouettes_[k],
         "silhouettes": {str(n): value for n, value in clustering.silhouettes_.items()},
+        "stability": stability,
         "labels": {str(i): int(label) for i, label in zip(ids, labels, strict=True)},
         "target": [1 / k] * k,
         "components": clustering.components_,
@@ -51,6 +56,14 @@ def discover(folder: Path, collected: Path, clustering: Any, vocabulary: Any, en
         members = [i for i, label in zip(ids, labels, strict=True) if label == mode][:SHEET]
         _write_sheet(folder / f"mode-{mode}.png", store.images(members))
     write_json(folder / "modes.json", modes)
+
+
+def _stability(clustering: Any, e: np.ndarray) -> Entry:
+    """How far modes of two halves of the images agree; null where half of them are too few to be clustered."""
+    try:
+        return measured(mode_stability(lambda: deepcopy(clustering), e, seed=0), n=len(e))
+    except ValueError as error:
+        return missing(f"half of the images: {error}", n=len(e))
 
 
 def read_embeddings(store: BatchFolder) -> tuple[list[int], Tensor]:

@@ -16,7 +16,7 @@ from selfdebias.metrics.summary import summarise
 
 CLASSES = {"gender": ("man", "woman"), "tone": ("pale", "brown", "dark")}
 PROMPTS = {"text": "a person", "attributes": ["gender", "tone"]}
-MODES = {"k": 2, "sizes": [40, 20], "silhouette": 0.4, "target": [0.5, 0.5]}
+MODES = {"k": 2, "sizes": [40, 20], "silhouette": 0.4, "stability": {"value": 1.0, "n": 60}, "target": [0.5, 0.5]}
 MODES["labels"] = {str(i): i % 3 // 2 for i in range(60)}
 
 

@@ -64,6 +64,7 @@ def example_modes(reference: ArmData) -> dict[str, Any]:
         "sizes": sizes,
         "shares": [size / sum(sizes) for size in sizes],
         "silhouette": 0.55,
+        "stability": {"value": 0.9, "n": 48},
         "silhouettes": {"2": 0.55, "3": 0.31},
         "labels": {str(i): int(mode) for i, mode in zip(reference.ids, reference.modes, strict=True)},
         "target": [0.5, 0.5],

@@ -92,7 +92,7 @@ def run(tmp_path):
         cost = {"seconds_per_image": 1.0 + 0.1 * (arm == "guided"), "peak_memory_mb": 10.0, "guidance_share": 0.05}
         write_json(path / "generate.json", {"arm": arm, "dependence": DEPENDENCE[arm], **cost})
     write_tensors(tmp_path / "discover" / "centers.safetensors", {"centers": CENTERS})
-    modes = {"k": 2, "sizes": [16, 8], "silhouette": 0.5, "target": [0.5, 0.5]}
+    modes = {"k": 2, "sizes": [16, 8], "silhouette": 0.5, "stability": {"value": 1.0, "n": 24}, "target": [0.5, 0.5]}
     write_json(tmp_path / "discover" / "modes.json", modes | {"labels": {str(i): int(g) for i, g in enumerate(labels)}})
 
     def call(folder: Path, judge: RedOrGreen | None = None, batch_size: int = 5, **options) -> dict:
