@@ -31,14 +31,14 @@ def write_labelled(folder: Path, drawings: list[Drawing], rgba: torch.Tensor, im
         folder: where to write; what is there is replaced.
         drawings: what to show.
         rgba: (N, 4, H, W) the drawings, as `load_rgba` reads them.
-        images: least number for each attribute.
+        images: least number for each attribute that a drawing shows.
         seed: of the views.
     """
     shutil.rmtree(folder, ignore_errors=True)
     generator = torch.Generator().manual_seed(seed)
     for attribute in CLASSES:
         rows = [row for row, drawing in enumerate(drawings) if drawing.get(attribute)]
-        for view in range(-(-images // len(rows))):
+        for view in range(-(-images // len(rows)) if rows else 0):
             for row, picture in zip(rows, random_views(rgba[rows], generator), strict=True):
                 file = folder / attribute / drawings[row].get(attribute) / f"{row:04d}-{view:02d}.png"
                 file.parent.mkdir(parents=True, exist_ok=True)

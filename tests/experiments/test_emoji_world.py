@@ -19,9 +19,12 @@ from experiments.emoji_world.captions import (
     full_caption,
 )  # fmt: skip
 from experiments.emoji_world.catalog import AGES, ANIMALS, CREATURES, GENDERS, OCCUPATIONS, PLACES, TONES, Drawing
+from experiments.emoji_world.judge_error import write_labelled
 from experiments.emoji_world.recipe import load_recipe
 from experiments.emoji_world.tokenizer import LENGTH, build_tokenizer
 from experiments.emoji_world.train_clip import shared_attributes
+from experiments.emoji_world.train_judge import CLASSES
+from selfdebias.judges.labelled import labelled_fingerprint, labelled_images
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +137,25 @@ def test_people_of_the_unconditional_model_follow_the_card(drawings, card):
     for attribute, shares in (("age", card.ages), ("tone", card.tones)):
         found = Counter(d.get(attribute) for d in drawn)
         assert all(abs(found[name] / 4000 - share) < 0.03 for name, share in shares.items())
+
+
+def test_the_labelled_folder_shows_each_drawing_in_as_many_views_as_any_other(tmp_path):
+    made_up = [Drawing(Path("x.png"), "test", "person", {"gender": g, "tone": t}) for g in GENDERS for t in TONES]
+    made_up += [Drawing(Path("x.png"), "test", "pet", {"animal": a}) for a in ANIMALS]
+    rgba = torch.rand(len(made_up), 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    write_labelled(tmp_path / "a", made_up, rgba, images=25, seed=0)
+    write_labelled(tmp_path / "b", made_up, rgba, images=25, seed=0)
+    found = labelled_images(tmp_path / "a", CLASSES)
+    assert {name: Counter(label for _, label in images) for name, images in found.items()} == {
+        "gender": {0: 15, 1: 15}, "tone": dict.fromkeys(range(5), 6), "animal": {0: 13, 1: 13},
+    }  # fmt: skip
+    assert labelled_fingerprint(tmp_path / "a", CLASSES) == labelled_fingerprint(tmp_path / "b", CLASSES)
+    assert len({path.read_bytes() for path, _ in found["animal"]}) == 26  # no view twice
+
+
+def test_each_step_of_the_recipe_is_a_module():
+    root = Path(__file__).resolve().parents[2]
+    (line,) = [line for line in (root / "Makefile").read_text().splitlines() if line.startswith("RECIPE := ")]
+    steps = line.removeprefix("RECIPE := ").split()
+    assert all((root / "experiments" / "emoji_world" / f"{step}.py").exists() for step in steps)
+    assert steps.index("judge_error") == steps.index("train_judge") + 1
