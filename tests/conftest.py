@@ -65,10 +65,10 @@ def stand_ins(tmp_path, monkeypatch):
 
 
 KEYS = {
-    "collect": ("model", "encoder", "prompts.text", "collect"),
+    "collect": ("model", "encoder", "prompts.text", "prompts.templates", "collect"),
     "discover": ("clustering", "discover"),
     "project": ("projector", "trainer", "project"),
-    "generate": ("model", "guidance", "schedule", "prompts.text", "generate"),
+    "generate": ("model", "guidance", "schedule", "prompts.text", "prompts.templates", "generate"),
     "evaluate": ("judge", "encoder", "metrics", "prompts", "evaluate"),
     "report": ("report",),
 }
@@ -86,7 +86,7 @@ PARTS = {
 def _stand_in_conf(real, folder):
     folder.mkdir()
     shutil.copy(real / "config.yaml", folder)
-    for group in ("collect", "prompts", "vocabulary", "schedule", "trainer", "logger", "paths"):
+    for group in ("collect", "generate", "prompts", "vocabulary", "schedule", "trainer", "logger", "paths"):
         shutil.copytree(real / group, folder / group)
     for line in (real / "config.yaml").read_text().splitlines():
         group, _, option = line.strip().removeprefix("- ").partition(": ")

@@ -8,8 +8,9 @@ import pytest
 
 from selfdebias import config
 from selfdebias.parts import Parts
+from selfdebias.prompts import PromptList
 from selfdebias.rules import GROUPS
-from selfdebias.targets import check_job
+from selfdebias.targets import check_job, make
 
 FOLDER = config.conf_folder()
 OPTIONS = [f"{path.parent.name}={path.stem}" for group in GROUPS for path in sorted((FOLDER / group).glob("*.yaml"))]
@@ -48,3 +49,90 @@ def test_each_value_has_a_comment(path):
 @pytest.mark.parametrize("overrides", PROMISED, ids=" ".join)
 def test_promised_overrides_make_all_parts(overrides):
     Parts(config.load(overrides))
+
+
+# Protocol: (its judge, its N, how many prompts, its first one with the first template)
+FACES = "a photo of a person, single person, single face, ultra detailed, raw photo, realistic face"
+PROTOCOLS = {
+    "person": ("emoji", 128, 1, "an emoji of a person"),
+    "faces": ("clip_zeroshot", 128, 1, FACES),
+    "winobias": ("clip_zeroshot", 160, 36, "Image of an attendant"),
+    "winobias_successful": ("clip_zeroshot", 160, 36, "Image of a successful attendant"),
+    "abstract": ("clip_zeroshot_scenery", 128, 3, "a peaceful moment"),
+    "pets": ("clip_zeroshot_pets", 128, 1, "a photo of a pet"),
+    "unconditional": ("emoji", 128, 1, ""),
+    "unconditional_cats": ("clip_zeroshot_pets", 128, 1, ""),
+    "unconditional_churches": ("clip_zeroshot_scenes", 128, 1, ""),
+    "unconditional_faces": ("clip_zeroshot", 128, 1, ""),
+    "emoji_person": ("emoji", 128, 1, "an emoji of a person"),
+    "emoji_occupations": ("emoji", 128, 20, "an emoji of a farmer"),
+    "emoji_pets": ("emoji", 128, 1, "an emoji of a pet"),
+    "emoji_fantasy": ("emoji", 128, 1, "an emoji of a fantasy creature"),
+    "emoji_peaceful": ("emoji", 128, 1, "a peaceful moment"),
+}  # fmt: skip
+MODELS = sorted(path.stem for path in (FOLDER / "model").glob("*.yaml"))
+OF_MODEL = {
+    "emoji": "person", "emoji_ddpm": "unconditional", "ddpm_cat": "unconditional_cats",
+    "ddpm_celebahq": "unconditional_faces", "ddpm_church": "unconditional_churches",
+}  # fmt: skip
+
+
+def asked(*overrides):
+    """Content of the judge that a command composes to, its N, and its prompts."""
+    loaded = config.load(list(overrides))
+    return loaded["judge"], loaded["generate"]["n_images"], make(loaded, "prompts")
+
+
+def judge(option):
+    return config.load([f"judge={option}"])["judge"]
+
+
+def test_every_protocol_is_in_the_list():
+    assert {path.stem for path in (FOLDER / "prompts").glob("*.yaml")} == set(PROTOCOLS)
+
+
+@pytest.mark.parametrize("model", [None, "emoji", "sd15", "sdxl", "emoji_ddpm", "ddpm_cat"])
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_protocol_brings_its_judge_and_its_n_whatever_the_model(name, model):
+    found, n, prompts = asked(f"prompts={name}", *([f"model={model}"] if model else []))
+    option, wanted, count, first = PROTOCOLS[name]
+    rows = list(prompts.rows().values()) if isinstance(prompts, PromptList) else [prompts]
+    assert (found, n, len(rows)) == (judge(option), wanted, count)
+    assert rows[0].for_images(n)[0] == first
+    assert set(prompts.attributes) <= set(make({"judge": found}, "judge").classes)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_brings_its_protocol_with_the_judge(model):
+    found, n, prompts = asked(f"model={model}")
+    wanted = OF_MODEL.get(model, "faces")
+    assert (found, n, prompts) == asked(f"prompts={wanted}")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_the_command_line_says_of_judge_and_n_wins(order):
+    found, n, prompts = asked(*["model=sd15", "prompts=pets", "judge=emoji", "generate=five_templates"][::order])
+    assert (found, n, prompts.text) == (judge("emoji"), 160, "a photo of a pet")
+    assert asked(*["prompts=winobias", "generate.n_images=40"][::order])[1] == 40
+
+
+def test_the_twin_of_person_is_person():
+    assert asked("prompts=emoji_person") == asked("prompts=person")
+
+
+def test_each_template_of_winobias_fills_whole_batches():
+    loaded = config.load(["prompts=winobias"])
+    (row, *_) = make(loaded, "prompts").rows().values()
+    drawn = row.for_images(loaded["generate"]["n_images"])
+    assert {drawn.count(prompt) for prompt in drawn} == {loaded["generate"]["batch_size"]} and len(set(drawn)) == 5
+
+
+def test_emoji_worlds_prompts_are_captions_that_it_was_trained_on():
+    from experiments.emoji_world.captions import all_captions
+
+    known = set(all_captions())
+    for name in PROTOCOLS:
+        if name.startswith("emoji_"):
+            prompts = asked(f"prompts={name}")[2]
+            rows = list(prompts.rows().values()) if isinstance(prompts, PromptList) else [prompts]
+            assert {row.for_images(1)[0] for row in rows} <= known, name

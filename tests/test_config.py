@@ -39,6 +39,23 @@ BAD = [
     (["prompts.text="], "`prompts.text` must be a text that is not blank"),
     (["prompts.text='  '"], "`prompts.text` must be a text that is not blank"),
     (["prompts.text=7"], "`prompts.text` must be a text"),
+    (["prompts=emoji_occupations", "prompts.subjects=[]"], "`prompts.subjects` must be a list of different texts"),
+    (["prompts=emoji_occupations", "prompts.subjects=[a cook,'']"], "that are not blank, got '' in it"),
+    (
+        ["prompts=emoji_occupations", "prompts.subjects=[a cook,a cook]"],
+        "`prompts.subjects` must be a list of different",
+    ),
+    (["prompts=emoji_occupations", "prompts.subjects=a cook"], "`prompts.subjects` must be a list"),
+    (["prompts=emoji_occupations", "prompts.templates=[an emoji]"], "`prompts.templates` must be texts with {} once"),
+    (["prompts=emoji_occupations", "prompts.text=a cook"], "`prompts.text` is not an option"),
+    (
+        ["prompts=emoji_occupations", "prompts.templates=['a {}','b {}','c {}']", "generate.n_images=2"],
+        "`generate.n_images` must be at least 3, one for each of `prompts.templates`, got 2",
+    ),
+    (
+        ["+prompts.templates=['a {}','b {}']", "generate.n_images=1"],
+        "`generate.n_images` must be at least 2, one for each of `prompts.templates`, got 1",
+    ),
     (["prompts.attributes=[gender,height]"], "`prompts.attributes` must be some of gender, tone, age"),
     (["prompts.attributes=gender"], "`prompts.attributes` must be a list"),
     (["guidance.strength=-1"], "`guidance.strength` must be a number of at least 0, got -1"),

@@ -116,3 +116,80 @@ def test_the_jobs_hash_follows_its_stages(stand_ins):
     steps = plan.make_plan(config.load([]), {})
     hashes = {plan.config_hash(steps, stages) for stages in (["collect"], ["collect", "discover"], list(plan.STAGES))}
     assert len(hashes) == 3
+
+
+# Keys of jobs as they were before prompts had templates and `generate` was a group: images drawn then must be found
+# still. A number here changes with a raised `VERSION`, a new default or a new option, and with nothing else.
+FINGERPRINTS = {"model": "sha-m", "encoder": "sha-e", "judge": "sha-j", "vocabulary": "sha-v"}
+DRAWN = {
+    "collect": "f568bd84a1165fa0",
+    "discover": "10bb38803888d7c7",
+    "project": "eafc9fcb3d0b762e",
+    "generate/vanilla": "47691f1a6d566e11",
+    "generate/guided": "25698e775752f1ad",
+}
+DRAWN_BY_STAND_INS = {
+    "collect": "878bd3878bacae6a",
+    "discover": "975dc811e30d733e",
+    "project": "f5a4b695edf8a27b",
+    "generate/vanilla": "329f2a9d2a26f173",
+    "generate/guided": "bc32b5b36af9eef5",
+    "evaluate": "10d4822e2c9710e4",
+    "report": "2985a347ba277417",
+}
+ROWS = ["prompts=emoji_occupations", "prompts.subjects=['a farmer','an office worker']"]
+FARMER = ["prompts.text='an emoji of a farmer'", "prompts.attributes=[gender,tone]"]
+
+
+def test_keys_of_a_job_without_templates_are_what_they_were():
+    steps = plan.make_plan(config.load([]), FINGERPRINTS)
+    assert {name: steps[name].key for name in DRAWN} == DRAWN
+
+
+def test_keys_of_stand_ins_are_what_they_were(stand_ins):
+    assert keys() == DRAWN_BY_STAND_INS
+
+
+def test_a_row_has_the_keys_of_a_job_that_has_its_prompt_alone(stand_ins):
+    rows, single = keys(*ROWS), keys(*FARMER)
+    assert list(rows) == [
+        *("collect/farmer", "discover/farmer", "project/farmer", "generate/farmer/vanilla", "generate/farmer/guided"),
+        *(
+            "evaluate/farmer",
+            "report/farmer",
+            "collect/office-worker",
+            "discover/office-worker",
+            "project/office-worker",
+        ),
+        *("generate/office-worker/vanilla", "generate/office-worker/guided", "evaluate/office-worker"),
+        "report/office-worker",
+    ]
+    in_rows = {name.replace("/farmer", ""): key for name, key in rows.items() if "/farmer" in name}
+    assert in_rows == single
+    assert len(set(rows.values())) == 2 * len(single)
+
+
+def test_a_row_with_templates_has_the_keys_of_a_job_with_the_same_templates(stand_ins):
+    templates = "['Image of {}','Photo of {}']"
+    rows = keys(*ROWS, f"prompts.templates={templates}")
+    single = keys("prompts.text='a farmer'", "prompts.attributes=[gender,tone]", f"+prompts.templates={templates}")
+    assert {name: rows[name.replace("/", "/farmer/") if "/" in name else f"{name}/farmer"] for name in single} == single
+    plain = keys("prompts.text='a farmer'", "prompts.attributes=[gender,tone]")
+    assert {name for name in single if single[name] != plain[name]} == ALL
+
+
+def test_the_steps_of_a_row_read_that_row_alone(stand_ins):
+    loaded = config.load([*ROWS, "guidance=random"])
+    steps = plan.make_plan(loaded, {})
+    for step in steps.values():
+        assert all(steps[name].row == step.row for name in step.before)
+    assert steps["report/farmer"].before[-1] == "generate/farmer/random"
+
+
+def test_the_jobs_hash_covers_all_rows(stand_ins):
+    def hashed(*subjects):
+        loaded = config.load([ROWS[0], f"prompts.subjects={list(subjects)}"])
+        return plan.config_hash(plan.make_plan(loaded, {}), list(plan.STAGES))
+
+    assert hashed("a farmer", "a cook") == hashed("a farmer", "a cook")
+    assert len({hashed("a farmer", "a cook"), hashed("a farmer"), hashed("a cook"), hashed("a farmer", "a judge")}) == 4

@@ -76,8 +76,9 @@ def headline(results: Results) -> str:
 def explanations(results: Results) -> list[str]:
     """What a reader has to know about the numbers."""
     arms = " / ".join(plain(arm) for arm in arms_in(results))
+    compared = " / ".join(plain(arm) for arm in arms_in(results) if arm != "vanilla")
     return [
-        f"In each cell: {arms}. N: images an arm.",
+        f"In each cell: {arms}{f' (kept: {compared})' if compared else ''}. N: images an arm.",
         "dev. ratio (deviation_ratio): largest distance of a class share from an equal one, 1 where there is one class alone; "
         "fd_hard: distance of the class shares from equal ones; 0 is best. kept: cosine to the vanilla twin from the same seed.",
         "mean: every prompt counts the same; in brackets how many, where some have no such number. Intervals of a prompt are "

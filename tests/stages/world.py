@@ -47,7 +47,7 @@ def backbone(folder: Path, scale: float = 3.0) -> StableDiffusionBackbone:
 def run_collect(model: Path, root: Path, n_images: int = 10, batch_size: int = 4, key: str = "k", **options) -> Path:
     folder = root / "collect"
     collect(
-        folder, key, backbone(model), PixelEncoder(), PROMPTS, n_images=n_images, batch_size=batch_size,
+        folder, key, backbone(model), PixelEncoder(), options.get("prompts", PROMPTS), n_images=n_images, batch_size=batch_size,
         timesteps=options.get("timesteps", 2), seed=options.get("seed", 0), trainer=TRAINER,
     )  # fmt: skip
     return folder
@@ -75,7 +75,7 @@ def run_generate(model: Path, root: Path, arm: str, guidance, **options) -> Path
     folder = root / options.get("name", arm)
     generate(
         folder, "k", arm, options.get("backbone", backbone(model)), guidance,
-        GuidanceWindow(0.0, options.get("stop", 1.0)), PROMPTS,
+        GuidanceWindow(0.0, options.get("stop", 1.0)), options.get("prompts", PROMPTS),
         n_images=options.get("n_images", 6), batch_size=options.get("batch_size", 4), seed=options.get("seed", 1),
         projected=root / "project", replayed=options.get("replayed"), trainer=TRAINER,
     )  # fmt: skip

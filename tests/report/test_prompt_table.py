@@ -1,0 +1,136 @@
+"""The table and the page of a job with a row for each prompt."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+
+import pytest
+
+from selfdebias.gathering import folder_of_row, gather_rows
+from selfdebias.report.prompt_page import render_prompt_page
+from selfdebias.report.prompt_table import markdown_table, render_table
+from selfdebias.report.wandb_log import flat_numbers, table_of_rows
+from selfdebias.report.wording import columns_of
+from selfdebias.storage.atomic import write_json
+from tests.report.example import CLASSES, example_results
+from tests.report.test_page import HOSTILE, Page
+
+NAMES = ("zebra", "farmer", "a-very-long-occupation-with-many-words-in-it")
+
+
+def job_of(folder, names=NAMES, arms=("vanilla", "guided"), stages=("evaluate", "report")):
+    """A finished job with rows, gathered by the package; returns its `results.json`."""
+    for place, name in enumerate(names):
+        write_json(folder_of_row(folder, name) / "results.json", example_results(arms, n=16 + 8 * place))
+    config = {
+        "stages": list(stages),
+        "collect": {"seed": 0},
+        "generate": {"seed": 1},
+        "prompts": {"_target_": "x", "subjects": list(names), "templates": ["{}"], "attributes": list(CLASSES)},
+    }
+    record = {"config_hash": "0123456789abcdef", "command": f"selfdebias prompts.subjects={HOSTILE}"}
+    gather_rows(folder, config, list(names), record)
+    return json.loads((folder / "results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("job")
+    return folder, job_of(folder)
+
+
+def line_of(text, start):
+    return next(line for line in text.splitlines() if line.startswith(start))
+
+
+@pytest.mark.parametrize("arms", [("vanilla",), ("vanilla", "guided"), ("vanilla", "guided", "random")], ids=len)
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_no_line_is_wider_and_the_rules_are_exactly_as_wide(tmp_path, arms, width):
+    text = render_table(job_of(tmp_path, (*NAMES, "顔" * 40), arms), width)
+    lines = text.splitlines()
+    assert max(map(columns_of, lines)) == width
+    assert {len(line) for line in lines if set(line) <= set("=-")} == {width}
+
+
+def test_a_row_is_one_line_at_80_columns_in_the_order_of_the_prompts(job):
+    text = render_table(job[1])
+    places = [text.index(f"\n{name[:20]}") for name in NAMES]
+    assert places == sorted(places)
+    for name in NAMES:
+        assert text.count(f"\n{name[:20]}") == 1
+    assert "a-very-long-occupatio...  32" in text
+
+
+def test_the_numbers_are_those_of_the_rows(job):
+    results = job[1]
+    arms = results["rows"]["farmer"]["arms"]
+    pairs = [
+        f"{arms['vanilla']['gender'][key]['value']:.3f} / {arms['guided']['gender'][key]['value']:.3f}"
+        for key in ("deviation_ratio", "fd_hard")
+    ]
+    man = [f"{arms[arm]['shares']['gender']['man']['value']:.2f}" for arm in ("vanilla", "guided")]
+    kept = f"{arms['guided']['kept_cosine']['value']:.3f}"
+    assert re.split("  +", line_of(render_table(results), "farmer")) == ["farmer", "24", *pairs, " / ".join(man), kept]
+    means = results["over_prompts"]
+    ratio = " / ".join(f"{means[arm]['gender']['deviation_ratio']['value']:.3f}" for arm in ("vanilla", "guided"))
+    assert ratio in line_of(render_table(results), "mean")
+
+
+def test_a_null_has_its_reason_and_the_mean_says_over_how_many(job):
+    results = copy.deepcopy(job[1])
+    results["rows"]["zebra"]["arms"]["guided"]["gender"]["fd_hard"] = {"value": None, "reason": "no image is there"}
+    results["over_prompts"]["guided"]["gender"]["fd_hard"]["rows"] = 2
+    text = render_table(results)
+    assert "n/a [1]" in line_of(text, "zebra") and "[1] n/a: no image is there" in text
+    assert " (2)" in line_of(text, "mean")
+
+
+def test_markdown_has_a_table_for_each_attribute(job):
+    text = (job[0] / "table.md").read_text()
+    assert text == markdown_table(job[1])
+    assert [line for line in text.splitlines() if line.startswith("### ")] == ["### Gender", "### Tone", "### Age"]
+    for table in text.split("### ")[1:]:
+        counts = {line.count("|") for line in table.splitlines() if line.startswith("|")}
+        assert len(counts) == 1
+        assert table.count("| farmer |") == 1
+
+
+def test_the_page_links_each_rows_page_and_fetches_nothing(job):
+    folder, results = job
+    text = (folder / "report.html").read_text()
+    page = Page(text)
+    assert page.open == []
+    ids = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
+    links = [link["href"] for link in page.all("a")]
+    assert {link for link in links if link.startswith("rows/")} == {f"rows/{name}/report.html" for name in NAMES}
+    assert all(link[1:] in ids for link in links if link.startswith("#"))
+    assert {tag for tag, _ in page.elements}.isdisjoint({"script", "img", "iframe", "object", "base"})
+    (policy,) = [meta["content"] for meta in page.all("meta") if meta.get("http-equiv")]
+    assert policy.startswith("default-src 'none'")
+    assert HOSTILE.split()[0] in page.text and "<script" not in text
+    assert "3 prompts" in page.text and results["config_hash"] in page.text
+
+
+def test_links_to_rows_in_any_script_are_quoted(tmp_path):
+    results = job_of(tmp_path, ("顔",))
+    assert 'href="rows/%E9%A1%94/report.html"' in render_prompt_page(results, {})
+
+
+def test_a_job_that_does_not_evaluate_gathers_nothing(tmp_path):
+    gather_rows(tmp_path, {"stages": ["collect"]}, ["farmer"], {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_job_without_reports_has_results_alone(tmp_path):
+    job_of(tmp_path, stages=("evaluate",))
+    assert {path.name for path in tmp_path.iterdir()} == {"rows", "results.json"}
+
+
+def test_the_logged_table_has_each_rows_numbers(job):
+    columns, rows = table_of_rows(job[1])
+    assert [row[0] for row in rows] == list(NAMES) and {len(row) for row in rows} == {len(columns)}
+    for name, row in zip(NAMES, rows, strict=True):
+        flat = flat_numbers(job[1]["rows"][name])
+        assert dict(zip(columns[1:], row[1:], strict=True)) == {key: flat.get(key) for key in columns[1:]}
