@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -72,8 +70,8 @@ class _TwoSets(Metric):
 
     full_state_update = False
     is_differentiable = False
-    real: Any
-    fake: Any
+    real: list[Tensor] | Tensor
+    fake: list[Tensor] | Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,8 +84,14 @@ class _TwoSets(Metric):
 
     def _sets(self) -> tuple[np.ndarray, np.ndarray]:
         """Return real and generated features, (N, d) and (M, d)."""
-        real, fake = (torch.cat(kept) if isinstance(kept, list) and kept else kept for kept in (self.real, self.fake))
-        return tuple(np.zeros((0, 0)) if isinstance(x, list) else x.cpu().numpy() for x in (real, fake))  # type: ignore[return-value]
+        real, fake = (self._joined(kept) for kept in (self.real, self.fake))
+        return real, fake
+
+    @staticmethod
+    def _joined(kept: list[Tensor] | Tensor) -> np.ndarray:
+        """Join a state: a list of batches, or one tensor once it was gathered over devices."""
+        batches = kept if isinstance(kept, list) else [kept]
+        return torch.cat(batches).cpu().numpy() if batches else np.zeros((0, 0))
 
 
 class KernelDistance(_TwoSets):

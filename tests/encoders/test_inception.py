@@ -125,15 +125,14 @@ def reference(state: dict[str, Tensor], block: str, x: Tensor) -> Tensor:
     def go(*steps):
         return chain(state, block, x, *steps)
 
-    kind = {"Mixed_5": "a", "Mixed_6": "c", "Mixed_7": "e"}[block[:7]] if block[7] != "a" else block[6]
-    if block == "Mixed_5b" or kind == "a":
+    if block.startswith("Mixed_5"):
         fives, pooled = go(("branch5x5_1",), ("branch5x5_2", 1, 2)), average(x)
         threes = go(("branch3x3dbl_1",), ("branch3x3dbl_2", 1, 1), ("branch3x3dbl_3", 1, 1))
         parts = [go(("branch1x1",)), fives, threes, unit(state, f"{block}.branch_pool", pooled)]
     elif block == "Mixed_6a":
         threes = go(("branch3x3dbl_1",), ("branch3x3dbl_2", 1, 1), ("branch3x3dbl_3", 2))
         parts = [go(("branch3x3", 2)), threes, F.max_pool2d(x, 3, 2)]
-    elif kind == "c":
+    elif block.startswith("Mixed_6"):
         sevens = go(("branch7x7_1",), ("branch7x7_2", *ROW), ("branch7x7_3", *COLUMN))
         names = [(f"branch7x7dbl_{i}", *(COLUMN if i % 2 == 0 else ROW)) for i in (2, 3, 4, 5)]
         pooled = unit(state, f"{block}.branch_pool", average(x))
