@@ -33,10 +33,8 @@ def preservation(
     shown = ~(arm.blanked | vanilla.blanked)
     arm, vanilla = arm.rows(shown), vanilla.rows(shown)
     same = kept(arm.modes, vanilla.modes)
-    compared = [Placed(data.compared, data.modes) for data in (reference, vanilla, arm)]
-    turned = turned_quality(
-        compared[0], compared[1], compared[2], n_modes, arm.blocks, resampling, suite.nearest, suite.kid_kernel
-    )
+    real, own, new = (Placed(data.compared, data.modes) for data in (reference, vanilla, arm))
+    turned = turned_quality(real, own, new, n_modes, arm.blocks, resampling, suite.nearest, suite.kid_kernel)
     embedded = reference.placed, vanilla.placed, arm.placed
     return {
         "turned": turned | turned_distance("cmmd", suite.cmmd_kernel, *embedded, n_modes),

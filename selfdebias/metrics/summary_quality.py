@@ -31,12 +31,12 @@ def distances(
     `features` is the width of those used. FID and recall have no interval: resampled sets of images hold copies, which
     moves both.
     """
-    floor_of, *pair = floor_pair(vanilla, reference)
+    floor_of, left, right = floor_pair(vanilla, reference)
     results = {}
     for key, measure in _measures(suite, resampling).items():
         dim = (arm.e if key in ("cmmd", "clip_score") else arm.compared).shape[1]
         sizes = {"n": len(arm), "reference_n": len(reference), "features": dim, "floor_of": floor_of}
-        results[key] = sizes | measure(arm, reference) | floor(measure(*pair))
+        results[key] = sizes | measure(arm, reference) | floor(measure(left, right))
     return results
 
 
@@ -44,8 +44,8 @@ def floor_pair(vanilla: ArmData | None, reference: ArmData) -> tuple[str, ArmDat
     """Return what the floor is of, and the two sets of images that it is measured between."""
     if vanilla is not None:
         return "the vanilla arm against the same reference", vanilla, reference
-    half, other = (reference.rows(np.arange(first, len(reference), 2)) for first in (0, 1))
-    return "half of the reference against the other half", half, other
+    even, odd = (reference.rows(np.arange(first, len(reference), 2)) for first in (0, 1))
+    return "half of the reference against the other half", even, odd
 
 
 def floor(entry: Entry) -> Entry:

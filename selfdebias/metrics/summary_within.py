@@ -36,8 +36,8 @@ def distances_within_modes(
     images that `distances` takes too. A mode too small on any side is left out of both; `n` counts the arm's images in
     the others. An interval of a distance would need copies of images, so precision alone has one.
     """
-    floor_of, *pair = floor_pair(vanilla, reference)
-    sets = (arm, reference, *pair)
+    floor_of, left, right = floor_pair(vanilla, reference)
+    sets = (arm, reference, left, right)
     compared = [Placed(data.compared, data.modes) for data in sets]
     embedded = [data.placed for data in sets]
     entries = {
@@ -71,8 +71,7 @@ def _mean_precision(
     mean = weighted(values, floors, np.bincount(arm.modes, minlength=n_modes))
     if mean is None:
         return missing(f"no mode has images of the arm and the floor and more than {k} of the reference", n=0)
-    usable = np.isfinite(np.array([values, floors])).all(axis=0)
-    rows = np.asarray(usable)[arm.modes]
+    rows = (np.isfinite(values) & np.isfinite(floors))[arm.modes]
     return rate(covered[rows] > 0, blocks[rows], resampling.level) | {"floor": mean.floor}
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
 import torch
 
+from experiments.benchmarks import frechet
 from experiments.benchmarks.full_width_sd15 import BRANCHES, build_semantics, measure, timed_unet
+from experiments.pooled import RESULTS
 from experiments.published import PARTS
 from tests.tiny import tiny_pipeline
 
@@ -38,3 +43,12 @@ def test_the_published_architectures_have_the_published_sizes():
     assert {name: round(count) for name, count in counts.items()} == {
         "sd15, sd14": 860, "sd2": 866, "sd2_v": 866, "sdxl": 2567, "ddpm_celebahq, ddpm_cat, ddpm_church": 114,
     }  # fmt: skip
+
+
+def test_the_frechet_distance_is_timed_on_sets_whose_distance_is_known():
+    found = frechet.measure(n=20_000, d=8, threads=1)
+    assert found["distance"] == pytest.approx(found["expected"], rel=0.02)
+    assert found["seconds"] > 0 and found["peak_process_mb"] > 20_000 * 8 * 4 * 2 / 2**20
+    recorded = json.loads((RESULTS / "frechet.json").read_text())
+    assert (recorded["n"], recorded["dim"]) == (frechet.N, frechet.D) == (50_000, 2_048)
+    assert recorded["seconds"] < frechet.SECONDS and recorded["peak_process_mb"] < frechet.MEGABYTES

@@ -39,6 +39,7 @@ def arm(name: str, women: int, n: int = 32, seed: int = 0, first_seed: int = 100
         runs=np.zeros(n, dtype=np.int64),
         blanked=np.zeros(n, dtype=bool),
         psnr=None if name in ("vanilla", "reference") else np.full(n, 20.0),
+        clip_score=np.linspace(20, 30, n),
     )
 
 
@@ -232,14 +233,16 @@ def test_unknown_attribute_is_refused():
 
 
 def test_saved_arm_comes_back(tmp_path):
-    data = replace(arm("guided", 3), psnr=np.array([np.inf] + [20.0] * 31))
+    features = np.random.default_rng(0).normal(size=(32, 7)).astype(np.float32)
+    data = replace(arm("guided", 3), psnr=np.array([np.inf] + [20.0] * 31), features=features)
     save_arm(tmp_path, data)
     back = load_arm(tmp_path, "guided")
     assert back.classes == data.classes
     assert back.threshold == data.threshold
-    for name in ("modes", "ids", "seeds", "blocks", "blanked", "psnr"):
+    for name in ("modes", "ids", "seeds", "blocks", "blanked", "psnr", "clip_score", "features"):
         assert np.array_equal(getattr(back, name), getattr(data, name)), name
     assert np.allclose(back.e, data.e, atol=1e-7)
+    assert back.features.dtype == np.float32
     assert back.e.dtype == back.probabilities["tone"].dtype == np.float64
     with pytest.raises(FileNotFoundError, match=r"`arm` must be one of \['guided'\]"):
         load_arm(tmp_path, "random")
@@ -265,6 +268,16 @@ def test_pooling_the_same_seeds_twice_is_refused():
         pool([arm("vanilla", 4), arm("guided", 5)])
     with pytest.raises(ValueError, match="at least one run"):
         pool([])
+
+
+def test_runs_with_and_without_features_are_not_pooled():
+    one, other = arm("vanilla", 4), arm("vanilla", 5, first_seed=900)
+    with pytest.raises(ValueError, match="the same arm, judge, twins and features"):
+        pool([one, replace(other, features=np.ones((32, 5), dtype=np.float32))])
+    with pytest.raises(ValueError, match="the same arm, judge, twins and features"):
+        pool([one, replace(other, clip_score=None)])
+    pooled = pool([replace(data, features=np.ones((32, 5), dtype=np.float32)) for data in (one, other)])
+    assert pooled.features.shape == (64, 5) and pooled.clip_score.shape == (64,)
 
 
 def test_order_of_images_does_not_matter():

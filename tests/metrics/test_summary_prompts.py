@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
+from selfdebias.metrics.share_interval import share_interval
 from selfdebias.metrics.summary_prompts import over_prompts
 from tests.report.example import example_results
 
@@ -27,17 +29,22 @@ def naive(rows, arm, *path):
     return {"value": pytest.approx(sum(values) / len(values)), "rows": len(values)}
 
 
+def short(entry):
+    """An entry without its bounds and floor."""
+    return {key: entry[key] for key in ("value", "rows", "class") if key in entry}
+
+
 def test_means_are_those_of_a_naive_loop(rows):
     means = over_prompts(rows)
     assert set(means) == {"vanilla", "guided"}
     for arm in means:
         for attribute in ("gender", "tone", "age"):
             for key in ("deviation_ratio", "fd_hard"):
-                assert means[arm][attribute][key] == naive(rows, arm, attribute, key)
+                assert short(means[arm][attribute][key]) == naive(rows, arm, attribute, key)
         share = naive(rows, arm, "shares", "gender", "man") | {"class": "man"}
-        assert means[arm]["gender"]["share"] == share
+        assert short(means[arm]["gender"]["share"]) == share
         assert "share" not in means[arm]["tone"]  # five classes
-    assert means["guided"]["kept_cosine"] == naive(rows, "guided", "kept_cosine")
+    assert short(means["guided"]["kept_cosine"]) == naive(rows, "guided", "kept_cosine")
     assert (means["vanilla"]["kept_cosine"]["value"], means["vanilla"]["kept_cosine"]["rows"]) == (None, 0)
 
 
@@ -45,13 +52,13 @@ def test_the_first_class_is_the_judges_not_the_alphabets(rows):
     for row in rows.values():
         row["judge"]["classes"]["gender"] = ["woman", "man"]
     share = over_prompts(rows)["guided"]["gender"]["share"]
-    assert share == naive(rows, "guided", "shares", "gender", "woman") | {"class": "woman"}
+    assert short(share) == naive(rows, "guided", "shares", "gender", "woman") | {"class": "woman"}
 
 
 def test_a_null_is_left_out_and_counted(rows):
     rows["p16"]["arms"]["guided"]["gender"]["fd_hard"] = {"value": None, "reason": "no image", "n": 0}
     entry = over_prompts(rows)["guided"]["gender"]["fd_hard"]
-    assert entry == naive({name: rows[name] for name in ("p24", "p32")}, "guided", "gender", "fd_hard")
+    assert short(entry) == naive({name: rows[name] for name in ("p24", "p32")}, "guided", "gender", "fd_hard")
     for row in rows.values():
         row["arms"]["guided"]["kept_cosine"] = {"value": None, "reason": "no twin"}
     none = over_prompts(rows)["guided"]["kept_cosine"]
@@ -63,3 +70,36 @@ def test_a_prompt_without_an_arm_is_left_out_of_its_means(rows):
     means = over_prompts(rows)
     assert means["guided"]["gender"]["deviation_ratio"]["rows"] == 2
     assert means["vanilla"]["gender"]["deviation_ratio"]["rows"] == 3
+
+
+def row(value, low, high, at_floor=False, floor=0.05):
+    entry = {"value": value, "low": low, "high": high, "at_floor": at_floor, "floor": floor}
+    arm = {"gender": {"deviation_ratio": entry, "fd_hard": {"value": None, "reason": "no image"}}}
+    return {"prompts": {"attributes": ["gender"]}, "judge": {"classes": {}}, "arms": {"vanilla": arm}}
+
+
+def test_bounds_of_a_mean_add_as_squares_on_either_side():
+    mean = over_prompts({"a": row(0.5, 0.2, 0.6), "b": row(0.7, 0.3, 0.7)})["vanilla"]["gender"]["deviation_ratio"]
+    assert mean == pytest.approx(
+        {"value": 0.6, "rows": 2, "low": 0.6 - 0.5 / 2, "high": 0.6 + 0.1 / 2, "at_floor": False, "floor": 0.05}
+    )
+
+
+def test_a_mean_is_at_the_floor_where_all_prompts_are_and_has_no_bounds_where_one_has_none():
+    floors = {"a": row(0.05, 0.0, 0.2, at_floor=True), "b": row(0.1, 0.0, 0.2, at_floor=True)}
+    assert over_prompts(floors)["vanilla"]["gender"]["deviation_ratio"]["at_floor"] is True
+    floors["c"] = row(0.5, None, None)
+    assert "low" not in over_prompts(floors)["vanilla"]["gender"]["deviation_ratio"]
+
+
+def test_intervals_of_means_cover():
+    generator, shares, hits = np.random.default_rng(0), np.linspace(0.1, 0.9, 9), 0
+    for _ in range(200):
+        rows = {}
+        for i, share in enumerate(shares):
+            counts = generator.binomial(32, share, 4)
+            found = share_interval(np.stack([counts, np.full(4, 32)], 1))
+            rows[str(i)] = row(counts.sum() / 128, found.low, found.high)
+        mean = over_prompts(rows)["vanilla"]["gender"]["deviation_ratio"]
+        hits += mean["low"] <= shares.mean() <= mean["high"]
+    assert hits / 200 >= 0.93

@@ -17,6 +17,7 @@ from selfdebias.encoders import ClipEncoder
 from selfdebias.judges.clip_zeroshot import ClipZeroShotJudge
 from selfdebias.judges.confusion import Confusion
 from selfdebias.metrics import MetricSuite
+from selfdebias.metrics.mmd import cmmd, kid
 from selfdebias.prompts import Prompts
 from selfdebias.stages.evaluate import _describe, blocks_of, evaluate, load_arm, pool
 from selfdebias.storage.atomic import write_json, write_tensors
@@ -60,18 +61,38 @@ class MeanColour(torch.nn.Module):
         return torch.nn.functional.normalize(images.mean((2, 3)), dim=1)
 
 
+class ColourAndText(MeanColour):
+    """The same, which takes "red" and "green" for these colours."""
+
+    def embed_text(self, texts: list[str]) -> Tensor:
+        return torch.tensor([[1.0, 0.0, 0.0] if "red" in text else [0.0, 1.0, 0.0] for text in texts])
+
+
+class Grid:
+    """An extractor: four mean colours an image, no unit vector."""
+
+    dim = 12
+    resize_rule = "means over quarters"
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return torch.nn.functional.adaptive_avg_pool2d(images, 2).flatten(1)
+
+    def fingerprint(self) -> str:
+        return "grid"
+
+
 def images(seed: int, green: list[bool]) -> Tensor:
     noise = torch.rand(len(green), 3, 8, 8, generator=torch.Generator().manual_seed(seed)) * 0.3
     noise[torch.arange(len(green)), torch.tensor(green).long()] += 0.6
     return noise.clamp(0, 1)
 
 
-def fill(path: Path, pictures: Tensor, first_seed: int, batch_size: int = 4) -> Path:
+def fill(path: Path, pictures: Tensor, first_seed: int, batch_size: int = 4, prompt: str = "red") -> Path:
     """A folder of batches, written last batch first, as a resumed run may do."""
     folder = BatchFolder(path, "key")
     for batch in reversed(range(len(pictures) // batch_size)):
         ids = list(range(batch * batch_size, (batch + 1) * batch_size))
-        records = [{"id": i, "seed": first_seed + i, "prompt": "x", "batch": batch, "blanked": False} for i in ids]
+        records = [{"id": i, "seed": first_seed + i, "prompt": prompt, "batch": batch, "blanked": False} for i in ids]
         folder.add(batch, ids, pictures[ids], {}, records)
     return path
 
@@ -102,8 +123,8 @@ def run(tmp_path):
             collected=tmp_path / "collect",
             discovered=tmp_path / "discover",
             judge=judge or RedOrGreen(),
-            encoder=MeanColour(),
-            metrics=MetricSuite(),
+            encoder=options.pop("encoder", MeanColour()),
+            metrics=options.pop("metrics", MetricSuite()),
             prompts=Prompts("a colour", ["colour"]),
             batch_size=batch_size,
             bootstrap=100,
@@ -204,3 +225,32 @@ def test_twins_with_other_ids_are_refused(run, tmp_path):
     extra.add(4, [16], images(3, [True]), {}, [{"id": 16, "seed": 5, "batch": 4, "blanked": False}])
     with pytest.raises(ValueError, match="`arms` must have the same image ids"):
         run(tmp_path / "out")
+
+
+def test_images_are_compared_by_the_extractor_where_there_is_one(run, tmp_path):
+    results = run(tmp_path / "out", metrics=MetricSuite(features=Grid()))
+    described = {"name": "Grid", "dim": 12, "resize": "means over quarters", "weights": "grid"}
+    assert results["features"] == described
+    guided, reference = (load_arm(tmp_path / "out", arm) for arm in ("guided", "reference"))
+    pictures = BatchFolder.open(tmp_path / "guided").images(list(range(16)))
+    assert np.allclose(guided.features, Grid()(pictures), atol=1e-6)
+    entries = results["arms"]["guided"]
+    assert {key: entries[key]["features"] for key in ("fid", "kid", "cmmd", "precision", "recall")} == {
+        "fid": 12, "kid": 12, "cmmd": 3, "precision": 12, "recall": 12,
+    }  # fmt: skip
+    assert entries["kid"]["value"] == pytest.approx(kid(guided.features, reference.features))
+    assert entries["cmmd"]["value"] == pytest.approx(cmmd(guided.e, reference.e))
+    plain = run(tmp_path / "plain")
+    assert plain["features"] is None and load_arm(tmp_path / "plain", "guided").features is None
+
+
+def test_clip_score_is_of_each_image_and_its_prompt(run, tmp_path):
+    results = run(tmp_path / "out", encoder=ColourAndText())
+    guided = load_arm(tmp_path / "out", "guided")
+    assert np.allclose(guided.clip_score, 100 * guided.e[:, 0])  # all prompts say red
+    entry = results["arms"]["guided"]["clip_score"]
+    assert entry["value"] == pytest.approx(guided.clip_score.mean()) and entry["n"] == 16
+    assert entry["floor"] == pytest.approx(load_arm(tmp_path / "out", "vanilla").clip_score.mean())
+    assert entry["low"] < entry["value"] < entry["high"]
+    without = run(tmp_path / "without")["arms"]["guided"]["clip_score"]
+    assert without["value"] is None and without["reason"] == "the encoder embeds no text"
