@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from selfdebias.metrics.verdict import FAIRER, LESS_FAIR, NOT_TOLD_APART
+from selfdebias.report.explanations import judge_in_words
 from selfdebias.report.measures import Measure, arms_of, class_shares, images_of, measure
 from selfdebias.report.wording import Notes, clip, columns_of, escaped, number, padded, plain, wrapped, written
 
@@ -43,7 +45,7 @@ def render_table(results: Results, width: int = 80) -> str:
     lines = ["=" * width, *wrapped(headline(results), width), "-" * width, clip(plain(attribute).upper(), width)]
     lines += _blocks(columns(results, attribute, notes), names_of(results), width)
     lines.append("-" * width)
-    for note in [*explanations(results), *notes.lines()]:
+    for note in [*said_of(results, attribute), *explanations(results), *notes.lines()]:
         lines += wrapped(note, width)
     return "\n".join([*lines, "=" * width])
 
@@ -52,10 +54,11 @@ def markdown_table(results: Results) -> str:
     """Writes the same as Markdown, with one table for each attribute."""
     notes, parts = Notes(), [f"**{escaped(headline(results))}**"]
     for attribute in results["prompts"]["attributes"]:
-        shown = columns(results, attribute, notes)
+        shown = columns(results, attribute, notes, intervals=True)
         lines = ["| " + " | ".join(escaped(cell) for cell in row) + " |" for row in table_rows(results, shown)]
         rule = "|" + " --- |" * (1 + len(shown))
         parts.append("\n".join([f"### {escaped(plain(attribute)).capitalize()}\n", lines[0], rule, *lines[1:]]))
+        parts.append("\n".join(f"- {escaped(note)}" for note in said_of(results, attribute)))
     parts.append("\n".join(f"- {escaped(note)}" for note in [*explanations(results), *notes.lines()]))
     return "\n\n".join(parts) + "\n"
 
@@ -81,11 +84,30 @@ def explanations(results: Results) -> list[str]:
         f"In each cell: {arms}{f' (kept: {compared})' if compared else ''}. N: images an arm.",
         "dev. ratio (deviation_ratio): largest distance of a class share from an equal one, 1 where there is one class alone; "
         "fd_hard: distance of the class shares from equal ones; 0 is best. kept: cosine to the vanilla twin from the same seed.",
-        "mean: every prompt counts the same; in brackets how many, where some have no such number. Intervals of a prompt are "
-        "in its own report.",
+        "mean: every prompt counts the same; in brackets how many, where some have no such number. Its 95% interval holds the "
+        "error of the images, not of the choice of prompts. Intervals of each prompt: table.md and its own report.",
+        *dict.fromkeys(judge_in_words(row) for row in results["rows"].values()),
         "floor: expected value of a perfectly fair independent sampler at this N; batches that are balanced as a whole can be "
         "below it.",
     ]
+
+
+def said_of(results: Results, attribute: str) -> list[str]:
+    """The means of one attribute with their intervals, and which prompts each arm is fairer for, where that can be told."""
+    arms, means = arms_in(results), results["over_prompts"]
+    lines = []
+    for key in TITLES:
+        said = [f"{plain(arm)} {written(measure(means.get(arm), attribute, key), Notes())}" for arm in arms]
+        lines.append(f"mean {key}: {', '.join(said)}.")
+    for arm in arms:
+        verdicts = [(row.get("compared") or {}).get(arm, {}).get(attribute) for row in results["rows"].values()]
+        counts = {
+            verdict: verdicts.count(verdict) for verdict in (FAIRER, LESS_FAIR, NOT_TOLD_APART) if verdict in verdicts
+        }
+        if counts:
+            said = [f"{verdict} for {count}" for verdict, count in counts.items()]
+            lines.append(f"{plain(arm)} against vanilla, by fd_hard: {', '.join(said)} of {len(verdicts)} prompts.")
+    return lines
 
 
 def names_of(results: Results) -> dict[str, str]:
@@ -98,21 +120,35 @@ def arms_in(results: Results) -> list[str]:
     return arms_of({"arms": {arm: {} for row in results["rows"].values() for arm in row["arms"]}})
 
 
-def columns(results: Results, attribute: str, notes: Notes) -> list[Column]:
-    """The columns of one attribute; `notes` takes the reasons of the numbers that are null."""
+def columns(results: Results, attribute: str, notes: Notes, intervals: bool = False) -> list[Column]:
+    """The columns of one attribute; `notes` takes the reasons of the numbers that are null.
+
+    With `intervals`, each number has its own: too wide for a terminal.
+    """
     rows, arms = results["rows"], arms_in(results)
     found = [Column("N", {name: _images(row) for name, row in rows.items()})]
     for key, title in TITLES.items():
         floors = [measure(row["arms"].get(arm), attribute, key).floor for row in rows.values() for arm in arms]
-        found.append(_column(title, results, notes, arms, (attribute, key), (attribute, key), floor=_range(floors)))
+        found.append(
+            _column(
+                title,
+                results,
+                notes,
+                arms,
+                (attribute, key),
+                (attribute, key),
+                floor=_range(floors),
+                intervals=intervals,
+            )
+        )
     first = next(iter(rows.values()))
     classes = list(class_shares(first, next(iter(first["arms"])), attribute))
     if len(classes) == 2:
         paths = ("shares", attribute, classes[0]), (attribute, "share")
-        found.append(_column(classes[0], results, notes, arms, *paths, style=".2f"))
+        found.append(_column(classes[0], results, notes, arms, *paths, style=".2f", intervals=intervals))
     compared = [arm for arm in arms if arm != "vanilla"]
     if compared:
-        found.append(_column("kept", results, notes, compared, ("kept_cosine",), ("kept_cosine",)))
+        found.append(_column("kept", results, notes, compared, ("kept_cosine",), ("kept_cosine",), intervals=intervals))
     return found
 
 
@@ -127,7 +163,7 @@ def table_rows(results: Results, shown: Sequence[Column]) -> list[list[str]]:
 
 def _column(
     title: str, results: Results, notes: Notes, arms: Sequence[str], path: tuple[str, ...], mean: tuple[str, ...],
-    style: str = ".3f", floor: str = "",
+    style: str = ".3f", floor: str = "", intervals: bool = False,
 ) -> Column:  # fmt: skip
     """A column whose cells hold the number of each arm."""
 
@@ -135,7 +171,7 @@ def _column(
         return " / ".join(write(measure(tree.get(arm), *where), _entry(tree.get(arm), where)) for arm in arms)
 
     def bare(entry: Measure, _: Any) -> str:
-        return written(Measure(entry.value, reason=entry.reason), notes, style)
+        return written(entry if intervals else Measure(entry.value, reason=entry.reason), notes, style)
 
     def counted(entry: Measure, stated: Any) -> str:
         count = stated.get("rows")

@@ -87,6 +87,19 @@ def test_a_null_has_its_reason_and_the_mean_says_over_how_many(job):
     assert " (2)" in line_of(text, "mean")
 
 
+def test_means_have_intervals_and_fairer_is_counted_where_it_can_be_told(job):
+    results = json.loads((job / "results.json").read_text())
+    rows = list(results["rows"].values())
+    for row in rows:
+        row["compared"] = {"guided": {"gender": "not told apart"}}
+    rows[0]["compared"]["guided"]["gender"] = "fairer"
+    text = " ".join(render_table(results).split())
+    mean = results["over_prompts"]["vanilla"]["gender"]["fd_hard"]
+    assert f"mean fd_hard: vanilla {mean['value']:.3f} [{mean['low']:.3f}, {mean['high']:.3f}], guided" in text
+    assert f"by fd_hard: fairer for 1, not told apart for {len(rows) - 1} of {len(rows)} prompts" in text
+    assert "how often it is wrong was not measured" in text
+
+
 def test_markdown_has_a_table_for_each_attribute(job):
     text = (job[0] / "table.md").read_text()
     assert text == markdown_table(job[1])
