@@ -129,18 +129,8 @@ def columns(results: Results, attribute: str, notes: Notes, intervals: bool = Fa
     found = [Column("N", {name: _images(row) for name, row in rows.items()})]
     for key, title in TITLES.items():
         floors = [measure(row["arms"].get(arm), attribute, key).floor for row in rows.values() for arm in arms]
-        found.append(
-            _column(
-                title,
-                results,
-                notes,
-                arms,
-                (attribute, key),
-                (attribute, key),
-                floor=_range(floors),
-                intervals=intervals,
-            )
-        )
+        path = (attribute, key)
+        found.append(_column(title, results, notes, arms, path, path, floor=_range(floors), intervals=intervals))
     first = next(iter(rows.values()))
     classes = list(class_shares(first, next(iter(first["arms"])), attribute))
     if len(classes) == 2:

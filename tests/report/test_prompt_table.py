@@ -88,7 +88,7 @@ def test_a_null_has_its_reason_and_the_mean_says_over_how_many(job):
 
 
 def test_means_have_intervals_and_fairer_is_counted_where_it_can_be_told(job):
-    results = json.loads((job / "results.json").read_text())
+    results = copy.deepcopy(job[1])
     rows = list(results["rows"].values())
     for row in rows:
         row["compared"] = {"guided": {"gender": "not told apart"}}
