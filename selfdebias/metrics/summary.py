@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,16 @@ from selfdebias.metrics.entries import Entry, missing
 from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary_cost import summarise_cost
 from selfdebias.metrics.summary_fairness import attribute_metrics, attribute_shares, mode_metrics_of, rate
-from selfdebias.metrics.summary_quality import distances, preservation
+from selfdebias.metrics.summary_quality import DISTANCE_KEYS, distances, preservation
+from selfdebias.metrics.twins import NO_MODES, NO_REFERENCE, VANILLA, Comparison, twin_rows
 
-VANILLA = "vanilla"
+MODE_KEYS = ("mode_fd", "mode_kl", "mode_shares")
 
 
 def summarise(
     arms: Mapping[str, ArmData],
-    reference: ArmData,
-    modes: Mapping[str, Any],
+    reference: ArmData | None,
+    modes: Mapping[str, Any] | None,
     prompts: Mapping[str, Any],
     suite: MetricSuite,
     bootstrap: int = 1000,
@@ -30,16 +31,19 @@ def summarise(
     judge: Mapping[str, Any] | None = None,
     costs: Mapping[str, Mapping[str, Any]] | None = None,
     seeds: Mapping[str, Any] | None = None,
+    collected: ArmData | None = None,
+    compared: Comparison | None = None,
 ) -> dict[str, Any]:
     """Measure each arm, and state every number as a value with interval, N and floor, or as null with a reason.
 
     Blanked images are counted in `blanked` and left out of everything else; `unclassified` is among the others.
-    Twins are the images at the same row, so pooled arms must have been pooled alike (`arms.pool`).
+    Twins are the images with the same seed (`twins.twin_rows`).
 
     Args:
-        arms: images by arm; comparisons are with the one called `vanilla`.
-        reference: vanilla images of other seeds.
-        modes: what the discover stage wrote: `k`, `sizes`, `silhouette`, `target`, `labels` (mode by reference id).
+        arms: images by arm.
+        reference: vanilla images of other seeds, or any that quality is held against; None where there are none.
+        modes: what the discover stage wrote: `k`, `sizes`, `silhouette`, `target`, `labels` (mode by id of a collected
+            image; without them the modes' agreement with the judge is not measured); None where no modes are known.
         prompts: `text`, and the `attributes` to report.
         suite: fixed choices of the metrics.
         bootstrap: resamples of blocks.
@@ -47,6 +51,8 @@ def summarise(
         judge: what is to be said of the judge; copied.
         costs: by arm, what its generate stage wrote into `generate.json`.
         seeds: of the stages `collect` and `generate`; copied.
+        collected: the images that the modes were found on; None if they are the reference.
+        compared: which arm the others are compared with; None for the one called `vanilla`.
 
     Returns:
         the JSON object of `results.json`, without `config_hash`.
@@ -54,33 +60,47 @@ def summarise(
     Raises:
         ValueError: if the judge does not know an attribute to report.
     """
-    unknown = [name for name in prompts["attributes"] if name not in reference.classes]
-    if unknown:
-        raise ValueError(f"`prompts.attributes` must be among {sorted(reference.classes)}, got {unknown[0]!r}.")
+    _check_attributes([*arms.values(), reference], prompts["attributes"])
     resampling = BlockBootstrap(bootstrap, seed, suite.level)
-    shown = reference.rows(~reference.blanked)
-    vanilla = arms.get(VANILLA)
+    compared = compared or Comparison()
+    shown = None if reference is None else reference.rows(~reference.blanked)
+    found_on = shown if collected is None else collected.rows(~collected.blanked)
+    vanilla = arms.get(compared.baseline)
     return {
         "seeds": dict(seeds or {}),
         "prompts": dict(prompts),
         "judge": dict(judge or {}),
         "arms": {
-            name: summarise_arm(arm, vanilla, shown, modes, prompts["attributes"], suite, resampling)
+            name: summarise_arm(arm, vanilla, shown, modes, prompts["attributes"], suite, resampling, compared)
             for name, arm in arms.items()
         },
-        "modes": summarise_modes(shown, modes, prompts["attributes"]),
+        "baseline": compared.baseline,
+        "twins": {
+            name: len(twin_rows(arm.seeds, vanilla.seeds)[0]) if vanilla is not None else 0
+            for name, arm in arms.items()
+            if name != compared.baseline
+        },
+        "modes": summarise_modes(found_on, modes, prompts["attributes"]),
         "cost": summarise_cost(costs or {}),
     }
+
+
+def _check_attributes(arms: Sequence[ArmData | None], attributes: Sequence[str]) -> None:
+    classes = next(arm.classes for arm in arms if arm is not None)
+    for name in attributes:
+        if name not in classes:
+            raise ValueError(f"`prompts.attributes` must be among {sorted(classes)}, got {name!r}.")
 
 
 def summarise_arm(
     arm: ArmData,
     vanilla: ArmData | None,
-    reference: ArmData,
-    modes: Mapping[str, Any],
+    reference: ArmData | None,
+    modes: Mapping[str, Any] | None,
     attributes: list[str],
     suite: MetricSuite,
     resampling: BlockBootstrap,
+    compared: Comparison,
 ) -> dict[str, Any]:
     """Measure one arm against the reference and, unless it is vanilla itself, against its vanilla twins."""
     shown = arm.rows(~arm.blanked)
@@ -88,15 +108,30 @@ def summarise_arm(
     result["shares"] = {name: attribute_shares(shown, name, resampling) for name in attributes}
     result["unclassified"] = {name: rate(~shown.labels(name)[1], shown.blocks, resampling) for name in attributes}
     result["blanked"] = rate(arm.blanked, arm.blocks, resampling)
-    result |= mode_metrics_of(shown, modes["target"], resampling)
-    shown_vanilla = None if vanilla is None or arm.arm == VANILLA else vanilla.rows(~vanilla.blanked)
-    result |= distances(shown, shown_vanilla, reference, suite, resampling)
-    result |= preservation(arm, vanilla, reference, len(modes["target"]), suite, resampling)
-    return result
+    result |= mode_metrics_of(shown, modes["target"], resampling) if modes else _all_missing(MODE_KEYS, NO_MODES)
+    shown_vanilla = None if vanilla is None or arm.arm == compared.baseline else vanilla.rows(~vanilla.blanked)
+    if reference is None:
+        result |= _all_missing(DISTANCE_KEYS, NO_REFERENCE)
+    else:
+        result |= distances(shown, shown_vanilla, reference, suite, resampling, compared.baseline)
+    n_modes = len(modes["target"]) if modes else 0
+    return result | preservation(arm, vanilla, reference, n_modes, suite, resampling, compared)
 
 
-def summarise_modes(reference: ArmData, modes: Mapping[str, Any], attributes: list[str]) -> dict[str, Any]:
+def _all_missing(keys: Sequence[str], reason: str) -> dict[str, Entry]:
+    return {key: missing(reason) for key in keys}
+
+
+def summarise_modes(
+    reference: ArmData | None, modes: Mapping[str, Any] | None, attributes: list[str]
+) -> dict[str, Any]:
     """Describe the modes, and how the discovered labels of the reference images agree with each judged attribute."""
+    if modes is None:
+        return missing(NO_MODES)
+    facts = {key: modes[key] for key in ("k", "sizes", "silhouette", "target")}
+    if reference is None or "labels" not in modes:
+        reason = "the reference images are not those that the modes were found on, judged by this judge"
+        return facts | {measure: _all_missing(attributes, reason) for measure in ("nmi", "ari")}
     found = np.array([modes["labels"][str(i)] for i in reference.ids], dtype=np.int64)
 
     def agreement(metric: Any, attribute: str) -> float | Entry:
@@ -106,7 +141,7 @@ def summarise_modes(reference: ArmData, modes: Mapping[str, Any], attributes: li
         return metric(found[sure], labels[sure])
 
     return {
-        **{key: modes[key] for key in ("k", "sizes", "silhouette", "target")},
+        **facts,
         "nmi": {name: agreement(mode_metrics.nmi, name) for name in attributes},
         "ari": {name: agreement(mode_metrics.ari, name) for name in attributes},
     }

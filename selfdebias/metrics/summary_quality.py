@@ -16,14 +16,17 @@ from selfdebias.metrics.preservation import kept, twin_cosine
 from selfdebias.metrics.quality import frechet_distance
 from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary_fairness import rate
-from selfdebias.metrics.turned import turned_quality
+from selfdebias.metrics.turned import MEASURES, turned_quality
+from selfdebias.metrics.twins import NO_MODES, NO_REFERENCE, VANILLA, Comparison, shown_twins
 
+DISTANCE_KEYS = ("fid", "kid")
 TWIN_KEYS = ("turned", "kept_cosine", "kept_share", "psnr")
 Array = NDArray[np.float64]
 
 
 def distances(
-    arm: ArmData, vanilla: ArmData | None, reference: ArmData, suite: MetricSuite, resampling: BlockBootstrap
+    arm: ArmData, vanilla: ArmData | None, reference: ArmData, suite: MetricSuite, resampling: BlockBootstrap,
+    baseline: str = VANILLA,
 ) -> dict[str, Entry]:
     """Measure `fid` and `kid` of an arm against the reference, each with the floor that vanilla images have.
 
@@ -34,7 +37,7 @@ def distances(
     if vanilla is None:
         floor_of, floor_pair = "half of the reference against the other half", (reference.e[::2], reference.e[1::2])
     else:
-        floor_of, floor_pair = "the vanilla arm against the same reference", (vanilla.e, reference.e)
+        floor_of, floor_pair = f"the {baseline} arm against the same reference", (vanilla.e, reference.e)
     sizes = {"n": len(arm), "reference_n": len(reference), "features": arm.e.shape[1], "floor_of": floor_of}
     return {
         "fid": _frechet(arm.e, reference.e) | _floor(_frechet(*floor_pair)) | sizes,
@@ -45,45 +48,48 @@ def distances(
 def preservation(
     arm: ArmData,
     vanilla: ArmData | None,
-    reference: ArmData,
+    reference: ArmData | None,
     n_modes: int,
     suite: MetricSuite,
     resampling: BlockBootstrap,
+    compared: Comparison,
 ) -> dict[str, Any]:
-    """Measure an arm against its vanilla twins, for each of `TWIN_KEYS`; null where it has none."""
-    reason = _why_no_twins(arm, vanilla)
+    """Measure an arm against its vanilla twins, for each of `TWIN_KEYS`; null where it has none.
+
+    Without a reference nothing is said of how good turned images are; without modes (`n_modes` 0) `psnr` alone is left.
+    """
+    reason = compared.why_no_twins(arm, vanilla)
     if reason or vanilla is None:
         return {key: missing(reason) for key in TWIN_KEYS}
-    shown = ~(arm.blanked | vanilla.blanked)
-    arm, vanilla = arm.rows(shown), vanilla.rows(shown)
+    arm, vanilla = shown_twins(arm, vanilla)
+    if not n_modes:
+        return {key: missing(NO_MODES) for key in TWIN_KEYS[:-1]} | {"psnr": _psnr(arm, resampling)}
     kernel = PolynomialKernel(suite.kid_degree, suite.kid_gamma, suite.kid_coef)
     same = kept(arm.modes, vanilla.modes)
-    places = reference.placed, vanilla.placed, arm.placed
+    places = vanilla.placed if reference is None else reference.placed, vanilla.placed, arm.placed
+    turned = turned_quality(*places, n_modes, arm.blocks, resampling, suite.nearest, kernel)
+    if reference is None:
+        turned |= {measure: missing(NO_REFERENCE) for measure in MEASURES}
     return {
-        "turned": turned_quality(*places, n_modes, arm.blocks, resampling, suite.nearest, kernel),
+        "turned": turned,
         "kept_cosine": _mean(twin_cosine(arm.e, vanilla.e), same, arm.blocks, resampling, "no image kept its mode"),
         "kept_share": rate(same, arm.blocks, resampling),
         "psnr": _psnr(arm, resampling),
     }
 
 
-def _why_no_twins(arm: ArmData, vanilla: ArmData | None) -> str:
-    if arm.arm == "vanilla":
-        return "vanilla images have no other vanilla twin"
-    if vanilla is None:
-        return "there is no vanilla arm"
-    if not np.array_equal(arm.seeds, vanilla.seeds):
-        return "the arm's seeds are not those of the vanilla arm"
-    return "" if (~(arm.blanked | vanilla.blanked)).any() else "each image or its twin is blanked"
-
-
 def _psnr(arm: ArmData, resampling: BlockBootstrap) -> Entry:
-    """Mean over the images that changed at all; `identical` counts the others, whose PSNR is infinite."""
+    """Mean over the images that changed; `identical` counts those of infinite PSNR, `other_size` those without one."""
     if arm.psnr is None:
         return missing("the images were not compared with their twins")
-    changed = np.isfinite(arm.psnr)
-    reason = "each image is identical to its twin"
-    return _mean(arm.psnr, changed, arm.blocks, resampling, reason) | {"identical": int((~changed).sum())}
+    changed, other_size = np.isfinite(arm.psnr), np.isnan(arm.psnr)
+    counts = {"identical": int((~changed & ~other_size).sum())}
+    if other_size.any():
+        counts["other_size"] = int(other_size.sum())
+    reason = "each image has another size than its twin" if other_size.all() else "each image is identical to its twin"
+    if not other_size.all() and other_size.any():
+        reason += " or has another size"
+    return _mean(arm.psnr, changed, arm.blocks, resampling, reason) | counts
 
 
 def _mean(

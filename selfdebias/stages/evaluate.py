@@ -17,20 +17,25 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from selfdebias.judges import Judge
+from selfdebias.evaluation_inputs import is_file, reference_folder
 from selfdebias.metrics.arms import ArmData, load_arm, pool, save_arm
+from selfdebias.metrics.cached import load_reference, origin_of
 from selfdebias.metrics.modes import assign_modes
 from selfdebias.metrics.preservation import psnr
 from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary import VANILLA, summarise
 from selfdebias.prompts import Prompts
+from selfdebias.stages.folder_pass import look_at_folders
 from selfdebias.storage.atomic import append_line, write_json
 from selfdebias.storage.batches import BatchFolder
+from selfdebias.storage.image_folder import ImageFolder
 
 __all__ = ["CONFIG", "VERSION", "ArmData", "Evaluation", "evaluate", "load_arm", "pool", "summarise"]
 
 VERSION = 2
 CONFIG = ("evaluate", "judge", "encoder", "metrics", "prompts")
 REFERENCE = "reference"
+COLLECTED = "collected"  # the collected images, where another reference takes their place
 
 
 class ArmImages(Dataset):
@@ -106,6 +111,7 @@ def evaluate(
     bootstrap: int,
     seed: int,
     trainer: Callable[..., pl.Trainer],
+    reference: str | None = None,
 ) -> None:
     """Measure all arms; write `results.json`, `metrics.jsonl` and `probabilities-<arm>.safetensors`.
 
@@ -114,7 +120,7 @@ def evaluate(
     Args:
         folder: where to write; a `metrics.jsonl` of an earlier, unfinished attempt is replaced.
         arms: generate folder of each arm.
-        collected: collect folder; its images are the reference, as the arm `reference`.
+        collected: collect folder; its images are the reference, as the arm `reference`, unless another is given.
         discovered: discover folder.
         judge: images to probabilities.
         encoder: images to unit embeddings, the one that the modes were found with.
@@ -124,13 +130,20 @@ def evaluate(
         bootstrap: resamples.
         seed: of the resampling.
         trainer: makes the Trainer.
+        reference: folder, job or file of other reference images; the collected ones are then the arm `collected`.
     """
-    folders = {REFERENCE: BatchFolder.open(collected)} | {arm: BatchFolder.open(path) for arm, path in arms.items()}
+    own = COLLECTED if reference else REFERENCE
+    folders = {own: BatchFolder.open(collected)} | {arm: BatchFolder.open(path) for arm, path in arms.items()}
     facts = {arm: json.loads((Path(path) / "generate.json").read_text()) for arm, path in arms.items()}
     modes = json.loads((Path(discovered) / "modes.json").read_text())
-    data = _look(folders, _centers(discovered), judge, encoder, batch_size, trainer)
-    for arm in data.values():
-        save_arm(folder, arm)
+    centers = _centers(discovered)
+    data = _look(folders, centers, judge, encoder, batch_size, trainer)
+    for name, arm in data.items():
+        images = ImageFolder(folders[name].path)
+        save_arm(folder, arm, origin_of(judge, encoder, images.sha256, images.key))
+    outside: dict[str, Any] = {}
+    if reference:
+        data[REFERENCE], outside = outside_reference(reference, folder, centers, judge, encoder, batch_size, trainer)
     results = summarise(
         {arm: data[arm] for arm in arms},
         data[REFERENCE],
@@ -141,8 +154,32 @@ def evaluate(
         seed,
         judge=_describe(judge, encoder),
         costs=facts,
+        collected=data[own],
     )
-    _write(Path(folder), results)
+    _write(Path(folder), results | outside)
+
+
+def outside_reference(
+    reference: str, folder: Path, centers: np.ndarray | None, judge: Judge, encoder: Callable[[Tensor], Tensor],
+    batch_size: int, trainer: Callable[..., pl.Trainer],
+) -> tuple[ArmData, dict[str, Any]]:  # fmt: skip
+    """Look at reference images of other origin, or read what an earlier evaluation saw of them.
+
+    Returns:
+        the images as the arm `reference`, which is also saved to `folder`; and for `results.json`, `reference` (where they
+        come from, how many, with which sha256) and `skipped` (files that could not be read).
+    """
+    if is_file(reference):
+        data, origin = load_reference(Path(reference), REFERENCE, judge, centers)
+        skipped: dict[str, Any] = {}
+    else:
+        images = ImageFolder(reference_folder(reference))
+        looked = look_at_folders(Evaluation(judge, encoder, 1), {REFERENCE: images}, batch_size, trainer)[REFERENCE]
+        data, skipped = _arm_data(REFERENCE, looked.records, looked.outputs, judge, centers), {REFERENCE: looked.skipped}
+        origin = origin_of(judge, encoder, images.sha256, images.key)
+    save_arm(folder, data, origin)
+    facts = {"path": str(reference), "images": len(data), "sha256": origin["images"]}
+    return data, {"reference": facts, "skipped": skipped}
 
 
 def target_of(facts: Mapping[str, Mapping[str, Any]]) -> list[float] | None:
@@ -160,7 +197,7 @@ def _look(
     trainer: Callable[..., pl.Trainer],
 ) -> dict[str, ArmData]:
     """Run judge and encoder over all images, in one `Trainer.test`."""
-    twins = {arm: folders.get(VANILLA) for arm in folders if arm not in (REFERENCE, VANILLA)}
+    twins = {arm: folders.get(VANILLA) for arm in folders if arm not in (REFERENCE, COLLECTED, VANILLA)}
     loaders = [DataLoader(ArmImages(folders[arm], twins.get(arm)), batch_size=batch_size) for arm in folders]
     module = Evaluation(judge, encoder, len(loaders))
     trainer().test(module, dataloaders=loaders, verbose=False)
@@ -171,11 +208,11 @@ def _look(
 
 
 def _arm_data(
-    arm: str, records: list[dict[str, Any]], outputs: dict[str, np.ndarray], judge: Judge, centers: np.ndarray
+    arm: str, records: list[dict[str, Any]], outputs: dict[str, np.ndarray], judge: Judge, centers: np.ndarray | None
 ) -> ArmData:
     ids = np.array([record["id"] for record in records], dtype=np.int64)
     # Images of the reference were drawn without guidance, so each is a block of its own.
-    blocks = ids if arm == REFERENCE else np.array([record["batch"] for record in records], dtype=np.int64)
+    blocks = ids if arm in (REFERENCE, COLLECTED) else np.array([record["batch"] for record in records], dtype=np.int64)
     return ArmData(
         arm=arm,
         threshold=judge.threshold,

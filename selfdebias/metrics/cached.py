@@ -1,0 +1,57 @@
+"""Embeddings that an earlier evaluation wrote, taken again as a reference: who made them, and of which images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from selfdebias.evaluation_inputs import ORIGIN, read_origin
+from selfdebias.judges import Judge
+from selfdebias.metrics.arms import ArmData, read_arm
+from selfdebias.metrics.modes import assign_modes
+
+
+def identity(part: Any) -> str:
+    """Class and hash of the weights of a judge or an encoder: equal ones say the same of an image.
+
+    Example:
+        >>> identity(1.5)
+        'builtins.float'
+    """
+    fingerprint = part.fingerprint() if hasattr(part, "fingerprint") else ""
+    return f"{type(part).__module__}.{type(part).__qualname__} {fingerprint}".strip()
+
+
+def origin_of(judge: Judge, encoder: Any, images: str, key: str) -> dict[str, str]:
+    """What is noted in the file of an arm, so that its numbers can be taken as a reference later.
+
+    Args:
+        judge: Images to probabilities.
+        encoder: Images to unit embeddings.
+        images: sha256 of the names and bytes of all image files.
+        key: Key of the stage that drew them, "" if none did.
+    """
+    return {"judge": identity(judge), "encoder": identity(encoder), "images": images, "key": key}
+
+
+def load_reference(
+    path: Path, arm: str, judge: Judge, centers: ArrayLike | None
+) -> tuple[ArmData, dict[str, str]]:
+    """Read a cached reference and its origin, and place the images in the modes of this evaluation.
+
+    Args:
+        path: A file that `save_arm` wrote.
+        arm: The name to give it.
+        judge: This evaluation's, whose threshold holds.
+        centers: (K, d), or None where no modes are known.
+
+    Raises:
+        ValueError: If the embeddings have another width than the centres.
+    """
+    data = read_arm(path)
+    data = replace(data, arm=arm, threshold=judge.threshold, modes=assign_modes(data.e, centers), psnr=None)
+    origin = read_origin(path)
+    return data, {name: origin[name] for name in ORIGIN}
