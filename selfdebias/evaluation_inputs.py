@@ -18,7 +18,7 @@ from selfdebias.storage.image_folder import ImageFolder
 
 NAME = re.compile(r"\w[\w.-]*")
 TAKEN = ("reference", "collected")  # names of files beside those of the arms
-ORIGIN = ("judge", "encoder", "images", "key")  # what is noted in the file of an arm
+ORIGIN = ("judge", "encoder", "sha256", "key")  # what is noted in the file of an arm
 DEFAULTS = {"modes": None, "drawn_together": 1}  # what goes with folders alone
 
 

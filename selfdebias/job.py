@@ -82,6 +82,7 @@ def check_early(config: Mapping[str, Any]) -> None:
     """
     from selfdebias.config import check_sources, check_writable
     from selfdebias.evaluation_inputs import check_inputs, drawn_or_not
+
     check_writable(Path(config["paths"]["root"]))
     check_sources(drawn_or_not(config))
     check_inputs(config["evaluate"])

@@ -100,7 +100,10 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], bool]:
 def _print_outcome(job: Path) -> None:
     results = job / "results.json"
     if results.exists():
-        print(import_module("selfdebias.report.table").render_table(json.loads(results.read_text()), width=80))
+        content = json.loads(results.read_text())
+        print(import_module("selfdebias.report.table").render_table(content, width=80))
+        for line in import_module("selfdebias.report.skipped").skipped_in_words(content):
+            print(line)
     page = job / "report.html"
     print(f"report: {page}" if page.exists() else f"job: {job}")
 

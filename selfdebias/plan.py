@@ -65,7 +65,9 @@ STAGES: Mapping[str, Stage] = {
 
 # In place of all of them, where `evaluate.folders` says what to evaluate.
 FOLDERS = Stage(
-    "selfdebias.stages.evaluate_folders.evaluate_folders", ("judge", "encoder", "metrics", "prompts", "trainer"), reads=()
+    "selfdebias.stages.evaluate_folders.evaluate_folders",
+    ("judge", "encoder", "metrics", "prompts", "trainer"),
+    reads=(),
 )
 
 # Names of arguments, where they differ from the name of the group or stage.

@@ -34,12 +34,10 @@ def origin_of(judge: Judge, encoder: Any, images: str, key: str) -> dict[str, st
         images: sha256 of the names and bytes of all image files.
         key: Key of the stage that drew them, "" if none did.
     """
-    return {"judge": identity(judge), "encoder": identity(encoder), "images": images, "key": key}
+    return {"judge": identity(judge), "encoder": identity(encoder), "sha256": images, "key": key}
 
 
-def load_reference(
-    path: Path, arm: str, judge: Judge, centers: ArrayLike | None
-) -> tuple[ArmData, dict[str, str]]:
+def load_reference(path: Path, arm: str, judge: Judge, centers: ArrayLike | None) -> tuple[ArmData, dict[str, str]]:
     """Read a cached reference and its origin, and place the images in the modes of this evaluation.
 
     Args:

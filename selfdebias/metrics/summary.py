@@ -15,7 +15,7 @@ from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary_cost import summarise_cost
 from selfdebias.metrics.summary_fairness import attribute_metrics, attribute_shares, mode_metrics_of, rate
 from selfdebias.metrics.summary_quality import DISTANCE_KEYS, distances, preservation
-from selfdebias.metrics.twins import NO_MODES, NO_REFERENCE, VANILLA, Comparison, twin_rows
+from selfdebias.metrics.twins import NO_MODES, NO_REFERENCE, Comparison, twin_rows
 
 MODE_KEYS = ("mode_fd", "mode_kl", "mode_shares")
 

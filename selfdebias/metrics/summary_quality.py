@@ -25,7 +25,11 @@ Array = NDArray[np.float64]
 
 
 def distances(
-    arm: ArmData, vanilla: ArmData | None, reference: ArmData, suite: MetricSuite, resampling: BlockBootstrap,
+    arm: ArmData,
+    vanilla: ArmData | None,
+    reference: ArmData,
+    suite: MetricSuite,
+    resampling: BlockBootstrap,
     baseline: str = VANILLA,
 ) -> dict[str, Entry]:
     """Measure `fid` and `kid` of an arm against the reference, each with the floor that vanilla images have.

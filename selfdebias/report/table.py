@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping
 
 from selfdebias.report.columns import Column, Results, sections
+from selfdebias.report.given import batches_in_words, folders_in_words, reference_in_words, twins_in_words
 from selfdebias.report.measures import (
     INTERVAL,
     arms_of,
@@ -55,7 +56,9 @@ def markdown_table(results: Results) -> str:
 
 
 def headline(results: Results) -> str:
-    """What was asked, in one line: prompt, images, seeds, modes."""
+    """What was asked, in one line: prompt, images, seeds, modes; or which folders were evaluated."""
+    if "sources" in results:
+        return folders_in_words(results)
     counts = {images_of(results, arm) for arm in arms_of(results)} - {None}
     images = "/".join(str(count) for count in sorted(counts, key=str)) or "an unknown number of"
     seeds, modes = results.get("seeds", {}), results.get("modes", {})
@@ -77,6 +80,9 @@ def explanations(results: Results) -> list[str]:
         "floor of fd_*: expected value of a perfectly fair independent sampler at this N; batches that are balanced as a whole "
         "can be below it.",
     ]
+    if "sources" in results:
+        lines += batches_in_words(results) + twins_in_words(results)
+        return lines + (distances_in_words(results) if "reference" in results else [])
     lines += distances_in_words(results)
     if len(arms) > 1:
         lines.append(
@@ -102,7 +108,7 @@ def distances_in_words(results: Results) -> list[str]:
         floors.setdefault(plain(entry.get("floor_of", "vanilla against vanilla")), []).append(plain(arm))
     lines = [f"floor of FID and KID for {', '.join(names)}: {text}." for text, names in floors.items()]
     if lines:
-        lines.insert(0, "FID, KID: against the collected vanilla images (other seeds), on the encoder's embeddings.")
+        lines.insert(0, f"FID, KID: against {reference_in_words(results)}, on the encoder's embeddings.")
     warned = {plain(entry["warning"]) for entry in entries.values() if entry.get("warning")}
     return lines + [f"FID: {text}" for text in sorted(warned)]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from selfdebias.judges import Judge
-from selfdebias.evaluation_inputs import is_file, reference_folder
 from selfdebias.metrics.arms import ArmData, load_arm, pool, save_arm
-from selfdebias.metrics.cached import load_reference, origin_of
+from selfdebias.metrics.cached import origin_of
 from selfdebias.metrics.modes import assign_modes
 from selfdebias.metrics.preservation import psnr
 from selfdebias.metrics.suite import MetricSuite
-from selfdebias.metrics.summary import VANILLA, summarise
+from selfdebias.metrics.summary import summarise
+from selfdebias.metrics.twins import VANILLA
 from selfdebias.prompts import Prompts
-from selfdebias.stages.folder_pass import look_at_folders
-from selfdebias.storage.atomic import append_line, write_json
+from selfdebias.stages.reference import REFERENCE, outside_reference
+from selfdebias.stages.results_file import write_results
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.image_folder import ImageFolder
 
@@ -34,7 +35,6 @@ __all__ = ["CONFIG", "VERSION", "ArmData", "Evaluation", "evaluate", "load_arm",
 
 VERSION = 2
 CONFIG = ("evaluate", "judge", "encoder", "metrics", "prompts")
-REFERENCE = "reference"
 COLLECTED = "collected"  # the collected images, where another reference takes their place
 
 
@@ -143,7 +143,11 @@ def evaluate(
         save_arm(folder, arm, origin_of(judge, encoder, images.sha256, images.key))
     outside: dict[str, Any] = {}
     if reference:
-        data[REFERENCE], outside = outside_reference(reference, folder, centers, judge, encoder, batch_size, trainer)
+        as_arm = partial(_arm_data, judge=judge, centers=centers)
+        evaluation = Evaluation(judge, encoder, 1)
+        data[REFERENCE], outside = outside_reference(
+            reference, folder, evaluation, as_arm, centers, batch_size, trainer
+        )
     results = summarise(
         {arm: data[arm] for arm in arms},
         data[REFERENCE],
@@ -156,30 +160,7 @@ def evaluate(
         costs=facts,
         collected=data[own],
     )
-    _write(Path(folder), results | outside)
-
-
-def outside_reference(
-    reference: str, folder: Path, centers: np.ndarray | None, judge: Judge, encoder: Callable[[Tensor], Tensor],
-    batch_size: int, trainer: Callable[..., pl.Trainer],
-) -> tuple[ArmData, dict[str, Any]]:  # fmt: skip
-    """Look at reference images of other origin, or read what an earlier evaluation saw of them.
-
-    Returns:
-        the images as the arm `reference`, which is also saved to `folder`; and for `results.json`, `reference` (where they
-        come from, how many, with which sha256) and `skipped` (files that could not be read).
-    """
-    if is_file(reference):
-        data, origin = load_reference(Path(reference), REFERENCE, judge, centers)
-        skipped: dict[str, Any] = {}
-    else:
-        images = ImageFolder(reference_folder(reference))
-        looked = look_at_folders(Evaluation(judge, encoder, 1), {REFERENCE: images}, batch_size, trainer)[REFERENCE]
-        data, skipped = _arm_data(REFERENCE, looked.records, looked.outputs, judge, centers), {REFERENCE: looked.skipped}
-        origin = origin_of(judge, encoder, images.sha256, images.key)
-    save_arm(folder, data, origin)
-    facts = {"path": str(reference), "images": len(data), "sha256": origin["images"]}
-    return data, {"reference": facts, "skipped": skipped}
+    write_results(Path(folder), results | outside)
 
 
 def target_of(facts: Mapping[str, Mapping[str, Any]]) -> list[float] | None:
@@ -248,28 +229,3 @@ def _describe(judge: Judge, encoder: Any) -> dict[str, Any]:
         "encoder_id": judge.encoder_id,
         "circular": circular,
     }
-
-
-def _write(folder: Path, results: dict[str, Any]) -> None:
-    log = folder / "metrics.jsonl"
-    log.unlink(missing_ok=True)
-    for name, entry in named_numbers(results["arms"]):
-        append_line(log, {"stage": "evaluate", "step": 0, "name": name, **entry})
-    write_json(folder / "results.json", results)
-
-
-def named_numbers(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Walk a part of `results.json`, yielding each number's entry with its path.
-
-    Example:
-        >>> list(named_numbers({"guided": {"gender": {"gap": {"value": 0.5, "n": 4}}, "turned": {"n": 2}}}))
-        [('guided/gender/gap', {'value': 0.5, 'n': 4}), ('guided/turned/n', {'value': 2})]
-    """
-    for key, value in tree.items():
-        path = f"{prefix}{key}"
-        if not isinstance(value, Mapping):
-            yield path, {"value": value}
-        elif "value" in value:
-            yield path, dict(value)
-        else:
-            yield from named_numbers(value, path + "/")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ from selfdebias.report.skipped import skipped_in_words
 from selfdebias.report.table import markdown_table
 from selfdebias.rules import ConfigError
 from selfdebias.stages import evaluate as own
-from selfdebias.stages.folder_pass import look_at_folders
+from selfdebias.stages.folder_pass import Looked, look_at_folders
+from selfdebias.stages.reference import outside_reference
+from selfdebias.stages.results_file import write_results
 from selfdebias.storage.atomic import write_json, write_text
 from selfdebias.storage.image_folder import ImageFolder
 
@@ -36,7 +39,7 @@ NO_COST = "folders of images do not say what drawing them took"
 
 @dataclass(frozen=True)
 class Found:
-    """The modes of another job.
+    """The modes of another job, none by default.
 
     Args:
         modes: What its discover stage wrote, with the target that is asked for.
@@ -62,6 +65,13 @@ class Found:
                 f"`evaluate.modes` must be {len(target)} modes, for which an arm was guided, got {len(found['target'])}."
             )
         return cls({**found, "target": target or found["target"]}, own._centers(folder), collected_by(folder))
+
+    def fitting(self, reference: Mapping[str, Any], judge: Judge) -> dict[str, Any] | None:
+        """Return the modes, with their labels only if the reference are the images that have them, seen by this judge."""
+        same = reference.get("key") == self.collected and reference.get("judge") == identity(judge)
+        if self.modes is None or (same and self.collected):
+            return self.modes
+        return {name: value for name, value in self.modes.items() if name != "labels"}
 
 
 def evaluate_folders(
@@ -105,11 +115,50 @@ def evaluate_folders(
     drawings = {arm: images.drawing for arm, images in given.items()}
     found = Found() if modes is None else Found.read(modes, own.target_of(drawings))
     compared = compared_with(given)
-    arms, more = _look(folder, given, compared.baseline, found, judge, encoder, batch_size, trainer)
-    ideal, outside, kept_labels = None, {"skipped": {}}, False
+    ordered = {compared.baseline: given[compared.baseline], **given}
+    looked = look_at_folders(own.Evaluation(judge, encoder, len(given)), ordered, batch_size, trainer)
+    as_arm = partial(own._arm_data, judge=judge, centers=found.centers)
+    arms = {arm: as_arm(arm, it.records, it.outputs) for arm, it in looked.items()}
+    for arm, data in arms.items():
+        save_arm(folder, data, origin_of(judge, encoder, given[arm].sha256, given[arm].key))
+    ideal: ArmData | None = None
+    outside: dict[str, Any] = {"skipped": {}}
     if reference is not None:
-        ideal, outside = own.outside_reference(reference, folder, found.centers, judge, encoder, batch_size, trainer)
+        look = own.Evaluation(judge, encoder, 1)
+        ideal, outside = outside_reference(reference, folder, look, as_arm, found.centers, batch_size, trainer)
     results = summarise(
-        arms, ideal, _with_fitting_labels(found, folder, judge), {"text": "", "attributes": list(prompts.attributes)},
-        metrics, bootstrap, seed, judge=own._describe(judge, encoder), costs=drawings, compared=compared,
+        arms, ideal, found.fitting(outside.get("reference", {}), judge),
+        {"text": "", "attributes": list(prompts.attributes)}, metrics, bootstrap, seed,
+        judge=own._describe(judge, encoder), costs=drawings, compared=compared,
     )  # fmt: skip
+    _write(folder, results | outside, given, looked)
+
+
+def _write(
+    folder: Path, results: dict[str, Any], given: Mapping[str, ImageFolder], looked: Mapping[str, Looked]
+) -> None:
+    """Add where the images come from, and write all files but those of the arms."""
+    sources = {
+        arm: {
+            "path": str(it.path),
+            "images": len(looked[arm].names),
+            "sha256": it.sha256,
+            "drawn_together": it.drawn_together,
+        }
+        for arm, it in given.items()
+    }
+    skipped = {arm: it.skipped for arm, it in looked.items()} | results["skipped"]
+    results |= {"sources": sources, "skipped": skipped}
+    if not any(images.drawing for images in given.values()):
+        results["cost"] = {name: missing(NO_COST) for name in results["cost"]}
+    write_json(folder / "images.json", {arm: it.names for arm, it in looked.items()})
+    notes = [f"- {line.strip()}" for line in skipped_in_words(results)]
+    write_text(folder / "table.md", "\n".join([markdown_table(results), *notes, ""]))
+    write_results(folder, results)
+
+
+def compared_with(folders: Mapping[str, ImageFolder]) -> Comparison:
+    """Tells which arm the others are held against, the one called `vanilla` or else the first, and what makes twins."""
+    seeded = {images.has_manifest for images in folders.values()}
+    twins_by = "names" if seeded == {False} else "seeds" if seeded == {True} else "names or seeds"
+    return Comparison(VANILLA if VANILLA in folders else next(iter(folders)), twins_by)

@@ -79,6 +79,7 @@ class ImageFolder:
             what = "which is a file" if self.path.exists() else "which does not exist"
             raise ValueError(f"`{option}` must be a folder of images, got {str(path)!r}, {what}.")
         self.has_manifest = any(self.path.glob("manifest-*.jsonl"))
+        self.drawn_together = None if self.has_manifest else drawn_together
         self.key, self.files = _of_manifest(self.path) if self.has_manifest else ("", self._listed(drawn_together))
 
     def __len__(self) -> int:

@@ -68,7 +68,7 @@ def read_picture(data: bytes) -> NDArray[np.uint8]:
 def _upright(picture: Image.Image) -> Image.Image:
     """Turns a picture as its EXIF says; EXIF that cannot be read turns nothing, since the pixels are whole."""
     try:
-        turn = TURNS.get(picture.getexif().get(ORIENTATION))
+        turn = TURNS.get(picture.getexif().get(ORIENTATION, 1))
     except (*ERRORS, TypeError):
         return picture
     return picture if turn is None else picture.transpose(turn)
