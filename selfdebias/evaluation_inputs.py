@@ -163,7 +163,7 @@ def collected_by(discovered: Path) -> str:
 
 def _folders(evaluate: Mapping[str, Any]) -> list[ImageFolder]:
     folders = [
-        ImageFolder(Path(path).expanduser(), f"evaluate.folders.{name}", evaluate["drawn_together"])
+        ImageFolder(Path(path), f"evaluate.folders.{name}", evaluate["drawn_together"])
         for name, path in (evaluate["folders"] or {}).items()
     ]
     if evaluate["reference"] and not is_file(evaluate["reference"]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +17,18 @@ from selfdebias.metrics.modes import assign_modes
 
 
 def identity(part: Any) -> str:
-    """Class and hash of the weights of a judge or an encoder: equal ones say the same of an image.
+    """Class of a judge or an encoder, hash of its weights, and hash of a judge's classes: who looked at an image.
 
     Example:
         >>> identity(1.5)
         'builtins.float'
     """
-    fingerprint = part.fingerprint() if hasattr(part, "fingerprint") else ""
-    return f"{type(part).__module__}.{type(part).__qualname__} {fingerprint}".strip()
+    words = [f"{type(part).__module__}.{type(part).__qualname__}"]
+    if hasattr(part, "fingerprint"):
+        words.append(part.fingerprint())
+    if hasattr(part, "classes"):
+        words.append(hashlib.sha256(json.dumps(part.classes).encode()).hexdigest()[:16])
+    return " ".join(words)
 
 
 def origin_of(judge: Judge, encoder: Any, images: str, key: str) -> dict[str, str]:

@@ -108,10 +108,7 @@ def evaluate_folders(
         seed: of the resampling.
         trainer: makes the Trainer.
     """
-    given = {
-        arm: ImageFolder(Path(path).expanduser(), f"evaluate.folders.{arm}", drawn_together)
-        for arm, path in folders.items()
-    }
+    given = {arm: ImageFolder(Path(path), f"evaluate.folders.{arm}", drawn_together) for arm, path in folders.items()}
     drawings = {arm: images.drawing for arm, images in given.items()}
     found = Found() if modes is None else Found.read(modes, own.target_of(drawings))
     compared = compared_with(given)
