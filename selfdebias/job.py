@@ -40,9 +40,7 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str]) -> Path:
 
     root = Path(config["paths"]["root"])
     parts = Parts(config)
-    fingerprints = parts.fingerprints()
-    fingerprints |= _fingerprint_inputs(config["evaluate"], parts, fingerprints.get("encoder", ""))
-    plan = planning.make_plan(config, fingerprints)
+    plan = planning.make_plan(config, _fingerprints(config["evaluate"], parts))
     folders = {step.name: StageFolder(root, step.stage, step.key) for step in plan.values()}
     steps = planning.chosen_steps(plan, config["stages"])
     planning.check_inputs(steps, {name for name, folder in folders.items() if folder.finished})
@@ -65,13 +63,14 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str]) -> Path:
     return job
 
 
-def _fingerprint_inputs(evaluate: Mapping[str, Any], parts: Parts, encoder: str) -> dict[str, str]:
-    """Checks what comes from outside the job against its encoder, and hashes it."""
+def _fingerprints(evaluate: Mapping[str, Any], parts: Parts) -> dict[str, str]:
+    """Hashes of the weights and of what comes from outside the job, which is held against its encoder."""
     from selfdebias.evaluation_inputs import check_encoder, fingerprint_inputs
     from selfdebias.metrics.cached import identity
 
-    check_encoder(evaluate, identity(parts.get("encoder", {}, Path())), encoder)
-    return fingerprint_inputs(evaluate)
+    fingerprints = parts.fingerprints()
+    check_encoder(evaluate, identity(parts.get("encoder", {}, Path())), fingerprints.get("encoder", ""))
+    return fingerprints | fingerprint_inputs(evaluate)
 
 
 def check_early(config: Mapping[str, Any]) -> None:
