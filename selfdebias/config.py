@@ -24,6 +24,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from selfdebias import sources, weight_file
+from selfdebias.evaluation_inputs import with_named_folders
 from selfdebias.folders import SAFETY
 from selfdebias.rules import ConfigError, check
 
@@ -59,7 +60,7 @@ def load(overrides: Sequence[str]) -> dict[str, Any]:
     choices = [o.input_line for o in parsed if _is_group(o, folder) and o.input_line]
     defaults = config if len(choices) == len(overrides) else _compose(folder, choices)
     check(config, defaults)
-    return config
+    return with_named_folders(config)
 
 
 def load_sweep(overrides: Sequence[str]) -> list[dict[str, Any]]:

@@ -42,7 +42,7 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str]) -> Path:
 
     root = Path(config["paths"]["root"])
     parts, rows = Parts(config), rows_of(config)
-    plan = planning.make_plan(config, parts.fingerprints())
+    plan = planning.make_plan(config, _fingerprints(config["evaluate"], parts))
     folders = {step.name: StageFolder(root, step.stage, step.key) for step in plan.values()}
     steps = planning.chosen_steps(plan, config["stages"])
     planning.check_inputs(steps, {name for name, folder in folders.items() if folder.finished})
@@ -81,6 +81,20 @@ def _run_row(
         _gather_debiaser(place, config, paths, parts)
 
 
+def _fingerprints(evaluate: Mapping[str, Any], parts: Parts) -> dict[str, str]:
+    """Hashes of the weights and of what comes from outside the job, which is held against its encoder."""
+    from selfdebias.evaluation_inputs import check_encoder, fingerprint_inputs
+    from selfdebias.metrics.cached import identity
+
+    found = parts.fingerprints()
+    features = getattr(parts.get("metrics", {}, Path()), "features", None)
+    encoder = identity(parts.get("encoder", {}, Path()))
+    check_encoder(evaluate, encoder, "" if features is None else identity(features), found.get("encoder", ""))
+    for name, value in fingerprint_inputs(evaluate).items():
+        found[name] = " ".join([value, *([found[name]] if name in found else [])])
+    return found
+
+
 def check_early(config: Mapping[str, Any]) -> None:
     """Checks what needs none of the slow libraries, so that most mistakes are answered within seconds.
 
@@ -88,9 +102,11 @@ def check_early(config: Mapping[str, Any]) -> None:
         ConfigError: With the first thing that is wrong.
     """
     from selfdebias.config import check_sources, check_writable
+    from selfdebias.evaluation_inputs import check_inputs, drawn_or_not
 
     check_writable(Path(config["paths"]["root"]))
-    check_sources(config)
+    check_sources(drawn_or_not(config))
+    check_inputs(config["evaluate"])
     from selfdebias.parts import check_devices
     from selfdebias.plan import guidance_of_arms
     from selfdebias.targets import check_job, check_objects, make
@@ -121,19 +137,21 @@ def _run_step(step: Step, folders: Mapping[str, StageFolder], parts: Any, job: M
 
 
 def _function(step: Step) -> Any:
-    from selfdebias.plan import STAGES
+    from selfdebias.plan import row_of
 
-    return getattr(STAGES[step.stage].module, STAGES[step.stage].function.rpartition(".")[2])
+    return getattr(row_of(step).module, row_of(step).function.rpartition(".")[2])
 
 
 def _arguments(step: Step, folders: Mapping[str, StageFolder], parts: Any, job: Mapping[str, Any]) -> dict[str, Any]:
     """The keyword arguments of the step's function."""
-    from selfdebias.plan import ARGUMENTS, STAGES
+    from selfdebias.evaluation_inputs import DEFAULTS
+    from selfdebias.plan import ARGUMENTS, row_of
     from selfdebias.targets import make
 
-    stage = STAGES[step.stage]
+    stage = row_of(step)
     arguments: dict[str, Any] = {"folder": folders[step.name].path, **job["config"][step.stage]}
-    arguments.pop("sampler", None)  # it is part of the backbone
+    for name in ("sampler", *(() if step.of_folders else ("folders", *DEFAULTS))):
+        arguments.pop(name, None)  # the sampler is part of the backbone; the others are for folders alone
     for group in stage.parts:
         arguments[ARGUMENTS.get(group, group)] = parts.get(group, step.guidance, Path(job["folder"]))
     if "prompts" in arguments:
@@ -169,11 +187,14 @@ def _gather(job: Path, config: Mapping[str, Any], paths: Mapping[str, Path], rec
     write_bytes(job / "metrics.jsonl", b"".join(path.read_bytes() for path in curves if path.exists()))
     if "evaluate" in paths:
         results = json.loads((paths["evaluate"] / "results.json").read_text())
-        seeds = {stage: config[stage]["seed"] for stage in ("collect", "generate")}
+        drawn = () if config["evaluate"]["folders"] else ("collect", "generate")
+        seeds = {stage: config[stage]["seed"] for stage in drawn}
         write_json(job / "results.json", {**results, "config_hash": record["config_hash"], "seeds": seeds})
     if "report" in paths:
         for name in ("report.html", "table.md"):
             write_bytes(job / name, (paths["report"] / name).read_bytes())
+    elif config["evaluate"]["folders"]:
+        write_bytes(job / "table.md", (paths["evaluate"] / "table.md").read_bytes())
 
 
 def _gather_debiaser(job: Path, config: Mapping[str, Any], paths: Mapping[str, Path], parts: Parts) -> None:

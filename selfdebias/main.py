@@ -103,6 +103,8 @@ def _print_outcome(job: Path) -> None:
         found = json.loads(results.read_text())
         writer = "prompt_table" if "rows" in found else "table"
         print(import_module(f"selfdebias.report.{writer}").render_table(found, width=80))
+        for line in import_module("selfdebias.report.skipped").skipped_in_words(found):
+            print(line)
     page = job / "report.html"
     print(f"report: {page}" if page.exists() else f"job: {job}")
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from selfdebias.plan import guidance_of_arms, model_of_arms
+from selfdebias.plan import FOLDERS, guidance_of_arms, model_of_arms
 from selfdebias.prompts import CROSS
 from selfdebias.rules import GROUPS, ConfigError, refuse
 from selfdebias.targets import check_job, check_objects, make
@@ -59,6 +59,10 @@ class Parts:
     def __init__(self, config: Mapping[str, Any]) -> None:
         check_job(config)
         self._config = config
+        if config["evaluate"]["folders"]:  # nothing is drawn, so only what judges has to be there
+            self._parts = {group: make(config, group) for group in FOLDERS.parts}
+            check_attributes(config["prompts"]["attributes"], self._parts["judge"].classes)
+            return
         groups = [group for group in GROUPS if group not in ("paths", "logger", "guidance")]
         self._parts = {group: make(config, group) for group in groups}
         sampler = {"model": model_of_arms(config)}

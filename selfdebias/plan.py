@@ -64,6 +64,13 @@ STAGES: Mapping[str, Stage] = {
     ),
 }
 
+# In place of all of them, where `evaluate.folders` says what to evaluate.
+FOLDERS = Stage(
+    "selfdebias.stages.evaluate_folders.evaluate_folders",
+    ("judge", "encoder", "metrics", "prompts", "trainer"),
+    reads=(),
+)
+
 # Names of arguments, where they differ from the name of the group or stage.
 ARGUMENTS: Mapping[str, str] = {
     "model": "backbone",
@@ -89,6 +96,7 @@ class Step:
         arm: Its arm, "" where it has none.
         guidance: Configuration of its arm's guidance.
         row: Its row, "" in a job of one prompt.
+        of_folders: Whether it evaluates folders of images, and so is run by `FOLDERS`.
     """
 
     name: str
@@ -100,6 +108,7 @@ class Step:
     arm: str = ""
     guidance: dict[str, Any] = field(default_factory=dict)
     row: str = ""
+    of_folders: bool = False
 
     @property
     def name_in_row(self) -> str:
@@ -110,6 +119,11 @@ class Step:
     def before(self) -> list[str]:
         """Names of all steps that it reads."""
         return [*self.inputs.values(), *self.arms.values()]
+
+
+def row_of(step: Step) -> Stage:
+    """The row of the table that runs a step."""
+    return FOLDERS if step.of_folders else STAGES[step.stage]
 
 
 def guidance_of_arms(guidance: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -156,6 +170,8 @@ def make_plan(config: Mapping[str, Any], fingerprints: Mapping[str, str]) -> dic
 
 def _plan_of_row(config: Mapping[str, Any], fingerprints: Mapping[str, str]) -> dict[str, Step]:
     steps: dict[str, Step] = {}
+    if config["evaluate"]["folders"]:
+        return {"evaluate": _make_step("evaluate", "", config, fingerprints, steps, of_folders=True)}
     arms = guidance_of_arms(config["guidance"])
     drawn = {"model": model_of_arms(config), "generate": {**config["generate"], "sampler": None}}
     for stage in STAGES:
@@ -198,13 +214,15 @@ def config_hash(plan: Mapping[str, Step], stages: Sequence[str]) -> str:
 
 
 def _make_step(
-    stage: str, arm: str, config: Mapping[str, Any], fingerprints: Mapping[str, str], steps: Mapping[str, Step]
-) -> Step:
-    module = STAGES[stage].module
+    stage: str, arm: str, config: Mapping[str, Any], fingerprints: Mapping[str, str], steps: Mapping[str, Step],
+    of_folders: bool = False,
+) -> Step:  # fmt: skip
+    row = FOLDERS if of_folders else STAGES[stage]
+    module = row.module
     subset = {name: without_devices(_at(config, name)) for name in module.CONFIG if _is_there(config, name)}
     if arm == "vanilla":
         subset.pop("schedule", None)  # nothing is guided, so nothing says when
-    inputs, arms = _inputs(stage, arm, steps)
+    inputs, arms = _inputs(row.reads, arm, steps)
     record = {
         "stage": stage,
         "version": module.VERSION,
@@ -214,7 +232,8 @@ def _make_step(
         "arms": {name: steps[step].key for name, step in arms.items()},
     }
     name = f"{stage}/{arm}" if arm else stage
-    return Step(name, stage, digest(record), record, inputs, arms, arm, dict(config["guidance"]) if arm else {})
+    guidance = dict(config["guidance"]) if arm else {}
+    return Step(name, stage, digest(record), record, inputs, arms, arm, guidance, of_folders=of_folders)
 
 
 def _at(config: Mapping[str, Any], path: str) -> Any:
@@ -230,11 +249,10 @@ def _is_there(config: Mapping[str, Any], path: str) -> bool:
     return not option or option in config[group]
 
 
-def _inputs(stage: str, arm: str, steps: Mapping[str, Step]) -> tuple[dict[str, str], dict[str, str]]:
+def _inputs(reads: Sequence[str], arm: str, steps: Mapping[str, Step]) -> tuple[dict[str, str], dict[str, str]]:
     """What a step reads: (step by argument, step by arm)."""
     if arm == "vanilla":
         return {}, {}
-    reads = STAGES[stage].reads
     inputs = {ARGUMENTS[name]: name for name in reads if name != "generate"}
     if arm == "random":
         inputs["replayed"] = "generate/guided"

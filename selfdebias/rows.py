@@ -13,13 +13,14 @@ def rows_of(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The configuration of each row by its name, in order: that of a job which has the row's prompt alone.
 
     Args:
-        config: The resolved configuration. Without a list of prompts it is its own single row, "".
+        config: The resolved configuration. Without a list of prompts, or where folders are
+            evaluated, it is its own single row, "".
 
     Raises:
         ConfigError: If the prompts refuse a value.
     """
     prompts = make(config, "prompts")
-    if not isinstance(prompts, PromptList):
+    if config["evaluate"]["folders"] or not isinstance(prompts, PromptList):
         return {"": dict(config)}
     target = f"{Prompts.__module__}.{Prompts.__qualname__}"
     return {name: {**config, "prompts": {"_target_": target, **facts_of(row)}} for name, row in prompts.rows().items()}

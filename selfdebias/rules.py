@@ -45,6 +45,10 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(it, str) and it.strip() for it in value)
+
+
 WEIGHTS = {"_target_", "pretrained", "revision", "variant", "config", "allow_pickle"}  # options that choose a model
 
 AT_LEAST_0 = Rule("a whole number of at least 0", lambda value: _whole(value) and value >= 0)
@@ -55,16 +59,19 @@ SAMPLER = Rule(
     lambda value: value is None or (isinstance(value, Mapping) and not {*value} & WEIGHTS),
 )
 
-FOLDER = Rule(
-    "null, or the path of a folder", lambda value: value is None or (isinstance(value, str) and bool(value.strip()))
+FOLDERS = Rule(
+    "null, a list of folders, or a dictionary of folders by name",
+    lambda value: value is None or _texts(value) or (isinstance(value, Mapping) and _texts([*value.values()])),
 )
+A_PATH = Rule("null or a path", lambda value: value is None or _texts([value]))
 
 SECTIONS: Mapping[str, Mapping[str, Rule]] = {
     "collect": {"n_images": AT_LEAST_1, "batch_size": AT_LEAST_1, "timesteps": AT_LEAST_1, "seed": AT_LEAST_0},
     "discover": {},
     "project": {"seed": AT_LEAST_0},
     "generate": {"n_images": AT_LEAST_1, "batch_size": AT_LEAST_1, "seed": AT_LEAST_0, "sampler": SAMPLER},
-    "evaluate": {"batch_size": AT_LEAST_1, "bootstrap": AT_LEAST_1, "seed": AT_LEAST_0, "labelled": FOLDER},
+    "evaluate": {"batch_size": AT_LEAST_1, "bootstrap": AT_LEAST_1, "seed": AT_LEAST_0, "labelled": A_PATH}
+    | {"folders": FOLDERS, "reference": A_PATH, "modes": A_PATH, "drawn_together": AT_LEAST_1},
     "report": {"images": AT_LEAST_1},
 }
 

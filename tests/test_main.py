@@ -58,7 +58,7 @@ def test_each_stage_gets_what_the_contract_says(stand_ins, table):
         "generate/guided": {"key", "arm", "backbone", "guidance", "schedule", "prompts", "n_images", "batch_size"}
         | {"seed", "projected", "replayed", "trainer"},
         "evaluate": {"arms", "collected", "discovered", "judge", "encoder", "metrics", "prompts", "batch_size"}
-        | {"bootstrap", "seed", "labelled", "trainer"},
+        | {"bootstrap", "seed", "trainer", "reference", "labelled"},
         "report": {"job", "arms", "collected", "discovered", "projected", "evaluated", "images"},
     }
     for name, arguments in expected.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import product
 from pathlib import Path
@@ -34,13 +34,14 @@ class ArmData:
         classes: the fixed classes of each attribute.
         probabilities: (N, C) float64 by attribute.
         e: (N, d) float64, unit embeddings.
-        modes: (N,) int64, the mode of the nearest centre.
+        modes: (N,) int64, the mode of the nearest centre; all -1 where no modes are known.
         ids: (N,) int64, ids of the images in their own folder.
-        seeds: (N,) uint64, the seed of each image; twins have the same.
+        seeds: (N,) uint64, the seed of each image, or what stands for one; twins have the same.
         blocks: (N,) int64, images of one block depend on each other (a guided batch of one run).
         runs: (N,) int64, the run (generate seed) of each image among those that were pooled; 0 in one run's own data.
         blanked: (N,) bool, images that the model's safety checker replaced; they count as nothing else.
-        psnr: (N,) float64 in dB against the vanilla twin, infinite where equal; None where there is no twin.
+        psnr: (N,) float64 in dB against the vanilla twin, infinite where equal, NaN where the twin has another size or
+            is not there; None where the arm has no twins.
         features: (N, d_f) float32, what FID, KID, precision and recall compare images by; None for `e`.
         clip_score: (N,) float64, of each image with its own prompt, NaN where that is empty; None where the encoder
             embeds no text.
@@ -123,14 +124,20 @@ class ArmData:
         return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
 
 
-def save_arm(folder: Path, data: ArmData) -> None:
-    """Write `probabilities-<arm>.safetensors`; probabilities and embeddings go to float32, as models gave them."""
+def save_arm(folder: Path, data: ArmData, origin: Mapping[str, str] | None = None) -> None:
+    """Write `probabilities-<arm>.safetensors`; probabilities and embeddings go to float32, as models gave them.
+
+    Args:
+        folder: where to.
+        data: the arm.
+        origin: further texts for the file's metadata, as `metrics.cached.origin_of` makes them.
+    """
     arrays = data._arrays() | {_PREFIX + name: p for name, p in data.probabilities.items()}
     tensors = {name: torch.from_numpy(value.copy()) for name, value in arrays.items()}
     for name in ("e", *(name for name in tensors if name.startswith(_PREFIX))):
         tensors[name] = tensors[name].float()
     metadata = {"arm": data.arm, "threshold": repr(data.threshold), "classes": json.dumps(data.classes)}
-    write_tensors(Path(folder) / f"probabilities-{data.arm}.safetensors", tensors, metadata)
+    write_tensors(Path(folder) / f"probabilities-{data.arm}.safetensors", tensors, metadata | dict(origin or {}))
 
 
 def load_arm(evaluated: Path, arm: str) -> ArmData:
@@ -149,6 +156,11 @@ def load_arm(evaluated: Path, arm: str) -> ArmData:
             p.stem.removeprefix("probabilities-") for p in Path(evaluated).glob("probabilities-*.safetensors")
         )
         raise FileNotFoundError(f"`arm` must be one of {known} in {evaluated}, got {arm!r}.")
+    return read_arm(path)
+
+
+def read_arm(path: Path) -> ArmData:
+    """Read one file that `save_arm` wrote."""
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
         arrays = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118

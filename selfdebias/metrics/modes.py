@@ -27,15 +27,18 @@ class Placed(NamedTuple):
         return self.e[self.modes == mode]
 
 
-def assign_modes(e: ArrayLike, centers: ArrayLike) -> Labels:
+NO_MODE = -1
+
+
+def assign_modes(e: ArrayLike, centers: ArrayLike | None) -> Labels:
     """Give each embedding the mode with the nearest centre, by cosine, in the encoder's own space.
 
     Args:
         e: (N, d) unit embeddings.
-        centers: (K, d) unit centres.
+        centers: (K, d) unit centres; None where no modes are known.
 
     Returns:
-        (N,) int64 in [0, K); the first of equally near centres.
+        (N,) int64 in [0, K); the first of equally near centres. Without centres all `NO_MODE`.
 
     Raises:
         ValueError: if the widths differ.
@@ -44,6 +47,8 @@ def assign_modes(e: ArrayLike, centers: ArrayLike) -> Labels:
         >>> assign_modes([[1.0, 0.0], [0.6, 0.8]], [[1.0, 0.0], [0.0, 1.0]]).tolist()
         [0, 1]
     """
+    if centers is None:
+        return np.full(len(np.asarray(e)), NO_MODE, dtype=np.int64)
     e, centers = features(e, "e", least=0), features(centers, "centers")
     if e.shape[1] != centers.shape[1]:
         raise ValueError(f"`centers` must have the width {e.shape[1]} of the embeddings, got {centers.shape[1]}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,18 +16,20 @@ from selfdebias.metrics.summary_corrected import corrected_metrics
 from selfdebias.metrics.summary_cost import summarise_cost
 from selfdebias.metrics.summary_fairness import attribute_metrics, attribute_shares, by_run, mode_metrics_of, rate
 from selfdebias.metrics.summary_preservation import preservation
-from selfdebias.metrics.summary_quality import distances
+from selfdebias.metrics.summary_quality import KEYS as DISTANCE_KEYS
+from selfdebias.metrics.summary_quality import clip_score_of, distances
 from selfdebias.metrics.summary_within import distances_within_modes
+from selfdebias.metrics.twins import NO_MODES, NO_REFERENCE, Comparison, twin_rows
 from selfdebias.metrics.verdict import verdicts
 from selfdebias.prompts import CROSS
 
-VANILLA = "vanilla"
+MODE_KEYS = ("mode_fd", "mode_kl", "mode_shares")
 
 
 def summarise(
     arms: Mapping[str, ArmData],
-    reference: ArmData,
-    modes: Mapping[str, Any],
+    reference: ArmData | None,
+    modes: Mapping[str, Any] | None,
     prompts: Mapping[str, Any],
     suite: MetricSuite,
     bootstrap: int = 1000,
@@ -35,16 +37,19 @@ def summarise(
     judge: Mapping[str, Any] | None = None,
     costs: Mapping[str, Mapping[str, Any]] | None = None,
     seeds: Mapping[str, Any] | None = None,
+    collected: ArmData | None = None,
+    compared: Comparison | None = None,
 ) -> dict[str, Any]:
     """Measure each arm, and state every number as a value with interval, N and floor, or as null with a reason.
 
     Blanked images are counted in `blanked` and left out of everything else; `unclassified` is among the others.
-    Twins are the images at the same row, so pooled arms must have been pooled alike (`arms.pool`).
+    Twins are the images with the same seed (`twins.twin_rows`).
 
     Args:
-        arms: images by arm; comparisons are with the one called `vanilla`.
-        reference: vanilla images of other seeds.
-        modes: what the discover stage wrote: `k`, `sizes`, `silhouette`, `stability`, `target`, `labels` (mode by reference id).
+        arms: images by arm.
+        reference: vanilla images of other seeds, or any that quality is held against; None where there are none.
+        modes: what the discover stage wrote: `k`, `sizes`, `silhouette`, `stability`, `target`, `labels` (mode by id of a collected
+            image; without them the modes' agreement with the judge is not measured); None where no modes are known.
         prompts: `text`, and the `attributes` to report.
         suite: fixed choices of the metrics.
         bootstrap: resamples of blocks.
@@ -52,6 +57,8 @@ def summarise(
         judge: what is to be said of the judge; copied. Its `error` is what shares are corrected by.
         costs: by arm, what its generate stage wrote into `generate.json`.
         seeds: of the stages `collect` and `generate`; copied.
+        collected: the images that the modes were found on; None if they are the reference.
+        compared: which arm the others are compared with; None for the one called `vanilla`.
 
     Returns:
         the JSON object of `results.json`, without `config_hash`.
@@ -59,16 +66,14 @@ def summarise(
     Raises:
         ValueError: if the judge does not know an attribute to report.
     """
-    attributes = list(prompts["attributes"])
-    unknown = [part for name in attributes for part in name.split(CROSS) if part not in reference.classes]
-    if unknown:
-        raise ValueError(f"`prompts.attributes` must be among {sorted(reference.classes)}, got {unknown[0]!r}.")
-    arms, reference = {name: arm.crossed(attributes) for name, arm in arms.items()}, reference.crossed(attributes)
-    resampling = BlockBootstrap(bootstrap, seed, suite.level)
-    shown = reference.rows(~reference.blanked)
-    vanilla = arms.get(VANILLA)
+    compared, attributes = compared or Comparison(), list(prompts["attributes"])
+    _check_attributes([*arms.values(), reference], attributes)
+    arms = {name: arm.crossed(attributes) for name, arm in arms.items()}
+    shown, found_on = _shown(reference, attributes), _shown(reference if collected is None else collected, attributes)
+    resampling, error = BlockBootstrap(bootstrap, seed, suite.level), (judge or {}).get("error", {})
+    vanilla = arms.get(compared.baseline)
     measured_arms = {
-        name: summarise_arm(arm, vanilla, shown, modes, attributes, suite, resampling, (judge or {}).get("error", {}))
+        name: summarise_arm(arm, vanilla, shown, modes, attributes, suite, resampling, error, compared)
         for name, arm in arms.items()
     }
     return {
@@ -77,21 +82,40 @@ def summarise(
         "judge": dict(judge or {}),
         "features": suite.described_features(),
         "arms": measured_arms,
-        "compared": verdicts(measured_arms, VANILLA, attributes),
-        "modes": summarise_modes(shown, modes, attributes),
+        "verdicts": verdicts(measured_arms, compared.baseline, attributes),
+        "baseline": compared.baseline,
+        "twins": {
+            name: len(twin_rows(arm.seeds, vanilla.seeds)[0]) if vanilla is not None else 0
+            for name, arm in arms.items()
+            if name != compared.baseline
+        },
+        "modes": summarise_modes(found_on, modes, attributes),
         "cost": summarise_cost(costs or {}),
     }
+
+
+def _check_attributes(arms: Sequence[ArmData | None], attributes: Sequence[str]) -> None:
+    classes = next(arm.classes for arm in arms if arm is not None)
+    for name in [part for attribute in attributes for part in attribute.split(CROSS)]:
+        if name not in classes:
+            raise ValueError(f"`prompts.attributes` must be among {sorted(classes)}, got {name!r}.")
+
+
+def _shown(arm: ArmData | None, attributes: Sequence[str]) -> ArmData | None:
+    """The images that no safety checker replaced, with the intersections among the attributes."""
+    return None if arm is None else arm.rows(~arm.blanked).crossed(attributes)
 
 
 def summarise_arm(
     arm: ArmData,
     vanilla: ArmData | None,
-    reference: ArmData,
-    modes: Mapping[str, Any],
+    reference: ArmData | None,
+    modes: Mapping[str, Any] | None,
     attributes: list[str],
     suite: MetricSuite,
     resampling: BlockBootstrap,
     error: Mapping[str, Any],
+    compared: Comparison,
 ) -> dict[str, Any]:
     """Measure one arm against the reference and, unless it is vanilla itself, against its vanilla twins."""
     shown = arm.rows(~arm.blanked)
@@ -101,17 +125,36 @@ def summarise_arm(
     result["by_run"] = {name: by_run(shown, name) for name in attributes}
     result["unclassified"] = {name: rate(~shown.labels(name)[1], shown.blocks, resampling.level) for name in attributes}
     result["blanked"] = rate(arm.blanked, arm.blocks, resampling.level)
-    result |= mode_metrics_of(shown, modes["target"], resampling)
-    shown_vanilla = None if vanilla is None or arm.arm == VANILLA else vanilla.rows(~vanilla.blanked)
-    result |= distances(shown, shown_vanilla, reference, suite, resampling)
-    k = len(modes["target"])
-    result["within_modes"] = distances_within_modes(shown, shown_vanilla, reference, k, suite, resampling)
-    result |= preservation(arm, vanilla, reference, k, suite, resampling)
-    return result
+    result |= mode_metrics_of(shown, modes["target"], resampling) if modes else _all_missing(MODE_KEYS, NO_MODES)
+    shown_vanilla = None if vanilla is None or arm.arm == compared.baseline else vanilla.rows(~vanilla.blanked)
+    n_modes = len(modes["target"]) if modes else 0
+    choices = suite, resampling, compared.baseline
+    if reference is None:
+        result |= _all_missing((*DISTANCE_KEYS, "within_modes"), NO_REFERENCE)
+        result["clip_score"] = clip_score_of(shown, resampling)
+    else:
+        result |= distances(shown, shown_vanilla, reference, *choices)
+        within = (
+            distances_within_modes(shown, shown_vanilla, reference, n_modes, *choices) if modes else missing(NO_MODES)
+        )
+        result["within_modes"] = within
+    return result | preservation(arm, vanilla, reference, n_modes, suite, resampling, compared)
 
 
-def summarise_modes(reference: ArmData, modes: Mapping[str, Any], attributes: list[str]) -> dict[str, Any]:
+def _all_missing(keys: Sequence[str], reason: str) -> dict[str, Entry]:
+    return {key: missing(reason) for key in keys}
+
+
+def summarise_modes(
+    reference: ArmData | None, modes: Mapping[str, Any] | None, attributes: list[str]
+) -> dict[str, Any]:
     """Describe the modes, and how the discovered labels of the reference images agree with each judged attribute."""
+    if modes is None:
+        return missing(NO_MODES)
+    facts = {key: modes[key] for key in ("k", "sizes", "silhouette", "stability", "target") if key in modes}
+    if reference is None or "labels" not in modes:
+        reason = "the reference images are not those that the modes were found on, judged by this judge"
+        return facts | {measure: _all_missing(attributes, reason) for measure in ("nmi", "ari")}
     found = np.array([modes["labels"][str(i)] for i in reference.ids], dtype=np.int64)
 
     def agreement(metric: Any, attribute: str) -> float | Entry:
@@ -121,7 +164,7 @@ def summarise_modes(reference: ArmData, modes: Mapping[str, Any], attributes: li
         return metric(found[sure], labels[sure])
 
     return {
-        **{key: modes[key] for key in ("k", "sizes", "silhouette", "stability", "target")},
+        **facts,
         "nmi": {name: agreement(mode_metrics.nmi, name) for name in attributes},
         "ari": {name: agreement(mode_metrics.ari, name) for name in attributes},
     }

@@ -15,13 +15,19 @@ from selfdebias.metrics.mmd import Kernel, mmd, mmd_interval
 from selfdebias.metrics.neighbours import knn_covered, knn_recall
 from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary_fairness import rate
+from selfdebias.metrics.twins import VANILLA
 
 KEYS = ("fid", "kid", "cmmd", "precision", "recall", "clip_score")
 Measure = Callable[[ArmData, ArmData], Entry]
 
 
 def distances(
-    arm: ArmData, vanilla: ArmData | None, reference: ArmData, suite: MetricSuite, resampling: BlockBootstrap
+    arm: ArmData,
+    vanilla: ArmData | None,
+    reference: ArmData,
+    suite: MetricSuite,
+    resampling: BlockBootstrap,
+    baseline: str = VANILLA,
 ) -> dict[str, Entry]:
     """Measure each of `KEYS` of an arm against the reference, each with the floor that vanilla images have.
 
@@ -31,7 +37,7 @@ def distances(
     `features` is the width of those used. FID and recall have no interval: resampled sets of images hold copies, which
     moves both.
     """
-    floor_of, left, right = floor_pair(vanilla, reference)
+    floor_of, left, right = floor_pair(vanilla, reference, baseline)
     results = {}
     for key, measure in _measures(suite, resampling).items():
         dim = (arm.e if key in ("cmmd", "clip_score") else arm.compared).shape[1]
@@ -40,10 +46,10 @@ def distances(
     return results
 
 
-def floor_pair(vanilla: ArmData | None, reference: ArmData) -> tuple[str, ArmData, ArmData]:
+def floor_pair(vanilla: ArmData | None, reference: ArmData, baseline: str = VANILLA) -> tuple[str, ArmData, ArmData]:
     """Return what the floor is of, and the two sets of images that it is measured between."""
     if vanilla is not None:
-        return "the vanilla arm against the same reference", vanilla, reference
+        return f"the {baseline} arm against the same reference", vanilla, reference
     even, odd = (reference.rows(np.arange(first, len(reference), 2)) for first in (0, 1))
     return "half of the reference against the other half", even, odd
 
@@ -68,7 +74,7 @@ def _measures(suite: MetricSuite, resampling: BlockBootstrap) -> dict[str, Measu
         return _mmd(arm.e, reference.e, arm, reference, suite.cmmd_kernel, resampling)
 
     def clip_score(arm: ArmData, reference: ArmData) -> Entry:
-        return _clip_score(arm, resampling)
+        return clip_score_of(arm, resampling)
 
     measures = (_frechet, kid, cmmd, precision, recall, clip_score)
     return {key: _or_why_not(measure) for key, measure in zip(KEYS, measures, strict=True)}
@@ -99,7 +105,8 @@ def _mmd(
     return measured(mmd(x, y, kernel), mmd_interval(x, y, arm.blocks, reference.blocks, resampling, kernel))
 
 
-def _clip_score(arm: ArmData, resampling: BlockBootstrap) -> Entry:
+def clip_score_of(arm: ArmData, resampling: BlockBootstrap) -> Entry:
+    """Average the CLIP score over the images that were drawn from a prompt."""
     if arm.clip_score is None:
         return missing("the encoder embeds no text")
     prompted = np.isfinite(arm.clip_score)

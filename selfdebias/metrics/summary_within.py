@@ -16,6 +16,7 @@ from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary_fairness import rate
 from selfdebias.metrics.summary_quality import floor_pair
 from selfdebias.metrics.turned import covered_in_mode
+from selfdebias.metrics.twins import VANILLA
 from selfdebias.metrics.within_modes import weighted, within_modes
 
 KEYS = ("kid", "cmmd", "precision")
@@ -29,6 +30,7 @@ def distances_within_modes(
     n_modes: int,
     suite: MetricSuite,
     resampling: BlockBootstrap,
+    baseline: str = VANILLA,
 ) -> dict[str, Entry]:
     """Measure `KEYS` of an arm's images against the reference images of their own mode.
 
@@ -36,7 +38,7 @@ def distances_within_modes(
     images that `distances` takes too. A mode too small on any side is left out of both; `n` counts the arm's images in
     the others. An interval of a distance would need copies of images, so precision alone has one.
     """
-    floor_of, left, right = floor_pair(vanilla, reference)
+    floor_of, left, right = floor_pair(vanilla, reference, baseline)
     sets = (arm, reference, left, right)
     compared = [Placed(data.compared, data.modes) for data in sets]
     embedded = [data.placed for data in sets]

@@ -50,6 +50,8 @@ def verdicts(arms: Mapping[str, Mapping[str, Any]], baseline: str, attributes: l
 
     def of(arm: Mapping[str, Any]) -> dict[str, str | None]:
         own = {name: compare(arm[name]["fd_hard"], arms[baseline][name]["fd_hard"]) for name in attributes}
+        if arm["mode_fd"].get("value", 0) is None:  # no modes are known
+            return own
         return own | {"modes": compare(arm["mode_fd"], arms[baseline]["mode_fd"])}
 
     return {name: of(arm) for name, arm in arms.items() if name != baseline}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,11 +41,22 @@ def sections(results: Results, notes: Notes) -> list[tuple[str, list[Column]]]:
         Pairs of a section's title and its columns.
     """
     fairness = [*_distances(results, notes), *_shares(results, notes)]
-    return [
+    found = [
         ("FAIRNESS", fairness),
         ("QUALITY", _quality(results, notes)),
         ("PRESERVATION AND COST", [*_preservation(results, notes), *_cost(results, notes)]),
     ]
+    shown = [(title, [column for column in columns if not _left_out(column, notes)]) for title, columns in found]
+    return [(title, columns) for title, columns in shown if columns]
+
+
+def _left_out(column: Column, notes: Notes) -> bool:
+    """Whether no arm has a number of the column; its title then goes to the footnote of the reason."""
+    cells = list(column.cells.values())
+    if any(not re.fullmatch(r"n/a \[\d+\]", cell) for cell in cells):
+        return False
+    notes.leave_out(column.title, cells[-1].removeprefix("n/a "))
+    return True
 
 
 def _column(title: str, results: Results, read: Callable[[str], str], floor: str = "") -> Column:
@@ -119,6 +131,7 @@ def _quality(results: Results, notes: Notes) -> list[Column]:
 def _preservation(results: Results, notes: Notes) -> list[Column]:
     return [
         _column("kept cosine", results, _read(results, notes, "kept_cosine")),
+        _column("PSNR, dB", results, _read(results, notes, "psnr", style=".1f")),
         _column("turned", results, _read(results, notes, "turned", "share")),
         _column("turned precision ratio", results, _read(results, notes, "turned", "precision_ratio")),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from selfdebias.report.given import batches_in_words, reference_in_words, twins_in_words
 from selfdebias.report.measures import INTERVAL, arms_of, attributes_of, batches_of, finite
 from selfdebias.report.wording import plain
 
@@ -24,6 +25,9 @@ def explanations(results: Results) -> list[str]:
         "floor of fd_*: expected value of a perfectly fair independent sampler at this N; batches that are balanced as a whole "
         "can be below it.",
     ]
+    if "sources" in results:
+        lines += batches_in_words(results) + twins_in_words(results)
+        return lines + (distances_in_words(results) if "reference" in results else [])
     lines += distances_in_words(results)
     if len(arms) > 1:
         lines.append(
@@ -59,11 +63,10 @@ def _compared_by(results: Results) -> str:
     on = "the encoder's embeddings"
     if features.get("name"):
         on = f"features of {plain(features['name'])} ({plain(features.get('resize', ''))})"
-    reference = results.get("reference") or {}
-    against = plain(reference.get("name") or "the collected vanilla images (other seeds)")
     return (
-        f"FID, KID, precision, recall: against {against}, on {on}; CMMD on the encoder's embeddings. A new mix of modes moves "
-        "FID, KID and CMMD by itself: those within modes are the mean over modes, weighted by the arm's own mix."
+        f"FID, KID, precision, recall: against {reference_in_words(results)}, on {on}; CMMD on the encoder's embeddings. "
+        "A new mix of modes moves FID, KID and CMMD by itself: those within modes are the mean over modes, weighted by the arm's "
+        "own mix."
     )
 
 
@@ -82,7 +85,7 @@ def verdicts_in_words(results: Results) -> list[str]:
     """Which arms are fairer than the baseline, said only where the intervals are apart."""
     baseline = plain(results.get("baseline") or "vanilla")
     lines = []
-    for arm, verdicts in results.get("compared", {}).items():
+    for arm, verdicts in results.get("verdicts", {}).items():
         said = [f"{plain(name)} {verdict or 'has no interval'}" for name, verdict in verdicts.items()]
         lines.append(
             f"{plain(arm)} against {baseline}, by fd: {'; '.join(said)} (overlapping intervals tell nothing apart)."

@@ -93,12 +93,12 @@ def attributes_of(results: Mapping[str, Any]) -> list[str]:
 
 
 def arms_of(results: Mapping[str, Any]) -> list[str]:
-    """Arms of a job: vanilla first, then guided, then the others (a file has them sorted by name).
+    """Arms of a job: the one that all are compared with first, then guided, then the others (a file has them sorted).
 
     >>> arms_of({"arms": {"guided": {}, "random": {}, "vanilla": {}}})
     ['vanilla', 'guided', 'random']
     """
-    first = [name for name in ("vanilla", "guided") if name in results["arms"]]
+    first = [name for name in (results.get("baseline", "vanilla"), "guided") if name in results["arms"]]
     return list(dict.fromkeys([*first, *results["arms"]]))
 
 

@@ -100,7 +100,7 @@ def said_of(results: Results, attribute: str) -> list[str]:
         said = [f"{plain(arm)} {written(measure(means.get(arm), attribute, key), Notes())}" for arm in arms]
         lines.append(f"mean {key}: {', '.join(said)}.")
     for arm in arms:
-        verdicts = [(row.get("compared") or {}).get(arm, {}).get(attribute) for row in results["rows"].values()]
+        verdicts = [(row.get("verdicts") or {}).get(arm, {}).get(attribute) for row in results["rows"].values()]
         counts = {
             verdict: verdicts.count(verdict) for verdict in (FAIRER, LESS_FAIR, NOT_TOLD_APART) if verdict in verdicts
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from selfdebias.report.columns import Column, Results, sections
 from selfdebias.report.explanations import explanations
+from selfdebias.report.given import folders_in_words
 from selfdebias.report.measures import arms_of, images_of
 from selfdebias.report.wording import Notes, clip, columns_of, escaped, padded, plain, prompt_of, wrapped
 
@@ -45,7 +46,9 @@ def markdown_table(results: Results) -> str:
 
 
 def headline(results: Results) -> str:
-    """What was asked, in one line: prompt, images, seeds, modes."""
+    """What was asked, in one line: prompt, images, seeds, modes; or which folders were evaluated."""
+    if "sources" in results:
+        return folders_in_words(results)
     counts = {images_of(results, arm) for arm in arms_of(results)} - {None}
     images = "/".join(str(count) for count in sorted(counts, key=str)) or "an unknown number of"
     seeds, modes = results.get("seeds", {}), results.get("modes", {})

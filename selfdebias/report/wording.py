@@ -94,6 +94,7 @@ class Notes:
     """Footnotes: each reason for a missing number once, numbered in the order of use."""
 
     reasons: list[str] = field(default_factory=list)
+    left_out: dict[str, list[str]] = field(default_factory=dict)
 
     def mark(self, reason: str) -> str:
         """Mark of a reason's footnote, for instance `[1]`."""
@@ -103,8 +104,17 @@ class Notes:
         return f"[{self.reasons.index(reason) + 1}]"
 
     def lines(self) -> list[str]:
-        """All footnotes, for instance `[1] no image turned`."""
-        return [f"[{place}] n/a: {reason}" for place, reason in enumerate(self.reasons, start=1)]
+        """All footnotes, for instance `[1] n/a: no image turned`, with the titles of what is left out for that reason."""
+        lines = []
+        for place, reason in enumerate(self.reasons, start=1):
+            titles = self.left_out.get(f"[{place}]", [])
+            lines.append(f"[{place}] n/a: {reason}" + (f" (not shown: {', '.join(titles)})" if titles else ""))
+        return lines
+
+    def leave_out(self, title: str, mark: str) -> None:
+        """Note that a column is not shown, since no number of it is there."""
+        if title not in self.left_out.setdefault(mark, []):
+            self.left_out[mark].append(title)
 
 
 def written(entry: Measure, notes: Notes, style: str = ".3f", floor: bool = False) -> str:

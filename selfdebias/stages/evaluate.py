@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +19,25 @@ from torch.utils.data import DataLoader, Dataset
 from selfdebias.judges import Judge
 from selfdebias.judges.labelled import measure_confusion
 from selfdebias.metrics.arms import ArmData, load_arm, pool, save_arm
+from selfdebias.metrics.cached import origin_of
 from selfdebias.metrics.clip_score import prompt_scores
 from selfdebias.metrics.modes import assign_modes
 from selfdebias.metrics.preservation import psnr
 from selfdebias.metrics.suite import MetricSuite
-from selfdebias.metrics.summary import VANILLA, summarise
+from selfdebias.metrics.summary import summarise
 from selfdebias.metrics.summary_judge import summarise_error
+from selfdebias.metrics.twins import VANILLA
 from selfdebias.prompts import Prompts, facts_of
-from selfdebias.storage.atomic import append_line, write_json
+from selfdebias.stages.reference import REFERENCE, outside_reference
+from selfdebias.stages.results_file import write_results
 from selfdebias.storage.batches import BatchFolder
+from selfdebias.storage.image_folder import ImageFolder
 
 __all__ = ["CONFIG", "VERSION", "ArmData", "Evaluation", "evaluate", "load_arm", "pool", "summarise"]
 
 VERSION = 3
 CONFIG = ("evaluate", "judge", "encoder", "metrics", "prompts")
-REFERENCE = "reference"
+COLLECTED = "collected"  # the collected images, where another reference takes their place
 Vectors = Callable[[Tensor], Tensor]  # images to one vector each
 
 
@@ -115,6 +120,7 @@ def evaluate(
     seed: int,
     trainer: Callable[..., pl.Trainer],
     labelled: str | None = None,
+    reference: str | None = None,
 ) -> None:
     """Measure all arms; write `results.json`, `metrics.jsonl` and `probabilities-<arm>.safetensors`.
 
@@ -123,7 +129,7 @@ def evaluate(
     Args:
         folder: where to write; a `metrics.jsonl` of an earlier, unfinished attempt is replaced.
         arms: generate folder of each arm.
-        collected: collect folder; its images are the reference, as the arm `reference`.
+        collected: collect folder; its images are the reference, as the arm `reference`, unless another is given.
         discovered: discover folder.
         judge: images to probabilities.
         encoder: images to unit embeddings, the one that the modes were found with.
@@ -134,13 +140,23 @@ def evaluate(
         seed: of the resampling.
         trainer: makes the Trainer.
         labelled: folder of labelled images to hold the judge against; None takes what it states of its own error.
+        reference: folder, job or file of other reference images; the collected ones are then the arm `collected`.
     """
-    folders = {REFERENCE: BatchFolder.open(collected)} | {arm: BatchFolder.open(path) for arm, path in arms.items()}
+    own = COLLECTED if reference else REFERENCE
+    folders = {own: BatchFolder.open(collected)} | {arm: BatchFolder.open(path) for arm, path in arms.items()}
     facts = {arm: json.loads((Path(path) / "generate.json").read_text()) for arm, path in arms.items()}
     modes = json.loads((Path(discovered) / "modes.json").read_text())
-    data = _look(folders, facts, _centers(discovered), judge, encoder, metrics.features, batch_size, trainer)
-    for arm in data.values():
-        save_arm(folder, arm)
+    centers, origin = read_centers(discovered), partial(origin_of, judge, encoder, metrics.features)
+    module = Evaluation(judge, encoder, len(folders), metrics.features)
+    data = _look(folders, facts, centers, module, batch_size, trainer)
+    for name, arm in data.items():
+        images = ImageFolder(folders[name].path)
+        save_arm(folder, arm, origin(images.sha256, images.key))
+    outside: dict[str, Any] = {}
+    if reference:
+        look = Evaluation(judge, encoder, 1, metrics.features)
+        as_arm = partial(arm_data, module=look, centers=centers)
+        data[REFERENCE], outside = outside_reference(reference, folder, look, as_arm, centers, batch_size, trainer)
     results = summarise(
         {arm: data[arm] for arm in arms},
         data[REFERENCE],
@@ -149,10 +165,11 @@ def evaluate(
         metrics,
         bootstrap,
         seed,
-        judge={**_describe(judge, encoder), "error": _error(judge, labelled, batch_size, trainer)},
+        judge={**describe_judge(judge, encoder), "error": judge_error(judge, labelled, batch_size, trainer)},
         costs=facts,
+        collected=data[own],
     )
-    _write(Path(folder), results)
+    write_results(Path(folder), results | outside)
 
 
 def target_of(facts: Mapping[str, Mapping[str, Any]]) -> list[float] | None:
@@ -165,21 +182,16 @@ def _look(
     folders: dict[str, BatchFolder],
     facts: Mapping[str, Mapping[str, Any]],
     centers: np.ndarray,
-    judge: Judge,
-    encoder: Vectors,
-    extractor: Vectors | None,
+    module: Evaluation,
     batch_size: int,
     trainer: Callable[..., pl.Trainer],
 ) -> dict[str, ArmData]:
     """Run judge, encoder and extractor over all images, in one `Trainer.test`."""
-    twins = {arm: folders.get(VANILLA) for arm in folders if arm not in (REFERENCE, VANILLA)}
+    twins = {arm: folders.get(VANILLA) for arm in folders if arm not in (REFERENCE, COLLECTED, VANILLA)}
     loaders = [DataLoader(ArmImages(folders[arm], twins.get(arm)), batch_size=batch_size) for arm in folders]
-    module = Evaluation(judge, encoder, len(loaders), extractor)
     trainer().test(module, dataloaders=loaders, verbose=False)
     return {
-        arm: _arm_data(
-            arm, blocks_of(folder.records(), facts.get(arm)), folder.records(), module.outputs(index), module, centers
-        )
+        arm: arm_data(arm, folder.records(), module.outputs(index), module, centers, facts.get(arm))
         for index, (arm, folder) in enumerate(folders.items())
     }
 
@@ -200,14 +212,24 @@ def blocks_of(records: Sequence[Mapping[str, Any]], facts: Mapping[str, Any] | N
     return np.array([0 if name is None else record[name] for record in records], dtype=np.int64)
 
 
-def _arm_data(
+def arm_data(
     arm: str,
-    blocks: np.ndarray,
-    records: list[dict[str, Any]],
-    outputs: dict[str, np.ndarray],
+    records: Sequence[Mapping[str, Any]],
+    outputs: Mapping[str, np.ndarray],
     module: Evaluation,
-    centers: np.ndarray,
+    centers: np.ndarray | None,
+    facts: Mapping[str, Any] | None = None,
 ) -> ArmData:
+    """Gather what is known of the images of one arm.
+
+    Args:
+        arm: its name.
+        records: of each of N images, `id`, `seed`, `batch`, `blanked`, and `prompt` where there is one.
+        outputs: what `module` said of them, by name, (N, ...).
+        module: the evaluation that saw them.
+        centers: (K, d) centres of the modes; None where no modes are known.
+        facts: see `blocks_of`.
+    """
     judge = module.judge
     return ArmData(
         arm=arm,
@@ -218,7 +240,7 @@ def _arm_data(
         modes=assign_modes(outputs["e"], centers),
         ids=np.array([record["id"] for record in records], dtype=np.int64),
         seeds=np.array([record["seed"] for record in records], dtype=np.uint64),
-        blocks=blocks,
+        blocks=blocks_of(records, facts),
         runs=np.zeros(len(records), dtype=np.int64),
         blanked=np.array([record["blanked"] for record in records], dtype=bool),
         psnr=outputs.get("psnr"),
@@ -227,11 +249,11 @@ def _arm_data(
     )
 
 
-def _centers(discovered: Path) -> np.ndarray:
+def read_centers(discovered: Path) -> np.ndarray:
     return load_file(Path(discovered) / "centers.safetensors")["centers"].double().numpy()
 
 
-def _describe(judge: Judge, encoder: Any) -> dict[str, Any]:
+def describe_judge(judge: Judge, encoder: Any) -> dict[str, Any]:
     """State the judge, and warn where it rests on the encoder that found the modes."""
     used = getattr(encoder, "encoder_id", None)
     circular = judge.encoder_id is not None and judge.encoder_id == used
@@ -249,34 +271,11 @@ def _describe(judge: Judge, encoder: Any) -> dict[str, Any]:
     }
 
 
-def _error(judge: Judge, labelled: str | None, batch_size: int, trainer: Callable[..., pl.Trainer]) -> dict[str, Any]:
+def judge_error(
+    judge: Judge, labelled: str | None, batch_size: int, trainer: Callable[..., pl.Trainer]
+) -> dict[str, Any]:
     """State the judge's error by attribute, as measured here where there are labelled images of it."""
     measured = {}
     if labelled is not None:
         measured = measure_confusion(judge, Path(labelled), batch_size, trainer().strategy.root_device)
     return summarise_error(judge.classes, getattr(judge, "confusion", None) or {}, measured)
-
-
-def _write(folder: Path, results: dict[str, Any]) -> None:
-    log = folder / "metrics.jsonl"
-    log.unlink(missing_ok=True)
-    for name, entry in named_numbers(results["arms"]):
-        append_line(log, {"stage": "evaluate", "step": 0, "name": name, **entry})
-    write_json(folder / "results.json", results)
-
-
-def named_numbers(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Walk a part of `results.json`, yielding each number's entry with its path.
-
-    Example:
-        >>> list(named_numbers({"guided": {"gender": {"gap": {"value": 0.5, "n": 4}}, "turned": {"n": 2}}}))
-        [('guided/gender/gap', {'value': 0.5, 'n': 4}), ('guided/turned/n', {'value': 2})]
-    """
-    for key, value in tree.items():
-        path = f"{prefix}{key}"
-        if not isinstance(value, Mapping):
-            yield path, {"value": value}
-        elif "value" in value:
-            yield path, dict(value)
-        else:
-            yield from named_numbers(value, path + "/")

@@ -91,8 +91,8 @@ def test_means_have_intervals_and_fairer_is_counted_where_it_can_be_told(job):
     results = copy.deepcopy(job[1])
     rows = list(results["rows"].values())
     for row in rows:
-        row["compared"] = {"guided": {"gender": "not told apart"}}
-    rows[0]["compared"]["guided"]["gender"] = "fairer"
+        row["verdicts"] = {"guided": {"gender": "not told apart"}}
+    rows[0]["verdicts"]["guided"]["gender"] = "fairer"
     text = " ".join(render_table(results).split())
     mean = results["over_prompts"]["vanilla"]["gender"]["fd_hard"]
     assert f"mean fd_hard: vanilla {mean['value']:.3f} [{mean['low']:.3f}, {mean['high']:.3f}], guided" in text

@@ -72,7 +72,7 @@ def test_fid_kid_turned_and_time(results):
     assert f"{within['value']:.3g}" in _rows(text, "KID within modes")["guided"]
     assert "CLIP score" not in text  # the example's encoder reads no text
     assert f"{guided['kept_cosine']['value']:.3f}" in kept
-    assert f"{guided['turned']['precision_ratio']['value']:.3f}" in kept
+    assert f"{guided['turned']['precision_ratio']['value']:.3f}" in _rows(text, "turned precision ratio")["guided"]
     assert _rows(text, "s an image")["guided"].split()[-2:] == ["0.21", "1.05"]
 
 
@@ -93,7 +93,7 @@ def test_says_who_judged_and_what_is_told_apart(results):
         "gender": {"counts": [[9, 1], [0, 10]], "accuracy": 0.95, "n": 20, "source": "drawings"}
     }
     results["arms"]["guided"]["corrected"] = {"gender": {"man": {"value": 0.5, "low": 0.4, "high": 0.6}}}
-    results["compared"]["guided"]["gender"] = "fairer"
+    results["verdicts"]["guided"]["gender"] = "fairer"
     text = " ".join(render_table(results).split())
     assert "wrong in gender 0.050 (N = 20); drawings." in text
     assert "0.50 [0.40, 0.60]" in _rows(render_table(results), "man, corrected")["guided"]
@@ -107,7 +107,7 @@ def test_one_batch_has_no_interval():
 
 def test_a_null_is_n_a_with_its_reason_once(results):
     results = copy.deepcopy(results)
-    for arm in ALL:
+    for arm in ("guided", "random"):
         results["arms"][arm]["fid"] = {"value": None, "reason": "N is not above d", "floor": None}
     results["arms"]["guided"]["kid"] = {"value": float("nan")}
     del results["arms"]["guided"]["mode_fd"]
@@ -116,10 +116,19 @@ def test_a_null_is_n_a_with_its_reason_once(results):
     assert "nan" not in text.lower()
     assert text.count("n/a: N is not above d") == 1
     mark = re.search(r"(\[\d+\]) n/a: N is not above d", text).group(1)
-    assert all(f"n/a {mark}" in _rows(text, "FID")[arm] for arm in ALL)
+    assert all(f"n/a {mark}" in _rows(text, "FID")[arm] for arm in ("guided", "random"))
     assert "n/a: mode_fd was not computed" in text
     assert "n/a: no clock" in text
     assert max(map(len, text.splitlines())) == 80
+
+
+def test_what_no_arm_has_is_no_column_but_is_named_with_the_reason(results):
+    results = copy.deepcopy(results)
+    for arm in ALL:
+        results["arms"][arm]["recall"] = {"value": None, "reason": "there is no reference"}
+    text = " ".join(render_table(results).split())
+    assert "n/a: there is no reference (not shown: recall)" in text
+    assert "recall" not in markdown_table(results).split("n/a: there is no reference")[0].split("FID, KID")[0]
 
 
 def test_a_vanilla_arm_says_why_it_has_no_twin():

@@ -19,7 +19,7 @@ from selfdebias.judges.confusion import Confusion
 from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.mmd import cmmd, kid
 from selfdebias.prompts import Prompts
-from selfdebias.stages.evaluate import _describe, blocks_of, evaluate, load_arm, pool
+from selfdebias.stages.evaluate import blocks_of, describe_judge, evaluate, load_arm, pool
 from selfdebias.storage.atomic import write_json, write_tensors
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.images import encode_png
@@ -216,8 +216,8 @@ def test_a_zero_shot_judge_on_the_encoder_of_the_modes_is_called_circular(run, t
     attributes = {"gender": {"man": "an emoji of a man", "woman": "an emoji of a woman"}}
     judge = ClipZeroShotJudge(encoder, attributes, ["{}"], temperature=0.07)
     with pytest.warns(UserWarning, match="share the encoder shipped:emoji_clip"):
-        assert _describe(judge, ClipEncoder("shipped:emoji_clip"))["circular"] is True
-    assert _describe(judge, MeanColour())["circular"] is False
+        assert describe_judge(judge, ClipEncoder("shipped:emoji_clip"))["circular"] is True
+    assert describe_judge(judge, MeanColour())["circular"] is False
 
 
 def test_twins_with_other_ids_are_refused(run, tmp_path):

@@ -1,0 +1,211 @@
+"""What an evaluation takes from outside its job: folders of images as arms, a reference, and the modes of another job.
+
+All of it is looked at, and hashed for the key, before anything slow is imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from selfdebias.rules import ConfigError, refuse
+from selfdebias.storage.image_folder import ImageFolder
+
+NAME = re.compile(r"\w[\w.-]*")
+TAKEN = ("reference", "collected")  # names of files beside those of the arms
+ORIGIN = ("judge", "encoder", "features", "sha256", "key")  # what is noted in the file of an arm
+DEFAULTS = {"modes": None, "drawn_together": 1}  # what goes with folders alone
+
+
+def with_named_folders(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with `evaluate.folders` as a dictionary; a list is named by the last parts of its paths.
+
+    Raises:
+        ConfigError: If a name is doubled, taken or cannot be one of a file, or other options do not go with the folders.
+
+    Example:
+        >>> config = {"stages": ["evaluate"], "evaluate": {"folders": ["runs/a", "b/"], "modes": None}}
+        >>> with_named_folders(config)["evaluate"]["folders"]
+        {'a': 'runs/a', 'b': 'b/'}
+    """
+    evaluate = config["evaluate"]
+    folders = evaluate["folders"]
+    if folders is None:
+        for name, default in DEFAULTS.items():
+            if evaluate[name] != default:
+                shown = "null" if default is None else default
+                raise refuse(f"evaluate.{name}", f"{shown} without `evaluate.folders`", evaluate[name])
+        return dict(config)
+    if config["stages"] != ["evaluate"]:
+        words = "[evaluate] where `evaluate.folders` says what to evaluate (add stages=[evaluate])"
+        raise refuse("stages", words, config["stages"])
+    if isinstance(folders, list):
+        folders = _named(folders)
+    for name in folders:
+        if not isinstance(name, str) or not NAME.fullmatch(name) or name in TAKEN:
+            words = f"folders whose names are letters, digits, _, - and ., and not {' or '.join(TAKEN)} ({_way_out()})"
+            raise refuse("evaluate.folders", words, name)
+    return {**config, "evaluate": {**evaluate, "folders": dict(folders)}}
+
+
+def drawn_or_not(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration, without the model where nothing is drawn with it."""
+    return {group: part for group, part in config.items() if group != "model" or not config["evaluate"]["folders"]}
+
+
+def check_inputs(evaluate: Mapping[str, Any]) -> None:
+    """Refuses folders, a reference or modes that are not there, or of which no image can be read.
+
+    Raises:
+        ConfigError: With the first of them.
+    """
+    try:
+        for folder in _folders(evaluate):
+            folder.check()
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if is_file(evaluate["reference"]):
+        read_origin(evaluate["reference"])
+    if evaluate["modes"]:
+        discover_folder(evaluate["modes"])
+
+
+def fingerprint_inputs(evaluate: Mapping[str, Any]) -> dict[str, str]:
+    """Hash of all that comes from outside, as the weights of `evaluate` in its key; empty if nothing does."""
+    parts: list[Any] = [[it.option, it.sha256, [f.facts for f in it.files], it.drawing] for it in _folders(evaluate)]
+    if is_file(evaluate["reference"]):
+        parts.append(_hash(Path(evaluate["reference"])))
+    if evaluate["modes"]:
+        folder = discover_folder(evaluate["modes"])
+        parts += [_hash(folder / name) for name in ("modes.json", "centers.safetensors")]
+    if not parts:
+        return {}
+    return {"evaluate": hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()}
+
+
+def check_encoder(evaluate: Mapping[str, Any], identity: str, features: str, fingerprint: str) -> None:
+    """Refuses a cached reference, or modes, that another encoder made.
+
+    Args:
+        evaluate: The section of the configuration.
+        identity: What `selfdebias.metrics.cached.identity` says of the job's encoder.
+        features: The same of the metrics' feature extractor, "" without one.
+        fingerprint: Hash of its weights, "" if it has none.
+
+    Raises:
+        ConfigError: If it was another one.
+    """
+    made = read_origin(evaluate["reference"]) if is_file(evaluate["reference"]) else None
+    for name, own in (("encoder", identity), ("features", features)):
+        if made is not None and made[name] != own:
+            whose = {"encoder": "encoder", "features": "metrics.features"}[name]
+            words = f"a file made with this job's {whose} (give the folder of images instead, or the {whose} that made the file)"
+            raise refuse("evaluate.reference", words, evaluate["reference"])
+    if evaluate["modes"]:
+        found_with = _encoder_of(discover_folder(evaluate["modes"]))
+        if found_with and fingerprint and found_with != fingerprint:
+            raise refuse(
+                "evaluate.modes", "modes that were found with this job's encoder (choose it with encoder=...)", evaluate["modes"]
+            )  # fmt: skip
+
+
+def is_file(reference: str | None) -> bool:
+    """Whether the reference is cached, and no folder."""
+    return reference is not None and Path(reference).is_file()
+
+
+def reference_folder(reference: str) -> Path:
+    """The folder of reference images: the one that is given, or of a job those that it collected."""
+    return _stage_of_job(Path(reference), "collect", "evaluate.reference") or Path(reference)
+
+
+def discover_folder(modes: str) -> Path:
+    """The discover stage that `evaluate.modes` means.
+
+    Raises:
+        ConfigError: If it is neither a finished job nor a finished discover stage.
+    """
+    path = _stage_of_job(Path(modes), "discover", "evaluate.modes") or Path(modes)
+    if not (path / "modes.json").exists() or not (path / "centers.safetensors").exists():
+        raise refuse(
+            "evaluate.modes", "the folder of a finished job (runs/jobs/...) or discover stage (runs/stages/discover/...)", modes
+        )  # fmt: skip
+    return path
+
+
+def read_origin(path: str | Path) -> dict[str, str]:
+    """What an earlier evaluation noted in its file `probabilities-<arm>.safetensors`.
+
+    Raises:
+        ConfigError: If the file is none of these, or from a version that noted nothing.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    words = "a folder, a job, or a probabilities-<arm>.safetensors of a finished evaluate stage"
+    try:
+        with safe_open(path, framework="numpy") as file:
+            origin = dict(file.metadata() or {})
+    except SafetensorError:
+        raise refuse("evaluate.reference", words, str(path)) from None
+    if not {*ORIGIN} <= origin.keys():
+        raise refuse("evaluate.reference", f"{words}, with a note of its encoder (evaluate again)", str(path))
+    return origin
+
+
+def collected_by(discovered: Path) -> str:
+    """Key of the collect stage whose images the modes were found on, "" where nothing says so."""
+    mark = Path(discovered) / "stage.json"
+    return json.loads(mark.read_text())["inputs"]["collected"] if mark.exists() else ""
+
+
+def _folders(evaluate: Mapping[str, Any]) -> list[ImageFolder]:
+    folders = [
+        ImageFolder(Path(path), f"evaluate.folders.{name}", evaluate["drawn_together"])
+        for name, path in (evaluate["folders"] or {}).items()
+    ]
+    if evaluate["reference"] and not is_file(evaluate["reference"]):
+        folders.append(ImageFolder(reference_folder(evaluate["reference"]), "evaluate.reference"))
+    return folders
+
+
+def _named(folders: list[str]) -> dict[str, str]:
+    named: dict[str, str] = {}
+    for path in folders:
+        name = Path(os.path.abspath(path)).name
+        if name in named:
+            words = f"folders with different names ({_way_out()})"
+            raise refuse("evaluate.folders", words, [named[name], path])
+        named[name] = path
+    return named
+
+
+def _way_out() -> str:
+    return "name them: evaluate.folders={vanilla: <folder>, other: <folder>}"
+
+
+def _stage_of_job(path: Path, stage: str, option: str) -> Path | None:
+    """The stage's folder, of a job's folder; None for any other folder."""
+    record = path / "job.json"
+    if not record.exists():
+        return None
+    stages = json.loads(record.read_text())["stages"]
+    folder = path.parent.parent / stages.get(stage, "")
+    if stage not in stages or not folder.is_dir():
+        raise refuse(option, f"a job with its {stage} stage", str(path))
+    return folder
+
+
+def _encoder_of(discovered: Path) -> str:
+    """Fingerprint of the encoder behind the modes, "" where nothing says so."""
+    mark = discovered.parent.parent / "collect" / (collected_by(discovered) or "?") / "stage.json"
+    return json.loads(mark.read_text())["weights"].get("encoder", "") if mark.exists() else ""
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,63 @@
+"""Embeddings that an earlier evaluation wrote, taken again as a reference: who made them, and of which images."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from selfdebias.evaluation_inputs import ORIGIN, read_origin
+from selfdebias.judges import Judge
+from selfdebias.metrics.arms import ArmData, read_arm
+from selfdebias.metrics.modes import assign_modes
+
+
+def identity(part: Any) -> str:
+    """Class of a judge or an encoder, hash of its weights, and hash of a judge's classes: who looked at an image.
+
+    Example:
+        >>> identity(1.5)
+        'builtins.float'
+    """
+    words = [f"{type(part).__module__}.{type(part).__qualname__}"]
+    if hasattr(part, "fingerprint"):
+        words.append(part.fingerprint())
+    if hasattr(part, "classes"):
+        words.append(hashlib.sha256(json.dumps(part.classes).encode()).hexdigest()[:16])
+    return " ".join(words)
+
+
+def origin_of(judge: Judge, encoder: Any, extractor: Any, images: str, key: str) -> dict[str, str]:
+    """What is noted in the file of an arm, so that its numbers can be taken as a reference later.
+
+    Args:
+        judge: Images to probabilities.
+        encoder: Images to unit embeddings.
+        extractor: Images to the features that they are compared by; None for the encoder's embeddings.
+        images: sha256 of the names and bytes of all image files.
+        key: Key of the stage that drew them, "" if none did.
+    """
+    features = "" if extractor is None else identity(extractor)
+    return {"judge": identity(judge), "encoder": identity(encoder), "features": features, "sha256": images, "key": key}
+
+
+def load_reference(path: Path, arm: str, judge: Judge, centers: ArrayLike | None) -> tuple[ArmData, dict[str, str]]:
+    """Read a cached reference and its origin, and place the images in the modes of this evaluation.
+
+    Args:
+        path: A file that `save_arm` wrote.
+        arm: The name to give it.
+        judge: This evaluation's, whose threshold holds.
+        centers: (K, d), or None where no modes are known.
+
+    Raises:
+        ValueError: If the embeddings have another width than the centres.
+    """
+    data = read_arm(path)
+    data = replace(data, arm=arm, threshold=judge.threshold, modes=assign_modes(data.e, centers), psnr=None)
+    origin = read_origin(path)
+    return data, {name: origin[name] for name in ORIGIN}

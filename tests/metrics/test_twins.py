@@ -1,0 +1,111 @@
+"""Twins are the images of equal seed, whatever their order; what cannot be measured over them says why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from selfdebias.metrics import MetricSuite
+from selfdebias.metrics.arms import ArmData
+from selfdebias.metrics.summary import summarise
+from selfdebias.metrics.twins import NO_MODES, NO_REFERENCE, Comparison, shown_twins, twin_rows
+
+MODES = {"k": 2, "sizes": [12, 8], "silhouette": 0.4, "stability": 1.0, "target": [0.5, 0.5]}
+
+
+def arm(name: str, seeds: list[int], seed: int = 0, psnr: float | None = 20.0) -> ArmData:
+    n, generator = len(seeds), np.random.default_rng(seed)
+    e = generator.normal(size=(n, 3))
+    p = generator.random((n, 1))
+    return ArmData(
+        name, 0.5, {"gender": ("man", "woman")}, {"gender": np.concatenate([p, 1 - p], 1)},
+        e / np.linalg.norm(e, axis=1, keepdims=True), (e[:, 0] > 0).astype(np.int64), np.arange(n),
+        np.array(seeds, dtype=np.uint64), np.arange(n), np.zeros(n, dtype=np.int64),
+        np.zeros(n, dtype=bool), None if psnr is None else np.full(n, psnr),
+    )  # fmt: skip
+
+
+def summary(arms: dict[str, ArmData], reference=None, modes=None, **more) -> dict:
+    prompts = {"text": "", "attributes": ["gender"]}
+    return summarise(arms, reference, modes, prompts, MetricSuite(), bootstrap=20, **more)
+
+
+def test_twins_are_found_as_a_loop_finds_them():
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        a, b = generator.permutation(40)[:25].astype(np.uint64), generator.permutation(40)[:30].astype(np.uint64)
+        expected = [(i, j) for i in range(25) for j in range(30) if a[i] == b[j]]
+        assert list(zip(*(rows.tolist() for rows in twin_rows(a, b)), strict=True)) == expected
+
+
+def test_equal_seeds_are_twins_row_by_row_even_if_one_occurs_twice():
+    rows, twins = twin_rows(np.array([3, 3, 1]), np.array([3, 3, 1]))
+    assert rows.tolist() == twins.tolist() == [0, 1, 2]
+
+
+def test_blanked_twins_are_left_out_on_both_sides():
+    a, b = arm("peer", [1, 2, 3, 4]), arm("vanilla", [4, 3, 9, 1])
+    a.blanked[0] = b.blanked[1] = True
+    shown, twins = shown_twins(a, b)
+    assert shown.seeds.tolist() == twins.seeds.tolist() == [4]
+
+
+def test_a_part_of_the_twins_gives_what_these_rows_alone_give():
+    vanilla, peer = arm("vanilla", [1, 2, 3, 4, 5, 6, 7, 8], 1), arm("peer", [9, 6, 8, 1, 3, 7], 2)
+    reference = arm("reference", [*range(20, 40)], 3)
+    part = summary({"vanilla": vanilla, "peer": peer}, reference, MODES)
+    rows = summary({"vanilla": vanilla.rows([5, 7, 0, 2, 6]), "peer": peer.rows([1, 2, 3, 4, 5])}, reference, MODES)
+    for key in ("turned", "kept_cosine", "kept_share", "psnr"):
+        assert part["arms"]["peer"][key] == rows["arms"]["peer"][key]
+    assert part["twins"] == {"peer": 5}
+
+
+def test_without_modes_the_twins_have_their_psnr_alone():
+    arms = {"a": arm("a", [1, 2, 3], 1, None), "b": arm("b", [3, 2, 5], 2)}
+    results = summary(arms, compared=Comparison("a", "names"))
+    b = results["arms"]["b"]
+    assert (b["psnr"]["value"], b["psnr"]["n"], results["twins"], results["baseline"]) == (20, 2, {"b": 2}, "a")
+    for key in ("turned", "kept_cosine", "kept_share", "mode_fd", "mode_kl", "mode_shares"):
+        assert b[key] == {"value": None, "reason": NO_MODES}
+    assert b["fid"] == b["kid"] == {"value": None, "reason": NO_REFERENCE}
+    assert "evaluate.modes" in results["modes"]["reason"]
+    assert results["arms"]["a"]["psnr"]["reason"] == "a images have no other a twin"
+    other = summary({"a": arms["a"], "b": arm("b", [7, 8], 2)}, compared=Comparison("a", "names"))
+    assert other["arms"]["b"]["psnr"]["reason"] == "the arm's names are not those of the a arm"
+    assert other["twins"] == {"b": 0}
+
+
+def test_without_a_reference_turned_images_are_counted_and_not_judged():
+    vanilla, peer = arm("vanilla", [*range(10)], 1), arm("peer", [*range(10)], 2)
+    turned = summary({"vanilla": vanilla, "peer": peer}, None, MODES)["arms"]["peer"]["turned"]
+    n = int((vanilla.modes != peer.modes).sum())
+    assert 0 < n == turned["n"] and turned["share"]["value"] == n / 10
+    assert turned["precision"] == turned["kid"] == {"value": None, "reason": NO_REFERENCE}
+
+
+@pytest.mark.parametrize(
+    "values, value, identical, other_size, reason",
+    [
+        ([10, 30, np.inf, np.nan], 20, 1, 1, ""),
+        ([np.nan, np.nan], None, 0, 2, "each image has another size than its twin"),
+        ([np.inf, np.nan], None, 1, 1, "each image is identical to its twin or has another size"),
+    ],
+)
+def test_psnr_leaves_out_and_counts_twins_of_another_size(values, value, identical, other_size, reason):
+    seeds = [*range(len(values))]
+    peer = replace(arm("peer", seeds, 2), psnr=np.array(values, dtype=np.float64))
+    entry = summary({"vanilla": arm("vanilla", seeds, 1), "peer": peer})["arms"]["peer"]["psnr"]
+    assert (entry["value"], entry["identical"], entry["other_size"]) == (value, identical, other_size)
+    assert entry.get("reason", "") == reason
+
+
+def test_labels_are_compared_on_the_collected_images_whatever_the_reference():
+    collected, other = arm("collected", [*range(20)], 3), arm("reference", [*range(50, 60)], 4)
+    modes = MODES | {"labels": {str(i): int(i % 3 == 0) for i in range(20)}}
+    arms = {"vanilla": arm("vanilla", [*range(70, 90)], 5)}
+    plain, given = summary(arms, collected, modes), summary(arms, other, modes, collected=collected)
+    assert plain["modes"] == given["modes"] and isinstance(given["modes"]["nmi"]["gender"], float)
+    assert (plain["arms"]["vanilla"]["kid"]["reference_n"], given["arms"]["vanilla"]["kid"]["reference_n"]) == (20, 10)
+    assert "not those that the modes" in summary(arms, other, MODES)["modes"]["ari"]["gender"]["reason"]
