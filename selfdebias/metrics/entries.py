@@ -42,7 +42,7 @@ def measured(value: float, interval: Interval | None = None, **more: Any) -> Ent
 
 
 def mean_of(
-    values: ArrayLike, rows: NDArray[np.bool_], blocks: ArrayLike, resampling: BlockBootstrap, reason: str
+    values: ArrayLike, rows: NDArray[np.bool_], blocks: ArrayLike, resampling: BlockBootstrap | None, reason: str
 ) -> Entry:
     """Return the entry of the mean of `values`, (N,), over the chosen rows, with its interval over blocks.
 
@@ -50,7 +50,7 @@ def mean_of(
         values: what is outside the rows may be of any value.
         rows: (N,) bool.
         blocks: (N,) integers.
-        resampling: repeats, seed and level.
+        resampling: repeats, seed and level; None asks for no interval.
         reason: said where no row is chosen.
 
     Example:
@@ -60,10 +60,12 @@ def mean_of(
     """
     if not rows.any():
         return missing(reason, n=0)
-    chosen = np.where(rows, np.asarray(values, dtype=np.float64), 0.0)
+    chosen, n = np.where(rows, np.asarray(values, dtype=np.float64), 0.0), int(rows.sum())
+    if resampling is None:
+        return measured(chosen[rows].mean(), n=n)
     sums = block_sums(np.stack([chosen, rows], 1), blocks)
 
     def mean(total: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.divide(total[:, 0], total[:, 1], out=np.full(len(total), np.nan), where=total[:, 1] > 0)
 
-    return measured(chosen[rows].mean(), resampling.interval(sums, mean), n=int(rows.sum()))
+    return measured(chosen[rows].mean(), resampling.interval(sums, mean), n=n)

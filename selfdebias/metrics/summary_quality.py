@@ -31,11 +31,11 @@ def distances(
     moves both.
     """
     floor_of, left, right = floor_pair(vanilla, reference)
-    results = {}
+    results, floors = {}, _measures(suite, None)
     for key, measure in _measures(suite, resampling).items():
         dim = (arm.e if key in ("cmmd", "clip_score") else arm.compared).shape[1]
         sizes = {"n": len(arm), "reference_n": len(reference), "features": dim, "floor_of": floor_of}
-        results[key] = sizes | measure(arm, reference) | floor(measure(left, right))
+        results[key] = sizes | measure(arm, reference) | floor(floors[key](left, right))
     return results
 
 
@@ -53,7 +53,7 @@ def floor(entry: Entry) -> Entry:
     return {"floor": entry["value"], **reason}
 
 
-def _measures(suite: MetricSuite, resampling: BlockBootstrap) -> dict[str, Measure]:
+def _measures(suite: MetricSuite, resampling: BlockBootstrap | None) -> dict[str, Measure]:
     def recall(arm: ArmData, reference: ArmData) -> Entry:
         return measured(knn_recall(reference.compared, arm.compared, suite.nearest))
 
@@ -94,12 +94,15 @@ def _frechet(arm: ArmData, reference: ArmData) -> Entry:
 
 
 def _mmd(
-    x: np.ndarray, y: np.ndarray, arm: ArmData, reference: ArmData, kernel: Kernel, resampling: BlockBootstrap
+    x: np.ndarray, y: np.ndarray, arm: ArmData, reference: ArmData, kernel: Kernel, resampling: BlockBootstrap | None
 ) -> Entry:
-    return measured(mmd(x, y, kernel), mmd_interval(x, y, arm.blocks, reference.blocks, resampling, kernel))
+    value = mmd(x, y, kernel)
+    if resampling is None:
+        return measured(value)
+    return measured(value, mmd_interval(x, y, arm.blocks, reference.blocks, resampling, kernel))
 
 
-def _clip_score(arm: ArmData, resampling: BlockBootstrap) -> Entry:
+def _clip_score(arm: ArmData, resampling: BlockBootstrap | None) -> Entry:
     if arm.clip_score is None:
         return missing("the encoder embeds no text")
     prompted = np.isfinite(arm.clip_score)
