@@ -27,8 +27,8 @@ def distances(
     The floor is the same measure of the vanilla arm against the same reference; for the vanilla arm itself (`vanilla`
     None) it is that of one half of the reference against the other, and `floor_of` says which. FID, KID, precision and
     recall compare images by the extractor's features where there is one, CMMD by the encoder's unit embeddings always;
-    `features` is the width of those used. FID and recall have no interval: resampled sets of images hold copies, which
-    moves both.
+    `features` is the width of those used. `at_zero` counts the images whose CLIP score is 0, its lower bound: where they
+    are many, the mean says little. FID and recall have no interval: resampled sets hold copies, which moves both.
     """
     floor_of, left, right = floor_pair(vanilla, reference)
     results, floors = {}, _measures(suite, None)
@@ -105,5 +105,6 @@ def _mmd(
 def _clip_score(arm: ArmData, resampling: BlockBootstrap | None) -> Entry:
     if arm.clip_score is None:
         return missing("the encoder embeds no text")
-    prompted = np.isfinite(arm.clip_score)
-    return mean_of(arm.clip_score, prompted, arm.blocks, resampling, "no image was drawn from a prompt")
+    prompted, at_zero = np.isfinite(arm.clip_score), int((arm.clip_score == 0).sum())
+    reason = "no image was drawn from a prompt"
+    return mean_of(arm.clip_score, prompted, arm.blocks, resampling, reason) | {"at_zero": at_zero}
