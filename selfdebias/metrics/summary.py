@@ -131,7 +131,7 @@ def summarise_arm(
     choices = suite, resampling, compared.baseline
     if reference is None:
         result |= _all_missing((*DISTANCE_KEYS, "within_modes"), NO_REFERENCE)
-        result["clip_score"] = clip_score_of(shown, resampling)
+        result["clip_score"] = clip_score_of(shown, suite.level)
     else:
         result |= distances(shown, shown_vanilla, reference, *choices)
         within = (

@@ -34,15 +34,15 @@ def distances(
     The floor is the same measure of the vanilla arm against the same reference; for the vanilla arm itself (`vanilla`
     None) it is that of one half of the reference against the other, and `floor_of` says which. FID, KID, precision and
     recall compare images by the extractor's features where there is one, CMMD by the encoder's unit embeddings always;
-    `features` is the width of those used. FID and recall have no interval: resampled sets of images hold copies, which
-    moves both.
+    `features` is the width of those used. `at_zero` counts the images whose CLIP score is 0, its lower bound: where they
+    are many, the mean says little. FID and recall have no interval: resampled sets hold copies, which moves both.
     """
     floor_of, left, right = floor_pair(vanilla, reference, baseline)
-    results = {}
+    results, floors = {}, _measures(suite, None)
     for key, measure in _measures(suite, resampling).items():
         dim = (arm.e if key in ("cmmd", "clip_score") else arm.compared).shape[1]
         sizes = {"n": len(arm), "reference_n": len(reference), "features": dim, "floor_of": floor_of}
-        results[key] = sizes | measure(arm, reference) | floor(measure(left, right))
+        results[key] = sizes | measure(arm, reference) | floor(floors[key](left, right))
     return results
 
 
@@ -60,12 +60,12 @@ def floor(entry: Entry) -> Entry:
     return {"floor": entry["value"], **reason}
 
 
-def _measures(suite: MetricSuite, resampling: BlockBootstrap) -> dict[str, Measure]:
+def _measures(suite: MetricSuite, resampling: BlockBootstrap | None) -> dict[str, Measure]:
     def recall(arm: ArmData, reference: ArmData) -> Entry:
         return measured(knn_recall(reference.compared, arm.compared, suite.nearest))
 
     def precision(arm: ArmData, reference: ArmData) -> Entry:
-        return rate(knn_covered(reference.compared, arm.compared, suite.nearest), arm.blocks, resampling.level)
+        return rate(knn_covered(reference.compared, arm.compared, suite.nearest), arm.blocks, suite.level)
 
     def kid(arm: ArmData, reference: ArmData) -> Entry:
         return _mmd(arm.compared, reference.compared, arm, reference, suite.kid_kernel, resampling)
@@ -74,7 +74,7 @@ def _measures(suite: MetricSuite, resampling: BlockBootstrap) -> dict[str, Measu
         return _mmd(arm.e, reference.e, arm, reference, suite.cmmd_kernel, resampling)
 
     def clip_score(arm: ArmData, reference: ArmData) -> Entry:
-        return clip_score_of(arm, resampling)
+        return clip_score_of(arm, suite.level)
 
     measures = (_frechet, kid, cmmd, precision, recall, clip_score)
     return {key: _or_why_not(measure) for key, measure in zip(KEYS, measures, strict=True)}
@@ -100,14 +100,18 @@ def _frechet(arm: ArmData, reference: ArmData) -> Entry:
 
 
 def _mmd(
-    x: np.ndarray, y: np.ndarray, arm: ArmData, reference: ArmData, kernel: Kernel, resampling: BlockBootstrap
+    x: np.ndarray, y: np.ndarray, arm: ArmData, reference: ArmData, kernel: Kernel, resampling: BlockBootstrap | None
 ) -> Entry:
-    return measured(mmd(x, y, kernel), mmd_interval(x, y, arm.blocks, reference.blocks, resampling, kernel))
+    value = mmd(x, y, kernel)
+    if resampling is None:
+        return measured(value)
+    return measured(value, mmd_interval(x, y, arm.blocks, reference.blocks, resampling, kernel))
 
 
-def clip_score_of(arm: ArmData, resampling: BlockBootstrap) -> Entry:
+def clip_score_of(arm: ArmData, level: float) -> Entry:
     """Average the CLIP score over the images that were drawn from a prompt."""
     if arm.clip_score is None:
         return missing("the encoder embeds no text")
-    prompted = np.isfinite(arm.clip_score)
-    return mean_of(arm.clip_score, prompted, arm.blocks, resampling.level, "no image was drawn from a prompt")
+    prompted, at_zero = np.isfinite(arm.clip_score), int((arm.clip_score == 0).sum())
+    reason = "no image was drawn from a prompt"
+    return mean_of(arm.clip_score, prompted, arm.blocks, level, reason) | {"at_zero": at_zero}

@@ -129,6 +129,12 @@ def test_features_of_an_extractor_are_what_is_compared_but_by_cmmd():
     assert {key: entry["features"] for key, entry in within.items()} == {"kid": 5, "cmmd": 3, "precision": 5}
 
 
+def test_images_at_the_lower_bound_of_the_clip_score_are_counted():
+    scores = np.where(np.arange(32) < 24, 0.0, 8.0)
+    entry = distances(replace(GUIDED, clip_score=scores), VANILLA, REFERENCE, SUITE, RESAMPLING)["clip_score"]
+    assert entry["value"] == pytest.approx(2) and entry["at_zero"] == 24
+
+
 def test_clip_score_says_why_it_is_null():
     no_text, no_prompt = replace(GUIDED, clip_score=None), replace(GUIDED, clip_score=np.full(32, np.nan))
     for data, reason in ((no_text, "the encoder embeds no text"), (no_prompt, "no image was drawn from a prompt")):
