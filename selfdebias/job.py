@@ -55,12 +55,11 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str]) -> Path:
     }
     _start_job(job, config, record)
     for place, (row, own) in enumerate(rows.items(), start=1):
-        if row:
-            print(f"[{place}/{len(rows)}] {row}", flush=True)
+        print(f"[{place}/{len(rows)}] {row}\n" if row else "", end="", flush=True)
         _run_row(job, [step for step in steps if step.row == row], folders, parts, own, record)
     if "" not in rows:
         gather_rows(job, config, list(rows), record)
-    if "report" in config["stages"] and not (job / "wandb").exists():
+    if {"evaluate", "report"} <= set(config["stages"]) and not (job / "wandb").exists():
         _log(job, config, None if "" not in rows else folders["report"].path, parts)
     return job
 

@@ -128,3 +128,13 @@ def test_a_sweep_over_lists_shares_what_it_can(evaluated):
 def test_other_numbers_of_arms(evaluated, arms):
     assert main([*LIST, f"guidance={'none' if arms == 1 else 'random'}"]) == 0
     assert len(json.loads((the_job() / "results.json").read_text())["over_prompts"]) == arms
+
+
+@pytest.mark.parametrize("job", [LIST, ["logger=none"]], ids=["list", "single"])
+def test_a_job_is_logged_once_where_it_has_results(evaluated, monkeypatch, job):
+    logged = []
+    monkeypatch.setattr("selfdebias.job._log", lambda *arguments: logged.append(arguments))
+    assert main(job) == 0
+    assert len(logged) == 1 and (logged[0][2] is None) == (job is LIST)
+    assert main([*job, "stages=[report]"]) == 0
+    assert len(logged) == 1

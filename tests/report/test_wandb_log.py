@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import DummyLogger
 
 from selfdebias.report.redact import HIDDEN, redacted
-from selfdebias.report.wandb_log import PRIVATE_SETTINGS, flat_numbers, log_job
+from selfdebias.report.wandb_log import PRIVATE_SETTINGS, flat_numbers, log_job, log_rows
 from tests.report.example import PROMPT, example_results
 
 KEY = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c"
@@ -46,6 +47,16 @@ def _files(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
+def _record(root: Path, seconds: float = 20) -> bytes:
+    """The run's file; W&B's own process may still be writing it when the run is finished."""
+    for _ in range(int(10 * seconds)):
+        record = b"".join(data for name, data in _files(root).items() if name.endswith(".wandb"))
+        if len(record) > 100:
+            return record
+        time.sleep(0.1)
+    raise AssertionError(f"W&B wrote {len(record)} bytes in {seconds} s")
+
+
 def test_a_real_offline_run_holds_the_job_and_no_secret(tmp_path, secrets):
     from PIL import Image
 
@@ -55,8 +66,7 @@ def test_a_real_offline_run_holds_the_job_and_no_secret(tmp_path, secrets):
     lines += [{"stage": "project", "step": 3, "name": "loss", "value": None}]
     logger = WandbLogger(project="test", save_dir=str(tmp_path), offline=True, settings=PRIVATE_SETTINGS)
     log_job(logger, results, images, lines, config=secrets)
-    files = _files(tmp_path)
-    record = b"".join(data for name, data in files.items() if name.endswith(".wandb"))
+    record, files = _record(tmp_path), _files(tmp_path)
     for fact in (PROMPT, "guided/gender/fd_hard", "guided/fid/floor", "cost/ratio", "project/loss", "figures/mode-0"):
         assert fact.encode() in record, fact
     assert len([name for name in files if name.endswith(".png")]) == 2
@@ -133,3 +143,25 @@ def test_hides_what_is_named_like_a_secret(name):
 @pytest.mark.parametrize("value", [1, 0.5, None, True, "an emoji of a person", {"tokenizer": "t", "keys": 3}])
 def test_keeps_what_is_no_secret(value):
     assert redacted(value) == value
+
+
+def test_a_job_with_rows_is_one_run_with_one_table_and_no_secret(tmp_path, secrets):
+    from selfdebias.metrics.summary_prompts import over_prompts
+
+    rows = {"farmer": example_results(n=16), "office-worker": example_results(("vanilla",), n=24)}
+    results = {"config_hash": "0123", "rows": rows, "row_names": list(rows), "over_prompts": over_prompts(rows)}
+    logger = WandbLogger(project="test", save_dir=str(tmp_path), offline=True, settings=PRIVATE_SETTINGS)
+    log_rows(logger, results, config=secrets)
+    record, files = _record(tmp_path), _files(tmp_path)
+    assert len([name for name in files if name.endswith(".wandb")]) == 1
+    (table,) = [json.loads(data) for name, data in files.items() if name.endswith(".table.json")]
+    place = table["columns"].index("guided/gender/fd_hard")
+    guided = rows["farmer"]["arms"]["guided"]["gender"]["fd_hard"]["value"]
+    assert [(row[0], row[place]) for row in table["data"]] == [("farmer", guided), ("office-worker", None)]
+    assert b"over_prompts/vanilla/gender/deviation_ratio" in record
+    assert not [name for name, data in files.items() for secret in (KEY, TOKEN, PASSWORD) if secret.encode() in data]
+
+
+def test_rows_are_not_logged_without_a_run():
+    log_rows(None, {}, {})
+    log_rows(DummyLogger(), {}, {})
