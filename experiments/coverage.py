@@ -28,6 +28,7 @@ from selfdebias.metrics.summary_corrected import corrected_intervals
 from selfdebias.metrics.summary_fairness import attribute_metrics, attribute_shares, mode_metrics_of
 from selfdebias.metrics.summary_preservation import preservation
 from selfdebias.metrics.turned import covered_in_mode
+from selfdebias.metrics.twins import Comparison
 from selfdebias.storage.atomic import write_json
 
 Array = NDArray[np.float64]
@@ -133,7 +134,7 @@ def entries(
     for name in ("gender", "tone"):
         found |= {f"{name} {key}": entry for key, entry in attribute_metrics(arm, name, bootstrap).items()}
     modes = mode_metrics_of(arm, TARGET, bootstrap)
-    twins = preservation(arm, vanilla, population.reference, 2, suite, bootstrap)
+    twins = preservation(arm, vanilla, population.reference, 2, suite, bootstrap, Comparison())
     found |= {"mode_fd": modes["mode_fd"], "mode_kl": modes["mode_kl"], "PSNR": twins["psnr"]}
     found |= {key: twins[key] for key in ("kept_share", "kept_cosine")}
     found |= {"turned share": twins["turned"]["share"], "turned precision": twins["turned"]["precision"]}

@@ -24,9 +24,10 @@ def config(**evaluate) -> dict:
 def cached(folder, encoder=PIXELS, origin=True):
     data = ArmData(
         "vanilla", 0.5, {"gender": ("man", "woman")}, {"gender": np.full((3, 2), 0.5)}, np.eye(4)[:3], np.array([1, 0, 1]),
-        np.arange(3), np.arange(3, dtype=np.uint64), np.array([0, 0, 1]), np.zeros(3, dtype=bool), np.full(3, 20.0),
+        np.arange(3), np.arange(3, dtype=np.uint64), np.array([0, 0, 1]), np.zeros(3, dtype=np.int64),
+        np.zeros(3, dtype=bool), np.full(3, 20.0),
     )  # fmt: skip
-    save_arm(folder, data, origin_of(EmojiJudge(), encoder, "sha", "key") if origin else None)
+    save_arm(folder, data, origin_of(EmojiJudge(), encoder, None, "sha", "key") if origin else None)
     return folder / "probabilities-vanilla.safetensors"
 
 
@@ -94,20 +95,21 @@ def test_a_job_stands_for_its_stages(tmp_path, job):
 
 def test_modes_of_another_encoder_are_refused(job):
     asked = NOTHING | {"modes": str(job)}
-    inputs.check_encoder(asked, "any", "its hash")
-    inputs.check_encoder(asked, "any", "")  # an encoder without a hash cannot be told apart
+    inputs.check_encoder(asked, "any", "", "its hash")
+    inputs.check_encoder(asked, "any", "", "")  # an encoder without a hash cannot be told apart
     with pytest.raises(ConfigError, match=r"`evaluate.modes` must be modes that were found with this job's encoder"):
-        inputs.check_encoder(asked, "any", "another hash")
+        inputs.check_encoder(asked, "any", "", "another hash")
 
 
 def test_a_cached_reference_of_another_encoder_is_refused(tmp_path):
     asked = NOTHING | {"reference": str(cached(tmp_path))}
-    inputs.check_encoder(asked, identity(PixelEncoder(dim=4, size=2, seed=0)), "")
+    own = identity(PixelEncoder(dim=4, size=2, seed=0))
+    inputs.check_encoder(asked, own, "", "")
+    with pytest.raises(ConfigError, match="`evaluate.reference` must be a file made with this job's metrics.features"):
+        inputs.check_encoder(asked, own, "inception", "")
     for other in (PixelEncoder(dim=4, size=2, seed=1), ClipEncoder("shipped:emoji_clip")):
-        with pytest.raises(
-            ConfigError, match="`evaluate.reference` must be a file of embeddings by this job's encoder"
-        ):
-            inputs.check_encoder(asked, identity(other), "")
+        with pytest.raises(ConfigError, match="`evaluate.reference` must be a file made with this job's encoder"):
+            inputs.check_encoder(asked, identity(other), "", "")
 
 
 def test_a_cached_reference_keeps_its_images_and_gets_the_modes_of_this_evaluation(tmp_path):

@@ -135,6 +135,15 @@ class BlockBootstrap:
         width = self.t(blocks) * np.sqrt(blocks / (blocks - 1)) * resampled.std()
         return Interval(float(centre - width), float(centre + width), blocks)
 
+    def middle(self, drawn: Array, blocks: int) -> Interval:
+        """Bound a statistic by the middle `level` of values that were drawn for it, (repeats,); NaN is left out."""
+        drawn = drawn[np.isfinite(drawn)]
+        if blocks < 2 or not len(drawn):
+            return Interval(None, None, blocks)
+        tail = (1 - self.level) / 2
+        low, high = np.quantile(drawn, [tail, 1 - tail])
+        return Interval(float(low), float(high), blocks)
+
     def t(self, blocks: int) -> float:
         """Return the quantile of Student's t that leaves out `1 - level` at both ends together, for B - 1 degrees."""
         return float(student.ppf((1 + self.level) / 2, blocks - 1))

@@ -35,10 +35,11 @@ def share_precision(sums: ArrayLike) -> SharePrecision:
     the image all show the same count, and yet the share behind them is not known exactly.
 
     Args:
-        sums: (B, 2), B >= 2: of each block the count (or sum of probabilities) `s_b`, and its images `n_b`.
+        sums: (B, 2): of each block the count (or sum of probabilities) `s_b`, and its images `n_b`; blocks without an
+            image count not.
 
     Raises:
-        ValueError: if there are fewer than two blocks, or no image.
+        ValueError: if there are fewer than two blocks with images.
 
     References:
         Kish, Survey Sampling, 1965 (design effect).
@@ -47,9 +48,9 @@ def share_precision(sums: ArrayLike) -> SharePrecision:
         >>> share_precision([[1, 1], [0, 1], [1, 1], [0, 1]])._replace(effective=3)
         SharePrecision(p=0.5, effective=3, blocks=4)
     """
-    sums = np.asarray(sums, dtype=np.float64)
-    if sums.ndim != 2 or sums.shape[1] != 2 or len(sums) < 2 or sums[:, 1].sum() <= 0:
-        raise ValueError(f"`sums` must be (B, 2) with at least two blocks and an image, got shape {sums.shape}.")
+    sums = _with_images(sums)
+    if len(sums) < 2:
+        raise ValueError(f"`sums` must have at least two blocks with images, got {len(sums)}.")
     n = sums[:, 1].sum()
     p = min(max(sums[:, 0].sum() / n, 0.0), 1.0)
     spread = p * (1 - p)
@@ -79,13 +80,30 @@ def share_interval(sums: ArrayLike, level: float = 0.95) -> Interval:
         >>> round(interval.low, 3), round(interval.high, 3)
         (0.452, 0.579)
     """
-    sums = np.asarray(sums, dtype=np.float64)
-    if len(sums) < 2 or sums[:, 1].sum() <= 0:
+    sums = _with_images(sums)
+    if len(sums) < 2:
         return Interval(None, None, len(sums))
     found = share_precision(sums)
     q = float(student.ppf((1 + level) / 2, found.blocks - 1))
     low, high = found.bound([-q, q])
     return Interval(float(low), float(high), found.blocks)
+
+
+def drawn_shares(sums: ArrayLike, repeats: int, generator: np.random.Generator) -> Array | None:
+    """Draw shares from what `share_interval` says at every level: its bound at a random quantile of Student's t.
+
+    Args:
+        sums: (B, 2), as for `share_precision`.
+        repeats: number of draws.
+        generator: of the quantiles.
+
+    Returns:
+        (repeats,) in [0, 1]; None for fewer than two blocks with images.
+    """
+    if len(_with_images(sums)) < 2:
+        return None
+    found = share_precision(sums)
+    return found.bound(generator.standard_t(found.blocks - 1, size=repeats))
 
 
 def mean_interval(sums: ArrayLike, level: float = 0.95) -> Interval:
@@ -103,8 +121,7 @@ def mean_interval(sums: ArrayLike, level: float = 0.95) -> Interval:
         >>> round(interval.low, 2), round(interval.high, 2), interval.blocks
         (-0.48, 4.48, 3)
     """
-    sums = np.asarray(sums, dtype=np.float64)
-    sums = sums[sums[:, 1] > 0]
+    sums = _with_images(sums)
     blocks = len(sums)
     if blocks < 2:
         return Interval(None, None, blocks)
@@ -113,3 +130,10 @@ def mean_interval(sums: ArrayLike, level: float = 0.95) -> Interval:
     error = np.sqrt(blocks / (blocks - 1) * np.square(sums[:, 0] - mean * sums[:, 1]).sum()) / n
     width = float(student.ppf((1 + level) / 2, blocks - 1)) * error
     return Interval(float(mean - width), float(mean + width), blocks)
+
+
+def _with_images(sums: ArrayLike) -> Array:
+    sums = np.asarray(sums, dtype=np.float64)
+    if sums.ndim != 2 or sums.shape[1] != 2:
+        raise ValueError(f"`sums` must have shape (B, 2), got {sums.shape}.")
+    return sums[sums[:, 1] > 0]

@@ -14,7 +14,7 @@ from selfdebias.metrics.bootstrap import BlockBootstrap, Interval
 from selfdebias.metrics.class_interval import expanded_shares
 from selfdebias.metrics.entries import Entry, measured, missing
 from selfdebias.metrics.judge_error import confusion_rates, corrected_shares
-from selfdebias.metrics.share_interval import share_precision
+from selfdebias.metrics.share_interval import drawn_shares
 from selfdebias.metrics.summary_fairness import class_sums
 
 Array = NDArray[np.float64]
@@ -70,13 +70,13 @@ def corrected_intervals(sums: Array, counts: ArrayLike, resampling: BlockBootstr
         return [Interval(None, None, blocks)] * sums.shape[1]
     generator = np.random.default_rng([resampling.seed, 2])
     f = _two_shares(sums, resampling, generator) if sums.shape[1] == 2 else expanded_shares(sums, resampling)
+    if f is None:
+        return [Interval(None, None, blocks)] * sums.shape[1]
     drawn = generator.standard_gamma(np.asarray(counts) + PRIOR, size=(resampling.repeats, *np.shape(counts)))
     p = corrected_shares(f, confusion_rates(drawn))
-    tail = (1 - resampling.level) / 2
-    return [Interval(float(low), float(high), blocks) for low, high in np.quantile(p, [tail, 1 - tail], axis=0).T]
+    return [resampling.middle(column, blocks) for column in p.T]
 
 
-def _two_shares(sums: Array, resampling: BlockBootstrap, generator: np.random.Generator) -> Array:
-    found = share_precision(np.stack([sums[:, 0], sums.sum(1)], 1))
-    first = found.bound(generator.standard_t(found.blocks - 1, size=resampling.repeats))
-    return np.stack([first, 1 - first], 1)
+def _two_shares(sums: Array, resampling: BlockBootstrap, generator: np.random.Generator) -> Array | None:
+    first = drawn_shares(np.stack([sums[:, 0], sums.sum(1)], 1), resampling.repeats, generator)
+    return None if first is None else np.stack([first, 1 - first], 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,7 @@ from selfdebias.metrics.mmd import Kernel, PolynomialKernel, mmd
 from selfdebias.metrics.modes import Placed
 from selfdebias.metrics.neighbours import knn_covered
 from selfdebias.metrics.preservation import kept
+from selfdebias.metrics.share_interval import drawn_shares, share_interval
 from selfdebias.metrics.summary_fairness import rate
 from selfdebias.metrics.within_modes import weighted, within_modes
 
@@ -107,49 +108,41 @@ def _precisions(
     k: int,
 ) -> dict[str, Entry]:
     def counts(placed: Placed, rows: NDArray[np.bool_]) -> Array:
-        """Hits and images by mode, (N, 2, K)."""
+        """Hits and images of each block by mode, (B, 2, K)."""
         covered = covered_in_mode(reference, placed, n_modes, k)
         member = np.eye(n_modes)[placed.modes] * (rows & np.isfinite(covered))[:, None]
-        return np.stack([member * np.nan_to_num(covered)[:, None], member], 1)
+        both = np.stack([member * np.nan_to_num(covered)[:, None], member], 1)
+        return block_sums(both, blocks).reshape(-1, 2, n_modes)
 
-    both = np.stack([counts(arm, turned), counts(vanilla, np.ones_like(turned))], 1)
-    both = both * (both[:, 1, 1].sum(0) > 0)  # modes that vanilla never shows have nothing to be compared with
-    n = int(both[:, 0, 1].sum())
+    own = counts(vanilla, np.ones_like(turned))
+    new = counts(arm, turned) * (own[:, 1].sum(0) > 0)  # modes that vanilla never shows have nothing to be held against
+    weights = new[:, 1].sum(0)
+    n = int(weights.sum())
     if n == 0:
         reason = f"no target mode has both more than {k} reference images and a vanilla image"
         return {name: missing(reason, n=0) for name in MEASURES[:3]}
-    sums = block_sums(both.reshape(len(both), -1), blocks)
-    statistics = ((_precision, 1.0), (_vanilla_precision, 1.0), (_precision_ratio, np.inf))
-    entries = [_entry(sums, statistic, most, bootstrap) | {"n": n} for statistic, most in statistics]
-    return dict(zip(MEASURES[:3], entries, strict=True))
+    entries = _entries(new.sum(2), [own[:, :, mode] for mode in range(n_modes)], weights, bootstrap)
+    return {name: entry | {"n": n} for name, entry in zip(MEASURES[:3], entries, strict=True)}
 
 
-def _precision(sums: Array) -> Array:
-    arm_hits, arm_images, _, _ = _unpacked(sums)
-    return _ratio(arm_hits.sum(-1), arm_images.sum(-1))
+def _entries(new: Array, own: Sequence[Array], weights: Array, bootstrap: BlockBootstrap) -> list[Entry]:
+    """Precision of the arm (B, 2), that of vanilla by mode (B, 2) with the arm's weights, and their ratio.
 
-
-def _vanilla_precision(sums: Array) -> Array:
-    _, arm_images, hits, images = _unpacked(sums)
-    weighted = np.where(arm_images > 0, arm_images * _ratio(hits, images), 0.0)
-    return _ratio(weighted.sum(-1), arm_images.sum(-1))
-
-
-def _precision_ratio(sums: Array) -> Array:
-    return _ratio(_precision(sums), _vanilla_precision(sums))
-
-
-def _unpacked(sums: Array) -> tuple[Array, ...]:
-    """Split (R, 4 K) sums into the arm's hits and images and vanilla's hits and images, (R, K) each."""
-    return tuple(np.moveaxis(sums.reshape(len(sums), 4, -1), 1, 0))
-
-
-def _ratio(top: Array, bottom: Array) -> Array:
-    return np.divide(top, bottom, out=np.full(np.shape(top), np.nan), where=bottom > 0)
-
-
-def _entry(sums: Array, statistic: Callable[[Array], Array], most: float, bootstrap: BlockBootstrap) -> Entry:
-    value = float(statistic(sums.sum(0, keepdims=True))[0])
-    if not np.isfinite(value):
-        return missing("vanilla images of these modes reach a precision of 0")
-    return measured(value, bootstrap.interval(sums, statistic, least=0.0, most=most))
+    Both are drawn at random from what their intervals say at every level, by mode; so a precision of 1 of a few images is
+    not taken for certain.
+    """
+    used = [mode for mode in range(len(own)) if weights[mode] > 0]
+    shares = weights[used] / weights.sum()
+    value = new[:, 0].sum() / new[:, 1].sum()
+    vanilla = float(sum(w * own[m][:, 0].sum() / own[m][:, 1].sum() for w, m in zip(shares, used, strict=True)))
+    precision = measured(value, share_interval(new, bootstrap.level))
+    generator = np.random.default_rng([bootstrap.seed, 3])
+    drawn = [drawn_shares(sums, bootstrap.repeats, generator) for sums in (new, *(own[m] for m in used))]
+    known = [it for it in drawn if it is not None]
+    drawn_new, drawn_own = np.array([]), np.array([])
+    if len(known) == len(drawn):
+        drawn_new, drawn_own = known[0], shares @ np.stack(known[1:])
+    ratio = missing("vanilla images of these modes reach a precision of 0")
+    if vanilla > 0:
+        ratio = measured(value / vanilla, bootstrap.middle(drawn_new / drawn_own, len(new)))
+    return [precision, measured(vanilla, bootstrap.middle(drawn_own, len(new))), ratio]

@@ -44,7 +44,7 @@ def test_a_class_that_is_all_or_nothing_has_a_bound_on_the_other_side(p):
 
 def test_one_block_has_no_bounds():
     assert share_interval([[16, 32]]) == Interval(None, None, 1) == mean_interval([[3.0, 32]])
-    with pytest.raises(ValueError, match="`sums` must be"):
+    with pytest.raises(ValueError, match="`sums` must have"):
         share_precision([[16, 32]])
 
 
