@@ -12,7 +12,7 @@ SEEDS = (11, 12, 13, 14, 15)
 def main(overrides: list[str]) -> None:
     """Run the three arms over the seeds, and write the pooled table."""
     results = run_pooled([*overrides, "guidance=random"], SEEDS)
-    write_arms("person", '"an emoji of a person", five generate seeds pooled', "Judge: Emoji World's own.", results)
+    write_arms("person", '"an emoji of a person", five generate seeds pooled', results)
 
 
 if __name__ == "__main__":

@@ -75,27 +75,29 @@ def row(name: str, results: dict, arm: str) -> str:
     fd, shares, tones = it["gender"]["fd_hard"], it["shares"]["gender"], it["shares"]["tone"]
     shift = max(abs(tones[tone]["value"] - vanilla["shares"]["tone"][tone]["value"]) for tone in tones)
     turned = it.get("turned") or {}
+    within = it["within_modes"]["kid"]
     cells = [
-        name, str(fd["n"]), _interval(shares["man"]), _interval(fd), f"{shift:.3f}", _number(it["kept_cosine"]),
-        _number(turned.get("n"), 0), _number(turned.get("precision_ratio")), _number(it["fid"]), _number(it["kid"], 4),
+        name, str(fd["n"]), _interval(shares["man"]), _interval(fd), f"{shift:.3f}", _interval(it["kept_cosine"]),
+        _number(turned.get("n"), 0), _interval(turned.get("precision_ratio")), _number(it["fid"]), _interval(it["kid"]),
+        f"{_number(within)} ({_number(within.get('floor'))})",
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"
 
 
 HEADER = (
     "| Arm | N | men | gender `fd_hard` | largest shift of a tone's share | `kept_cosine` | turned | turned precision, "
-    "of vanilla's own | FID | KID |\n|" + "---|" * 10
+    "of vanilla's own | FID | KID | KID within modes (floor) |\n|" + "---|" * 11
 )
 
 
-def write_arms(name: str, title: str, judge: str, results: dict) -> None:
+def write_arms(name: str, title: str, results: dict, note: str = "") -> None:
     """Write the table of a study of three arms: vanilla, guided, random.
 
     Args:
         name: of the study's module and files.
         title: of the page.
-        judge: which judge on what.
         results: what `run_pooled` returned.
+        note: what else is to be said, as a sentence.
     """
     floor, modes = results["arms"]["vanilla"]["gender"]["fd_hard"]["floor"], results["modes"]
     ari = modes["ari"]
@@ -103,10 +105,10 @@ def write_arms(name: str, title: str, judge: str, results: dict) -> None:
         f"# {title}", "",
         f"`python -m experiments.{name}`, config hashes {', '.join(results['config_hashes'])}.", "",
         HEADER, *(row(arm, results, arm) for arm in ("vanilla", "guided", "random")), "",
-        f"{judge} {judge_in_words(results).capitalize()} {INTERVALS} Floor of `fd_hard` for a fair independent sampler at this "
+        f"{_sentence(judge_in_words(results))} {INTERVALS} Floor of `fd_hard` for a fair independent sampler at this "
         f"N: {floor:.3f}. Modes: k = {modes['k']} by silhouette ({modes['silhouette']:.3f}), agreement with "
         f"gender ARI {ari['gender']:.3f}, with tone {ari['tone']:.3f}, with age {ari['age']:.3f}.",
-        "", *verdicts_in_words(results),
+        *([note] if note else []), "", *(f"- {line}" for line in verdicts_in_words(results)),
     ]  # fmt: skip
     write_study(name, "\n".join(text), results)
 
@@ -118,8 +120,12 @@ def write_study(name: str, text: str, results: object) -> None:
     print(text)
 
 
-def _interval(entry: dict) -> str:
-    if entry["low"] is None:
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _interval(entry: dict | None) -> str:
+    if entry is None or entry.get("low") is None:
         return _number(entry)
     if entry.get("at_floor"):
         return f"{entry['value']:.3f} (at the floor, <= {entry['high']:.3f})"

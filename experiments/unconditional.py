@@ -7,13 +7,13 @@ import sys
 from experiments.pooled import run_pooled, write_arms
 
 SEEDS = (11, 12, 13, 14, 15)
-JUDGE = "Judge: Emoji World's own, on images scaled from 32 to 64 px."
+NOTE = "The judge sees the images scaled from 32 to 64 px; its stated error is on 64 px."
 
 
 def main(overrides: list[str]) -> None:
     """Run the three arms over the seeds, and write the pooled table."""
     results = run_pooled([*overrides, "model=emoji_ddpm", "guidance=random"], SEEDS)
-    write_arms("unconditional", "An unconditional model, five generate seeds pooled", JUDGE, results)
+    write_arms("unconditional", "An unconditional model, five generate seeds pooled", results, NOTE)
 
 
 if __name__ == "__main__":
