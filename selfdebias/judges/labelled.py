@@ -6,20 +6,16 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from selfdebias.folders import hash_file
 from selfdebias.judges import Judge, classify
 from selfdebias.judges.confusion import Confusion
 from selfdebias.metrics.judge_error import confusion_counts
+from selfdebias.storage.pictures import SUFFIXES, UnreadableError, read_picture
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 LAYOUT = "a folder of labelled images, <attribute>/<class>/*.png"
-DEEP = ("I", "F")  # first letters of Pillow's modes of more than 8 bits, which it does not scale to 8
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)  # what Pillow raises on bad files
 
 Classes = Mapping[str, Sequence[str]]
 
@@ -93,21 +89,6 @@ def measure_confusion(
     }
 
 
-def read_image(path: Path) -> Tensor:
-    """Read a picture of any 8-bit kind as (3, H, W) float32 in [0, 1]: upright, transparent ones laid on white.
-
-    Raises:
-        OSError, SyntaxError, ValueError, EOFError: if it cannot be read, or has more than 8 bits a channel.
-    """
-    with Image.open(path) as opened:
-        if opened.mode.startswith(DEEP):
-            raise ValueError(f"`{path.name}` must have 8 bits a channel, got mode {opened.mode}.")
-        picture = ImageOps.exif_transpose(opened).convert("RGBA")
-    white = Image.new("RGBA", picture.size, "white")
-    pixels = np.asarray(Image.alpha_composite(white, picture).convert("RGB"))
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
-
-
 def _measure(
     judge: Judge, attribute: str, images: Sequence[tuple[Path, int]], batch_size: int, device: torch.device | str,
     source: str,
@@ -123,30 +104,22 @@ def _measure(
 
 
 def _batches(images: Sequence[tuple[Path, int]], batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (B, 3, H, W) pictures of one size with their labels (B,); files that cannot be read are left out."""
-    pictures: list[Tensor] = []
-    labels: list[int] = []
-    for path, label in sorted(images, key=lambda image: (_size(image[0]), image[0])):
+    """Yield (B, 3, H, W) float32 pictures of one size in [0, 1] with their labels (B,); files that cannot be read are left out."""
+    waiting: dict[tuple[int, ...], list[tuple[Tensor, int]]] = {}
+    for path, label in images:
         try:
-            picture = read_image(path)
-        except BROKEN:
+            pixels = read_picture(path.read_bytes())
+        except (OSError, UnreadableError):
             continue  # counted by whoever counts what comes out
-        if pictures and (len(pictures) == batch_size or picture.shape != pictures[0].shape):
-            yield torch.stack(pictures), torch.tensor(labels)
-            pictures, labels = [], []
-        pictures.append(picture)
-        labels.append(label)
-    if pictures:
-        yield torch.stack(pictures), torch.tensor(labels)
+        alike = waiting.setdefault(pixels.shape, [])
+        alike.append((torch.from_numpy(pixels).permute(2, 0, 1).float() / 255, label))
+        if len(alike) == batch_size:
+            yield _stacked(waiting.pop(pixels.shape))
+    yield from map(_stacked, waiting.values())
 
 
-def _size(path: Path) -> tuple[int, int]:
-    """Width and height in the file's header; (0, 0) where it cannot be read."""
-    try:
-        with Image.open(path) as picture:
-            return picture.size
-    except BROKEN:
-        return 0, 0
+def _stacked(labelled: Sequence[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
+    return torch.stack([picture for picture, _ in labelled]), torch.tensor([label for _, label in labelled])
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from selfdebias.judges.labelled import labelled_fingerprint, labelled_images, measure_confusion, read_image
+from selfdebias.judges.labelled import labelled_fingerprint, labelled_images, measure_confusion
 
 
 class Reddish:
@@ -72,9 +71,8 @@ def test_what_cannot_be_read_is_skipped_and_counted(folder):
     (green / "text.jpg").write_text("no picture")
     whole = (folder / "colour" / "red" / "0.png").read_bytes()
     (green / "cut.png").write_bytes(whole[: len(whole) // 2])
-    Image.fromarray(np.zeros((8, 8), np.uint16)).save(green / "deep.png")
     (it,) = measure_confusion(Reddish(), folder, batch_size=4).values()
-    assert it.skipped == 4 and it.counts == [[5, 1], [0, 2]] and it.unclassified == 1
+    assert it.skipped == 3 and it.counts == [[5, 1], [0, 2]] and it.unclassified == 1
 
 
 def test_hidden_files_and_other_kinds_are_no_images(folder):
@@ -83,27 +81,6 @@ def test_hidden_files_and_other_kinds_are_no_images(folder):
     (folder / ".cache").mkdir()
     (folder / "README.md").write_text("faces")
     assert measure_confusion(Reddish(), folder, 4)["colour"].skipped == 0
-
-
-def test_pictures_of_any_kind_become_rgb_with_white_behind(tmp_path):
-    picture(tmp_path / "glass.png", (255, 0, 0, 0), mode="RGBA")
-    picture(tmp_path / "half.png", (255, 0, 0, 128), mode="RGBA")
-    picture(tmp_path / "grey.png", 51, mode="L")
-    picture(tmp_path / "print.jpg", (0, 0, 0, 0), mode="CMYK")
-    values = {path.name: read_image(path)[:, 0, 0] for path in tmp_path.iterdir()}
-    assert torch.equal(values["glass.png"], torch.ones(3)) and torch.allclose(values["grey.png"], torch.full((3,), 0.2))
-    assert torch.allclose(values["half.png"], torch.tensor([1, 0.5, 0.5]), atol=0.01)
-    assert torch.allclose(values["print.jpg"], torch.ones(3), atol=0.02)
-
-
-def test_a_photo_is_turned_upright(tmp_path):
-    pixels = np.zeros((4, 6, 3), np.uint8)
-    pixels[0, 0] = 255
-    turned, exif = Image.fromarray(pixels), Image.Exif()
-    exif[0x0112] = 6  # to be turned right by 90 degrees
-    turned.save(tmp_path / "a.png", exif=exif)
-    image = read_image(tmp_path / "a.png")
-    assert image.shape == (3, 6, 4) and image[0, 0, 3] == 1
 
 
 def test_the_fingerprint_follows_names_and_bytes_alone(folder):
