@@ -211,9 +211,11 @@ def check_sources(config: Mapping[str, Any]) -> None:
         else:
             source = sources.ModelSource(group, *where)
         _checked(source.check)
-    judge = config["judge"]
+    judge, features = config["judge"], config["metrics"].get("features") or {}
     if str(judge["_target_"]).endswith(".FairFaceJudge"):
         _checked(weight_file.fairface(judge.get("weights"), judge.get("sha256")).check)
+    if str(features.get("_target_")).endswith(".InceptionFeatures"):
+        _checked(weight_file.inception(features.get("weights"), features.get("sha256"), "metrics.features").check)
 
 
 def _checked(check: Callable[[], Any]) -> None:

@@ -82,3 +82,14 @@ def fairface(weights: str | None, sha256: str | None) -> WeightFile:
         "judge.weights", weights, sha256, "res34_fair_align_multi_7_20190809.pt",
         "the page of FairFace's authors, github.com/dchen236/FairFace",
     )  # fmt: skip
+
+
+def inception(weights: str | None, sha256: str | None, group: str) -> WeightFile:
+    """Return the file of the Inception-v3 that FID is measured with; `group` is the option that describes it.
+
+    References:
+        Heusel et al., arXiv 1706.08500.
+    """
+    name = "pt_inception-2015-12-05-6726825d.pth"
+    origin = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{name}"
+    return WeightFile(f"{group}.weights", weights, sha256, name, f"{origin} (metrics=default does without it)")

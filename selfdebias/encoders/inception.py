@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from selfdebias import folders
 from selfdebias.encoders.inception_network import InceptionV3
+from selfdebias.weight_file import inception
+from selfdebias.weight_reading import read_weights
 
-FILE = "pt_inception-2015-12-05-6726825d.pth"
-URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{FILE}"
 SIDE = 299  # px
 
 
@@ -27,7 +21,7 @@ class InceptionFeatures:
     299 x 299 px, bilinear, `align_corners=False`, without antialiasing, and scaled to [-1, 1].
 
     Args:
-        weights: path of the file `pt_inception-2015-12-05-6726825d.pth`.
+        weights: path of the file `pt_inception-2015-12-05-6726825d.pth`; None is refused when it is needed.
         sha256: what its bytes must hash to; None compares nothing.
         group: the option that describes it, for messages.
 
@@ -39,71 +33,30 @@ class InceptionFeatures:
     encoder_id = "inception-v3-2015-12-05"
     resize_rule = f"bilinear to {SIDE} x {SIDE} px, align_corners=False, no antialias"
 
-    def __init__(self, weights: str, sha256: str | None = None, group: str = "metrics.features") -> None:
-        if sha256 is not None and (len(sha256) != 64 or set(sha256) - set("0123456789abcdef")):
-            raise ValueError(f"`{group}.sha256` must be 64 lower-case hexadecimal digits or null, got {sha256!r}.")
+    def __init__(self, weights: str | None, sha256: str | None = None, group: str = "metrics.features") -> None:
         self.weights, self.sha256, self.group = weights, sha256, group
+        self._file = inception(weights, sha256, group)
+        self._file.check_options()
         self._network: InceptionV3 | None = None
 
     def fingerprint(self) -> str:
-        """Return the sha256 of the weight file.
+        """Return the sha256 of the weight file, after looking into it: a job asks before it draws anything.
 
         Raises:
-            FileNotFoundError: if there is none.
-            ValueError: if it is not the hash asked for.
+            FileNotFoundError, ValueError: if it is missing, or not what it should be.
         """
-        path = Path(self.weights)
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"`{self.group}.weights` must be the file of FID's Inception-v3 weights, got {self.weights!r}, where there "
-                f"is none: download {URL}, and set {self.group}.weights to its path; metrics=default does without it."
-            )
-        found = folders.hash_file(path).hex()
-        if self.sha256 not in (None, found):
-            raise ValueError(
-                f"`{self.group}.sha256` must be that of {self.weights}, {found}, got {self.sha256}: download the file "
-                f"again, or set {self.group}.sha256=null if you mean to use other weights."
-            )
-        return found
+        with torch.device("meta"):
+            network = InceptionV3()
+        read_weights(self._file, network)
+        return self._file.fingerprint()
 
     def load(self) -> InceptionV3:
-        """Load the frozen network once, by the names of its tensors; raises as `fingerprint` does.
-
-        Raises:
-            ValueError: if the file holds anything but tensors, or others than the network has.
-        """
+        """Load the frozen network once, by the names of its tensors; raises as `fingerprint` does."""
         if self._network is None:
-            self.fingerprint()
-            try:
-                state = torch.load(self.weights, map_location="cpu", weights_only=True)
-            except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
-                raise ValueError(
-                    f"`{self.group}.weights` must be a file of tensors alone, got {self.weights!r}, which torch does not "
-                    f"load with weights_only: {str(error).splitlines()[0]}"
-                ) from error
             network = InceptionV3()
-            self._check(state, network.state_dict())
-            network.load_state_dict(state, strict=False)  # `num_batches_tracked` may be there or not
+            network.load_state_dict(read_weights(self._file, network), strict=False)
             self._network = network.eval().requires_grad_(False)
         return self._network
-
-    def _check(self, state: Any, expected: Mapping[str, Tensor]) -> None:
-        """Refuse tensors of other names or shapes than the network's."""
-        if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-            kind = type(state).__name__
-            raise ValueError(
-                f"`{self.group}.weights` must hold tensors by name, got {self.weights!r}, a {kind}: take {FILE}."
-            )
-        found, wanted = (
-            {k: tuple(v.shape) for k, v in it.items() if "num_batches" not in k} for it in (state, expected)
-        )
-        wrong = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
-        if wrong:
-            has, needs = (f"of shape {it[wrong[0]]}" if wrong[0] in it else "absent" for it in (found, wanted))
-            raise ValueError(
-                f"`{self.group}.weights` must hold the tensors of FID's Inception-v3, got {self.weights!r}, in which "
-                f"{wrong[0]} is {has}, and should be {needs}: take {FILE}."
-            )
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:

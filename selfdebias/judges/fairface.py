@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from selfdebias.judges.resnet import ResNet34
 from selfdebias.weight_file import fairface
+from selfdebias.weight_reading import read_weights
 
 SIDE = 224  # px of the images that it was trained on
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's colours
-COUNTER = "num_batches_tracked"  # nothing that is evaluated depends on it, and older files lack it
 
 N_OUTPUTS = 18
 RACES = ("white", "black", "latino_hispanic", "east asian", "southeast asian", "indian", "middle eastern")
@@ -79,7 +74,7 @@ class FairFaceJudge:
         """
         with torch.device("meta"):
             network = ResNet34(N_OUTPUTS)
-        read_weights(self._file.check(), network)
+        read_weights(self._file, network)
         return self._file.fingerprint()
 
     @torch.no_grad()
@@ -94,7 +89,7 @@ class FairFaceJudge:
         """
         if self._network is None:
             self._network = ResNet34(N_OUTPUTS).eval()
-            self._network.load_state_dict(read_weights(self._file.check(), self._network), strict=False)
+            self._network.load_state_dict(read_weights(self._file, self._network), strict=False)
         outputs = self._network.to(images.device)(self.prepare(images))
         heads = {name: outputs[:, places].softmax(dim=1) for name, places in HEADS.items()}
         return {
@@ -112,51 +107,3 @@ class FairFaceJudge:
             images = F.interpolate(images, size=(SIDE, SIDE), mode="bilinear", antialias=True)
         mean, std = (images.new_tensor(values)[:, None, None] for values in (MEAN, STD))
         return (images - mean) / std
-
-
-def read_weights(path: Path, network: torch.nn.Module) -> dict[str, Tensor]:
-    """Read a state dictionary and hold its names and shapes against a network's; no code in the file is run.
-
-    Args:
-        path: *.safetensors, or a file of `torch.save`, of which tensors alone are unpickled.
-        network: what it is meant for; not changed.
-
-    Returns:
-        the network's tensors by name, on the CPU, without counters of batches.
-
-    Raises:
-        ValueError: if the file holds something else than tensors, or one is missing, not known, or of another shape.
-    """
-    try:
-        content: Any = load_file(path) if path.suffix == ".safetensors" else _unpickle(path)
-    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"`judge.weights` must hold tensors by name and nothing else, got {str(path)!r}, which is broken or holds code, "
-            f"and was not run ({type(error).__name__})."
-        ) from error
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(
-            f"`judge.weights` must hold tensors by name, got {str(path)!r} with a {type(content).__name__}."
-        )
-    wanted = {name: tensor for name, tensor in network.state_dict().items() if not name.endswith(COUNTER)}
-    weights = {name: tensor for name, tensor in content.items() if not str(name).endswith(COUNTER)}
-    _check_names(path, wanted, weights)
-    return weights
-
-
-def _unpickle(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _check_names(path: Path, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    for name in wanted:
-        if name not in found:
-            raise ValueError(f"`judge.weights` must have the tensor {name}, got {str(path)!r} without it.")
-    for name in found:
-        if name not in wanted:
-            raise ValueError(f"`judge.weights` must be a ResNet-34, got {str(path)!r} with a tensor {name}.")
-        if found[name].shape != wanted[name].shape:
-            shapes = tuple(wanted[name].shape), tuple(found[name].shape)
-            raise ValueError(
-                f"`judge.weights` must have {name} of shape {shapes[0]}, got {shapes[1]} in {str(path)!r}."
-            )

@@ -25,8 +25,9 @@ from selfdebias.prompts import Prompts
 from selfdebias.report.skipped import skipped_in_words
 from selfdebias.report.table import markdown_table
 from selfdebias.rules import ConfigError
-from selfdebias.stages import evaluate as own
+from selfdebias.stages.evaluate import describe_judge, judge_error, target_of
 from selfdebias.stages.folder_pass import Looked, look_at_folders
+from selfdebias.stages.looking import Evaluation, arm_data, read_centers
 from selfdebias.stages.reference import outside_reference
 from selfdebias.stages.results_file import write_results
 from selfdebias.storage.atomic import write_json, write_text
@@ -64,7 +65,7 @@ class Found:
             raise ConfigError(
                 f"`evaluate.modes` must be {len(target)} modes, for which an arm was guided, got {len(found['target'])}."
             )
-        return cls({**found, "target": target or found["target"]}, own.read_centers(folder), collected_by(folder))
+        return cls({**found, "target": target or found["target"]}, read_centers(folder), collected_by(folder))
 
     def fitting(self, reference: Mapping[str, Any], judge: Judge) -> dict[str, Any] | None:
         """Return the modes, with their labels only if the reference are the images that have them, seen by this judge."""
@@ -112,25 +113,25 @@ def evaluate_folders(
     """
     given = {arm: ImageFolder(Path(path), f"evaluate.folders.{arm}", drawn_together) for arm, path in folders.items()}
     drawings = {arm: images.drawing for arm, images in given.items()}
-    found = Found() if modes is None else Found.read(modes, own.target_of(drawings))
+    found = Found() if modes is None else Found.read(modes, target_of(drawings))
     compared = compared_with(given)
     ordered = {compared.baseline: given[compared.baseline], **given}
-    module = own.Evaluation(judge, encoder, len(given), metrics.features)
+    module = Evaluation(judge, encoder, len(given), metrics.features)
     looked = look_at_folders(module, ordered, batch_size, trainer)
-    as_arm = partial(own.arm_data, module=module, centers=found.centers)
+    as_arm = partial(arm_data, module=module, centers=found.centers)
     arms = {arm: as_arm(arm, it.records, it.outputs, facts=given[arm].dependence) for arm, it in looked.items()}
     for arm, data in arms.items():
         save_arm(folder, data, origin_of(judge, encoder, metrics.features, given[arm].sha256, given[arm].key))
     ideal: ArmData | None = None
     outside: dict[str, Any] = {"skipped": {}}
     if reference is not None:
-        look = own.Evaluation(judge, encoder, 1, metrics.features)
+        look = Evaluation(judge, encoder, 1, metrics.features)
         ideal, outside = outside_reference(reference, folder, look, as_arm, found.centers, batch_size, trainer)
-    error = own.judge_error(judge, labelled, batch_size, trainer)
+    error = judge_error(judge, labelled, batch_size, trainer)
     results = summarise(
         arms, ideal, found.fitting(outside.get("reference", {}), judge),
         {"text": "", "attributes": list(prompts.attributes)}, metrics, bootstrap, seed,
-        judge={**own.describe_judge(judge, encoder), "error": error}, costs=drawings, compared=compared,
+        judge={**describe_judge(judge, encoder), "error": error}, costs=drawings, compared=compared,
     )  # fmt: skip
     _write(folder, results | outside, given, looked)
 

@@ -183,19 +183,23 @@ def test_the_file_holds_566_tensors_of_which_counters_may_be_missing(state, tmp_
 
 
 def test_missing_weights_say_what_to_get_and_which_option_names_them():
-    with pytest.raises(FileNotFoundError, match=r"`metrics.features.weights` must .* download https://.*6726825d.pth"):
+    with pytest.raises(
+        FileNotFoundError, match=r"`metrics.features.weights` must .* Fetch it from https://.*6726825d.pth"
+    ):
         InceptionFeatures("nowhere.pth").load()
     loaded = config.load(["metrics=inception", "metrics.features.weights=nowhere.pth"])
-    with pytest.raises(ConfigError, match="`metrics.features.weights` must be the file of FID's Inception-v3"):
+    with pytest.raises(
+        ConfigError, match="`metrics.features.weights` must be the file pt_inception-2015-12-05-6726825d.pth"
+    ):
         Parts(loaded).fingerprints()
 
 
 def test_the_checksum_is_compared_where_one_is_given(file):
     found = hashlib.sha256(file.read_bytes()).hexdigest()
     assert InceptionFeatures(str(file), found).fingerprint() == found == InceptionFeatures(str(file)).fingerprint()
-    with pytest.raises(ValueError, match=f"`metrics.features.sha256` must be that of .*{found}, got 0000"):
+    with pytest.raises(ValueError, match=f"`metrics.features.sha256` must be the checksum of .*{found}, got 0000"):
         InceptionFeatures(str(file), "0" * 64).load()
-    with pytest.raises(ValueError, match="`metrics.features.sha256` must be 64 lower-case"):
+    with pytest.raises(ValueError, match="`metrics.features.sha256` must be null or 64 hex"):
         InceptionFeatures(str(file), "6726825d")
 
 
@@ -210,17 +214,15 @@ def test_a_pickle_with_code_is_refused_and_does_not_run(tmp_path, monkeypatch):
     torch.save({"fc.weight": Harmful()}, tmp_path / "zipped.pth")
     (tmp_path / "text.pth").write_text("no weights")
     for name in ("plain.pth", "zipped.pth", "text.pth"):
-        with pytest.raises(ValueError, match="`metrics.features.weights` must be a file of tensors alone"):
+        with pytest.raises(ValueError, match="`metrics.features.weights` must hold tensors by name and nothing else"):
             InceptionFeatures(name).load()
     assert not (tmp_path / "harmed").exists()
 
 
 def test_other_weights_are_refused_by_name_and_shape(state, tmp_path):
     cases = {
-        "fc.weight is of shape (1000, 2048), and should be of shape (1008, 2048)": {
-            "fc.weight": torch.zeros(1000, 2048)
-        },
-        "AuxLogits.fc.weight is of shape (9,), and should be absent": {"AuxLogits.fc.weight": torch.zeros(9)},
+        "must have fc.weight of shape (1008, 2048), got (1000, 2048)": {"fc.weight": torch.zeros(1000, 2048)},
+        "with a tensor AuxLogits.fc.weight": {"AuxLogits.fc.weight": torch.zeros(9)},
     }
     for message, more in cases.items():
         torch.save(state | more, tmp_path / "other.pth")
@@ -228,7 +230,7 @@ def test_other_weights_are_refused_by_name_and_shape(state, tmp_path):
             InceptionFeatures(str(tmp_path / "other.pth")).load()
         assert message in str(error.value)
     torch.save([torch.zeros(3)], tmp_path / "list.pth")
-    with pytest.raises(ValueError, match="must hold tensors by name, got .*, a list"):
+    with pytest.raises(ValueError, match="must hold tensors by name, got .* with a list"):
         InceptionFeatures(str(tmp_path / "list.pth")).load()
 
 

@@ -163,7 +163,7 @@ def changed(weights: dict[str, Tensor], what: str) -> object:
     ("what", "words"),
     [
         ("a missing key", "must have the tensor layer3.2.conv1.weight, got .* without it"),
-        ("a key too many", "must be a ResNet-34, got .* with a tensor layer1.3.conv1.weight"),
+        ("a key too many", "must hold the tensors of res34_fair.*, got .* with a tensor layer1.3.conv1.weight"),
         ("another fc", r"must have fc.weight of shape \(18, 512\), got \(1000, 512\)"),
         ("no dictionary", "must hold tensors by name, got .* with a list"),
     ],

@@ -17,9 +17,11 @@ from selfdebias.encoders import ClipEncoder
 from selfdebias.judges.clip_zeroshot import ClipZeroShotJudge
 from selfdebias.judges.confusion import Confusion
 from selfdebias.metrics import MetricSuite
+from selfdebias.metrics.arms import load_arm, pool
 from selfdebias.metrics.mmd import cmmd, kid
 from selfdebias.prompts import Prompts
-from selfdebias.stages.evaluate import blocks_of, describe_judge, evaluate, load_arm, pool
+from selfdebias.stages.evaluate import describe_judge, evaluate
+from selfdebias.stages.looking import blocks_of
 from selfdebias.storage.atomic import write_json, write_tensors
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.images import encode_png
@@ -192,9 +194,11 @@ def test_shared_encoder_of_judge_and_modes_is_called_circular(run, tmp_path):
 
 
 def test_images_under_one_memory_are_one_block_and_unguided_ones_are_blocks_of_their_own():
-    records = [{"id": 7, "batch": 0}, {"id": 8, "batch": 0}, {"id": 9, "batch": 1}]
+    records = [
+        {"id": 7 + i, "batch": b, "prompt": p} for i, (b, p) in enumerate([(0, "a"), (0, "a"), (1, "a"), (2, "b")])
+    ]
     by = {name: blocks_of(records, {"dependence": name}).tolist() for name in ("image", "batch", "run")}
-    assert by == {"image": [7, 8, 9], "batch": [0, 0, 1], "run": [0, 0, 0]}
+    assert by == {"image": [7, 8, 9, 10], "batch": [0, 0, 1, 2], "run": [0, 0, 0, 1]}  # a memory is of one prompt
 
 
 def test_the_judges_error_is_measured_on_labelled_images_and_stated_elsewhere(run, tmp_path):
