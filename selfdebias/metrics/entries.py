@@ -52,7 +52,15 @@ def bounds(interval: Interval) -> Entry:
     return {name: value for name, value in asdict(interval).items() if name != "at_floor" or value is not None}
 
 
-def mean_of(values: ArrayLike, rows: NDArray[np.bool_], blocks: ArrayLike, level: float, reason: str) -> Entry:
+def mean_of(
+    values: ArrayLike,
+    rows: NDArray[np.bool_],
+    blocks: ArrayLike,
+    level: float,
+    reason: str,
+    least: float = -np.inf,
+    most: float = np.inf,
+) -> Entry:
     """Return the entry of the mean of `values`, (N,), over the chosen rows, with its interval over blocks.
 
     Args:
@@ -61,6 +69,8 @@ def mean_of(values: ArrayLike, rows: NDArray[np.bool_], blocks: ArrayLike, level
         blocks: (N,) integers.
         level: of the interval, in (0, 1).
         reason: said where no row is chosen.
+        least: smallest value that there can be, for the interval.
+        most: largest.
 
     Example:
         >>> entry = mean_of([1.0, 3.0, np.nan], np.array([True, True, False]), [0, 0, 1], 0.95, "none")
@@ -71,4 +81,4 @@ def mean_of(values: ArrayLike, rows: NDArray[np.bool_], blocks: ArrayLike, level
         return missing(reason, n=0)
     chosen = np.where(rows, np.asarray(values, dtype=np.float64), 0.0)
     sums = block_sums(np.stack([chosen, rows], 1), blocks)
-    return measured(chosen[rows].mean(), mean_interval(sums, level), n=int(rows.sum()))
+    return measured(chosen[rows].mean(), mean_interval(sums, level).within(least, most), n=int(rows.sum()))

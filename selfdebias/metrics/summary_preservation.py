@@ -17,6 +17,7 @@ from selfdebias.metrics.turned import turned_distance, turned_quality
 from selfdebias.metrics.twins import NO_MODES, NO_REFERENCE, Comparison, shown_twins
 
 TWIN_KEYS = ("turned", "kept_cosine", "turned_cosine", "kept_share", "psnr", "twin_cosine")
+COSINES = (-1.0, 1.0)  # their range
 
 
 def preservation(
@@ -37,20 +38,20 @@ def preservation(
     if reason or vanilla is None:
         return {key: missing(reason) for key in TWIN_KEYS}
     arm, vanilla = shown_twins(arm, vanilla)
-    cosine = twin_cosine(arm.e, vanilla.e)
+    cosine, level = twin_cosine(arm.e, vanilla.e), resampling.level
     every = np.ones(len(arm), dtype=bool)
     result = {
         "psnr": _psnr(arm, resampling),
-        "twin_cosine": mean_of(cosine, every, arm.blocks, resampling.level, "there is no twin"),
+        "twin_cosine": mean_of(cosine, every, arm.blocks, level, "there is no twin", *COSINES),
     }
     if not n_modes:
         return {key: missing(NO_MODES) for key in TWIN_KEYS} | result
     same = kept(arm.modes, vanilla.modes)
     return result | {
         "turned": _turned(arm, vanilla, reference, n_modes, suite, resampling),
-        "kept_cosine": mean_of(cosine, same, arm.blocks, resampling.level, "no image kept its mode"),
-        "turned_cosine": mean_of(cosine, ~same, arm.blocks, resampling.level, "no image was turned"),
-        "kept_share": rate(same, arm.blocks, resampling.level),
+        "kept_cosine": mean_of(cosine, same, arm.blocks, level, "no image kept its mode", *COSINES),
+        "turned_cosine": mean_of(cosine, ~same, arm.blocks, level, "no image was turned", *COSINES),
+        "kept_share": rate(same, arm.blocks, level),
     }
 
 

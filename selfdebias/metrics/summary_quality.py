@@ -114,4 +114,4 @@ def clip_score_of(arm: ArmData, level: float) -> Entry:
         return missing("the encoder embeds no text")
     prompted, at_zero = np.isfinite(arm.clip_score), int((arm.clip_score == 0).sum())
     reason = "no image was drawn from a prompt"
-    return mean_of(arm.clip_score, prompted, arm.blocks, level, reason) | {"at_zero": at_zero}
+    return mean_of(arm.clip_score, prompted, arm.blocks, level, reason, least=0, most=100) | {"at_zero": at_zero}

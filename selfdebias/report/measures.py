@@ -8,12 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 INTERVAL = "95% intervals over batches"
-# Keys of an arm that are not the name of a judged attribute.
-ARM_KEYS = frozenset(
-    {"shares", "mode_fd", "mode_kl", "mode_shares", "fid", "kid", "turned", "unclassified", "blanked"}
-    | {"kept_cosine", "kept_share", "psnr", "by_run", "corrected"}
-    | {"cmmd", "precision", "recall", "clip_score", "within_modes"}
-)
 
 
 @dataclass(frozen=True)
@@ -84,10 +78,11 @@ def measure(tree: Any, *path: str) -> Measure:
 def attributes_of(results: Mapping[str, Any]) -> list[str]:
     """Judged attributes of a job: those that the prompts name first, in their order, then any other.
 
-    >>> attributes_of({"prompts": {"attributes": ["tone"]}, "arms": {"vanilla": {"gender": {}, "tone": {}, "fid": {}}}})
+    >>> arm = {"shares": {"gender": {}, "tone": {}}, "fid": {}}
+    >>> attributes_of({"prompts": {"attributes": ["tone"]}, "arms": {"vanilla": arm}})
     ['tone', 'gender']
     """
-    found = [key for arm in results["arms"].values() for key in arm if key not in ARM_KEYS]
+    found = [name for arm in results["arms"].values() for name in arm.get("shares", {})]
     wanted = [name for name in results.get("prompts", {}).get("attributes", []) if name in found]
     return list(dict.fromkeys([*wanted, *found]))
 

@@ -288,3 +288,11 @@ def test_order_of_images_does_not_matter():
     for (path, a), (_, b) in zip(walk(one["arms"]), walk(other["arms"]), strict=True):
         for key in a.keys() & {"value", "low", "high", "floor"}:
             assert a[key] == (None if b[key] is None else pytest.approx(b[key], rel=1e-9, abs=1e-12)), (path, key)
+
+
+def test_bounds_stay_in_the_range_of_a_cosine():
+    vanilla, guided = arm("vanilla", 4), arm("guided", 4)
+    guided.e[0] = -guided.e[0]  # one batch far from the others: Student's t reaches over 1
+    found = summary([vanilla, guided])["arms"]["guided"]
+    assert found["twin_cosine"]["high"] == 1
+    assert found["twin_cosine"]["low"] < found["twin_cosine"]["value"] < 1

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from selfdebias.report.measures import attributes_of
 from selfdebias.report.table import markdown_table, render_table
 from selfdebias.report.wording import columns_of
 from tests.report.example import example_results
@@ -159,3 +160,9 @@ def test_markdown_rows_have_as_many_cells_as_their_header(results):
         assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {table[0].count("|")}
         assert [line.split()[1] for line in table[2:5]] == list(ALL)
     assert "a \\| b \\<i\\>" in text
+
+
+def test_attributes_are_those_of_the_prompts_and_no_other_key_of_an_arm():
+    results = example_results()
+    assert attributes_of(results) == results["prompts"]["attributes"]
+    assert "not computed" not in markdown_table(results)
