@@ -48,6 +48,7 @@ def start(model: Path, root: Path, *more: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-c", code, *command(model, root, *more)],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background are deaf to Ctrl-C
     )  # fmt: skip
 
 
