@@ -35,6 +35,7 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str]) -> Path:
     check_early(config)
     settle_libraries()
     from selfdebias import plan as planning
+    from selfdebias.fitted_prompts import BANK
     from selfdebias.gathering import gather_rows
     from selfdebias.parts import Parts
     from selfdebias.rows import rows_of
@@ -54,6 +55,9 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str]) -> Path:
         "stages": {step.name: str(folders[step.name].path.relative_to(root)) for step in steps},
     }
     _start_job(job, config, record)
+    shared = [step for step in steps if step.row == BANK]
+    if shared:
+        _run_row(job, shared, folders, parts, {**config, "prompts": shared[0].prompts or config["prompts"]}, record)
     for place, (row, own) in enumerate(rows.items(), start=1):
         print(f"[{place}/{len(rows)}] {row}\n" if row else "", end="", flush=True)
         _run_row(job, [step for step in steps if step.row == row], folders, parts, own, record)
@@ -74,6 +78,9 @@ def _run_row(
     for step in steps:
         _run_step(step, folders, parts, {**record, "config": dict(config), "folder": str(job)})
     paths = {step.name_in_row: folders[step.name].path for step in steps}
+    for step in steps:
+        if "projected" in step.inputs:  # of another row where all share one
+            paths["project"] = folders[step.inputs["projected"]].path
     place = folder_of_row(job, steps[0].row)
     _gather(place, config, paths, record)
     if {"collect", "discover", "project"} <= paths.keys():
@@ -111,7 +118,7 @@ def check_early(config: Mapping[str, Any]) -> None:
     from selfdebias.targets import check_job, check_objects, make
 
     check_devices(config["trainer"])
-    for group in ("schedule", "prompts", "vocabulary"):  # these need no torch
+    for group in ("schedule", "prompts", "vocabulary", "bank"):  # these need no torch
         check_objects({group: config[group]})
         make(config, group)
     check_job({"guidance": config["guidance"]})
@@ -149,14 +156,16 @@ def _arguments(step: Step, folders: Mapping[str, StageFolder], parts: Any, job: 
 
     stage = row_of(step)
     arguments: dict[str, Any] = {"folder": folders[step.name].path, **job["config"][step.stage]}
-    for name in ("sampler", *(() if step.of_folders else ("folders", *DEFAULTS))):
+    for name in ("sampler", *(() if step.variant == "folders" else ("folders", *DEFAULTS))):
         arguments.pop(name, None)  # the sampler is part of the backbone; the others are for folders alone
     for group in stage.parts:
         arguments[ARGUMENTS.get(group, group)] = parts.get(group, step.guidance, Path(job["folder"]))
     if "prompts" in arguments:
-        arguments["prompts"] = make(job["config"], "prompts")  # those of the step's row
+        arguments["prompts"] = make({"prompts": step.prompts or job["config"]["prompts"]}, "prompts")
     for argument, name in step.inputs.items():
         arguments[argument] = folders[name].path
+    if step.fitted:
+        arguments["fitted"] = {prompt: folders[name].path for prompt, name in step.fitted.items()}
     if stage.keyed:
         arguments["key"] = step.key
     if step.arms:

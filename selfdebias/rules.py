@@ -13,6 +13,7 @@ GROUPS = (
     "encoder",
     "projector",
     "clustering",
+    "bank",
     "vocabulary",
     "guidance",
     "schedule",
@@ -88,6 +89,8 @@ PROJECTOR: Mapping[str, Rule] = {
     "temperature": _ABOVE_0,
     "learning_rate": _ABOVE_0,
     "dropout": Rule("a number in [0, 1)", lambda value: _number(value) and 0 <= value < 1),
+    "balanced": Rule("true or false", lambda value: isinstance(value, bool)),
+    "negatives": Rule("true or false", lambda value: isinstance(value, bool)),
 }
 
 # By the type of a default value: what may stand in its place. A text may give way to a list (a target by its name, or

@@ -123,10 +123,10 @@ def test_the_jobs_hash_follows_its_stages(stand_ins):
 FINGERPRINTS = {"model": "sha-m", "encoder": "sha-e", "judge": "sha-j", "vocabulary": "sha-v"}
 DRAWN = {
     "collect": "f568bd84a1165fa0",
-    "discover": "4c86854e4151b5e1",
-    "project": "1ea136bcd80b522c",
+    "discover": "b3a0d3975c6d1dbe",
+    "project": "a2b46793c4477553",
     "generate/vanilla": "f22c430c75082e63",
-    "generate/guided": "952adcefece1d515",
+    "generate/guided": "c9c7eb825efd16a3",
 }
 DRAWN_BY_STAND_INS = {
     "collect": "878bd3878bacae6a",

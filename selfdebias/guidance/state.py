@@ -40,7 +40,9 @@ class Semantics:
         self.bank = bank
 
     def assign(self, h: Tensor, timestep: float, branch: str, temperature: float) -> Tensor:
-        """Return ``p_ik = softmax_k(cos(phi(h_i, t), c_k) / tau)``, (B, K) float32, differentiable in `h`.
+        """Return ``p_ik = softmax_k(score_ik / tau)``, (B, K) float32, differentiable in `h`.
+
+        A score is ``cos(phi(h_i, t), c_k)``; of a carried bank, what `ModeBank.scores` makes of it.
 
         Args:
             h: (B, C, H, W) activations of one branch.
@@ -52,7 +54,12 @@ class Semantics:
         t = torch.full((len(h),), timestep, device=h.device)
         b = torch.full((len(h),), self.bank.branches.index(branch), device=h.device)
         z = self.projector(h, t, b)
-        return torch.softmax(z @ self.bank.at(timestep, branch).to(z).T / temperature, dim=1)
+        return torch.softmax(self.bank.scores(z, timestep, branch) / temperature, dim=1)
+
+    def of_prompt(self, prompt: str) -> Semantics:
+        """Return the semantics of one prompt; see `ModeBank.of_prompt`."""
+        bank = self.bank.of_prompt(prompt)
+        return self if bank is self.bank else Semantics(self.projector, bank)
 
 
 @dataclass
@@ -101,16 +108,16 @@ class GuidanceState:
     seconds: float = 0.0
 
     def require_semantics(self) -> Semantics:
-        """Return the semantics.
+        """Return the semantics of the current group's prompt.
 
         Raises:
-            ValueError: if there are none, and the guidance needs them.
+            ValueError: if there are none, and the guidance needs them; or none of this prompt.
         """
         if self.semantics is None:
             raise ValueError(
                 "`state.semantics` must hold a projector and a mode bank, got None: run discover and project first."
             )
-        return self.semantics
+        return self.semantics.of_prompt(self.group)
 
     def begin(self, group: str, seeds: tuple[int, ...]) -> None:
         """Start a pipeline call: new traces, the memory kept."""

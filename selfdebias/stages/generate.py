@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ def generate(
     state = GuidanceState(read_semantics(projected) if guidance.needs_semantics and projected else None)
     check_shares(guidance, state)
     images = prompts.for_images(n_images)
+    check_prompts(images, state)
     sampler = ArmSampler(guidance, schedule, state, replayed, store, backbone, images, batch_size, "generate", seed)
     left = n_images - len(store.ids())
     with CostMeter() as meter:
@@ -86,6 +87,19 @@ def check_shares(guidance: Guidance, state: GuidanceState) -> None:
         raise ConfigError(
             f"`guidance.target` must be {len(semantics.bank.target)} shares, one for each mode that was found, got {target}."
         )
+
+
+def check_prompts(prompts: Sequence[str], state: GuidanceState) -> None:
+    """Refuse, before an image is drawn, prompts that the bank does not know.
+
+    Raises:
+        ConfigError: with the first such prompt.
+    """
+    try:
+        for prompt in dict.fromkeys(prompts if state.semantics else ()):
+            state.semantics.of_prompt(prompt)  # type: ignore[union-attr]
+    except ValueError as error:
+        raise ConfigError(str(error).replace("`prompt` must be", "`prompts` must be", 1)) from error
 
 
 def read_semantics(projected: Path) -> Semantics:

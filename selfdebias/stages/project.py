@@ -47,7 +47,24 @@ def project(
     modes = json.loads((discovered / "modes.json").read_text())
     branches = tuple(json.loads((collected / "collect.json").read_text())["branches"])
     data = read_activations(collected, modes["labels"])
-    held_out = torch.isin(data["id"], _held_out_ids(data["id"].unique(), seed))
+    held_out = torch.isin(data["id"], held_out_ids(data["id"].unique(), seed))
+    phi, z = train(folder, data, held_out, branches, encoder, projector, seed, trainer)
+    target = torch.tensor(modes["target"])
+    bank = fit_bank(
+        z[~held_out], data["mode"][~held_out], data["timestep"][~held_out], data["branch"][~held_out], branches, target
+    )
+    finish(folder, phi, bank, z[held_out], {k: v[held_out] for k, v in data.items()})
+
+
+def train(
+    folder: Path, data: dict[str, Tensor], held_out: Tensor, branches: tuple[str, ...], encoder: Any,
+    projector: Callable[..., Any], seed: int, trainer: Callable[..., pl.Trainer],
+) -> tuple[SemanticProjector, Tensor]:  # fmt: skip
+    """Train the projector on activations (M rows) that are not held out, and write its curves.
+
+    Returns:
+        The projector, frozen; `z` (M, d) of all activations.
+    """
     fit = projector(
         data={k: v[~held_out] for k, v in data.items()}, branches=branches, encoder=name_of(encoder), seed=seed
     )
@@ -55,15 +72,15 @@ def project(
         torch.manual_seed(seed)  # of dropout, which knows no generator of its own
         trainer(max_epochs=1).fit(fit, DataLoader(range(fit.steps), batch_size=1))  # type: ignore[arg-type]
     phi = fit.projector.cpu().eval().requires_grad_(False)
-    z = embed(phi, data)
-    target = torch.tensor(modes["target"])
-    bank = fit_bank(
-        z[~held_out], data["mode"][~held_out], data["timestep"][~held_out], data["branch"][~held_out], branches, target
-    )
+    write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in fit.curve))
+    return phi, embed(phi, data)
+
+
+def finish(folder: Path, phi: SemanticProjector, bank: ModeBank, z: Tensor, held_out: dict[str, Tensor]) -> None:
+    """Write projector and bank, and what is measured on the held-out activations and their `z`."""
     phi.save(folder / "projector.safetensors")
     replace(bank, encoder=phi.encoder).save(folder / "bank.safetensors")
-    write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in fit.curve))
-    write_json(folder / "project.json", measure(z[held_out], {k: v[held_out] for k, v in data.items()}, bank))
+    write_json(folder / "project.json", measure(z, held_out, bank))
 
 
 def name_of(encoder: Any) -> str:
@@ -102,17 +119,30 @@ def embed(phi: SemanticProjector, data: dict[str, Tensor]) -> Tensor:
 def measure(z: Tensor, data: dict[str, Tensor], bank: ModeBank) -> dict[str, Any]:
     """Measure a projector on held-out images: cosine to the embedding, and how often the nearest centroid is the mode."""
     accuracy: dict[str, dict[str, float]] = {branch: {} for branch in bank.branches}
+    right = nearest_modes(z, data, bank) == data["mode"]
     for b, branch in enumerate(bank.branches):
         for t in bank.timesteps.tolist():
             rows = (data["branch"] == b) & (data["timestep"] == t)
             if rows.any():
-                nearest = (z[rows] @ bank.at(t, branch).T).argmax(dim=1)
-                accuracy[branch][str(t)] = float((nearest == data["mode"][rows]).float().mean())
+                accuracy[branch][str(t)] = float(right[rows].float().mean())
     cosine = float((z * data["e"]).sum(dim=1).mean())
     return {
         "cosine_held_out": cosine, "accuracy_by_timestep": accuracy, "retrieval": retrieval(z, data, bank.branches),
         "held_out_images": len(data["id"].unique()),
     }  # fmt: skip
+
+
+def nearest_modes(z: Tensor, data: dict[str, Tensor], bank: ModeBank) -> Tensor:
+    """Return the mode with the highest score, (M,) int64; of a bank by prompt, ``data["prompt"]`` (M,) says which prompt."""
+    nearest = torch.zeros(len(z), dtype=torch.int64)
+    of_prompt = data.get("prompt", torch.zeros_like(data["branch"]))
+    for p in of_prompt.unique().tolist():
+        own = bank.of_prompt(bank.prompts[p]) if bank.prompts else bank
+        for b, branch in enumerate(bank.branches):
+            for t in bank.timesteps.tolist():
+                rows = (of_prompt == p) & (data["branch"] == b) & (data["timestep"] == t)
+                nearest[rows] = own.scores(z[rows], t, branch).argmax(dim=1)
+    return nearest
 
 
 def retrieval(z: Tensor, data: dict[str, Tensor], branches: Sequence[str], among: int = 64) -> dict[str, Any]:
@@ -141,6 +171,7 @@ def retrieval(z: Tensor, data: dict[str, Tensor], branches: Sequence[str], among
     return {"value": float(hit.mean()), "among": len(ids), "by_timestep": by_timestep}
 
 
-def _held_out_ids(ids: Tensor, seed: int) -> Tensor:
+def held_out_ids(ids: Tensor, seed: int) -> Tensor:
+    """Return the ids of the images that the projector is measured on, chosen at random by the seed."""
     order = torch.randperm(len(ids), generator=torch.Generator().manual_seed(seed))
     return ids[order[: max(1, round(HELD_OUT * len(ids)))]]
