@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from experiments.pooled import HEADER, row, run_pooled, write_study
+from experiments.pooled import HEADER, row, run_pooled, who_judged, write_study
 
 SEEDS = (101, 102, 103)
 SCALES = (1, 1.5, 2, 2.5, 3, 4)
@@ -22,7 +22,7 @@ def main(overrides: list[str]) -> None:
     text = [
         f"# Extrapolation in place of a guidance scale, `model=emoji_ddpm`, on development seeds {', '.join(map(str, SEEDS))}", "",
         "`python -m experiments.extrapolation`; at scale 1 the UNet is called as it is, and an edit counts once.", "",
-        HEADER, *rows,
+        HEADER, *rows, "", who_judged(first),
     ]  # fmt: skip
     write_study("extrapolation", "\n".join(text), every)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from experiments.pooled import HEADER, row, run_pooled, write_study
+from experiments.pooled import HEADER, row, run_pooled, who_judged, write_study
 
 SEEDS = (101, 102)
 VARIANTS = {
@@ -34,7 +34,8 @@ def main(overrides: list[str], seeds: tuple[int, ...] = SEEDS) -> None:
     first = next(iter(every.values()))
     rows = [row("vanilla", first, "vanilla"), *(row(name, results, "guided") for name, results in every.items())]
     title = f'# Levers, "an emoji of a person", on development seeds {", ".join(map(str, seeds))}'
-    write_study("levers", "\n".join([title, "", "`python -m experiments.levers`", "", HEADER, *rows]), every)
+    text = [title, "", "`python -m experiments.levers`", "", HEADER, *rows, "", who_judged(first)]
+    write_study("levers", "\n".join(text), every)
 
 
 if __name__ == "__main__":

@@ -90,6 +90,15 @@ HEADER = (
 )
 
 
+def who_judged(results: dict) -> str:
+    """Say who judged and how often it errs, what the intervals are, and the floor: what stands below each table."""
+    floor = results["arms"]["vanilla"]["gender"]["fd_hard"]["floor"]
+    return (
+        f"{_sentence(judge_in_words(results))} {INTERVALS} Floor of `fd_hard` for a fair independent sampler at this "
+        f"N: {floor:.3f}."
+    )
+
+
 def write_arms(name: str, title: str, results: dict, note: str = "") -> None:
     """Write the table of a study of three arms: vanilla, guided, random.
 
@@ -99,14 +108,12 @@ def write_arms(name: str, title: str, results: dict, note: str = "") -> None:
         results: what `run_pooled` returned.
         note: what else is to be said, as a sentence.
     """
-    floor, modes = results["arms"]["vanilla"]["gender"]["fd_hard"]["floor"], results["modes"]
-    ari = modes["ari"]
+    modes, ari = results["modes"], results["modes"]["ari"]
     text = [
         f"# {title}", "",
         f"`python -m experiments.{name}`, config hashes {', '.join(results['config_hashes'])}.", "",
         HEADER, *(row(arm, results, arm) for arm in ("vanilla", "guided", "random")), "",
-        f"{_sentence(judge_in_words(results))} {INTERVALS} Floor of `fd_hard` for a fair independent sampler at this "
-        f"N: {floor:.3f}. Modes: k = {modes['k']} by silhouette ({modes['silhouette']:.3f}), agreement with "
+        f"{who_judged(results)} Modes: k = {modes['k']} by silhouette ({modes['silhouette']:.3f}), agreement with "
         f"gender ARI {ari['gender']:.3f}, with tone {ari['tone']:.3f}, with age {ari['age']:.3f}.",
         *([note] if note else []), "", *(f"- {line}" for line in verdicts_in_words(results)),
     ]  # fmt: skip

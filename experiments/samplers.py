@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from experiments.pooled import HEADER, row, run_pooled, write_study
+from experiments.pooled import HEADER, row, run_pooled, who_judged, write_study
 
 SEEDS = (101, 102)
 SOLVER = "{name: DPMSolverMultistepScheduler, options: {algorithm_type: dpmsolver++}}"
@@ -27,7 +27,8 @@ def main(overrides: list[str]) -> None:
     rows = [row(f"{name}, {arm}", results, arm) for name, results in every.items() for arm in ("vanilla", "guided")]
     text = [
         f'# Samplers, "an emoji of a person", on development seeds {", ".join(map(str, SEEDS))}', "",
-        "`python -m experiments.samplers`; fitted under the first sampler, drawn with the second.", "", HEADER, *rows,
+        "`python -m experiments.samplers`; fitted under the first sampler, drawn with the second.", "", HEADER, *rows, "",
+        who_judged(next(iter(every.values()))),
     ]  # fmt: skip
     write_study("samplers", "\n".join(text), every)
 
