@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from selfdebias.collective import Collective
 from selfdebias.guidance.base import Guidance
 from selfdebias.guidance.branch_rule import add_edit, branch_gain, check_rule
 from selfdebias.guidance.state import GuidanceState
@@ -85,58 +86,68 @@ class SelfDebiasGuidance(Guidance):
         if self.strength == 0:
             return h
         h_cond = split_branches(h, step.branches)["cond"]
-        p, gradient, kl = self._gradient(h_cond, step, state)
-        if not torch.isfinite(gradient).all():
+        p_hat, gradient, kl = self._gradient(h_cond, step, state)
+        if state.collective.any(not torch.isfinite(gradient).all()):
             state.trace.skipped += 1
             return h
-        edit = self._relative_step(h_cond, gradient, kl, step.weight / branch_gain(self.branch, step.guidance_scale))
+        weight = step.weight / branch_gain(self.branch, step.guidance_scale)
+        edit = self._relative_step(h_cond, gradient, kl, weight, state.collective)
         with torch.no_grad():
             p_after = self._assign(h_cond + edit, step, state)
         state.remember(step.index, p_after, self.decay)
-        self._record(state, step, h_cond, p, edit, kl)
+        self._record(state, step, h_cond, p_hat, edit, kl)
         return add_edit(h, edit, self.branch, step.branches)
 
     def _assign(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
         return state.require_semantics().assign(h, step.timestep, "cond", self.temperature)
 
     def _gradient(self, h: Tensor, step: Step, state: GuidanceState) -> tuple[Tensor, Tensor, float]:
-        """Return p (B, K), N dKL/dh (B, C, H, W) of the images to push, and the KL in nats, over this batch and the memory.
+        """Return the whole batch's mean assignment (K,), N dKL/dh (B, C, H, W) of the images to push, and the KL in nats.
 
-        With the memory's sums held fixed, ``N dKL/dp_ik = log(p_hat_k / pi_k) + 1``: coefficients that need no gradient.
+        Shares are over this batch, that of all processes, and the memory. With the sums of the others held fixed,
+        ``N dKL/dp_ik = log(p_hat_k / pi_k) + 1``: coefficients that need no gradient.
         """
         with torch.enable_grad():
             leaf = h.detach().float().requires_grad_(True)
             p = self._assign(leaf, step, state)
+            everyone, own = state.collective.gather(p)
             memory = state.recall(step.index, p.shape[1]).to(p)
-            total = len(p) + memory[-1]
-            p_hat = ((p.detach().sum(dim=0) + memory[:-1]) / total).clamp(min=EPSILON)
+            total = len(everyone) + memory[-1]
+            p_hat = ((everyone.sum(dim=0) + memory[:-1]) / total).clamp(min=EPSILON)
             log_ratio = torch.log(p_hat / self._target(state).to(p_hat))
             (gradient,) = torch.autograd.grad((p * (log_ratio + 1)).sum(), leaf)
         excess = total * (p_hat - self._target(state).to(p_hat))
-        chosen = pushed(p.detach(), self.slack * excess)
-        return p.detach(), gradient * chosen[:, None, None, None], max(float((p_hat * log_ratio).sum()), 0.0)
+        chosen = pushed(everyone, self.slack * excess)[own]
+        kl = max(float((p_hat * log_ratio).sum()), 0.0)
+        return everyone.mean(dim=0), gradient * chosen[:, None, None, None], kl
 
     def _target(self, state: GuidanceState) -> Tensor:
         bank = state.require_semantics().bank
         return (bank.target if self.target is None else torch.tensor(self.target)).clamp(min=EPSILON)
 
-    def _relative_step(self, h: Tensor, gradient: Tensor, kl: float, weight: float) -> Tensor:
+    def _relative_step(self, h: Tensor, gradient: Tensor, kl: float, weight: float, collective: Collective) -> Tensor:
         """Return the edit (B, C, H, W): METHOD's relative step, its size limited for each image."""
         norm = gradient.flatten(1).norm(dim=1)
         h_norm = h.float().flatten(1).norm(dim=1)
-        moved = norm[norm > 0]
-        rms = moved.square().mean().sqrt() if len(moved) else norm.new_zeros(())
+        rms, mean = _batch_norms(norm, h_norm, collective)
         gate = min(1.0, kl / self.kappa)
-        size = self.strength * weight * gate * norm / (rms + FLAT / h_norm.mean())  # relative to ||h||
+        size = self.strength * weight * gate * norm / (rms + FLAT / mean)  # relative to ||h||
         factor = size.clamp(max=self.limit) * h_norm / (norm + EPSILON)
         return (-factor[:, None, None, None] * gradient).to(h.dtype)
 
     @staticmethod
-    def _record(state: GuidanceState, step: Step, h: Tensor, p: Tensor, edit: Tensor, kl: float) -> None:
+    def _record(state: GuidanceState, step: Step, h: Tensor, p_hat: Tensor, edit: Tensor, kl: float) -> None:
         state.trace.index.append(step.index)
-        state.trace.p_hat.append(p.mean(dim=0).cpu())
+        state.trace.p_hat.append(p_hat.cpu())
         state.trace.edit_norm.append((edit.flatten(1).norm(dim=1) / h.flatten(1).norm(dim=1)).float().cpu())
         state.trace.kl.append(kl)
+
+
+def _batch_norms(norm: Tensor, h_norm: Tensor, collective: Collective) -> tuple[Tensor, Tensor]:
+    """Return the rms of the gradients' norms (B,) over the images of all processes that are pushed, and the mean of ||h||."""
+    own = torch.stack([norm.square().sum(), (norm > 0).sum(), h_norm.sum(), norm.new_tensor(len(norm))])
+    squares, moved, lengths, images = collective.sum(own)
+    return (squares / moved.clamp(min=1)).sqrt(), lengths / images
 
 
 def check_target(target: Sequence[float]) -> list[float]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from selfdebias.collective import ALONE, Collective
 from selfdebias.modes.bank import ModeBank
 from selfdebias.projection import SemanticProjector
 
@@ -55,6 +56,16 @@ class Semantics:
         return torch.softmax(z @ self.bank.at(timestep, branch).to(z).T / temperature, dim=1)
 
 
+def shares_and_count(p: Tensor) -> Tensor:
+    """Return the sums of assignments (B, K) over the images, and behind them their number: (K + 1,) float64.
+
+    Example:
+        >>> shares_and_count(torch.tensor([[1.0, 0.0], [0.5, 0.5]])).tolist()
+        [1.5, 0.5, 2.0]
+    """
+    return torch.cat([p.double().sum(dim=0), p.new_tensor([len(p)], dtype=torch.float64)])
+
+
 @dataclass
 class Trace:
     """What was done in one pipeline call, one entry for each guided step; `skipped` counts edits whose gradient was not finite."""
@@ -89,6 +100,7 @@ class GuidanceState:
         trace: what the current call did to the current group.
         traces: the same for every group of the current call.
         seconds: time spent in guidance.
+        collective: the processes that draw the batch together.
     """
 
     semantics: Semantics | None = None
@@ -99,6 +111,7 @@ class GuidanceState:
     trace: Trace = field(default_factory=Trace)
     traces: dict[str, Trace] = field(default_factory=dict)
     seconds: float = 0.0
+    collective: Collective = ALONE
 
     def require_semantics(self) -> Semantics:
         """Return the semantics.
@@ -126,8 +139,8 @@ class GuidanceState:
         return self.memory.get((self.group, index), torch.zeros(n_modes + 1, dtype=torch.float64))
 
     def remember(self, index: int, p: Tensor, decay: float) -> None:
-        """Add a batch's assignments (B, K) to the memory, after decaying what it holds by `decay`."""
-        now = torch.cat([p.double().sum(dim=0).cpu(), torch.tensor([float(len(p))], dtype=torch.float64)])
+        """Add a batch's assignments (B, K), those of all processes, to the memory, after decaying what it holds by `decay`."""
+        now = self.collective.sum(shares_and_count(p)).cpu()
         self.memory[self.group, index] = decay * (self.recall(index, p.shape[1]) + now)
 
     def memory_tensors(self) -> dict[str, Tensor]:
