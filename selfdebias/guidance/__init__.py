@@ -4,5 +4,8 @@ from selfdebias.guidance.base import Guidance, NoGuidance
 from selfdebias.guidance.random import RandomGuidance
 from selfdebias.guidance.self_debias import SelfDebiasGuidance
 from selfdebias.guidance.state import GuidanceState, Semantics
+from selfdebias.guidance.transport import TransportGuidance
 
-__all__ = ["Guidance", "GuidanceState", "NoGuidance", "RandomGuidance", "SelfDebiasGuidance", "Semantics"]
+__all__ = [
+    "Guidance", "GuidanceState", "NoGuidance", "RandomGuidance", "SelfDebiasGuidance", "Semantics", "TransportGuidance",
+]  # fmt: skip

@@ -76,6 +76,13 @@ class Trace:
     kl: list[float] = field(default_factory=list)
     skipped: int = 0
 
+    def add(self, index: int, p_hat: Tensor, edit_norm: Tensor, kl: float) -> None:
+        """Note the edit of one step: projected shares (K,), sizes relative to ``||h||`` (B,), and the KL in nats."""
+        self.index.append(index)
+        self.p_hat.append(p_hat.float().cpu())
+        self.edit_norm.append(edit_norm.float().cpu())
+        self.kl.append(kl)
+
     def tensors(self, n_modes: int, batch: int) -> dict[str, Tensor]:
         """Return ``edit_index`` (S,) int64, ``p_hat`` (S, K), ``edit_norm`` (S, B) and ``kl`` (S,), float32; ``skipped`` ()."""
         return {
@@ -88,6 +95,21 @@ class Trace:
 
 
 @dataclass
+class TransportPlan:
+    """Which mode each image of a group is to have.
+
+    Attributes:
+        owed: (K,) float64, images that each mode got fewer than its share in earlier batches.
+        left: (K,) float64, the same after the current batch.
+        modes: (n,) int64, the mode of each image of the current batch; None before it is assigned.
+    """
+
+    owed: Tensor
+    left: Tensor
+    modes: Tensor | None = None
+
+
+@dataclass
 class GuidanceState:
     """State of guidance over the pipeline calls of one context.
 
@@ -97,6 +119,7 @@ class GuidanceState:
         seeds: seeds of the current batch's images.
         replay: by step index, (B,) edit sizes that a control repeats.
         memory: by (group, step index), (K + 1,) float64: decayed sums of earlier batches' assignments, and their count.
+        plans: by group, what transport assigns.
         trace: what the current call did to the current group.
         traces: the same for every group of the current call.
         seconds: time spent in guidance.
@@ -108,6 +131,7 @@ class GuidanceState:
     seeds: tuple[int, ...] = ()
     replay: Mapping[int, Tensor] = field(default_factory=dict)
     memory: dict[tuple[str, int], Tensor] = field(default_factory=dict)
+    plans: dict[str, TransportPlan] = field(default_factory=dict)
     trace: Trace = field(default_factory=Trace)
     traces: dict[str, Trace] = field(default_factory=dict)
     seconds: float = 0.0
@@ -126,8 +150,9 @@ class GuidanceState:
         return self.semantics
 
     def begin(self, group: str, seeds: tuple[int, ...]) -> None:
-        """Start a pipeline call: new traces, the memory kept."""
+        """Start a pipeline call: new traces and plans, the memory and what is owed kept."""
         self.traces = {}
+        self.plans = {name: TransportPlan(plan.left, plan.left) for name, plan in self.plans.items()}
         self.enter(group, seeds)
 
     def enter(self, group: str, seeds: tuple[int, ...]) -> None:
@@ -143,8 +168,27 @@ class GuidanceState:
         now = self.collective.sum(shares_and_count(p)).cpu()
         self.memory[self.group, index] = decay * (self.recall(index, p.shape[1]) + now)
 
+    def plan(self, n_modes: int) -> TransportPlan:
+        """Return the current group's plan; one that owes nothing if there is none."""
+        nothing = torch.zeros(n_modes, dtype=torch.float64)
+        return self.plans.setdefault(self.group, TransportPlan(nothing, nothing))
+
+    def kept_tensors(self) -> dict[str, Tensor]:
+        """Return the current group's memory and plan as tensors, so that a resumed run goes on from them."""
+        plan = self.plans.get(self.group)
+        if plan is None or plan.modes is None:
+            return self.memory_tensors()
+        return {**self.memory_tensors(), "owed": plan.left, "assigned": plan.modes}
+
+    def restore(self, group: str, tensors: Mapping[str, Tensor]) -> None:
+        """Take back what `kept_tensors` returned."""
+        self.restore_memory(group, tensors)
+        if "owed" in tensors:
+            owed = tensors["owed"].clone()
+            self.plans[group] = TransportPlan(owed, owed)
+
     def memory_tensors(self) -> dict[str, Tensor]:
-        """Return the current group's memory as tensors, so that a resumed run goes on from it."""
+        """Return the current group's memory as tensors."""
         kept = sorted((index, values) for (group, index), values in self.memory.items() if group == self.group)
         if not kept:
             return {"memory_index": torch.zeros(0, dtype=torch.int64), "memory": torch.zeros(0, 0, dtype=torch.float64)}

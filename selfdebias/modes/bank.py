@@ -26,6 +26,7 @@ class ModeBank:
         sizes: (K,) float32, fitted images in each mode.
         target: (K,) float32, `pi`: the wanted proportion, sums to 1.
         encoder: name of the encoder in whose space the modes were found.
+        temperatures: (branches, T) float32, `tau` at which projected shares are those of the final images; None if not fitted.
     """
 
     branches: tuple[str, ...]
@@ -34,6 +35,7 @@ class ModeBank:
     sizes: Tensor
     target: Tensor
     encoder: str = ""
+    temperatures: Tensor | None = None
 
     def __post_init__(self) -> None:
         k = self.centroids.shape[2]
@@ -47,10 +49,20 @@ class ModeBank:
         rows = self.centroids[self.branches.index(branch)]
         return F.normalize(interpolate(rows, self.timesteps, timestep), dim=-1)
 
+    def temperature(self, timestep: float, branch: str) -> float:
+        """Return the calibrated temperature at any timestep, interpolated as the centroids are.
+
+        Raises:
+            ValueError: if none was fitted.
+        """
+        if self.temperatures is None:
+            raise ValueError("`temperatures` must be fitted, got none: run the project stage anew.")
+        return float(interpolate(self.temperatures[self.branches.index(branch)], self.timesteps, timestep))
+
     def save(self, path: Path) -> None:
         """Write the bank as one safetensors file, atomically."""
-        names = ("timesteps", "centroids", "sizes", "target")
-        tensors = {name: getattr(self, name).contiguous() for name in names}
+        names = ("timesteps", "centroids", "sizes", "target", "temperatures")
+        tensors = {name: getattr(self, name).contiguous() for name in names if getattr(self, name) is not None}
         write_tensors(path, tensors, {"branches": json.dumps(self.branches), "encoder": self.encoder})
 
     @classmethod
