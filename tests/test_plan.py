@@ -124,9 +124,9 @@ FINGERPRINTS = {"model": "sha-m", "encoder": "sha-e", "judge": "sha-j", "vocabul
 DRAWN = {
     "collect": "f568bd84a1165fa0",
     "discover": "4c86854e4151b5e1",
-    "project": "1ea136bcd80b522c",
+    "project": "bc4c0d35ede80798",
     "generate/vanilla": "f22c430c75082e63",
-    "generate/guided": "952adcefece1d515",
+    "generate/guided": "fdb3c24c105fdaa5",
 }
 DRAWN_BY_STAND_INS = {
     "collect": "878bd3878bacae6a",

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from selfdebias.collective import ALONE, Collective
 from selfdebias.modes.bank import ModeBank
+from selfdebias.modes.means import ModeMeans
 from selfdebias.projection import SemanticProjector
 
 
@@ -21,12 +22,13 @@ class Semantics:
     Args:
         projector: `phi`, frozen.
         bank: the modes, in the space that the projector maps to.
+        means: the modes in the activations themselves; None where they were not fitted.
 
     Raises:
         ValueError: if projector and bank do not fit.
     """
 
-    def __init__(self, projector: SemanticProjector, bank: ModeBank):
+    def __init__(self, projector: SemanticProjector, bank: ModeBank, means: ModeMeans | None = None):
         if projector.dim != bank.centroids.shape[-1] or projector.branches != bank.branches:
             raise ValueError(
                 f"`bank` must have width {projector.dim} and branches {projector.branches}, "
@@ -39,6 +41,7 @@ class Semantics:
             )
         self.projector = projector
         self.bank = bank
+        self.means = means
 
     def assign(self, h: Tensor, timestep: float, branch: str, temperature: float) -> Tensor:
         """Return ``p_ik = softmax_k(cos(phi(h_i, t), c_k) / tau)``, (B, K) float32, differentiable in `h`.

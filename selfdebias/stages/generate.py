@@ -15,6 +15,7 @@ from selfdebias.guidance import Guidance, GuidanceState, Semantics
 from selfdebias.guidance.shares import wanted_shares
 from selfdebias.metrics.cost import CostMeter
 from selfdebias.modes.bank import ModeBank
+from selfdebias.modes.means import ModeMeans
 from selfdebias.projection import SemanticProjector
 from selfdebias.prompts import Prompts
 from selfdebias.rules import ConfigError
@@ -100,9 +101,12 @@ def check_shares(guidance: Guidance, state: GuidanceState) -> None:
 
 
 def read_semantics(projected: Path) -> Semantics:
-    """Read projector and bank of a finished project stage."""
+    """Read projector and bank of a finished project stage, or of a debiaser's folder, and the modes' means if they are there."""
+    means = projected / "means.safetensors"
     return Semantics(
-        SemanticProjector.load(projected / "projector.safetensors"), ModeBank.load(projected / "bank.safetensors")
+        SemanticProjector.load(projected / "projector.safetensors"),
+        ModeBank.load(projected / "bank.safetensors"),
+        ModeMeans.load(means) if means.exists() else None,
     )
 
 

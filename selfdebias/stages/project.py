@@ -14,12 +14,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from selfdebias.modes.bank import ModeBank, fit_bank
+from selfdebias.modes.calibration import fit_temperatures
+from selfdebias.modes.means import fit_means
 from selfdebias.projection import SemanticProjector
 from selfdebias.stages.discover import read_embeddings
 from selfdebias.storage.atomic import write_json, write_text
 from selfdebias.storage.batches import BatchFolder
 
-VERSION = 4
+VERSION = 5
 CONFIG = ("projector", "project")
 HELD_OUT = 0.125  # share of the images that the projector is measured on
 
@@ -33,7 +35,7 @@ def project(
     seed: int,
     trainer: Callable[..., pl.Trainer],
 ) -> None:
-    """Write the projector, the mode bank, the training curves and the held-out measures.
+    """Write the projector, the mode bank, the modes' mean activations, the training curves and the held-out measures.
 
     Args:
         folder: the stage's own folder.
@@ -61,9 +63,20 @@ def project(
         z[~held_out], data["mode"][~held_out], data["timestep"][~held_out], data["branch"][~held_out], branches, target
     )
     phi.save(folder / "projector.safetensors")
-    replace(bank, encoder=phi.encoder).save(folder / "bank.safetensors")
+    _calibrated(bank, z[held_out], {k: v[held_out] for k, v in data.items()}, phi.encoder).save(
+        folder / "bank.safetensors"
+    )
+    rows = ~held_out & (data["branch"] == branches.index("cond"))
+    means = fit_means(data["h"][rows], data["mode"][rows], data["timestep"][rows], len(target))
+    means.save(folder / "means.safetensors")
     write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in fit.curve))
     write_json(folder / "project.json", measure(z[held_out], {k: v[held_out] for k, v in data.items()}, bank))
+
+
+def _calibrated(bank: ModeBank, z: Tensor, data: dict[str, Tensor], encoder: str) -> ModeBank:
+    """Return the bank with its encoder's name and the temperatures that held-out images give it."""
+    temperatures = fit_temperatures(z, data["mode"], data["timestep"], data["branch"], bank)
+    return replace(bank, encoder=encoder, temperatures=temperatures)
 
 
 def name_of(encoder: Any) -> str:
