@@ -13,9 +13,9 @@ VARIANTS = {
     "both, split as 0::2 and 1::2": ["guidance=interleaved"],
     "positives only": ["projector.negatives=false"],
     "temperature 8": ["guidance.temperature=8"],
+    "three inner steps": ["guidance.inner_steps=3"],
     # Rows of parts that are not there yet:
     # "clustering at each timestep": ["clustering.space=projected"],
-    # "three inner steps": ["guidance.inner_steps=3"],
     "`experiment=paper`": ["experiment=paper"],
     "`experiment=official`": ["experiment=official"],
 }

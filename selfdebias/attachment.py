@@ -38,6 +38,7 @@ class Attachment:
         self._groups: list[tuple[str, tuple[int, ...], Tensor]] = []
         self._images = 0
         refuse_more_branches(pipeline)
+        schedule.check(pipeline)
         if state.semantics:
             refuse_other_width(self._hook.unet, state.semantics.projector.shape)
 
@@ -60,7 +61,7 @@ class Attachment:
         self.state.begin(self._groups[0][0], self._groups[0][1])
 
     def _scheduled(self, step: Step) -> Step:
-        return replace(step, weight=self.schedule.weight(step.index, step.count))
+        return replace(step, weight=self.schedule.weight(step.index, step.count, step.alpha_bar))
 
     def _extrapolate(self, step: Step) -> float:
         step = self._scheduled(step)

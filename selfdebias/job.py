@@ -207,11 +207,11 @@ def _gather(job: Path, config: Mapping[str, Any], paths: Mapping[str, Path], rec
 
 def _gather_debiaser(job: Path, config: Mapping[str, Any], paths: Mapping[str, Path], parts: Parts) -> None:
     """Makes the job's folder one that `SelfDebias.from_pretrained` reads."""
-    from selfdebias.debiaser import BANK, PROJECTOR, write_facts
+    from selfdebias.debiaser import BANK, MEANS, PROJECTOR, write_facts
     from selfdebias.model_card import facts_of_run
     from selfdebias.storage.atomic import link_or_copy
 
-    for name in (PROJECTOR, BANK):
+    for name in (PROJECTOR, BANK, MEANS):
         link_or_copy(paths["project"] / name, job / name)
     write_facts(job, facts_of_run(config, paths, parts.get("encoder", {}, job)))
 

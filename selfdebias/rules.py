@@ -93,6 +93,9 @@ PROJECTOR: Mapping[str, Rule] = {
     "negatives": Rule("true or false", lambda value: isinstance(value, bool)),
 }
 
+# What a number or a list of numbers of a guidance may be in place of it.
+NAMED: Mapping[str, tuple[str, ...]] = {"temperature": ("calibrated",), "target": ("uniform", "depth")}
+
 # By the type of a default value: what may stand in its place. A text may give way to a list (a target by its name, or
 # by its shares), null to anything: the part itself knows more.
 _KINDS: tuple[tuple[type, Rule], ...] = (
@@ -170,6 +173,8 @@ def _check_value(path: str, value: Any, defaults: Mapping[str, Any]) -> None:
         if isinstance(number, float) and not math.isfinite(number):
             raise refuse(path, "finite", number)
     default = defaults.get(path)
+    if path.startswith("guidance") and value in NAMED.get(path.rpartition(".")[2], ()):
+        return
     for kind, rule in _KINDS:
         if isinstance(default, kind):
             if not rule.holds(value):
@@ -184,7 +189,7 @@ def _check_value(path: str, value: Any, defaults: Mapping[str, Any]) -> None:
 def _check_target(path: str, value: Any) -> None:
     numbers = isinstance(value, list) and all(isinstance(share, int | float) and share >= 0 for share in value)
     if not numbers or len(value) < 2 or not abs(sum(value) - 1) <= 1e-5:
-        raise refuse(path, "a list of at least two shares that sum to 1", value)
+        raise refuse(path, "a list of at least two shares that sum to 1, uniform or depth", value)
 
 
 def _check_stages(stages: Any) -> None:
@@ -240,7 +245,7 @@ def check_projector(projector: Mapping[str, Any]) -> None:
 def _check_modes(clustering: Mapping[str, Any], guidance: Mapping[str, Any]) -> None:
     """A target must have as many shares as there can be modes."""
     for path, target in walk(guidance, "guidance"):
-        if path.endswith(".target") and target is not None:
+        if path.endswith(".target") and isinstance(target, list):
             least, most = clustering.get("k_min", 2), clustering.get("k_max")
             if isinstance(most, int) and not least <= len(target) <= most:
                 words = f"as many shares as modes, {least} to {most} (`clustering.k_min`, `clustering.k_max`)"

@@ -64,11 +64,17 @@ BAD = [
     (["guidance.strength=strong"], "`guidance.strength` must be a number"),
     (["guidance=random", "guidance.of.strength=-1"], "`guidance.of.strength` must be a number of at least 0"),
     (["guidance.temperature=0"], "guidance: `temperature` must be above 0, got 0"),
-    (["guidance.target=[1.0]"], "`guidance.target` must be a list of at least two shares that sum to 1, got [1.0]"),
+    (
+        ["guidance.target=[1.0]"],
+        "`guidance.target` must be a list of at least two shares that sum to 1, uniform or depth, got [1.0]",
+    ),
     (["guidance.target=[0.5,0.6]"], "`guidance.target` must be a list of at least two shares that sum to 1"),
     (["guidance.target=[-0.5,1.5]"], "`guidance.target` must be a list of at least two shares that sum to 1"),
     (["guidance.target=[nan,1]"], "`guidance.target` must be finite"),
-    (["guidance.target=0.5"], "`guidance.target` must be a list of at least two shares that sum to 1, got 0.5"),
+    (
+        ["guidance.target=0.5"],
+        "`guidance.target` must be a list of at least two shares that sum to 1, uniform or depth, got 0.5",
+    ),
     (
         ["guidance.target=[0.2,0.2,0.6]", "clustering.k_max=2"],
         "`guidance.target` must be as many shares as modes, 2 to 2",

@@ -124,9 +124,9 @@ FINGERPRINTS = {"model": "sha-m", "encoder": "sha-e", "judge": "sha-j", "vocabul
 DRAWN = {
     "collect": "f568bd84a1165fa0",
     "discover": "b3a0d3975c6d1dbe",
-    "project": "a2b46793c4477553",
+    "project": "d56d69ce7a3a32ae",
     "generate/vanilla": "f22c430c75082e63",
-    "generate/guided": "c9c7eb825efd16a3",
+    "generate/guided": "b667850cad7c44f8",
 }
 DRAWN_BY_STAND_INS = {
     "collect": "878bd3878bacae6a",

@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 
+from selfdebias.config import conf_folder
 from selfdebias.main import main
 from selfdebias.storage.batches import BatchFolder
 
@@ -81,6 +82,26 @@ def test_arms_share_their_seeds_and_the_control_differs_from_the_guided_arm(quic
     assert seeds["vanilla"] == seeds["guided"] == seeds["random"]
     vanilla, guided, random = (_images(quick, record, arm) for arm in ("vanilla", "guided", "random"))
     assert not torch.equal(vanilla, guided) and not torch.equal(guided, random) and not torch.equal(vanilla, random)
+
+
+OPTIONS = [
+    f"{group}={path.stem}"
+    for group in ("guidance", "schedule")
+    for path in sorted((conf_folder() / group).glob("*.yaml"))
+]
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_guidance_and_schedule_runs_the_quickstart(quick, option):
+    stages = "stages=[collect,discover,project,generate]"
+    assert main([*SMALL, f"paths.root={quick}", option, stages]) == 0
+    _, record = _job(quick, option=f"{option} {stages}")
+    arms = [name.removeprefix("generate/") for name in record["stages"] if name.startswith("generate/")]
+    images = {arm: _images(quick, record, arm) for arm in arms}
+    assert all(torch.equal(images["vanilla"], images[arm]) == (arm == "vanilla") for arm in arms)
+    if "guided" in arms:
+        facts = json.loads((quick / record["stages"]["generate/guided"] / "generate.json").read_text())
+        assert facts["skipped_edits"] == 0 and facts["dependence"] == "batch"
 
 
 def test_a_target_for_other_than_the_modes_that_were_found_is_one_line(quick, capsys):

@@ -30,6 +30,7 @@ class ModeBank:
             None takes nothing away.
         scales: (branches, T) float32 > 0, what the scores are divided by; None divides by nothing.
         prompts: the P prompts that the origins belong to; empty where one origin, P = 1, holds for every prompt.
+        temperatures: (branches, T) float32, `tau` at which projected shares are those of the final images; None if not fitted.
     """
 
     branches: tuple[str, ...]
@@ -41,6 +42,7 @@ class ModeBank:
     origins: Tensor | None = None
     scales: Tensor | None = None
     prompts: tuple[str, ...] = ()
+    temperatures: Tensor | None = None
 
     def __post_init__(self) -> None:
         k = self.centroids.shape[2]
@@ -75,6 +77,23 @@ class ModeBank:
         scores = z @ self.at(timestep, branch).to(z).T
         return scores if self.scales is None else scores / interpolate(self.scales[b], self.timesteps, timestep).to(z)
 
+    def scores_of(
+        self, z: Tensor, timesteps: Tensor, branch_index: Tensor, prompt_index: Tensor | None = None
+    ) -> Tensor:
+        """Return the scores of many activations, (M, K); arguments as in `fit_bank`.
+
+        Args:
+            prompt_index: (M,) int64, index into `prompts`; None where those are empty.
+        """
+        scores = torch.zeros(len(z), len(self.target))
+        of_prompt = torch.zeros_like(branch_index) if prompt_index is None or not self.prompts else prompt_index
+        rows = torch.stack([of_prompt.double(), branch_index.double(), timesteps.double()], dim=1)
+        for p, b, t in rows.unique(dim=0).tolist():
+            own = self.of_prompt(self.prompts[int(p)]) if self.prompts else self
+            here = (of_prompt == p) & (branch_index == b) & (timesteps.double() == t)
+            scores[here] = own.scores(z[here], t, self.branches[int(b)])
+        return scores
+
     def of_prompt(self, prompt: str) -> ModeBank:
         """Return the bank as it is for one prompt: itself, unless each prompt has an origin of its own.
 
@@ -91,9 +110,19 @@ class ModeBank:
         row = self.prompts.index(prompt)
         return replace(self, origins=self.origins[row : row + 1], prompts=())
 
+    def temperature(self, timestep: float, branch: str) -> float:
+        """Return the calibrated temperature at any timestep, interpolated as the centroids are.
+
+        Raises:
+            ValueError: if none was fitted.
+        """
+        if self.temperatures is None:
+            raise ValueError("`temperatures` must be fitted, got none: run the project stage anew.")
+        return float(interpolate(self.temperatures[self.branches.index(branch)], self.timesteps, timestep))
+
     def save(self, path: Path) -> None:
         """Write the bank as one safetensors file, atomically."""
-        names = ("timesteps", "centroids", "sizes", "target", "origins", "scales")
+        names = ("timesteps", "centroids", "sizes", "target", "temperatures", "origins", "scales")
         tensors = {name: getattr(self, name).contiguous() for name in names if getattr(self, name) is not None}
         texts = {"branches": json.dumps(self.branches), "prompts": json.dumps(self.prompts)}
         write_tensors(path, tensors, {**texts, "encoder": self.encoder})

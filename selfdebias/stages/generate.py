@@ -12,8 +12,10 @@ from safetensors.torch import load_file
 
 from selfdebias.attachment import Attachment
 from selfdebias.guidance import Guidance, GuidanceState, Semantics
+from selfdebias.guidance.shares import wanted_shares
 from selfdebias.metrics.cost import CostMeter
 from selfdebias.modes.bank import ModeBank
+from selfdebias.modes.means import ModeMeans
 from selfdebias.projection import SemanticProjector
 from selfdebias.prompts import Prompts
 from selfdebias.rules import ConfigError
@@ -63,30 +65,40 @@ def generate(
         "arm": arm,
         **cost,
         "peak_memory_mb": meter.peak_memory_mb if left else None,
-        "dependence": _dependence(guidance, replayed),
+        "dependence": _dependence(guidance, replayed, store),
         "skipped_edits": sum(int(tensors["skipped"]) for _, tensors in store.tensors()),
     }
-    write_json(folder / "generate.json", {**summary, "guidance": {"class": type(guidance).__name__, **vars(guidance)}})
+    write_json(folder / "generate.json", {**summary, "guidance": _facts(guidance, state)})
 
 
-def _dependence(guidance: Guidance, replayed: Path | None) -> str:
+def _dependence(guidance: Guidance, replayed: Path | None, store: BatchFolder) -> str:
     """What an image of the arm depends on; edits whose sizes are replayed depend on what the other arm's do."""
-    if replayed is None:
+    if replayed is not None:
+        return str(json.loads((replayed / "generate.json").read_text())["dependence"])
+    if guidance.dependence != "remainder":
         return guidance.dependence
-    return str(json.loads((replayed / "generate.json").read_text())["dependence"])
+    return "run" if any(tensors["owed"].any() for _, tensors in store.tensors() if "owed" in tensors) else "batch"
+
+
+def _facts(guidance: Guidance, state: GuidanceState) -> dict[str, Any]:
+    """The guidance as it is written down, its target as shares."""
+    facts = {"class": type(guidance).__name__, **vars(guidance)}
+    if facts.get("target") is not None and state.semantics:
+        facts["target"] = wanted_shares(facts["target"], state.semantics.bank).tolist()
+    return facts
 
 
 def check_shares(guidance: Guidance, state: GuidanceState) -> None:
-    """Refuse, before an image is drawn, a target with another number of modes than were found.
+    """Refuse, before an image is drawn, modes that the guidance cannot work with.
 
     Raises:
-        ConfigError: if they differ.
+        ConfigError: if they are such.
     """
-    target, semantics = getattr(guidance, "target", None), state.semantics
-    if target is not None and semantics and len(target) != len(semantics.bank.target):
-        raise ConfigError(
-            f"`guidance.target` must be {len(semantics.bank.target)} shares, one for each mode that was found, got {target}."
-        )
+    if state.semantics:
+        try:
+            guidance.check(state.semantics)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
 
 
 def check_prompts(prompts: Sequence[str], state: GuidanceState) -> None:
@@ -103,9 +115,12 @@ def check_prompts(prompts: Sequence[str], state: GuidanceState) -> None:
 
 
 def read_semantics(projected: Path) -> Semantics:
-    """Read projector and bank of a finished project stage."""
+    """Read projector and bank of a finished project stage, or of a debiaser's folder, and the modes' means if they are there."""
+    means = projected / "means.safetensors"
     return Semantics(
-        SemanticProjector.load(projected / "projector.safetensors"), ModeBank.load(projected / "bank.safetensors")
+        SemanticProjector.load(projected / "projector.safetensors"),
+        ModeBank.load(projected / "bank.safetensors"),
+        ModeMeans.load(means) if means.exists() else None,
     )
 
 
@@ -135,14 +150,14 @@ class ArmSampler(Sampler):
         ids = self.ids_of(batch)
         group = self.prompts[ids[0]]
         if batch > 0 and self.prompts[self.ids_of(batch - 1)[0]] == group:
-            self.state.restore_memory(group, load_file(self.folder.path / _name(batch - 1)))
+            self.state.restore(group, load_file(self.folder.path / _name(batch - 1)))
         if self.replayed:
             replay = load_file(self.replayed / _name(batch))
             self.state.replay = dict(zip(replay["edit_index"].tolist(), replay["edit_norm"], strict=True))
         with Attachment(self.pipeline, self.guidance, self.schedule, self.state):
             images = self.draw(ids)
         n_modes = len(self.state.semantics.bank.target) if self.state.semantics else 0
-        tensors = {**self.state.trace.tensors(n_modes, len(ids)), **self.state.memory_tensors()}
+        tensors = {**self.state.trace.tensors(n_modes, len(ids)), **self.state.kept_tensors()}
         self.folder.add(batch, ids, images, tensors, self.records(batch, ids, images))
 
 

@@ -14,12 +14,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from selfdebias.modes.bank import ModeBank, fit_bank
+from selfdebias.modes.calibration import fit_temperatures
+from selfdebias.modes.means import fit_means
 from selfdebias.projection import SemanticProjector
 from selfdebias.stages.discover import read_embeddings
 from selfdebias.storage.atomic import write_json, write_text
 from selfdebias.storage.batches import BatchFolder
 
-VERSION = 4
+VERSION = 5
 CONFIG = ("projector", "project")
 HELD_OUT = 0.125  # share of the images that the projector is measured on
 
@@ -33,7 +35,7 @@ def project(
     seed: int,
     trainer: Callable[..., pl.Trainer],
 ) -> None:
-    """Write the projector, the mode bank, the training curves and the held-out measures.
+    """Write the projector, the mode bank, the modes' mean activations, the training curves and the held-out measures.
 
     Args:
         folder: the stage's own folder.
@@ -53,7 +55,7 @@ def project(
     bank = fit_bank(
         z[~held_out], data["mode"][~held_out], data["timestep"][~held_out], data["branch"][~held_out], branches, target
     )
-    finish(folder, phi, bank, z[held_out], {k: v[held_out] for k, v in data.items()})
+    finish(folder, phi, bank, z, data, held_out)
 
 
 def train(
@@ -76,11 +78,27 @@ def train(
     return phi, embed(phi, data)
 
 
-def finish(folder: Path, phi: SemanticProjector, bank: ModeBank, z: Tensor, held_out: dict[str, Tensor]) -> None:
-    """Write projector and bank, and what is measured on the held-out activations and their `z`."""
+def finish(
+    folder: Path, phi: SemanticProjector, bank: ModeBank, z: Tensor, data: dict[str, Tensor], held_out: Tensor
+) -> None:
+    """Write projector, bank and mean activations, and what is measured on the activations (M rows) that are held out."""
     phi.save(folder / "projector.safetensors")
-    replace(bank, encoder=phi.encoder).save(folder / "bank.safetensors")
-    write_json(folder / "project.json", measure(z, held_out, bank))
+    _calibrated(bank, z[held_out], rows(data, held_out), phi.encoder).save(folder / "bank.safetensors")
+    fitted = ~held_out & (data["branch"] == bank.branches.index("cond"))
+    means = fit_means(data["h"][fitted], data["mode"][fitted], data["timestep"][fitted], len(bank.target))
+    means.save(folder / "means.safetensors")
+    write_json(folder / "project.json", measure(z[held_out], rows(data, held_out), bank))
+
+
+def rows(data: dict[str, Tensor], chosen: Tensor) -> dict[str, Tensor]:
+    """Return the activations at `chosen`, a mask (M,)."""
+    return {name: values[chosen] for name, values in data.items()}
+
+
+def _calibrated(bank: ModeBank, z: Tensor, data: dict[str, Tensor], encoder: str) -> ModeBank:
+    """Return the bank with its encoder's name and the temperatures that held-out images give it."""
+    temperatures = fit_temperatures(z, data["mode"], data["timestep"], data["branch"], bank, data.get("prompt"))
+    return replace(bank, encoder=encoder, temperatures=temperatures)
 
 
 def name_of(encoder: Any) -> str:
@@ -119,30 +137,17 @@ def embed(phi: SemanticProjector, data: dict[str, Tensor]) -> Tensor:
 def measure(z: Tensor, data: dict[str, Tensor], bank: ModeBank) -> dict[str, Any]:
     """Measure a projector on held-out images: cosine to the embedding, and how often the nearest centroid is the mode."""
     accuracy: dict[str, dict[str, float]] = {branch: {} for branch in bank.branches}
-    right = nearest_modes(z, data, bank) == data["mode"]
+    right = bank.scores_of(z, data["timestep"], data["branch"], data.get("prompt")).argmax(dim=1) == data["mode"]
     for b, branch in enumerate(bank.branches):
         for t in bank.timesteps.tolist():
-            rows = (data["branch"] == b) & (data["timestep"] == t)
-            if rows.any():
-                accuracy[branch][str(t)] = float(right[rows].float().mean())
+            here = (data["branch"] == b) & (data["timestep"] == t)
+            if here.any():
+                accuracy[branch][str(t)] = float(right[here].float().mean())
     cosine = float((z * data["e"]).sum(dim=1).mean())
     return {
         "cosine_held_out": cosine, "accuracy_by_timestep": accuracy, "retrieval": retrieval(z, data, bank.branches),
         "held_out_images": len(data["id"].unique()),
     }  # fmt: skip
-
-
-def nearest_modes(z: Tensor, data: dict[str, Tensor], bank: ModeBank) -> Tensor:
-    """Return the mode with the highest score, (M,) int64; of a bank by prompt, ``data["prompt"]`` (M,) says which prompt."""
-    nearest = torch.zeros(len(z), dtype=torch.int64)
-    of_prompt = data.get("prompt", torch.zeros_like(data["branch"]))
-    for p in of_prompt.unique().tolist():
-        own = bank.of_prompt(bank.prompts[p]) if bank.prompts else bank
-        for b, branch in enumerate(bank.branches):
-            for t in bank.timesteps.tolist():
-                rows = (of_prompt == p) & (data["branch"] == b) & (data["timestep"] == t)
-                nearest[rows] = own.scores(z[rows], t, branch).argmax(dim=1)
-    return nearest
 
 
 def retrieval(z: Tensor, data: dict[str, Tensor], branches: Sequence[str], among: int = 64) -> dict[str, Any]:

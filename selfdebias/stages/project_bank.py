@@ -37,7 +37,7 @@ def project_bank(
     held_out = torch.isin(data["id"], held_out_ids(data["id"].unique(), seed))
     phi, z = train(folder, data, held_out, images.branches, encoder, projector, seed, trainer)
     bank = fit_carried_bank(z[~held_out], {k: v[~held_out] for k, v in data.items() if k != "h"}, modes, images)
-    finish(folder, phi, bank, z[held_out], {k: v[held_out] for k, v in data.items()})
+    finish(folder, phi, bank, z, data, held_out)
 
 
 def fit_carried_bank(z: Tensor, data: Mapping[str, Tensor], modes: CarriedModes, images: FittedImages) -> ModeBank:
