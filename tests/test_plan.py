@@ -123,10 +123,10 @@ def test_the_jobs_hash_follows_its_stages(stand_ins):
 FINGERPRINTS = {"model": "sha-m", "encoder": "sha-e", "judge": "sha-j", "vocabulary": "sha-v"}
 DRAWN = {
     "collect": "f568bd84a1165fa0",
-    "discover": "4c86854e4151b5e1",
-    "project": "1ea136bcd80b522c",
+    "discover": "954edcc4ea9cc60b",
+    "project": "51727f3c5f01106e",
     "generate/vanilla": "f22c430c75082e63",
-    "generate/guided": "952adcefece1d515",
+    "generate/guided": "25dd949a5c4719d2",
 }
 DRAWN_BY_STAND_INS = {
     "collect": "878bd3878bacae6a",

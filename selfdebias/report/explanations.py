@@ -16,6 +16,7 @@ def explanations(results: Results) -> list[str]:
     """What a reader has to know about the numbers: intervals, floors, references."""
     arms = results["arms"]
     lines = [
+        *one_mode_in_words(results),
         *verdicts_in_words(results),
         judge_in_words(results),
         interval_in_words(results),
@@ -36,6 +37,13 @@ def explanations(results: Results) -> list[str]:
         )
         lines.append("ratio: of this one run's seconds, where an arm may have been drawn at another time than vanilla.")
     return lines
+
+
+def one_mode_in_words(results: Results) -> list[str]:
+    """That nothing was there to be balanced, where discover found one mode."""
+    if results.get("modes", {}).get("k") != 1:
+        return []
+    return ["One mode: nothing to balance. Discover found no second one, so the guided images are the vanilla ones."]
 
 
 def target_in_words(results: Results) -> str:

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from selfdebias.metrics.entries import Entry, measured, missing
 from selfdebias.metrics.modes import mode_stability
+from selfdebias.modes.estimator import ONE_MODE
 from selfdebias.storage.atomic import write_bytes, write_json, write_tensors
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.images import contact_sheet
 
-VERSION = 3
+VERSION = 4
 CONFIG = ("clustering", "vocabulary", "discover")
 SHEET = 48  # images on a contact sheet
 
@@ -28,38 +29,61 @@ def discover(folder: Path, collected: Path, clustering: Any, vocabulary: Any, en
     Args:
         folder: the stage's own folder.
         collected: folder of the collect stage.
-        clustering: an estimator with `fit`, `labels_`, `centers_`, `silhouettes_` and `components_`.
+        clustering: a `ModeEstimator`.
         vocabulary: finds the captions that tell the modes apart.
         encoder: the one that collect used; its text tower reads the captions.
     """
     store = BatchFolder.open(collected)
     ids, e = read_embeddings(store)
-    stability = _stability(clustering, e.double().numpy())
-    clustering.fit(e.numpy().astype(np.float64))
+    X = e.double().numpy()
+    clustering.fit(X)
     labels = clustering.labels_
-    sizes = np.bincount(labels)
-    k = len(sizes)
     modes = {
-        "k": k,
-        "sizes": sizes.tolist(),
-        "shares": (sizes / sizes.sum()).tolist(),
-        "silhouette": clustering.silhouettes_[k],
-        "silhouettes": {str(n): value for n, value in clustering.silhouettes_.items()},
-        "stability": stability,
+        **facts_of(clustering),
+        "stability": stability_of(clustering, X),
         "labels": {str(i): int(label) for i, label in zip(ids, labels, strict=True)},
-        "target": [1 / k] * k,
-        "components": clustering.components_,
-        "words": vocabulary.describe(e.double().numpy(), labels, encoder),
+        "words": vocabulary.describe(X, labels, encoder),
     }
+    if modes["k"] == 1:
+        print(f"discover: {ONE_MODE}", flush=True)
     write_tensors(folder / "centers.safetensors", {"centers": torch.from_numpy(clustering.centers_).float()})
-    for mode in range(k):
+    for mode in range(modes["k"]):
         members = [i for i, label in zip(ids, labels, strict=True) if label == mode][:SHEET]
         _write_sheet(folder / f"mode-{mode}.png", store.images(members))
     write_json(folder / "modes.json", modes)
 
 
-def _stability(clustering: Any, e: np.ndarray) -> Entry:
-    """How far modes of two halves of the images agree; null where half of them are too few to be clustered."""
+def facts_of(clustering: Any) -> dict[str, Any]:
+    """Return what ``modes.json`` says of the modes that a clustering found: their number, sizes, depths and how it came to them.
+
+    Returns:
+        ``k``; ``sizes``, ``shares``, ``target`` (equal shares) and ``depths`` by mode; ``silhouette``, null with a reason for one
+        mode; ``silhouettes`` and ``stabilities`` of each k tried; ``noise``, images that were in no mode and went to the nearest;
+        ``components`` of the graph.
+    """
+    sizes = np.bincount(clustering.labels_)
+    k, silhouette = len(sizes), clustering.silhouette_
+    return {
+        "k": k,
+        "sizes": sizes.tolist(),
+        "shares": (sizes / sizes.sum()).tolist(),
+        "depths": clustering.depths_.tolist(),
+        "target": [1 / k] * k,
+        "silhouette": missing(ONE_MODE) if silhouette is None else silhouette,
+        "silhouettes": {str(n): value for n, value in clustering.silhouettes_.items()},
+        "stabilities": {str(n): value for n, value in clustering.stabilities_.items()},
+        "noise": clustering.noise_,
+        "components": clustering.components_,
+    }
+
+
+def stability_of(clustering: Any, e: np.ndarray) -> Entry:
+    """How far modes of two halves of the images agree, for a fitted clustering; null for one mode, and for too few images."""
+    k = len(clustering.centers_)
+    if k == 1:
+        return missing(ONE_MODE, n=len(e))
+    if k in clustering.stabilities_:  # k was chosen by it, and fitting the halves anew would choose k once more in each
+        return measured(clustering.stabilities_[k], n=len(e))
     try:
         return measured(mode_stability(lambda: deepcopy(clustering), e, seed=0), n=len(e))
     except ValueError as error:

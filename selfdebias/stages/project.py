@@ -61,7 +61,8 @@ def project(
         z[~held_out], data["mode"][~held_out], data["timestep"][~held_out], data["branch"][~held_out], branches, target
     )
     phi.save(folder / "projector.safetensors")
-    replace(bank, encoder=phi.encoder).save(folder / "bank.safetensors")
+    bank = replace(bank, encoder=phi.encoder, depths=torch.tensor(modes["depths"]))
+    bank.save(folder / "bank.safetensors")
     write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in fit.curve))
     write_json(folder / "project.json", measure(z[held_out], {k: v[held_out] for k, v in data.items()}, bank))
 
