@@ -20,7 +20,8 @@ from selfdebias.modes.choice import (
 )
 from selfdebias.modes.sphere import NOISE, Labels, Vectors, by_size, centers_of, nearest
 
-SPACES = ("image", "residual", "projected")
+IMAGE, RESIDUAL, PROJECTED = "image", "residual", "projected"
+SPACES = (IMAGE, RESIDUAL, PROJECTED)
 ONE_MODE = "one mode: nothing to balance"
 
 

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from selfdebias.metrics.entries import Entry, measured, missing
 from selfdebias.metrics.modes import mode_stability
-from selfdebias.modes.estimator import ONE_MODE
+from selfdebias.modes.estimator import ONE_MODE, RESIDUAL
+from selfdebias.modes.residual import centers_among, residual
+from selfdebias.modes.sphere import nearest, unit
 from selfdebias.storage.atomic import write_bytes, write_json, write_tensors
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.images import contact_sheet
@@ -29,24 +31,29 @@ def discover(folder: Path, collected: Path, clustering: Any, vocabulary: Any, en
     Args:
         folder: the stage's own folder.
         collected: folder of the collect stage.
-        clustering: a `ModeEstimator`.
+        clustering: a `ModeEstimator`. In the space `residual` it sees each embedding less the mean of its prompt's; the centres
+            that are written lie among the embeddings, where images of any prompt can be held against them.
         vocabulary: finds the captions that tell the modes apart.
         encoder: the one that collect used; its text tower reads the captions.
     """
     store = BatchFolder.open(collected)
     ids, e = read_embeddings(store)
     X = e.double().numpy()
-    clustering.fit(X)
+    prompt_of = prompts_of(store, ids)
+    apart = unit(residual(X, prompt_of)) if clustering.space == RESIDUAL else X
+    clustering.fit(apart)
     labels = clustering.labels_
+    centers = centers_among(X, labels, prompt_of) if clustering.space == RESIDUAL else clustering.centers_
     modes = {
         **facts_of(clustering),
-        "stability": stability_of(clustering, X),
+        "stability": stability_of(clustering, apart),
+        "placed": float(np.mean(nearest(X, centers) == labels)),
         "labels": {str(i): int(label) for i, label in zip(ids, labels, strict=True)},
         "words": vocabulary.describe(X, labels, encoder),
     }
     if modes["k"] == 1:
         print(f"discover: {ONE_MODE}", flush=True)
-    write_tensors(folder / "centers.safetensors", {"centers": torch.from_numpy(clustering.centers_).float()})
+    write_tensors(folder / "centers.safetensors", {"centers": torch.from_numpy(centers).float()})
     for mode in range(modes["k"]):
         members = [i for i, label in zip(ids, labels, strict=True) if label == mode][:SHEET]
         _write_sheet(folder / f"mode-{mode}.png", store.images(members))
@@ -59,7 +66,7 @@ def facts_of(clustering: Any) -> dict[str, Any]:
     Returns:
         ``k``; ``sizes``, ``shares``, ``target`` (equal shares) and ``depths`` by mode; ``silhouette``, null with a reason for one
         mode; ``silhouettes`` and ``stabilities`` of each k tried; ``noise``, images that were in no mode and went to the nearest;
-        ``components`` of the graph.
+        ``components`` of the graph; the ``space``.
     """
     sizes = np.bincount(clustering.labels_)
     k, silhouette = len(sizes), clustering.silhouette_
@@ -70,6 +77,7 @@ def facts_of(clustering: Any) -> dict[str, Any]:
         "depths": clustering.depths_.tolist(),
         "target": [1 / k] * k,
         "silhouette": missing(ONE_MODE) if silhouette is None else silhouette,
+        "space": clustering.space,
         "silhouettes": {str(n): value for n, value in clustering.silhouettes_.items()},
         "stabilities": {str(n): value for n, value in clustering.stabilities_.items()},
         "noise": clustering.noise_,
@@ -96,6 +104,12 @@ def read_embeddings(store: BatchFolder) -> tuple[list[int], Tensor]:
     tensors = dict(store.tensors())
     ids = sorted(by_id)
     return ids, torch.stack([tensors[batch]["e"][place] for batch, place in (by_id[i] for i in ids)])
+
+
+def prompts_of(store: BatchFolder, ids: list[int]) -> list[str]:
+    """Return the prompt of each image, in the order of `ids`."""
+    by_id = {record["id"]: record["prompt"] for record in store.records()}
+    return [by_id[i] for i in ids]
 
 
 def _places(store: BatchFolder):

@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from sklearn.metrics import adjusted_rand_score
 
-from selfdebias.modes import HdbscanModes, KMeansModes, TwoStageModes
+from selfdebias.metrics.modes import assign_modes
+from selfdebias.modes import HdbscanModes, KMeansModes, SpectralModes, TwoStageModes
 from selfdebias.modes.naming import NoVocabulary
 from selfdebias.report.explanations import one_mode_in_words
 from selfdebias.stages.discover import discover
 from selfdebias.storage.batches import BatchFolder
 from tests.modes.blobs import blobs
+from tests.modes.test_residual import crossed
 
 
 def collected(folder, X, prompts=None):
@@ -56,3 +59,14 @@ def test_the_stability_that_chose_k_is_the_one_that_is_written(tmp_path):
     X, _ = blobs([40, 30, 30], spread=0.2)
     modes = discovered(tmp_path, KMeansModes(choice="stability"), X)
     assert modes["k"] == 3 and modes["stability"]["value"] == pytest.approx(modes["stabilities"]["3"])
+
+
+def test_in_the_residual_space_the_modes_that_prompts_share_are_found(tmp_path):
+    X, prompts, _, mode = crossed()
+    modes = discovered(tmp_path, SpectralModes(k=2, space="residual"), X, prompts)
+    found = [modes["labels"][str(i)] for i in range(len(X))]
+    assert adjusted_rand_score(mode, found) > 0.95 and modes["space"] == "residual" and modes["placed"] > 0.95
+    centers = load_file(tmp_path / "discover" / "centers.safetensors")["centers"].double().numpy()
+    assert adjusted_rand_score(mode, assign_modes(X, centers)) > 0.9  # as evaluate places images, whatever their prompt
+    labels = discovered(tmp_path / "image", SpectralModes(k=2), X, prompts)["labels"]
+    assert adjusted_rand_score(mode, [labels[str(i)] for i in range(len(X))]) < 0.3
