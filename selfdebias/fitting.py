@@ -126,7 +126,8 @@ def _check(n_images: int, batch_size: int, timesteps: int, clustering: Any) -> N
     for name, value in (("batch_size", batch_size), ("timesteps", timesteps)):
         if value < 1:
             raise ValueError(f"`{name}` must be at least 1, got {value}.")
-    least = 2 * int(getattr(clustering, "k_max", 1))
+    given = getattr(clustering, "k", None)
+    least = 2 * int(getattr(clustering, "k_max", 1) if given is None else given)
     if n_images < least:
         raise ValueError(
             f"`n_images` must be at least {least}, twice the most modes that clustering tries, got {n_images}."

@@ -77,7 +77,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
         f"| encoder | `{facts['encoder']}` |",
         f"| modes | {modes['k']}, of {' / '.join(str(size) for size in modes['sizes'])} images |",
         *(f"| mode {k} | {_words(words)} |" for k, words in enumerate(modes["words"]) if words),
-        f"| silhouette of the modes | {modes['silhouette']:.3f} |",
+        f"| silhouette of the modes | {_silhouette(modes['silhouette'])} |",
         f"| projector: cosine to the embedding, held-out images | {facts['projector_cosine']:.3f} |",
         "", "## Settings", "", "| | |", "|---|---|",
         *(f"| {part}: {key} | {value} |" for part in ("guidance", "schedule") for key, value in facts[part].items()),
@@ -96,6 +96,10 @@ def _code(model: str, prompt: str, call: Mapping[str, Any]) -> str:
         return CODE.format(model=repr(model), prompt=prompt, call=arguments, extra="")
     extra = "\nfrom selfdebias.testbed import shipped"
     return CODE.format(model=f"shipped({name!r})", prompt=prompt, call=arguments, extra=extra)
+
+
+def _silhouette(value: float | Mapping[str, Any]) -> str:
+    return str(value["reason"]) if isinstance(value, Mapping) else f"{value:.3f}"
 
 
 def _words(words: list[Mapping[str, Any]]) -> str:

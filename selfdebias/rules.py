@@ -93,6 +93,20 @@ PROJECTOR: Mapping[str, Rule] = {
     "negatives": Rule("true or false", lambda value: isinstance(value, bool)),
 }
 
+CLUSTERING: Mapping[str, Rule] = {
+    "k": Rule("null or a whole number of at least 1", lambda value: value is None or (_whole(value) and value >= 1)),
+    "k_min": Rule("a whole number of at least 2", lambda value: _whole(value) and value >= 2),
+    "choice": Rule("silhouette or stability", lambda value: value in ("silhouette", "stability")),
+    "space": Rule("image, residual or projected", lambda value: value in ("image", "residual", "projected")),
+    "covariance": Rule("diag, spherical, tied or full", lambda value: value in ("diag", "spherical", "tied", "full")),
+    "linkage": Rule("ward, average or complete", lambda value: value in ("ward", "average", "complete")),
+    "n_init": AT_LEAST_1,
+    "min_size": AT_LEAST_1,
+    "max_depth": AT_LEAST_0,
+    "min_samples": AT_LEAST_1,
+    "min_cluster_size": Rule("a whole number of at least 2", lambda value: _whole(value) and value >= 2),
+}
+
 # What a number or a list of numbers of a guidance may be in place of it.
 NAMED: Mapping[str, tuple[str, ...]] = {"temperature": ("calibrated",), "target": ("uniform", "depth")}
 
@@ -247,6 +261,8 @@ def _check_modes(clustering: Mapping[str, Any], guidance: Mapping[str, Any]) -> 
     for path, target in walk(guidance, "guidance"):
         if path.endswith(".target") and isinstance(target, list):
             least, most = clustering.get("k_min", 2), clustering.get("k_max")
+            if "max_depth" in clustering or clustering.get("k") is not None:
+                continue  # a second stage makes more modes, a given k others: generate knows how many
             if isinstance(most, int) and not least <= len(target) <= most:
                 words = f"as many shares as modes, {least} to {most} (`clustering.k_min`, `clustering.k_max`)"
                 raise refuse(path, words, target)
@@ -254,16 +270,22 @@ def _check_modes(clustering: Mapping[str, Any], guidance: Mapping[str, Any]) -> 
 
 def _check_clustering(clustering: Mapping[str, Any], n_images: int) -> None:
     """What an estimator says only when it is fitted, and that is after all images are drawn."""
-    least = {"k": 1, "k_min": 2}
-    for name in least:
-        if _whole(clustering.get(name)) and clustering[name] < least[name]:
-            raise refuse(f"clustering.{name}", f"a whole number of at least {least[name]}", clustering[name])
+    for name, rule in CLUSTERING.items():
+        if name in clustering and not rule.holds(clustering[name]):
+            raise refuse(f"clustering.{name}", rule.words, clustering[name])
     widths = clustering.get("n_neighbors")
     if isinstance(widths, list) and not (widths and all(_whole(n) and n >= 1 for n in widths)):
         raise refuse("clustering.n_neighbors", "a list of whole numbers of at least 1", widths)
     k_min, k_max = clustering.get("k_min"), clustering.get("k_max")
     if isinstance(k_min, int) and isinstance(k_max, int) and k_max < k_min:
         raise refuse("clustering.k_max", f"a whole number of at least `clustering.k_min`, {k_min}", k_max)
-    most = max((clustering[name] for name in ("k", "k_max") if _whole(clustering.get(name))), default=1)
-    if n_images < 2 * most:
-        raise refuse("collect.n_images", f"at least {2 * most}, twice the {most} modes that clustering tries", n_images)
+    given, size = clustering.get("k"), clustering.get("min_cluster_size")
+    most = int(next((value for value in (given, k_max) if _whole(value)), 1))  # type: ignore[arg-type]
+    halved = clustering.get("choice") == "stability" and given is None
+    times, words = (4, "four times") if halved else (2, "twice")
+    if n_images < times * most:
+        raise refuse(
+            "collect.n_images", f"at least {times * most}, {words} the {most} modes that clustering tries", n_images
+        )
+    if isinstance(size, int) and n_images < 2 * size:
+        raise refuse("collect.n_images", f"at least {2 * size}, twice `clustering.min_cluster_size`", n_images)

@@ -123,10 +123,10 @@ def test_the_jobs_hash_follows_its_stages(stand_ins):
 FINGERPRINTS = {"model": "sha-m", "encoder": "sha-e", "judge": "sha-j", "vocabulary": "sha-v"}
 DRAWN = {
     "collect": "f568bd84a1165fa0",
-    "discover": "b3a0d3975c6d1dbe",
-    "project": "d56d69ce7a3a32ae",
+    "discover": "2338335a7f4723f9",
+    "project": "8205dce0dc0b079c",
     "generate/vanilla": "f22c430c75082e63",
-    "generate/guided": "b667850cad7c44f8",
+    "generate/guided": "e65cfd607c11ab05",
 }
 DRAWN_BY_STAND_INS = {
     "collect": "878bd3878bacae6a",

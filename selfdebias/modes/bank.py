@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -26,6 +26,7 @@ class ModeBank:
         sizes: (K,) float32, fitted images in each mode.
         target: (K,) float32, `pi`: the wanted proportion, sums to 1.
         encoder: name of the encoder in whose space the modes were found.
+        depths: (K,) int64, how often the cluster was split that a mode came out of; not given, all are 0.
         origins: (P, branches, T, d) float32, what is taken away from a projected vector before it is held against the centroids;
             None takes nothing away.
         scales: (branches, T) float32 > 0, what the scores are divided by; None divides by nothing.
@@ -39,6 +40,7 @@ class ModeBank:
     sizes: Tensor
     target: Tensor
     encoder: str = ""
+    depths: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     origins: Tensor | None = None
     scales: Tensor | None = None
     prompts: tuple[str, ...] = ()
@@ -48,6 +50,10 @@ class ModeBank:
         k = self.centroids.shape[2]
         if self.target.shape != (k,) or (self.target < 0).any() or not abs(float(self.target.sum()) - 1) <= 1e-5:
             raise ValueError(f"`target` must be {k} shares that sum to 1, got {self.target.tolist()}.")
+        if not len(self.depths):
+            object.__setattr__(self, "depths", torch.zeros(k, dtype=torch.int64))
+        if self.depths.shape != (k,) or (self.depths < 0).any():
+            raise ValueError(f"`depths` must be {k} whole numbers of at least 0, got {self.depths.tolist()}.")
         if (self.timesteps.diff() <= 0).any():
             raise ValueError(f"`timesteps` must ascend, got {self.timesteps.tolist()}.")
 
@@ -122,14 +128,14 @@ class ModeBank:
 
     def save(self, path: Path) -> None:
         """Write the bank as one safetensors file, atomically."""
-        names = ("timesteps", "centroids", "sizes", "target", "temperatures", "origins", "scales")
+        names = ("timesteps", "centroids", "sizes", "target", "depths", "temperatures", "origins", "scales")
         tensors = {name: getattr(self, name).contiguous() for name in names if getattr(self, name) is not None}
         texts = {"branches": json.dumps(self.branches), "prompts": json.dumps(self.prompts)}
         write_tensors(path, tensors, {**texts, "encoder": self.encoder})
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote."""
+        """Read what `save` wrote; depths are 0 in a bank that was written without."""
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = file.metadata()

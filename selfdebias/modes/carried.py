@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-Array = NDArray[np.float64]
-Labels = NDArray[np.int64]
-RESIDUAL = "residual"  # the space in which a mixture's modes are found
+from selfdebias.modes.estimator import RESIDUAL
+from selfdebias.modes.residual import residual
+from selfdebias.modes.sphere import Labels, Vectors, nearest, unit
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,8 @@ class CarriedModes:
             of two modes, the side of an image is the sign of ``e . a`` on the axis ``a = unit(c_0 - c_1)``.
     """
 
-    centers: Array
-    offsets: Array
+    centers: Vectors
+    offsets: Vectors
     by_mean: bool
 
     @classmethod
@@ -41,11 +40,11 @@ class CarriedModes:
         return cls(tensors["centers"], tensors["offsets"], by_mean)
 
     @property
-    def axis(self) -> Array:
+    def axis(self) -> Vectors:
         """`a` (d,), the unit vector from the second mode to the first."""
         return unit(self.centers[:1] - self.centers[1:2])[0]
 
-    def centers_among(self, e: Array) -> Array:
+    def centers_among(self, e: Vectors) -> Vectors:
         """Return where the modes lie among the images of one prompt.
 
         Args:
@@ -61,36 +60,17 @@ class CarriedModes:
         """
         return unit(e.mean(axis=0) + self.offsets) if self.by_mean else self.centers
 
-    def labels(self, e: Array) -> Labels:
+    def labels(self, e: Vectors) -> Labels:
         """Return the mode of each of (N, d) embeddings of images of one prompt, (N,) int64: that with the nearest centre.
 
         Example:
             >>> CarriedModes(np.eye(2), np.zeros((2, 2)), by_mean=False).labels(np.array([[0.9, 0.1], [0.2, 0.8]])).tolist()
             [0, 1]
         """
-        return (e @ self.centers_among(e).T).argmax(axis=1).astype(np.int64)
+        return nearest(e, self.centers_among(e))
 
 
-def residual(e: Array, prompt_of: Sequence[str]) -> Array:
-    """Take the mean of each prompt's embeddings away.
-
-    Args:
-        e: (N, d) embeddings.
-        prompt_of: the prompt of each image.
-
-    Returns:
-        (N, d), not normalised: what sets an image apart from the others of its prompt.
-
-    Example:
-        >>> residual(np.array([[1.0, 0.0], [0.0, 1.0], [5.0, 5.0]]), ["a", "a", "b"]).tolist()
-        [[0.5, -0.5], [-0.5, 0.5], [0.0, 0.0]]
-    """
-    names, rows = np.unique(np.asarray(prompt_of), return_inverse=True)
-    means = np.stack([e[rows == row].mean(axis=0) for row in range(len(names))])
-    return e - means[rows]
-
-
-def mean_offsets(e: Array, labels: Labels, prompt_of: Sequence[str]) -> Array:
+def mean_offsets(e: Vectors, labels: Labels, prompt_of: Sequence[str]) -> Vectors:
     """Return the mean of each mode less the mean of its prompt, (K, d); arguments as in `residual`.
 
     Example:
@@ -99,8 +79,3 @@ def mean_offsets(e: Array, labels: Labels, prompt_of: Sequence[str]) -> Array:
     """
     apart = residual(e, prompt_of)
     return np.stack([apart[labels == k].mean(axis=0) for k in range(int(labels.max()) + 1)])
-
-
-def unit(x: Array) -> Array:
-    """Return the rows of `x`, (N, d), as unit vectors; a row of zeros stays one."""
-    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)

@@ -17,6 +17,7 @@ def explanations(results: Results) -> list[str]:
     arms = results["arms"]
     lines = [
         *skipped_edits_in_words(results),
+        *one_mode_in_words(results),
         *verdicts_in_words(results),
         judge_in_words(results),
         interval_in_words(results),
@@ -55,6 +56,13 @@ def skipped_edits_in_words(results: Results) -> list[str]:
         for arm, count in counts.items()
         if count
     ]
+
+
+def one_mode_in_words(results: Results) -> list[str]:
+    """That nothing was there to be balanced, where discover found one mode."""
+    if results.get("modes", {}).get("k") != 1:
+        return []
+    return ["One mode: nothing to balance. Discover found no second one, so the guided images are the vanilla ones."]
 
 
 def target_in_words(results: Results) -> str:

@@ -15,11 +15,14 @@ from torch import Tensor
 from selfdebias.metrics.entries import Entry, measured, missing
 from selfdebias.metrics.modes import mode_stability
 from selfdebias.modes.carried import mean_offsets
+from selfdebias.modes.estimator import ONE_MODE, RESIDUAL
+from selfdebias.modes.residual import centers_among, residual
+from selfdebias.modes.sphere import nearest, unit
 from selfdebias.storage.atomic import write_bytes, write_json, write_tensors
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.images import contact_sheet
 
-VERSION = 4
+VERSION = 5
 CONFIG = ("clustering", "vocabulary", "discover")
 SHEET = 48  # images on a contact sheet
 PALE = 0.92  # grey of a sheet without an image
@@ -31,24 +34,28 @@ def discover(folder: Path, collected: Path, clustering: Any, vocabulary: Any, en
     Args:
         folder: the stage's own folder.
         collected: folder of the collect stage.
-        clustering: an estimator with `fit`, `labels_`, `centers_`, `silhouettes_` and `components_`.
+        clustering: a `ModeEstimator`. In the space `residual` it sees each embedding less the mean of its prompt's; the centres
+            that are written lie among the embeddings, where images of any prompt can be held against them.
         vocabulary: finds the captions that tell the modes apart.
         encoder: the one that collect used; its text tower reads the captions.
     """
     store = BatchFolder.open(collected)
     ids, e = read_embeddings(store)
-    stability = stability_of(clustering, e.double().numpy())
-    clustering.fit(e.numpy().astype(np.float64))
-    labels, silhouettes = clustering.labels_, clustering.silhouettes_
+    X = e.double().numpy()
+    prompt_of = prompts_of(store, ids)
+    apart = unit(residual(X, prompt_of)) if clustering.space == RESIDUAL else X
+    clustering.fit(apart)
+    labels = clustering.labels_
+    centers = centers_among(X, labels, prompt_of) if clustering.space == RESIDUAL else clustering.centers_
     facts = {
-        "silhouette": silhouettes[int(labels.max()) + 1],
-        "silhouettes": {str(n): value for n, value in silhouettes.items()},
-        "stability": stability,
-        "components": clustering.components_,
-        "words": vocabulary.describe(e.double().numpy(), labels, encoder),
+        **facts_of(clustering),
+        "stability": stability_of(clustering, apart),
+        "placed": float(np.mean(nearest(X, centers) == labels)),
+        "words": vocabulary.describe(X, labels, encoder),
     }
-    offsets = mean_offsets(e.double().numpy(), labels, [record["prompt"] for record in store.records()])
-    write_modes(folder, ids, labels, clustering.centers_, offsets, facts, store.images)
+    if facts["k"] == 1:
+        print(f"discover: {ONE_MODE}", flush=True)
+    write_modes(folder, ids, labels, centers, mean_offsets(X, labels, prompt_of), facts, store.images)
 
 
 def write_modes(
@@ -63,7 +70,7 @@ def write_modes(
         labels: (N,) int, the mode of each.
         centers: (K, d) unit centres.
         offsets: (K, d), the mean of each mode less that of its prompt.
-        facts: what else goes into ``modes.json``.
+        facts: what goes into ``modes.json`` beside `k`, `labels`, `sizes`, `shares` and an equal `target`.
         images: reads images, (n, 3, H, W), by their ids.
     """
     k = len(centers)
@@ -84,8 +91,38 @@ def write_modes(
     write_json(folder / "modes.json", modes | dict(facts))
 
 
+def facts_of(clustering: Any) -> dict[str, Any]:
+    """Return what ``modes.json`` says of the modes that a clustering found: their number, sizes, depths and how it came to them.
+
+    Returns:
+        ``k``; ``sizes``, ``shares``, ``target`` (equal shares) and ``depths`` by mode; ``silhouette``, null with a reason for one
+        mode; ``silhouettes`` and ``stabilities`` of each k tried; ``noise``, images that were in no mode and went to the nearest;
+        ``components`` of the graph; the ``space``.
+    """
+    sizes = np.bincount(clustering.labels_)
+    k, silhouette = len(sizes), clustering.silhouette_
+    return {
+        "k": k,
+        "sizes": sizes.tolist(),
+        "shares": (sizes / sizes.sum()).tolist(),
+        "depths": clustering.depths_.tolist(),
+        "target": [1 / k] * k,
+        "silhouette": missing(ONE_MODE) if silhouette is None else silhouette,
+        "space": clustering.space,
+        "silhouettes": {str(n): value for n, value in clustering.silhouettes_.items()},
+        "stabilities": {str(n): value for n, value in clustering.stabilities_.items()},
+        "noise": clustering.noise_,
+        "components": clustering.components_,
+    }
+
+
 def stability_of(clustering: Any, e: np.ndarray) -> Entry:
-    """How far modes of two halves of the images agree; null where half of them are too few to be clustered."""
+    """How far modes of two halves of the images agree, for a fitted clustering; null for one mode, and for too few images."""
+    k = len(clustering.centers_)
+    if k == 1:
+        return missing(ONE_MODE, n=len(e))
+    if k in clustering.stabilities_:  # k was chosen by it, and fitting the halves anew would choose k once more in each
+        return measured(clustering.stabilities_[k], n=len(e))
     try:
         return measured(mode_stability(lambda: deepcopy(clustering), e, seed=0), n=len(e))
     except ValueError as error:
@@ -98,6 +135,12 @@ def read_embeddings(store: BatchFolder) -> tuple[list[int], Tensor]:
     tensors = dict(store.tensors())
     ids = sorted(by_id)
     return ids, torch.stack([tensors[batch]["e"][place] for batch, place in (by_id[i] for i in ids)])
+
+
+def prompts_of(store: BatchFolder, ids: list[int]) -> list[str]:
+    """Return the prompt of each image, in the order of `ids`."""
+    by_id = {record["id"]: record["prompt"] for record in store.records()}
+    return [by_id[i] for i in ids]
 
 
 def _places(store: BatchFolder):

@@ -7,13 +7,24 @@ from pathlib import Path
 
 import numpy as np
 
-from selfdebias.modes.carried import CarriedModes, unit
+from selfdebias.modes.carried import CarriedModes
+from selfdebias.modes.sphere import unit
 from selfdebias.stages.discover import write_modes
 from selfdebias.stages.fitted import FittedImages
 
 VERSION = 1
 CONFIG: tuple[str, ...] = ()
-KEPT = ("silhouette", "silhouettes", "stability", "components", "words")  # they are the modes', wherever they turn up
+KEPT = (
+    "silhouette",
+    "silhouettes",
+    "stability",
+    "stabilities",
+    "depths",
+    "noise",
+    "components",
+    "words",
+    "space",
+)  # they are the modes', wherever they turn up
 
 
 def discover_carried(folder: Path, collected: Path, found: Path) -> None:

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from selfdebias.modes.carried import RESIDUAL, mean_offsets, residual, unit
-from selfdebias.stages.discover import stability_of, write_modes
+from selfdebias.modes.carried import mean_offsets
+from selfdebias.modes.estimator import RESIDUAL
+from selfdebias.modes.residual import centers_among, residual
+from selfdebias.modes.sphere import unit
+from selfdebias.stages.discover import facts_of, stability_of, write_modes
 from selfdebias.stages.fitted import FittedImages
 
 VERSION = 1
@@ -22,21 +25,19 @@ def discover_mixture(folder: Path, fitted: Mapping[str, Path], clustering: Any, 
     Args:
         folder: the stage's own folder.
         fitted: finished collect folders by name.
-        clustering, vocabulary, encoder: as in `discover`.
+        clustering, vocabulary, encoder: as in `discover`; the space is `residual`, whatever the clustering says.
     """
     images = FittedImages(fitted)
     apart = unit(residual(images.e, images.prompt_of))
-    stability = stability_of(clustering, apart)
     clustering.fit(apart)
     labels = clustering.labels_
     facts = {
-        "silhouette": clustering.silhouettes_[int(labels.max()) + 1],
-        "silhouettes": {str(n): value for n, value in clustering.silhouettes_.items()},
-        "stability": stability,
-        "components": clustering.components_,
+        **facts_of(clustering),
+        "stability": stability_of(clustering, apart),
         "words": vocabulary.describe(apart, labels, encoder),
         "space": RESIDUAL,
         "prompts": list(images.prompts),
     }
+    centers = centers_among(images.e, labels, images.prompt_of)
     offsets = mean_offsets(images.e, labels, images.prompt_of)
-    write_modes(folder, range(len(images)), labels, clustering.centers_, offsets, facts, images.images)
+    write_modes(folder, range(len(images)), labels, centers, offsets, facts, images.images)

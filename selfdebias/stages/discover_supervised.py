@@ -13,7 +13,9 @@ from torch import Tensor
 
 from selfdebias.judges import Judge, classify
 from selfdebias.metrics.entries import missing
-from selfdebias.modes.carried import mean_offsets, unit
+from selfdebias.modes.carried import mean_offsets
+from selfdebias.modes.estimator import IMAGE
+from selfdebias.modes.sphere import by_size, centers_of
 from selfdebias.stages.discover import write_modes
 from selfdebias.stages.fitted import FittedImages
 
@@ -40,20 +42,22 @@ def discover_supervised(folder: Path, collected: Path, bank: Any, judge: Judge) 
     """
     images, names = FittedImages({"own": collected}), judge.classes[bank.attribute]
     classes, unclassified = judged(judge, bank.attribute, images)
-    order = [c for c in np.argsort(-np.bincount(classes, minlength=len(names)), kind="stable") if (classes == c).any()]
+    labels, order = by_size(classes)
     if len(order) < 2:
         raise ValueError(
             f"`bank.attribute` must be one with two classes among the collected images, got {bank.attribute!r}, of which all "
             f"show {names[order[0]]!r}: collect more, or carry a bank over from a prompt that shows both (bank=carried)."
         )
-    labels = np.array([order.index(c) for c in classes])
-    centers = unit(np.stack([images.e[labels == k].mean(axis=0) for k in range(len(order))]))
     silhouette = float(silhouette_score(images.e, labels, metric="cosine"))
     facts = {
         "silhouette": silhouette,
         "silhouettes": {str(len(order)): silhouette},
         "stability": missing("the modes are a judge's classes", n=len(images)),
+        "stabilities": {},
+        "depths": [0] * len(order),
+        "noise": 0,
         "components": 1,
+        "space": IMAGE,
         "words": [[] for _ in order],
         "classes": [names[c] for c in order],
         "absent": [name for c, name in enumerate(names) if c not in order],
@@ -61,7 +65,7 @@ def discover_supervised(folder: Path, collected: Path, bank: Any, judge: Judge) 
     }
     offsets = mean_offsets(images.e, labels, images.prompt_of)
     store = images.stores[0]
-    write_modes(folder, store.ids(), labels, centers, offsets, facts, store.images)
+    write_modes(folder, store.ids(), labels, centers_of(images.e, labels), offsets, facts, store.images)
 
 
 def judged(judge: Judge, attribute: str, images: FittedImages) -> tuple[NDArray[np.int64], int]:

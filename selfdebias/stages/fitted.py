@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfdebias.modes.carried import CarriedModes, Labels
+from selfdebias.modes.carried import CarriedModes
+from selfdebias.modes.sphere import Labels
 from selfdebias.stages.discover import read_embeddings
 from selfdebias.stages.project import read_activations
 from selfdebias.storage.batches import BatchFolder

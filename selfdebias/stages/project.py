@@ -55,6 +55,7 @@ def project(
     bank = fit_bank(
         z[~held_out], data["mode"][~held_out], data["timestep"][~held_out], data["branch"][~held_out], branches, target
     )
+    bank = replace(bank, depths=torch.tensor(modes["depths"]))
     finish(folder, phi, bank, z, data, held_out)
 
 

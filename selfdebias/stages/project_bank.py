@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from selfdebias.modes.bank import ModeBank
+from selfdebias.modes.bank import ModeBank, fit_bank
 from selfdebias.modes.carried import CarriedModes
 from selfdebias.modes.carried_bank import fit_axis_bank, fit_mean_bank
 from selfdebias.stages.fitted import FittedImages
@@ -36,8 +38,9 @@ def project_bank(
     data = images.activations(images.labels(modes))
     held_out = torch.isin(data["id"], held_out_ids(data["id"].unique(), seed))
     phi, z = train(folder, data, held_out, images.branches, encoder, projector, seed, trainer)
+    depths = json.loads((discovered / "modes.json").read_text())["depths"]
     bank = fit_carried_bank(z[~held_out], {k: v[~held_out] for k, v in data.items() if k != "h"}, modes, images)
-    finish(folder, phi, bank, z, data, held_out)
+    finish(folder, phi, replace(bank, depths=torch.tensor(depths)), z, data, held_out)
 
 
 def fit_carried_bank(z: Tensor, data: Mapping[str, Tensor], modes: CarriedModes, images: FittedImages) -> ModeBank:
@@ -52,6 +55,8 @@ def fit_carried_bank(z: Tensor, data: Mapping[str, Tensor], modes: CarriedModes,
     k = len(modes.centers)
     target = torch.full((k,), 1 / k)
     common = z, data["mode"], data["timestep"], data["branch"], images.branches, target
+    if k == 1:
+        return fit_bank(*common)  # nothing to balance, and no axis
     if modes.by_mean:
         return fit_mean_bank(*common, data["prompt"], images.prompts)
     return fit_axis_bank(*common, torch.from_numpy(modes.centers).float())
