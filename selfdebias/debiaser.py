@@ -85,7 +85,7 @@ class SelfDebias:
         cls, pipe: Any, prompts: str | Sequence[str], *, encoder: Any, n_images: int = 256, batch_size: int = 16,
         timesteps: int = 8, seed: int = 0, folder: str | Path | None = None, clustering: Any = None,
         vocabulary: Any = None, projector: Mapping[str, Any] | None = None, guidance: Guidance | None = None,
-        schedule: GuidanceWindow | None = None, call: dict[str, Any] | None = None,
+        schedule: GuidanceWindow | None = None, call: dict[str, Any] | None = None, fitting_prompts: Sequence[str] = (),
     ) -> Self:  # fmt: skip
         """Sample from a pipeline, find its modes and train the projector; with a progress bar for each.
 
@@ -104,6 +104,8 @@ class SelfDebias:
                 256 channels or more are read through a convolution, smaller ones as they are.
             vocabulary: finds words for the modes, with the encoder's text tower; None gives none.
             call: further arguments of each pipeline call, such as ``{"num_inference_steps": 30}``.
+            fitting_prompts: further prompts; the modes of `prompts` are carried over to them, and projector and bank are fitted on
+                `n_images` images of each as well. Then one debiaser holds for all of them; of two modes, for others too.
 
         Raises:
             ValueError: if an argument is out of range, or the pipeline cannot be guided.
@@ -114,7 +116,7 @@ class SelfDebias:
             semantics, facts = fit_stages(
                 pipe, prompts, encoder, n_images=n_images, batch_size=batch_size, timesteps=timesteps, seed=seed,
                 root=Path(folder or temporary), clustering=clustering,
-                vocabulary=vocabulary, projector=projector or {}, call=call or {},
+                vocabulary=vocabulary, projector=projector or {}, call=call or {}, fitting_prompts=fitting_prompts,
             )  # fmt: skip
         from selfdebias.fitting import default
 

@@ -42,6 +42,8 @@ def facts_of_run(config: Mapping[str, Any], paths: Mapping[str, Path], encoder: 
         "call": {name: drawn[key] for name, key in _CALL.items() if key in drawn},
         "guidance": arms.get("guided", arms["vanilla"]), "schedule": dict(config["schedule"]),
     }  # fmt: skip
+    if "source" in config["bank"]:
+        facts["carried_from"] = config["bank"]["source"]
     if "evaluate" in paths:
         measured = json.loads((paths["evaluate"] / "results.json").read_text())["arms"]
         attributes = config["prompts"]["attributes"]
@@ -72,7 +74,9 @@ def model_card(facts: Mapping[str, Any]) -> str:
         "## Fitted on", "",
         "| | |", "|---|---|",
         f"| prompts | {'; '.join(prompts)} |",
-        f"| images | {facts['n_images']} |",
+        *([f"| modes carried over from | {facts['carried_from']} |"] if "carried_from" in facts else []),
+        *([f"| carried over to | {'; '.join(facts['fitting_prompts'])} |"] if facts.get("fitting_prompts") else []),
+        f"| images of each | {facts['n_images']} |" if facts.get("fitting_prompts") else f"| images | {facts['n_images']} |",
         f"| arguments of each call | {', '.join(f'{key} {value}' for key, value in facts['call'].items()) or 'none'} |",
         f"| encoder | `{facts['encoder']}` |",
         f"| modes | {modes['k']}, of {' / '.join(str(size) for size in modes['sizes'])} images |",
