@@ -36,6 +36,13 @@ class Collective(ABC):
             (N, ...) on the device of `rows`, without gradient, in the order of the processes; ``rows == all[own]``.
         """
 
+    @abstractmethod
+    def first(self, count: int) -> Collective:
+        """Return the first `count` processes, or all where they are no more: those that a batch of so many images has.
+
+        All processes call it, in the same order. In one that is not among them, what comes back has an empty `share`.
+        """
+
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum over the processes of a tensor that has one shape in all of them."""
         return self.gather(values[None])[0].sum(dim=0)
@@ -74,6 +81,10 @@ class Alone(Collective):
     def gather(self, rows: Tensor) -> tuple[Tensor, slice]:
         """Return the rows themselves."""
         return rows.detach(), slice(0, len(rows))
+
+    def first(self, count: int) -> Collective:
+        """Return itself."""
+        return self
 
     def sum(self, values: Tensor) -> Tensor:
         """Return the values themselves."""

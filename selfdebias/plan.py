@@ -28,12 +28,14 @@ class Stage:
         parts: Groups that the function is handed as objects.
         reads: Stages whose folders it reads; `generate` stands for those of all arms.
         keyed: Whether the function is told its key, because it fills its folder batch by batch.
+        shared: Whether several processes can run it together; it then takes their `Collective`.
     """
 
     function: str
     parts: tuple[str, ...]
     reads: tuple[str, ...]
     keyed: bool = False
+    shared: bool = False
 
     @property
     def module(self) -> ModuleType:
@@ -43,7 +45,11 @@ class Stage:
 
 STAGES: Mapping[str, Stage] = {
     "collect": Stage(
-        "selfdebias.stages.collect.collect", ("model", "encoder", "prompts", "trainer"), reads=(), keyed=True
+        "selfdebias.stages.collect.collect",
+        ("model", "encoder", "prompts", "trainer"),
+        reads=(),
+        keyed=True,
+        shared=True,
     ),
     "discover": Stage(
         "selfdebias.stages.discover.discover", ("clustering", "vocabulary", "encoder"), reads=("collect",)
@@ -56,6 +62,7 @@ STAGES: Mapping[str, Stage] = {
         ("sampler", "guidance", "schedule", "prompts", "trainer"),
         reads=("project",),
         keyed=True,
+        shared=True,
     ),
     "evaluate": Stage(
         "selfdebias.stages.evaluate.evaluate",

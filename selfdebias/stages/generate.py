@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from safetensors.torch import load_file
+from torch import Tensor
 
 from selfdebias.attachment import Attachment
+from selfdebias.collective import ALONE, Collective
 from selfdebias.guidance import Guidance, GuidanceState, Semantics
 from selfdebias.guidance.shares import wanted_shares
 from selfdebias.metrics.cost import CostMeter
@@ -31,7 +32,7 @@ CONFIG = ("model", "guidance", "schedule", "prompts.text", "prompts.templates", 
 def generate(
     folder: Path, key: str, arm: str, backbone: Any, guidance: Guidance, schedule: GuidanceWindow, prompts: Prompts,
     n_images: int, batch_size: int, seed: int, projected: Path | None, replayed: Path | None,
-    trainer: Callable[..., pl.Trainer],
+    trainer: Callable[..., pl.Trainer], collective: Collective = ALONE,
 ) -> None:  # fmt: skip
     """Fill a folder with the images of one arm.
 
@@ -49,22 +50,27 @@ def generate(
         projected: folder of the project stage; None for guidance that needs no semantics.
         replayed: folder of the arm whose edit sizes are replayed; None for guidance that replays none.
         trainer: makes the Lightning trainer.
+        collective: the processes that draw each batch together, and guide it as one.
     """
-    store = BatchFolder(folder, key)
+    store = BatchFolder(folder, key, collective.part)
     state = GuidanceState(read_semantics(projected) if guidance.needs_semantics and projected else None)
     check_shares(guidance, state)
     images = prompts.for_images(n_images)
     check_prompts(images, state)
-    sampler = ArmSampler(guidance, schedule, state, replayed, store, backbone, images, batch_size, "generate", seed)
+    sampling = (store, backbone, images, batch_size, "generate", seed, collective)
+    sampler = ArmSampler(guidance, schedule, state, replayed, *sampling)
     left = n_images - len(store.ids())
     with CostMeter() as meter:
         sampler.run(trainer)
+    if collective.part:
+        return
     # A stage that was killed after its last batch has nothing left to time.
     cost = {"seconds_per_image": meter.seconds / left, "guidance_share": state.seconds / meter.seconds} if left else {}
     summary = {
         "arm": arm,
         **cost,
         "peak_memory_mb": meter.peak_memory_mb if left else None,
+        "processes": collective.among,
         "dependence": _dependence(guidance, replayed, store),
         "skipped_edits": sum(int(tensors["skipped"]) for _, tensors in store.tensors()),
     }
@@ -145,21 +151,23 @@ class ArmSampler(Sampler):
         """See `Sampler.split`; a batch is balanced as a whole, so it holds images of one prompt."""
         return batches_of_one_prompt(self.prompts, self.batch_size)
 
-    def draw_batch(self, batch: int) -> None:
+    def draw_batch(self, batch: int, ids: Sequence[int]) -> None:
         """See `Sampler.draw_batch`; guidance goes on from the memory that the last batch of the same prompt left."""
-        ids = self.ids_of(batch)
         group = self.prompts[ids[0]]
+        self.state.collective = self.team
         if batch > 0 and self.prompts[self.ids_of(batch - 1)[0]] == group:
-            self.state.restore(group, load_file(self.folder.path / _name(batch - 1)))
+            self.state.restore(group, self.folder.tensors_of(batch - 1))
         if self.replayed:
-            replay = load_file(self.replayed / _name(batch))
-            self.state.replay = dict(zip(replay["edit_index"].tolist(), replay["edit_norm"], strict=True))
+            self.state.replay = self._read_replay(batch, ids)
         with Attachment(self.pipeline, self.guidance, self.schedule, self.state):
             images = self.draw(ids)
         n_modes = len(self.state.semantics.bank.target) if self.state.semantics else 0
         tensors = {**self.state.trace.tensors(n_modes, len(ids)), **self.state.kept_tensors()}
-        self.folder.add(batch, ids, images, tensors, self.records(batch, ids, images))
+        self.keep(batch, ids, images, tensors, {"edit_norm": 1})
 
-
-def _name(batch: int) -> str:
-    return f"batch-{batch:05d}.safetensors"
+    def _read_replay(self, batch: int, ids: Sequence[int]) -> dict[int, Tensor]:
+        """Return, by step index, the sizes (B,) of the edits that the other arm made to these images."""
+        assert self.replayed is not None
+        found = BatchFolder.open(self.replayed).tensors_of(batch)
+        places = [self.ids_of(batch).index(i) for i in ids]
+        return dict(zip(found["edit_index"].tolist(), found["edit_norm"][:, places], strict=True))

@@ -118,7 +118,7 @@ def read_activations(collected: Path, labels: dict[str, int]) -> dict[str, Tenso
     store = BatchFolder.open(collected)
     ids, e = read_embeddings(store)
     row = {i: place for place, i in enumerate(ids)}
-    shards = [tensors for _, tensors in store.tensors()]
+    shards = [_in_order(tensors) for _, tensors in store.tensors()]
     joined = {name: torch.cat([shard[f"h{name}"] for shard in shards]) for name in ("", "_id", "_timestep", "_branch")}
     places = torch.tensor([row[int(i)] for i in joined["_id"]])
     mode = torch.tensor([labels[str(i)] for i in ids])
@@ -126,6 +126,12 @@ def read_activations(collected: Path, labels: dict[str, int]) -> dict[str, Tenso
         "h": joined[""], "e": e[places], "id": joined["_id"], "branch": joined["_branch"],
         "mode": mode[places], "timestep": joined["_timestep"].float(),
     }  # fmt: skip
+
+
+def _in_order(shard: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a batch's recorded rows by step and branch, as one process writes them; parts stand one behind the other."""
+    order = torch.argsort(2 * shard["h_step"] + shard["h_branch"], stable=True)
+    return {name: values[order] for name, values in shard.items() if name.startswith("h")}
 
 
 @torch.no_grad()
