@@ -203,7 +203,8 @@ def _gather_debiaser(job: Path, config: Mapping[str, Any], paths: Mapping[str, P
     from selfdebias.storage.atomic import link_or_copy
 
     for name in (PROJECTOR, BANK):
-        link_or_copy(paths["project"] / name, job / name)
+        left = [paths[step] / name for step in ("project", "discover") if (paths[step] / name).exists()]
+        link_or_copy(left[0], job / name)
     write_facts(job, facts_of_run(config, paths, parts.get("encoder", {}, job)))
 
 

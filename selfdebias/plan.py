@@ -64,6 +64,17 @@ STAGES: Mapping[str, Stage] = {
     ),
 }
 
+# In place of these, where `clustering.space` is projected: the projector comes first, and discover leaves the bank.
+PROJECTED: Mapping[str, Stage] = {
+    "project": replace(STAGES["project"], function="selfdebias.stages.project_first.project_first", reads=("collect",)),
+    "discover": replace(
+        STAGES["discover"],
+        function="selfdebias.stages.discover_projected.discover_projected",
+        reads=("collect", "project"),
+    ),
+    "generate": replace(STAGES["generate"], reads=("project", "discover")),
+}
+
 # In place of all of them, where `evaluate.folders` says what to evaluate.
 FOLDERS = Stage(
     "selfdebias.stages.evaluate_folders.evaluate_folders",
@@ -97,6 +108,7 @@ class Step:
         guidance: Configuration of its arm's guidance.
         row: Its row, "" in a job of one prompt.
         of_folders: Whether it evaluates folders of images, and so is run by `FOLDERS`.
+        projected: Whether it is run by `PROJECTED`, if that has its stage.
     """
 
     name: str
@@ -109,6 +121,7 @@ class Step:
     guidance: dict[str, Any] = field(default_factory=dict)
     row: str = ""
     of_folders: bool = False
+    projected: bool = False
 
     @property
     def name_in_row(self) -> str:
@@ -123,7 +136,9 @@ class Step:
 
 def row_of(step: Step) -> Stage:
     """The row of the table that runs a step."""
-    return FOLDERS if step.of_folders else STAGES[step.stage]
+    if step.of_folders:
+        return FOLDERS
+    return PROJECTED.get(step.stage, STAGES[step.stage]) if step.projected else STAGES[step.stage]
 
 
 def guidance_of_arms(guidance: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -174,12 +189,26 @@ def _plan_of_row(config: Mapping[str, Any], fingerprints: Mapping[str, str]) -> 
         return {"evaluate": _make_step("evaluate", "", config, fingerprints, steps, of_folders=True)}
     arms = guidance_of_arms(config["guidance"])
     drawn = {"model": model_of_arms(config), "generate": {**config["generate"], "sampler": None}}
-    for stage in STAGES:
+    for stage in _in_order(config):
         for arm in arms if stage == "generate" else [""]:
             own = {**config, **drawn, "guidance": arms[arm]} if arm else config
             step = _make_step(stage, arm, own, fingerprints, steps)
             steps[step.name] = step
     return steps
+
+
+def _in_order(config: Mapping[str, Any]) -> list[str]:
+    """The stages, each after those that it reads."""
+    stages = list(STAGES)
+    if in_projected_space(config):
+        stages.remove("project")
+        stages.insert(stages.index("discover"), "project")
+    return stages
+
+
+def in_projected_space(config: Mapping[str, Any]) -> bool:
+    """Whether modes are found among projected vectors, so that the projector comes before them."""
+    return bool(config["clustering"].get("space") == "projected")
 
 
 def _renamed(step: Step, row: str) -> Step:
@@ -217,7 +246,8 @@ def _make_step(
     stage: str, arm: str, config: Mapping[str, Any], fingerprints: Mapping[str, str], steps: Mapping[str, Step],
     of_folders: bool = False,
 ) -> Step:  # fmt: skip
-    row = FOLDERS if of_folders else STAGES[stage]
+    step = Step("", stage, "", {}, {}, arm=arm, of_folders=of_folders, projected=in_projected_space(config))
+    row = row_of(step)
     module = row.module
     subset = {name: without_devices(_at(config, name)) for name in module.CONFIG if _is_there(config, name)}
     if arm == "vanilla":
@@ -233,7 +263,7 @@ def _make_step(
     }
     name = f"{stage}/{arm}" if arm else stage
     guidance = dict(config["guidance"]) if arm else {}
-    return Step(name, stage, digest(record), record, inputs, arms, arm, guidance, of_folders=of_folders)
+    return replace(step, name=name, key=digest(record), record=record, inputs=inputs, arms=arms, guidance=guidance)
 
 
 def _at(config: Mapping[str, Any], path: str) -> Any:

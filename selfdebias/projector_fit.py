@@ -29,12 +29,14 @@ class ProjectorFit(pl.LightningModule):
         learning_rate: peak of the one-cycle schedule, > 0.
         weight_decay: of AdamW, at least 0.
         dropout: share of hidden units dropped in training, in [0, 1).
+        balanced: whether each batch shows every mode equally often; without it, every activation is as likely as the others.
         seed: of weights, batches and noise.
     """
 
     def __init__(
         self, data: dict[str, Tensor], branches: tuple[str, ...], encoder: str = "", *, reader: str, hidden: int, noise: float,
         temperature: float, steps: int, batch_size: int, learning_rate: float, weight_decay: float, dropout: float, seed: int,
+        balanced: bool = True,
     ):  # fmt: skip
         super().__init__()
         self.steps, self.batch_size, self.noise = steps, batch_size, noise
@@ -47,7 +49,9 @@ class ProjectorFit(pl.LightningModule):
             grid = data["timestep"].unique()
             self.projector = SemanticProjector(shape, dim, hidden, branches, grid, dropout, encoder, reader)
         self.projector.fit_scales(data["h"], data["timestep"], data["branch"])
-        self.weights = 1.0 / torch.bincount(data["mode"])[data["mode"]].float()
+        self.weights = (
+            1.0 / torch.bincount(data["mode"])[data["mode"]].float() if balanced else torch.ones(len(data["e"]))
+        )
         self.curve: list[dict] = []
 
     def configure_optimizers(self):
@@ -56,7 +60,7 @@ class ProjectorFit(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def training_step(self, batch, batch_idx):
-        """Return the loss of one mode-balanced batch: the contrastive loss plus one minus the mean cosine to the embedding."""
+        """Return the loss of one batch: the contrastive loss plus one minus the mean cosine to the embedding."""
         rows = torch.multinomial(self.weights, self.batch_size, replacement=True, generator=self.generator)
         item = {name: values[rows].to(self.device) for name, values in self.data.items()}
         x = self.projector.standardise(item["h"], item["timestep"], item["branch"])

@@ -124,9 +124,9 @@ FINGERPRINTS = {"model": "sha-m", "encoder": "sha-e", "judge": "sha-j", "vocabul
 DRAWN = {
     "collect": "f568bd84a1165fa0",
     "discover": "954edcc4ea9cc60b",
-    "project": "51727f3c5f01106e",
+    "project": "430a332105f0ef81",
     "generate/vanilla": "f22c430c75082e63",
-    "generate/guided": "25dd949a5c4719d2",
+    "generate/guided": "954cc014cae0cb5b",
 }
 DRAWN_BY_STAND_INS = {
     "collect": "878bd3878bacae6a",
@@ -137,6 +137,23 @@ DRAWN_BY_STAND_INS = {
 }
 ROWS = ["prompts=emoji_occupations", "prompts.subjects=['a farmer','an office worker']"]
 FARMER = ["prompts.text='an emoji of a farmer'", "prompts.attributes=[gender,tone]"]
+
+
+def test_in_the_projected_space_project_comes_before_discover():
+    asked = ["clustering.space=projected", "projector.balanced=false"]
+    steps = plan.make_plan(config.load(asked), FINGERPRINTS)
+    assert list(steps)[:3] == ["collect", "project", "discover"]
+    read = {name: steps[name].inputs for name in ("project", "discover", "generate/vanilla", "generate/guided")}
+    assert read == {
+        "project": {"collected": "collect"},
+        "discover": {"collected": "collect", "projected": "project"},
+        "generate/vanilla": {},
+        "generate/guided": {"projected": "project", "discovered": "discover"},
+    }
+    assert plan.row_of(steps["discover"]).function.endswith(".discover_projected")
+    image = plan.make_plan(config.load(["projector.balanced=false"]), FINGERPRINTS)
+    same = {name for name in steps if steps[name].key == image[name].key}
+    assert same == {"collect", "generate/vanilla"}
 
 
 def test_keys_of_a_job_without_templates_are_what_they_were():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from io import BytesIO
 from pathlib import Path
@@ -44,38 +45,61 @@ def discover(folder: Path, collected: Path, clustering: Any, vocabulary: Any, en
     clustering.fit(apart)
     labels = clustering.labels_
     centers = centers_among(X, labels, prompt_of) if clustering.space == RESIDUAL else clustering.centers_
-    modes = {
+    facts = {
         **facts_of(clustering),
         "stability": stability_of(clustering, apart),
         "placed": float(np.mean(nearest(X, centers) == labels)),
-        "labels": {str(i): int(label) for i, label in zip(ids, labels, strict=True)},
         "words": vocabulary.describe(X, labels, encoder),
     }
-    if modes["k"] == 1:
+    write_modes(folder, store, ids, labels, centers, facts)
+
+
+def write_modes(
+    folder: Path,
+    store: BatchFolder,
+    ids: Sequence[int],
+    labels: np.ndarray,
+    centers: np.ndarray,
+    facts: Mapping[str, Any],
+) -> None:
+    """Write what is known of K modes: ``modes.json``, ``centers.safetensors`` and a contact sheet of each.
+
+    Args:
+        folder: the stage's own folder.
+        store: the collected images.
+        ids: of N images.
+        labels: (N,) int, the mode of each.
+        centers: (K, d) unit centres among the embeddings.
+        facts: what else goes into ``modes.json``.
+    """
+    k, sizes = len(centers), np.bincount(labels, minlength=len(centers))
+    modes = {
+        **facts,
+        "k": k,
+        "sizes": sizes.tolist(),
+        "shares": (sizes / sizes.sum()).tolist(),
+        "target": [1 / k] * k,
+        "labels": {str(i): int(label) for i, label in zip(ids, labels, strict=True)},
+    }
+    if k == 1:
         print(f"discover: {ONE_MODE}", flush=True)
     write_tensors(folder / "centers.safetensors", {"centers": torch.from_numpy(centers).float()})
-    for mode in range(modes["k"]):
+    for mode in range(k):
         members = [i for i, label in zip(ids, labels, strict=True) if label == mode][:SHEET]
         _write_sheet(folder / f"mode-{mode}.png", store.images(members))
     write_json(folder / "modes.json", modes)
 
 
 def facts_of(clustering: Any) -> dict[str, Any]:
-    """Return what ``modes.json`` says of the modes that a clustering found: their number, sizes, depths and how it came to them.
+    """Return what ``modes.json`` says of how a fitted clustering came to its modes.
 
     Returns:
-        ``k``; ``sizes``, ``shares``, ``target`` (equal shares) and ``depths`` by mode; ``silhouette``, null with a reason for one
-        mode; ``silhouettes`` and ``stabilities`` of each k tried; ``noise``, images that were in no mode and went to the nearest;
-        ``components`` of the graph; the ``space``.
+        ``depths`` by mode; ``silhouette``, null with a reason for one mode; ``silhouettes`` and ``stabilities`` of each k tried;
+        ``noise``, images that were in no mode and went to the nearest; ``components`` of the graph; the ``space``.
     """
-    sizes = np.bincount(clustering.labels_)
-    k, silhouette = len(sizes), clustering.silhouette_
+    silhouette = clustering.silhouette_
     return {
-        "k": k,
-        "sizes": sizes.tolist(),
-        "shares": (sizes / sizes.sum()).tolist(),
         "depths": clustering.depths_.tolist(),
-        "target": [1 / k] * k,
         "silhouette": missing(ONE_MODE) if silhouette is None else silhouette,
         "space": clustering.space,
         "silhouettes": {str(n): value for n, value in clustering.silhouettes_.items()},

@@ -29,7 +29,7 @@ CONFIG = ("model", "guidance", "schedule", "prompts.text", "prompts.templates", 
 def generate(
     folder: Path, key: str, arm: str, backbone: Any, guidance: Guidance, schedule: GuidanceWindow, prompts: Prompts,
     n_images: int, batch_size: int, seed: int, projected: Path | None, replayed: Path | None,
-    trainer: Callable[..., pl.Trainer],
+    trainer: Callable[..., pl.Trainer], discovered: Path | None = None,
 ) -> None:  # fmt: skip
     """Fill a folder with the images of one arm.
 
@@ -47,9 +47,10 @@ def generate(
         projected: folder of the project stage; None for guidance that needs no semantics.
         replayed: folder of the arm whose edit sizes are replayed; None for guidance that replays none.
         trainer: makes the Lightning trainer.
+        discovered: folder of the discover stage, if it is that which has the bank; None where the project stage has it.
     """
     store = BatchFolder(folder, key)
-    state = GuidanceState(read_semantics(projected) if guidance.needs_semantics and projected else None)
+    state = GuidanceState(read_semantics(projected, discovered) if guidance.needs_semantics and projected else None)
     check_shares(guidance, state)
     images = prompts.for_images(n_images)
     sampler = ArmSampler(guidance, schedule, state, replayed, store, backbone, images, batch_size, "generate", seed)
@@ -88,11 +89,10 @@ def check_shares(guidance: Guidance, state: GuidanceState) -> None:
         )
 
 
-def read_semantics(projected: Path) -> Semantics:
-    """Read projector and bank of a finished project stage."""
-    return Semantics(
-        SemanticProjector.load(projected / "projector.safetensors"), ModeBank.load(projected / "bank.safetensors")
-    )
+def read_semantics(projected: Path, discovered: Path | None = None) -> Semantics:
+    """Read projector and bank of a finished project stage, the bank of the discover stage where that was the later one."""
+    bank = ModeBank.load((discovered or projected) / "bank.safetensors")
+    return Semantics(SemanticProjector.load(projected / "projector.safetensors"), bank)
 
 
 class ArmSampler(Sampler):

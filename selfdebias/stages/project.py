@@ -47,15 +47,8 @@ def project(
     modes = json.loads((discovered / "modes.json").read_text())
     branches = tuple(json.loads((collected / "collect.json").read_text())["branches"])
     data = read_activations(collected, modes["labels"])
-    held_out = torch.isin(data["id"], _held_out_ids(data["id"].unique(), seed))
-    fit = projector(
-        data={k: v[~held_out] for k, v in data.items()}, branches=branches, encoder=name_of(encoder), seed=seed
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)  # of dropout, which knows no generator of its own
-        trainer(max_epochs=1).fit(fit, DataLoader(range(fit.steps), batch_size=1))  # type: ignore[arg-type]
-    phi = fit.projector.cpu().eval().requires_grad_(False)
-    z = embed(phi, data)
+    held_out = torch.isin(data["id"], held_out_ids(data["id"].unique(), seed))
+    phi, z = train(folder, data, held_out, branches, encoder, projector, seed, trainer)
     target = torch.tensor(modes["target"])
     bank = fit_bank(
         z[~held_out], data["mode"][~held_out], data["timestep"][~held_out], data["branch"][~held_out], branches, target
@@ -63,8 +56,27 @@ def project(
     phi.save(folder / "projector.safetensors")
     bank = replace(bank, encoder=phi.encoder, depths=torch.tensor(modes["depths"]))
     bank.save(folder / "bank.safetensors")
-    write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in fit.curve))
     write_json(folder / "project.json", measure(z[held_out], {k: v[held_out] for k, v in data.items()}, bank))
+
+
+def train(
+    folder: Path, data: dict[str, Tensor], held_out: Tensor, branches: tuple[str, ...], encoder: Any,
+    projector: Callable[..., Any], seed: int, trainer: Callable[..., pl.Trainer],
+) -> tuple[SemanticProjector, Tensor]:  # fmt: skip
+    """Train the projector on activations (M rows) that are not held out, and write its curves.
+
+    Returns:
+        The projector, frozen; `z` (M, d) of all activations.
+    """
+    fit = projector(
+        data={k: v[~held_out] for k, v in data.items()}, branches=branches, encoder=name_of(encoder), seed=seed
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # of dropout, which knows no generator of its own
+        trainer(max_epochs=1).fit(fit, DataLoader(range(fit.steps), batch_size=1))  # type: ignore[arg-type]
+    phi = fit.projector.cpu().eval().requires_grad_(False)
+    write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in fit.curve))
+    return phi, embed(phi, data)
 
 
 def name_of(encoder: Any) -> str:
@@ -142,6 +154,7 @@ def retrieval(z: Tensor, data: dict[str, Tensor], branches: Sequence[str], among
     return {"value": float(hit.mean()), "among": len(ids), "by_timestep": by_timestep}
 
 
-def _held_out_ids(ids: Tensor, seed: int) -> Tensor:
+def held_out_ids(ids: Tensor, seed: int) -> Tensor:
+    """Return the ids of the images that the projector is measured on, chosen at random by the seed."""
     order = torch.randperm(len(ids), generator=torch.Generator().manual_seed(seed))
     return ids[order[: max(1, round(HELD_OUT * len(ids)))]]
