@@ -14,8 +14,7 @@ VARIANTS = {
     "positives only": ["projector.negatives=false"],
     "temperature 8": ["guidance.temperature=8"],
     "three inner steps": ["guidance.inner_steps=3"],
-    # Rows of parts that are not there yet:
-    # "clustering at each timestep": ["clustering.space=projected"],
+    "clustering at each timestep": ["clustering.space=projected", "projector.balanced=false"],
     "`experiment=paper`": ["experiment=paper"],
     "`experiment=official`": ["experiment=official"],
 }

@@ -155,6 +155,10 @@ def _check(n_images: int, batch_size: int, timesteps: int, clustering: Any) -> N
     for name, value in (("batch_size", batch_size), ("timesteps", timesteps)):
         if value < 1:
             raise ValueError(f"`{name}` must be at least 1, got {value}.")
+    if getattr(clustering, "space", "image") == "projected":
+        raise ValueError(
+            "`clustering.space` must be image or residual in fit, got 'projected': the command line runs project first."
+        )
     given = getattr(clustering, "k", None)
     least = 2 * int(getattr(clustering, "k_max", 1) if given is None else given)
     if n_images < least:

@@ -251,7 +251,9 @@ def _gather_debiaser(job: Path, config: Mapping[str, Any], paths: Mapping[str, P
     from selfdebias.storage.atomic import link_or_copy
 
     for name in (PROJECTOR, BANK, MEANS):
-        link_or_copy(paths["project"] / name, job / name)
+        left = [paths[step] / name for step in ("project", "discover") if (paths[step] / name).exists()]
+        for path in left[:1]:  # modes found among projected vectors have no means
+            link_or_copy(path, job / name)
     write_facts(job, facts_of_run(config, paths, parts.get("encoder", {}, job)))
 
 

@@ -14,7 +14,7 @@ from selfdebias.banks import SharedBank
 from selfdebias.config import digest, read_option, without_devices
 from selfdebias.fitted_prompts import BANK, SOURCE, attribute_prompts, discover_variant, fitted_prompts
 from selfdebias.rows import in_row, rows_of
-from selfdebias.rules import ConfigError
+from selfdebias.rules import ConfigError, refuse
 from selfdebias.targets import make
 
 
@@ -74,6 +74,17 @@ STAGES: Mapping[str, Stage] = {
     ),
 }
 
+# In place of these, where `clustering.space` is projected: the projector comes first, and discover leaves the bank.
+PROJECTED: Mapping[str, Stage] = {
+    "project": replace(STAGES["project"], function="selfdebias.stages.project_first.project_first", reads=("collect",)),
+    "discover": replace(
+        STAGES["discover"],
+        function="selfdebias.stages.discover_projected.discover_projected",
+        reads=("collect", "project"),
+    ),
+    "generate": replace(STAGES["generate"], reads=("project", "discover")),
+}
+
 # In place of a stage: in place of all of them, where `evaluate.folders` says what to evaluate; or by the choice of `bank`.
 VARIANTS: Mapping[str, Stage] = {
     "folders": Stage(
@@ -126,6 +137,7 @@ class Step:
         guidance: Configuration of its arm's guidance.
         row: Its row, "" in a job of one prompt; `BANK` for what all rows share.
         variant: The name among `VARIANTS` of what runs it; "" for the stage itself.
+        projected: Whether it is run by `PROJECTED`, if that has its stage.
         fitted: Names of the collect steps that it reads all of, by prompt.
         prompts: Configuration of its prompts, where they are not those of its row.
     """
@@ -140,6 +152,7 @@ class Step:
     guidance: dict[str, Any] = field(default_factory=dict)
     row: str = ""
     variant: str = ""
+    projected: bool = False
     fitted: dict[str, str] = field(default_factory=dict)
     prompts: dict[str, Any] = field(default_factory=dict)
 
@@ -156,7 +169,9 @@ class Step:
 
 def row_of(step: Step) -> Stage:
     """The row of the table that runs a step."""
-    return VARIANTS[step.variant] if step.variant else STAGES[step.stage]
+    if step.variant:
+        return VARIANTS[step.variant]
+    return PROJECTED.get(step.stage, STAGES[step.stage]) if step.projected else STAGES[step.stage]
 
 
 def guidance_of_arms(guidance: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -213,9 +228,11 @@ def _plan_of_row(config: Mapping[str, Any], fingerprints: Mapping[str, str], sha
     arms = guidance_of_arms(config["guidance"])
     drawn = {"model": model_of_arms(config), "generate": {**config["generate"], "sampler": None}}
     variants = {"discover": discover_variant(make(config, "bank"))}
+    if in_projected_space(config) and (shared or variants["discover"]):
+        raise refuse("clustering.space", "image or residual, where `bank` is not own", "projected")
     steps = {ROLES[name]: step for name, step in shared.items() if name in ROLES}
     own_steps = []
-    for stage in [stage for stage in STAGES if stage not in steps]:
+    for stage in [stage for stage in _in_order(config) if stage not in steps]:
         for arm in arms if stage == "generate" else [""]:
             own = {**config, **drawn, "guidance": arms[arm]} if arm else config
             step = _make_step(stage, arm, own, fingerprints, steps, variants.get(stage, ""))
@@ -248,6 +265,20 @@ def _shared_steps(
     project = _make_step("project", "", config, fingerprints, {"discover": found}, "bank", collects)
     steps = [*collects.values(), found, replace(project, name=f"project/{BANK}", row=BANK)]
     return {step.name: step for step in steps}
+
+
+def _in_order(config: Mapping[str, Any]) -> list[str]:
+    """The stages, each after those that it reads."""
+    stages = list(STAGES)
+    if in_projected_space(config):
+        stages.remove("project")
+        stages.insert(stages.index("discover"), "project")
+    return stages
+
+
+def in_projected_space(config: Mapping[str, Any]) -> bool:
+    """Whether modes are found among projected vectors, so that the projector comes before them."""
+    return bool(config["clustering"].get("space") == "projected")
 
 
 def _renamed(step: Step, row: str) -> Step:
@@ -288,7 +319,8 @@ def _make_step(
     stage: str, arm: str, config: Mapping[str, Any], fingerprints: Mapping[str, str], steps: Mapping[str, Step],
     variant: str = "", collects: Mapping[str, Step] | None = None,
 ) -> Step:  # fmt: skip
-    row = VARIANTS[variant] if variant else STAGES[stage]
+    step = Step("", stage, "", {}, {}, arm=arm, variant=variant, projected=in_projected_space(config))
+    row = row_of(step)
     module = row.module
     subset = {name: without_devices(_at(config, name)) for name in module.CONFIG if _is_there(config, name)}
     if arm in UNEDITED:
@@ -307,9 +339,10 @@ def _make_step(
         record["fitted"] = [step.key for step in fitted.values()]
     name = f"{stage}/{arm}" if arm else stage
     guidance = dict(config["guidance"]) if arm else {}
-    return Step(
-        name, stage, digest(record), record, {argument: steps[read].name for argument, read in inputs.items()}, arms, arm,
-        guidance, variant=variant, fitted={name: step.name for name, step in fitted.items()},
+    return replace(
+        step, name=name, key=digest(record), record=record, arms=arms, guidance=guidance,
+        inputs={argument: steps[read].name for argument, read in inputs.items()},
+        fitted={name: it.name for name, it in fitted.items()},
     )  # fmt: skip
 
 

@@ -223,6 +223,7 @@ def _check_across(config: Mapping[str, Any]) -> None:
         raise refuse("paths.root", "the path of a folder", root)
     check_projector(config["projector"])
     _check_clustering(config["clustering"], config["collect"]["n_images"])
+    _check_space(config["clustering"], config["projector"])
     _check_modes(config["clustering"], config["guidance"])
 
 
@@ -266,6 +267,12 @@ def _check_modes(clustering: Mapping[str, Any], guidance: Mapping[str, Any]) -> 
             if isinstance(most, int) and not least <= len(target) <= most:
                 words = f"as many shares as modes, {least} to {most} (`clustering.k_min`, `clustering.k_max`)"
                 raise refuse(path, words, target)
+
+
+def _check_space(clustering: Mapping[str, Any], projector: Mapping[str, Any]) -> None:
+    """A projector that comes before the modes cannot be balanced over them."""
+    if clustering.get("space") == "projected" and projector.get("balanced") is True:
+        raise refuse("projector.balanced", "false where `clustering.space` is projected, as no mode is known yet", True)
 
 
 def _check_clustering(clustering: Mapping[str, Any], n_images: int) -> None:

@@ -39,6 +39,10 @@ BAD = [
     (["+clustering.k=0"], "`clustering.k` must be null or a whole number of at least 1, got 0"),
     (["+clustering.choice=elbow"], "`clustering.choice` must be silhouette or stability, got 'elbow'"),
     (["+clustering.space=pixels"], "`clustering.space` must be image, residual or projected, got 'pixels'"),
+    (
+        ["+clustering.space=projected", "+projector.balanced=true"],
+        "`projector.balanced` must be false where `clustering.space` is projected, as no mode is known yet, got True",
+    ),
     (["+clustering.max_depth=-1"], "`clustering.max_depth` must be a whole number of at least 0, got -1"),
     (["+clustering.min_cluster_size=1"], "`clustering.min_cluster_size` must be a whole number of at least 2, got 1"),
     (["+clustering.k=20", "collect.n_images=39"], "`collect.n_images` must be at least 40, twice the 20 modes"),

@@ -140,6 +140,23 @@ ROWS = ["prompts=emoji_occupations", "prompts.subjects=['a farmer','an office wo
 FARMER = ["prompts.text='an emoji of a farmer'", "prompts.attributes=[gender,tone]"]
 
 
+def test_in_the_projected_space_project_comes_before_discover():
+    asked = ["clustering.space=projected", "projector.balanced=false"]
+    steps = plan.make_plan(config.load(asked), FINGERPRINTS)
+    assert list(steps)[:3] == ["collect", "project", "discover"]
+    read = {name: steps[name].inputs for name in ("project", "discover", "generate/vanilla", "generate/guided")}
+    assert read == {
+        "project": {"collected": "collect"},
+        "discover": {"collected": "collect", "projected": "project"},
+        "generate/vanilla": {},
+        "generate/guided": {"projected": "project", "discovered": "discover"},
+    }
+    assert plan.row_of(steps["discover"]).function.endswith(".discover_projected")
+    image = plan.make_plan(config.load(["projector.balanced=false"]), FINGERPRINTS)
+    same = {name for name in steps if steps[name].key == image[name].key}
+    assert same == {"collect", "generate/vanilla"}
+
+
 def test_keys_of_a_job_without_templates_are_what_they_were():
     steps = plan.make_plan(config.load([]), FINGERPRINTS)
     assert {name: steps[name].key for name in DRAWN} == DRAWN

@@ -43,7 +43,7 @@ class AgglomerativeModes(CountedModes):
             for k in ks:
                 yield Candidate(k, fcluster(tree, k, "maxclust").astype(np.int64) - 1)
 
-    def _check(self, n: int) -> None:
-        super()._check(n)
+    def check(self, n: int) -> None:
+        super().check(n)
         if self.linkage not in LINKAGES:
             raise ValueError(f"`clustering.linkage` must be one of {', '.join(LINKAGES)}, got {self.linkage!r}.")

@@ -61,7 +61,7 @@ class ModeEstimator(ClusterMixin, BaseEstimator):
             ValueError: if a hyper-parameter is out of range, there are too few vectors, or all are equal.
         """
         X = np.asarray(X, dtype=np.float64)
-        self._check(len(X))
+        self.check(len(X))
         if np.allclose(X, X[0]):
             raise ValueError("`X` must hold different vectors, got equal ones: the model draws one image only.")
         self.silhouettes_: dict[int, float] = {}
@@ -81,8 +81,12 @@ class ModeEstimator(ClusterMixin, BaseEstimator):
     def _find(self, X: Vectors, score: Silhouette) -> tuple[Labels, Labels]:
         """Return labels (N,), any numbers from 0 or `NOISE`, and the depth of each label (its number + 1 of them at least)."""
 
-    def _check(self, n: int) -> None:
-        """Refuse hyper-parameters out of range, and fewer vectors than they need."""
+    def check(self, n: int) -> None:
+        """Refuse hyper-parameters out of range, and fewer than enough vectors, `n`.
+
+        Raises:
+            ValueError: with the first that is wrong.
+        """
         if self.space not in SPACES:
             raise ValueError(f"`clustering.space` must be one of {', '.join(SPACES)}, got {self.space!r}.")
 
@@ -156,8 +160,8 @@ class CountedModes(ModeEstimator):
     def _labels_of_each_k(self, X: Vectors) -> Mapping[int, Labels]:
         return {k: it.labels for k, it in self._best(X, Silhouette(X, self.random_state)).items()}
 
-    def _check(self, n: int) -> None:
-        super()._check(n)
+    def check(self, n: int) -> None:
+        super().check(n)
         if not 2 <= self.k_min <= self.k_max:
             raise ValueError(f"`clustering.k_max` must be at least `k_min`={self.k_min} >= 2, got {self.k_max}.")
         if self.k is not None and self.k < 1:

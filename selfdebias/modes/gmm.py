@@ -47,8 +47,8 @@ class GaussianMixtureModes(CountedModes):
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 yield Candidate(k, mixture.fit_predict(X))
 
-    def _check(self, n: int) -> None:
-        super()._check(n)
+    def check(self, n: int) -> None:
+        super().check(n)
         if self.covariance not in COVARIANCES:
             raise ValueError(
                 f"`clustering.covariance` must be one of {', '.join(COVARIANCES)}, got {self.covariance!r}."

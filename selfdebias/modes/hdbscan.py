@@ -37,8 +37,8 @@ class HdbscanModes(ModeEstimator):
         found = HDBSCAN(self.min_cluster_size, min_samples=self.min_samples, copy=True).fit(X).labels_.astype(np.int64)
         return found, np.zeros(max(int(found.max()) + 1, 1), dtype=np.int64)
 
-    def _check(self, n: int) -> None:
-        super()._check(n)
+    def check(self, n: int) -> None:
+        super().check(n)
         for name, value, least in (
             ("min_cluster_size", self.min_cluster_size, 2),
             ("min_samples", self.min_samples, 1),

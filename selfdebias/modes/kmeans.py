@@ -41,7 +41,7 @@ class KMeansModes(CountedModes):
                 means = KMeans(k, n_init=self.n_init, random_state=self.random_state).fit(X)
             yield Candidate(k, means.labels_)
 
-    def _check(self, n: int) -> None:
-        super()._check(n)
+    def check(self, n: int) -> None:
+        super().check(n)
         if self.n_init < 1:
             raise ValueError(f"`clustering.n_init` must be at least 1, got {self.n_init}.")

@@ -53,8 +53,8 @@ class SpectralModes(CountedModes):
         super()._take(chosen)
         self.n_neighbors_ = chosen.n_neighbors
 
-    def _check(self, n: int) -> None:
-        super()._check(n)
+    def check(self, n: int) -> None:
+        super().check(n)
         widths = self.n_neighbors
         if isinstance(widths, int) or not len(widths) or min(widths) < 1:
             raise ValueError(f"`clustering.n_neighbors` must be a list of numbers of at least 1, got {widths}.")

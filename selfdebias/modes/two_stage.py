@@ -64,8 +64,8 @@ class TwoStageModes(SpectralModes):
         graph = neighbour_graph(X, min(self.n_neighbors_, len(X) - 1))
         return cut(spectral_map(graph.affinity, 2, self.random_state))
 
-    def _check(self, n: int) -> None:
-        super()._check(n)
+    def check(self, n: int) -> None:
+        super().check(n)
         for name, value, least in (("min_size", self.min_size, 1), ("max_depth", self.max_depth, 0)):
             if value < least:
                 raise ValueError(f"`clustering.{name}` must be at least {least}, got {value}.")

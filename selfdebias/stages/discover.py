@@ -53,8 +53,6 @@ def discover(folder: Path, collected: Path, clustering: Any, vocabulary: Any, en
         "placed": float(np.mean(nearest(X, centers) == labels)),
         "words": vocabulary.describe(X, labels, encoder),
     }
-    if facts["k"] == 1:
-        print(f"discover: {ONE_MODE}", flush=True)
     write_modes(folder, ids, labels, centers, mean_offsets(X, labels, prompt_of), facts, store.images)
 
 
@@ -68,45 +66,41 @@ def write_modes(
         folder: the stage's own folder.
         ids: of N images.
         labels: (N,) int, the mode of each.
-        centers: (K, d) unit centres.
+        centers: (K, d) unit centres among the embeddings.
         offsets: (K, d), the mean of each mode less that of its prompt.
-        facts: what goes into ``modes.json`` beside `k`, `labels`, `sizes`, `shares` and an equal `target`.
+        facts: what else goes into ``modes.json``.
         images: reads images, (n, 3, H, W), by their ids.
     """
-    k = len(centers)
-    sizes = np.bincount(labels, minlength=k)
+    k, sizes = len(centers), np.bincount(labels, minlength=len(centers))
     modes = {
+        **facts,
         "k": k,
         "sizes": sizes.tolist(),
         "shares": (sizes / sizes.sum()).tolist(),
-        "labels": {str(i): int(label) for i, label in zip(ids, labels, strict=True)},
         "target": [1 / k] * k,
+        "labels": {str(i): int(label) for i, label in zip(ids, labels, strict=True)},
     }
+    if k == 1:
+        print(f"discover: {ONE_MODE}", flush=True)
     tensors = {"centers": centers, "offsets": offsets}
     write_tensors(folder / "centers.safetensors", {name: torch.from_numpy(x).float() for name, x in tensors.items()})
     for mode in range(k):
         members = [i for i, label in zip(ids, labels, strict=True) if label == mode][:SHEET]
         shown = images(members) if members else torch.full_like(images([ids[0]]), PALE)  # none of this prompt's
         _write_sheet(folder / f"mode-{mode}.png", shown)
-    write_json(folder / "modes.json", modes | dict(facts))
+    write_json(folder / "modes.json", modes)
 
 
 def facts_of(clustering: Any) -> dict[str, Any]:
-    """Return what ``modes.json`` says of the modes that a clustering found: their number, sizes, depths and how it came to them.
+    """Return what ``modes.json`` says of how a fitted clustering came to its modes.
 
     Returns:
-        ``k``; ``sizes``, ``shares``, ``target`` (equal shares) and ``depths`` by mode; ``silhouette``, null with a reason for one
-        mode; ``silhouettes`` and ``stabilities`` of each k tried; ``noise``, images that were in no mode and went to the nearest;
-        ``components`` of the graph; the ``space``.
+        ``depths`` by mode; ``silhouette``, null with a reason for one mode; ``silhouettes`` and ``stabilities`` of each k tried;
+        ``noise``, images that were in no mode and went to the nearest; ``components`` of the graph; the ``space``.
     """
-    sizes = np.bincount(clustering.labels_)
-    k, silhouette = len(sizes), clustering.silhouette_
+    silhouette = clustering.silhouette_
     return {
-        "k": k,
-        "sizes": sizes.tolist(),
-        "shares": (sizes / sizes.sum()).tolist(),
         "depths": clustering.depths_.tolist(),
-        "target": [1 / k] * k,
         "silhouette": missing(ONE_MODE) if silhouette is None else silhouette,
         "space": clustering.space,
         "silhouettes": {str(n): value for n, value in clustering.silhouettes_.items()},

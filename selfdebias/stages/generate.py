@@ -32,7 +32,7 @@ CONFIG = ("model", "guidance", "schedule", "prompts.text", "prompts.templates", 
 def generate(
     folder: Path, key: str, arm: str, backbone: Any, guidance: Guidance, schedule: GuidanceWindow, prompts: Prompts,
     n_images: int, batch_size: int, seed: int, projected: Path | None, replayed: Path | None,
-    trainer: Callable[..., pl.Trainer], collective: Collective = ALONE,
+    trainer: Callable[..., pl.Trainer], collective: Collective = ALONE, discovered: Path | None = None,
 ) -> None:  # fmt: skip
     """Fill a folder with the images of one arm.
 
@@ -51,9 +51,10 @@ def generate(
         replayed: folder of the arm whose edit sizes are replayed; None for guidance that replays none.
         trainer: makes the Lightning trainer.
         collective: the processes that draw each batch together, and guide it as one.
+        discovered: folder of the discover stage, if it is that which has the bank; None where the project stage has it.
     """
     store = BatchFolder(folder, key, collective.part)
-    state = GuidanceState(read_semantics(projected) if guidance.needs_semantics and projected else None)
+    state = GuidanceState(read_semantics(projected, discovered) if guidance.needs_semantics and projected else None)
     check_shares(guidance, state)
     images = prompts.for_images(n_images)
     check_prompts(images, state)
@@ -120,12 +121,17 @@ def check_prompts(prompts: Sequence[str], state: GuidanceState) -> None:
         raise ConfigError(str(error).replace("`prompt` must be", "`prompts` must be", 1)) from error
 
 
-def read_semantics(projected: Path) -> Semantics:
-    """Read projector and bank of a finished project stage, or of a debiaser's folder, and the modes' means if they are there."""
+def read_semantics(projected: Path, discovered: Path | None = None) -> Semantics:
+    """Read projector and bank of a finished project stage, or of a debiaser's folder, and the modes' means if they are there.
+
+    Args:
+        projected: that folder.
+        discovered: folder of the discover stage, where that was the later one and has the bank.
+    """
     means = projected / "means.safetensors"
     return Semantics(
         SemanticProjector.load(projected / "projector.safetensors"),
-        ModeBank.load(projected / "bank.safetensors"),
+        ModeBank.load((discovered or projected) / "bank.safetensors"),
         ModeMeans.load(means) if means.exists() else None,
     )
 

@@ -59,26 +59,6 @@ def project(
     finish(folder, phi, bank, z, data, held_out)
 
 
-def train(
-    folder: Path, data: dict[str, Tensor], held_out: Tensor, branches: tuple[str, ...], encoder: Any,
-    projector: Callable[..., Any], seed: int, trainer: Callable[..., pl.Trainer],
-) -> tuple[SemanticProjector, Tensor]:  # fmt: skip
-    """Train the projector on activations (M rows) that are not held out, and write its curves.
-
-    Returns:
-        The projector, frozen; `z` (M, d) of all activations.
-    """
-    fit = projector(
-        data={k: v[~held_out] for k, v in data.items()}, branches=branches, encoder=name_of(encoder), seed=seed
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)  # of dropout, which knows no generator of its own
-        trainer(max_epochs=1).fit(fit, DataLoader(range(fit.steps), batch_size=1))  # type: ignore[arg-type]
-    phi = fit.projector.cpu().eval().requires_grad_(False)
-    write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in fit.curve))
-    return phi, embed(phi, data)
-
-
 def finish(
     folder: Path, phi: SemanticProjector, bank: ModeBank, z: Tensor, data: dict[str, Tensor], held_out: Tensor
 ) -> None:
@@ -100,6 +80,26 @@ def _calibrated(bank: ModeBank, z: Tensor, data: dict[str, Tensor], encoder: str
     """Return the bank with its encoder's name and the temperatures that held-out images give it."""
     temperatures = fit_temperatures(z, data["mode"], data["timestep"], data["branch"], bank, data.get("prompt"))
     return replace(bank, encoder=encoder, temperatures=temperatures)
+
+
+def train(
+    folder: Path, data: dict[str, Tensor], held_out: Tensor, branches: tuple[str, ...], encoder: Any,
+    projector: Callable[..., Any], seed: int, trainer: Callable[..., pl.Trainer],
+) -> tuple[SemanticProjector, Tensor]:  # fmt: skip
+    """Train the projector on activations (M rows) that are not held out, and write its curves.
+
+    Returns:
+        The projector, frozen; `z` (M, d) of all activations.
+    """
+    fit = projector(
+        data={k: v[~held_out] for k, v in data.items()}, branches=branches, encoder=name_of(encoder), seed=seed
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # of dropout, which knows no generator of its own
+        trainer(max_epochs=1).fit(fit, DataLoader(range(fit.steps), batch_size=1))  # type: ignore[arg-type]
+    phi = fit.projector.cpu().eval().requires_grad_(False)
+    write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in fit.curve))
+    return phi, embed(phi, data)
 
 
 def name_of(encoder: Any) -> str:

@@ -15,7 +15,7 @@ from selfdebias.projection import SemanticProjector
 from selfdebias.stages.collect import choose_steps
 from selfdebias.stages.discover import read_embeddings
 from selfdebias.stages.generate import read_semantics
-from selfdebias.stages.project import read_activations
+from selfdebias.stages.project import embed, read_activations
 from selfdebias.storage.batches import BatchFolder
 from tests.stages.world import (
     STEPS,
@@ -24,8 +24,10 @@ from tests.stages.world import (
     guided,
     run_collect,
     run_discover,
+    run_discover_projected,
     run_generate,
     run_project,
+    run_project_first,
 )
 from tests.tiny import tiny_pipeline
 
@@ -198,6 +200,28 @@ def test_discover_numbers_modes_by_size_and_leaves_a_sheet_of_each(root):
     assert len(list((root / "discover").glob("mode-*.png"))) == modes["k"]
     centers = load_file(root / "discover" / "centers.safetensors")["centers"]
     assert torch.allclose(centers.norm(dim=1), torch.ones(modes["k"]), atol=1e-5)
+
+
+def test_modes_of_projected_vectors_come_after_the_projector_and_guide(model, tmp_path):
+    """All steps are recorded here, so that each timestep is seen of each image."""
+    run_collect(model, tmp_path, timesteps=STEPS)
+    run_project_first(tmp_path)
+    run_discover_projected(tmp_path)
+    modes = json.loads((tmp_path / "discover" / "modes.json").read_text())
+    assert modes["space"] == "projected" and sum(modes["sizes"]) == 10
+    assert modes["sizes"] == sorted(modes["sizes"], reverse=True)
+    semantics = read_semantics(tmp_path / "project", tmp_path / "discover")
+    bank = semantics.bank
+    assert bank.timesteps.tolist() == modes["timesteps"]["clustered"] and len(bank.timesteps) == STEPS
+    assert not (tmp_path / "project" / "bank.safetensors").exists() and bank.depths.tolist() == modes["depths"]
+    data = read_activations(tmp_path / "collect", modes["labels"])
+    last = (data["timestep"] == modes["timesteps"]["reference"]) & (data["branch"] == 1)
+    z = embed(semantics.projector, data)
+    for k in range(modes["k"]):
+        mean = z[last & (data["mode"] == k)].mean(dim=0)
+        assert torch.allclose(bank.at(modes["timesteps"]["reference"], "cond")[k], mean / mean.norm(), atol=1e-5)
+    folder = run_generate(model, tmp_path, "guided", guided(), discovered=tmp_path / "discover")
+    assert float(load_file(folder / "batch-00000.safetensors")["edit_norm"].max()) > 0
 
 
 def test_projector_and_bank_fit_each_other_and_are_reproducible(model, root, tmp_path):
