@@ -10,6 +10,7 @@ from selfdebias.modes.bank import ModeBank
 
 GRID = torch.logspace(-2, 0.3, 47)  # temperatures that are tried, on cosines
 CLOSE = 0.01  # a difference of shares, in the 2-norm, that so few images cannot tell from the smallest one
+LIKELY = 0.02  # nats an image, likewise of the likelihood
 
 
 def fit_temperatures(
@@ -17,8 +18,7 @@ def fit_temperatures(
 ) -> Tensor:  # fmt: skip
     """Fit `tau` by timestep and branch: the mean soft assignment of held-out activations is to be the share of their images.
 
-    Of the temperatures that come equally close, the one that gives the images' own modes the highest likelihood is taken. Each
-    timestep is fitted with its two neighbours, since few images were recorded at each.
+    Each timestep is fitted with its two neighbours, since few images were recorded at each.
 
     Args:
         z: (M, d) projected unit vectors of images that neither projector nor bank was fitted on.
@@ -51,6 +51,9 @@ def fit_temperatures(
 def fit_temperature(cosines: Tensor, labels: Tensor) -> float:
     """Return the temperature of `GRID` at which ``mean softmax(cosines / tau)`` comes nearest to the shares of the labels.
 
+    Of those that come equally close, and give the images' own modes about the highest likelihood, the largest is taken: where
+    the modes lie wide apart every low one would do, and its gradient would vanish.
+
     Args:
         cosines: (M, K) of projected vectors to the centroids.
         labels: (M,) int64, modes.
@@ -66,4 +69,5 @@ def fit_temperature(cosines: Tensor, labels: Tensor) -> float:
     distance = (log_p.exp().mean(dim=1) - shares).norm(dim=1)
     likelihood = log_p[:, torch.arange(len(labels)), labels].mean(dim=1)
     close = distance <= distance.min() + CLOSE
-    return float(GRID[torch.where(close, likelihood, float("-inf")).argmax()])
+    fits = close & (likelihood >= likelihood[close].max() - LIKELY)
+    return float(GRID[fits].max())

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -30,9 +32,11 @@ def test_projected_shares_become_those_of_the_images(tau):
     assert abs(float(fitted) - share) < 0.02 < abs(float(off) - share)
 
 
-def test_where_every_temperature_gives_the_share_the_likeliest_is_taken():
+def test_of_temperatures_that_do_equally_well_the_largest_is_taken():
+    """Every temperature gives the share here; low ones give the images' own modes a likelihood of nearly 1."""
     cosines = torch.tensor([[0.5, 0.0], [-0.5, 0.0]] * 10)
-    assert fit_temperature(cosines, torch.tensor([0, 1] * 10)) == pytest.approx(float(GRID[0]))
+    found = fit_temperature(cosines, torch.tensor([0, 1] * 10))
+    assert 0.02 - 0.004 < math.log1p(math.exp(-0.5 / found)) < 0.02  # nats that it loses, of the 0.02 that it may
     assert fit_temperature(cosines, torch.tensor([1, 0] * 10)) == pytest.approx(float(GRID[-1]))
 
 
@@ -51,9 +55,9 @@ def test_each_timestep_and_branch_has_its_own_and_gaps_take_the_branchs():
         at, branch = [*at, torch.full((len(p),), t)], [*branch, torch.full((len(p),), b)]
     found = fit_temperatures(*(torch.cat(parts) for parts in (z, labels, at, branch)), bank)
     assert found.shape == (2, 5)
-    assert found[1, :2].tolist() == pytest.approx([0.2, 0.2], rel=0.2)
-    assert found[1, 3:].tolist() == pytest.approx([0.8, 0.8], rel=0.2)
+    assert found[1, :2].tolist() == pytest.approx([0.2, 0.2], rel=0.3)
+    assert found[1, 3:].tolist() == pytest.approx([0.8, 0.8], rel=0.3)
     assert 0.2 < float(found[1, 2]) < 0.8  # nothing was held out at 100 to 300: both ends together
-    assert found[0].tolist() == pytest.approx([0.2] * 5, rel=0.2)
+    assert found[0].tolist() == pytest.approx([0.2] * 5, rel=0.3)
     with pytest.raises(ValueError, match="`z` must hold activations of the uncond branch, got none"):
         fit_temperatures(z[1], labels[1], at[1], branch[1], bank)
