@@ -20,7 +20,7 @@ class Attachment:
     """A context in which the calls of one pipeline are guided; outside of it the pipeline is what it was before.
 
     Equal prompts of a call form a group that is balanced on its own. Memory is kept for each prompt, as long as the context
-    is open.
+    is open. Where there is one mode, there is nothing to balance, and no image is edited.
 
     Args:
         pipeline: a diffusers pipeline with a UNet, unmodified.
@@ -38,6 +38,7 @@ class Attachment:
         self._groups: list[tuple[str, tuple[int, ...], Tensor]] = []
         self._images = 0
         refuse_more_branches(pipeline)
+        schedule.check(pipeline)
         if state.semantics:
             refuse_other_width(self._hook.unet, state.semantics.projector.shape)
 
@@ -59,16 +60,21 @@ class Attachment:
         ]
         self.state.begin(self._groups[0][0], self._groups[0][1])
 
+    @property
+    def _one_mode(self) -> bool:
+        """Whether there is nothing to balance, so that no image is edited."""
+        return self.state.semantics is not None and len(self.state.semantics.bank.target) == 1
+
     def _scheduled(self, step: Step) -> Step:
-        return replace(step, weight=self.schedule.weight(step.index, step.count))
+        return replace(step, weight=self.schedule.weight(step.index, step.count, step.alpha_bar))
 
     def _extrapolate(self, step: Step) -> float:
         step = self._scheduled(step)
-        return self.guidance.extrapolation(step) if step.weight else 1.0
+        return self.guidance.extrapolation(step) if step.weight and not self._one_mode else 1.0
 
     def _act(self, h: Tensor, step: Step) -> Tensor | None:
         step = self._scheduled(step)
-        if step.weight == 0:
+        if step.weight == 0 or self._one_mode:
             return None
         self._check(h, step)
         with self.state.timed(), torch.no_grad():

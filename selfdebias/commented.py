@@ -29,7 +29,7 @@ def commented_yaml(config: Mapping[str, Any], overrides: Sequence[str], folder: 
     heads = {}
     for group, option in choices.items():
         name, _, package = group.partition("@")
-        if option and not name.startswith("hydra"):
+        if option and name != "experiment" and not name.startswith("hydra"):  # which says why, not what a key is
             comments |= dict(_inherited(folder / name / f"{option}.yaml", package or name))
             heads[package or name] = f"{name}={option}"
     lines = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=100_000).splitlines()

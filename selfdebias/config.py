@@ -30,7 +30,8 @@ from selfdebias.rules import ConfigError, check
 
 # Where a job runs and what watches it changes none of its results.
 NOT_IN_KEY = frozenset(
-    {"accelerator", "devices", "device", "num_nodes", "strategy", "offload", "enable_progress_bar", "logger"}
+    {"accelerator", "devices", "device", "num_nodes", "strategy", "use_distributed_sampler", "offload"}
+    | {"enable_progress_bar", "logger"}
 )
 
 

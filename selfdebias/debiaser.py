@@ -12,13 +12,12 @@ import torch
 
 from selfdebias.attachment import Attachment
 from selfdebias.guidance import Guidance, GuidanceState, Semantics
-from selfdebias.modes.bank import ModeBank
-from selfdebias.projection import SemanticProjector
 from selfdebias.schedules import GuidanceWindow
 from selfdebias.seeds import generators
-from selfdebias.stages.generate import check_shares
+from selfdebias.stages.generate import check_shares, read_semantics
 
 PROJECTOR, BANK, FACTS, CARD = "projector.safetensors", "bank.safetensors", "debiaser.json", "README.md"
+MEANS = "means.safetensors"  # of the modes in the activations; a folder may lack it
 FORMAT = 1
 
 
@@ -77,7 +76,7 @@ class SelfDebias:
             raise ValueError(
                 f"`folder` must be of format {FORMAT}, got {facts.get('format')}: {folder} is of another version."
             )
-        semantics = Semantics(SemanticProjector.load(folder / PROJECTOR), ModeBank.load(folder / BANK))
+        semantics = read_semantics(folder)
         check_objects({name: facts[name] for name in ("guidance", "schedule")})
         return cls(semantics, make(facts, "guidance"), make(facts, "schedule"), facts)
 
@@ -86,7 +85,7 @@ class SelfDebias:
         cls, pipe: Any, prompts: str | Sequence[str], *, encoder: Any, n_images: int = 256, batch_size: int = 16,
         timesteps: int = 8, seed: int = 0, folder: str | Path | None = None, clustering: Any = None,
         vocabulary: Any = None, projector: Mapping[str, Any] | None = None, guidance: Guidance | None = None,
-        schedule: GuidanceWindow | None = None, call: dict[str, Any] | None = None,
+        schedule: GuidanceWindow | None = None, call: dict[str, Any] | None = None, fitting_prompts: Sequence[str] = (),
     ) -> Self:  # fmt: skip
         """Sample from a pipeline, find its modes and train the projector; with a progress bar for each.
 
@@ -105,6 +104,8 @@ class SelfDebias:
                 256 channels or more are read through a convolution, smaller ones as they are.
             vocabulary: finds words for the modes, with the encoder's text tower; None gives none.
             call: further arguments of each pipeline call, such as ``{"num_inference_steps": 30}``.
+            fitting_prompts: further prompts; the modes of `prompts` are carried over to them, and projector and bank are fitted on
+                `n_images` images of each as well. Then one debiaser holds for all of them; of two modes, for others too.
 
         Raises:
             ValueError: if an argument is out of range, or the pipeline cannot be guided.
@@ -115,7 +116,7 @@ class SelfDebias:
             semantics, facts = fit_stages(
                 pipe, prompts, encoder, n_images=n_images, batch_size=batch_size, timesteps=timesteps, seed=seed,
                 root=Path(folder or temporary), clustering=clustering,
-                vocabulary=vocabulary, projector=projector or {}, call=call or {},
+                vocabulary=vocabulary, projector=projector or {}, call=call or {}, fitting_prompts=fitting_prompts,
             )  # fmt: skip
         from selfdebias.fitting import default
 
@@ -128,21 +129,23 @@ class SelfDebias:
         return generators(seeds)
 
     def attach(
-        self, pipe: Any, *, target: Sequence[float] | None = None, strength: float | None = None,
+        self, pipe: Any, *, target: Sequence[float] | str | None = None, strength: float | None = None,
         schedule: GuidanceWindow | None = None,
     ) -> Attachment:  # fmt: skip
         """Return a context in which the pipeline's calls are guided.
 
         Args:
             pipe: the pipeline, of the model that this was fitted on.
-            target: K shares by mode, the largest mode first, that sum to 1; None takes equal shares.
+            target: K shares by mode, the largest mode first, that sum to 1; ``uniform`` or ``depth``; None takes those of the
+                guidance, else of the modes.
             strength: None takes that of the guidance; 0 changes nothing.
             schedule: None takes the one that this was made with.
 
         Raises:
             ValueError: if the pipeline cannot be guided, or an argument is out of range.
         """
-        asked = {"target": None if target is None else list(target), "strength": strength}
+        given = target if target is None or isinstance(target, str) else list(target)
+        asked = {"target": given, "strength": strength}
         changed = {name: value for name, value in asked.items() if value is not None}
         guidance = type(self.guidance)(**{**vars(self.guidance), **changed}) if changed else self.guidance
         state = GuidanceState(self.semantics)
@@ -154,6 +157,8 @@ class SelfDebias:
         folder = Path(folder)
         self.semantics.projector.save(folder / PROJECTOR)
         self.semantics.bank.save(folder / BANK)
+        if self.semantics.means is not None:
+            self.semantics.means.save(folder / MEANS)
         write_facts(folder, self.facts)
 
 

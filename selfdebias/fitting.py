@@ -26,6 +26,7 @@ from selfdebias.stages.collect import collect
 from selfdebias.stages.discover import discover
 from selfdebias.stages.generate import read_semantics
 from selfdebias.stages.project import name_of, project
+from selfdebias.stages.project_bank import project_bank
 from selfdebias.storage.stage_folder import StageFolder
 from selfdebias.targets import check_objects, make
 
@@ -52,6 +53,7 @@ def default(group: str, option: str) -> Any:
 def fit_stages(
     pipe: Any, prompts: str | Sequence[str], encoder: Any, *, n_images: int, batch_size: int, timesteps: int, seed: int,
     root: Path, clustering: Any, vocabulary: Any, projector: Mapping[str, Any], call: dict[str, Any],
+    fitting_prompts: Sequence[str] = (),
 ) -> tuple[Semantics, dict[str, Any]]:  # fmt: skip
     """Run the three stages under `root`; arguments as in `SelfDebias.fit`.
 
@@ -59,7 +61,7 @@ def fit_stages(
         Projector and bank; and what the model card says of them.
     """
     find_unet(pipe)
-    texts = _texts(prompts)
+    texts, others = _texts(prompts), _others(prompts, fitting_prompts)
     encoder = encoder_from(encoder) if isinstance(encoder, str) else encoder
     clustering, vocabulary = clustering or default("clustering", "spectral"), vocabulary or NoVocabulary()
     _check(n_images, batch_size, timesteps, clustering)
@@ -74,10 +76,19 @@ def fit_stages(
         "model": _name(pipe), "weights": _weights(pipe.unet), "prompts": list(texts), "encoder": name_of(encoder),
         "n_images": n_images, "batch_size": batch_size, "timesteps": timesteps, "seed": seed, "call": _plain(call),
     }  # fmt: skip
-    sampling = (HeldBackbone(pipe, call), encoder, PromptCycle(texts), n_images, batch_size, timesteps, seed, trainer)
-    collected = _run(root, "collect", asked, lambda folder, key: collect(folder, key, *sampling))
+    backbone, sizes = HeldBackbone(pipe, call), (n_images, batch_size, timesteps, seed, trainer)
+
+    def draw(drawn: tuple[str, ...]) -> Path:
+        return _run(
+            root, "collect", {**asked, "prompts": list(drawn)},
+            lambda folder, key: collect(folder, key, backbone, encoder, PromptCycle(drawn), *sizes),
+        )  # fmt: skip
+
+    collected = draw(texts)
+    fitted = {"source": collected} | {text: draw((text,)) for text in others}
     asked |= {"clustering": repr(clustering), "vocabulary": repr(vocabulary)}
-    projecting = {**asked, "projector": dict(described)}
+    carried = {"fitting_prompts": list(others)} if others else {}
+    projecting = {**asked, "projector": dict(described), **carried}
     discovered = _run(
         root, "discover", asked, lambda folder, _: discover(folder, collected, clustering, vocabulary, encoder)
     )
@@ -85,9 +96,13 @@ def fit_stages(
         root,
         "project",
         projecting,
-        lambda folder, _: project(folder, collected, discovered, encoder, fit, seed, trainer),
+        lambda folder, _: (
+            project_bank(folder, fitted, discovered, encoder, fit, seed, trainer)
+            if others
+            else project(folder, collected, discovered, encoder, fit, seed, trainer)
+        ),
     )
-    return read_semantics(projected), {**asked, **_found(discovered, projected)}
+    return read_semantics(projected), {**asked, **carried, **_found(discovered, projected)}
 
 
 def projector_for(unet: Any) -> dict[str, Any]:
@@ -122,11 +137,30 @@ def _texts(prompts: str | Sequence[str]) -> tuple[str, ...]:
     return texts
 
 
+def _others(prompts: str | Sequence[str], fitting_prompts: Sequence[str]) -> tuple[str, ...]:
+    """Return the prompts to fit on beside those of the modes.
+
+    Raises:
+        ValueError: if one is blank or there twice.
+    """
+    if isinstance(fitting_prompts, str) or any(not isinstance(it, str) or not it.strip() for it in fitting_prompts):
+        raise ValueError(f"`fitting_prompts` must be a list of texts that are not blank, got {fitting_prompts!r}.")
+    if len(set(fitting_prompts)) < len(fitting_prompts):
+        raise ValueError(f"`fitting_prompts` must be different, got {list(fitting_prompts)!r}.")
+    own = _texts(prompts)
+    return tuple(text for text in fitting_prompts if text not in own)
+
+
 def _check(n_images: int, batch_size: int, timesteps: int, clustering: Any) -> None:
     for name, value in (("batch_size", batch_size), ("timesteps", timesteps)):
         if value < 1:
             raise ValueError(f"`{name}` must be at least 1, got {value}.")
-    least = 2 * int(getattr(clustering, "k_max", 1))
+    if getattr(clustering, "space", "image") == "projected":
+        raise ValueError(
+            "`clustering.space` must be image or residual in fit, got 'projected': the command line runs project first."
+        )
+    given = getattr(clustering, "k", None)
+    least = 2 * int(getattr(clustering, "k_max", 1) if given is None else given)
     if n_images < least:
         raise ValueError(
             f"`n_images` must be at least {least}, twice the most modes that clustering tries, got {n_images}."

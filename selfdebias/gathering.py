@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from selfdebias.fitted_prompts import BANK
 from selfdebias.metrics.summary_prompts import over_prompts
 from selfdebias.report.prompt_page import render_prompt_page
 from selfdebias.report.prompt_table import markdown_table
@@ -16,12 +17,14 @@ ROWS = "rows"
 
 
 def folder_of_row(job: Path, row: str) -> Path:
-    """The folder that gathers what a row left; the job's own where there are no rows.
+    """The folder that gathers what a row left; the job's own where there are no rows; `bank` for what all rows share.
 
     Example:
-        >>> folder_of_row(Path("job"), "farmer").as_posix(), folder_of_row(Path("job"), "").as_posix()
-        ('job/rows/farmer', 'job')
+        >>> [folder_of_row(Path("job"), row).as_posix() for row in ("farmer", "", BANK)]
+        ['job/rows/farmer', 'job', 'job/bank']
     """
+    if row == BANK:
+        return Path(job) / "bank"
     return Path(job) / ROWS / row if row else Path(job)
 
 

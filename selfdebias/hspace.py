@@ -8,6 +8,7 @@ while the other one runs. Everything is removed on exit, also after an exception
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
@@ -33,6 +34,7 @@ class Step:
         guidance_scale: classifier-free guidance scale; 1.0 where the pipeline has none, and the scale of the extrapolation
             where that takes its place.
         weight: what the guidance schedule gives this step, in [0, 1].
+        alpha_bar: the share of signal in the variance of `x_t`, in [0, 1]; NaN where the scheduler states none.
     """
 
     timestep: float
@@ -41,6 +43,7 @@ class Step:
     branches: tuple[str, ...]
     guidance_scale: float
     weight: float = 1.0
+    alpha_bar: float = math.nan
 
 
 class BottleneckHook:
@@ -152,7 +155,18 @@ class BottleneckHook:
             count=getattr(pipeline, "num_timesteps", None) or len(pipeline.scheduler.timesteps),
             branches=("uncond", "cond") if guided or scale != 1 else ("cond",),
             guidance_scale=scale,
+            alpha_bar=alpha_bar_of(pipeline.scheduler, self._timestep),
         )
+
+
+def alpha_bar_of(scheduler: Any, timestep: float) -> float:
+    """Return `alpha_bar` at a training timestep, linear between whole ones; NaN where the scheduler states none."""
+    alphas = getattr(scheduler, "alphas_cumprod", None)
+    if alphas is None:
+        return math.nan
+    low = min(max(int(timestep), 0), len(alphas) - 1)
+    high = min(low + 1, len(alphas) - 1)
+    return float(alphas[low]) + (timestep - int(timestep)) * float(alphas[high] - alphas[low])
 
 
 def _twice(value: Any, rows: int) -> Any:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selfdebias.processes import DONE, DRAW, ONE, Processes
 from selfdebias.quiet import settle_libraries
 
 if TYPE_CHECKING:
@@ -19,12 +21,13 @@ if TYPE_CHECKING:
     from selfdebias.storage.stage_folder import StageFolder
 
 
-def run_job(config: Mapping[str, Any], overrides: Sequence[str]) -> Path:
+def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Processes = ONE) -> Path:
     """Runs the stages that `config` asks for, skipping finished ones, and gathers the job's folder.
 
     Args:
         config: A configuration that `selfdebias.config.load` has checked.
         overrides: The command line, for the report.
+        processes: This process among those that run the job; the first one alone writes what is not drawn.
 
     Returns:
         The folder of the job.
@@ -35,6 +38,7 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str]) -> Path:
     check_early(config)
     settle_libraries()
     from selfdebias import plan as planning
+    from selfdebias.fitted_prompts import BANK
     from selfdebias.gathering import gather_rows
     from selfdebias.parts import Parts
     from selfdebias.rows import rows_of
@@ -53,10 +57,17 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str]) -> Path:
         "command": " ".join(["selfdebias", *overrides]),
         "stages": {step.name: str(folders[step.name].path.relative_to(root)) for step in steps},
     }
-    _start_job(job, config, record)
+    if processes.part == 0:
+        _start_job(job, config, record)
+    shared = [step for step in steps if step.row == BANK]
+    if shared:
+        of_source = {**config, "prompts": shared[0].prompts or config["prompts"]}
+        _run_row(job, shared, folders, parts, of_source, record, processes)
     for place, (row, own) in enumerate(rows.items(), start=1):
         print(f"[{place}/{len(rows)}] {row}\n" if row else "", end="", flush=True)
-        _run_row(job, [step for step in steps if step.row == row], folders, parts, own, record)
+        _run_row(job, [step for step in steps if step.row == row], folders, parts, own, record, processes)
+    if processes.part:
+        return job
     if "" not in rows:
         gather_rows(job, config, list(rows), record)
     if {"evaluate", "report"} <= set(config["stages"]) and not (job / "wandb").exists():
@@ -66,14 +77,19 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str]) -> Path:
 
 def _run_row(
     job: Path, steps: Sequence[Step], folders: Mapping[str, StageFolder], parts: Parts, config: Mapping[str, Any],
-    record: Mapping[str, Any],
+    record: Mapping[str, Any], processes: Processes,
 ) -> None:  # fmt: skip
     """Runs the steps of one row and gathers what they left, so that a row can be read while the next one runs."""
     from selfdebias.gathering import folder_of_row
 
     for step in steps:
-        _run_step(step, folders, parts, {**record, "config": dict(config), "folder": str(job)})
+        _run_step(step, folders, parts, {**record, "config": dict(config), "folder": str(job)}, processes)
+    if processes.part:
+        return
     paths = {step.name_in_row: folders[step.name].path for step in steps}
+    for step in steps:
+        if "projected" in step.inputs:  # of another row where all share one
+            paths["project"] = folders[step.inputs["projected"]].path
     place = folder_of_row(job, steps[0].row)
     _gather(place, config, paths, record)
     if {"collect", "discover", "project"} <= paths.keys():
@@ -108,10 +124,12 @@ def check_early(config: Mapping[str, Any]) -> None:
     check_inputs(config["evaluate"])
     from selfdebias.parts import check_devices
     from selfdebias.plan import guidance_of_arms
+    from selfdebias.processes import check_processes
     from selfdebias.targets import check_job, check_objects, make
 
     check_devices(config["trainer"])
-    for group in ("schedule", "prompts", "vocabulary"):  # these need no torch
+    check_processes(config)
+    for group in ("schedule", "prompts", "vocabulary", "bank"):  # these need no torch
         check_objects({group: config[group]})
         make(config, group)
     check_job({"guidance": config["guidance"]})
@@ -119,20 +137,48 @@ def check_early(config: Mapping[str, Any]) -> None:
         make({"guidance": guidance}, "guidance")
 
 
-def _run_step(step: Step, folders: Mapping[str, StageFolder], parts: Any, job: Mapping[str, Any]) -> None:
+def _run_step(
+    step: Step, folders: Mapping[str, StageFolder], parts: Any, job: Mapping[str, Any], processes: Processes
+) -> None:
     """Runs one step under its lock, unless it is finished, by this job or by one that it waited for."""
+    from selfdebias.plan import row_of
+
+    if processes.part:
+        if processes.hear(step.name) == DRAW:
+            _call(step, folders, parts, job, processes)
+        return
     folder = folders[step.name]
     if not folder.finished:
         with folder.lock():
             if not folder.finished:
                 print(f"{step.name} ...", flush=True)
                 start = time.monotonic()
-                _function(step)(**_arguments(step, folders, parts, job))
+                if row_of(step).shared:
+                    processes.tell(step.name, DRAW)
+                _call(step, folders, parts, job, processes)
                 seconds = round(time.monotonic() - start, 3)
                 folder.finish({**step.record, "seconds": seconds})
                 print(f"{step.name}: done in {seconds:.1f} s", flush=True)
+                processes.tell(step.name, DONE)
                 return
     print(f"{step.name}: found, skipped", flush=True)
+    processes.tell(step.name, DONE)
+
+
+def _call(
+    step: Step, folders: Mapping[str, StageFolder], parts: Any, job: Mapping[str, Any], processes: Processes
+) -> None:
+    """Calls the step's function, with all processes where it can be shared, and else in this one alone."""
+    from selfdebias.plan import row_of
+
+    arguments = _arguments(step, folders, parts, job)
+    if not row_of(step).shared or processes.among == 1:
+        if job["config"]["trainer"].get("strategy") == "ddp" and "trainer" in arguments:
+            arguments["trainer"] = partial(arguments["trainer"], strategy="auto", devices=1)
+        _function(step)(**arguments)
+        return
+    with processes.together() as collective:
+        _function(step)(**arguments, collective=collective)
 
 
 def _function(step: Step) -> Any:
@@ -149,14 +195,16 @@ def _arguments(step: Step, folders: Mapping[str, StageFolder], parts: Any, job: 
 
     stage = row_of(step)
     arguments: dict[str, Any] = {"folder": folders[step.name].path, **job["config"][step.stage]}
-    for name in ("sampler", *(() if step.of_folders else ("folders", *DEFAULTS))):
+    for name in ("sampler", *(() if step.variant == "folders" else ("folders", *DEFAULTS))):
         arguments.pop(name, None)  # the sampler is part of the backbone; the others are for folders alone
     for group in stage.parts:
         arguments[ARGUMENTS.get(group, group)] = parts.get(group, step.guidance, Path(job["folder"]))
     if "prompts" in arguments:
-        arguments["prompts"] = make(job["config"], "prompts")  # those of the step's row
+        arguments["prompts"] = make({"prompts": step.prompts or job["config"]["prompts"]}, "prompts")
     for argument, name in step.inputs.items():
         arguments[argument] = folders[name].path
+    if step.fitted:
+        arguments["fitted"] = {prompt: folders[name].path for prompt, name in step.fitted.items()}
     if stage.keyed:
         arguments["key"] = step.key
     if step.arms:
@@ -198,12 +246,14 @@ def _gather(job: Path, config: Mapping[str, Any], paths: Mapping[str, Path], rec
 
 def _gather_debiaser(job: Path, config: Mapping[str, Any], paths: Mapping[str, Path], parts: Parts) -> None:
     """Makes the job's folder one that `SelfDebias.from_pretrained` reads."""
-    from selfdebias.debiaser import BANK, PROJECTOR, write_facts
+    from selfdebias.debiaser import BANK, MEANS, PROJECTOR, write_facts
     from selfdebias.model_card import facts_of_run
     from selfdebias.storage.atomic import link_or_copy
 
-    for name in (PROJECTOR, BANK):
-        link_or_copy(paths["project"] / name, job / name)
+    for name in (PROJECTOR, BANK, MEANS):
+        left = [paths[step] / name for step in ("project", "discover") if (paths[step] / name).exists()]
+        for path in left[:1]:  # modes found among projected vectors have no means
+            link_or_copy(path, job / name)
     write_facts(job, facts_of_run(config, paths, parts.get("encoder", {}, job)))
 
 

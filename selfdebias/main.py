@@ -14,7 +14,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from selfdebias.job import run_job
+from selfdebias.job import check_early, run_job
+from selfdebias.processes import ONE, STOPPED, Processes, refuse_in_sweep, run_in_processes, wants_several
 from selfdebias.rules import ConfigError
 from selfdebias.storage import StorageError
 
@@ -44,30 +45,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "--version" in arguments:
         print(f"selfdebias {import_module('selfdebias').__version__}")
         return 0
+    code, line = outcome(arguments, ONE)
+    if line:
+        print(line, file=sys.stderr)
+    return code
+
+
+def outcome(arguments: Sequence[str], processes: Processes) -> tuple[int, str]:
+    """Does what the arguments ask for.
+
+    Args:
+        arguments: The command line.
+        processes: This process among those that do it.
+
+    Returns:
+        The exit code, and the line that says what was wrong, "" where nothing was.
+    """
     try:
         if {"-m", "--multirun"} & set(arguments):
-            return _sweep([word for word in arguments if word not in ("-m", "--multirun")])
-        return _run_or_print(arguments)
+            return _sweep([word for word in arguments if word not in ("-m", "--multirun")]), ""
+        return _run_or_print(arguments, processes)
     except ConfigError as error:
-        print(f"selfdebias: {error}", file=sys.stderr)
-        return 2
+        return 2, f"selfdebias: {error}"
     except StorageError as error:
-        print(f"selfdebias: {error}", file=sys.stderr)
-        return 1
+        return 1, f"selfdebias: {error}"
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         where = f" at {error.filename}" if error.filename else ""
-        print(f"selfdebias: the disk is full{where}; free some space, and the same command goes on.", file=sys.stderr)
-        return 1
+        return 1, f"selfdebias: the disk is full{where}; free some space, and the same command goes on."
     except (KeyboardInterrupt, SystemExit) as stop:
         if not isinstance(stop.__context__ or stop, KeyboardInterrupt):  # Lightning makes a SystemExit of Ctrl-C
             raise
-        print("selfdebias: stopped; the same command goes on from here.", file=sys.stderr)
-        return 130
+        return 130, STOPPED
 
 
-def _run_or_print(arguments: list[str]) -> int:
+def _run_or_print(arguments: Sequence[str], processes: Processes) -> tuple[int, str]:
     """`--cfg job` prints; anything else runs and prints the table and where the report is."""
     from selfdebias.commented import commented_yaml
     from selfdebias.config import conf_folder, load
@@ -78,10 +91,14 @@ def _run_or_print(arguments: list[str]) -> int:
     check_names(config)
     if show:
         print(commented_yaml(config, overrides, conf_folder()), end="")
-        return 0
-    job = run_job(config, overrides)
-    _print_outcome(job)
-    return 0
+        return 0, ""
+    if wants_several(config) and processes is ONE:
+        check_early(config)
+        return run_in_processes(overrides, config["trainer"]["devices"])
+    job = run_job(config, overrides, processes)
+    if processes.part == 0:
+        _print_outcome(job)
+    return 0, ""
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], bool]:
@@ -116,7 +133,7 @@ def _sweep(overrides: Sequence[str]) -> int:
 
     from selfdebias.config import conf_folder, load_sweep
 
-    load_sweep(overrides)
+    refuse_in_sweep(load_sweep(overrides))
 
     @hydra.main(config_path=str(conf_folder()), config_name="config", version_base="1.3")
     def job(_: Any) -> None:

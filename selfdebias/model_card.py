@@ -42,6 +42,8 @@ def facts_of_run(config: Mapping[str, Any], paths: Mapping[str, Path], encoder: 
         "call": {name: drawn[key] for name, key in _CALL.items() if key in drawn},
         "guidance": arms.get("guided", arms["vanilla"]), "schedule": dict(config["schedule"]),
     }  # fmt: skip
+    if "source" in config["bank"]:
+        facts["carried_from"] = config["bank"]["source"]
     if "evaluate" in paths:
         measured = json.loads((paths["evaluate"] / "results.json").read_text())["arms"]
         attributes = config["prompts"]["attributes"]
@@ -72,12 +74,14 @@ def model_card(facts: Mapping[str, Any]) -> str:
         "## Fitted on", "",
         "| | |", "|---|---|",
         f"| prompts | {'; '.join(prompts)} |",
-        f"| images | {facts['n_images']} |",
+        *([f"| modes carried over from | {facts['carried_from']} |"] if "carried_from" in facts else []),
+        *([f"| carried over to | {'; '.join(facts['fitting_prompts'])} |"] if facts.get("fitting_prompts") else []),
+        f"| images of each | {facts['n_images']} |" if facts.get("fitting_prompts") else f"| images | {facts['n_images']} |",
         f"| arguments of each call | {', '.join(f'{key} {value}' for key, value in facts['call'].items()) or 'none'} |",
         f"| encoder | `{facts['encoder']}` |",
         f"| modes | {modes['k']}, of {' / '.join(str(size) for size in modes['sizes'])} images |",
         *(f"| mode {k} | {_words(words)} |" for k, words in enumerate(modes["words"]) if words),
-        f"| silhouette of the modes | {modes['silhouette']:.3f} |",
+        f"| silhouette of the modes | {_silhouette(modes['silhouette'])} |",
         f"| projector: cosine to the embedding, held-out images | {facts['projector_cosine']:.3f} |",
         "", "## Settings", "", "| | |", "|---|---|",
         *(f"| {part}: {key} | {value} |" for part in ("guidance", "schedule") for key, value in facts[part].items()),
@@ -96,6 +100,10 @@ def _code(model: str, prompt: str, call: Mapping[str, Any]) -> str:
         return CODE.format(model=repr(model), prompt=prompt, call=arguments, extra="")
     extra = "\nfrom selfdebias.testbed import shipped"
     return CODE.format(model=f"shipped({name!r})", prompt=prompt, call=arguments, extra=extra)
+
+
+def _silhouette(value: float | Mapping[str, Any]) -> str:
+    return str(value["reason"]) if isinstance(value, Mapping) else f"{value:.3f}"
 
 
 def _words(words: list[Mapping[str, Any]]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from selfdebias.banks import SupervisedBank
 from selfdebias.plan import FOLDERS, guidance_of_arms, model_of_arms
 from selfdebias.prompts import CROSS
 from selfdebias.rules import GROUPS, ConfigError, refuse
@@ -44,6 +45,16 @@ def check_attributes(attributes: Sequence[str], classes: Mapping[str, Any]) -> N
             raise refuse("prompts.attributes", f"some of {', '.join(classes)}, which the judge knows", name)
 
 
+def check_bank(bank: Any, classes: Mapping[str, Any]) -> None:
+    """Refuses a supervised bank of an attribute that the judge does not know.
+
+    Raises:
+        ConfigError: If it does not.
+    """
+    if isinstance(bank, SupervisedBank) and bank.attribute not in classes:
+        raise refuse("bank.attribute", f"one of {', '.join(classes)}, which the judge knows", bank.attribute)
+
+
 class Parts:
     """Model, encoder, clustering, ... of a job.
 
@@ -73,6 +84,7 @@ class Parts:
         self._check_words()
         self._check_prompt()
         check_attributes(config["prompts"]["attributes"], self._parts["judge"].classes)
+        check_bank(self._parts["bank"], self._parts["judge"].classes)
         self._labelled()
 
     def _check_words(self) -> None:

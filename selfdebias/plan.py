@@ -10,9 +10,12 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from selfdebias.banks import SharedBank
 from selfdebias.config import digest, read_option, without_devices
+from selfdebias.fitted_prompts import BANK, SOURCE, attribute_prompts, discover_variant, fitted_prompts
 from selfdebias.rows import in_row, rows_of
-from selfdebias.rules import ConfigError
+from selfdebias.rules import ConfigError, refuse
+from selfdebias.targets import make
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,14 @@ class Stage:
         parts: Groups that the function is handed as objects.
         reads: Stages whose folders it reads; `generate` stands for those of all arms.
         keyed: Whether the function is told its key, because it fills its folder batch by batch.
+        shared: Whether several processes can run it together; it then takes their `Collective`.
     """
 
     function: str
     parts: tuple[str, ...]
     reads: tuple[str, ...]
     keyed: bool = False
+    shared: bool = False
 
     @property
     def module(self) -> ModuleType:
@@ -40,7 +45,11 @@ class Stage:
 
 STAGES: Mapping[str, Stage] = {
     "collect": Stage(
-        "selfdebias.stages.collect.collect", ("model", "encoder", "prompts", "trainer"), reads=(), keyed=True
+        "selfdebias.stages.collect.collect",
+        ("model", "encoder", "prompts", "trainer"),
+        reads=(),
+        keyed=True,
+        shared=True,
     ),
     "discover": Stage(
         "selfdebias.stages.discover.discover", ("clustering", "vocabulary", "encoder"), reads=("collect",)
@@ -53,6 +62,7 @@ STAGES: Mapping[str, Stage] = {
         ("sampler", "guidance", "schedule", "prompts", "trainer"),
         reads=("project",),
         keyed=True,
+        shared=True,
     ),
     "evaluate": Stage(
         "selfdebias.stages.evaluate.evaluate",
@@ -64,14 +74,44 @@ STAGES: Mapping[str, Stage] = {
     ),
 }
 
-# In place of all of them, where `evaluate.folders` says what to evaluate.
-FOLDERS = Stage(
-    "selfdebias.stages.evaluate_folders.evaluate_folders",
-    ("judge", "encoder", "metrics", "prompts", "trainer"),
-    reads=(),
-)
+# In place of these, where `clustering.space` is projected: the projector comes first, and discover leaves the bank.
+PROJECTED: Mapping[str, Stage] = {
+    "project": replace(STAGES["project"], function="selfdebias.stages.project_first.project_first", reads=("collect",)),
+    "discover": replace(
+        STAGES["discover"],
+        function="selfdebias.stages.discover_projected.discover_projected",
+        reads=("collect", "project"),
+    ),
+    "generate": replace(STAGES["generate"], reads=("project", "discover")),
+}
+
+# In place of a stage: in place of all of them, where `evaluate.folders` says what to evaluate; or by the choice of `bank`.
+VARIANTS: Mapping[str, Stage] = {
+    "folders": Stage(
+        "selfdebias.stages.evaluate_folders.evaluate_folders",
+        ("judge", "encoder", "metrics", "prompts", "trainer"),
+        reads=(),
+    ),
+    "supervised": Stage(
+        "selfdebias.stages.discover_supervised.discover_supervised", ("bank", "judge"), reads=("collect",)
+    ),
+    "mixture": Stage(
+        "selfdebias.stages.discover_mixture.discover_mixture",
+        ("clustering", "vocabulary", "encoder"),
+        reads=("fitted",),
+    ),
+    "carried": Stage("selfdebias.stages.discover_carried.discover_carried", (), reads=("collect", "found")),
+    "bank": Stage(
+        "selfdebias.stages.project_bank.project_bank",
+        ("encoder", "projector", "trainer"),
+        reads=("fitted", "discover"),
+    ),
+}
+FOLDERS = VARIANTS["folders"]
+UNEDITED = ("vanilla", "attribute_prompts")  # arms whose images no edit touches
 
 # Names of arguments, where they differ from the name of the group or stage.
+ROLES = {f"discover/{BANK}": "found", f"project/{BANK}": "project"}  # of shared steps, among what a row's steps read
 ARGUMENTS: Mapping[str, str] = {
     "model": "backbone",
     "sampler": "backbone",
@@ -95,8 +135,11 @@ class Step:
         arms: Names of the arms' steps that it reads, by arm.
         arm: Its arm, "" where it has none.
         guidance: Configuration of its arm's guidance.
-        row: Its row, "" in a job of one prompt.
-        of_folders: Whether it evaluates folders of images, and so is run by `FOLDERS`.
+        row: Its row, "" in a job of one prompt; `BANK` for what all rows share.
+        variant: The name among `VARIANTS` of what runs it; "" for the stage itself.
+        projected: Whether it is run by `PROJECTED`, if that has its stage.
+        fitted: Names of the collect steps that it reads all of, by prompt.
+        prompts: Configuration of its prompts, where they are not those of its row.
     """
 
     name: str
@@ -108,7 +151,10 @@ class Step:
     arm: str = ""
     guidance: dict[str, Any] = field(default_factory=dict)
     row: str = ""
-    of_folders: bool = False
+    variant: str = ""
+    projected: bool = False
+    fitted: dict[str, str] = field(default_factory=dict)
+    prompts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name_in_row(self) -> str:
@@ -118,19 +164,22 @@ class Step:
     @property
     def before(self) -> list[str]:
         """Names of all steps that it reads."""
-        return [*self.inputs.values(), *self.arms.values()]
+        return [*self.inputs.values(), *self.arms.values(), *self.fitted.values()]
 
 
 def row_of(step: Step) -> Stage:
     """The row of the table that runs a step."""
-    return FOLDERS if step.of_folders else STAGES[step.stage]
+    if step.variant:
+        return VARIANTS[step.variant]
+    return PROJECTED.get(step.stage, STAGES[step.stage]) if step.projected else STAGES[step.stage]
 
 
 def guidance_of_arms(guidance: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The guidance of each arm: vanilla always; guided, if there is a guidance; random, if it replays another's edits.
+    """The guidance of each arm: vanilla always; guided, if there is a guidance; and one beside it, if it has an `of`.
 
     Args:
-        guidance: The group's configuration. Its `of`, if it has one, is the guidance whose edits are replayed.
+        guidance: The group's configuration. Its `of`, if it has one, is the guidance of the guided arm, and itself that of the
+            third arm: `random`, which replays the other's edits, or `attribute_prompts`, if it has `texts`.
     """
     none = read_option("guidance", "none")
     if guidance["_target_"] == none["_target_"]:
@@ -138,7 +187,8 @@ def guidance_of_arms(guidance: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     if "of" not in guidance:
         return {"vanilla": none, "guided": dict(guidance)}
     own = {key: value for key, value in guidance.items() if key != "of"}
-    return {"vanilla": none, "guided": dict(guidance["of"]), "random": own}
+    third = "attribute_prompts" if "texts" in own else "random"
+    return {"vanilla": none, "guided": dict(guidance["of"]), third: own}
 
 
 def model_of_arms(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,28 +213,80 @@ def make_plan(config: Mapping[str, Any], fingerprints: Mapping[str, str]) -> dic
         config: The resolved configuration.
         fingerprints: Hash of the weight files, or the hub revision, of each group that has weights.
     """
-    rows = {row: _plan_of_row(own, fingerprints) for row, own in rows_of(config).items()}
-    steps = [_renamed(step, row) for row, plan in rows.items() for step in plan.values()]
+    rows = rows_of(config)
+    if config["evaluate"]["folders"]:
+        step = _make_step("evaluate", "", config, fingerprints, {}, "folders")
+        return {step.name: step}
+    shared = _shared_steps(config, rows, fingerprints)
+    steps = list(shared.values())
+    for row, own in rows.items():
+        steps += [_renamed(step, row) for step in _plan_of_row(own, fingerprints, shared)]
     return {step.name: step for step in steps}
 
 
-def _plan_of_row(config: Mapping[str, Any], fingerprints: Mapping[str, str]) -> dict[str, Step]:
-    steps: dict[str, Step] = {}
-    if config["evaluate"]["folders"]:
-        return {"evaluate": _make_step("evaluate", "", config, fingerprints, steps, of_folders=True)}
+def _plan_of_row(config: Mapping[str, Any], fingerprints: Mapping[str, str], shared: Mapping[str, Step]) -> list[Step]:
     arms = guidance_of_arms(config["guidance"])
     drawn = {"model": model_of_arms(config), "generate": {**config["generate"], "sampler": None}}
-    for stage in STAGES:
+    variants = {"discover": discover_variant(make(config, "bank"))}
+    if in_projected_space(config) and (shared or variants["discover"]):
+        raise refuse("clustering.space", "image or residual, where `bank` is not own", "projected")
+    steps = {ROLES[name]: step for name, step in shared.items() if name in ROLES}
+    own_steps = []
+    for stage in [stage for stage in _in_order(config) if stage not in steps]:
         for arm in arms if stage == "generate" else [""]:
             own = {**config, **drawn, "guidance": arms[arm]} if arm else config
-            step = _make_step(stage, arm, own, fingerprints, steps)
+            step = _make_step(stage, arm, own, fingerprints, steps, variants.get(stage, ""))
+            if arm == "attribute_prompts":
+                step = replace(step, prompts=attribute_prompts(config["prompts"], arms[arm]))
             steps[step.name] = step
-    return steps
+            own_steps.append(step)
+    return own_steps
+
+
+def _shared_steps(
+    config: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]], fingerprints: Mapping[str, str]
+) -> dict[str, Step]:
+    """The steps of a bank that all rows share, by name; none where each row has a bank of its own.
+
+    Raises:
+        ConfigError: If the bank does not go with the prompts.
+    """
+    bank = make(config, "bank")
+    if not isinstance(bank, SharedBank):
+        return {}
+    collects = {}
+    for name, prompts in fitted_prompts(bank, {row: own["prompts"] for row, own in rows.items()}).items():
+        step = _make_step("collect", "", {**config, "prompts": prompts}, fingerprints, {})
+        collects[name] = replace(step, name=f"collect/{BANK}/{name}", row=BANK, prompts=prompts)
+    read = {"collect": collects[SOURCE]} if SOURCE in collects else {}
+    variant = "" if read else "mixture"
+    found = _make_step("discover", "", config, fingerprints, read, variant, collects)
+    found = replace(found, name=f"discover/{BANK}", row=BANK)
+    project = _make_step("project", "", config, fingerprints, {"discover": found}, "bank", collects)
+    steps = [*collects.values(), found, replace(project, name=f"project/{BANK}", row=BANK)]
+    return {step.name: step for step in steps}
+
+
+def _in_order(config: Mapping[str, Any]) -> list[str]:
+    """The stages, each after those that it reads."""
+    stages = list(STAGES)
+    if in_projected_space(config):
+        stages.remove("project")
+        stages.insert(stages.index("discover"), "project")
+    return stages
+
+
+def in_projected_space(config: Mapping[str, Any]) -> bool:
+    """Whether modes are found among projected vectors, so that the projector comes before them."""
+    return bool(config["clustering"].get("space") == "projected")
 
 
 def _renamed(step: Step, row: str) -> Step:
     """The step under the names that it and what it reads have in a row."""
-    inputs, arms = ({key: in_row(name, row) for key, name in read.items()} for read in (step.inputs, step.arms))
+    inputs, arms = (
+        {key: name if f"/{BANK}" in name else in_row(name, row) for key, name in read.items()}
+        for read in (step.inputs, step.arms)
+    )
     return replace(step, name=in_row(step.name, row), inputs=inputs, arms=arms, row=row)
 
 
@@ -215,12 +317,13 @@ def config_hash(plan: Mapping[str, Step], stages: Sequence[str]) -> str:
 
 def _make_step(
     stage: str, arm: str, config: Mapping[str, Any], fingerprints: Mapping[str, str], steps: Mapping[str, Step],
-    of_folders: bool = False,
+    variant: str = "", collects: Mapping[str, Step] | None = None,
 ) -> Step:  # fmt: skip
-    row = FOLDERS if of_folders else STAGES[stage]
+    step = Step("", stage, "", {}, {}, arm=arm, variant=variant, projected=in_projected_space(config))
+    row = row_of(step)
     module = row.module
     subset = {name: without_devices(_at(config, name)) for name in module.CONFIG if _is_there(config, name)}
-    if arm == "vanilla":
+    if arm in UNEDITED:
         subset.pop("schedule", None)  # nothing is guided, so nothing says when
     inputs, arms = _inputs(row.reads, arm, steps)
     record = {
@@ -231,9 +334,16 @@ def _make_step(
         "inputs": {argument: steps[name].key for argument, name in inputs.items()},
         "arms": {name: steps[step].key for name, step in arms.items()},
     }
+    fitted = dict(collects or {}) if "fitted" in row.reads else {}
+    if fitted:
+        record["fitted"] = [step.key for step in fitted.values()]
     name = f"{stage}/{arm}" if arm else stage
     guidance = dict(config["guidance"]) if arm else {}
-    return Step(name, stage, digest(record), record, inputs, arms, arm, guidance, of_folders=of_folders)
+    return replace(
+        step, name=name, key=digest(record), record=record, arms=arms, guidance=guidance,
+        inputs={argument: steps[read].name for argument, read in inputs.items()},
+        fitted={name: it.name for name, it in fitted.items()},
+    )  # fmt: skip
 
 
 def _at(config: Mapping[str, Any], path: str) -> Any:
@@ -251,9 +361,9 @@ def _is_there(config: Mapping[str, Any], path: str) -> bool:
 
 def _inputs(reads: Sequence[str], arm: str, steps: Mapping[str, Step]) -> tuple[dict[str, str], dict[str, str]]:
     """What a step reads: (step by argument, step by arm)."""
-    if arm == "vanilla":
+    if arm in UNEDITED:
         return {}, {}
-    inputs = {ARGUMENTS[name]: name for name in reads if name != "generate"}
+    inputs = {ARGUMENTS.get(name, name): name for name in reads if name not in ("generate", "fitted")}
     if arm == "random":
         inputs["replayed"] = "generate/guided"
     arms = {step.arm: name for name, step in steps.items() if step.arm} if "generate" in reads else {}

@@ -29,12 +29,15 @@ class ProjectorFit(pl.LightningModule):
         learning_rate: peak of the one-cycle schedule, > 0.
         weight_decay: of AdamW, at least 0.
         dropout: share of hidden units dropped in training, in [0, 1).
+        balanced: whether each batch shows every mode equally often; without it, every activation is as likely as the others.
+        negatives: whether the other images of a batch are negatives; without it the loss is ``-cos / temperature`` alone.
         seed: of weights, batches and noise.
     """
 
     def __init__(
         self, data: dict[str, Tensor], branches: tuple[str, ...], encoder: str = "", *, reader: str, hidden: int, noise: float,
         temperature: float, steps: int, batch_size: int, learning_rate: float, weight_decay: float, dropout: float, seed: int,
+        balanced: bool = True, negatives: bool = True,
     ):  # fmt: skip
         super().__init__()
         self.steps, self.batch_size, self.noise = steps, batch_size, noise
@@ -47,7 +50,10 @@ class ProjectorFit(pl.LightningModule):
             grid = data["timestep"].unique()
             self.projector = SemanticProjector(shape, dim, hidden, branches, grid, dropout, encoder, reader)
         self.projector.fit_scales(data["h"], data["timestep"], data["branch"])
-        self.weights = 1.0 / torch.bincount(data["mode"])[data["mode"]].float()
+        self.negatives = negatives
+        self.weights = (
+            1.0 / torch.bincount(data["mode"])[data["mode"]].float() if balanced else torch.ones(len(data["e"]))
+        )
         self.curve: list[dict] = []
 
     def configure_optimizers(self):
@@ -56,14 +62,17 @@ class ProjectorFit(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def training_step(self, batch, batch_idx):
-        """Return the loss of one mode-balanced batch: the contrastive loss plus one minus the mean cosine to the embedding."""
+        """Return the loss of one batch: the contrastive loss plus one minus the mean cosine to the embedding."""
         rows = torch.multinomial(self.weights, self.batch_size, replacement=True, generator=self.generator)
         item = {name: values[rows].to(self.device) for name, values in self.data.items()}
         x = self.projector.standardise(item["h"], item["timestep"], item["branch"])
         x = x + self.noise * torch.randn(x.shape, generator=self.generator).to(x)
         z = self.projector.project(x, item["timestep"], item["branch"])
         cosine = (z * item["e"]).sum(dim=1).mean()
-        loss = contrastive_loss(z, item["e"], item["id"], self.temperature) + 1 - cosine
+        if self.negatives:
+            loss = contrastive_loss(z, item["e"], item["id"], self.temperature) + 1 - cosine
+        else:
+            loss = -cosine / self.temperature
         self.log_dict({"loss": loss, "cosine": cosine}, prog_bar=True, logger=False)
         if batch_idx % 20 == 0 or batch_idx == self.steps - 1:
             values = {"loss": loss.detach(), "cosine": cosine.detach()}

@@ -64,6 +64,49 @@ class Prompts:
 
 
 @dataclass(frozen=True)
+class EqualShares:
+    """Holds several prompts that each get an equal share of an arm's images.
+
+    Args:
+        texts: At least two prompts, or what is put into the templates.
+        attributes: As in `Prompts`.
+        templates: As in `Prompts`. Within the part of each template the texts have contiguous parts, so that an image has the
+            same template as in an arm of one text.
+
+    Raises:
+        ValueError: As `Prompts` does, or if there is one text alone.
+
+    Example:
+        >>> EqualShares(["a man nurse", "a woman nurse"], ["gender"], ["Image of {}", "Photo of {}"]).for_images(4)
+        ['Image of a man nurse', 'Image of a woman nurse', 'Photo of a man nurse', 'Photo of a woman nurse']
+    """
+
+    texts: tuple[str, ...]
+    attributes: tuple[str, ...]
+    templates: tuple[str, ...] = (PLACE,)
+
+    def __init__(self, texts: Sequence[str], attributes: Sequence[str], templates: Sequence[str] = (PLACE,)) -> None:
+        object.__setattr__(self, "texts", different_texts("texts", texts))
+        if len(texts) < 2:
+            raise ValueError(f"`prompts.texts` must be at least two texts, got {list(texts)!r}.")
+        object.__setattr__(self, "attributes", different_names(attributes))
+        object.__setattr__(self, "templates", with_place(templates))
+
+    def for_images(self, n_images: int) -> list[str]:
+        """The prompt of each of `n_images` images, by image id.
+
+        Raises:
+            ValueError: If there are fewer images than texts in templates.
+        """
+        prompts = [template.replace(PLACE, text) for template in self.templates for text in self.texts]
+        if n_images < len(prompts):
+            raise ValueError(
+                f"`n_images` must be at least {len(prompts)}, one for each text in each template, got {n_images}."
+            )
+        return [prompts[i * len(prompts) // n_images] for i in range(n_images)]
+
+
+@dataclass(frozen=True)
 class NoPrompt:
     """Stands where a model is asked for nothing; a text-to-image model then gets the empty prompt.
 

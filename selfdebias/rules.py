@@ -13,6 +13,7 @@ GROUPS = (
     "encoder",
     "projector",
     "clustering",
+    "bank",
     "vocabulary",
     "guidance",
     "schedule",
@@ -88,7 +89,26 @@ PROJECTOR: Mapping[str, Rule] = {
     "temperature": _ABOVE_0,
     "learning_rate": _ABOVE_0,
     "dropout": Rule("a number in [0, 1)", lambda value: _number(value) and 0 <= value < 1),
+    "balanced": Rule("true or false", lambda value: isinstance(value, bool)),
+    "negatives": Rule("true or false", lambda value: isinstance(value, bool)),
 }
+
+CLUSTERING: Mapping[str, Rule] = {
+    "k": Rule("null or a whole number of at least 1", lambda value: value is None or (_whole(value) and value >= 1)),
+    "k_min": Rule("a whole number of at least 2", lambda value: _whole(value) and value >= 2),
+    "choice": Rule("silhouette or stability", lambda value: value in ("silhouette", "stability")),
+    "space": Rule("image, residual or projected", lambda value: value in ("image", "residual", "projected")),
+    "covariance": Rule("diag, spherical, tied or full", lambda value: value in ("diag", "spherical", "tied", "full")),
+    "linkage": Rule("ward, average or complete", lambda value: value in ("ward", "average", "complete")),
+    "n_init": AT_LEAST_1,
+    "min_size": AT_LEAST_1,
+    "max_depth": AT_LEAST_0,
+    "min_samples": AT_LEAST_1,
+    "min_cluster_size": Rule("a whole number of at least 2", lambda value: _whole(value) and value >= 2),
+}
+
+# What a number or a list of numbers of a guidance may be in place of it.
+NAMED: Mapping[str, tuple[str, ...]] = {"temperature": ("calibrated",), "target": ("uniform", "depth")}
 
 # By the type of a default value: what may stand in its place. A text may give way to a list (a target by its name, or
 # by its shares), null to anything: the part itself knows more.
@@ -167,6 +187,8 @@ def _check_value(path: str, value: Any, defaults: Mapping[str, Any]) -> None:
         if isinstance(number, float) and not math.isfinite(number):
             raise refuse(path, "finite", number)
     default = defaults.get(path)
+    if path.startswith("guidance") and value in NAMED.get(path.rpartition(".")[2], ()):
+        return
     for kind, rule in _KINDS:
         if isinstance(default, kind):
             if not rule.holds(value):
@@ -181,7 +203,7 @@ def _check_value(path: str, value: Any, defaults: Mapping[str, Any]) -> None:
 def _check_target(path: str, value: Any) -> None:
     numbers = isinstance(value, list) and all(isinstance(share, int | float) and share >= 0 for share in value)
     if not numbers or len(value) < 2 or not abs(sum(value) - 1) <= 1e-5:
-        raise refuse(path, "a list of at least two shares that sum to 1", value)
+        raise refuse(path, "a list of at least two shares that sum to 1, uniform or depth", value)
 
 
 def _check_stages(stages: Any) -> None:
@@ -201,6 +223,7 @@ def _check_across(config: Mapping[str, Any]) -> None:
         raise refuse("paths.root", "the path of a folder", root)
     check_projector(config["projector"])
     _check_clustering(config["clustering"], config["collect"]["n_images"])
+    _check_space(config["clustering"], config["projector"])
     _check_modes(config["clustering"], config["guidance"])
 
 
@@ -237,25 +260,39 @@ def check_projector(projector: Mapping[str, Any]) -> None:
 def _check_modes(clustering: Mapping[str, Any], guidance: Mapping[str, Any]) -> None:
     """A target must have as many shares as there can be modes."""
     for path, target in walk(guidance, "guidance"):
-        if path.endswith(".target") and target is not None:
+        if path.endswith(".target") and isinstance(target, list):
             least, most = clustering.get("k_min", 2), clustering.get("k_max")
+            if "max_depth" in clustering or clustering.get("k") is not None:
+                continue  # a second stage makes more modes, a given k others: generate knows how many
             if isinstance(most, int) and not least <= len(target) <= most:
                 words = f"as many shares as modes, {least} to {most} (`clustering.k_min`, `clustering.k_max`)"
                 raise refuse(path, words, target)
 
 
+def _check_space(clustering: Mapping[str, Any], projector: Mapping[str, Any]) -> None:
+    """A projector that comes before the modes cannot be balanced over them."""
+    if clustering.get("space") == "projected" and projector.get("balanced") is True:
+        raise refuse("projector.balanced", "false where `clustering.space` is projected, as no mode is known yet", True)
+
+
 def _check_clustering(clustering: Mapping[str, Any], n_images: int) -> None:
     """What an estimator says only when it is fitted, and that is after all images are drawn."""
-    least = {"k": 1, "k_min": 2}
-    for name in least:
-        if _whole(clustering.get(name)) and clustering[name] < least[name]:
-            raise refuse(f"clustering.{name}", f"a whole number of at least {least[name]}", clustering[name])
+    for name, rule in CLUSTERING.items():
+        if name in clustering and not rule.holds(clustering[name]):
+            raise refuse(f"clustering.{name}", rule.words, clustering[name])
     widths = clustering.get("n_neighbors")
     if isinstance(widths, list) and not (widths and all(_whole(n) and n >= 1 for n in widths)):
         raise refuse("clustering.n_neighbors", "a list of whole numbers of at least 1", widths)
     k_min, k_max = clustering.get("k_min"), clustering.get("k_max")
     if isinstance(k_min, int) and isinstance(k_max, int) and k_max < k_min:
         raise refuse("clustering.k_max", f"a whole number of at least `clustering.k_min`, {k_min}", k_max)
-    most = max((clustering[name] for name in ("k", "k_max") if _whole(clustering.get(name))), default=1)
-    if n_images < 2 * most:
-        raise refuse("collect.n_images", f"at least {2 * most}, twice the {most} modes that clustering tries", n_images)
+    given, size = clustering.get("k"), clustering.get("min_cluster_size")
+    most = int(next((value for value in (given, k_max) if _whole(value)), 1))  # type: ignore[arg-type]
+    halved = clustering.get("choice") == "stability" and given is None
+    times, words = (4, "four times") if halved else (2, "twice")
+    if n_images < times * most:
+        raise refuse(
+            "collect.n_images", f"at least {times * most}, {words} the {most} modes that clustering tries", n_images
+        )
+    if isinstance(size, int) and n_images < 2 * size:
+        raise refuse("collect.n_images", f"at least {2 * size}, twice `clustering.min_cluster_size`", n_images)

@@ -34,6 +34,26 @@ def attachment(pipeline, decay: float = 0.0, guidance: Guidance | None = None) -
     return Attachment(pipeline, rule, GuidanceWindow(), GuidanceState(semantics(target=(0.01, 0.99))))
 
 
+def one_mode() -> Semantics:
+    two = semantics()
+    bank = two.bank
+    sizes, target = torch.tensor([4.0]), torch.tensor([1.0])
+    return Semantics(two.projector, ModeBank(BRANCHES, bank.timesteps, bank.centroids[:, :, :1], sizes, target))
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_of_one_mode_no_image_is_edited_by_any_guidance(scale):
+    pipeline = tiny_pipeline()
+    before = sample(pipeline, [1, 2])
+    with Attachment(pipeline, Noted(), GuidanceWindow(), GuidanceState(semantics())):
+        assert not torch.equal(before, sample(pipeline, [1, 2]))
+    noted = Noted()
+    noted.extrapolation = lambda step: scale
+    with Attachment(pipeline, noted, GuidanceWindow(), GuidanceState(one_mode())):
+        assert torch.equal(before, sample(pipeline, [1, 2]))
+    assert noted.seen == []
+
+
 class Noted(Guidance):
     """Adds one to every activation, and notes which rows of which group it was given."""
 

@@ -208,3 +208,23 @@ def test_a_wide_bottleneck_is_read_through_a_convolution_and_options_may_differ(
         fit(tiny_pipeline(), projector={"steps": 0})
     with pytest.raises(ValueError, match="`projector.depth` is not an option"):
         fit(tiny_pipeline(), projector={"depth": 3})
+
+
+def test_modes_are_carried_over_to_further_prompts(pipeline, tmp_path):
+    modes = SpectralModes(k_min=2, k_max=3, n_neighbors=(3,), k=2)
+    fitted = fit(pipeline, clustering=modes, fitting_prompts=["a doctor", "a person"], folder=tmp_path)
+    assert len(list((tmp_path / "stages" / "collect").glob("*/stage.json"))) == 2  # the prompt itself is there already
+    assert fitted.facts["fitting_prompts"] == ["a doctor"] and fitted.semantics.bank.scales is not None
+    before = sample(pipeline, [1, 2, 3, 4])
+    with fitted.attach(pipeline):
+        assert not torch.equal(before, sample(pipeline, [1, 2, 3, 4]))
+    fitted.save_pretrained(tmp_path / "saved")
+    again = SelfDebias.from_pretrained(tmp_path / "saved")
+    assert torch.equal(again.semantics.bank.origins, fitted.semantics.bank.origins)
+    assert "| carried over to | a doctor |" in (tmp_path / "saved" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("texts", ["a doctor", ["a doctor", " "], ["a doctor", "a doctor"]])
+def test_fitting_prompts_that_are_none_are_refused(pipeline, texts):
+    with pytest.raises(ValueError, match="`fitting_prompts` must be"):
+        fit(pipeline, fitting_prompts=texts)

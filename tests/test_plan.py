@@ -32,6 +32,7 @@ ALL = {"collect", "discover", "project", "generate/vanilla", "generate/guided", 
         ("logger=none", set()),
         ("logger.project=other", set()),
         ("trainer.devices=2", set()),
+        ("trainer=ddp", set()),
         ("trainer.accelerator=cpu", set()),
         ("encoder.device=cuda", set()),
         ("guidance.strength=0.7", {"generate/guided", *AFTER_GENERATE}),
@@ -123,10 +124,10 @@ def test_the_jobs_hash_follows_its_stages(stand_ins):
 FINGERPRINTS = {"model": "sha-m", "encoder": "sha-e", "judge": "sha-j", "vocabulary": "sha-v"}
 DRAWN = {
     "collect": "f568bd84a1165fa0",
-    "discover": "4c86854e4151b5e1",
-    "project": "1ea136bcd80b522c",
+    "discover": "2338335a7f4723f9",
+    "project": "8205dce0dc0b079c",
     "generate/vanilla": "f22c430c75082e63",
-    "generate/guided": "952adcefece1d515",
+    "generate/guided": "e65cfd607c11ab05",
 }
 DRAWN_BY_STAND_INS = {
     "collect": "878bd3878bacae6a",
@@ -137,6 +138,23 @@ DRAWN_BY_STAND_INS = {
 }
 ROWS = ["prompts=emoji_occupations", "prompts.subjects=['a farmer','an office worker']"]
 FARMER = ["prompts.text='an emoji of a farmer'", "prompts.attributes=[gender,tone]"]
+
+
+def test_in_the_projected_space_project_comes_before_discover():
+    asked = ["clustering.space=projected", "projector.balanced=false"]
+    steps = plan.make_plan(config.load(asked), FINGERPRINTS)
+    assert list(steps)[:3] == ["collect", "project", "discover"]
+    read = {name: steps[name].inputs for name in ("project", "discover", "generate/vanilla", "generate/guided")}
+    assert read == {
+        "project": {"collected": "collect"},
+        "discover": {"collected": "collect", "projected": "project"},
+        "generate/vanilla": {},
+        "generate/guided": {"projected": "project", "discovered": "discover"},
+    }
+    assert plan.row_of(steps["discover"]).function.endswith(".discover_projected")
+    image = plan.make_plan(config.load(["projector.balanced=false"]), FINGERPRINTS)
+    same = {name for name in steps if steps[name].key == image[name].key}
+    assert same == {"collect", "generate/vanilla"}
 
 
 def test_keys_of_a_job_without_templates_are_what_they_were():

@@ -141,3 +141,21 @@ def test_contrastive_loss_agrees_with_a_naive_loop():
 def test_chance_level_of_the_contrastive_loss_is_log_n():
     z = F.normalize(torch.ones(8, 4), dim=1)
     assert abs(float(contrastive_loss(z, z, torch.arange(8), 0.1)) - torch.log(torch.tensor(8.0))) < 1e-5
+
+
+def test_without_balance_every_activation_is_as_likely():
+    fit = ProjectorFit(_world(), ("cond",), **OPTIONS, balanced=False)
+    assert torch.equal(fit.weights, torch.ones(96))
+
+
+def test_without_negatives_the_loss_is_the_cosine_alone():
+    data = _world()
+    losses = {}
+    for negatives in (True, False):
+        fit = ProjectorFit(data, ("cond",), **{**OPTIONS, "noise": 0.0}, negatives=negatives)
+        logged: dict = {}
+        fit.log_dict = lambda values, logged=logged, **_: logged.update(values)
+        losses[negatives] = float(fit.training_step(None, 0).detach()), float(logged["cosine"].detach())
+    loss, cosine = losses[False]
+    assert loss == pytest.approx(-cosine / OPTIONS["temperature"], rel=1e-5)
+    assert losses[True][1] == pytest.approx(cosine, rel=1e-5) and losses[True][0] > 1 - cosine

@@ -8,7 +8,14 @@ import math
 import pytest
 import torch
 
+from selfdebias import SelfDebias
+from selfdebias.attachment import Attachment
+from selfdebias.backbones import StableDiffusionBackbone
+from selfdebias.config import conf_folder
+from selfdebias.guidance import GuidanceState, SelfDebiasGuidance, TransportGuidance
 from selfdebias.main import main
+from selfdebias.schedules import GuidanceWindow
+from selfdebias.seeds import image_seeds
 from selfdebias.storage.batches import BatchFolder
 
 SMALL = [
@@ -81,6 +88,54 @@ def test_arms_share_their_seeds_and_the_control_differs_from_the_guided_arm(quic
     assert seeds["vanilla"] == seeds["guided"] == seeds["random"]
     vanilla, guided, random = (_images(quick, record, arm) for arm in ("vanilla", "guided", "random"))
     assert not torch.equal(vanilla, guided) and not torch.equal(guided, random) and not torch.equal(vanilla, random)
+
+
+OPTIONS = [
+    f"{group}={path.stem}"
+    for group in ("guidance", "schedule")
+    for path in sorted((conf_folder() / group).glob("*.yaml"))
+]
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_guidance_and_schedule_runs_the_quickstart(quick, option):
+    stages = "stages=[collect,discover,project,generate]"
+    assert main([*SMALL, f"paths.root={quick}", option, stages]) == 0
+    _, record = _job(quick, option=f"{option} {stages}")
+    arms = [name.removeprefix("generate/") for name in record["stages"] if name.startswith("generate/")]
+    images = {arm: _images(quick, record, arm) for arm in arms}
+    assert all(torch.equal(images["vanilla"], images[arm]) == (arm == "vanilla") for arm in arms)
+    if "guided" in arms:
+        facts = json.loads((quick / record["stages"]["generate/guided"] / "generate.json").read_text())
+        assert facts["skipped_edits"] == 0 and facts["dependence"] == "batch"
+
+
+@pytest.mark.parametrize("method", [SelfDebiasGuidance, TransportGuidance])
+@pytest.mark.parametrize("call", [1, 3, 5])
+def test_contrast_and_the_conditional_branch_have_the_same_effect_at_the_same_strength(quick, method, call):
+    """Edits on two branches count 2 w - 1 times, those on one w times: the guided prediction changes as much, within 10%."""
+    semantics = SelfDebias.from_pretrained(_job(quick, guidance="guidance=random")[0]).semantics
+    backbone = StableDiffusionBackbone("shipped:emoji", steps=6, guidance_scale=3.0)
+    pipeline, predicted = backbone.load(), []
+    pipeline.unet.register_forward_hook(lambda unet, args, output: predicted.append(_guided(output[0], 3.0)))
+    window = GuidanceWindow(call / 6, (call + 0.9) / 6)
+
+    def prediction(strength: float, branch: str) -> torch.Tensor:
+        predicted.clear()
+        guidance = method(strength, 0.3, branch=branch)
+        with Attachment(pipeline, guidance, window, GuidanceState(semantics)):
+            backbone.generate(pipeline, ["an emoji of a person"] * 6, image_seeds("test", 0, range(6)))
+        return predicted[call]
+
+    vanilla = prediction(0.0, "cond")
+    effect = {branch: float((prediction(0.5, branch) - vanilla).norm()) for branch in ("cond", "contrast")}
+    assert effect["cond"] > 0.001 * float(vanilla.norm())
+    assert effect["contrast"] == pytest.approx(effect["cond"], rel=0.1)
+
+
+def _guided(stacked: torch.Tensor, scale: float) -> torch.Tensor:
+    uncond, cond = stacked.chunk(2)
+    return uncond + scale * (cond - uncond)
 
 
 def test_a_target_for_other_than_the_modes_that_were_found_is_one_line(quick, capsys):

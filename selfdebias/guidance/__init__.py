@@ -1,8 +1,15 @@
 """Guidance: how `h_t` is edited while a pipeline samples. One method a file."""
 
+from selfdebias.guidance.attribute_prompts import AttributePrompts
 from selfdebias.guidance.base import Guidance, NoGuidance
+from selfdebias.guidance.interleaved import InterleavedGuidance
+from selfdebias.guidance.mean_difference import MeanDifferenceGuidance
 from selfdebias.guidance.random import RandomGuidance
 from selfdebias.guidance.self_debias import SelfDebiasGuidance
 from selfdebias.guidance.state import GuidanceState, Semantics
+from selfdebias.guidance.transport import TransportGuidance
 
-__all__ = ["Guidance", "GuidanceState", "NoGuidance", "RandomGuidance", "SelfDebiasGuidance", "Semantics"]
+__all__ = [
+    "AttributePrompts", "Guidance", "GuidanceState", "InterleavedGuidance", "MeanDifferenceGuidance", "NoGuidance",
+    "RandomGuidance", "SelfDebiasGuidance", "Semantics", "TransportGuidance",
+]  # fmt: skip

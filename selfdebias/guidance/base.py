@@ -10,7 +10,7 @@ from torch import Tensor
 from selfdebias.hspace import Step
 
 if TYPE_CHECKING:
-    from selfdebias.guidance.state import GuidanceState
+    from selfdebias.guidance.state import GuidanceState, Semantics
 
 
 class Guidance(ABC):
@@ -31,9 +31,16 @@ class Guidance(ABC):
     @property
     def dependence(self) -> str:
         """What an image depends on, for the intervals: ``image``, itself alone; ``batch``, those drawn with it; ``run``,
-        all drawn under one memory.
+        all drawn under one memory; ``remainder``, as ``batch``, or as ``run`` where a batch leaves something owed to the next.
         """
         return "batch"
+
+    def check(self, semantics: Semantics) -> None:  # noqa: B027
+        """Refuse, before an image is drawn, semantics that this guidance cannot work with.
+
+        Raises:
+            ValueError: if there are such.
+        """
 
     @abstractmethod
     def edit(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:

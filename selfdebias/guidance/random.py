@@ -47,10 +47,8 @@ class RandomGuidance(Guidance):
         size = state.replay[step.index].to(h_cond)
         h_norm = h_cond.flatten(1).norm(dim=1)
         edit = noise * (size * h_norm)[:, None, None, None]
-        state.trace.index.append(step.index)
-        state.trace.p_hat.append(torch.zeros(0))  # the control reads no modes
-        state.trace.edit_norm.append((edit.flatten(1).norm(dim=1) / h_norm).float().cpu())
-        state.trace.kl.append(0.0)
+        no_modes = torch.zeros(0)  # are read by the control
+        state.trace.add(step.index, no_modes, edit.flatten(1).norm(dim=1) / h_norm, 0.0)
         return add_edit(h, edit, self.branch, step.branches)
 
 

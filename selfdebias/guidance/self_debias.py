@@ -8,34 +8,38 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from selfdebias.guidance.base import Guidance
-from selfdebias.guidance.branch_rule import add_edit, branch_gain, check_rule
+from selfdebias.collective import Collective
+from selfdebias.guidance.relative_step import (
+    EPSILON,
+    Move,
+    RelativeStepGuidance,
+    along,
+    check_above_0,
+    check_share,
+    kl_divergence,
+)
 from selfdebias.guidance.state import GuidanceState
-from selfdebias.hspace import Step, split_branches
+from selfdebias.hspace import Step
 
-EPSILON = 1e-12
 FLAT = 1e-3  # N dKL per relative change of h: a batch whose gradient is flatter than this takes no full step
+LEAST = 0.5  # images; with a memory, turning one where fewer are too many would leave more too many elsewhere
 
 
-class SelfDebiasGuidance(Guidance):
+class SelfDebiasGuidance(RelativeStepGuidance):
     """Gradient descent on ``KL(p_hat || pi)`` of the batch's soft mode shares, in steps relative to ``||h||``.
 
     ``h <- h - s w ||h|| g / rms(||g||) gate / gain`` with ``g_i = dL/dh_i``, the rms over the images that are pushed, and
     ``gate = min(1, max(KL, 0) / kappa)``.
 
     Args:
-        strength: `s`, the size of the edit's effect as a fraction of ``||h||``; at least 0, and 0 changes nothing.
-        temperature: `tau` of the soft assignment, on cosines, > 0.
-        branch: ``cond``, ``both`` or ``contrast``: the branch of classifier-free guidance that is edited.
+        strength, temperature, branch, limit, target, extrapolation_scale: as in `RelativeStepGuidance`.
         kappa: the KL in nats under which the step fades out, > 0.
         decay: share of the memory of earlier batches that is kept from batch to batch, in [0, 1]; 0 keeps none.
-        limit: largest size of one image's edit, as a fraction of its ``||h||``, > 0.
         slack: how many images may be pushed, as a multiple of those that have to turn, > 0. Of each mode that has too many,
             those nearest to another mode are pushed; the other images are left untouched.
-        target: `pi`, shares by mode, the largest mode first, that sum to 1; None takes the bank's, which are equal.
-        extrapolation_scale: w, at least 1: where the pipeline has no classifier-free guidance, the UNet draws each image with
-            and without the edit, and the prediction is ``(1 - w) eps_u + w eps_c``. There w is what a guidance scale is
-            elsewhere: the edit counts by the same gains, at the price of a UNet batch twice as large. 1 turns it off.
+        inner_steps: gradient steps in each UNet call, at least 1, each of ``1 / inner_steps`` of the strength.
+        halvings: of each step, how many halvings of its length are tried along its direction, at least 0; that with the
+            smallest KL is taken, so that the strength is an upper bound. 0 takes the step as it is.
 
     Raises:
         ValueError: if a value is out of range.
@@ -45,110 +49,94 @@ class SelfDebiasGuidance(Guidance):
     """
 
     def __init__(
-        self, strength: float, temperature: float, branch: str = "cond", kappa: float = 0.01, decay: float = 0.0,
-        limit: float = 2.0, slack: float = 3.0, target: Sequence[float] | None = None,
-        extrapolation_scale: float = 1.0,
+        self, strength: float, temperature: float | str, branch: str = "cond", kappa: float = 0.01, decay: float = 0.0,
+        limit: float = 2.0, slack: float = 3.0, inner_steps: int = 1, halvings: int = 0,
+        target: Sequence[float] | str | None = None, extrapolation_scale: float = 1.0,
     ):  # fmt: skip
-        check_rule(branch)
-        for name, value, fits, rule in (
-            ("strength", strength, 0 <= strength < float("inf"), "finite and at least 0"),
-            ("temperature", temperature, 0 < temperature < float("inf"), "finite and larger than 0"),
-            ("kappa", kappa, 0 < kappa < float("inf"), "finite and larger than 0"),
-            ("decay", decay, 0 <= decay <= 1, "in [0, 1]"),
-            ("limit", limit, 0 < limit < float("inf"), "finite and larger than 0"),
-            (
-                "extrapolation_scale",
-                extrapolation_scale,
-                1 <= extrapolation_scale < float("inf"),
-                "finite and at least 1",
-            ),
-            ("slack", slack, 0 < slack < float("inf"), "finite and larger than 0"),
-        ):
-            if not fits:
-                raise ValueError(f"`guidance.{name}` must be {rule}, got {value}.")
-        self.strength, self.temperature, self.branch = strength, temperature, branch
-        self.kappa, self.decay, self.limit, self.slack = kappa, decay, limit, slack
-        self.target = None if target is None else check_target(target)
-        self.extrapolation_scale = extrapolation_scale
+        super().__init__(strength, temperature, branch, limit, target, extrapolation_scale)
+        check_above_0("kappa", kappa)
+        check_above_0("slack", slack)
+        check_share("decay", decay)
+        for name, value, least in (("inner_steps", inner_steps, 1), ("halvings", halvings, 0)):
+            if not (isinstance(value, int) and value >= least):
+                raise ValueError(f"`guidance.{name}` must be a whole number of at least {least}, got {value}.")
+        self.kappa, self.decay, self.slack = kappa, decay, slack
+        self.inner_steps, self.halvings = inner_steps, halvings
 
     @property
     def dependence(self) -> str:
         """See `Guidance.dependence`."""
         return "run" if self.decay else "batch"
 
-    def extrapolation(self, step: Step) -> float:
-        """See `Guidance.extrapolation`."""
-        return self.extrapolation_scale if self.strength else 1.0
+    def move(self, h: Tensor, step: Step, state: GuidanceState) -> Move:
+        """See `RelativeStepGuidance.move`."""
+        edit, first = torch.zeros_like(h), None
+        for _ in range(self.inner_steps):
+            p_hat, gradient, kl = self._gradient(h + edit, step, state)
+            first = first or (p_hat, kl)
+            size = self._sizes(gradient, kl, h, step, state.collective)
+            edit = edit + self._searched(along(-gradient, size, h), h + edit, step, state)
+        assert first is not None
+        return Move(self._limited(edit, h) if self.inner_steps > 1 else edit, *first)
 
-    def edit(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
-        """See `Guidance.edit`."""
-        if self.strength == 0:
-            return h
-        h_cond = split_branches(h, step.branches)["cond"]
-        p, gradient, kl = self._gradient(h_cond, step, state)
-        if not torch.isfinite(gradient).all():
-            state.trace.skipped += 1
-            return h
-        edit = self._relative_step(h_cond, gradient, kl, step.weight / branch_gain(self.branch, step.guidance_scale))
+    def settle(self, h: Tensor, step: Step, state: GuidanceState) -> None:
+        """Remember the assignments that the edit leaves."""
         with torch.no_grad():
-            p_after = self._assign(h_cond + edit, step, state)
-        state.remember(step.index, p_after, self.decay)
-        self._record(state, step, h_cond, p, edit, kl)
-        return add_edit(h, edit, self.branch, step.branches)
-
-    def _assign(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
-        return state.require_semantics().assign(h, step.timestep, "cond", self.temperature)
+            state.remember(step.index, self.assign(h, step, state), self.decay)
 
     def _gradient(self, h: Tensor, step: Step, state: GuidanceState) -> tuple[Tensor, Tensor, float]:
-        """Return p (B, K), N dKL/dh (B, C, H, W) of the images to push, and the KL in nats, over this batch and the memory.
+        """Return the whole batch's mean assignment (K,), N dKL/dh (B, C, H, W) of the images to push, and the KL in nats.
 
-        With the memory's sums held fixed, ``N dKL/dp_ik = log(p_hat_k / pi_k) + 1``: coefficients that need no gradient.
+        Shares are over this batch, that of all processes, and the memory. With the sums of the others held fixed,
+        ``N dKL/dp_ik = log(p_hat_k / pi_k) + 1``: coefficients that need no gradient.
         """
         with torch.enable_grad():
             leaf = h.detach().float().requires_grad_(True)
-            p = self._assign(leaf, step, state)
-            memory = state.recall(step.index, p.shape[1]).to(p)
-            total = len(p) + memory[-1]
-            p_hat = ((p.detach().sum(dim=0) + memory[:-1]) / total).clamp(min=EPSILON)
-            log_ratio = torch.log(p_hat / self._target(state).to(p_hat))
-            (gradient,) = torch.autograd.grad((p * (log_ratio + 1)).sum(), leaf)
-        excess = total * (p_hat - self._target(state).to(p_hat))
-        chosen = pushed(p.detach(), self.slack * excess)
-        return p.detach(), gradient * chosen[:, None, None, None], max(float((p_hat * log_ratio).sum()), 0.0)
+            p = self.assign(leaf, step, state)
+            everyone, own = state.collective.gather(p)
+            p_hat, pi = self._shares(everyone, step, state), self.pi(state).to(p)
+            (gradient,) = torch.autograd.grad((p * (torch.log(p_hat / pi) + 1)).sum(), leaf)
+        remembered = float(state.recall(step.index, len(pi))[-1])
+        excess = (len(everyone) + remembered) * (p_hat - pi)
+        excess = torch.where(excess > LEAST, excess, 0.0) if remembered else excess
+        chosen = pushed(everyone, self.slack * excess)[own]
+        return everyone.mean(dim=0), gradient * chosen[:, None, None, None], kl_divergence(p_hat, pi)
 
-    def _target(self, state: GuidanceState) -> Tensor:
-        bank = state.require_semantics().bank
-        return (bank.target if self.target is None else torch.tensor(self.target)).clamp(min=EPSILON)
+    def _shares(self, p: Tensor, step: Step, state: GuidanceState) -> Tensor:
+        """Return `p_hat` (K,) over the assignments (n, K) of all processes and the memory."""
+        memory = state.recall(step.index, p.shape[1]).to(p)
+        return ((p.sum(dim=0) + memory[:-1]) / (len(p) + memory[-1])).clamp(min=EPSILON)
 
-    def _relative_step(self, h: Tensor, gradient: Tensor, kl: float, weight: float) -> Tensor:
-        """Return the edit (B, C, H, W): METHOD's relative step, its size limited for each image."""
-        norm = gradient.flatten(1).norm(dim=1)
-        h_norm = h.float().flatten(1).norm(dim=1)
-        moved = norm[norm > 0]
-        rms = moved.square().mean().sqrt() if len(moved) else norm.new_zeros(())
-        gate = min(1.0, kl / self.kappa)
-        size = self.strength * weight * gate * norm / (rms + FLAT / h_norm.mean())  # relative to ||h||
-        factor = size.clamp(max=self.limit) * h_norm / (norm + EPSILON)
-        return (-factor[:, None, None, None] * gradient).to(h.dtype)
+    def _sizes(self, gradient: Tensor, kl: float, h: Tensor, step: Step, collective: Collective) -> Tensor:
+        """Return the size (B,) of each image's edit relative to ``||h||``: METHOD's relative step, limited."""
+        norm, h_norm = gradient.flatten(1).norm(dim=1), h.float().flatten(1).norm(dim=1)
+        rms, mean = _batch_norms(norm, h_norm, collective)
+        gate = min(1.0, kl / self.kappa) / self.inner_steps
+        return (self.effect(step) * gate * norm / (rms + FLAT / mean)).clamp(max=self.limit)
 
-    @staticmethod
-    def _record(state: GuidanceState, step: Step, h: Tensor, p: Tensor, edit: Tensor, kl: float) -> None:
-        state.trace.index.append(step.index)
-        state.trace.p_hat.append(p.mean(dim=0).cpu())
-        state.trace.edit_norm.append((edit.flatten(1).norm(dim=1) / h.flatten(1).norm(dim=1)).float().cpu())
-        state.trace.kl.append(kl)
+    def _limited(self, edit: Tensor, h: Tensor) -> Tensor:
+        """Return the sum of several steps, no image's larger than the limit."""
+        size = edit.float().flatten(1).norm(dim=1) / (h.float().flatten(1).norm(dim=1) + EPSILON)
+        return (edit.float() * (self.limit / size.clamp(min=self.limit))[:, None, None, None]).to(h.dtype)
+
+    def _searched(self, edit: Tensor, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
+        """Return the edit at the length, among its halvings, where the projected shares are nearest to the target."""
+        if self.halvings == 0:
+            return edit
+        pi, found = self.pi(state), []
+        for length in (2.0**-n for n in range(self.halvings + 1)):
+            with torch.no_grad():
+                everyone, _ = state.collective.gather(self.assign(h + length * edit, step, state))
+            p_hat = self._shares(everyone, step, state)
+            found.append((kl_divergence(p_hat, pi.to(p_hat)), length))
+        return edit * min(found)[1]
 
 
-def check_target(target: Sequence[float]) -> list[float]:
-    """Return the shares as a list.
-
-    Raises:
-        ValueError: if they are no distribution over at least two modes.
-    """
-    shares = [float(share) for share in target]
-    if len(shares) < 2 or not all(0 <= share <= 1 for share in shares) or not abs(sum(shares) - 1) <= 1e-5:
-        raise ValueError(f"`guidance.target` must be at least two shares in [0, 1] that sum to 1, got {list(target)}.")
-    return shares
+def _batch_norms(norm: Tensor, h_norm: Tensor, collective: Collective) -> tuple[Tensor, Tensor]:
+    """Return the rms of the gradients' norms (B,) over the images of all processes that are pushed, and the mean of ||h||."""
+    own = torch.stack([norm.square().sum(), (norm > 0).sum(), h_norm.sum(), norm.new_tensor(len(norm))])
+    squares, moved, lengths, images = collective.sum(own)
+    return (squares / moved.clamp(min=1)).sqrt(), lengths / images
 
 
 def pushed(p: Tensor, quota: Tensor) -> Tensor:

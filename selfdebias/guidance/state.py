@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from selfdebias.collective import ALONE, Collective
 from selfdebias.modes.bank import ModeBank
+from selfdebias.modes.means import ModeMeans
 from selfdebias.projection import SemanticProjector
 
 
@@ -20,12 +22,13 @@ class Semantics:
     Args:
         projector: `phi`, frozen.
         bank: the modes, in the space that the projector maps to.
+        means: the modes in the activations themselves; None where they were not fitted.
 
     Raises:
         ValueError: if projector and bank do not fit.
     """
 
-    def __init__(self, projector: SemanticProjector, bank: ModeBank):
+    def __init__(self, projector: SemanticProjector, bank: ModeBank, means: ModeMeans | None = None):
         if projector.dim != bank.centroids.shape[-1] or projector.branches != bank.branches:
             raise ValueError(
                 f"`bank` must have width {projector.dim} and branches {projector.branches}, "
@@ -38,9 +41,12 @@ class Semantics:
             )
         self.projector = projector
         self.bank = bank
+        self.means = means
 
     def assign(self, h: Tensor, timestep: float, branch: str, temperature: float) -> Tensor:
-        """Return ``p_ik = softmax_k(cos(phi(h_i, t), c_k) / tau)``, (B, K) float32, differentiable in `h`.
+        """Return ``p_ik = softmax_k(score_ik / tau)``, (B, K) float32, differentiable in `h`.
+
+        A score is ``cos(phi(h_i, t), c_k)``; of a carried bank, what `ModeBank.scores` makes of it.
 
         Args:
             h: (B, C, H, W) activations of one branch.
@@ -52,7 +58,22 @@ class Semantics:
         t = torch.full((len(h),), timestep, device=h.device)
         b = torch.full((len(h),), self.bank.branches.index(branch), device=h.device)
         z = self.projector(h, t, b)
-        return torch.softmax(z @ self.bank.at(timestep, branch).to(z).T / temperature, dim=1)
+        return torch.softmax(self.bank.scores(z, timestep, branch) / temperature, dim=1)
+
+    def of_prompt(self, prompt: str) -> Semantics:
+        """Return the semantics of one prompt; see `ModeBank.of_prompt`."""
+        bank = self.bank.of_prompt(prompt)
+        return self if bank is self.bank else Semantics(self.projector, bank, self.means)
+
+
+def shares_and_count(p: Tensor) -> Tensor:
+    """Return the sums of assignments (B, K) over the images, and behind them their number: (K + 1,) float64.
+
+    Example:
+        >>> shares_and_count(torch.tensor([[1.0, 0.0], [0.5, 0.5]])).tolist()
+        [1.5, 0.5, 2.0]
+    """
+    return torch.cat([p.double().sum(dim=0), p.new_tensor([len(p)], dtype=torch.float64)])
 
 
 @dataclass
@@ -64,6 +85,13 @@ class Trace:
     edit_norm: list[Tensor] = field(default_factory=list)
     kl: list[float] = field(default_factory=list)
     skipped: int = 0
+
+    def add(self, index: int, p_hat: Tensor, edit_norm: Tensor, kl: float) -> None:
+        """Note the edit of one step: projected shares (K,), sizes relative to ``||h||`` (B,), and the KL in nats."""
+        self.index.append(index)
+        self.p_hat.append(p_hat.float().cpu())
+        self.edit_norm.append(edit_norm.float().cpu())
+        self.kl.append(kl)
 
     def tensors(self, n_modes: int, batch: int) -> dict[str, Tensor]:
         """Return ``edit_index`` (S,) int64, ``p_hat`` (S, K), ``edit_norm`` (S, B) and ``kl`` (S,), float32; ``skipped`` ()."""
@@ -77,6 +105,21 @@ class Trace:
 
 
 @dataclass
+class TransportPlan:
+    """Which mode each image of a group is to have.
+
+    Attributes:
+        owed: (K,) float64, images that each mode got fewer than its share in earlier batches.
+        left: (K,) float64, the same after the current batch.
+        modes: (n,) int64, the mode of each image of the current batch; None before it is assigned.
+    """
+
+    owed: Tensor
+    left: Tensor
+    modes: Tensor | None = None
+
+
+@dataclass
 class GuidanceState:
     """State of guidance over the pipeline calls of one context.
 
@@ -86,9 +129,11 @@ class GuidanceState:
         seeds: seeds of the current batch's images.
         replay: by step index, (B,) edit sizes that a control repeats.
         memory: by (group, step index), (K + 1,) float64: decayed sums of earlier batches' assignments, and their count.
+        plans: by group, what transport assigns.
         trace: what the current call did to the current group.
         traces: the same for every group of the current call.
         seconds: time spent in guidance.
+        collective: the processes that draw the batch together.
     """
 
     semantics: Semantics | None = None
@@ -96,25 +141,28 @@ class GuidanceState:
     seeds: tuple[int, ...] = ()
     replay: Mapping[int, Tensor] = field(default_factory=dict)
     memory: dict[tuple[str, int], Tensor] = field(default_factory=dict)
+    plans: dict[str, TransportPlan] = field(default_factory=dict)
     trace: Trace = field(default_factory=Trace)
     traces: dict[str, Trace] = field(default_factory=dict)
     seconds: float = 0.0
+    collective: Collective = ALONE
 
     def require_semantics(self) -> Semantics:
-        """Return the semantics.
+        """Return the semantics of the current group's prompt.
 
         Raises:
-            ValueError: if there are none, and the guidance needs them.
+            ValueError: if there are none, and the guidance needs them; or none of this prompt.
         """
         if self.semantics is None:
             raise ValueError(
                 "`state.semantics` must hold a projector and a mode bank, got None: run discover and project first."
             )
-        return self.semantics
+        return self.semantics.of_prompt(self.group)
 
     def begin(self, group: str, seeds: tuple[int, ...]) -> None:
-        """Start a pipeline call: new traces, the memory kept."""
+        """Start a pipeline call: new traces and plans, the memory and what is owed kept."""
         self.traces = {}
+        self.plans = {name: TransportPlan(plan.left, plan.left) for name, plan in self.plans.items()}
         self.enter(group, seeds)
 
     def enter(self, group: str, seeds: tuple[int, ...]) -> None:
@@ -126,12 +174,31 @@ class GuidanceState:
         return self.memory.get((self.group, index), torch.zeros(n_modes + 1, dtype=torch.float64))
 
     def remember(self, index: int, p: Tensor, decay: float) -> None:
-        """Add a batch's assignments (B, K) to the memory, after decaying what it holds by `decay`."""
-        now = torch.cat([p.double().sum(dim=0).cpu(), torch.tensor([float(len(p))], dtype=torch.float64)])
+        """Add a batch's assignments (B, K), those of all processes, to the memory, after decaying what it holds by `decay`."""
+        now = self.collective.sum(shares_and_count(p)).cpu()
         self.memory[self.group, index] = decay * (self.recall(index, p.shape[1]) + now)
 
+    def plan(self, n_modes: int) -> TransportPlan:
+        """Return the current group's plan; one that owes nothing if there is none."""
+        nothing = torch.zeros(n_modes, dtype=torch.float64)
+        return self.plans.setdefault(self.group, TransportPlan(nothing, nothing))
+
+    def kept_tensors(self) -> dict[str, Tensor]:
+        """Return the current group's memory and plan as tensors, so that a resumed run goes on from them."""
+        plan = self.plans.get(self.group)
+        if plan is None or plan.modes is None:
+            return self.memory_tensors()
+        return {**self.memory_tensors(), "owed": plan.left, "assigned": plan.modes}
+
+    def restore(self, group: str, tensors: Mapping[str, Tensor]) -> None:
+        """Take back what `kept_tensors` returned."""
+        self.restore_memory(group, tensors)
+        if "owed" in tensors:
+            owed = tensors["owed"].clone()
+            self.plans[group] = TransportPlan(owed, owed)
+
     def memory_tensors(self) -> dict[str, Tensor]:
-        """Return the current group's memory as tensors, so that a resumed run goes on from it."""
+        """Return the current group's memory as tensors."""
         kept = sorted((index, values) for (group, index), values in self.memory.items() if group == self.group)
         if not kept:
             return {"memory_index": torch.zeros(0, dtype=torch.int64), "memory": torch.zeros(0, 0, dtype=torch.float64)}

@@ -55,7 +55,7 @@ def summarise(
         bootstrap: resamples of blocks.
         seed: of the resampling.
         judge: what is to be said of the judge; copied. Its `error` is what shares are corrected by.
-        costs: by arm, what its generate stage wrote into `generate.json`.
+        costs: by arm, what its generate stage wrote into `generate.json`; its `skipped_edits` are copied.
         seeds: of the stages `collect` and `generate`; copied.
         collected: the images that the modes were found on; None if they are the reference.
         compared: which arm the others are compared with; None for the one called `vanilla`.
@@ -91,6 +91,7 @@ def summarise(
         },
         "modes": summarise_modes(found_on, modes, attributes),
         "cost": summarise_cost(costs or {}),
+        "skipped_edits": {arm: int(it["skipped_edits"]) for arm, it in (costs or {}).items() if "skipped_edits" in it},
     }
 
 

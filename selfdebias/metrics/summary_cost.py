@@ -12,7 +12,8 @@ def summarise_cost(costs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """State what each arm cost, and the guided arm's cost over vanilla's.
 
     Args:
-        costs: by arm, `seconds_per_image`, `guidance_share` (share of the time spent in guidance) and `peak_memory_mb`.
+        costs: by arm, `seconds_per_image`, `guidance_share` (share of the time spent in guidance), `peak_memory_mb`, and
+            `processes`, how many drew the arm together, 1 where it is not stated.
 
     Returns:
         `seconds_per_image` by arm, `ratio`, `guidance_share`, `peak_memory_ratio`; a plain number each, or a null with
@@ -45,4 +46,7 @@ def _ratio(costs: Mapping[str, Mapping[str, Any]], key: str) -> float | Entry:
         return guided
     if isinstance(vanilla, dict):
         return vanilla
+    together = [int(costs[arm].get("processes", 1)) for arm in ("vanilla", "guided")]
+    if together[0] != together[1]:
+        return missing(f"the vanilla arm was drawn by {together[0]} processes, the guided arm by {together[1]}")
     return guided / vanilla if vanilla > 0 else missing(f"`{key}` of the vanilla arm is {vanilla:g}")

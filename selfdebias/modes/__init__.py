@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from selfdebias.modes.bank import ModeBank
 
 if TYPE_CHECKING:
+    from selfdebias.modes.agglomerative import AgglomerativeModes
+    from selfdebias.modes.gmm import GaussianMixtureModes
+    from selfdebias.modes.hdbscan import HdbscanModes
+    from selfdebias.modes.kmeans import KMeansModes
     from selfdebias.modes.spectral import SpectralModes
+    from selfdebias.modes.two_stage import TwoStageModes
 
-__all__ = ["ModeBank", "SpectralModes"]
+__all__ = [
+    "AgglomerativeModes",
+    "GaussianMixtureModes",
+    "HdbscanModes",
+    "KMeansModes",
+    "ModeBank",
+    "SpectralModes",
+    "TwoStageModes",
+]
+_MODULES = {
+    "AgglomerativeModes": "agglomerative",
+    "GaussianMixtureModes": "gmm",
+    "HdbscanModes": "hdbscan",
+    "KMeansModes": "kmeans",
+    "SpectralModes": "spectral",
+    "TwoStageModes": "two_stage",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import the clustering when it is first asked for: guidance needs none, and scikit-learn is slow to come."""
-    if name == "SpectralModes":
-        from selfdebias.modes.spectral import SpectralModes
-
-        return SpectralModes
+    """Import a clustering when it is first asked for: guidance needs none, and scikit-learn is slow to come."""
+    if name in _MODULES:
+        return getattr(import_module(f"selfdebias.modes.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -26,6 +26,12 @@ class ModeBank:
         sizes: (K,) float32, fitted images in each mode.
         target: (K,) float32, `pi`: the wanted proportion, sums to 1.
         encoder: name of the encoder in whose space the modes were found.
+        depths: (K,) int64, how often the cluster was split that a mode came out of; not given, all are 0.
+        origins: (P, branches, T, d) float32, what is taken away from a projected vector before it is held against the centroids;
+            None takes nothing away.
+        scales: (branches, T) float32 > 0, what the scores are divided by; None divides by nothing.
+        prompts: the P prompts that the origins belong to; empty where one origin, P = 1, holds for every prompt.
+        temperatures: (branches, T) float32, `tau` at which projected shares are those of the final images; None if not fitted.
     """
 
     branches: tuple[str, ...]
@@ -34,11 +40,20 @@ class ModeBank:
     sizes: Tensor
     target: Tensor
     encoder: str = ""
+    depths: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    origins: Tensor | None = None
+    scales: Tensor | None = None
+    prompts: tuple[str, ...] = ()
+    temperatures: Tensor | None = None
 
     def __post_init__(self) -> None:
         k = self.centroids.shape[2]
         if self.target.shape != (k,) or (self.target < 0).any() or not abs(float(self.target.sum()) - 1) <= 1e-5:
             raise ValueError(f"`target` must be {k} shares that sum to 1, got {self.target.tolist()}.")
+        if not len(self.depths):
+            object.__setattr__(self, "depths", torch.zeros(k, dtype=torch.int64))
+        if self.depths.shape != (k,) or (self.depths < 0).any():
+            raise ValueError(f"`depths` must be {k} whole numbers of at least 0, got {self.depths.tolist()}.")
         if (self.timesteps.diff() <= 0).any():
             raise ValueError(f"`timesteps` must ascend, got {self.timesteps.tolist()}.")
 
@@ -47,19 +62,85 @@ class ModeBank:
         rows = self.centroids[self.branches.index(branch)]
         return F.normalize(interpolate(rows, self.timesteps, timestep), dim=-1)
 
+    def scores(self, z: Tensor, timestep: float, branch: str) -> Tensor:
+        """Return how well each vector fits each mode, ``(z_i - o) . c_k / scale``, (B, K); a cosine without origin and scale.
+
+        Args:
+            z: (B, d) projected unit vectors.
+            timestep: training timestep.
+            branch: ``uncond`` or ``cond``.
+
+        Raises:
+            ValueError: if the origins are those of several prompts: ask for one with `of_prompt` first.
+        """
+        b = self.branches.index(branch)
+        if self.origins is not None:
+            if len(self.origins) > 1:
+                raise ValueError(
+                    f"`origins` must be those of one prompt, got {len(self.origins)}: take `of_prompt` first."
+                )
+            z = z - interpolate(self.origins[0, b], self.timesteps, timestep).to(z)
+        scores = z @ self.at(timestep, branch).to(z).T
+        return scores if self.scales is None else scores / interpolate(self.scales[b], self.timesteps, timestep).to(z)
+
+    def scores_of(
+        self, z: Tensor, timesteps: Tensor, branch_index: Tensor, prompt_index: Tensor | None = None
+    ) -> Tensor:
+        """Return the scores of many activations, (M, K); arguments as in `fit_bank`.
+
+        Args:
+            prompt_index: (M,) int64, index into `prompts`; None where those are empty.
+        """
+        scores = torch.zeros(len(z), len(self.target))
+        of_prompt = torch.zeros_like(branch_index) if prompt_index is None or not self.prompts else prompt_index
+        rows = torch.stack([of_prompt.double(), branch_index.double(), timesteps.double()], dim=1)
+        for p, b, t in rows.unique(dim=0).tolist():
+            own = self.of_prompt(self.prompts[int(p)]) if self.prompts else self
+            here = (of_prompt == p) & (branch_index == b) & (timesteps.double() == t)
+            scores[here] = own.scores(z[here], t, self.branches[int(b)])
+        return scores
+
+    def of_prompt(self, prompt: str) -> ModeBank:
+        """Return the bank as it is for one prompt: itself, unless each prompt has an origin of its own.
+
+        Raises:
+            ValueError: if each has, and this one was not fitted.
+        """
+        if not self.prompts or self.origins is None:
+            return self
+        if prompt not in self.prompts:
+            raise ValueError(
+                f"`prompt` must be one that the bank was fitted on ({'; '.join(self.prompts)}), got {prompt!r}: fit on it too, "
+                f"or carry two modes over, which need no prompt's mean."
+            )
+        row = self.prompts.index(prompt)
+        return replace(self, origins=self.origins[row : row + 1], prompts=())
+
+    def temperature(self, timestep: float, branch: str) -> float:
+        """Return the calibrated temperature at any timestep, interpolated as the centroids are.
+
+        Raises:
+            ValueError: if none was fitted.
+        """
+        if self.temperatures is None:
+            raise ValueError("`temperatures` must be fitted, got none: run the project stage anew.")
+        return float(interpolate(self.temperatures[self.branches.index(branch)], self.timesteps, timestep))
+
     def save(self, path: Path) -> None:
         """Write the bank as one safetensors file, atomically."""
-        names = ("timesteps", "centroids", "sizes", "target")
-        tensors = {name: getattr(self, name).contiguous() for name in names}
-        write_tensors(path, tensors, {"branches": json.dumps(self.branches), "encoder": self.encoder})
+        names = ("timesteps", "centroids", "sizes", "target", "depths", "temperatures", "origins", "scales")
+        tensors = {name: getattr(self, name).contiguous() for name in names if getattr(self, name) is not None}
+        texts = {"branches": json.dumps(self.branches), "prompts": json.dumps(self.prompts)}
+        write_tensors(path, tensors, {**texts, "encoder": self.encoder})
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote."""
+        """Read what `save` wrote; depths are 0 in a bank that was written without."""
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = file.metadata()
-        return cls(branches=tuple(json.loads(metadata["branches"])), encoder=metadata["encoder"], **tensors)
+        branches, prompts = (tuple(json.loads(metadata.get(name, "[]"))) for name in ("branches", "prompts"))
+        return cls(branches, encoder=metadata["encoder"], prompts=prompts, **tensors)
 
 
 def interpolate(rows: Tensor, timesteps: Tensor, timestep: float) -> Tensor:

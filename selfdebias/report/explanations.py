@@ -16,6 +16,8 @@ def explanations(results: Results) -> list[str]:
     """What a reader has to know about the numbers: intervals, floors, references."""
     arms = results["arms"]
     lines = [
+        *skipped_edits_in_words(results),
+        *one_mode_in_words(results),
         *verdicts_in_words(results),
         judge_in_words(results),
         interval_in_words(results),
@@ -36,6 +38,31 @@ def explanations(results: Results) -> list[str]:
         )
         lines.append("ratio: of this one run's seconds, where an arm may have been drawn at another time than vanilla.")
     return lines
+
+
+def skipped_edits_in_words(results: Results) -> list[str]:
+    """How many edits each arm left out, summed over the rows where there are some; nothing where there were none.
+
+    Example:
+        >>> skipped_edits_in_words({"skipped_edits": {"vanilla": 0, "guided": 2}})
+        ['guided: 2 edits were left out, because a gradient was not finite.']
+    """
+    counts: dict[str, int] = {}
+    for row in results["rows"].values() if "rows" in results else [results]:
+        for arm, count in (row.get("skipped_edits") or {}).items():
+            counts[arm] = counts.get(arm, 0) + int(count)
+    return [
+        f"{plain(arm)}: {count} {'edit was' if count == 1 else 'edits were'} left out, because a gradient was not finite."
+        for arm, count in counts.items()
+        if count
+    ]
+
+
+def one_mode_in_words(results: Results) -> list[str]:
+    """That nothing was there to be balanced, where discover found one mode."""
+    if results.get("modes", {}).get("k") != 1:
+        return []
+    return ["One mode: nothing to balance. Discover found no second one, so the guided images are the vanilla ones."]
 
 
 def target_in_words(results: Results) -> str:

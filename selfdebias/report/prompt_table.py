@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from selfdebias.metrics.verdict import FAIRER, LESS_FAIR, NOT_TOLD_APART
-from selfdebias.report.explanations import judge_in_words
+from selfdebias.report.explanations import judge_in_words, skipped_edits_in_words
 from selfdebias.report.measures import Measure, arms_of, class_shares, images_of, measure
 from selfdebias.report.wording import Notes, clip, columns_of, escaped, number, padded, plain, wrapped, written
 
@@ -81,6 +81,7 @@ def explanations(results: Results) -> list[str]:
     arms = " / ".join(plain(arm) for arm in arms_in(results))
     compared = " / ".join(plain(arm) for arm in arms_in(results) if arm != "vanilla")
     return [
+        *skipped_edits_in_words(results),
         f"In each cell: {arms}{f' (kept: {compared})' if compared else ''}. N: images an arm.",
         "dev. ratio (deviation_ratio): largest distance of a class share from an equal one, 1 where there is one class alone; "
         "fd_hard: distance of the class shares from equal ones; 0 is best. kept: cosine to the vanilla twin from the same seed.",

@@ -54,7 +54,7 @@ def headline(results: Results) -> str:
     seeds, modes = results.get("seeds", {}), results.get("modes", {})
     return (
         f"SelfDebias: {prompt_of(results)}, N = {images} images an arm "
-        f"(generate seed {seeds.get('generate', '?')}), {modes.get('k', '?')} modes found on "
+        f"(generate seed {seeds.get('generate', '?')}), {modes.get('k', '?')} mode{'' if modes.get('k') == 1 else 's'} found on "
         f"{sum(modes.get('sizes', []))} other images (collect seed {seeds.get('collect', '?')})"
     )
 

@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from selfdebias.collective import ALONE, Collective
 from selfdebias.hspace import BottleneckHook, Step, split_branches
 from selfdebias.metrics.cost import CostMeter
 from selfdebias.prompts import PromptSource
@@ -26,7 +27,7 @@ BRANCHES = {1: ("cond",), 2: ("uncond", "cond")}  # by how many there are; diffu
 
 def collect(
     folder: Path, key: str, backbone: Any, encoder: Any, prompts: PromptSource, n_images: int, batch_size: int,
-    timesteps: int, seed: int, trainer: Callable[..., pl.Trainer],
+    timesteps: int, seed: int, trainer: Callable[..., pl.Trainer], collective: Collective = ALONE,
 ) -> None:  # fmt: skip
     """Fill a folder with vanilla images, their embeddings and recorded activations.
 
@@ -41,11 +42,15 @@ def collect(
         timesteps: UNet calls recorded for each image.
         seed: seed of the images.
         trainer: makes the Lightning trainer.
+        collective: the processes that draw each batch together.
     """
-    store = BatchFolder(folder, key)
-    sampler = Collector(encoder, timesteps, store, backbone, prompts.for_images(n_images), batch_size, "collect", seed)
+    store = BatchFolder(folder, key, collective.part)
+    images = prompts.for_images(n_images)
+    sampler = Collector(encoder, timesteps, store, backbone, images, batch_size, "collect", seed, collective)
     with CostMeter() as meter:
         sampler.run(trainer)
+    if collective.part:
+        return
     shards = [tensors for _, tensors in store.tensors()]
     seen = sorted({float(t) for tensors in shards for t in tensors["h_timestep"]})
     branches = BRANCHES[1 + max(int(tensors["h_branch"].max()) for tensors in shards)]
@@ -69,15 +74,14 @@ class Collector(Sampler):
         self.chosen: dict[int, set[int]] = {}
         self.rows: list[dict[str, Tensor]] = []
 
-    def draw_batch(self, batch: int) -> None:
+    def draw_batch(self, batch: int, ids: Sequence[int]) -> None:
         """See `Sampler.draw_batch`."""
-        ids = self.ids_of(batch)
-        self.current, self.rows, self.chosen = ids, [], {}
+        self.current, self.rows, self.chosen = list(ids), [], {}
         with BottleneckHook(self.pipeline, self.act):
             images = self.draw(ids)
         tensors = {name: torch.cat([row[name] for row in self.rows]) for name in self.rows[0]}
         tensors["e"] = self.encoder(images.to(self.device)).cpu()
-        self.folder.add(batch, ids, images, tensors, self.records(batch, ids, images))
+        self.keep(batch, ids, images, tensors, dict.fromkeys(tensors, 0))
 
     def act(self, h: Tensor, step: Step) -> None:
         """Keep the activations of the images for which this step was chosen."""

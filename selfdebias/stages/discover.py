@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from io import BytesIO
 from pathlib import Path
@@ -13,13 +14,18 @@ from torch import Tensor
 
 from selfdebias.metrics.entries import Entry, measured, missing
 from selfdebias.metrics.modes import mode_stability
+from selfdebias.modes.carried import mean_offsets
+from selfdebias.modes.estimator import ONE_MODE, RESIDUAL
+from selfdebias.modes.residual import centers_among, residual
+from selfdebias.modes.sphere import nearest, unit
 from selfdebias.storage.atomic import write_bytes, write_json, write_tensors
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.images import contact_sheet
 
-VERSION = 3
+VERSION = 5
 CONFIG = ("clustering", "vocabulary", "discover")
 SHEET = 48  # images on a contact sheet
+PALE = 0.92  # grey of a sheet without an image
 
 
 def discover(folder: Path, collected: Path, clustering: Any, vocabulary: Any, encoder: Any) -> None:
@@ -28,38 +34,89 @@ def discover(folder: Path, collected: Path, clustering: Any, vocabulary: Any, en
     Args:
         folder: the stage's own folder.
         collected: folder of the collect stage.
-        clustering: an estimator with `fit`, `labels_`, `centers_`, `silhouettes_` and `components_`.
+        clustering: a `ModeEstimator`. In the space `residual` it sees each embedding less the mean of its prompt's; the centres
+            that are written lie among the embeddings, where images of any prompt can be held against them.
         vocabulary: finds the captions that tell the modes apart.
         encoder: the one that collect used; its text tower reads the captions.
     """
     store = BatchFolder.open(collected)
     ids, e = read_embeddings(store)
-    stability = _stability(clustering, e.double().numpy())
-    clustering.fit(e.numpy().astype(np.float64))
+    X = e.double().numpy()
+    prompt_of = prompts_of(store, ids)
+    apart = unit(residual(X, prompt_of)) if clustering.space == RESIDUAL else X
+    clustering.fit(apart)
     labels = clustering.labels_
-    sizes = np.bincount(labels)
-    k = len(sizes)
+    centers = centers_among(X, labels, prompt_of) if clustering.space == RESIDUAL else clustering.centers_
+    facts = {
+        **facts_of(clustering),
+        "stability": stability_of(clustering, apart),
+        "placed": float(np.mean(nearest(X, centers) == labels)),
+        "words": vocabulary.describe(X, labels, encoder),
+    }
+    write_modes(folder, ids, labels, centers, mean_offsets(X, labels, prompt_of), facts, store.images)
+
+
+def write_modes(
+    folder: Path, ids: Sequence[int], labels: np.ndarray, centers: np.ndarray, offsets: np.ndarray,
+    facts: Mapping[str, Any], images: Callable[[Sequence[int]], Tensor],
+) -> None:  # fmt: skip
+    """Write what is known of K modes: ``modes.json``, ``centers.safetensors`` and a contact sheet of each.
+
+    Args:
+        folder: the stage's own folder.
+        ids: of N images.
+        labels: (N,) int, the mode of each.
+        centers: (K, d) unit centres among the embeddings.
+        offsets: (K, d), the mean of each mode less that of its prompt.
+        facts: what else goes into ``modes.json``.
+        images: reads images, (n, 3, H, W), by their ids.
+    """
+    k, sizes = len(centers), np.bincount(labels, minlength=len(centers))
     modes = {
+        **facts,
         "k": k,
         "sizes": sizes.tolist(),
         "shares": (sizes / sizes.sum()).tolist(),
-        "silhouette": clustering.silhouettes_[k],
-        "silhouettes": {str(n): value for n, value in clustering.silhouettes_.items()},
-        "stability": stability,
-        "labels": {str(i): int(label) for i, label in zip(ids, labels, strict=True)},
         "target": [1 / k] * k,
-        "components": clustering.components_,
-        "words": vocabulary.describe(e.double().numpy(), labels, encoder),
+        "labels": {str(i): int(label) for i, label in zip(ids, labels, strict=True)},
     }
-    write_tensors(folder / "centers.safetensors", {"centers": torch.from_numpy(clustering.centers_).float()})
+    if k == 1:
+        print(f"discover: {ONE_MODE}", flush=True)
+    tensors = {"centers": centers, "offsets": offsets}
+    write_tensors(folder / "centers.safetensors", {name: torch.from_numpy(x).float() for name, x in tensors.items()})
     for mode in range(k):
         members = [i for i, label in zip(ids, labels, strict=True) if label == mode][:SHEET]
-        _write_sheet(folder / f"mode-{mode}.png", store.images(members))
+        shown = images(members) if members else torch.full_like(images([ids[0]]), PALE)  # none of this prompt's
+        _write_sheet(folder / f"mode-{mode}.png", shown)
     write_json(folder / "modes.json", modes)
 
 
-def _stability(clustering: Any, e: np.ndarray) -> Entry:
-    """How far modes of two halves of the images agree; null where half of them are too few to be clustered."""
+def facts_of(clustering: Any) -> dict[str, Any]:
+    """Return what ``modes.json`` says of how a fitted clustering came to its modes.
+
+    Returns:
+        ``depths`` by mode; ``silhouette``, null with a reason for one mode; ``silhouettes`` and ``stabilities`` of each k tried;
+        ``noise``, images that were in no mode and went to the nearest; ``components`` of the graph; the ``space``.
+    """
+    silhouette = clustering.silhouette_
+    return {
+        "depths": clustering.depths_.tolist(),
+        "silhouette": missing(ONE_MODE) if silhouette is None else silhouette,
+        "space": clustering.space,
+        "silhouettes": {str(n): value for n, value in clustering.silhouettes_.items()},
+        "stabilities": {str(n): value for n, value in clustering.stabilities_.items()},
+        "noise": clustering.noise_,
+        "components": clustering.components_,
+    }
+
+
+def stability_of(clustering: Any, e: np.ndarray) -> Entry:
+    """How far modes of two halves of the images agree, for a fitted clustering; null for one mode, and for too few images."""
+    k = len(clustering.centers_)
+    if k == 1:
+        return missing(ONE_MODE, n=len(e))
+    if k in clustering.stabilities_:  # k was chosen by it, and fitting the halves anew would choose k once more in each
+        return measured(clustering.stabilities_[k], n=len(e))
     try:
         return measured(mode_stability(lambda: deepcopy(clustering), e, seed=0), n=len(e))
     except ValueError as error:
@@ -72,6 +129,12 @@ def read_embeddings(store: BatchFolder) -> tuple[list[int], Tensor]:
     tensors = dict(store.tensors())
     ids = sorted(by_id)
     return ids, torch.stack([tensors[batch]["e"][place] for batch, place in (by_id[i] for i in ids)])
+
+
+def prompts_of(store: BatchFolder, ids: list[int]) -> list[str]:
+    """Return the prompt of each image, in the order of `ids`."""
+    by_id = {record["id"]: record["prompt"] for record in store.records()}
+    return [by_id[i] for i in ids]
 
 
 def _places(store: BatchFolder):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from safetensors.torch import load_file
+from torch import Tensor
 
 from selfdebias.attachment import Attachment
+from selfdebias.collective import ALONE, Collective
 from selfdebias.guidance import Guidance, GuidanceState, Semantics
+from selfdebias.guidance.shares import wanted_shares
 from selfdebias.metrics.cost import CostMeter
 from selfdebias.modes.bank import ModeBank
+from selfdebias.modes.means import ModeMeans
 from selfdebias.projection import SemanticProjector
 from selfdebias.prompts import Prompts
 from selfdebias.rules import ConfigError
@@ -29,7 +32,7 @@ CONFIG = ("model", "guidance", "schedule", "prompts.text", "prompts.templates", 
 def generate(
     folder: Path, key: str, arm: str, backbone: Any, guidance: Guidance, schedule: GuidanceWindow, prompts: Prompts,
     n_images: int, batch_size: int, seed: int, projected: Path | None, replayed: Path | None,
-    trainer: Callable[..., pl.Trainer],
+    trainer: Callable[..., pl.Trainer], collective: Collective = ALONE, discovered: Path | None = None,
 ) -> None:  # fmt: skip
     """Fill a folder with the images of one arm.
 
@@ -47,51 +50,89 @@ def generate(
         projected: folder of the project stage; None for guidance that needs no semantics.
         replayed: folder of the arm whose edit sizes are replayed; None for guidance that replays none.
         trainer: makes the Lightning trainer.
+        collective: the processes that draw each batch together, and guide it as one.
+        discovered: folder of the discover stage, if it is that which has the bank; None where the project stage has it.
     """
-    store = BatchFolder(folder, key)
-    state = GuidanceState(read_semantics(projected) if guidance.needs_semantics and projected else None)
+    store = BatchFolder(folder, key, collective.part)
+    state = GuidanceState(read_semantics(projected, discovered) if guidance.needs_semantics and projected else None)
     check_shares(guidance, state)
     images = prompts.for_images(n_images)
-    sampler = ArmSampler(guidance, schedule, state, replayed, store, backbone, images, batch_size, "generate", seed)
+    check_prompts(images, state)
+    sampling = (store, backbone, images, batch_size, "generate", seed, collective)
+    sampler = ArmSampler(guidance, schedule, state, replayed, *sampling)
     left = n_images - len(store.ids())
     with CostMeter() as meter:
         sampler.run(trainer)
+    if collective.part:
+        return
     # A stage that was killed after its last batch has nothing left to time.
     cost = {"seconds_per_image": meter.seconds / left, "guidance_share": state.seconds / meter.seconds} if left else {}
     summary = {
         "arm": arm,
         **cost,
         "peak_memory_mb": meter.peak_memory_mb if left else None,
-        "dependence": _dependence(guidance, replayed),
+        "processes": collective.among,
+        "dependence": _dependence(guidance, replayed, store),
         "skipped_edits": sum(int(tensors["skipped"]) for _, tensors in store.tensors()),
     }
-    write_json(folder / "generate.json", {**summary, "guidance": {"class": type(guidance).__name__, **vars(guidance)}})
+    write_json(folder / "generate.json", {**summary, "guidance": _facts(guidance, state)})
 
 
-def _dependence(guidance: Guidance, replayed: Path | None) -> str:
+def _dependence(guidance: Guidance, replayed: Path | None, store: BatchFolder) -> str:
     """What an image of the arm depends on; edits whose sizes are replayed depend on what the other arm's do."""
-    if replayed is None:
+    if replayed is not None:
+        return str(json.loads((replayed / "generate.json").read_text())["dependence"])
+    if guidance.dependence != "remainder":
         return guidance.dependence
-    return str(json.loads((replayed / "generate.json").read_text())["dependence"])
+    return "run" if any(tensors["owed"].any() for _, tensors in store.tensors() if "owed" in tensors) else "batch"
+
+
+def _facts(guidance: Guidance, state: GuidanceState) -> dict[str, Any]:
+    """The guidance as it is written down, its target as shares."""
+    facts = {"class": type(guidance).__name__, **vars(guidance)}
+    if facts.get("target") is not None and state.semantics:
+        facts["target"] = wanted_shares(facts["target"], state.semantics.bank).tolist()
+    return facts
 
 
 def check_shares(guidance: Guidance, state: GuidanceState) -> None:
-    """Refuse, before an image is drawn, a target with another number of modes than were found.
+    """Refuse, before an image is drawn, modes that the guidance cannot work with.
 
     Raises:
-        ConfigError: if they differ.
+        ConfigError: if they are such.
     """
-    target, semantics = getattr(guidance, "target", None), state.semantics
-    if target is not None and semantics and len(target) != len(semantics.bank.target):
-        raise ConfigError(
-            f"`guidance.target` must be {len(semantics.bank.target)} shares, one for each mode that was found, got {target}."
-        )
+    if state.semantics:
+        try:
+            guidance.check(state.semantics)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
 
 
-def read_semantics(projected: Path) -> Semantics:
-    """Read projector and bank of a finished project stage."""
+def check_prompts(prompts: Sequence[str], state: GuidanceState) -> None:
+    """Refuse, before an image is drawn, prompts that the bank does not know.
+
+    Raises:
+        ConfigError: with the first such prompt.
+    """
+    try:
+        for prompt in dict.fromkeys(prompts if state.semantics else ()):
+            state.semantics.of_prompt(prompt)  # type: ignore[union-attr]
+    except ValueError as error:
+        raise ConfigError(str(error).replace("`prompt` must be", "`prompts` must be", 1)) from error
+
+
+def read_semantics(projected: Path, discovered: Path | None = None) -> Semantics:
+    """Read projector and bank of a finished project stage, or of a debiaser's folder, and the modes' means if they are there.
+
+    Args:
+        projected: that folder.
+        discovered: folder of the discover stage, where that was the later one and has the bank.
+    """
+    means = projected / "means.safetensors"
     return Semantics(
-        SemanticProjector.load(projected / "projector.safetensors"), ModeBank.load(projected / "bank.safetensors")
+        SemanticProjector.load(projected / "projector.safetensors"),
+        ModeBank.load((discovered or projected) / "bank.safetensors"),
+        ModeMeans.load(means) if means.exists() else None,
     )
 
 
@@ -116,21 +157,23 @@ class ArmSampler(Sampler):
         """See `Sampler.split`; a batch is balanced as a whole, so it holds images of one prompt."""
         return batches_of_one_prompt(self.prompts, self.batch_size)
 
-    def draw_batch(self, batch: int) -> None:
+    def draw_batch(self, batch: int, ids: Sequence[int]) -> None:
         """See `Sampler.draw_batch`; guidance goes on from the memory that the last batch of the same prompt left."""
-        ids = self.ids_of(batch)
         group = self.prompts[ids[0]]
+        self.state.collective = self.team
         if batch > 0 and self.prompts[self.ids_of(batch - 1)[0]] == group:
-            self.state.restore_memory(group, load_file(self.folder.path / _name(batch - 1)))
+            self.state.restore(group, self.folder.tensors_of(batch - 1))
         if self.replayed:
-            replay = load_file(self.replayed / _name(batch))
-            self.state.replay = dict(zip(replay["edit_index"].tolist(), replay["edit_norm"], strict=True))
+            self.state.replay = self._read_replay(batch, ids)
         with Attachment(self.pipeline, self.guidance, self.schedule, self.state):
             images = self.draw(ids)
         n_modes = len(self.state.semantics.bank.target) if self.state.semantics else 0
-        tensors = {**self.state.trace.tensors(n_modes, len(ids)), **self.state.memory_tensors()}
-        self.folder.add(batch, ids, images, tensors, self.records(batch, ids, images))
+        tensors = {**self.state.trace.tensors(n_modes, len(ids)), **self.state.kept_tensors()}
+        self.keep(batch, ids, images, tensors, {"edit_norm": 1})
 
-
-def _name(batch: int) -> str:
-    return f"batch-{batch:05d}.safetensors"
+    def _read_replay(self, batch: int, ids: Sequence[int]) -> dict[int, Tensor]:
+        """Return, by step index, the sizes (B,) of the edits that the other arm made to these images."""
+        assert self.replayed is not None
+        found = BatchFolder.open(self.replayed).tensors_of(batch)
+        places = [self.ids_of(batch).index(i) for i in ids]
+        return dict(zip(found["edit_index"].tolist(), found["edit_norm"][:, places], strict=True))

@@ -14,12 +14,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from selfdebias.modes.bank import ModeBank, fit_bank
+from selfdebias.modes.calibration import fit_temperatures
+from selfdebias.modes.means import fit_means
 from selfdebias.projection import SemanticProjector
 from selfdebias.stages.discover import read_embeddings
 from selfdebias.storage.atomic import write_json, write_text
 from selfdebias.storage.batches import BatchFolder
 
-VERSION = 4
+VERSION = 5
 CONFIG = ("projector", "project")
 HELD_OUT = 0.125  # share of the images that the projector is measured on
 
@@ -33,7 +35,7 @@ def project(
     seed: int,
     trainer: Callable[..., pl.Trainer],
 ) -> None:
-    """Write the projector, the mode bank, the training curves and the held-out measures.
+    """Write the projector, the mode bank, the modes' mean activations, the training curves and the held-out measures.
 
     Args:
         folder: the stage's own folder.
@@ -47,7 +49,48 @@ def project(
     modes = json.loads((discovered / "modes.json").read_text())
     branches = tuple(json.loads((collected / "collect.json").read_text())["branches"])
     data = read_activations(collected, modes["labels"])
-    held_out = torch.isin(data["id"], _held_out_ids(data["id"].unique(), seed))
+    held_out = torch.isin(data["id"], held_out_ids(data["id"].unique(), seed))
+    phi, z = train(folder, data, held_out, branches, encoder, projector, seed, trainer)
+    target = torch.tensor(modes["target"])
+    bank = fit_bank(
+        z[~held_out], data["mode"][~held_out], data["timestep"][~held_out], data["branch"][~held_out], branches, target
+    )
+    bank = replace(bank, depths=torch.tensor(modes["depths"]))
+    finish(folder, phi, bank, z, data, held_out)
+
+
+def finish(
+    folder: Path, phi: SemanticProjector, bank: ModeBank, z: Tensor, data: dict[str, Tensor], held_out: Tensor
+) -> None:
+    """Write projector, bank and mean activations, and what is measured on the activations (M rows) that are held out."""
+    phi.save(folder / "projector.safetensors")
+    _calibrated(bank, z[held_out], rows(data, held_out), phi.encoder).save(folder / "bank.safetensors")
+    fitted = ~held_out & (data["branch"] == bank.branches.index("cond"))
+    means = fit_means(data["h"][fitted], data["mode"][fitted], data["timestep"][fitted], len(bank.target))
+    means.save(folder / "means.safetensors")
+    write_json(folder / "project.json", measure(z[held_out], rows(data, held_out), bank))
+
+
+def rows(data: dict[str, Tensor], chosen: Tensor) -> dict[str, Tensor]:
+    """Return the activations at `chosen`, a mask (M,)."""
+    return {name: values[chosen] for name, values in data.items()}
+
+
+def _calibrated(bank: ModeBank, z: Tensor, data: dict[str, Tensor], encoder: str) -> ModeBank:
+    """Return the bank with its encoder's name and the temperatures that held-out images give it."""
+    temperatures = fit_temperatures(z, data["mode"], data["timestep"], data["branch"], bank, data.get("prompt"))
+    return replace(bank, encoder=encoder, temperatures=temperatures)
+
+
+def train(
+    folder: Path, data: dict[str, Tensor], held_out: Tensor, branches: tuple[str, ...], encoder: Any,
+    projector: Callable[..., Any], seed: int, trainer: Callable[..., pl.Trainer],
+) -> tuple[SemanticProjector, Tensor]:  # fmt: skip
+    """Train the projector on activations (M rows) that are not held out, and write its curves.
+
+    Returns:
+        The projector, frozen; `z` (M, d) of all activations.
+    """
     fit = projector(
         data={k: v[~held_out] for k, v in data.items()}, branches=branches, encoder=name_of(encoder), seed=seed
     )
@@ -55,15 +98,8 @@ def project(
         torch.manual_seed(seed)  # of dropout, which knows no generator of its own
         trainer(max_epochs=1).fit(fit, DataLoader(range(fit.steps), batch_size=1))  # type: ignore[arg-type]
     phi = fit.projector.cpu().eval().requires_grad_(False)
-    z = embed(phi, data)
-    target = torch.tensor(modes["target"])
-    bank = fit_bank(
-        z[~held_out], data["mode"][~held_out], data["timestep"][~held_out], data["branch"][~held_out], branches, target
-    )
-    phi.save(folder / "projector.safetensors")
-    replace(bank, encoder=phi.encoder).save(folder / "bank.safetensors")
     write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in fit.curve))
-    write_json(folder / "project.json", measure(z[held_out], {k: v[held_out] for k, v in data.items()}, bank))
+    return phi, embed(phi, data)
 
 
 def name_of(encoder: Any) -> str:
@@ -82,7 +118,7 @@ def read_activations(collected: Path, labels: dict[str, int]) -> dict[str, Tenso
     store = BatchFolder.open(collected)
     ids, e = read_embeddings(store)
     row = {i: place for place, i in enumerate(ids)}
-    shards = [tensors for _, tensors in store.tensors()]
+    shards = [_in_order(tensors) for _, tensors in store.tensors()]
     joined = {name: torch.cat([shard[f"h{name}"] for shard in shards]) for name in ("", "_id", "_timestep", "_branch")}
     places = torch.tensor([row[int(i)] for i in joined["_id"]])
     mode = torch.tensor([labels[str(i)] for i in ids])
@@ -90,6 +126,12 @@ def read_activations(collected: Path, labels: dict[str, int]) -> dict[str, Tenso
         "h": joined[""], "e": e[places], "id": joined["_id"], "branch": joined["_branch"],
         "mode": mode[places], "timestep": joined["_timestep"].float(),
     }  # fmt: skip
+
+
+def _in_order(shard: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a batch's recorded rows by step and branch, as one process writes them; parts stand one behind the other."""
+    order = torch.argsort(2 * shard["h_step"] + shard["h_branch"], stable=True)
+    return {name: values[order] for name, values in shard.items() if name.startswith("h")}
 
 
 @torch.no_grad()
@@ -102,12 +144,12 @@ def embed(phi: SemanticProjector, data: dict[str, Tensor]) -> Tensor:
 def measure(z: Tensor, data: dict[str, Tensor], bank: ModeBank) -> dict[str, Any]:
     """Measure a projector on held-out images: cosine to the embedding, and how often the nearest centroid is the mode."""
     accuracy: dict[str, dict[str, float]] = {branch: {} for branch in bank.branches}
+    right = bank.scores_of(z, data["timestep"], data["branch"], data.get("prompt")).argmax(dim=1) == data["mode"]
     for b, branch in enumerate(bank.branches):
         for t in bank.timesteps.tolist():
-            rows = (data["branch"] == b) & (data["timestep"] == t)
-            if rows.any():
-                nearest = (z[rows] @ bank.at(t, branch).T).argmax(dim=1)
-                accuracy[branch][str(t)] = float((nearest == data["mode"][rows]).float().mean())
+            here = (data["branch"] == b) & (data["timestep"] == t)
+            if here.any():
+                accuracy[branch][str(t)] = float(right[here].float().mean())
     cosine = float((z * data["e"]).sum(dim=1).mean())
     return {
         "cosine_held_out": cosine, "accuracy_by_timestep": accuracy, "retrieval": retrieval(z, data, bank.branches),
@@ -141,6 +183,7 @@ def retrieval(z: Tensor, data: dict[str, Tensor], branches: Sequence[str], among
     return {"value": float(hit.mean()), "among": len(ids), "by_timestep": by_timestep}
 
 
-def _held_out_ids(ids: Tensor, seed: int) -> Tensor:
+def held_out_ids(ids: Tensor, seed: int) -> Tensor:
+    """Return the ids of the images that the projector is measured on, chosen at random by the seed."""
     order = torch.randperm(len(ids), generator=torch.Generator().manual_seed(seed))
     return ids[order[: max(1, round(HELD_OUT * len(ids)))]]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from selfdebias.collective import ALONE, Collective
 from selfdebias.seeds import image_seeds
 from selfdebias.storage.batches import BatchFolder
 
@@ -25,24 +26,37 @@ class Sampler(pl.LightningModule, ABC):
         batch_size: images in a pipeline call, at least 1.
         stage: name that goes into the seeds.
         seed: seed of the run.
+        collective: the processes that draw each batch together.
     """
 
     def __init__(
-        self, folder: BatchFolder, backbone: Any, prompts: Sequence[str], batch_size: int, stage: str, seed: int
-    ):
+        self, folder: BatchFolder, backbone: Any, prompts: Sequence[str], batch_size: int, stage: str, seed: int,
+        collective: Collective = ALONE,
+    ):  # fmt: skip
         super().__init__()
         self.folder, self.backbone, self.prompts = folder, backbone, list(prompts)
         self.batch_size, self.seeds = batch_size, image_seeds(stage, seed, range(len(prompts)))
         self.batches = self.split()
         self.pipeline: Any = None
+        self.collective = self.team = collective  # the team of a batch: those of the processes that have an image of it
 
     def run(self, trainer: Callable[..., pl.Trainer]) -> None:
-        """Draw all batches that are not finished."""
+        """Draw all batches that are not finished; afterwards the folder is that of one process."""
+        self._merge()
         finished = self.folder.finished
         left = [batch for batch in range(len(self.batches)) if batch not in finished]
+        self.collective.wait()  # nobody writes before all know what is left
         if left:
             self.pipeline = self.backbone.load()
             trainer().predict(self, DataLoader(left, batch_size=None), return_predictions=False)  # type: ignore[arg-type]
+            self._merge()
+
+    def _merge(self) -> None:
+        self.collective.wait()
+        if self.collective.part == 0:
+            self.folder.merge()
+        self.collective.wait()
+        self.folder.refresh()
 
     def ids_of(self, batch: int) -> list[int]:
         """Return the image ids of a batch."""
@@ -64,15 +78,29 @@ class Sampler(pl.LightningModule, ABC):
             for i, black in zip(ids, blanked, strict=True)
         ]
 
+    def keep(
+        self, batch: int, ids: Sequence[int], images: Tensor, tensors: dict[str, Tensor], along: dict[str, int]
+    ) -> None:
+        """Keep what this process drew of a batch; `along` is as in `BatchFolder.add`."""
+        part = (self.team.part, self.team.among)
+        self.folder.add(batch, ids, images, tensors, self.records(batch, ids, images), part, along)
+
     @torch.no_grad()
     def predict_step(self, batch: Any, batch_idx: int) -> int:
-        """Draw one batch, keep it, and return its index."""
-        self.draw_batch(int(batch))
+        """Draw one batch, keep it, and return its index; of several processes, each draws its share."""
+        ids = self.ids_of(int(batch))
+        self.team = self.collective.first(len(ids))
+        own = self.team.share(ids)
+        if own:
+            self.draw_batch(int(batch), own)
+        if self.collective.among > 1:
+            self.collective.wait()
+            self.folder.refresh()
         return int(batch)
 
     @abstractmethod
-    def draw_batch(self, batch: int) -> None:
-        """Draw and keep the batch of this index."""
+    def draw_batch(self, batch: int, ids: Sequence[int]) -> None:
+        """Draw and keep these images, this process's share of the batch of this index."""
 
 
 def chunks(ids: Sequence[int], size: int) -> list[list[int]]:

@@ -1,12 +1,14 @@
 """A folder of images and tensors that is filled batch by batch and can be resumed after a kill.
 
 One batch is its PNG files, one safetensors file, and then, last, one line of the manifest that lists them with their
-hashes. So a batch exists exactly when its line does.
+hashes. So a batch exists exactly when its line does. Several processes that draw a batch together each write a part of it,
+with a line in a manifest of their own.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from selfdebias.storage import StorageError
-from selfdebias.storage.atomic import append_line, encode_tensors, read_lines, write_bytes
+from selfdebias.storage.atomic import append_line, encode_tensors, read_lines, write_bytes, write_text
 from selfdebias.storage.images import decode_png, encode_png
 
 
@@ -36,6 +38,10 @@ class BatchFolder:
         self.path = Path(path)
         self.config_hash = config_hash
         self.rank = rank
+        self._lines: dict[tuple[int, int], dict[str, Any]] = self._read_manifests()
+
+    def refresh(self) -> None:
+        """Reads what other processes have written since."""
         self._lines = self._read_manifests()
 
     @classmethod
@@ -52,8 +58,29 @@ class BatchFolder:
 
     @property
     def finished(self) -> set[int]:
-        """Batches that are there in full: the line exists, and each of its files with the recorded hash."""
-        return {batch for batch, line in self._lines.items() if self._is_whole(line)}
+        """Batches that are there in full: the lines of all parts exist, and each of their files with the recorded hash."""
+        return {batch for batch, lines in self._batches().items() if self._is_complete(lines)}
+
+    def merge(self) -> None:
+        """Gathers the manifests of all processes in one, without what belongs to batches that are not finished.
+
+        Call it only while nobody writes.
+        """
+        self.refresh()
+        finished = self.finished
+        kept = {place: line for place, line in self._lines.items() if place[0] in finished}
+        manifests = sorted(self.path.glob("manifest-*.jsonl"))
+        first = self.path / "manifest-0.jsonl"
+        if len(kept) == len(self._lines) and manifests in ([], [first]):
+            return
+        lines = [json.dumps(line, sort_keys=True, allow_nan=False) + "\n" for _, line in sorted(kept.items())]
+        write_text(first, "".join(lines))
+        for manifest in manifests:
+            if manifest != first:
+                manifest.unlink()
+        for place in self._lines.keys() - kept.keys():
+            (self.path / _shard(self._lines[place])).unlink(missing_ok=True)
+        self._lines = kept
 
     def add(
         self,
@@ -62,8 +89,10 @@ class BatchFolder:
         images: Tensor | None,
         tensors: Mapping[str, Tensor],
         records: Sequence[Mapping[str, Any]],
+        part: tuple[int, int] = (0, 1),
+        along: Mapping[str, int] | None = None,
     ) -> None:
-        """Stores one batch; one that is there but damaged is replaced.
+        """Stores one batch, or a part of it; one that is there but damaged is replaced.
 
         Args:
             batch: Index of the batch.
@@ -71,29 +100,32 @@ class BatchFolder:
             images: (B, 3, H, W) float in [0, 1], or None to store no image.
             tensors: Named tensors of any shape.
             records: B JSON objects, what is known about each image.
+            part: Which part of the batch it is, from 0, and how many there are.
+            along: Axis of the images, by name, of tensors that parts have for their own images; others are the same in all.
 
         Raises:
             ValueError: If the counts differ, or an id or the batch is already there.
         """
         ids = [int(i) for i in ids]
-        self._check_new(batch, ids, images, records)
+        self._check_new((batch, part[0]), ids, images, records)
         files = (
             {f"images/{i:06d}.png": encode_png(image) for i, image in zip(ids, images, strict=True)}
             if (images is not None)
             else {}
         )
-        files[f"batch-{batch:05d}.safetensors"] = encode_tensors(tensors, {"config_hash": self.config_hash})
+        line: dict[str, Any] = {"batch": batch, "ids": ids}
+        if part[1] > 1:
+            line |= {"part": part[0], "parts": part[1], "along": dict(along or {})}
+        files[_shard(line)] = encode_tensors(tensors, {"config_hash": self.config_hash})
         for name, data in files.items():
             write_bytes(self.path / name, data)
-        line = {
-            "batch": batch,
-            "ids": ids,
+        line |= {
             "files": {name: _sha256(data) for name, data in files.items()},
             "records": [{**record, "id": i} for i, record in zip(ids, records, strict=True)],
             "config_hash": self.config_hash,
         }
         append_line(self.path / f"manifest-{self.rank}.jsonl", line)
-        self._lines[batch] = line
+        self._lines[_place(line)] = line
 
     def ids(self) -> list[int]:
         """Ids of all images, sorted."""
@@ -117,16 +149,42 @@ class BatchFolder:
         return torch.stack([decode_png(self._read(places[i], f"images/{i:06d}.png")) for i in wanted])
 
     def tensors(self) -> Iterator[tuple[int, dict[str, Tensor]]]:
-        """Yields (batch, its named tensors) by batch index, one file at a time.
+        """Yields (batch, its named tensors) by batch index, one at a time.
 
         Raises:
             ValueError: If a file is not what was written.
         """
-        for batch, line in sorted(self._lines.items()):
-            yield batch, load(self._read(line, f"batch-{batch:05d}.safetensors"))
+        for batch, lines in self._batches().items():
+            yield batch, self._join(lines)
 
-    def _read_manifests(self) -> dict[int, dict[str, Any]]:
-        lines: dict[int, dict[str, Any]] = {}
+    def tensors_of(self, batch: int) -> dict[str, Tensor]:
+        """The named tensors of one batch, those of its parts put together.
+
+        Raises:
+            ValueError: If the batch is not there, or a file is not what was written.
+        """
+        lines = self._batches().get(batch)
+        if lines is None:
+            raise ValueError(f"`batch` must be a batch of {self.path}, got {batch}.")
+        return self._join(lines)
+
+    def _batches(self) -> dict[int, list[dict[str, Any]]]:
+        """The lines of each batch in the order of its parts, by batch."""
+        batches: dict[int, list[dict[str, Any]]] = {}
+        for (batch, _), line in sorted(self._lines.items()):
+            batches.setdefault(batch, []).append(line)
+        return batches
+
+    def _join(self, lines: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        parts = [load(self._read(line, _shard(line))) for line in lines]
+        along = lines[0].get("along", {})
+        return {
+            name: torch.cat([part[name] for part in parts], dim=along[name]) if name in along else tensor
+            for name, tensor in parts[0].items()
+        }
+
+    def _read_manifests(self) -> dict[tuple[int, int], dict[str, Any]]:
+        lines: dict[tuple[int, int], dict[str, Any]] = {}
         for manifest in sorted(self.path.glob("manifest-*.jsonl")):
             for line in read_lines(manifest):
                 if line["config_hash"] != self.config_hash:
@@ -134,23 +192,27 @@ class BatchFolder:
                         f"`config_hash` must be {line['config_hash']}, that of {self.path}, got {self.config_hash}: the "
                         f"folder belongs to another configuration; move it away."
                     )
-                lines[line["batch"]] = line  # a later line replaces a damaged batch
+                lines[_place(line)] = line  # a later line replaces a damaged batch
         seen: set[int] = set()
         for line in lines.values():
             _refuse_doubles(line["ids"], seen, self.path)
             seen.update(line["ids"])
         return lines
 
-    def _check_new(self, batch: int, ids: list[int], images: Tensor | None, records: Sequence[Any]) -> None:
+    def _check_new(self, place: tuple[int, int], ids: list[int], images: Tensor | None, records: Sequence[Any]) -> None:
         if images is not None and len(images) != len(ids):
             raise ValueError(f"`images` must be one for each of {len(ids)} ids, got {len(images)}.")
         if len(records) != len(ids):
             raise ValueError(f"`records` must be one for each of {len(ids)} ids, got {len(records)}.")
-        if batch in self._lines and self._is_whole(self._lines[batch]):
-            raise ValueError(f"`batch` must be new to {self.path}, got {batch}.")
+        if place in self._lines and self._is_whole(self._lines[place]):
+            raise ValueError(f"`batch` must be new to {self.path}, got {place[0]}.")
         _refuse_doubles(
-            ids, {i for other, line in self._lines.items() if other != batch for i in line["ids"]}, self.path
+            ids, {i for other, line in self._lines.items() if other != place for i in line["ids"]}, self.path
         )
+
+    def _is_complete(self, lines: Sequence[Mapping[str, Any]]) -> bool:
+        counts = {line.get("parts", 1) for line in lines}
+        return counts == {len(lines)} and all(self._is_whole(line) for line in lines)
 
     def _is_whole(self, line: Mapping[str, Any]) -> bool:
         paths = {self.path / name: digest for name, digest in line["files"].items()}
@@ -175,6 +237,16 @@ class BatchFolder:
 
     def _way_out(self) -> str:
         return f"delete {self.path} and give the same command again"
+
+
+def _place(line: Mapping[str, Any]) -> tuple[int, int]:
+    return line["batch"], line.get("part", 0)
+
+
+def _shard(line: Mapping[str, Any]) -> str:
+    """The name of the tensor file of a batch, or of a part of it."""
+    part = f"-{line['part']}of{line['parts']}" if "parts" in line else ""
+    return f"batch-{line['batch']:05d}{part}.safetensors"
 
 
 def _refuse_doubles(ids: Sequence[int], seen: set[int], path: Path) -> None:

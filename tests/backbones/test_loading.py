@@ -100,7 +100,7 @@ def test_half_precision_reaches_the_bottleneck(folder):
 class Drawn(Sampler):
     """Keeps what it draws."""
 
-    def draw_batch(self, batch):
+    def draw_batch(self, batch, ids):
         images = self.draw(self.ids_of(batch))
         self.folder.add(batch, self.ids_of(batch), images, {}, self.records(batch, self.ids_of(batch), images))
 

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from experiments.benchmarks import frechet
+from experiments.benchmarks import clustering, frechet
 from experiments.benchmarks.full_width_sd15 import BRANCHES, build_semantics, measure, timed_unet
 from experiments.pooled import RESULTS
 from experiments.published import PARTS
@@ -52,3 +52,14 @@ def test_the_frechet_distance_is_timed_on_sets_whose_distance_is_known():
     recorded = json.loads((RESULTS / "frechet.json").read_text())
     assert (recorded["n"], recorded["dim"]) == (frechet.N, frechet.D) == (50_000, 2_048)
     assert recorded["seconds"] < frechet.SECONDS and recorded["peak_process_mb"] < frechet.MEGABYTES
+
+
+def test_two_stage_clustering_is_timed_on_modes_that_are_known():
+    found = clustering.measure(n=400, d=64, threads=1)
+    assert found["ari"] > 0.7 and found["tried"] == 7 and found["modes"] >= 6 and found["seconds"] > 0
+    recorded = json.loads((RESULTS / "clustering.json").read_text())
+    assert [row["n"] for row in recorded["rows"]] == list(clustering.SIZES) and recorded["dim"] == clustering.DIM == 512
+    images, seconds = clustering.BAR
+    assert next(row for row in recorded["rows"] if row["n"] == images)["seconds"] < seconds
+    assert recorded["slope"] == pytest.approx(clustering.slope(recorded["rows"]))
+    assert len(clustering.growth_figure(recorded["rows"]).axes[0].lines) == 2

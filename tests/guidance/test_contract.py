@@ -9,9 +9,13 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from selfdebias.attachment import Attachment
 from selfdebias.config import conf_folder
-from selfdebias.guidance import Guidance, NoGuidance
+from selfdebias.guidance import Guidance, GuidanceState, NoGuidance
+from selfdebias.schedules import GuidanceWindow
 from tests.guidance.worlds import activations, circle_state, step
+from tests.test_attachment import semantics
+from tests.tiny import sample, tiny_pipeline
 
 OPTIONS = sorted(path.stem for path in (Path(conf_folder()) / "guidance").glob("*.yaml"))
 
@@ -42,6 +46,32 @@ def test_shape_dtype_input_and_gradients(option, scale, dtype):
     if not isinstance(guidance, NoGuidance):
         assert not torch.equal(edited, h)
         assert state.trace.index == [0] and state.trace.edit_norm[0].shape == (3,)
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """A pipeline, and the images that it draws without any guidance."""
+    pipeline = tiny_pipeline()
+    return pipeline, sample(pipeline, [1, 2, 3])
+
+
+@pytest.mark.parametrize("option", [option for option in OPTIONS if hasattr(_build(option), "strength")])
+def test_strength_zero_is_no_guidance_bit_for_bit(option, drawn):
+    pipeline, vanilla = drawn
+    built = _build(option)
+    assert built.strength > 0
+    built.strength = 0.0
+    h, state = activations([0.1, 0.2, 1.0]), circle_state()
+    assert built.edit(h, step(), state) is h
+    with Attachment(pipeline, built, GuidanceWindow(), GuidanceState(semantics())):
+        assert torch.equal(vanilla, sample(pipeline, [1, 2, 3]))
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_it_is_made_again_from_what_it_holds(option):
+    built = _build(option)
+    again = type(built)(**vars(built))
+    assert vars(again) == vars(built)
 
 
 def test_no_guidance_returns_h_itself():

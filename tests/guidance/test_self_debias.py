@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from selfdebias.guidance import GuidanceState, SelfDebiasGuidance
+from selfdebias.guidance import GuidanceState, SelfDebiasGuidance, Semantics
 from tests.guidance.worlds import activations, circle_state, step
 
 BIASED = [0.1, 0.2, 0.3, 0.5, 0.6, 0.7, 1.2]  # most near mode 0 (angle 0), one near mode 1 (angle pi / 2)
@@ -113,6 +114,15 @@ def test_batch_of_one_without_memory_is_moved_no_further_than_the_strength():
     assert float(relative) <= 0.1 + 1e-6
 
 
+@pytest.mark.parametrize("angle", [0.1, 0.5, 1.2])
+def test_one_image_under_a_full_memory_at_balance_is_not_edited(angle):
+    """Turning it would leave more too many on the other side."""
+    state, h = circle_state(), activations([angle])
+    state.begin("a person", ())
+    state.remember(0, torch.tensor([[0.5, 0.5]]).expand(1000, 2), 1.0)
+    assert SelfDebiasGuidance(12.0, 0.3, decay=1.0).edit(h, step(), state) is h
+
+
 def test_memory_of_earlier_batches_turns_the_edit_round():
     """After many images of mode 0, one of mode 1 is left as it is; after many of mode 1 it is pushed towards mode 0."""
     guidance = SelfDebiasGuidance(0.5, 0.3, decay=1.0)
@@ -161,6 +171,48 @@ def test_the_limit_holds_for_each_image():
     assert float(relative.max()) == pytest.approx(0.2, rel=1e-3)
 
 
+def test_inner_steps_share_the_strength_and_follow_the_gradient_as_it_turns():
+    h, n = activations(BIASED), len(BIASED)
+    one, three = (
+        SelfDebiasGuidance(0.03, 0.3, slack=100.0, inner_steps=k).edit(h, step(), circle_state()) - h for k in (1, 3)
+    )
+    norms = [edit[n:].flatten(1).norm(dim=1) for edit in (one, three)]
+    assert not torch.equal(one, three) and torch.allclose(norms[0], norms[1], rtol=0.05)
+    edited = SelfDebiasGuidance(50.0, 0.3, inner_steps=3, limit=0.2).edit(h, step(), circle_state())
+    relative = (edited - h)[n:].flatten(1).norm(dim=1) / h[n:].flatten(1).norm(dim=1)
+    assert float(relative.max()) <= 0.2 * (1 + 1e-4)
+
+
+def test_a_search_takes_the_length_whose_shares_are_nearest_to_the_target():
+    """A step far too long overshoots; its halvings are tried one by one here, and the best is what the search takes."""
+    h, half, n = activations(BIASED), torch.tensor([0.5, 0.5]), len(BIASED)
+    whole = SelfDebiasGuidance(6.0, 0.3).edit(h, step(), circle_state()) - h
+    kls = {k: _kl(_assign(circle_state(), h + whole * 0.5**k), half) for k in range(6)}
+    best = min(kls, key=kls.get)
+    assert 0 < best < 5  # else the next line says little
+    searched = SelfDebiasGuidance(6.0, 0.3, halvings=5).edit(h, step(), circle_state()) - h
+    assert torch.allclose(searched[n:], whole[n:] * 0.5**best, atol=1e-5)
+
+
+def test_targets_by_name():
+    h = activations(BIASED)
+    as_found, uniform, given = (
+        SelfDebiasGuidance(0.3, 0.3, target=target).edit(h, step(), circle_state((0.3, 0.7)))
+        for target in (None, "uniform", [0.5, 0.5])
+    )
+    assert torch.equal(uniform, given) and not torch.equal(uniform, as_found)
+
+
+def test_the_calibrated_temperature_is_the_banks_at_the_timestep():
+    h, state = activations(BIASED), circle_state()
+    with pytest.raises(ValueError, match="`guidance.temperature` must be a number for a bank without calibrated"):
+        SelfDebiasGuidance(0.3, "calibrated").check(state.semantics)
+    bank = replace(state.semantics.bank, temperatures=torch.tensor([[9.0], [0.2]]))
+    calibrated = GuidanceState(Semantics(state.semantics.projector, bank))
+    edited = SelfDebiasGuidance(0.3, "calibrated").edit(h, step(), calibrated)
+    assert torch.allclose(edited, SelfDebiasGuidance(0.3, 0.2).edit(h, step(), circle_state()), atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -171,6 +223,9 @@ def test_the_limit_holds_for_each_image():
         ({"decay": 1.5}, r"`guidance.decay` must be in \[0, 1\], got 1.5"),
         ({"limit": 0.0}, "`guidance.limit`"),
         ({"kappa": 0.0}, "`guidance.kappa`"),
+        ({"temperature": "warm"}, "`guidance.temperature` must be finite and larger than 0, got warm"),
+        ({"inner_steps": 0}, "`guidance.inner_steps` must be a whole number of at least 1, got 0"),
+        ({"halvings": -1}, "`guidance.halvings` must be a whole number of at least 0, got -1"),
         ({"slack": 0.0}, "`guidance.slack` must be finite and larger than 0, got 0.0"),
     ],
 )

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from selfdebias.guidance import GuidanceState, Semantics
 from selfdebias.hspace import Step
 from selfdebias.modes import ModeBank
+from selfdebias.modes.means import ModeMeans
 
 BRANCHES = ("uncond", "cond")
 
@@ -23,10 +24,12 @@ class CircleProjector(nn.Module):
 
 
 def circle_state(target: tuple[float, ...] = (0.5, 0.5)) -> GuidanceState:
-    """Two modes: channel 0 and channel 1."""
+    """Two modes: channel 0 and channel 1, in the projector's output as in the activations."""
     centroids = torch.eye(2).expand(2, 1, 2, 2).contiguous()
     bank = ModeBank(BRANCHES, torch.tensor([500.0]), centroids, torch.tensor([3.0, 1.0]), torch.tensor(target))
-    return GuidanceState(Semantics(CircleProjector(), bank))
+    towards = torch.tensor([0.5, -0.5, 0.0])[:, None, None].expand(3, 2, 2)
+    means = ModeMeans(torch.tensor([500.0]), torch.stack([towards, -towards])[None])
+    return GuidanceState(Semantics(CircleProjector(), bank, means))
 
 
 def activations(angles: list[float], seed: int = 0) -> Tensor:

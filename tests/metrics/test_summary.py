@@ -218,6 +218,11 @@ def test_identical_images_have_no_psnr_and_are_counted():
     assert measured["kept_cosine"]["value"] == pytest.approx(1)
 
 
+def test_edits_that_were_left_out_are_counted_by_arm():
+    costs = {"vanilla": {"skipped_edits": 0}, "guided": {"skipped_edits": 3}}
+    assert summary([arm("vanilla", 4)], costs=costs)["skipped_edits"] == {"vanilla": 0, "guided": 3}
+
+
 def test_cost_and_judge_and_seeds_are_passed_on():
     costs = {"vanilla": {"seconds_per_image": 2.0, "peak_memory_mb": 0.0}, "guided": {"seconds_per_image": 2.2}}
     measured = summary([arm("vanilla", 4)], costs=costs, judge={"circular": False}, seeds={"generate": [1, 2]})

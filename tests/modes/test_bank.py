@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 
 from selfdebias.modes.bank import ModeBank, fit_bank, interpolate
+from selfdebias.storage.atomic import write_tensors
 
 
 def _fitted() -> tuple[ModeBank, dict]:
@@ -54,8 +58,22 @@ def test_save_and_load_agree(tmp_path):
     bank.save(tmp_path / "bank.safetensors")
     loaded = ModeBank.load(tmp_path / "bank.safetensors")
     assert loaded.branches == bank.branches
-    for name in ("timesteps", "centroids", "sizes", "target"):
+    for name in ("timesteps", "centroids", "sizes", "target", "depths"):
         assert torch.equal(getattr(loaded, name), getattr(bank, name))
+
+
+def test_depths_are_kept_and_are_zero_where_none_are_known(tmp_path):
+    bank, _ = _fitted()
+    assert bank.depths.tolist() == [0, 0]
+    replace(bank, depths=torch.tensor([2, 1])).save(tmp_path / "bank.safetensors")
+    assert ModeBank.load(tmp_path / "bank.safetensors").depths.tolist() == [2, 1]
+    tensors = load_file(tmp_path / "bank.safetensors")
+    del tensors["depths"]  # as banks of before are
+    write_tensors(tmp_path / "older.safetensors", tensors, {"branches": '["uncond", "cond"]', "encoder": ""})
+    assert ModeBank.load(tmp_path / "older.safetensors").depths.tolist() == [0, 0]
+    for depths in ([1], [0, -1]):
+        with pytest.raises(ValueError, match="`depths` must be 2 whole numbers of at least 0"):
+            replace(bank, depths=torch.tensor(depths))
 
 
 def test_a_target_that_is_no_distribution_and_a_mode_without_activation_are_refused():

@@ -2,61 +2,54 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import adjusted_rand_score
+from sklearn.cluster import SpectralClustering
+from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from selfdebias.modes import SpectralModes
+from selfdebias.modes.graph import cut, neighbour_graph, spectral_map
+from tests.modes.blobs import blobs
 
 
-def _blobs(sizes: list[int], spread: float = 0.1, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    labels = np.repeat(np.arange(len(sizes)), sizes)
-    X = np.eye(8)[labels] + spread * rng.standard_normal((len(labels), 8))
-    order = rng.permutation(len(labels))
-    X, labels = X[order], labels[order]
-    return X / np.linalg.norm(X, axis=1, keepdims=True), labels
+def test_one_decomposition_gives_the_clusters_of_one_for_each_k():
+    """Against scikit-learn, which decomposes the graph anew for each k."""
+    X, _ = blobs([60, 40, 30], spread=0.35)
+    graph = neighbour_graph(X, 10)
+    columns = spectral_map(graph.affinity, 8, random_state=0)
+    for k in range(2, 9):
+        alone = SpectralClustering(k, affinity="precomputed", assign_labels="cluster_qr", random_state=0)
+        assert adjusted_rand_score(alone.fit_predict(graph.affinity), cut(columns[:, :k])) == 1.0
 
 
-@pytest.mark.parametrize("sizes", [[60, 20], [20, 40, 30], [25, 25, 25, 25, 25]])
-def test_the_number_of_modes_and_the_modes_are_found(sizes):
-    X, truth = _blobs(sizes)
+def test_the_silhouette_is_that_of_all_images():
+    X, _ = blobs([60, 40], spread=0.3)
     modes = SpectralModes().fit(X)
-    assert len(modes.centers_) == len(sizes)
-    assert adjusted_rand_score(truth, modes.labels_) > 0.98
+    assert modes.silhouette_ == pytest.approx(silhouette_score(X, modes.labels_, metric="cosine"))
+    assert modes.silhouette_ == max(modes.silhouettes_.values())
 
 
-def test_modes_are_numbered_by_size_and_centres_are_unit_means():
-    X, _ = _blobs([15, 60, 30])
-    modes = SpectralModes().fit(X)
-    assert np.bincount(modes.labels_).tolist() == [60, 30, 15]
-    for k, center in enumerate(modes.centers_):
-        mean = X[modes.labels_ == k].mean(axis=0)
-        assert np.allclose(center, mean / np.linalg.norm(mean))
-    assert np.array_equal(modes.predict(X), modes.labels_)
+def test_pieces_of_a_graph_are_counted_and_joined_by_their_shortest_edges():
+    X, truth = blobs([90, 80, 70], spread=0.01)
+    graph = neighbour_graph(X, 10)
+    assert graph.components == 3
+    between = graph.affinity.tocoo()
+    bridges = {(int(a), int(b)) for a, b in zip(*between.coords, strict=True) if truth[a] < truth[b]}
+    distance = np.linalg.norm(X[:, None] - X[None], axis=2)
+    for a, b in bridges:
+        assert distance[a, b] == distance[np.ix_(truth == truth[a], truth == truth[b])].min()
+    assert len(bridges) == 2
+    modes = SpectralModes(n_neighbors=(10,)).fit(X)
+    assert modes.components_ == 3 and adjusted_rand_score(truth, modes.labels_) == 1.0
 
 
-def test_same_seed_same_modes_and_order_of_images_does_not_matter():
-    X, _ = _blobs([40, 30], spread=0.35)
-    first = SpectralModes().fit(X)
-    assert np.array_equal(first.labels_, SpectralModes().fit(X).labels_)
-    order = np.random.default_rng(1).permutation(len(X))
-    assert adjusted_rand_score(first.labels_[order], SpectralModes().fit(X[order]).labels_) > 0.95
+@pytest.mark.parametrize("seed", range(8))
+def test_joining_pulls_no_image_of_a_large_mode_over_to_a_small_one(seed):
+    """As more neighbours would: each image of the small mode would be linked with the same one of the large mode."""
+    X, truth = blobs([60, 12], seed=seed)
+    assert adjusted_rand_score(truth, SpectralModes(n_neighbors=(10,), k=2).fit(X).labels_) == 1.0
 
 
-def test_a_graph_in_several_components_is_counted_and_linked_up():
-    X, truth = _blobs([30, 30], spread=0.01)
-    modes = SpectralModes(n_neighbors=(5,)).fit(X)
-    assert modes.components_ >= 2 and modes.n_neighbors_ > 5
-    assert adjusted_rand_score(truth, modes.labels_) == 1.0
-
-
-def test_what_cannot_be_clustered_is_refused():
-    X, _ = _blobs([10, 10])
-    with pytest.raises(ValueError, match="`collect.n_images` must be at least twice `clustering.k_max`=30, got 20"):
-        SpectralModes(k_max=30).fit(X)
-    with pytest.raises(ValueError, match="`clustering.k_max` must be at least"):
-        SpectralModes(k_min=5, k_max=3).fit(X)
-    with pytest.raises(ValueError, match="must hold different vectors"):
-        SpectralModes().fit(np.ones((40, 8)) / np.sqrt(8))
+def test_widths_that_are_none_are_refused():
+    X, _ = blobs([10, 10])
     for widths in ((), (0, 5), 5):
         with pytest.raises(ValueError, match="`clustering.n_neighbors` must be a list of numbers of at least 1"):
             SpectralModes(n_neighbors=widths).fit(X)

@@ -100,6 +100,15 @@ def test_means_have_intervals_and_fairer_is_counted_where_it_can_be_told(job):
     assert "how often it is wrong was not measured" in text
 
 
+def test_edits_that_were_left_out_are_summed_over_the_prompts(job):
+    found = copy.deepcopy(job[1])
+    for count, row in enumerate(found["rows"].values()):
+        row["skipped_edits"] = {"vanilla": 0, "guided": count}
+    for text in (" ".join(render_table(found).split()), markdown_table(found), render_prompt_page(found, {})):
+        assert "guided: 3 edits were left out" in text
+    assert "left out" not in render_table(job[1])
+
+
 def test_markdown_has_a_table_for_each_attribute(job):
     text = (job[0] / "table.md").read_text()
     assert text == markdown_table(job[1])

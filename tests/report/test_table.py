@@ -101,6 +101,14 @@ def test_says_who_judged_and_what_is_told_apart(results):
     assert "by fd: gender fairer" in text
 
 
+def test_edits_that_were_left_out_are_said_and_none_are_not(results):
+    skipped = copy.deepcopy(results) | {"skipped_edits": {"vanilla": 0, "guided": 2, "random": 1}}
+    for text in (" ".join(render_table(skipped).split()), markdown_table(skipped)):
+        assert "guided: 2 edits were left out, because a gradient was not finite." in text
+        assert "random: 1 edit was left out" in text and "vanilla: 0" not in text
+    assert "left out" not in render_table(results | {"skipped_edits": {"guided": 0}})
+
+
 def test_one_batch_has_no_interval():
     text = " ".join(render_table(example_results(("guided",), n=8)).split())
     assert "No intervals: they need more than one batch" in text

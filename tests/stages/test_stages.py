@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from selfdebias.guidance import NoGuidance, RandomGuidance
+from selfdebias.guidance import NoGuidance, RandomGuidance, TransportGuidance
 from selfdebias.projection import SemanticProjector
 from selfdebias.stages.collect import choose_steps
 from selfdebias.stages.discover import read_embeddings
 from selfdebias.stages.generate import read_semantics
-from selfdebias.stages.project import read_activations
+from selfdebias.stages.project import embed, read_activations
 from selfdebias.storage.batches import BatchFolder
 from tests.stages.world import (
     STEPS,
@@ -22,8 +24,10 @@ from tests.stages.world import (
     guided,
     run_collect,
     run_discover,
+    run_discover_projected,
     run_generate,
     run_project,
+    run_project_first,
 )
 from tests.tiny import tiny_pipeline
 
@@ -123,29 +127,71 @@ def test_the_random_control_replays_the_sizes_of_the_guided_arm(model, root):
     assert not torch.equal(BatchFolder.open(folder).images(), BatchFolder.open(root / "guided").images())
 
 
-def test_a_stopped_arm_goes_on_with_its_memory_and_ends_with_the_same_images(model, root):
-    whole = run_generate(model, root, "guided", guided(decay=0.9), name="whole", n_images=6, batch_size=2)
+class Stops(type(backbone(Path()))):
+    """Is killed at its third batch."""
 
-    class Stops(type(backbone(model))):
-        calls = 0
+    calls = 0
 
-        def generate(self, *args):
-            self.calls += 1
-            if self.calls > 2:
-                raise KeyboardInterrupt
-            return super().generate(*args)
+    def generate(self, *args):
+        self.calls += 1
+        if self.calls > 2:
+            raise KeyboardInterrupt
+        return super().generate(*args)
 
-    stopping = Stops(str(model), STEPS, 3.0)
-    options = {"name": "stopped", "n_images": 6, "batch_size": 2}
+
+def stopped_and_whole(model, root, guidance, name, **options):
+    """Both folders of an arm that was stopped and went on, and of one that was not."""
+    whole = run_generate(model, root, "guided", guidance, name=f"whole-{name}", **options)
+    options["name"] = f"stopped-{name}"
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        run_generate(model, root, "guided", guided(decay=0.9), backbone=stopping, **options)
-    assert BatchFolder.open(root / "stopped").ids() == [0, 1, 2, 3]
-    run_generate(model, root, "guided", guided(decay=0.9), **options)
-    first, second = BatchFolder.open(whole), BatchFolder.open(root / "stopped")
+        run_generate(model, root, "guided", guidance, backbone=Stops(str(model), STEPS, 3.0), **options)
+    assert len(BatchFolder.open(root / options["name"]).ids()) == 2 * options["batch_size"]
+    return BatchFolder.open(run_generate(model, root, "guided", guidance, **options)), BatchFolder.open(whole)
+
+
+def test_a_stopped_arm_goes_on_with_its_memory_and_ends_with_the_same_images(model, root):
+    second, first = stopped_and_whole(model, root, guided(decay=0.9), "memory", n_images=6, batch_size=2)
     assert second.ids() == list(range(6))
     assert torch.equal(first.images(), second.images())
     memories = [load_file(folder.path / "batch-00002.safetensors")["memory"] for folder in (first, second)]
     assert torch.equal(*memories) and float(memories[0][:, -1].min()) > 2  # more than one batch is remembered
+
+
+def transport(strength: float = 3.0, **options) -> TransportGuidance:
+    return TransportGuidance(strength, 0.1, settled=1.0, **options)
+
+
+def test_a_stopped_transport_goes_on_with_what_was_owed(model, root):
+    second, first = stopped_and_whole(model, root, transport(), "transport", n_images=5, batch_size=1)
+    assert torch.equal(first.images(), second.images())
+    kept = [[tensors for _, tensors in folder.tensors()] for folder in (first, second)]
+    assert [one["owed"].tolist() for one in kept[0]] == [one["owed"].tolist() for one in kept[1]]
+    given = torch.cat([one["assigned"] for one in kept[1]])
+    counts = torch.bincount(given, minlength=len(kept[0][0]["owed"]))
+    assert (counts - 5 / len(counts)).abs().max() < 1
+
+
+@pytest.mark.parametrize(("target", "size", "wanted"), [([0.5, 0.5], 2, "batch"), ([0.6, 0.4], 2, "run")])
+def test_batches_depend_on_each_other_where_rounding_leaves_something_owed(model, root, target, size, wanted):
+    k = json.loads((root / "discover" / "modes.json").read_text())["k"]
+    guidance = transport(target=[*target, *[0.0] * (k - 2)])
+    folder = run_generate(model, root, "guided", guidance, name=f"owed-{wanted}", n_images=4, batch_size=size)
+    facts = json.loads((folder / "generate.json").read_text())
+    assert facts["dependence"] == wanted
+    assert facts["guidance"]["target"] == pytest.approx(guidance.target)
+
+
+class Overflowing(type(guided())):
+    """Has no finite gradient anywhere."""
+
+    def move(self, h, step, state):
+        return replace(super().move(h, step, state), edit=h * float("inf"))
+
+
+def test_edits_that_are_not_finite_are_left_out_and_counted(model, root):
+    folder = run_generate(model, root, "guided", Overflowing(0.6, 0.1), name="overflowing")
+    assert json.loads((folder / "generate.json").read_text())["skipped_edits"] == 2 * STEPS
+    assert torch.equal(BatchFolder.open(folder).images(), BatchFolder.open(root / "vanilla").images())
 
 
 def test_discover_numbers_modes_by_size_and_leaves_a_sheet_of_each(root):
@@ -156,12 +202,34 @@ def test_discover_numbers_modes_by_size_and_leaves_a_sheet_of_each(root):
     assert torch.allclose(centers.norm(dim=1), torch.ones(modes["k"]), atol=1e-5)
 
 
+def test_modes_of_projected_vectors_come_after_the_projector_and_guide(model, tmp_path):
+    """All steps are recorded here, so that each timestep is seen of each image."""
+    run_collect(model, tmp_path, timesteps=STEPS)
+    run_project_first(tmp_path)
+    run_discover_projected(tmp_path)
+    modes = json.loads((tmp_path / "discover" / "modes.json").read_text())
+    assert modes["space"] == "projected" and sum(modes["sizes"]) == 10
+    assert modes["sizes"] == sorted(modes["sizes"], reverse=True)
+    semantics = read_semantics(tmp_path / "project", tmp_path / "discover")
+    bank = semantics.bank
+    assert bank.timesteps.tolist() == modes["timesteps"]["clustered"] and len(bank.timesteps) == STEPS
+    assert not (tmp_path / "project" / "bank.safetensors").exists() and bank.depths.tolist() == modes["depths"]
+    data = read_activations(tmp_path / "collect", modes["labels"])
+    last = (data["timestep"] == modes["timesteps"]["reference"]) & (data["branch"] == 1)
+    z = embed(semantics.projector, data)
+    for k in range(modes["k"]):
+        mean = z[last & (data["mode"] == k)].mean(dim=0)
+        assert torch.allclose(bank.at(modes["timesteps"]["reference"], "cond")[k], mean / mean.norm(), atol=1e-5)
+    folder = run_generate(model, tmp_path, "guided", guided(), discovered=tmp_path / "discover")
+    assert float(load_file(folder / "batch-00000.safetensors")["edit_norm"].max()) > 0
+
+
 def test_projector_and_bank_fit_each_other_and_are_reproducible(model, root, tmp_path):
     semantics = read_semantics(root / "project")
     assert isinstance(semantics.projector, SemanticProjector)
     for name in ("collect", "discover"):
         (tmp_path / name).symlink_to(root / name)
     run_project(tmp_path)
-    for name in ("projector.safetensors", "bank.safetensors"):
+    for name in ("projector.safetensors", "bank.safetensors", "means.safetensors"):
         first, second = load_file(root / "project" / name), load_file(tmp_path / "project" / name)
         assert all(torch.equal(first[key], second[key]) for key in first)

@@ -18,8 +18,10 @@ from selfdebias.prompts import Prompts
 from selfdebias.schedules import GuidanceWindow
 from selfdebias.stages.collect import collect
 from selfdebias.stages.discover import discover
+from selfdebias.stages.discover_projected import discover_projected
 from selfdebias.stages.generate import generate
 from selfdebias.stages.project import project
+from selfdebias.stages.project_first import project_first
 
 TRAINER = partial(
     pl.Trainer, accelerator="cpu", inference_mode=False, logger=False, enable_checkpointing=False,
@@ -61,13 +63,28 @@ def run_discover(root: Path) -> Path:
     return folder
 
 
+FIT = partial(
+    ProjectorFit, reader="flattened", hidden=16, noise=0.1, temperature=0.1, steps=20, batch_size=8, learning_rate=1e-3,
+    weight_decay=0.0, dropout=0.1,
+)  # fmt: skip
+
+
 def run_project(root: Path) -> Path:
     folder = root / "project"
-    fit = partial(
-        ProjectorFit, reader="flattened", hidden=16, noise=0.1, temperature=0.1, steps=20, batch_size=8, learning_rate=1e-3,
-        weight_decay=0.0, dropout=0.1,
-    )  # fmt: skip
-    project(folder, root / "collect", root / "discover", PixelEncoder(), fit, seed=0, trainer=TRAINER)
+    project(folder, root / "collect", root / "discover", PixelEncoder(), FIT, seed=0, trainer=TRAINER)
+    return folder
+
+
+def run_project_first(root: Path) -> Path:
+    folder = root / "project"
+    project_first(folder, root / "collect", PixelEncoder(), FIT, seed=0, trainer=TRAINER)
+    return folder
+
+
+def run_discover_projected(root: Path) -> Path:
+    folder = root / "discover"
+    clustering = SpectralModes(k_min=2, k_max=3, n_neighbors=(3,), space="projected")
+    discover_projected(folder, root / "collect", root / "project", clustering, NoVocabulary(), PixelEncoder())
     return folder
 
 
@@ -77,7 +94,7 @@ def run_generate(model: Path, root: Path, arm: str, guidance, **options) -> Path
         folder, "k", arm, options.get("backbone", backbone(model)), guidance,
         GuidanceWindow(0.0, options.get("stop", 1.0)), options.get("prompts", PROMPTS),
         n_images=options.get("n_images", 6), batch_size=options.get("batch_size", 4), seed=options.get("seed", 1),
-        projected=root / "project", replayed=options.get("replayed"), trainer=TRAINER,
+        projected=root / "project", replayed=options.get("replayed"), trainer=TRAINER, discovered=options.get("discovered"),
     )  # fmt: skip
     return folder
 

@@ -123,3 +123,70 @@ def test_a_batch_may_hold_no_image(folder):
     assert folder.finished == {0, 1, 3}
     with pytest.raises(ValueError, match="was added without it"):
         folder.images([9])
+
+
+def add_part(path, rank, batch, ids, parts=2):
+    """One process's part of a batch, read as it was before the others wrote."""
+    folder = BatchFolder(path, "key1", rank=rank)
+    tensors = {
+        "e": torch.tensor([float(i) for i in ids]),
+        "norm": torch.tensor([[i, -i] for i in ids]).T,
+        "kl": torch.ones(1),
+    }
+    records = [{"seed": 100 + i, "batch": batch} for i in ids]
+    images = torch.stack([picture(i) for i in ids])
+    folder.add(batch, ids, images, tensors, records, part=(rank, parts), along={"e": 0, "norm": 1})
+
+
+def test_parts_of_a_batch_are_read_as_one(tmp_path):
+    path = tmp_path / "f"
+    add_part(path, 1, 0, [2, 3])
+    assert BatchFolder(path, "key1").finished == set()  # the other part is not there
+    add_part(path, 0, 0, [0, 1])
+    folder = BatchFolder(path, "key1")
+    assert folder.finished == {0} and folder.ids() == [0, 1, 2, 3]
+    ((batch, tensors),) = folder.tensors()
+    assert batch == 0 and tensors["e"].tolist() == [0, 1, 2, 3] and tensors["kl"].tolist() == [1]
+    assert tensors["norm"].tolist() == [[0, 1, 2, 3], [0, -1, -2, -3]]
+    assert torch.equal(folder.images(), torch.stack([picture(i) for i in range(4)]))
+    with pytest.raises(ValueError, match="`batch` must be a batch of .*, got 7"):
+        folder.tensors_of(7)
+
+
+def test_merging_leaves_one_manifest_without_what_is_not_whole(folder):
+    add_part(folder.path, 0, 2, [6])
+    add_part(folder.path, 1, 2, [7])
+    add_part(folder.path, 1, 3, [9])  # killed before the other part was written
+    expected = BatchFolder(folder.path, "key1").images([0, 2, 4, 5, 6, 7])
+    folder.merge()
+    assert [path.name for path in folder.path.glob("manifest-*.jsonl")] == ["manifest-0.jsonl"]
+    again = BatchFolder(folder.path, "key1")
+    assert again.finished == {0, 1, 2} and again.ids() == [0, 2, 4, 5, 6, 7]
+    assert torch.equal(again.images(), expected)
+    assert sorted(path.name for path in folder.path.glob("*.safetensors"))[2:] == [
+        "batch-00002-0of2.safetensors",
+        "batch-00002-1of2.safetensors",
+    ]
+    add(again, 3, [8, 9])  # drawn anew, by one process
+    assert BatchFolder(folder.path, "key1").ids() == [0, 2, 4, 5, 6, 7, 8, 9]
+
+
+@pytest.mark.parametrize("call", ["replace", "unlink"])
+def test_a_kill_while_merging_loses_nothing(folder, monkeypatch, call):
+    add_part(folder.path, 0, 2, [6])
+    add_part(folder.path, 1, 2, [7])
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            folder.merge()
+    folder.merge()
+    again = BatchFolder(folder.path, "key1")
+    assert again.finished == {0, 1, 2} and again.ids() == [0, 2, 4, 5, 6, 7]
+    assert len(list(folder.path.glob("manifest-*.jsonl"))) == 1
+
+
+def test_merging_what_is_whole_and_in_one_manifest_touches_nothing(folder):
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.path.rglob("*") if path.is_file()}
+    folder.merge()
+    after = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.path.rglob("*") if path.is_file()}
+    assert before == after

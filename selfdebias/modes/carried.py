@@ -1,0 +1,81 @@
+"""Modes that are carried over: found on the images of some prompts, and looked for among those of others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from safetensors.torch import load_file
+
+from selfdebias.modes.estimator import RESIDUAL
+from selfdebias.modes.residual import residual
+from selfdebias.modes.sphere import Labels, Vectors, nearest, unit
+
+
+@dataclass(frozen=True)
+class CarriedModes:
+    """K modes in the encoder's space, apart from the prompt that they were found on.
+
+    Args:
+        centers: (K, d) unit centres where the modes were found.
+        offsets: (K, d) mean of each mode less the mean of its prompt.
+        by_mean: whether a prompt's own mean decides where a mode lies among its images. Without it the centres do as they are:
+            of two modes, the side of an image is the sign of ``e . a`` on the axis ``a = unit(c_0 - c_1)``.
+    """
+
+    centers: Vectors
+    offsets: Vectors
+    by_mean: bool
+
+    @classmethod
+    def read(cls, discovered: Path) -> Self:
+        """Read what a discover stage found: two modes of one prompt go by their axis, all others by the prompts' means."""
+        found = json.loads((Path(discovered) / "modes.json").read_text())
+        tensors = {name: x.double().numpy() for name, x in load_file(Path(discovered) / "centers.safetensors").items()}
+        by_mean = found["k"] > 2 or found.get("space") == RESIDUAL
+        return cls(tensors["centers"], tensors["offsets"], by_mean)
+
+    @property
+    def axis(self) -> Vectors:
+        """`a` (d,), the unit vector from the second mode to the first."""
+        return unit(self.centers[:1] - self.centers[1:2])[0]
+
+    def centers_among(self, e: Vectors) -> Vectors:
+        """Return where the modes lie among the images of one prompt.
+
+        Args:
+            e: (N, d) embeddings of images of one prompt.
+
+        Returns:
+            (K, d) unit centres.
+
+        Example:
+            >>> modes = CarriedModes(np.eye(3), np.array([[0.3, 0, 0], [0, 0.3, 0], [0, 0, 0.3]]), by_mean=True)
+            >>> modes.centers_among(np.array([[0.0, 0.6, 0.8]])).argmax(axis=1).tolist()
+            [2, 1, 2]
+        """
+        return unit(e.mean(axis=0) + self.offsets) if self.by_mean else self.centers
+
+    def labels(self, e: Vectors) -> Labels:
+        """Return the mode of each of (N, d) embeddings of images of one prompt, (N,) int64: that with the nearest centre.
+
+        Example:
+            >>> CarriedModes(np.eye(2), np.zeros((2, 2)), by_mean=False).labels(np.array([[0.9, 0.1], [0.2, 0.8]])).tolist()
+            [0, 1]
+        """
+        return nearest(e, self.centers_among(e))
+
+
+def mean_offsets(e: Vectors, labels: Labels, prompt_of: Sequence[str]) -> Vectors:
+    """Return the mean of each mode less the mean of its prompt, (K, d); arguments as in `residual`.
+
+    Example:
+        >>> mean_offsets(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0, 1]), ["a", "a"]).tolist()
+        [[0.5, -0.5], [-0.5, 0.5]]
+    """
+    apart = residual(e, prompt_of)
+    return np.stack([apart[labels == k].mean(axis=0) for k in range(int(labels.max()) + 1)])

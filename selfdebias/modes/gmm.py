@@ -1,0 +1,57 @@
+"""Gaussian mixtures of unit vectors."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+
+from selfdebias.modes.choice import Candidate
+from selfdebias.modes.estimator import CountedModes
+from selfdebias.modes.sphere import Vectors
+
+COVARIANCES = ("diag", "spherical", "tied", "full")
+
+
+class GaussianMixtureModes(CountedModes):
+    """Finds modes as the components of a Gaussian mixture: of different spreads and sizes, each image in its likeliest one.
+
+    Args:
+        k_min, k_max, k, choice: see `CountedModes`.
+        covariance: `diag`, `spherical`, `tied` or `full`; the last two have d squared numbers, too many for some hundred images.
+        n_init: starts, of which the likeliest is kept, at least 1.
+        random_state, space: see `ModeEstimator`.
+    """
+
+    def __init__(
+        self, k_min: int = 2, k_max: int = 8, covariance: str = "diag", n_init: int = 3, random_state: int = 0,
+        k: int | None = None, choice: str = "silhouette", space: str = "image",
+    ):  # fmt: skip
+        self.k_min = k_min
+        self.k_max = k_max
+        self.covariance = covariance
+        self.n_init = n_init
+        self.random_state = random_state
+        self.k = k
+        self.choice = choice
+        self.space = space
+
+    def _try(self, X: Vectors, ks: Sequence[int]) -> Iterator[Candidate]:
+        for k in ks:
+            mixture = GaussianMixture(
+                k, covariance_type=self.covariance, n_init=self.n_init, random_state=self.random_state
+            )
+            with warnings.catch_warnings():  # of fewer different vectors than components: such a k is left out
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                yield Candidate(k, mixture.fit_predict(X))
+
+    def check(self, n: int) -> None:
+        super().check(n)
+        if self.covariance not in COVARIANCES:
+            raise ValueError(
+                f"`clustering.covariance` must be one of {', '.join(COVARIANCES)}, got {self.covariance!r}."
+            )
+        if self.n_init < 1:
+            raise ValueError(f"`clustering.n_init` must be at least 1, got {self.n_init}.")

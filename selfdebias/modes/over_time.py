@@ -1,0 +1,122 @@
+"""Modes of projected vectors, found at each timestep anew and matched from one timestep to the next."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from sklearn.base import clone
+
+from selfdebias.modes.sphere import Labels, Vectors, by_size, centers_of, nearest, unit
+
+UNKNOWN = -1
+
+
+class ModesOverTime(NamedTuple):
+    """Modes that keep their identity over time, numbered by size.
+
+    Attributes:
+        labels: (M,) the mode of each vector at its timestep.
+        of_image: (N,) the mode of each image, at the reference; of one not recorded there, at its own last step.
+        depths: (K,) as `ModeEstimator.depths_`.
+        reference: the timestep whose modes the others are matched with: the last step of sampling with enough images.
+        clustered: the timesteps, ascending, that were clustered; at the others too few images were recorded, and each went to the
+            nearest centre of the timestep before.
+        fitted: the clustering, fitted at the reference.
+    """
+
+    labels: Labels
+    of_image: Labels
+    depths: Labels
+    reference: float
+    clustered: list[float]
+    fitted: Any
+
+
+def follow_modes(z: Vectors, image: Labels, timestep: np.ndarray, clustering: Any) -> ModesOverTime:
+    """Cluster the vectors of each timestep, from the reference on, and match neighbours in time.
+
+    Clusters are matched with the modes so far by Hungarian assignment on how many images they share; where they share none, as at
+    timesteps recorded of different images, the cosine of the centres decides. A cluster too many joins the mode that it fits best.
+
+    Args:
+        z: (M, d) unit vectors of one branch.
+        image: (M,) the image of each, in [0, N).
+        timestep: (M,) training timesteps.
+        clustering: a `ModeEstimator`, which is not changed.
+
+    Raises:
+        ValueError: if no timestep has enough images to be clustered.
+    """
+    grid = np.unique(timestep)
+    reference, fitted = _first_clustered(z, timestep, grid, clustering)
+    rows = timestep == reference
+    labels = np.full(len(z), UNKNOWN, dtype=np.int64)
+    known = np.full(int(image.max()) + 1, UNKNOWN, dtype=np.int64)
+    labels[rows], centers, clustered = fitted.labels_, fitted.centers_.copy(), [float(reference)]
+    known[image[rows]] = labels[rows]
+    settled = known.copy()
+    again = _with_k(clustering, len(centers))
+    for t in [*grid[grid > reference], *grid[grid < reference][::-1]]:
+        rows = timestep == t
+        found = _labels(clustering, again, z[rows])
+        if found is None:
+            labels[rows] = nearest(z[rows], centers)
+        else:
+            labels[rows] = _matched(found, z[rows], known[image[rows]], centers)
+            clustered.append(float(t))
+        known[image[rows]] = labels[rows]
+        settled[image[rows]] = np.where(settled[image[rows]] == UNKNOWN, labels[rows], settled[image[rows]])
+        for k in np.unique(labels[rows]):
+            centers[k] = unit(z[rows][labels[rows] == k].mean(axis=0, keepdims=True))[0]
+    of_image, order = by_size(settled)
+    return ModesOverTime(
+        np.argsort(order)[labels], of_image, fitted.depths_[order], float(reference), sorted(clustered), fitted
+    )
+
+
+def _first_clustered(z: Vectors, timestep: np.ndarray, grid: np.ndarray, clustering: Any) -> tuple[float, Any]:
+    """Return the smallest timestep whose vectors can be clustered, and the clustering fitted there."""
+    refused = ""
+    for t in grid:
+        try:
+            return float(t), clone(clustering).fit(z[timestep == t])
+        except ValueError as error:
+            refused = refused or str(error)
+    raise ValueError(
+        f"`collect.timesteps` must be larger, or there must be more images, in the space `projected`, where each timestep is "
+        f"clustered by itself: {refused}"
+    )
+
+
+def _with_k(clustering: Any, k: int) -> Any:
+    """Return an unfitted copy that finds k modes, where k can be asked for and is all that there is."""
+    counted = "k" in clustering.get_params() and "max_depth" not in clustering.get_params()
+    return clone(clustering).set_params(k=k) if counted else clone(clustering)
+
+
+def _labels(clustering: Any, with_k: Any, z: Vectors) -> Labels | None:
+    """Cluster the vectors of a timestep; None where they are too few to choose k among, or all equal."""
+    try:
+        clustering.check(len(z))
+        return clone(with_k).fit(z).labels_
+    except ValueError:
+        return None
+
+
+def _matched(found: Labels, z: Vectors, known: Labels, centers: Vectors) -> Labels:
+    """Rename clusters as the modes that they match.
+
+    Args:
+        found: (n,) clusters of this timestep.
+        z: (n, d) its vectors.
+        known: (n,) the mode that each image had at the timestep before; `UNKNOWN` if it was recorded at none.
+        centers: (K, d) centres of the modes, each at the last timestep where it was seen.
+    """
+    fit = 0.5 * (centers_of(z, found) @ centers.T) / len(centers)  # all together less than one image counts
+    np.add.at(fit, (found[known != UNKNOWN], known[known != UNKNOWN]), 1)
+    names = fit.argmax(axis=1)
+    clusters, modes = linear_sum_assignment(fit, maximize=True)
+    names[clusters] = modes
+    return names[found]

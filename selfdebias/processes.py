@@ -1,0 +1,215 @@
+"""A job on several devices: one process for each, started and watched here. Torch is imported once they start."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from selfdebias.rules import refuse
+
+if TYPE_CHECKING:
+    from selfdebias.collective import Collective
+
+DRAW, DONE = "draw", "done"  # what the first process tells the others of a step
+DAYS = 30  # that a process waits for the first one, which evaluates alone
+GRACE = 10.0  # seconds in which the others may end by themselves once one has
+STOPPED = "selfdebias: stopped; the same command goes on from here."
+
+
+class Processes:
+    """One process, which runs the whole job. `SeveralProcesses` has the same methods.
+
+    Attributes:
+        part: index of this process, from 0; the first one writes and speaks, and runs the stages that cannot be shared.
+        among: number of processes.
+    """
+
+    part, among = 0, 1
+
+    def tell(self, step: str, word: str) -> None:
+        """Say to the other processes what to do at a step: `DRAW`, take part, or `DONE`, go on."""
+
+    def hear(self, step: str) -> str:
+        """Return what the first process says of a step, once it says something."""
+        return DONE
+
+    @contextmanager
+    def together(self) -> Iterator[Collective]:
+        """What the processes share while all of them are in this context."""
+        from selfdebias.collective import ALONE
+
+        yield ALONE
+
+
+class SeveralProcesses(Processes):
+    """This process among those that run a job.
+
+    Between the contexts of `together` there is no process group, so that metrics which the first process computes alone
+    wait for nobody.
+
+    Args:
+        part: index of this process, from 0.
+        among: number of processes, at least 2.
+        port: free port of this computer, the same in each of them.
+    """
+
+    def __init__(self, part: int, among: int, port: int) -> None:
+        from datetime import timedelta
+
+        from torch.distributed import TCPStore
+
+        self.part, self.among = part, among
+        self._store = TCPStore("127.0.0.1", port, among, is_master=part == 0, timeout=timedelta(days=DAYS))
+        self._times = 0
+
+    def tell(self, step: str, word: str) -> None:
+        """See `Processes.tell`."""
+        self._store.set(step, word)
+
+    def hear(self, step: str) -> str:
+        """See `Processes.hear`."""
+        return self._store.get(step).decode()
+
+    @contextmanager
+    def together(self) -> Iterator[Collective]:
+        """See `Processes.together`."""
+        from selfdebias.distributed import process_group
+
+        self._times += 1
+        with process_group(self._store, self._times, self.part, self.among) as collective:
+            yield collective
+
+
+ONE = Processes()
+
+
+def wants_several(config: Mapping[str, Any]) -> bool:
+    """Whether a job is to run in several processes."""
+    return config["trainer"].get("strategy") == "ddp" and config["trainer"]["devices"] > 1
+
+
+def check_processes(config: Mapping[str, Any]) -> None:
+    """Refuses devices that could not be used.
+
+    Raises:
+        ConfigError: With the first value that is wrong.
+    """
+    trainer = config["trainer"]
+    devices, strategy = trainer.get("devices"), trainer.get("strategy", "auto")
+    if strategy not in ("auto", "ddp"):
+        raise refuse("trainer.strategy", "ddp (trainer=ddp), or auto for one device", strategy)
+    if not isinstance(devices, int) or devices < 1:
+        raise refuse("trainer.devices", "a whole number of at least 1", devices)
+    if trainer.get("num_nodes", 1) != 1:
+        raise refuse("trainer.num_nodes", "1", trainer["num_nodes"])
+    if devices == 1:
+        return
+    if strategy != "ddp":
+        raise refuse("trainer.devices", "1 without trainer=ddp", devices)
+    if config["evaluate"]["folders"]:
+        raise refuse("trainer.devices", "1 for `evaluate.folders`: nothing is drawn that could be shared", devices)
+    for stage in ("collect", "generate"):
+        for name in ("n_images", "batch_size"):
+            if stage in config["stages"] and devices > config[stage][name]:
+                words = f"at most {config[stage][name]}, the images of `{stage}.{name}` that they share"
+                raise refuse("trainer.devices", words, devices)
+    device = str(config["model"].get("device"))
+    if ":" in device:
+        raise refuse("model.device", "a kind of device, such as cuda, on several devices", device)
+
+
+def refuse_in_sweep(configs: Sequence[Mapping[str, Any]]) -> None:
+    """Refuses a sweep over jobs that start processes of their own.
+
+    Raises:
+        ConfigError: If one of the jobs does.
+    """
+    for config in configs:
+        if wants_several(config):
+            words = "1 in a sweep, which runs its jobs in this one process: start them one by one, without -m"
+            raise refuse("trainer.devices", words, config["trainer"]["devices"])
+
+
+def run_in_processes(arguments: Sequence[str], among: int) -> tuple[int, str]:
+    """Runs a command line in processes of its own, and ends all of them when one fails.
+
+    Args:
+        arguments: The command line.
+        among: Number of processes, at least 2.
+
+    Returns:
+        The exit code of the first that ended badly, and the lines that say why; (0, "") if none did.
+
+    Raises:
+        ProcessRaisedException: If an error in one of them is not the user's, with its traceback.
+    """
+    from lightning_fabric.plugins.environments.lightning import find_free_network_port
+    from torch.multiprocessing import ProcessExitedException, start_processes
+
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory() as said:
+        context: Any = start_processes(
+            _work,
+            (among, find_free_network_port(), list(arguments), said),
+            nprocs=among,
+            join=False,
+            start_method="spawn",
+        )
+        try:
+            while not context.join(grace_period=GRACE):
+                pass
+        except KeyboardInterrupt:
+            _stop(context)
+            return 130, STOPPED
+        except ProcessExitedException as error:
+            return _why(error, Path(said))
+    return 0, ""
+
+
+def _stop(context: Any) -> None:
+    """Passes Ctrl-C on, and returns once all processes are gone."""
+    for process in context.processes:
+        if process.is_alive():
+            os.kill(process.pid, signal.SIGINT)
+    for process in context.processes:
+        process.join(GRACE)
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+def _why(error: Any, said: Path) -> tuple[int, str]:
+    lines = sorted({json.loads(path.read_text()) for path in said.iterdir()} - {""})
+    if error.exit_code > 0:
+        return error.exit_code, "\n".join(lines)
+    killed = f"process {error.error_index} was killed by {error.signal_name}"
+    return 1, f"selfdebias: {killed}; the same command goes on from here."
+
+
+def _work(part: int, among: int, port: int, arguments: Sequence[str], said: str) -> None:
+    """What one process runs: the command line, as one part of the job."""
+    os.setpgid(0, 0)  # Ctrl-C reaches the process that started this one, which passes it on
+    os.environ.update(
+        RANK=str(part), LOCAL_RANK=str(part), WORLD_SIZE=str(among), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
+    )
+    import torch
+
+    from selfdebias.main import outcome
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // among))
+    if torch.cuda.is_available():
+        torch.cuda.set_device(part)  # what `cuda` without a number then means
+    if part:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  (open as long as the process)
+    code, line = outcome(arguments, SeveralProcesses(part, among, port))
+    Path(said, str(part)).write_text(json.dumps(line))
+    sys.exit(code)

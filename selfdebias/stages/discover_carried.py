@@ -1,0 +1,49 @@
+"""Discover for a prompt whose bank was fitted elsewhere: looks for the bank's modes among the prompt's own images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from selfdebias.modes.carried import CarriedModes
+from selfdebias.modes.sphere import unit
+from selfdebias.stages.discover import write_modes
+from selfdebias.stages.fitted import FittedImages
+
+VERSION = 1
+CONFIG: tuple[str, ...] = ()
+KEPT = (
+    "silhouette",
+    "silhouettes",
+    "stability",
+    "stabilities",
+    "depths",
+    "noise",
+    "components",
+    "words",
+    "space",
+)  # they are the modes', wherever they turn up
+
+
+def discover_carried(folder: Path, collected: Path, found: Path) -> None:
+    """Write what `discover` writes, with the modes of another stage: a mode may have no image here.
+
+    Args:
+        folder: the stage's own folder.
+        collected: folder of the prompt's collect stage.
+        found: folder of the discover stage that found the modes.
+    """
+    images, modes = FittedImages({"own": collected}), CarriedModes.read(found)
+    facts = json.loads((found / "modes.json").read_text())
+    centers = unit(np.mean([modes.centers_among(e) for e in _by_prompt(images)], axis=0))
+    kept = {name: facts[name] for name in KEPT}
+    (store,) = images.stores
+    write_modes(folder, store.ids(), images.labels(modes), centers, modes.offsets, kept, store.images)
+
+
+def _by_prompt(images: FittedImages) -> list[np.ndarray]:
+    """Return the embeddings of each template's images."""
+    prompts = np.asarray(images.prompt_of)
+    return [images.e[prompts == prompt] for prompt in images.prompts]

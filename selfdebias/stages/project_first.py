@@ -1,0 +1,47 @@
+"""Project before discover, where modes are to be found among projected vectors: the projector alone, which knows no modes yet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from selfdebias.stages.project import held_out_ids, read_activations, retrieval, train
+from selfdebias.storage.atomic import write_json
+from selfdebias.storage.batches import BatchFolder
+
+VERSION = 1
+CONFIG = ("projector", "project")
+
+
+def project_first(
+    folder: Path,
+    collected: Path,
+    encoder: Any,
+    projector: Callable[..., Any],
+    seed: int,
+    trainer: Callable[..., pl.Trainer],
+) -> None:
+    """Write the projector, its curves and held-out measures; `discover_projected` adds the bank.
+
+    Args:
+        folder: the stage's own folder.
+        collected, encoder, projector, seed, trainer: as in `project`; no batch is balanced, since all are in one mode here.
+    """
+    branches = tuple(json.loads((collected / "collect.json").read_text())["branches"])
+    ids = BatchFolder.open(collected).ids()
+    data = read_activations(collected, dict.fromkeys(map(str, ids), 0))
+    held_out = torch.isin(data["id"], held_out_ids(data["id"].unique(), seed))
+    phi, z = train(folder, data, held_out, branches, encoder, projector, seed, trainer)
+    phi.save(folder / "projector.safetensors")
+    rows = {name: values[held_out] for name, values in data.items()}
+    measured = {
+        "cosine_held_out": float((z[held_out] * rows["e"]).sum(dim=1).mean()),
+        "retrieval": retrieval(z[held_out], rows, branches),
+        "held_out_images": len(rows["id"].unique()),
+    }
+    write_json(folder / "project.json", measured)

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from selfdebias.guidance import GuidanceState, TransportGuidance
+from tests.guidance.worlds import activations, circle_state, step
+
+BIASED = [0.1, 0.2, 0.3, 0.5, 0.6, 0.7]  # all nearer to mode 0 (angle 0) than to mode 1 (angle pi / 2)
+N = len(BIASED)
+OF = 0.5 * math.pi
+
+
+def _guidance(strength: float = 0.3, **options) -> TransportGuidance:
+    return TransportGuidance(strength, 0.3, **{"branch": "cond", **options})
+
+
+def _begun(target=(0.5, 0.5)) -> GuidanceState:
+    state = circle_state(target)
+    state.begin("a person", ())
+    return state
+
+
+def _moved(h, edited) -> list[int]:
+    n = len(h) // 2
+    return [i for i in range(n) if not torch.equal(h[n + i], edited[n + i])]
+
+
+def test_counts_are_met_by_pushing_the_nearest_and_the_rest_is_bit_identical():
+    h, state = activations([0.0, 0.05, 0.1, 0.5, 0.6, 0.7]), _begun()
+    edited = _guidance().edit(h, step(), state)
+    assert state.plans["a person"].modes.tolist() == [0, 0, 0, 1, 1, 1]
+    assert _moved(h, edited) == [3, 4, 5]
+    p = state.semantics.assign(torch.stack([h[N:], edited[N:]]).flatten(0, 1), 500.0, "cond", 0.3)[:, 1].split(N)
+    assert (p[1][3:] > p[0][3:] + 0.01).all()
+
+
+def test_a_batch_in_its_modes_gets_h_itself_back():
+    h = activations([0.0, 0.1, OF - 0.1, OF])
+    assert _guidance(5.0).edit(h, step(), _begun()) is h
+
+
+def test_an_image_short_of_its_mode_is_pushed_in_proportion_to_what_is_missing():
+    h, state = activations([0.3, 0.6, OF - 0.3, OF - 0.6]), _begun()
+    edited = _guidance(0.3).edit(h, step(), state)
+    assert state.plans["a person"].modes.tolist() == [0, 0, 1, 1]
+    p = state.semantics.assign(h[4:], 500.0, "cond", 0.3)
+    fit = torch.stack([p[0, 0], p[1, 0], p[2, 1], p[3, 1]])
+    wanted = 0.3 / 3.0 * (1 - fit / 0.85).clamp(min=0)
+    relative = (edited - h)[4:].flatten(1).norm(dim=1) / h[4:].flatten(1).norm(dim=1)
+    assert wanted[1] > 0 and torch.allclose(relative, wanted, atol=1e-5)
+
+
+def test_the_push_is_along_the_numerical_gradient_of_its_own_assignment():
+    h, state = activations(BIASED), _begun((0.0, 1.0))
+    edit = (_guidance().edit(h, step(), state) - h)[N:]
+    double, numeric = h[N:].double(), torch.zeros(h[N:].shape).double()
+    for place in torch.cartesian_prod(torch.arange(N), torch.arange(3), torch.arange(2), torch.arange(2)):
+        i, values = tuple(place.tolist()), []
+        for sign in (1, -1):
+            moved = double.clone()
+            moved[i] += sign * 1e-5
+            z = torch.nn.functional.normalize(moved[:, :2].mean(dim=(2, 3)), dim=-1)
+            values.append(float(torch.log_softmax(z / 0.3, dim=1)[i[0], 1]))
+        numeric[i] = (values[0] - values[1]) / 2e-5
+    cosine = torch.nn.functional.cosine_similarity(numeric.flatten(1), edit.double().flatten(1))
+    assert (cosine > 0.9999).all()
+
+
+def test_assignments_are_made_anew_until_freeze_and_kept_from_there_on():
+    guidance, state = _guidance(freeze=0.5), _begun()
+    first, later = activations(BIASED), activations(BIASED[::-1])
+    modes = []
+    for index, h in enumerate((first, later, first, later)):  # of 4 steps: 0 and 1 are before the half
+        guidance.edit(h, step(index), state)
+        modes.append(state.plans["a person"].modes.tolist())
+    assert modes[0] == modes[1][::-1] != modes[1] == modes[2] == modes[3]
+
+
+def test_a_window_that_starts_after_freeze_assigns_once():
+    guidance, state = _guidance(freeze=0.0), _begun()
+    guidance.edit(activations(BIASED), step(2), state)
+    first = state.plans["a person"].modes
+    guidance.edit(activations(BIASED[::-1]), step(3), state)
+    assert state.plans["a person"].modes is first
+
+
+@pytest.mark.parametrize("pi", [(0.5, 0.5), (0.75, 0.25)])
+def test_batches_of_one_come_out_right_in_the_long_run(pi):
+    guidance, state, given = _guidance(), circle_state(pi), []
+    for n in range(40):
+        state.begin("a person", ())
+        guidance.edit(activations([0.2], seed=n), step(), state)
+        given += state.plans["a person"].modes.tolist()
+    assert given.count(0) == 40 * pi[0]
+
+
+def test_without_carrying_over_a_batch_of_one_keeps_its_mode():
+    guidance, state = _guidance(decay=0.0), circle_state()
+    for n in range(5):
+        state.begin("a person", ())
+        guidance.edit(activations([0.2], seed=n), step(), state)
+        assert state.plans["a person"].modes.tolist() == [0]
+
+
+def test_groups_owe_for_themselves():
+    guidance, state = _guidance(), circle_state()
+    for group in ("a", "b"):
+        state.begin(group, ())
+        guidance.edit(activations([0.2]), step(), state)
+        assert state.plans[group].modes.tolist() == [0]
+    state.begin("a", ())
+    guidance.edit(activations([0.2]), step(), state)
+    assert state.plans["a"].modes.tolist() == [1]
+
+
+def test_a_resumed_run_goes_on_from_what_was_owed():
+    guidance, state = _guidance(), circle_state()
+    state.begin("a person", ())
+    guidance.edit(activations([0.2]), step(), state)
+    kept = {name: tensor.clone() for name, tensor in state.kept_tensors().items()}
+    assert kept["assigned"].tolist() == [0] and kept["owed"].tolist() == [-0.5, 0.5]
+    fresh = circle_state()
+    fresh.restore("a person", kept)
+    fresh.begin("a person", ())
+    guidance.edit(activations([0.2]), step(), fresh)
+    assert fresh.plans["a person"].modes.tolist() == [1]
+
+
+def test_one_strength_means_the_same_at_every_guidance_scale_and_the_limit_holds():
+    h = activations(BIASED)
+    edits = {w: (_guidance().edit(h, step(scale=w), _begun()) - h)[N:] for w in (2.0, 8.0)}
+    assert torch.allclose(2.0 * edits[2.0], 8.0 * edits[8.0], rtol=1e-3, atol=1e-6)
+    edited = _guidance(50.0, limit=0.2).edit(h, step(), _begun())
+    relative = (edited - h)[N:].flatten(1).norm(dim=1) / h[N:].flatten(1).norm(dim=1)
+    assert float(relative.max()) == pytest.approx(0.2, rel=1e-3)
+
+
+def test_the_schedules_weight_counts():
+    h = activations(BIASED)
+    full = _guidance().edit(h, step(), _begun()) - h
+    half = _guidance().edit(h, replace(step(), weight=0.5), _begun()) - h
+    assert torch.allclose(full, 2 * half, rtol=1e-3, atol=1e-6)
+
+
+def test_a_gradient_that_is_not_finite_is_skipped_and_counted():
+    h, state = activations(BIASED), _begun()
+    h[-1, 0] = float("nan")
+    assert _guidance().edit(h, step(), state) is h
+    assert state.trace.skipped == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"settled": 0.0}, "`guidance.settled` must be finite and larger than 0, got 0.0"),
+        ({"settled": 1.1}, r"`guidance.settled` must be in \[0, 1\], got 1.1"),
+        ({"freeze": -0.1}, r"`guidance.freeze` must be in \[0, 1\], got -0.1"),
+        ({"decay": 2.0}, r"`guidance.decay` must be in \[0, 1\], got 2.0"),
+    ],
+)
+def test_bad_values_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        _guidance(**options)

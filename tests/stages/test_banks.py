@@ -1,0 +1,132 @@
+"""A bank for several prompts from collect to generate on a tiny pipeline, and a bank from a judge's labels."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from selfdebias.banks import SupervisedBank
+from selfdebias.modes import SpectralModes
+from selfdebias.modes.bank import ModeBank
+from selfdebias.modes.naming import NoVocabulary
+from selfdebias.projector_fit import ProjectorFit
+from selfdebias.prompts import Prompts
+from selfdebias.rules import ConfigError
+from selfdebias.stages.discover import discover
+from selfdebias.stages.discover_carried import discover_carried
+from selfdebias.stages.discover_mixture import discover_mixture
+from selfdebias.stages.discover_supervised import discover_supervised
+from selfdebias.stages.fitted import FittedImages
+from selfdebias.stages.project_bank import project_bank
+from selfdebias.storage.batches import BatchFolder
+from tests.stages.world import TRAINER, PixelEncoder, guided, run_collect, run_generate
+from tests.tiny import tiny_pipeline
+
+TEXTS = ("a person", "a doctor")
+MODES = SpectralModes(k_min=2, k_max=3, n_neighbors=(3,))
+FIT = partial(
+    ProjectorFit, reader="flattened", hidden=16, noise=0.1, temperature=0.1, steps=60, batch_size=16, learning_rate=3e-3,
+    weight_decay=0.0, dropout=0.0,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A model, and what it draws from two prompts."""
+    root = tmp_path_factory.mktemp("banks")
+    tiny_pipeline().save_pretrained(root / "model")
+    folders = {}
+    for text in TEXTS:
+        place = root / text.replace(" ", "-")
+        place.mkdir()
+        folders[text] = run_collect(root / "model", place, prompts=Prompts(text, ["gender"]), timesteps=4)
+    return root, folders
+
+
+def _find(root, folders, kind, k=None):
+    found = root / f"found-{kind}"
+    modes = SpectralModes(k_min=2, k_max=3, n_neighbors=(3,), k=k)
+    if kind == "mixture":
+        discover_mixture(found, folders, modes, NoVocabulary(), PixelEncoder())
+    else:
+        discover(found, folders[TEXTS[0]], modes, NoVocabulary(), PixelEncoder())
+    return found
+
+
+def test_several_folders_are_read_as_one(world):
+    _, folders = world
+    images = FittedImages(folders)
+    assert len(images) == 20 and images.prompts == TEXTS and images.branches == ("uncond", "cond")
+    second = BatchFolder.open(folders[TEXTS[1]])
+    assert torch.equal(images.images([10, 13]), second.images([0, 3]))
+    labels = np.arange(20) % 2
+    data = images.activations(labels)
+    assert len(data["id"]) == 2 * 10 * 4 * 2
+    assert torch.equal(data["prompt"], (data["id"] >= 10).long()) and torch.equal(data["mode"], data["id"] % 2)
+    own = torch.from_numpy(images.e).float()[data["id"]]
+    assert torch.allclose(data["e"], own, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind, k", [("carried", 2), ("carried", 3), ("mixture", 2)])
+def test_from_the_modes_to_guided_images_of_both_prompts(world, tmp_path, kind, k):
+    root, folders = world
+    found = _find(tmp_path, folders, kind, k)
+    project_bank(tmp_path / "project", folders, found, PixelEncoder(), FIT, seed=0, trainer=TRAINER)
+    bank = ModeBank.load(tmp_path / "project" / "bank.safetensors")
+    by_axis = kind == "carried" and k == 2
+    assert bank.prompts == (() if by_axis else TEXTS) and (bank.scales is not None) == by_axis
+    assert len(bank.target) == k and bank.temperatures is not None
+    row = tmp_path / "row"
+    discover_carried(row, folders[TEXTS[1]], found)
+    modes = json.loads((row / "modes.json").read_text())
+    assert modes["k"] == k and sum(modes["sizes"]) == 10 and set(modes["labels"]) == {str(i) for i in range(10)}
+    vanilla = run_generate(root / "model", tmp_path, "vanilla", guided(0.0), prompts=Prompts(TEXTS[1], ["gender"]))
+    edited = run_generate(root / "model", tmp_path, "guided", guided(2.0), prompts=Prompts(TEXTS[1], ["gender"]))
+    assert not torch.equal(BatchFolder.open(vanilla).images(), BatchFolder.open(edited).images())
+
+
+def test_a_prompt_that_a_bank_by_means_does_not_know_is_refused_before_an_image_is_drawn(world, tmp_path):
+    root, folders = world
+    found = _find(tmp_path, folders, "carried", 3)
+    project_bank(tmp_path / "project", folders, found, PixelEncoder(), FIT, seed=0, trainer=TRAINER)
+    with pytest.raises(ConfigError, match="`prompts` must be one that the bank was fitted on .*, got 'a nurse'"):
+        run_generate(root / "model", tmp_path, "guided", guided(), prompts=Prompts("a nurse", ["gender"]))
+    assert not list((tmp_path / "guided").glob("images/*"))
+
+
+class BrightnessJudge:
+    """Three classes by mean brightness, of which no image is ``bright``; sure where it is clear."""
+
+    classes = {"light": ("dark", "bright", "pale"), "other": ("a", "b")}  # noqa: RUF012
+    threshold, encoder_id = 0.6, None
+
+    def __init__(self, middle: float):
+        self.middle = middle
+
+    def __call__(self, images):
+        pale = torch.sigmoid(400 * (images.mean(dim=(1, 2, 3)) - self.middle))
+        light = torch.stack([1 - pale, torch.zeros_like(pale), pale], dim=1)
+        return {"light": light, "other": torch.tensor([[1.0, 0.0]]).expand(len(images), 2)}
+
+
+def test_supervised_modes_are_the_classes_that_occur_the_largest_first(world, tmp_path):
+    _, folders = world
+    images = BatchFolder.open(folders[TEXTS[0]]).images()
+    means = images.mean(dim=(1, 2, 3))
+    judge = BrightnessJudge(float(means.sort().values[2:4].mean()))  # three of ten are dark
+    discover_supervised(tmp_path, folders[TEXTS[0]], SupervisedBank("light"), judge)
+    modes = json.loads((tmp_path / "modes.json").read_text())
+    assert modes["classes"] == ["pale", "dark"] and modes["absent"] == ["bright"] and modes["sizes"] == [7, 3]
+    assert [modes["labels"][str(i)] for i in range(10)] == (means < judge.middle).long().tolist()
+    unsure = (judge(images)["light"].max(dim=1).values < 0.6).sum()
+    assert modes["unclassified"] == int(unsure) and modes["stability"]["value"] is None
+
+
+def test_an_attribute_with_one_class_is_refused(world, tmp_path):
+    _, folders = world
+    with pytest.raises(ValueError, match="`bank.attribute` must be one with two classes .*, got 'other', .* show 'a'"):
+        discover_supervised(tmp_path, folders[TEXTS[0]], SupervisedBank("other"), BrightnessJudge(0.5))

@@ -1,0 +1,149 @@
+"""Which steps a bank brings, what they share, and which banks are refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from selfdebias import config, plan
+from selfdebias.main import main
+from selfdebias.parts import Parts
+from selfdebias.prompts import EqualShares, PromptList
+from selfdebias.rows import rows_of
+from selfdebias.targets import make
+
+LIST = ["prompts=emoji_occupations", "prompts.subjects=['a farmer','an office worker']"]
+FARMER = ["prompts.text='an emoji of a farmer'", "prompts.attributes=[gender,tone]"]
+
+
+def steps(*overrides):
+    return plan.make_plan(config.load(list(overrides)), {})
+
+
+def keys(*overrides):
+    return {name: step.key for name, step in steps(*overrides).items()}
+
+
+def test_one_carried_bank_is_made_once_and_read_by_all_rows(stand_ins):
+    found = steps(*LIST, "bank=carried")
+    shared = [step for step in found.values() if step.row == "(bank)"]
+    assert [step.name for step in shared] == [
+        *("collect/(bank)/source", "collect/(bank)/farmer", "collect/(bank)/office-worker"),
+        *("discover/(bank)", "project/(bank)"),
+    ]
+    assert found["discover/(bank)"].before == ["collect/(bank)/source"]
+    assert found["project/(bank)"].before == ["discover/(bank)", *(step.name for step in shared[:3])]
+    assert not [name for name in found if name.startswith("project/") and "(bank)" not in name]
+    for row in ("farmer", "office-worker"):
+        assert found[f"discover/{row}"].inputs == {"collected": f"collect/{row}", "found": "discover/(bank)"}
+        assert found[f"generate/{row}/guided"].inputs == {"projected": "project/(bank)"}
+        assert found[f"report/{row}"].inputs["projected"] == "project/(bank)"
+        assert found[f"collect/{row}"].key == found[f"collect/(bank)/{row}"].key  # drawn once
+    assert list(found).index("project/(bank)") < list(found).index("discover/farmer")
+
+
+def test_a_source_is_collected_and_clustered_as_in_a_job_of_its_own(stand_ins):
+    carried, own = keys(*LIST, "bank=carried"), keys("prompts.attributes=[gender,tone]")
+    assert carried["collect/(bank)/source"] == own["collect"] and carried["discover/(bank)"] == own["discover"]
+
+
+def test_given_fitting_prompts_make_one_bank_for_any_job(stand_ins):
+    fitting = "bank.fitting=['an emoji of a judge']"
+    one, two = keys(*FARMER, "bank=carried", fitting), keys(*LIST, "bank=carried", fitting)
+    assert one["project/(bank)"] == two["project/(bank)"]
+    assert one["generate/guided"] == two["generate/farmer/guided"]
+    assert keys(*FARMER, "bank=carried")["project/(bank)"] != one["project/(bank)"]
+
+
+def test_the_source_may_be_the_prompt_itself(stand_ins):
+    found = steps("bank=carried")
+    assert [name for name in found if name.startswith("collect")] == ["collect/(bank)/source", "collect"]
+    assert found["collect"].key == found["collect/(bank)/source"].key
+
+
+def test_a_mixture_is_clustered_together(stand_ins):
+    found = steps(*LIST, "bank=mixture")
+    collects = ["collect/(bank)/farmer", "collect/(bank)/office-worker"]
+    assert found["discover/(bank)"].before == collects
+    assert found["discover/(bank)"].variant == "mixture" and found["discover/farmer"].variant == "carried"
+
+
+def test_a_supervised_bank_changes_the_modes_of_each_row_alone(stand_ins):
+    own, supervised = keys(), keys("bank=supervised")
+    assert own.keys() == supervised.keys()
+    assert {name for name in own if own[name] == supervised[name]} == {"collect", "generate/vanilla"}
+    assert keys("bank=supervised", "bank.attribute=tone")["discover"] != supervised["discover"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["bank=supervised", "bank.attribute=mood"], "`bank.attribute` must be one of gender, tone, age, which the judge"),
+        (["bank=mixture"], "`bank.fitting` must be at least two prompts, where the job has one (or take bank=carried)"),
+        ([*LIST, "bank=mixture", "bank.fitting=['a cat','a dog']"], "`bank.fitting` must be prompts among which are all"),
+        (["bank=carried", "bank.source=' '"], "`bank.source` must be a text that is not blank, got ' '"),
+        (["bank=carried", "bank.fitting=['a cat','A  cat']"], "`bank.fitting` must be a list of different texts"),
+        (["bank=carried", "bank.fitting=[]"], "`bank.fitting` must be a list of different texts"),
+        (["bank=carried", "prompts=unconditional"], "`bank` must be own for a model without prompts"),
+        (["guidance=attribute_prompts", "prompts.text='Photo of nurses'"], "`prompts.text` must have an article and a noun"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_one_line_before_anything_runs(stand_ins, with_attribute_prompts, overrides, message, capsys):
+    assert main([*overrides, "logger=none"]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and message in err
+    assert stand_ins == []
+
+
+@pytest.fixture
+def with_attribute_prompts(stand_ins):
+    """The stand-ins, with the real guidance of this name."""
+    lines = ["defaults: [self_debias@of]", "_target_: selfdebias.guidance.AttributePrompts"]
+    lines += ["texts: ['a man {}', 'a woman {}']", "generic: person"]
+    (config.conf_folder() / "guidance" / "attribute_prompts.yaml").write_text("\n".join(lines))
+    return stand_ins
+
+
+def test_the_oracle_draws_other_prompts_in_equal_shares_from_the_same_ids(with_attribute_prompts):
+    assert main(["guidance=attribute_prompts", "logger=none", "stages=[collect,discover,project,generate]"]) == 0
+    drawn = {call["arm"]: call["prompts"] for call in with_attribute_prompts if call["stage"] == "generate"}
+    assert list(drawn) == ["vanilla", "guided", "attribute_prompts"]
+    assert isinstance(drawn["attribute_prompts"], EqualShares)
+    prompts = drawn["attribute_prompts"].for_images(8)
+    assert prompts == ["an emoji of a man"] * 4 + ["an emoji of a woman"] * 4
+    assert drawn["vanilla"].for_images(1) == drawn["guided"].for_images(1) == ["an emoji of a person"]
+
+
+def test_the_oracles_key_follows_its_texts_and_no_modes(with_attribute_prompts):
+    name = "generate/attribute_prompts"
+    base = keys("guidance=attribute_prompts")
+    for same in ("clustering.k_max=5", "schedule.stop=0.5", "guidance.of.strength=3", "collect.seed=4"):
+        assert keys("guidance=attribute_prompts", same)[name] == base[name]
+    for other in ("guidance.texts=['a male {}','a female {}']", "generate.seed=4", "prompts.text='a cook'"):
+        assert keys("guidance=attribute_prompts", other)[name] != base[name]
+    assert base["generate/guided"] == keys()["generate/guided"]
+
+
+def test_the_oracles_prompts_of_each_row_and_template(with_attribute_prompts):
+    templates = "prompts.templates=['Image of {}','Photo of {}']"
+    found = steps(*LIST, "guidance=attribute_prompts", templates)
+    prompts = make({"prompts": found["generate/office-worker/attribute_prompts"].prompts}, "prompts")
+    assert prompts.for_images(4) == [
+        f"{template} of a {sex} office worker" for template in ("Image", "Photo") for sex in ("man", "woman")
+    ]
+
+
+def test_emoji_worlds_oracle_asks_for_captions_that_it_was_trained_on():
+    from experiments.emoji_world.captions import all_captions
+
+    loaded = config.load(["prompts=emoji_occupations", "guidance=attribute_prompts"])
+    assert isinstance(make(loaded, "prompts"), PromptList)
+    found = plan.make_plan(loaded, {})
+    known = set(all_captions())
+    for row in rows_of(loaded):
+        prompts = make({"prompts": found[f"generate/{row}/attribute_prompts"].prompts}, "prompts")
+        assert set(prompts.for_images(2)) <= known and len(set(prompts.for_images(2))) == 2
+
+
+def test_each_bank_makes_all_parts():
+    for option in ("own", "carried", "supervised"):
+        Parts(config.load([f"bank={option}"]))

@@ -1,0 +1,178 @@
+"""A job in two processes: what it makes, what stops it, what it refuses, and that nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from PIL import Image
+
+from selfdebias.main import main
+from selfdebias.storage.atomic import TEMPORARY
+from selfdebias.storage.batches import BatchFolder
+from tests.tiny import tiny_pipeline
+
+SMALL = [
+    "logger=none", "vocabulary=none", "prompts.text='a person'", "model.steps=3", "collect.n_images=16",
+    "collect.batch_size=4", "collect.timesteps=2", "clustering.k_max=3", "projector.steps=40", "generate.n_images=7",
+    "generate.batch_size=3", "guidance.decay=0.9", "trainer.accelerator=cpu", "trainer.enable_progress_bar=false",
+]  # fmt: skip
+LEVEL = 1.5 / 255  # images are kept with 8 bits, and a difference of 1e-6 may be rounded another way
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    tiny_pipeline().save_pretrained(folder)
+    return folder
+
+
+def command(model: Path, root: Path, *more: str) -> list[str]:
+    return [f"model.pretrained={model}", f"paths.root={root}", *SMALL, *more]
+
+
+def start(model: Path, root: Path, *more: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "selfdebias.main", *command(model, root, *more)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def workers(job: subprocess.Popen) -> list[psutil.Process]:
+    """The two processes of a job, the first one first."""
+    found = [child for child in psutil.Process(job.pid).children() if "spawn_main" in " ".join(child.cmdline())]
+    return sorted(found, key=lambda child: child.pid)
+
+
+def wait_for(job: subprocess.Popen, root: Path, pattern: str) -> None:
+    while not list(root.glob(pattern)):
+        assert job.poll() is None, job.stdout.read()
+        time.sleep(0.02)
+
+
+def images_of(root: Path) -> dict[str, torch.Tensor]:
+    """Images of each image folder by the stage's path; reading them checks each hash, and that no id is doubled."""
+    folders = sorted(path.parent for path in root.glob("stages/*/*/manifest-0.jsonl"))
+    return {str(path.relative_to(root)): BatchFolder.open(path).images() for path in folders}
+
+
+def same_images(first: Path, second: Path) -> bool:
+    one, other = images_of(first), images_of(second)
+    assert one.keys() == other.keys() and len(one) == 3
+    assert not [path for root in (first, second) for path in root.glob("stages/*/*/manifest-1.jsonl")]
+    assert not list(second.rglob(f"{TEMPORARY}*"))
+    return all(float((images - other[name]).abs().max()) < LEVEL for name, images in one.items())
+
+
+@pytest.fixture(scope="module")
+def one(model, tmp_path_factory):
+    root = tmp_path_factory.mktemp("one")
+    assert main(command(model, root)) == 0
+    return root
+
+
+@pytest.fixture(scope="module")
+def two(model, tmp_path_factory):
+    root = tmp_path_factory.mktemp("two")
+    job = start(model, root, "trainer=ddp")
+    said = job.communicate()[0]
+    assert job.returncode == 0, said
+    return root, said
+
+
+def test_a_whole_job_in_two_processes_is_that_of_one(one, two):
+    root, said = two
+    assert same_images(one, root)
+    assert said.count("collect: done") == said.count("evaluate: done") == said.count("report: done") == 1  # one speaks
+    written = [json.loads(path.read_text()) for path in root.glob("stages/generate/*/generate.json")]
+    assert [facts["processes"] for facts in written] == [2, 2]
+
+
+@pytest.mark.slow
+def test_what_is_found_wrong_late_is_said_once(model, two):
+    root, _ = two
+    (modes,) = root.glob("stages/discover/*/modes.json")
+    other = 5 - json.loads(modes.read_text())["k"]  # 2 and 3 can be found
+    target = f"guidance.target={[1 / other] * other}"
+    job = start(model, root, "trainer=ddp", target)
+    said = job.communicate()[0]
+    assert job.returncode == 2, said
+    assert said.count("`guidance.target` must be") == 1 and said.splitlines()[-1].startswith("selfdebias: ")
+
+
+@pytest.mark.slow
+@pytest.mark.reliability
+def test_killed_and_gone_on_with_by_two_and_by_one(model, one, tmp_path):
+    """Once the process that watches the others, which then end by themselves; once one of the others; then one does all."""
+    job = start(model, tmp_path, "trainer=ddp")
+    wait_for(job, tmp_path, "stages/collect/*/manifest-1.jsonl")
+    left = workers(job)
+    assert len(left) == 2
+    job.kill()
+    job.wait()
+    assert psutil.wait_procs(left, timeout=60)[1] == []
+    job = start(model, tmp_path, "trainer=ddp")
+    wait_for(job, tmp_path, "stages/generate/*/manifest-1.jsonl")
+    workers(job)[1].kill()
+    said = job.communicate()[0]
+    assert job.returncode == 1
+    assert said.splitlines()[-1] == "selfdebias: process 1 was killed by SIGKILL; the same command goes on from here."
+    assert main(command(model, tmp_path)) == 0
+    assert same_images(one, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.reliability
+def test_ctrl_c_stops_all_and_says_how_to_go_on(model, tmp_path):
+    job = start(model, tmp_path, "trainer=ddp", "collect.n_images=64")
+    wait_for(job, tmp_path, "stages/collect/*/manifest-1.jsonl")
+    left = workers(job)
+    job.send_signal(signal.SIGINT)
+    said = job.communicate()[0]
+    assert job.returncode == 130, said
+    assert said.splitlines()[-1] == "selfdebias: stopped; the same command goes on from here."
+    assert not [process for process in left if process.is_running()]
+
+
+@pytest.mark.manners
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["trainer.devices=2"], "`trainer.devices` must be 1 without trainer=ddp, got 2"),
+        (["trainer=ddp", "trainer.devices=0"], "`trainer.devices` must be a whole number of at least 1, got 0"),
+        (["trainer=ddp", "trainer.strategy=fsdp"], "`trainer.strategy` must be ddp (trainer=ddp), or auto"),
+        (["trainer=ddp", "+trainer.num_nodes=2"], "`trainer.num_nodes` must be 1, got 2"),
+        (["trainer=ddp", "generate.n_images=1"], "`trainer.devices` must be at most 1, the images of `generate.n_images`"),
+        (["trainer=ddp", "collect.batch_size=1"], "must be at most 1, the images of `collect.batch_size`"),
+        (
+            ["trainer=ddp", "stages=[evaluate]", "evaluate.folders=[pictures]"],
+            "`trainer.devices` must be 1 for `evaluate.folders`",
+        ),
+        (["-m", "trainer=ddp", "generate.seed=1,2"], "`trainer.devices` must be 1 in a sweep"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_shared_is_refused_in_one_line(stand_ins, capsys, arguments, words):
+    Path("pictures").mkdir()
+    Image.new("RGB", (8, 8)).save("pictures/0.png")
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert words in err and err.startswith("selfdebias: ") and err.count("\n") == 1 and out == ""
+    assert stand_ins == []
+
+
+def test_a_model_that_is_bound_to_one_of_several_devices_is_refused(capsys):
+    assert main(["trainer=ddp", "model.device='cuda:1'"]) == 2
+    assert "`model.device` must be a kind of device, such as cuda, on several" in capsys.readouterr().err
+
+
+def test_one_device_of_ddp_is_one_process(stand_ins):
+    assert main(["trainer=ddp", "trainer.devices=1", "stages=[collect]"]) == 0
+    assert stand_ins[0]["trainer"].keywords | {"strategy": "auto", "devices": 1} == stand_ins[0]["trainer"].keywords
+    assert "collective" not in stand_ins[0]
