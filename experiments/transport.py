@@ -14,8 +14,8 @@ TRANSPORT = "guidance=transport"
 VARIANTS = {
     "self_debias, as it is by default": ["guidance=self_debias"],
     "transport 12": [TRANSPORT, "guidance.strength=12"],
-    "transport 6": [TRANSPORT, "guidance.strength=6"],
     "transport 24, limit 4": [TRANSPORT, "guidance.strength=24", "guidance.limit=4"],
+    "transport 6": [TRANSPORT, "guidance.strength=6"],
     "transport 12, from the first step on": [TRANSPORT, "guidance.strength=12", "schedule.start=0"],
     "transport 12, conditional branch alone": [TRANSPORT, "guidance.strength=12", "guidance.branch=cond"],
     "transport 12, calibrated temperature": [TRANSPORT, "guidance.strength=12", "guidance.temperature=calibrated"],
@@ -47,11 +47,8 @@ def _write(every: dict[str, dict], seeds: tuple[int, ...]) -> None:
     first = next(iter(every.values()))
     rows = [row("vanilla", first, "vanilla"), *(row(name, results, "guided") for name, results in every.items())]
     title = f'# Transport and its rivals, "an emoji of a person", on development seeds {", ".join(map(str, seeds))}'
-    write_study(
-        "transport",
-        "\n".join([title, "", "`python -m experiments.transport`", "", HEADER, *rows, "", INTERVALS]),
-        every,
-    )
+    command = f"`python -m experiments.transport`: {len(every)} of its {len(VARIANTS)} variants."
+    write_study("transport", "\n".join([title, "", command, "", HEADER, *rows, "", INTERVALS]), every)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def test_fit_attach_and_the_way_back(pipeline, debiaser):
 def test_saved_and_loaded_it_guides_the_same(pipeline, debiaser, tmp_path):
     debiaser.save_pretrained(tmp_path / "saved")
     assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == [
-        "README.md", "bank.safetensors", "debiaser.json", "projector.safetensors",
+        "README.md", "bank.safetensors", "debiaser.json", "means.safetensors", "projector.safetensors",
     ]  # fmt: skip
     again = SelfDebias.from_pretrained(tmp_path / "saved")
     images = []
@@ -78,7 +78,9 @@ def test_a_target_moves_the_projected_shares_towards_it(pipeline, debiaser):
 
 @pytest.mark.parametrize("target", [[1.0], [0.5, 0.6], [-0.5, 1.5], [float("nan"), 1.0]])
 def test_a_target_that_is_no_distribution_is_refused(pipeline, debiaser, target):
-    with pytest.raises(ValueError, match="`guidance.target` must be at least two shares in .0, 1. that sum to 1, got"):
+    with pytest.raises(
+        ValueError, match="`guidance.target` must be at least two shares in .0, 1. that sum to 1, uniform or depth, got"
+    ):
         debiaser.attach(pipeline, target=target)
 
 
