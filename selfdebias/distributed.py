@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -26,6 +28,8 @@ def process_group(store: Any, name: object, part: int, among: int) -> Iterator[C
         part: index of this process.
         among: number of processes.
     """
+    if sys.platform == "linux":
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all are on this computer, and nobody else is to connect
     own = dist.PrefixStore(f"group-{name}", store)
     dist.init_process_group("gloo", store=own, rank=part, world_size=among, timeout=TIMEOUT)
     try:

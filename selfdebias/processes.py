@@ -146,15 +146,18 @@ def run_in_processes(arguments: Sequence[str], among: int) -> tuple[int, str]:
         among: Number of processes, at least 2.
 
     Returns:
-        The exit code of the first that ended badly, and the lines that say why; (0, "") if none did.
+        The exit code, and the lines that say what went wrong; (0, "") if nothing did.
 
     Raises:
-        ProcessRaisedException: If an error in one of them is not the user's, with its traceback.
+        ProcessException: If an error in one of them is not the user's, with its traceback.
     """
     from lightning_fabric.plugins.environments.lightning import find_free_network_port
-    from torch.multiprocessing import ProcessExitedException, start_processes
+    from torch.multiprocessing import start_processes
+    from torch.multiprocessing.spawn import ProcessException
 
     logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
+    # Python's tracker of semaphores frees those of a process that was killed, and need not say so after our last line.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
     with tempfile.TemporaryDirectory() as said:
         context: Any = start_processes(
             _work,
@@ -169,7 +172,7 @@ def run_in_processes(arguments: Sequence[str], among: int) -> tuple[int, str]:
         except KeyboardInterrupt:
             _stop(context)
             return 130, STOPPED
-        except ProcessExitedException as error:
+        except ProcessException as error:
             return _why(error, Path(said))
     return 0, ""
 
@@ -186,12 +189,17 @@ def _stop(context: Any) -> None:
             process.join()
 
 
-def _why(error: Any, said: Path) -> tuple[int, str]:
-    lines = sorted({json.loads(path.read_text()) for path in said.iterdir()} - {""})
-    if error.exit_code > 0:
-        return error.exit_code, "\n".join(lines)
-    killed = f"process {error.error_index} was killed by {error.signal_name}"
-    return 1, f"selfdebias: {killed}; the same command goes on from here."
+def _why(error: Exception, said: Path) -> tuple[int, str]:
+    """Return what the processes themselves say went wrong; the others then end only because one of them did."""
+    found = [json.loads(path.read_text()) for path in sorted(said.iterdir())]
+    wrong = {line: code for code, line in found if code}
+    if wrong:
+        return max(wrong.values()), "\n".join(wrong)
+    name = getattr(error, "signal_name", None)
+    if name is None:
+        raise error
+    index = error.error_index  # type: ignore[attr-defined]
+    return 1, f"selfdebias: process {index} was killed by {name}; the same command goes on from here."
 
 
 def _work(part: int, among: int, port: int, arguments: Sequence[str], said: str) -> None:
@@ -211,5 +219,5 @@ def _work(part: int, among: int, port: int, arguments: Sequence[str], said: str)
     if part:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  (open as long as the process)
     code, line = outcome(arguments, SeveralProcesses(part, among, port))
-    Path(said, str(part)).write_text(json.dumps(line))
+    Path(said, str(part)).write_text(json.dumps([code, line]))
     sys.exit(code)

@@ -13,8 +13,10 @@ import psutil
 import pytest
 import torch
 from PIL import Image
+from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from selfdebias.main import main
+from selfdebias.processes import _why
 from selfdebias.storage.atomic import TEMPORARY
 from selfdebias.storage.batches import BatchFolder
 from tests.tiny import tiny_pipeline
@@ -139,6 +141,21 @@ def test_ctrl_c_stops_all_and_says_how_to_go_on(model, tmp_path):
     assert job.returncode == 130, said
     assert said.splitlines()[-1] == "selfdebias: stopped; the same command goes on from here."
     assert not [process for process in left if process.is_running()]
+
+
+def test_of_several_errors_the_users_own_is_said_and_one_of_ours_is_raised(tmp_path):
+    """A process whose disk is full takes the others with it, who lose their connection; whoever is gone first."""
+    lost = ProcessRaisedException("Connection closed by peer", 0, 1)
+    with pytest.raises(ProcessRaisedException, match="Connection closed"):
+        _why(lost, tmp_path)
+    killed = ProcessExitedException("", 1, 2, exit_code=-9, signal_name="SIGKILL")
+    assert _why(killed, tmp_path) == (
+        1,
+        "selfdebias: process 1 was killed by SIGKILL; the same command goes on from here.",
+    )
+    for part, outcome in enumerate([[0, ""], [1, "selfdebias: the disk is full"], [1, "selfdebias: the disk is full"]]):
+        (tmp_path / str(part)).write_text(json.dumps(outcome))
+    assert _why(lost, tmp_path) == (1, "selfdebias: the disk is full")
 
 
 @pytest.mark.manners

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class Guidance(ABC):
     """Edits the bottleneck activation at one step.
 
-    Hyper-parameters are validated in `__init__`; everything that changes while sampling is in the state.
+    Hyper-parameters are validated in `__init__`; everything that changes while sampling is in the state. Of a batch that several
+    processes share, `h` holds this one's images: what depends on the others goes through `state.collective`.
     """
 
     needs_semantics = True  # whether the state must hold a projector and a bank
