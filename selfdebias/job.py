@@ -116,6 +116,7 @@ def check_early(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: With the first thing that is wrong.
     """
+    from selfdebias.arms import guidance_of_arms
     from selfdebias.config import check_sources, check_writable
     from selfdebias.evaluation_inputs import check_inputs, drawn_or_not
 
@@ -123,7 +124,6 @@ def check_early(config: Mapping[str, Any]) -> None:
     check_sources(drawn_or_not(config))
     check_inputs(config["evaluate"])
     from selfdebias.parts import check_devices
-    from selfdebias.plan import guidance_of_arms
     from selfdebias.processes import check_processes
     from selfdebias.targets import check_job, check_objects, make
 

@@ -29,7 +29,7 @@ def facts_of_run(config: Mapping[str, Any], paths: Mapping[str, Path], encoder: 
         paths: folders of its finished steps, by name.
         encoder: the encoder, for its name.
     """
-    from selfdebias.plan import guidance_of_arms, model_of_arms
+    from selfdebias.arms import guidance_of_arms, model_of_arms
     from selfdebias.stages.project import name_of
 
     modes, projected = (json.loads((paths[step] / f"{name}.json").read_text()) for step, name in _FILES.items())

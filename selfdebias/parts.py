@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from selfdebias.arms import guidance_of_arms, model_of_arms
 from selfdebias.banks import SupervisedBank
-from selfdebias.plan import FOLDERS, guidance_of_arms, model_of_arms
+from selfdebias.plan import FOLDERS
 from selfdebias.prompts import CROSS
 from selfdebias.rules import GROUPS, ConfigError, refuse
 from selfdebias.targets import check_job, check_objects, make

@@ -4,44 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import import_module
-from types import ModuleType
 from typing import Any
 
-from omegaconf import OmegaConf
-
+from selfdebias.arms import UNEDITED, guidance_of_arms, model_of_arms
 from selfdebias.banks import SharedBank
-from selfdebias.config import digest, read_option, without_devices
+from selfdebias.config import digest, without_devices
 from selfdebias.fitted_prompts import BANK, SOURCE, attribute_prompts, discover_variant, fitted_prompts
 from selfdebias.rows import in_row, rows_of
 from selfdebias.rules import ConfigError, refuse
+from selfdebias.stage_variants import VARIANTS, Stage
 from selfdebias.targets import make
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One row of the table of stages.
-
-    Args:
-        function: Dotted path of the function; its module states `VERSION` and `CONFIG`, the dotted
-            paths of what its key depends on.
-        parts: Groups that the function is handed as objects.
-        reads: Stages whose folders it reads; `generate` stands for those of all arms.
-        keyed: Whether the function is told its key, because it fills its folder batch by batch.
-        shared: Whether several processes can run it together; it then takes their `Collective`.
-    """
-
-    function: str
-    parts: tuple[str, ...]
-    reads: tuple[str, ...]
-    keyed: bool = False
-    shared: bool = False
-
-    @property
-    def module(self) -> ModuleType:
-        """The module of the function, imported."""
-        return import_module(self.function.rpartition(".")[0])
-
 
 STAGES: Mapping[str, Stage] = {
     "collect": Stage(
@@ -85,33 +57,11 @@ PROJECTED: Mapping[str, Stage] = {
     "generate": replace(STAGES["generate"], reads=("project", "discover")),
 }
 
-# In place of a stage: in place of all of them, where `evaluate.folders` says what to evaluate; or by the choice of `bank`.
-VARIANTS: Mapping[str, Stage] = {
-    "folders": Stage(
-        "selfdebias.stages.evaluate_folders.evaluate_folders",
-        ("judge", "encoder", "metrics", "prompts", "trainer"),
-        reads=(),
-    ),
-    "supervised": Stage(
-        "selfdebias.stages.discover_supervised.discover_supervised", ("bank", "judge"), reads=("collect",)
-    ),
-    "mixture": Stage(
-        "selfdebias.stages.discover_mixture.discover_mixture",
-        ("clustering", "vocabulary", "encoder"),
-        reads=("fitted",),
-    ),
-    "carried": Stage("selfdebias.stages.discover_carried.discover_carried", (), reads=("collect", "found")),
-    "bank": Stage(
-        "selfdebias.stages.project_bank.project_bank",
-        ("encoder", "projector", "trainer"),
-        reads=("fitted", "discover"),
-    ),
-}
 FOLDERS = VARIANTS["folders"]
-UNEDITED = ("vanilla", "attribute_prompts")  # arms whose images no edit touches
+
+ROLES = {f"discover/{BANK}": "found", f"project/{BANK}": "project"}  # of shared steps, among what a row's steps read
 
 # Names of arguments, where they differ from the name of the group or stage.
-ROLES = {f"discover/{BANK}": "found", f"project/{BANK}": "project"}  # of shared steps, among what a row's steps read
 ARGUMENTS: Mapping[str, str] = {
     "model": "backbone",
     "sampler": "backbone",
@@ -172,36 +122,6 @@ def row_of(step: Step) -> Stage:
     if step.variant:
         return VARIANTS[step.variant]
     return PROJECTED.get(step.stage, STAGES[step.stage]) if step.projected else STAGES[step.stage]
-
-
-def guidance_of_arms(guidance: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The guidance of each arm: vanilla always; guided, if there is a guidance; and one beside it, if it has an `of`.
-
-    Args:
-        guidance: The group's configuration. Its `of`, if it has one, is the guidance of the guided arm, and itself that of the
-            third arm: `random`, which replays the other's edits, or `attribute_prompts`, if it has `texts`.
-    """
-    none = read_option("guidance", "none")
-    if guidance["_target_"] == none["_target_"]:
-        return {"vanilla": none}
-    if "of" not in guidance:
-        return {"vanilla": none, "guided": dict(guidance)}
-    own = {key: value for key, value in guidance.items() if key != "of"}
-    third = "attribute_prompts" if "texts" in own else "random"
-    return {"vanilla": none, "guided": dict(guidance["of"]), third: own}
-
-
-def model_of_arms(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of the model that arms are drawn with: `model`, and what `generate.sampler` changes.
-
-    Example:
-        >>> model_of_arms({"model": {"steps": 50, "eta": 0.0}, "generate": {"sampler": {"steps": 20}}})
-        {'steps': 20, 'eta': 0.0}
-    """
-    merged = OmegaConf.merge(dict(config["model"]), dict(config["generate"].get("sampler") or {}))
-    content = OmegaConf.to_container(merged)
-    assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items()}
 
 
 def make_plan(config: Mapping[str, Any], fingerprints: Mapping[str, str]) -> dict[str, Step]:
