@@ -125,6 +125,7 @@ def check_early(config: Mapping[str, Any]) -> None:
     check_inputs(config["evaluate"])
     from selfdebias.parts import check_devices
     from selfdebias.processes import check_processes
+    from selfdebias.rules import refuse
     from selfdebias.targets import check_job, check_objects, make
 
     check_devices(config["trainer"])
@@ -134,7 +135,11 @@ def check_early(config: Mapping[str, Any]) -> None:
         make(config, group)
     check_job({"guidance": config["guidance"]})
     for guidance in guidance_of_arms(config["guidance"]).values():
-        make({"guidance": guidance}, "guidance")
+        made = make({"guidance": guidance}, "guidance")
+        if config["trainer"]["devices"] > 1 and not made.splits:
+            raise refuse(
+                "trainer.devices", "1 with a guidance whose batch cannot be split", config["trainer"]["devices"]
+            )
 
 
 def _run_step(

@@ -189,6 +189,11 @@ def test_a_model_that_is_bound_to_one_of_several_devices_is_refused(capsys):
     assert "`model.device` must be a kind of device, such as cuda, on several" in capsys.readouterr().err
 
 
+def test_a_guidance_that_reads_rows_of_other_images_is_refused_on_several_devices(capsys):
+    assert main(["trainer=ddp", "guidance=interleaved"]) == 2
+    assert "`trainer.devices` must be 1 with a guidance whose batch cannot be split" in capsys.readouterr().err
+
+
 def test_one_device_of_ddp_is_one_process(stand_ins):
     assert main(["trainer=ddp", "trainer.devices=1", "stages=[collect]"]) == 0
     assert stand_ins[0]["trainer"].keywords | {"strategy": "auto", "devices": 1} == stand_ins[0]["trainer"].keywords

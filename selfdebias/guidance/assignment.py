@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 TINY = 1e-6  # images; a difference below it is one of rounding
@@ -75,6 +74,10 @@ def assign_modes(p: Tensor, counts: Tensor) -> Tensor:
         >>> assign_modes(p, torch.tensor([2, 2])).tolist()
         [0, 1, 0, 1]
     """
+    from scipy.optimize import (
+        linear_sum_assignment,
+    )  # here, since it is slow to come and the command line checks a guidance at once
+
     likely = torch.nan_to_num(p.detach().double().cpu(), nan=1 / p.shape[1]).clamp(min=1e-30)
     cost = -torch.log(likely).numpy()
     places = np.repeat(np.arange(len(counts)), counts.numpy())

@@ -21,6 +21,7 @@ class Guidance(ABC):
     """
 
     needs_semantics = True  # whether the state must hold a projector and a bank
+    splits = True  # whether a batch may be split over processes
 
     def extrapolation(self, step: Step) -> float:
         """Return the scale w, at least 1, with which an edit is extrapolated where there is no classifier-free guidance.

@@ -20,6 +20,8 @@ class InterleavedGuidance(SelfDebiasGuidance):
         The official code of arXiv 2512.03749, ``0::2`` and ``1::2``.
     """
 
+    splits = False  # its rows belong to other images in a part of the batch than in the whole
+
     def edit(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
         """See `Guidance.edit`; edit sizes in the trace are those of pairs of neighbouring rows, not of images."""
         if step.branches == ("cond",):

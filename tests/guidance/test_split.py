@@ -59,12 +59,14 @@ def _compare(option: str, sizes: list[int], batches: list[torch.Tensor]) -> list
 
 
 @pytest.mark.parametrize("sizes", SPLITS, ids=str)
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("option", [option for option in OPTIONS if _build(option).splits])
 def test_the_edit_of_a_split_batch_is_that_of_the_whole(option, sizes):
     _compare(option, sizes, [activations(angles) for angles in ANGLES])
 
 
-@pytest.mark.parametrize("option", [option for option in OPTIONS if _build(option).needs_semantics])
+@pytest.mark.parametrize(
+    "option", [option for option in OPTIONS if _build(option).splits and _build(option).needs_semantics]
+)
 def test_a_part_that_is_not_finite_is_skipped_by_all_parts(option):
     """The image is in the last part; a part that went on alone would wait for the others for ever."""
     batches = [activations(angles) for angles in ANGLES]
