@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from experiments.pooled import HEADER, INTERVALS, row, run_pooled, write_study
+from experiments.pooled import HEADER, row, run_pooled, who_judged, write_study
 
 SEEDS = (201, 202, 203)
 OURS = "batch KL, as by default"
@@ -35,7 +35,7 @@ def main(overrides: list[str], seeds: tuple[int, ...] = SEEDS) -> None:
     text = [
         f'# What the official code does otherwise, "an emoji of a person", on seeds {shown}', "",
         "`python -m experiments.official_gap`; each row changes batch KL in one point, the presets in all of theirs.", "",
-        HEADER, *rows, "", INTERVALS, "",
+        HEADER, *rows, "", who_judged(next(iter(every.values()))), "",
         *(f"- {name}: gender `fd_hard` {compared(every, name)}." for name in VARIANTS if name != OURS),
     ]  # fmt: skip
     write_study("official_gap", "\n".join(text), every)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from experiments.pooled import HEADER, INTERVALS, row, run_pooled, write_study
+from experiments.pooled import HEADER, row, run_pooled, who_judged, write_study
 
 SEEDS = (101, 102)
 TRANSPORT = "guidance=transport"
@@ -48,7 +48,7 @@ def _write(every: dict[str, dict], seeds: tuple[int, ...]) -> None:
     rows = [row("vanilla", first, "vanilla"), *(row(name, results, "guided") for name, results in every.items())]
     title = f'# Transport and its rivals, "an emoji of a person", on development seeds {", ".join(map(str, seeds))}'
     command = f"`python -m experiments.transport`: {len(every)} of its {len(VARIANTS)} variants."
-    write_study("transport", "\n".join([title, "", command, "", HEADER, *rows, "", INTERVALS]), every)
+    write_study("transport", "\n".join([title, "", command, "", HEADER, *rows, "", who_judged(first)]), every)
 
 
 if __name__ == "__main__":
