@@ -6,6 +6,7 @@ Torch and all that needs it are imported once a job really starts.
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -54,7 +55,7 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Proc
     job = root / "jobs" / config_hash
     record = {
         "config_hash": config_hash,
-        "command": " ".join(["selfdebias", *overrides]),
+        "command": shlex.join(["selfdebias", *overrides]),
         "stages": {step.name: str(folders[step.name].path.relative_to(root)) for step in steps},
     }
     if processes.part == 0:

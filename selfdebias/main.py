@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shlex
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -138,7 +139,7 @@ def _sweep(overrides: Sequence[str]) -> int:
     @hydra.main(config_path=str(conf_folder()), config_name="config", version_base="1.3")
     def job(_: Any) -> None:
         task = list(HydraConfig.get().overrides.task)
-        print(f"\njob {HydraConfig.get().job.num}: {' '.join(task)}", flush=True)
+        print(f"\njob {HydraConfig.get().job.num}: {shlex.join(task)}", flush=True)
         code = main(task)
         if code:
             raise SystemExit(code)

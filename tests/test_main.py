@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -113,6 +114,13 @@ def test_the_jobs_folder_holds_everything(stand_ins, table):
     for name, path in json.loads((job / "job.json").read_text())["stages"].items():
         mark = json.loads((Path("some/where") / path / "stage.json").read_text())
         assert (mark["name"], mark["key"]) == (name.split("/")[0], Path(path).name)
+
+
+def test_the_command_of_a_job_is_one_that_a_shell_takes(stand_ins, table):
+    arguments = ["prompts.text='a doctor; smiling'", "prompts.attributes=[gender, tone]"]
+    assert main(arguments) == 0
+    command = json.loads((the_job() / "job.json").read_text())["command"]
+    assert shlex.split(command) == ["selfdebias", *arguments]
 
 
 def test_no_secret_reaches_a_file(stand_ins, table, monkeypatch):
