@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from selfdebias.job import check_early, run_job
-from selfdebias.processes import ONE, STOPPED, Processes, refuse_in_sweep, run_in_processes, wants_several
+from selfdebias.processes import ONE, Processes, refuse_in_sweep, run_in_processes, wants_several
 from selfdebias.rules import ConfigError
+from selfdebias.stopping import STOPPED, exit_code, sigterm_as_ctrl_c
 from selfdebias.storage import StorageError
 
 USAGE = """\
@@ -30,8 +31,9 @@ selfdebias: finds the semantic modes of what a diffusion model generates, withou
   selfdebias -m key=a,b ...          a sweep; stages with the same key are shared
   selfdebias --version | --help
 
-Finished stages are found again and skipped; a stopped job goes on where it was when the same command is given again.
-Exit code: 0 done, 2 the command line or configuration is wrong, 130 stopped, 1 anything else.
+Finished stages are found again and skipped; a stopped job goes on where it was
+when the same command is given again. Exit code: 0 done, 2 the command line or
+configuration is wrong, 130 stopped by Ctrl-C, 143 by SIGTERM, 1 anything else.
 
 Groups and their options:
 """
@@ -63,9 +65,10 @@ def outcome(arguments: Sequence[str], processes: Processes) -> tuple[int, str]:
         The exit code, and the line that says what was wrong, "" where nothing was.
     """
     try:
-        if {"-m", "--multirun"} & set(arguments):
-            return _sweep([word for word in arguments if word not in ("-m", "--multirun")]), ""
-        return _run_or_print(arguments, processes)
+        with sigterm_as_ctrl_c():
+            if {"-m", "--multirun"} & set(arguments):
+                return _sweep([word for word in arguments if word not in ("-m", "--multirun")]), ""
+            return _run_or_print(arguments, processes)
     except ConfigError as error:
         return 2, f"selfdebias: {error}"
     except StorageError as error:
@@ -76,9 +79,10 @@ def outcome(arguments: Sequence[str], processes: Processes) -> tuple[int, str]:
         where = f" at {error.filename}" if error.filename else ""
         return 1, f"selfdebias: the disk is full{where}; free some space, and the same command goes on."
     except (KeyboardInterrupt, SystemExit) as stop:
-        if not isinstance(stop.__context__ or stop, KeyboardInterrupt):  # Lightning makes a SystemExit of Ctrl-C
+        code = exit_code(stop)
+        if code is None:
             raise
-        return 130, STOPPED
+        return code, STOPPED
 
 
 def _run_or_print(arguments: Sequence[str], processes: Processes) -> tuple[int, str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -150,13 +152,18 @@ def test_a_stage_that_fails_is_done_again_and_the_others_are_not(stand_ins, tabl
 
 
 @pytest.mark.manners
-def test_ctrl_c_says_how_to_go_on(stand_ins, monkeypatch, capsys):
-    def stopped(**_):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_or_sigterm_says_how_to_go_on_and_leaves_the_handlers_alone(stand_ins, monkeypatch, capsys, sent, code):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(plan.STAGES["discover"].module, "discover", lambda **_: signal.raise_signal(sent))
+    assert main([]) == code
+    assert capsys.readouterr().err == "selfdebias: stopped; the same command goes on from here.\n"
+    assert signal.getsignal(signal.SIGTERM) is before
 
-    monkeypatch.setattr(plan.STAGES["discover"].module, "discover", stopped)
-    assert main([]) == 130
-    assert "the same command goes on from here" in capsys.readouterr().err
+
+def test_in_a_thread_that_may_not_handle_signals_a_job_runs_all_the_same(stand_ins, table):
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(main, []).result() == 0
 
 
 def test_some_stages_only(stand_ins, table, capsys):
