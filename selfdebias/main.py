@@ -88,7 +88,7 @@ def outcome(arguments: Sequence[str], processes: Processes) -> tuple[int, str]:
 def _run_or_print(arguments: Sequence[str], processes: Processes) -> tuple[int, str]:
     """`--cfg job` prints; anything else runs and prints the table and where the report is."""
     from selfdebias.commented import commented_yaml
-    from selfdebias.config import conf_folder, load
+    from selfdebias.config import conf_folder, load, notes_on_subjects
     from selfdebias.targets import check_names
 
     overrides, show = _split(arguments)
@@ -97,6 +97,8 @@ def _run_or_print(arguments: Sequence[str], processes: Processes) -> tuple[int, 
     if show:
         print(commented_yaml(config, overrides, conf_folder()), end="")
         return 0, ""
+    if processes.part == 0 and any(text.startswith("prompts.subjects=") for text in overrides):
+        print("".join(f"{line}\n" for line in notes_on_subjects(overrides, config["prompts"]["subjects"])), end="")
     if wants_several(config) and processes is ONE:
         check_early(config)
         return run_in_processes(overrides, config["trainer"]["devices"])

@@ -10,7 +10,7 @@ from typing import Any
 from selfdebias.arms import guidance_of_arms, model_of_arms
 from selfdebias.banks import SupervisedBank
 from selfdebias.plan import FOLDERS
-from selfdebias.prompts import CROSS
+from selfdebias.prompt_texts import CROSS
 from selfdebias.rules import GROUPS, ConfigError, refuse
 from selfdebias.targets import check_job, check_objects, make
 
