@@ -130,12 +130,33 @@ def check_early(config: Mapping[str, Any]) -> None:
 
     check_devices(config["trainer"])
     check_processes(config)
-    for group in ("schedule", "prompts", "vocabulary", "bank"):  # these need no torch
+    _check_attributes(config)
+    for group in ("schedule", "vocabulary", "bank"):  # these load no weights
         check_objects({group: config[group]})
         make(config, group)
     check_job({"guidance": config["guidance"]})
     for guidance in guidance_of_arms(config["guidance"]).values():
         make({"guidance": guidance}, "guidance")
+
+
+def _check_attributes(config: Mapping[str, Any]) -> None:
+    """Holds attributes and labels against the judge's classes where they are known without torch; else `Parts` does."""
+    from selfdebias.judge_classes import known_classes
+    from selfdebias.labelled_folder import labelled_images
+    from selfdebias.parts import check_attributes
+    from selfdebias.rules import ConfigError
+    from selfdebias.targets import check_objects, make
+
+    check_objects({"prompts": config["prompts"]})
+    prompts = make(config, "prompts")
+    try:
+        classes = known_classes(config["judge"])
+        if classes is not None:
+            check_attributes(prompts.attributes, classes)
+            if config["evaluate"]["labelled"]:
+                labelled_images(Path(config["evaluate"]["labelled"]), classes)
+    except (OSError, ValueError) as error:
+        raise ConfigError(str(error)) from error
 
 
 def _run_step(

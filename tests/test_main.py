@@ -13,10 +13,18 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from selfdebias import plan
 from selfdebias.main import main
 
+LATE = {  # what only the parts themselves used to find
+    "collect.n_images=0": "`collect.n_images` must be a whole number",
+    "prompts.attributes=[gendr, tone]": "`prompts.attributes` must be some of gender",
+    "judge=clip_zeroshot|judge.encoder.pretrained=shipped:emoji_clip|prompts.attributes=[tone]": "some of gender, race, age",
+    "evaluate.labelled={}/empty": "without an image",
+    "evaluate.labelled={}/wrong": "got the class 'gender/child'",
+}
 ORDER = ["collect", "discover", "project", "generate", "generate", "evaluate", "report"]
 
 
@@ -230,11 +238,15 @@ def test_help_names_groups_and_values(capsys):
 
 
 @pytest.mark.manners
-def test_a_bad_command_line_is_answered_without_importing_torch():
+def test_a_bad_command_line_is_answered_without_importing_torch(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "wrong" / "gender" / "child").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "wrong" / "gender" / "child" / "0.png")
     code = (
         "import sys; from selfdebias.main import main; code = main(sys.argv[1:]);"
         "assert 'torch' not in sys.modules; sys.exit(code)"
     )
-    command = [sys.executable, "-c", code, "collect.n_images=0"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2, done.stderr
+    for arguments, words in LATE.items():
+        command = [sys.executable, "-c", code, *arguments.format(tmp_path).split("|")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 2 and words in done.stderr, done.stderr
