@@ -22,13 +22,15 @@ from selfdebias.stopping import STOPPED, exit_code, sigterm_as_ctrl_c
 from selfdebias.storage import StorageError
 
 USAGE = """\
-selfdebias: finds the semantic modes of what a diffusion model generates, without labels, and balances them.
+selfdebias: finds the semantic modes of what a diffusion model generates,
+without labels, and balances them.
 
-  selfdebias                         the quickstart: the shipped model, vanilla against guided, and a report
-  selfdebias key=value ...           change values:          selfdebias collect.n_images=512 guidance.strength=6
-  selfdebias group=option ...        choose another part:    selfdebias guidance=random
-  selfdebias ... --cfg job           print the resolved configuration and stop
-  selfdebias -m key=a,b ...          a sweep; stages with the same key are shared
+  selfdebias                    the quickstart: the shipped model, vanilla
+                                against guided, and a report
+  selfdebias key=value ...      change values: guidance.strength=6
+  selfdebias group=option ...   choose another part: guidance=random
+  selfdebias ... --cfg job      print the resolved configuration and stop
+  selfdebias -m key=a,b ...     a sweep; stages with the same key are shared
   selfdebias --version | --help
 
 Finished stages are found again and skipped; a stopped job goes on where it was
@@ -176,7 +178,17 @@ def _help() -> str:
     for group, before in (("collect", "discover:"), ("generate", "evaluate:")):
         own = textwrap.indent((folder / group / "default.yaml").read_text(), "  ")
         values = values.replace(f"\n{before}", f"\n{group}:\n{own}\n{before}", 1)
+    values = "\n".join(narrow for line in values.splitlines() for narrow in _narrow(line))
     return f"{USAGE}{chr(10).join(options)}\n\nValues, with their defaults:\n\n{values}"
+
+
+def _narrow(line: str, width: int = 80) -> list[str]:
+    """A line of YAML in lines of at most `width` signs: a comment that does not fit beside its value goes above it."""
+    value, sign, comment = line.partition("  #")
+    if len(line) <= width or not sign:
+        return [line]
+    indent = " " * (len(value) - len(value.lstrip())) + "# "
+    return [*textwrap.wrap(comment.strip(), width, initial_indent=indent, subsequent_indent=indent), value.rstrip()]
 
 
 if __name__ == "__main__":
