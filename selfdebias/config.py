@@ -58,10 +58,18 @@ def load(overrides: Sequence[str]) -> dict[str, Any]:
     parsed = _parse(overrides)
     _check_options(parsed, folder)
     config = _compose(folder, list(overrides))
-    choices = [o.input_line for o in parsed if _is_group(o, folder) and o.input_line]
+    choices = _choices(parsed, folder)
     defaults = config if len(choices) == len(overrides) else _compose(folder, choices)
     check(config, defaults)
     return with_named_folders(config)
+
+
+def notes_on_subjects(overrides: Sequence[str], subjects: Sequence[str]) -> list[str]:
+    """A line for each subject that is nearly one of those that the chosen protocol has of its own."""
+    folder = conf_folder()
+    own = _compose(folder, _choices(_parse(overrides), folder))["prompts"].get("subjects", [])
+    near = {it: difflib.get_close_matches(it, own, n=1, cutoff=0.8) for it in subjects if it not in own}
+    return [f"`{it}` is not of this protocol; did you mean `{found[0]}`?" for it, found in near.items() if found]
 
 
 def load_sweep(overrides: Sequence[str]) -> list[dict[str, Any]]:
@@ -142,6 +150,11 @@ def _parse(overrides: Sequence[str], sweep: bool = False) -> list[Override]:
     return parsed
 
 
+def _choices(parsed: Sequence[Override], folder: Path) -> list[str]:
+    """The overrides that choose an option of a group."""
+    return [o.input_line for o in parsed if _is_group(o, folder) and o.input_line]
+
+
 def _is_group(override: Override, folder: Path) -> bool:
     name = override.key_or_group
     return "." not in name and (folder / name).is_dir()
@@ -183,8 +196,10 @@ def _in_one_line(error: Exception, folder: Path) -> str:
     key = first.split("'")[1]
     if key.endswith("scheduler.options"):  # it is there, and empty
         return f"`{key}` takes new keys with a plus: +{key}={{<key>: <value>}}."
-    known = [leaf for leaf in _leaves(_compose(folder, [])) if leaf != key]  # another option of its group may have it
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    config = _compose(folder, [])
+    known = [leaf for leaf in _leaves(config) if leaf != key]  # another option of its group may have it
+    top = [] if "." in key else [*config, *(path.name for path in folder.iterdir() if path.is_dir())]
+    near = [*difflib.get_close_matches(key, top, n=1), *difflib.get_close_matches(key, known, n=1)]
     hint = f" Did you mean `{near[0]}`?" if near else " See `selfdebias --cfg job`."
     return f"`{key}` is not an option.{hint}"
 

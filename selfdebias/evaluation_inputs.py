@@ -13,11 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from selfdebias.labelled_folder import check_layout
 from selfdebias.rules import ConfigError, refuse
 from selfdebias.storage.image_folder import ImageFolder
 
 NAME = re.compile(r"\w[\w.-]*")
-TAKEN = ("reference", "collected")  # names of files beside those of the arms
+TAKEN = ("reference", "collected", "labelled")  # what has files, or a list of skipped ones, beside the arms
 ORIGIN = ("judge", "encoder", "features", "sha256", "key")  # what is noted in the file of an arm
 DEFAULTS = {"modes": None, "drawn_together": 1}  # what goes with folders alone
 
@@ -48,7 +49,9 @@ def with_named_folders(config: Mapping[str, Any]) -> dict[str, Any]:
         folders = _named(folders)
     for name in folders:
         if not isinstance(name, str) or not NAME.fullmatch(name) or name in TAKEN:
-            words = f"folders whose names are letters, digits, _, - and ., and not {' or '.join(TAKEN)} ({_way_out()})"
+            words = (
+                f"folders whose names are letters, digits, _, - and ., and not one of {', '.join(TAKEN)} ({_way_out()})"
+            )
             raise refuse("evaluate.folders", words, name)
     return {**config, "evaluate": {**evaluate, "folders": dict(folders)}}
 
@@ -59,7 +62,7 @@ def drawn_or_not(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_inputs(evaluate: Mapping[str, Any]) -> None:
-    """Refuses folders, a reference or modes that are not there, or of which no image can be read.
+    """Refuses folders, labelled images, a reference or modes that are not there, or of which no image can be read.
 
     Raises:
         ConfigError: With the first of them.
@@ -67,7 +70,9 @@ def check_inputs(evaluate: Mapping[str, Any]) -> None:
     try:
         for folder in _folders(evaluate):
             folder.check()
-    except ValueError as error:
+        if evaluate["labelled"]:
+            check_layout(Path(evaluate["labelled"]))
+    except (ValueError, FileNotFoundError) as error:
         raise ConfigError(str(error)) from error
     if is_file(evaluate["reference"]):
         read_origin(evaluate["reference"])

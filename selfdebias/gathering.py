@@ -47,6 +47,7 @@ def gather_rows(job: Path, config: Mapping[str, Any], rows: Sequence[str], recor
         "row_names": list(rows),  # in their order, which the keys of a JSON file lose
         "rows": found,
         "over_prompts": over_prompts(found),
+        "skipped": {name: it for own in found.values() for name, it in own.get("skipped", {}).items()},
     }
     write_json(job / "results.json", results)
     if "report" in config["stages"]:

@@ -6,6 +6,7 @@ Torch and all that needs it are imported once a job really starts.
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -54,7 +55,7 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Proc
     job = root / "jobs" / config_hash
     record = {
         "config_hash": config_hash,
-        "command": " ".join(["selfdebias", *overrides]),
+        "command": shlex.join(["selfdebias", *overrides]),
         "stages": {step.name: str(folders[step.name].path.relative_to(root)) for step in steps},
     }
     if processes.part == 0:
@@ -130,7 +131,8 @@ def check_early(config: Mapping[str, Any]) -> None:
 
     check_devices(config["trainer"])
     check_processes(config)
-    for group in ("schedule", "prompts", "vocabulary", "bank"):  # these need no torch
+    _check_attributes(config)
+    for group in ("schedule", "vocabulary", "bank"):  # these load no weights
         check_objects({group: config[group]})
         make(config, group)
     check_job({"guidance": config["guidance"]})
@@ -140,6 +142,26 @@ def check_early(config: Mapping[str, Any]) -> None:
             raise refuse(
                 "trainer.devices", "1 with a guidance whose batch cannot be split", config["trainer"]["devices"]
             )
+
+
+def _check_attributes(config: Mapping[str, Any]) -> None:
+    """Holds attributes and labels against the judge's classes where they are known without torch; else `Parts` does."""
+    from selfdebias.judge_classes import known_classes
+    from selfdebias.labelled_folder import labelled_images
+    from selfdebias.parts import check_attributes
+    from selfdebias.rules import ConfigError
+    from selfdebias.targets import check_objects, make
+
+    check_objects({"prompts": config["prompts"]})
+    prompts = make(config, "prompts")
+    try:
+        classes = known_classes(config["judge"])
+        if classes is not None:
+            check_attributes(prompts.attributes, classes)
+            if config["evaluate"]["labelled"]:
+                labelled_images(Path(config["evaluate"]["labelled"]), classes)
+    except (OSError, ValueError) as error:
+        raise ConfigError(str(error)) from error
 
 
 def _run_step(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shlex
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -15,22 +16,26 @@ from pathlib import Path
 from typing import Any
 
 from selfdebias.job import check_early, run_job
-from selfdebias.processes import ONE, STOPPED, Processes, refuse_in_sweep, run_in_processes, wants_several
+from selfdebias.processes import ONE, Processes, refuse_in_sweep, run_in_processes, wants_several
 from selfdebias.rules import ConfigError
+from selfdebias.stopping import STOPPED, exit_code, sigterm_as_ctrl_c
 from selfdebias.storage import StorageError
 
 USAGE = """\
-selfdebias: finds the semantic modes of what a diffusion model generates, without labels, and balances them.
+selfdebias: finds the semantic modes of what a diffusion model generates,
+without labels, and balances them.
 
-  selfdebias                         the quickstart: the shipped model, vanilla against guided, and a report
-  selfdebias key=value ...           change values:          selfdebias collect.n_images=512 guidance.strength=6
-  selfdebias group=option ...        choose another part:    selfdebias guidance=random
-  selfdebias ... --cfg job           print the resolved configuration and stop
-  selfdebias -m key=a,b ...          a sweep; stages with the same key are shared
+  selfdebias                    the quickstart: the shipped model, vanilla
+                                against guided, and a report
+  selfdebias key=value ...      change values: guidance.strength=6
+  selfdebias group=option ...   choose another part: guidance=random
+  selfdebias ... --cfg job      print the resolved configuration and stop
+  selfdebias -m key=a,b ...     a sweep; stages with the same key are shared
   selfdebias --version | --help
 
-Finished stages are found again and skipped; a stopped job goes on where it was when the same command is given again.
-Exit code: 0 done, 2 the command line or configuration is wrong, 130 stopped, 1 anything else.
+Finished stages are found again and skipped; a stopped job goes on where it was
+when the same command is given again. Exit code: 0 done, 2 the command line or
+configuration is wrong, 130 stopped by Ctrl-C, 143 by SIGTERM, 1 anything else.
 
 Groups and their options:
 """
@@ -62,9 +67,10 @@ def outcome(arguments: Sequence[str], processes: Processes) -> tuple[int, str]:
         The exit code, and the line that says what was wrong, "" where nothing was.
     """
     try:
-        if {"-m", "--multirun"} & set(arguments):
-            return _sweep([word for word in arguments if word not in ("-m", "--multirun")]), ""
-        return _run_or_print(arguments, processes)
+        with sigterm_as_ctrl_c():
+            if {"-m", "--multirun"} & set(arguments):
+                return _sweep([word for word in arguments if word not in ("-m", "--multirun")]), ""
+            return _run_or_print(arguments, processes)
     except ConfigError as error:
         return 2, f"selfdebias: {error}"
     except StorageError as error:
@@ -75,15 +81,16 @@ def outcome(arguments: Sequence[str], processes: Processes) -> tuple[int, str]:
         where = f" at {error.filename}" if error.filename else ""
         return 1, f"selfdebias: the disk is full{where}; free some space, and the same command goes on."
     except (KeyboardInterrupt, SystemExit) as stop:
-        if not isinstance(stop.__context__ or stop, KeyboardInterrupt):  # Lightning makes a SystemExit of Ctrl-C
+        code = exit_code(stop)
+        if code is None:
             raise
-        return 130, STOPPED
+        return code, STOPPED
 
 
 def _run_or_print(arguments: Sequence[str], processes: Processes) -> tuple[int, str]:
     """`--cfg job` prints; anything else runs and prints the table and where the report is."""
     from selfdebias.commented import commented_yaml
-    from selfdebias.config import conf_folder, load
+    from selfdebias.config import conf_folder, load, notes_on_subjects
     from selfdebias.targets import check_names
 
     overrides, show = _split(arguments)
@@ -92,6 +99,8 @@ def _run_or_print(arguments: Sequence[str], processes: Processes) -> tuple[int, 
     if show:
         print(commented_yaml(config, overrides, conf_folder()), end="")
         return 0, ""
+    if processes.part == 0 and any(text.startswith("prompts.subjects=") for text in overrides):
+        print("".join(f"{line}\n" for line in notes_on_subjects(overrides, config["prompts"]["subjects"])), end="")
     if wants_several(config) and processes is ONE:
         check_early(config)
         return run_in_processes(overrides, config["trainer"]["devices"])
@@ -138,7 +147,7 @@ def _sweep(overrides: Sequence[str]) -> int:
     @hydra.main(config_path=str(conf_folder()), config_name="config", version_base="1.3")
     def job(_: Any) -> None:
         task = list(HydraConfig.get().overrides.task)
-        print(f"\njob {HydraConfig.get().job.num}: {' '.join(task)}", flush=True)
+        print(f"\njob {HydraConfig.get().job.num}: {shlex.join(task)}", flush=True)
         code = main(task)
         if code:
             raise SystemExit(code)
@@ -169,7 +178,17 @@ def _help() -> str:
     for group, before in (("collect", "discover:"), ("generate", "evaluate:")):
         own = textwrap.indent((folder / group / "default.yaml").read_text(), "  ")
         values = values.replace(f"\n{before}", f"\n{group}:\n{own}\n{before}", 1)
+    values = "\n".join(narrow for line in values.splitlines() for narrow in _narrow(line))
     return f"{USAGE}{chr(10).join(options)}\n\nValues, with their defaults:\n\n{values}"
+
+
+def _narrow(line: str, width: int = 80) -> list[str]:
+    """A line of YAML in lines of at most `width` signs: a comment that does not fit beside its value goes above it."""
+    value, sign, comment = line.partition("  #")
+    if len(line) <= width or not sign:
+        return [line]
+    indent = " " * (len(value) - len(value.lstrip())) + "# "
+    return [*textwrap.wrap(comment.strip(), width, initial_indent=indent, subsequent_indent=indent), value.rstrip()]
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from typing import Any
 
 from selfdebias.arms import guidance_of_arms, model_of_arms
 from selfdebias.banks import SupervisedBank
+from selfdebias.labelled_folder import labelled_fingerprint
 from selfdebias.plan import FOLDERS
-from selfdebias.prompts import CROSS
+from selfdebias.prompt_texts import CROSS
 from selfdebias.rules import GROUPS, ConfigError, refuse
 from selfdebias.targets import check_job, check_objects, make
 
@@ -119,8 +120,6 @@ class Parts:
         folder = self._config["evaluate"]["labelled"]
         if folder is None:
             return {}
-        from selfdebias.judges.labelled import labelled_fingerprint
-
         try:
             return {"evaluate": labelled_fingerprint(Path(folder), self._parts["judge"].classes)}
         except (OSError, ValueError) as error:

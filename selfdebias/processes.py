@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfdebias.rules import refuse
+from selfdebias.stopping import STOPPED
 
 if TYPE_CHECKING:
     from selfdebias.collective import Collective
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 DRAW, DONE = "draw", "done"  # what the first process tells the others of a step
 DAYS = 30  # that a process waits for the first one, which evaluates alone
 GRACE = 10.0  # seconds in which the others may end by themselves once one has
-STOPPED = "selfdebias: stopped; the same command goes on from here."
 
 
 class Processes:
@@ -149,6 +149,7 @@ def run_in_processes(arguments: Sequence[str], among: int) -> tuple[int, str]:
         The exit code, and the lines that say what went wrong; (0, "") if nothing did.
 
     Raises:
+        KeyboardInterrupt: On Ctrl-C or SIGTERM, once all of them are gone.
         ProcessException: If an error in one of them is not the user's, with its traceback.
     """
     from lightning_fabric.plugins.environments.lightning import find_free_network_port
@@ -171,7 +172,7 @@ def run_in_processes(arguments: Sequence[str], among: int) -> tuple[int, str]:
                 pass
         except KeyboardInterrupt:
             _stop(context)
-            return 130, STOPPED
+            raise
         except ProcessException as error:
             return _why(error, Path(said))
     return 0, ""
@@ -193,6 +194,8 @@ def _why(error: Exception, said: Path) -> tuple[int, str]:
     """Return what the processes themselves say went wrong; the others then end only because one of them did."""
     found = [json.loads(path.read_text()) for path in sorted(said.iterdir())]
     wrong = {line: code for code, line in found if code}
+    if len(wrong) > 1:
+        wrong.pop(STOPPED, None)  # of one that was ended because another had failed
     if wrong:
         return max(wrong.values()), "\n".join(wrong)
     name = getattr(error, "signal_name", None)

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 
 PLACE = "{}"
+CROSS = " x "  # between the attributes of an intersection
 LONGEST_NAME = 48  # signs; a file name of four-byte signs must stay below 255 bytes
 _ARTICLE = re.compile(r"^(a|an|the)\s+", re.IGNORECASE)
 _NOUN = re.compile(r"(?P<phrase>\b(?:a|an|the)\s+(?P<noun>[^\s,.;:][^,.;:]*))", re.IGNORECASE)
@@ -85,11 +86,15 @@ def different_names(attributes: Sequence[str]) -> tuple[str, ...]:
     """The attributes as a tuple.
 
     Raises:
-        ValueError: If there is none, or one is named twice.
+        ValueError: If there is none, or one is named twice, in the list or in an intersection.
     """
     names = tuple(attributes)
     if isinstance(attributes, str) or not names or len(set(names)) != len(names):
         raise ValueError(f"`prompts.attributes` must be a list of different names, got {attributes!r}.")
+    for name in names:
+        parts = str(name).split(CROSS)
+        if len(set(parts)) != len(parts):
+            raise ValueError(f"`prompts.attributes` must be intersections of different attributes, got {name!r}.")
     return names
 
 

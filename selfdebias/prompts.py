@@ -8,8 +8,6 @@ from typing import Any, Protocol
 
 from selfdebias.prompt_texts import PLACE, different_names, different_texts, filled, row_names, with_place
 
-CROSS = " x "  # between the attributes of an intersection
-
 
 class PromptSource(Protocol):
     """Whatever says which prompt each image is drawn from."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ def root(tmp_path_factory):
 def finished(root, overrides):
     """Runs a job; returns its folder and its record."""
     assert main([*SMALL, f"paths.root={root}", *overrides]) == 0
-    command = " ".join(["selfdebias", *SMALL, f"paths.root={root}", *overrides])
+    command = shlex.join(["selfdebias", *SMALL, f"paths.root={root}", *overrides])
     jobs = [(job, json.loads((job / "job.json").read_text())) for job in (root / "jobs").iterdir()]
     return next(item for item in jobs if item[1]["command"] == command)
 

@@ -15,6 +15,8 @@ BAD = [
     (["guidance=fair"], "`guidance` must be one of"),
     (["collect.nimages=3"], "Did you mean `collect.n_images`?"),
     (["nonsense=3"], "`nonsense` is not an option"),
+    (["gidance=none"], "Did you mean `guidance`?"),
+    (["guidnce=random"], "Did you mean `guidance`?"),
     (["+nonsense=3"], "`nonsense` is not an option"),
     (["+collect.more=3"], "`collect.more` is not an option"),
     (["+guidance.more=3"], "`guidance.more` is not an option"),
@@ -73,6 +75,10 @@ BAD = [
     ),
     (["prompts.attributes=[gender,height]"], "`prompts.attributes` must be some of gender, tone, age"),
     (["prompts.attributes=gender"], "`prompts.attributes` must be a list"),
+    (
+        ["prompts.attributes=[gender, gender x gender]"],
+        "`prompts.attributes` must be intersections of different attributes, got 'gender x gender'",
+    ),
     (["guidance.strength=-1"], "`guidance.strength` must be a number of at least 0, got -1"),
     (["guidance.strength=nan"], "`guidance.strength` must be finite"),
     (["guidance.strength=inf"], "`guidance.strength` must be finite"),
@@ -169,6 +175,13 @@ def test_digest_does_not_depend_on_the_order_of_keys_and_refuses_nan():
     assert len(config.digest({})) == 16
     with pytest.raises(ValueError):
         config.digest({"a": float("nan")})
+
+
+def test_a_subject_that_is_nearly_one_of_the_protocols_own_is_noted():
+    subjects = ["a farmr", "a judge", "an alchemist"]
+    notes = config.notes_on_subjects(["prompts=emoji_occupations", f"prompts.subjects={subjects}"], subjects)
+    assert notes == ["`a farmr` is not of this protocol; did you mean `a farmer`?"]
+    assert config.notes_on_subjects(["prompts=emoji_pets"], subjects) == []  # which is no list
 
 
 def test_options_of_a_scheduler_are_new_keys():

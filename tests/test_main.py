@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import json
+import shlex
+import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from selfdebias import plan
 from selfdebias.main import main
 
+LATE = {  # what only the parts themselves used to find
+    "collect.n_images=0": "`collect.n_images` must be a whole number",
+    "prompts.attributes=[gendr, tone]": "`prompts.attributes` must be some of gender",
+    "judge=clip_zeroshot|judge.encoder.pretrained=shipped:emoji_clip|prompts.attributes=[tone]": "some of gender, race, age",
+    "evaluate.labelled={}/empty": "without an image",
+    "evaluate.labelled={}/wrong": "got the class 'gender/child'",
+}
 ORDER = ["collect", "discover", "project", "generate", "generate", "evaluate", "report"]
 
 
@@ -115,6 +126,13 @@ def test_the_jobs_folder_holds_everything(stand_ins, table):
         assert (mark["name"], mark["key"]) == (name.split("/")[0], Path(path).name)
 
 
+def test_the_command_of_a_job_is_one_that_a_shell_takes(stand_ins, table):
+    arguments = ["prompts.text='a doctor; smiling'", "prompts.attributes=[gender, tone]"]
+    assert main(arguments) == 0
+    command = json.loads((the_job() / "job.json").read_text())["command"]
+    assert shlex.split(command) == ["selfdebias", *arguments]
+
+
 def test_no_secret_reaches_a_file(stand_ins, table, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "0123456789abcdef-secret")
     assert main(["prompts.text='a ${oc.env:WANDB_API_KEY}'", "logger=none"]) == 0
@@ -142,13 +160,18 @@ def test_a_stage_that_fails_is_done_again_and_the_others_are_not(stand_ins, tabl
 
 
 @pytest.mark.manners
-def test_ctrl_c_says_how_to_go_on(stand_ins, monkeypatch, capsys):
-    def stopped(**_):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_or_sigterm_says_how_to_go_on_and_leaves_the_handlers_alone(stand_ins, monkeypatch, capsys, sent, code):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(plan.STAGES["discover"].module, "discover", lambda **_: signal.raise_signal(sent))
+    assert main([]) == code
+    assert capsys.readouterr().err == "selfdebias: stopped; the same command goes on from here.\n"
+    assert signal.getsignal(signal.SIGTERM) is before
 
-    monkeypatch.setattr(plan.STAGES["discover"].module, "discover", stopped)
-    assert main([]) == 130
-    assert "the same command goes on from here" in capsys.readouterr().err
+
+def test_in_a_thread_that_may_not_handle_signals_a_job_runs_all_the_same(stand_ins, table):
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(main, []).result() == 0
 
 
 def test_some_stages_only(stand_ins, table, capsys):
@@ -211,15 +234,20 @@ def test_help_names_groups_and_values(capsys):
     text = capsys.readouterr().out
     assert "guidance" in text
     assert "n_images: 256" in text
-    assert max(len(line) for line in text.splitlines()) <= 120
+    assert [line for line in text.splitlines() if len(line) > 80] == []
+    assert "null: those of collect" in " ".join(text.replace("#", "").split())  # a comment that is wrapped is whole
 
 
 @pytest.mark.manners
-def test_a_bad_command_line_is_answered_without_importing_torch():
+def test_a_bad_command_line_is_answered_without_importing_torch(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "wrong" / "gender" / "child").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "wrong" / "gender" / "child" / "0.png")
     code = (
         "import sys; from selfdebias.main import main; code = main(sys.argv[1:]);"
         "assert 'torch' not in sys.modules; sys.exit(code)"
     )
-    command = [sys.executable, "-c", code, "collect.n_images=0"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2, done.stderr
+    for arguments, words in LATE.items():
+        command = [sys.executable, "-c", code, *arguments.format(tmp_path).split("|")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 2 and words in done.stderr, done.stderr

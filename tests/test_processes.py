@@ -17,6 +17,7 @@ from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from selfdebias.main import main
 from selfdebias.processes import _why
+from selfdebias.stopping import STOPPED
 from selfdebias.storage.atomic import TEMPORARY
 from selfdebias.storage.batches import BatchFolder
 from tests.tiny import tiny_pipeline
@@ -132,13 +133,14 @@ def test_killed_and_gone_on_with_by_two_and_by_one(model, one, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.reliability
-def test_ctrl_c_stops_all_and_says_how_to_go_on(model, tmp_path):
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_or_sigterm_stops_all_and_says_how_to_go_on(model, tmp_path, sent, code):
     job = start(model, tmp_path, "trainer=ddp", "collect.n_images=64")
     wait_for(job, tmp_path, "stages/collect/*/manifest-1.jsonl")
     left = workers(job)
-    job.send_signal(signal.SIGINT)
+    job.send_signal(sent)
     said = job.communicate()[0]
-    assert job.returncode == 130, said
+    assert job.returncode == code, said
     assert said.splitlines()[-1] == "selfdebias: stopped; the same command goes on from here."
     assert not [process for process in left if process.is_running()]
 
@@ -155,6 +157,8 @@ def test_of_several_errors_the_users_own_is_said_and_one_of_ours_is_raised(tmp_p
     )
     for part, outcome in enumerate([[0, ""], [1, "selfdebias: the disk is full"], [1, "selfdebias: the disk is full"]]):
         (tmp_path / str(part)).write_text(json.dumps(outcome))
+    assert _why(lost, tmp_path) == (1, "selfdebias: the disk is full")
+    (tmp_path / "0").write_text(json.dumps([143, STOPPED]))
     assert _why(lost, tmp_path) == (1, "selfdebias: the disk is full")
 
 

@@ -18,7 +18,7 @@ def test_a_blank_prompt_is_refused(text):
         Prompts(text, ["gender"])
 
 
-@pytest.mark.parametrize("attributes", [[], ["gender", "gender"], "gender"])
+@pytest.mark.parametrize("attributes", [[], ["gender", "gender"], "gender", ["gender x gender"], ["tone x age x tone"]])
 def test_attributes_are_a_list_of_different_names(attributes):
     with pytest.raises(ValueError, match=r"`prompts\.attributes` must be"):
         Prompts("a cat", attributes)

@@ -35,6 +35,39 @@ def test_each_override_composes():
         load(shlex.split(line, comments=True))
 
 
+def test_each_line_that_evaluates_folders_draws_nothing():
+    (section,) = re.findall(r"## Evaluate images that exist\n.*?```\n(.*?)```", README, re.DOTALL)
+    lines = [line for line in section.splitlines() if not line.startswith("#")]
+    assert len(lines) == 7
+    for line in lines:
+        config = load(shlex.split(line, comments=True)[1:])
+        assert config["stages"] == ["evaluate"] and config["evaluate"]["folders"], line
+
+
+def test_each_job_that_is_suggested_has_batches_enough_for_an_interval():
+    for line in re.findall(r"^selfdebias (?!-)(.*generate\.n_images=.*)$", README, re.MULTILINE):
+        generate = load(shlex.split(line, comments=True))["generate"]
+        assert generate["n_images"] >= 2 * generate["batch_size"], line
+
+
+def test_the_parts_are_all_there():
+    (section,) = re.findall(r"## Parts\n(.*?)\n## ", README, re.DOTALL)
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", section, re.MULTILINE)
+    assert {group for group, _ in rows} == {
+        "bank",
+        "guidance",
+        "clustering",
+        "schedule",
+        "projector",
+        "trainer",
+        "experiment",
+    }
+    for group, options in rows:
+        assert sorted(re.findall(r"`(\w+)`", options)) == sorted(
+            it.stem for it in (ROOT / "conf" / group).glob("*.yaml")
+        )
+
+
 def test_each_module_that_is_named_is_there():
     for module in re.findall(r"python -m (experiments[.\w]+)", README):
         assert (ROOT / (module.replace(".", "/") + ".py")).exists()

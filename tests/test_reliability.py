@@ -187,12 +187,14 @@ def test_a_full_disk_is_said_in_one_line_and_the_same_command_goes_on(model, und
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-def test_ctrl_c_in_the_middle_says_how_to_go_on(model, undisturbed, tmp_path):
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_or_sigterm_in_the_middle_says_how_to_go_on(model, tmp_path, sent, code):
     job = start(model, tmp_path, "collect.n_images=64")
     while not list(tmp_path.glob("stages/collect/*/manifest-0.jsonl")):
         assert job.poll() is None, job.stdout.read()
         time.sleep(0.05)
-    job.send_signal(signal.SIGINT)
+    for _ in range(1 if sent is signal.SIGINT else 2):  # as `timeout` does
+        job.send_signal(sent)
     said = job.communicate()[0]
-    assert job.returncode == 130, said
+    assert job.returncode == code, said
     assert said.splitlines()[-1] == "selfdebias: stopped; the same command goes on from here."

@@ -138,3 +138,10 @@ def test_a_job_is_logged_once_where_it_has_results(evaluated, monkeypatch, job):
     assert len(logged) == 1 and (logged[0][2] is None) == (job is LIST)
     assert main([*job, "stages=[report]"]) == 0
     assert len(logged) == 1
+
+
+def test_a_subject_that_may_be_misspelt_is_noted_before_anything_runs(evaluated, capsys):
+    assert main([*LIST, "prompts.subjects=[a farmr, a nurse]", "stages=[collect]"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "`a farmr` is not of this protocol; did you mean `a farmer`?"
+    assert sum("did you mean" in line for line in lines) == 1

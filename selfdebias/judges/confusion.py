@@ -14,6 +14,7 @@ class Confusion:
         unclassified: images that no class was sure enough of; not in `counts`, as in the shares that are corrected.
         skipped: files that could not be read.
         source: which images they were, in words.
+        unread: name and reason of those files, where they are known.
 
     Raises:
         ValueError: if the counts are no square matrix of numbers of at least 0.
@@ -28,6 +29,7 @@ class Confusion:
     unclassified: int
     skipped: int
     source: str
+    unread: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if any(len(row) != len(self.counts) for row in self.counts) or min(min(row) for row in self.counts) < 0:

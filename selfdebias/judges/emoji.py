@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from selfdebias.folders import hash_files
+from selfdebias.judge_classes import emoji_classes, emoji_folder
 from selfdebias.judges.confusion import Confusion
-from selfdebias.testbed import shipped
 
 SIDE = 64  # px of the images that it was trained on
 
@@ -64,13 +64,12 @@ class EmojiJudge:
             raise ValueError(f"`threshold` must be in [0, 1], got {threshold}.")
         self.folder = folder
         self.threshold = threshold
-        config = json.loads((self._path / "config.json").read_text())
-        self.classes: dict[str, tuple[str, ...]] = {name: tuple(names) for name, names in config["classes"].items()}
+        self.classes = emoji_classes(folder)
         self._network: JudgeNetwork | None = None
 
     @property
     def _path(self) -> Path:
-        return Path(self.folder) if self.folder else shipped("emoji_judge")
+        return emoji_folder(self.folder)
 
     @property
     def confusion(self) -> dict[str, Confusion] | None:

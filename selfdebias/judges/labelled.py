@@ -2,62 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from selfdebias.folders import hash_file
 from selfdebias.judges import Judge, classify
 from selfdebias.judges.confusion import Confusion
+from selfdebias.labelled_folder import labelled_images
 from selfdebias.metrics.judge_error import confusion_counts
-from selfdebias.storage.pictures import SUFFIXES, UnreadableError, read_picture
-
-LAYOUT = "a folder of labelled images, <attribute>/<class>/*.png"
-
-Classes = Mapping[str, Sequence[str]]
-
-
-def labelled_images(folder: Path, classes: Classes) -> dict[str, list[tuple[Path, int]]]:
-    """List the labelled images of each attribute that has some, with the number of their class.
-
-    Hidden files and folders, and files of other kinds, are passed over; no image is opened.
-
-    Args:
-        folder: the labelled folder.
-        classes: the judge's, by attribute.
-
-    Raises:
-        FileNotFoundError: if there is no such folder, or no image in it.
-        ValueError: if it names an attribute or class that the judge does not know.
-    """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"`evaluate.labelled` must be {LAYOUT}, got {str(folder)!r}, which is no folder.")
-    found: dict[str, list[tuple[Path, int]]] = {}
-    for attribute in _folders(folder):
-        if attribute.name not in classes:
-            raise _unknown(attribute.name, "attribute", classes)
-        for named in _folders(attribute):
-            if named.name not in classes[attribute.name]:
-                raise _unknown(f"{attribute.name}/{named.name}", "class", classes)
-            label = list(classes[attribute.name]).index(named.name)
-            files = sorted(path for path in named.iterdir() if path.is_file() and _is_image(path))
-            found.setdefault(attribute.name, []).extend((path, label) for path in files)
-    found = {attribute: images for attribute, images in found.items() if images}
-    if not found:
-        raise FileNotFoundError(f"`evaluate.labelled` must be {LAYOUT}, got {str(folder)!r} without an image.")
-    return found
-
-
-def labelled_fingerprint(folder: Path, classes: Classes) -> str:
-    """Return a sha256 over the names and bytes of the labelled images; raises as `labelled_images` does."""
-    digest = hashlib.sha256()
-    for images in labelled_images(folder, classes).values():
-        for path, _ in images:
-            digest.update(path.relative_to(folder).as_posix().encode() + hash_file(path))
-    return digest.hexdigest()
+from selfdebias.storage.pictures import UnreadableError, read_picture
 
 
 def measure_confusion(
@@ -65,8 +21,8 @@ def measure_confusion(
 ) -> dict[str, Confusion]:
     """Hold a judge against labelled images.
 
-    Images of one call have one size; transparent ones are laid on white. A file that cannot be read is skipped and
-    counted. What the judge is not sure of, by its own threshold, is counted apart.
+    Images of one call have one size; transparent ones are laid on white. A file that cannot be read is skipped, counted
+    and named. What the judge is not sure of, by its own threshold, is counted apart.
 
     Args:
         judge: images to probabilities.
@@ -84,33 +40,47 @@ def measure_confusion(
         raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
     folder = Path(folder)
     return {
-        attribute: _measure(judge, attribute, images, batch_size, device, f"labelled folder {folder.resolve().name}")
+        attribute: _measure(judge, attribute, images, batch_size, device, folder)
         for attribute, images in labelled_images(folder, judge.classes).items()
     }
 
 
+def skipped_labels(measured: Mapping[str, Confusion]) -> dict[str, Any]:
+    """State the labelled files that could not be read, as `results.json` has those of an arm's folder."""
+    files = [{"file": name, "reason": reason} for it in measured.values() for name, reason in it.unread]
+    return {"n": len(files), "files": files}
+
+
 def _measure(
     judge: Judge, attribute: str, images: Sequence[tuple[Path, int]], batch_size: int, device: torch.device | str,
-    source: str,
+    folder: Path,
 ) -> Confusion:  # fmt: skip
-    true, said, unclassified, read = [], [], 0, 0
-    for pictures, labels in _batches(images, batch_size):
+    true, said, unclassified = [], [], 0
+    unread: dict[Path, str] = {}
+    for pictures, labels in _batches(images, batch_size, unread):
         predicted, unsure = classify(judge(pictures.to(device))[attribute].cpu(), judge.threshold)
         true += labels[~unsure].tolist()
         said += predicted[~unsure].tolist()
-        unclassified, read = unclassified + int(unsure.sum()), read + len(labels)
+        unclassified += int(unsure.sum())
     counts = confusion_counts(true, said, len(judge.classes[attribute])).astype(int).tolist()
-    return Confusion(counts, unclassified, skipped=len(images) - read, source=source)
+    names = tuple((path.relative_to(folder).as_posix(), reason) for path, reason in unread.items())
+    return Confusion(counts, unclassified, len(names), f"labelled folder {folder.resolve().name}", names)
 
 
-def _batches(images: Sequence[tuple[Path, int]], batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (B, 3, H, W) float32 pictures of one size in [0, 1] with their labels (B,); files that cannot be read are left out."""
+def _batches(
+    images: Sequence[tuple[Path, int]], batch_size: int, unread: dict[Path, str]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield (B, 3, H, W) float32 pictures of one size in [0, 1] with their labels (B,).
+
+    Files that cannot be read are put into `unread` with the reason.
+    """
     waiting: dict[tuple[int, ...], list[tuple[Tensor, int]]] = {}
     for path, label in images:
         try:
             pixels = read_picture(path.read_bytes())
-        except (OSError, UnreadableError):
-            continue  # counted by whoever counts what comes out
+        except (OSError, UnreadableError) as error:
+            unread[path] = getattr(error, "strerror", None) or str(error)
+            continue
         alike = waiting.setdefault(pixels.shape, [])
         alike.append((torch.from_numpy(pixels).permute(2, 0, 1).float() / 255, label))
         if len(alike) == batch_size:
@@ -120,18 +90,3 @@ def _batches(images: Sequence[tuple[Path, int]], batch_size: int) -> Iterator[tu
 
 def _stacked(labelled: Sequence[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
     return torch.stack([picture for picture, _ in labelled]), torch.tensor([label for _, label in labelled])
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-
-
-def _unknown(name: str, kind: str, classes: Classes) -> ValueError:
-    known = "; ".join(f"{attribute}: {', '.join(names)}" for attribute, names in classes.items())
-    return ValueError(
-        f"`evaluate.labelled` must be {LAYOUT}, with the judge's attributes and classes ({known}), got the {kind} {name!r}."
-    )

@@ -16,7 +16,7 @@ from safetensors import safe_open
 
 from selfdebias.judges import classify
 from selfdebias.metrics.modes import Placed
-from selfdebias.prompts import CROSS
+from selfdebias.prompt_texts import CROSS
 from selfdebias.storage.atomic import write_tensors
 
 Array = NDArray[np.float64]

@@ -21,7 +21,7 @@ from selfdebias.metrics.summary_quality import clip_score_of, distances
 from selfdebias.metrics.summary_within import distances_within_modes
 from selfdebias.metrics.twins import NO_MODES, NO_REFERENCE, Comparison, twin_rows
 from selfdebias.metrics.verdict import verdicts
-from selfdebias.prompts import CROSS
+from selfdebias.prompt_texts import CROSS
 
 MODE_KEYS = ("mode_fd", "mode_kl", "mode_shares")
 

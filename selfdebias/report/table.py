@@ -6,6 +6,7 @@ from selfdebias.report.columns import Column, Results, sections
 from selfdebias.report.explanations import explanations
 from selfdebias.report.given import folders_in_words
 from selfdebias.report.measures import arms_of, images_of
+from selfdebias.report.skipped import skipped_in_words
 from selfdebias.report.wording import Notes, clip, columns_of, escaped, padded, plain, prompt_of, wrapped
 
 
@@ -41,7 +42,8 @@ def markdown_table(results: Results) -> str:
     parts = [f"**{escaped(headline(results))}**"]
     for title, columns in sections(results, notes):
         parts.append(f"### {title.capitalize()}\n\n{_markdown_section(columns, arms_of(results))}")
-    parts.append("\n".join(f"- {escaped(note)}" for note in [*explanations(results), *notes.lines()]))
+    below = [*explanations(results), *notes.lines(), *(line.strip() for line in skipped_in_words(results))]
+    parts.append("\n".join(f"- {escaped(note)}" for note in below))
     return "\n\n".join(parts) + "\n"
 
 

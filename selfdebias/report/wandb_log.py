@@ -102,6 +102,7 @@ def _run_of(logger: Any) -> Any:
         return None
     import wandb
 
+    logger._wandb_init.pop("anonymous", None)  # Lightning always hands it on, and W&B warns of it whatever its value
     try:
         return logger.experiment
     except (wandb.Error, OSError) as error:

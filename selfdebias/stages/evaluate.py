@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from selfdebias.judges import Judge
-from selfdebias.judges.labelled import measure_confusion
+from selfdebias.judges.labelled import measure_confusion, skipped_labels
 from selfdebias.metrics.arms import ArmData, save_arm
 from selfdebias.metrics.cached import origin_of
 from selfdebias.metrics.suite import MetricSuite
@@ -85,6 +85,7 @@ def evaluate(
         look = Evaluation(judge, encoder, 1, metrics.features)
         as_arm = partial(arm_data, module=look, centers=centers)
         data[REFERENCE], outside = outside_reference(reference, folder, look, as_arm, centers, batch_size, trainer)
+    error, skipped = judge_error(judge, labelled, batch_size, trainer)
     results = summarise(
         {arm: data[arm] for arm in arms},
         data[REFERENCE],
@@ -93,11 +94,11 @@ def evaluate(
         metrics,
         bootstrap,
         seed,
-        judge={**describe_judge(judge, encoder), "error": judge_error(judge, labelled, batch_size, trainer)},
+        judge={**describe_judge(judge, encoder), "error": error},
         costs=facts,
         collected=data[own],
     )
-    write_results(Path(folder), results | outside)
+    write_results(Path(folder), results | outside | {"skipped": {**outside.get("skipped", {}), **skipped}})
 
 
 def target_of(facts: Mapping[str, Mapping[str, Any]]) -> list[float] | None:
@@ -144,9 +145,10 @@ def describe_judge(judge: Judge, encoder: Any) -> dict[str, Any]:
 
 def judge_error(
     judge: Judge, labelled: str | None, batch_size: int, trainer: Callable[..., pl.Trainer]
-) -> dict[str, Any]:
-    """State the judge's error by attribute, as measured here where there are labelled images of it."""
-    measured = {}
-    if labelled is not None:
-        measured = measure_confusion(judge, Path(labelled), batch_size, trainer().strategy.root_device)
-    return summarise_error(judge.classes, getattr(judge, "confusion", None) or {}, measured)
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """State the judge's error by attribute, as measured here where there are labelled images of it, and the files skipped."""
+    stated = getattr(judge, "confusion", None) or {}
+    if labelled is None:
+        return summarise_error(judge.classes, stated, {}), {}
+    measured = measure_confusion(judge, Path(labelled), batch_size, trainer().strategy.root_device)
+    return summarise_error(judge.classes, stated, measured), {"labelled": skipped_labels(measured)}

@@ -22,7 +22,6 @@ from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary import summarise
 from selfdebias.metrics.twins import VANILLA, Comparison
 from selfdebias.prompts import Prompts
-from selfdebias.report.skipped import skipped_in_words
 from selfdebias.report.table import markdown_table
 from selfdebias.rules import ConfigError
 from selfdebias.stages.evaluate import describe_judge, judge_error, target_of
@@ -127,13 +126,13 @@ def evaluate_folders(
     if reference is not None:
         look = Evaluation(judge, encoder, 1, metrics.features)
         ideal, outside = outside_reference(reference, folder, look, as_arm, found.centers, batch_size, trainer)
-    error = judge_error(judge, labelled, batch_size, trainer)
+    error, skipped = judge_error(judge, labelled, batch_size, trainer)
     results = summarise(
         arms, ideal, found.fitting(outside.get("reference", {}), judge),
         {"text": "", "attributes": list(prompts.attributes)}, metrics, bootstrap, seed,
         judge={**describe_judge(judge, encoder), "error": error}, costs=drawings, compared=compared,
     )  # fmt: skip
-    _write(folder, results | outside, given, looked)
+    _write(folder, results | outside | {"skipped": outside["skipped"] | skipped}, given, looked)
 
 
 def _write(
@@ -154,8 +153,7 @@ def _write(
     if not any(images.drawing for images in given.values()):
         results["cost"] = {name: missing(NO_COST) for name in results["cost"]}
     write_json(folder / "images.json", {arm: it.names for arm, it in looked.items()})
-    notes = [f"- {line.strip()}" for line in skipped_in_words(results)]
-    write_text(folder / "table.md", "\n".join([markdown_table(results), *notes, ""]))
+    write_text(folder / "table.md", markdown_table(results))
     write_results(folder, results)
 
 

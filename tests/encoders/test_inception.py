@@ -187,6 +187,10 @@ def test_missing_weights_say_what_to_get_and_which_option_names_them():
         FileNotFoundError, match=r"`metrics.features.weights` must .* Fetch it from https://.*6726825d.pth"
     ):
         InceptionFeatures("nowhere.pth").load()
+    with pytest.raises(
+        ConfigError, match=r"pt_inception-2015-12-05-6726825d.pth, got null: .*/path/to/pt_inception-2015"
+    ):
+        config.check_sources(config.load(["metrics=inception"]))
     loaded = config.load(["metrics=inception", "metrics.features.weights=nowhere.pth"])
     with pytest.raises(
         ConfigError, match="`metrics.features.weights` must be the file pt_inception-2015-12-05-6726825d.pth"

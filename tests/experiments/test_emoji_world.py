@@ -24,7 +24,7 @@ from experiments.emoji_world.recipe import load_recipe
 from experiments.emoji_world.tokenizer import LENGTH, build_tokenizer
 from experiments.emoji_world.train_clip import shared_attributes
 from experiments.emoji_world.train_judge import CLASSES
-from selfdebias.judges.labelled import labelled_fingerprint, labelled_images
+from selfdebias.labelled_folder import labelled_fingerprint, labelled_images
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from selfdebias.judges.labelled import labelled_fingerprint, labelled_images, measure_confusion
+from selfdebias.judges.labelled import measure_confusion
+from selfdebias.labelled_folder import labelled_fingerprint, labelled_images
 
 
 class Reddish:
@@ -73,6 +74,9 @@ def test_what_cannot_be_read_is_skipped_and_counted(folder):
     (green / "cut.png").write_bytes(whole[: len(whole) // 2])
     (it,) = measure_confusion(Reddish(), folder, batch_size=4).values()
     assert it.skipped == 3 and it.counts == [[5, 1], [0, 2]] and it.unclassified == 1
+    no_image = "no PNG, JPEG, WEBP or BMP image"
+    reasons = {"cut.png": no_image, "empty.png": "the file is empty", "text.jpg": no_image}
+    assert it.unread == tuple((f"colour/green/{name}", reason) for name, reason in reasons.items())
 
 
 def test_hidden_files_and_other_kinds_are_no_images(folder):
@@ -111,6 +115,9 @@ def test_a_folder_without_images_or_none_at_all_is_refused(tmp_path):
         labelled_images(tmp_path / "none", Reddish.classes)
     (tmp_path / "colour" / "red").mkdir(parents=True)
     with pytest.raises(FileNotFoundError, match="without an image"):
+        labelled_images(tmp_path, Reddish.classes)
+    picture(tmp_path / "0.png", RED)
+    with pytest.raises(FileNotFoundError, match="its images are not in <attribute>/<class>/"):
         labelled_images(tmp_path, Reddish.classes)
     with pytest.raises(ValueError, match="`batch_size` must be at least 1"):
         measure_confusion(Reddish(), tmp_path, 0)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -83,6 +85,20 @@ def test_the_run_is_closed_also_after_an_error(tmp_path):
     with pytest.raises(KeyError, match="name"):
         log_job(logger, example_results(), {}, [{"stage": "project", "step": 0, "value": 1.0}])
     assert wandb.run is None
+
+
+def test_wandb_says_nothing_between_our_lines(tmp_path):
+    code = (
+        "from pytorch_lightning.loggers import WandbLogger; from selfdebias.report.wandb_log import *;"
+        "log_job(WandbLogger(project='test', save_dir='.', offline=True, settings=PRIVATE_SETTINGS), {'arms': {}}, {}, [])"
+    )
+    loud = {name: value for name, value in os.environ.items() if name != "WANDB_SILENT"}
+    loud["PYTHONPATH"] = os.pathsep.join(sys.path)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=loud, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "anonymous" not in done.stderr and "wandb:" not in done.stdout + done.stderr
+    assert list(tmp_path.glob("wandb/offline-run-*"))
 
 
 @pytest.mark.parametrize("logger", [None, False, DummyLogger()])

@@ -209,7 +209,10 @@ def test_the_judges_error_is_measured_on_labelled_images_and_stated_elsewhere(ru
         file.write_bytes(encode_png(images(i, [green != (i == 4)])[0]))
     judge = RedOrGreen()
     judge.confusion = {name: Confusion([[9, 1], [0, 10]], 0, 0, "old ones") for name in ("colour", "light")}
-    error = run(tmp_path / "out", judge, labelled=str(tmp_path / "labelled"))["judge"]["error"]
+    (tmp_path / "labelled" / "colour" / "red" / "x.png").write_bytes(b"")
+    found = run(tmp_path / "out", judge, labelled=str(tmp_path / "labelled"))
+    error, unread = found["judge"]["error"], {"file": "colour/red/x.png", "reason": "the file is empty"}
+    assert found["skipped"] == {"labelled": {"n": 1, "files": [unread]}}
     assert error["colour"]["counts"] == [[2, 1], [1, 1]] and error["colour"]["accuracy"] == 3 / 5
     assert error["colour"]["source"] == "labelled folder labelled"
     assert error["light"]["accuracy"] == 0.95 and error["light"]["source"] == "stated by the judge: old ones"
