@@ -84,7 +84,7 @@ def measure_confusion(
         raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
     folder = Path(folder)
     return {
-        attribute: _measure(judge, attribute, images, batch_size, device, f"labelled folder {folder.resolve().name}")
+        attribute: _measure(judge, attribute, images, batch_size, device, f"labelled folder `{folder.resolve().name}`")
         for attribute, images in labelled_images(folder, judge.classes).items()
     }
 

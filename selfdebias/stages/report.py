@@ -24,7 +24,7 @@ from selfdebias.report.table import markdown_table
 from selfdebias.storage.atomic import write_bytes, write_text
 from selfdebias.storage.images import contact_sheet
 
-VERSION = 2
+VERSION = 3
 CONFIG = ("report",)
 FIGURES = "figures"
 
