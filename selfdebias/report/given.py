@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from selfdebias.report.measures import arms_of
@@ -51,17 +51,18 @@ def batches_in_words(results: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def twins_in_words(results: Mapping[str, Any]) -> list[str]:
+def twins_in_words(results: Mapping[str, Any], shown: Collection[str]) -> list[str]:
     """How many images of each folder have a twin in the one that it is compared with.
 
     Example:
-        >>> twins_in_words({"twins": {"peer": 997}, "baseline": "vanilla"})
-        ['twins: images of one name (or, with a manifest, seed): peer 997 in vanilla; kept cosine, turned: over these.']
+        >>> twins_in_words({"twins": {"peer": 997}, "baseline": "vanilla"}, {"PSNR, dB"})
+        ['twins: images of one name (or, with a manifest, seed): peer 997 in vanilla; over these: PSNR, dB.']
     """
     counts = ", ".join(f"{plain(arm)} {n}" for arm, n in results.get("twins", {}).items())
     if not counts:
         return []
+    over = ", ".join(name for name in ("kept cosine", "PSNR, dB", "turned") if name in shown)
     return [
-        f"twins: images of one name (or, with a manifest, seed): {counts} in {plain(results['baseline'])}; kept cosine, "
-        "turned: over these."
+        f"twins: images of one name (or, with a manifest, seed): {counts} in {plain(results['baseline'])}"
+        f"{f'; over these: {over}' if over else ''}."
     ]

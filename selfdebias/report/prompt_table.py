@@ -199,7 +199,7 @@ def _blocks(shown: list[Column], names: Mapping[str, str], width: int) -> list[s
         texts = (column.title, *(column.cells[row] for row in names), column.mean, column.floor)
         cells = [clip(text, width - first - 2) for text in texts]
         if block and first + sum(2 + max(map(columns_of, own)) for own in [*block, cells]) > width:
-            lines += _lines(block, list(labels.values()), first)
+            lines += [*_lines(block, list(labels.values()), first), ""]
             block = []
         block.append(cells)
     return lines + _lines(block, list(labels.values()), first)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from selfdebias.report.page import settings
 from selfdebias.stages.report import read_figures, report
 from tests.report.example import write_job
 
@@ -130,6 +131,22 @@ def test_says_what_was_asked_and_how_to_run_it_again(job):
         "held-out images: 0.930",
     ):
         assert text in page.text
+
+
+def test_the_verdict_stands_before_all_sections(job):
+    _, page = job
+    verdict = "guided against vanilla, by fd: gender not told apart"
+    assert page.text.index(verdict) < page.text.index("What was asked") < page.text.rindex(verdict)
+
+
+def test_the_guidance_is_that_of_the_guided_arm_and_a_control_has_its_own_row(tmp_path):
+    of = {"_target_": "selfdebias.guidance.self_debias.SelfDebiasGuidance", "strength": 0.8}
+    random = {"_target_": "selfdebias.guidance.random.RandomGuidance", "seed": 5, "of": of}
+    assert settings({"guidance": random}) == [
+        ("Guidance", "SelfDebiasGuidance (strength 0.8)"),
+        ("Random control", "RandomGuidance (seed 5)"),
+    ]
+    assert settings({"guidance": of}) == [("Guidance", "SelfDebiasGuidance (strength 0.8)")]
 
 
 def test_shows_the_numbers_of_the_results(job):

@@ -51,7 +51,7 @@ def test_no_line_is_wider_and_the_rules_are_exactly_as_wide(tmp_path, arms, widt
     text = render_table(job_of(tmp_path, (*NAMES, "顔" * 40), arms), width)
     lines = text.splitlines()
     assert max(map(columns_of, lines)) == width
-    assert {len(line) for line in lines if set(line) <= set("=-")} == {width}
+    assert {len(line) for line in lines if line and set(line) <= set("=-")} == {width}
 
 
 def test_a_row_is_one_line_at_80_columns_in_the_order_of_the_prompts(job):
