@@ -7,7 +7,7 @@ from typing import Any
 
 from selfdebias.metrics.summary_judge import STATED
 from selfdebias.prompts import CROSS
-from selfdebias.report.given import batches_in_words, reference_in_words, twins_in_words
+from selfdebias.report.given import batches_in_words, colourless_in_words, reference_in_words, twins_in_words
 from selfdebias.report.measures import INTERVAL, arms_of, attributes_of, batches_of, finite, images_of
 from selfdebias.report.wording import AT_FLOOR, plain
 
@@ -29,7 +29,7 @@ def explanations(results: Results, shown: Collection[str]) -> list[str]:
         interval_in_words(results),
         f"unclassified: share of images that the judge is not sure of, for {' / '.join(attributes_of(results))}.",
         *fairness_in_words(results, shown),
-        *(batches_in_words(results) + twins_in_words(results, shown) if "sources" in results else []),
+        *(_given_in_words(results, shown) if "sources" in results else []),
         *distances_in_words(results, shown),
         *preservation_in_words(results, shown),
     ]
@@ -64,6 +64,10 @@ def target_in_words(results: Results) -> str:
     """The shares by mode that were asked for."""
     target = results.get("modes", {}).get("target") or []
     return " / ".join(f"{float(share):.2f}" for share in target) or "equal ones"
+
+
+def _given_in_words(results: Results, shown: Collection[str]) -> list[str]:
+    return batches_in_words(results) + twins_in_words(results, shown) + colourless_in_words(results)
 
 
 def fairness_in_words(results: Results, shown: Collection[str]) -> list[str]:

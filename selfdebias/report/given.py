@@ -51,6 +51,20 @@ def batches_in_words(results: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def colourless_in_words(results: Mapping[str, Any]) -> list[str]:
+    """How many images of each folder are of greys alone, which no judge of colours can tell apart.
+
+    Example:
+        >>> colourless_in_words({"sources": {"peer": {"without_colour": 1}, "own": {"without_colour": 0}}})
+        ['peer 1 without colour: images of greys alone are judged like the others, also where a class is a matter of colour.']
+    """
+    counts = {plain(arm): it["without_colour"] for arm, it in results["sources"].items() if it["without_colour"]}
+    if not counts:
+        return []
+    said = ", ".join(f"{arm} {n} without colour" for arm, n in counts.items())
+    return [f"{said}: images of greys alone are judged like the others, also where a class is a matter of colour."]
+
+
 def twins_in_words(results: Mapping[str, Any], shown: Collection[str]) -> list[str]:
     """How many images of each folder have a twin in the one that it is compared with.
 

@@ -146,6 +146,7 @@ def _write(
             "images": len(looked[arm].names),
             "sha256": it.sha256,
             "drawn_together": it.drawn_together,
+            "without_colour": looked[arm].without_colour,
         }
         for arm, it in given.items()
     }

@@ -163,9 +163,22 @@ def test_shows_the_numbers_of_the_results(job):
 def test_writes_table_and_figures_and_no_temporary_file(job):
     folder, _ = job
     assert (folder / "table.md").read_text().count("| guided |") == 3
-    names = {f"images-{arm}" for arm in ALL} | {"mode-0", "mode-1", "pairs-guided", "pairs-random", "shares-gender"}
+    names = {f"images-{arm}" for arm in ALL} | {
+        "first",
+        "mode-0",
+        "mode-1",
+        "pairs-guided",
+        "pairs-random",
+        "shares-gender",
+    }
     assert names <= set(read_figures(folder))
     assert {path.name for path in folder.iterdir()} == {"report.html", "table.md", "figures"}
+
+
+def test_the_first_images_are_one_row_of_pairs(job):
+    folder, _ = job
+    with Image.open(folder / "figures" / "first.png") as picture:
+        assert picture.size == (4 + 8 * (72 + 4), 4 + 2 * 64 + 3 * 4 + 4)
 
 
 def test_a_hostile_prompt_is_text(tmp_path):

@@ -165,7 +165,7 @@ def test_numbers_without_interval_have_one_note():
 
 def test_nothing_is_said_of_what_is_not_shown(results):
     results = copy.deepcopy(results)
-    results["sources"] = {arm: {"images": 32, "drawn_together": 32} for arm in ALL}
+    results["sources"] = {arm: {"images": 32, "drawn_together": 32, "without_colour": 0} for arm in ALL}
     no_modes = {"value": None, "reason": "no modes are known"}
     for arm in results["arms"].values():
         arm |= dict.fromkeys(("mode_fd", "turned", "kept_cosine", "psnr", "within_modes", "fid", "kid"), no_modes)
