@@ -7,7 +7,13 @@ from typing import Any
 
 from selfdebias.metrics.summary_judge import STATED
 from selfdebias.prompts import CROSS
-from selfdebias.report.given import batches_in_words, colourless_in_words, reference_in_words, twins_in_words
+from selfdebias.report.given import (
+    batches_in_words,
+    colourless_in_words,
+    measured_on_twins,
+    reference_in_words,
+    twins_in_words,
+)
 from selfdebias.report.measures import INTERVAL, arms_of, attributes_of, batches_of, finite, images_of
 from selfdebias.report.wording import AT_FLOOR, plain
 
@@ -130,9 +136,9 @@ def _compared_by(results: Results, against: Sequence[str], shown: Collection[str
 def preservation_in_words(results: Results, shown: Collection[str]) -> list[str]:
     """What is measured against twins, and the time."""
     lines = []
-    twins = [name for name in ("kept cosine", "PSNR, dB", "turned") if name in shown]
+    twins = measured_on_twins(shown)
     if twins and "sources" not in results:
-        lines.append(f"{', '.join(twins)}: each image against its vanilla twin from the same seed.")
+        lines.append(f"{twins}: each image against its vanilla twin from the same seed.")
     if "turned precision ratio" in shown:
         lines.append(
             "turned precision ratio: how well images that changed their mode fit among vanilla images of that mode, 1: as well "
@@ -146,7 +152,10 @@ def preservation_in_words(results: Results, shown: Collection[str]) -> list[str]
 def interval_in_words(results: Results) -> str:
     """What the brackets are, what stands in their place at the floor, and which arms have none."""
     lacking = [arm for arm in arms_of(results) if batches_of(results, arm) == 1]
-    lines = [f"{plain(arm)}: no intervals, {_way_to_intervals(results, arm)}." for arm in lacking]
+    ways: dict[str, list[str]] = {}
+    for arm in lacking:
+        ways.setdefault(_way_to_intervals(results, arm), []).append(plain(arm))
+    lines = [f"{', '.join(arms)}: no intervals, {way}." for way, arms in ways.items()]
     if len(lacking) < len(results["arms"]):
         lines.insert(
             0,
@@ -168,16 +177,16 @@ def _way_to_intervals(results: Results, arm: str) -> str:
 
 def verdicts_in_words(results: Results) -> list[str]:
     """Which arms are fairer than the baseline, said only where the intervals are apart."""
-    baseline = results.get("baseline") or "vanilla"
+    baseline = plain(results.get("baseline") or "vanilla")
     lines = []
     for arm, verdicts in results.get("verdicts", {}).items():
-        said = [
-            f"{plain(name)} {verdict}" if verdict else f"{plain(name)}: cannot be told ({_untold(results, arm, name)})"
-            for name, verdict in _in_order(results, verdicts)
-        ]
-        lines.append(
-            f"{plain(arm)} against {plain(baseline)}, by fd: {'; '.join(said)} (overlapping intervals tell nothing apart)."
-        )
+        told = [f"{plain(name)} {verdict}" for name, verdict in _in_order(results, verdicts) if verdict]
+        said = [f"{'; '.join(told)} (overlapping intervals tell nothing apart)"] if told else []
+        untold: dict[str, list[str]] = {}
+        for name in [name for name, verdict in _in_order(results, verdicts) if not verdict]:
+            untold.setdefault(_untold(results, arm, name), []).append(plain(name))
+        said += [f"{', '.join(names)}: cannot be told ({reason})" for reason, names in untold.items()]
+        lines.append(f"{plain(arm)} against {baseline}, by fd: {'; '.join(said)}.")
     return lines
 
 

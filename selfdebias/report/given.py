@@ -65,17 +65,28 @@ def colourless_in_words(results: Mapping[str, Any]) -> list[str]:
     return [f"{said}: images of greys alone are judged like the others, also where a class is a matter of colour."]
 
 
+def measured_on_twins(shown: Collection[str]) -> str:
+    """What is measured on twins, among the columns that are shown.
+
+    Example:
+        >>> measured_on_twins({"turned", "PSNR, dB", "FID"})
+        'PSNR, turned'
+    """
+    names = {"kept cosine": "kept cosine", "PSNR, dB": "PSNR", "turned": "turned"}
+    return ", ".join(name for title, name in names.items() if title in shown)
+
+
 def twins_in_words(results: Mapping[str, Any], shown: Collection[str]) -> list[str]:
     """How many images of each folder have a twin in the one that it is compared with.
 
     Example:
         >>> twins_in_words({"twins": {"peer": 997}, "baseline": "vanilla"}, {"PSNR, dB"})
-        ['twins: images of one name (or, with a manifest, seed): peer 997 in vanilla; over these: PSNR, dB.']
+        ['twins: images of one name (or, with a manifest, seed): peer 997 in vanilla; over these: PSNR.']
     """
     counts = ", ".join(f"{plain(arm)} {n}" for arm, n in results.get("twins", {}).items())
     if not counts:
         return []
-    over = ", ".join(name for name in ("kept cosine", "PSNR, dB", "turned") if name in shown)
+    over = measured_on_twins(shown)
     return [
         f"twins: images of one name (or, with a manifest, seed): {counts} in {plain(results['baseline'])}"
         f"{f'; over these: {over}' if over else ''}."

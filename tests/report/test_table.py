@@ -126,7 +126,9 @@ def test_an_arm_of_one_batch_is_named_with_the_way_out_beside_one_that_has_inter
     text = " ".join(render_table(results).split())
     assert "[low, high]" in text and "guided: no intervals, 1 batch of 8; generate.n_images=16" in text
     assert "vanilla: no intervals" not in text
-    assert "guided against vanilla, by fd: gender: cannot be told (one batch); tone: cannot be told (one batch)" in text
+    both = " ".join(render_table(example_results(ALL, n=8)).split())
+    assert "guided, random: no intervals, 1 batch of 8" in both
+    assert "guided against vanilla, by fd: gender, tone, age, modes: cannot be told (one batch)." in text
     results["dependence"] = {"guided": "run"}  # one memory: no number of images gives a second
     assert "guided: no intervals, 1 memory for all 8 images;" in " ".join(render_table(results).split())
 
