@@ -56,13 +56,13 @@ def colourless_in_words(results: Mapping[str, Any]) -> list[str]:
 
     Example:
         >>> colourless_in_words({"sources": {"peer": {"without_colour": 1}, "own": {"without_colour": 0}}})
-        ['peer 1 without colour: images of greys alone are judged like the others, also where a class is a matter of colour.']
+        ['peer: 1 without colour; images of greys alone are judged like the others, also where a class is a matter of colour.']
     """
     counts = {plain(arm): it["without_colour"] for arm, it in results["sources"].items() if it["without_colour"]}
     if not counts:
         return []
-    said = ", ".join(f"{arm} {n} without colour" for arm, n in counts.items())
-    return [f"{said}: images of greys alone are judged like the others, also where a class is a matter of colour."]
+    said = ", ".join(f"{arm}: {n} without colour" for arm, n in counts.items())
+    return [f"{said}; images of greys alone are judged like the others, also where a class is a matter of colour."]
 
 
 def measured_on_twins(shown: Collection[str]) -> str:
