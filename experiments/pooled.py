@@ -12,6 +12,8 @@ from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.arms import ArmData, load_arm, pool
 from selfdebias.metrics.summary import summarise
 from selfdebias.report.explanations import judge_in_words, verdicts_in_words
+from selfdebias.report.measures import measure
+from selfdebias.report.wording import Notes, written
 from selfdebias.storage.atomic import write_json, write_text
 
 INTERVALS = (
@@ -134,9 +136,7 @@ def _sentence(text: str) -> str:
 def _interval(entry: dict | None) -> str:
     if entry is None or entry.get("low") is None:
         return _number(entry)
-    if entry.get("at_floor"):
-        return f"{entry['value']:.3f} (at the floor, <= {entry['high']:.3f})"
-    return f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"
+    return written(measure(entry), Notes())
 
 
 def _number(entry: dict | float | None, digits: int = 3) -> str:

@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from selfdebias.fitted_prompts import BANK
 from selfdebias.metrics.summary_prompts import over_prompts
+from selfdebias.report.pictures import within_budget
 from selfdebias.report.prompt_page import render_prompt_page
 from selfdebias.report.prompt_table import markdown_table
 from selfdebias.storage.atomic import write_json, write_text
@@ -31,6 +34,8 @@ def folder_of_row(job: Path, row: str) -> Path:
 def gather_rows(job: Path, config: Mapping[str, Any], rows: Sequence[str], record: Mapping[str, Any]) -> None:
     """Writes `results.json`, and `table.md` and `report.html` where the rows have reports, from the rows' own folders.
 
+    The page shows the `first.png` of each row.
+
     Args:
         job: Folder of the job.
         config: Its resolved configuration.
@@ -52,4 +57,10 @@ def gather_rows(job: Path, config: Mapping[str, Any], rows: Sequence[str], recor
     write_json(job / "results.json", results)
     if "report" in config["stages"]:
         write_text(job / "table.md", markdown_table(results))
-        write_text(job / "report.html", render_prompt_page(results, record))
+        pictures = within_budget({row: _picture(folder_of_row(job, row) / "first.png") for row in rows})
+        write_text(job / "report.html", render_prompt_page(results, {**record, "config": config}, pictures))
+
+
+def _picture(path: Path) -> Image.Image:
+    with Image.open(path) as picture:
+        return picture.convert("RGB")

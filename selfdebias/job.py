@@ -267,6 +267,7 @@ def _gather(job: Path, config: Mapping[str, Any], paths: Mapping[str, Path], rec
     if "report" in paths:
         for name in ("report.html", "table.md"):
             write_bytes(job / name, (paths["report"] / name).read_bytes())
+        write_bytes(job / "first.png", (paths["report"] / "figures" / "first.png").read_bytes())
     elif config["evaluate"]["folders"]:
         write_bytes(job / "table.md", (paths["evaluate"] / "table.md").read_bytes())
 

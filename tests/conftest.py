@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from PIL import Image
 
 LOOPBACK = ("127.", "::1", "localhost")
 
@@ -107,6 +108,8 @@ def _stand_in_stage(name, calls):
             (folder / "results.json").write_text('{"arms": {}}')
         if name == "report":
             (folder / "report.html").write_text("<html>")
+            (folder / "figures").mkdir()
+            Image.new("RGB", (8, 2)).save(folder / "figures" / "first.png")
             (folder / "table.md").write_text("| a |")
 
     return stage

@@ -64,7 +64,7 @@ def _measure(
         unclassified += int(unsure.sum())
     counts = confusion_counts(true, said, len(judge.classes[attribute])).astype(int).tolist()
     names = tuple((path.relative_to(folder).as_posix(), reason) for path, reason in unread.items())
-    return Confusion(counts, unclassified, len(names), f"labelled folder {folder.resolve().name}", names)
+    return Confusion(counts, unclassified, len(names), f"labelled folder `{folder.resolve().name}`", names)
 
 
 def _batches(

@@ -26,7 +26,7 @@ class Interval:
         high: upper bound, or None likewise.
         blocks: number of blocks behind it.
         at_floor: of a distance: the data do not tell it from 0, so `low` is its least value and `high` alone says
-            something; None for what is no distance.
+            something; None for what is no distance, and without bounds.
     """
 
     low: float | None

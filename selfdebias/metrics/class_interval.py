@@ -37,7 +37,7 @@ def class_interval(
         the interval; without bounds for fewer than two blocks.
     """
     if len(sums) < 2 or sums.sum() <= 0:
-        return Interval(None, None, len(sums), None if target is None else False)
+        return Interval(None, None, len(sums))
     if sums.shape[1] == 2:
         interval = _of_two(sums, statistic, target, resampling.level)
     else:

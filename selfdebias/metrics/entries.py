@@ -13,6 +13,7 @@ from selfdebias.metrics.bootstrap import Interval, block_sums
 from selfdebias.metrics.share_interval import mean_interval
 
 Entry = dict[str, Any]
+NO_INTERVAL = "no interval: resampled sets hold copies of images, which move it"
 
 
 def missing(reason: str, **more: Any) -> Entry:
@@ -28,7 +29,7 @@ def missing(reason: str, **more: Any) -> Entry:
 def measured(value: float, interval: Interval | None = None, **more: Any) -> Entry:
     """Return the entry of a number, with `low`, `high` and `blocks` where an interval was asked for.
 
-    Bounds are null with one block, as it leaves nothing to resample. A distance also has `at_floor`.
+    Bounds are null with one block, as it leaves nothing to resample; `reason` then says so. A distance also has `at_floor`.
 
     Raises:
         ValueError: if the value is not finite; say why with `missing`.
@@ -48,8 +49,14 @@ def bounds(interval: Interval) -> Entry:
     Example:
         >>> bounds(Interval(0.0, 0.1, 4, at_floor=True))
         {'low': 0.0, 'high': 0.1, 'blocks': 4, 'at_floor': True}
+        >>> bounds(Interval(None, None, 1))
+        {'low': None, 'high': None, 'blocks': 1, 'reason': 'no interval: one batch'}
     """
-    return {name: value for name, value in asdict(interval).items() if name != "at_floor" or value is not None}
+    entry = {name: value for name, value in asdict(interval).items() if name != "at_floor" or value is not None}
+    if interval.low is None:
+        why = {0: "no batch has an image", 1: "one batch"}.get(interval.blocks, "no resample has a value")
+        entry["reason"] = f"no interval: {why}"
+    return entry
 
 
 def mean_of(

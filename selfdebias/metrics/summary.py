@@ -55,7 +55,7 @@ def summarise(
         bootstrap: resamples of blocks.
         seed: of the resampling.
         judge: what is to be said of the judge; copied. Its `error` is what shares are corrected by.
-        costs: by arm, what its generate stage wrote into `generate.json`; its `skipped_edits` are copied.
+        costs: by arm, what its generate stage wrote into `generate.json`; its `skipped_edits` and `dependence` are copied.
         seeds: of the stages `collect` and `generate`; copied.
         collected: the images that the modes were found on; None if they are the reference.
         compared: which arm the others are compared with; None for the one called `vanilla`.
@@ -92,6 +92,7 @@ def summarise(
         "modes": summarise_modes(found_on, modes, attributes),
         "cost": summarise_cost(costs or {}),
         "skipped_edits": {arm: int(it["skipped_edits"]) for arm, it in (costs or {}).items() if "skipped_edits" in it},
+        "dependence": {arm: it["dependence"] for arm, it in (costs or {}).items() if "dependence" in it},
     }
 
 
@@ -132,13 +133,13 @@ def summarise_arm(
     choices = suite, resampling, compared.baseline
     if reference is None:
         result |= _all_missing((*DISTANCE_KEYS, "within_modes"), NO_REFERENCE)
-        result["clip_score"] = clip_score_of(shown, suite.level)
     else:
         result |= distances(shown, shown_vanilla, reference, *choices)
         within = (
             distances_within_modes(shown, shown_vanilla, reference, n_modes, *choices) if modes else missing(NO_MODES)
         )
         result["within_modes"] = within
+    result["clip_score"] = clip_score_of(shown, suite.level)
     return result | preservation(arm, vanilla, reference, n_modes, suite, resampling, compared)
 
 

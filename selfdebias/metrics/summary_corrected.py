@@ -16,6 +16,7 @@ from selfdebias.metrics.entries import Entry, measured, missing
 from selfdebias.metrics.judge_error import confusion_rates, corrected_shares
 from selfdebias.metrics.share_interval import drawn_shares
 from selfdebias.metrics.summary_fairness import class_sums
+from selfdebias.prompt_texts import CROSS
 
 Array = NDArray[np.float64]
 PRIOR = 0.5  # added to each count of the confusion matrix when it is drawn anew (Jeffreys): a mistake not yet seen is possible
@@ -35,6 +36,8 @@ def corrected_metrics(
     Returns:
         an entry for each class, with its interval; or one null with the reason.
     """
+    if CROSS in attribute:
+        return missing("an intersection is as often wrong as its parts together, and no counts of the pairs are known")
     known = error.get(attribute, {})
     if "counts" not in known:
         return missing(str(known.get("reason") or "the judge's error is not known: set evaluate.labelled"))

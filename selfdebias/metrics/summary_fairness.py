@@ -22,7 +22,8 @@ Array = NDArray[np.float64]
 def attribute_metrics(arm: ArmData, attribute: str, resampling: BlockBootstrap) -> dict[str, Entry]:
     """Measure the metrics of `fairness.METRICS` of one attribute against uniform.
 
-    `fd_soft` is over all images, the others over the classified ones; each entry states its own `n`.
+    `fd_soft` is over all images, the others over the classified ones; each entry states its own `n`, and an `at_floor` that is
+    null for a signed gap, which is no distance, and where there is no interval.
     """
     soft = block_sums(arm.probabilities[attribute], arm.blocks)
     hard = class_sums(arm, attribute)
@@ -80,7 +81,7 @@ def _against(sums: Array, key: str, resampling: BlockBootstrap, target: tuple[fl
     best = fairness.best_shares(key, n_classes, target)
     interval = class_interval(sums, metric, best, resampling, *fairness.range_of(key, n_classes))
     floor = fairness.expected_floor(key, n_classes, n, target)
-    return measured(float(metric(fairness.shares(sums.sum(0)))), interval, n=n, floor=floor)
+    return measured(float(metric(fairness.shares(sums.sum(0)))), interval, n=n, floor=floor, at_floor=interval.at_floor)
 
 
 def _shares(sums: Array, names: Sequence[str], resampling: BlockBootstrap) -> dict[str, Entry]:

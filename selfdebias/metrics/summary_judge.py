@@ -9,6 +9,8 @@ from selfdebias.metrics.entries import Entry, missing
 
 UNKNOWN = "the judge states no error for it at this threshold, and `evaluate.labelled` has no images of it"
 
+STATED = "stated by the judge: "
+
 
 def summarise_error(
     classes: Mapping[str, Sequence[str]], stated: Mapping[str, Confusion], measured: Mapping[str, Confusion]
@@ -32,7 +34,7 @@ def summarise_error(
         >>> error["metal"]["value"] is None
         True
     """
-    told = {name: (it, f"stated by the judge: {it.source}") for name, it in stated.items()}
+    told = {name: (it, f"{STATED}{it.source}") for name, it in stated.items()}
     told |= {name: (it, it.source) for name, it in measured.items()}
     return {name: _entry(names, *told[name]) if name in told else missing(UNKNOWN) for name, names in classes.items()}
 

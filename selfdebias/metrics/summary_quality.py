@@ -9,7 +9,7 @@ import numpy as np
 
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap
-from selfdebias.metrics.entries import Entry, mean_of, measured, missing
+from selfdebias.metrics.entries import NO_INTERVAL, Entry, mean_of, measured, missing
 from selfdebias.metrics.frechet import frechet_distance
 from selfdebias.metrics.mmd import Kernel, mmd, mmd_interval
 from selfdebias.metrics.neighbours import knn_covered, knn_recall
@@ -17,7 +17,7 @@ from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary_fairness import rate
 from selfdebias.metrics.twins import VANILLA
 
-KEYS = ("fid", "kid", "cmmd", "precision", "recall", "clip_score")
+KEYS = ("fid", "kid", "cmmd", "precision", "recall")
 Measure = Callable[[ArmData, ArmData], Entry]
 
 
@@ -34,13 +34,12 @@ def distances(
     The floor is the same measure of the vanilla arm against the same reference; for the vanilla arm itself (`vanilla`
     None) it is that of one half of the reference against the other, and `floor_of` says which. FID, KID, precision and
     recall compare images by the extractor's features where there is one, CMMD by the encoder's unit embeddings always;
-    `features` is the width of those used. `at_zero` counts the images whose CLIP score is 0, its lower bound: where they
-    are many, the mean says little. FID and recall have no interval: resampled sets hold copies, which moves both.
+    `features` is the width of those used. FID and recall have no interval, and their `reason` says why.
     """
     floor_of, left, right = floor_pair(vanilla, reference, baseline)
     results, floors = {}, _measures(suite, None)
     for key, measure in _measures(suite, resampling).items():
-        dim = (arm.e if key in ("cmmd", "clip_score") else arm.compared).shape[1]
+        dim = (arm.e if key == "cmmd" else arm.compared).shape[1]
         sizes = {"n": len(arm), "reference_n": len(reference), "features": dim, "floor_of": floor_of}
         results[key] = sizes | measure(arm, reference) | floor(floors[key](left, right))
     return results
@@ -62,7 +61,7 @@ def floor(entry: Entry) -> Entry:
 
 def _measures(suite: MetricSuite, resampling: BlockBootstrap | None) -> dict[str, Measure]:
     def recall(arm: ArmData, reference: ArmData) -> Entry:
-        return measured(knn_recall(reference.compared, arm.compared, suite.nearest))
+        return measured(knn_recall(reference.compared, arm.compared, suite.nearest), reason=NO_INTERVAL)
 
     def precision(arm: ArmData, reference: ArmData) -> Entry:
         return rate(knn_covered(reference.compared, arm.compared, suite.nearest), arm.blocks, suite.level)
@@ -73,10 +72,7 @@ def _measures(suite: MetricSuite, resampling: BlockBootstrap | None) -> dict[str
     def cmmd(arm: ArmData, reference: ArmData) -> Entry:
         return _mmd(arm.e, reference.e, arm, reference, suite.cmmd_kernel, resampling)
 
-    def clip_score(arm: ArmData, reference: ArmData) -> Entry:
-        return clip_score_of(arm, suite.level)
-
-    measures = (_frechet, kid, cmmd, precision, recall, clip_score)
+    measures = (_frechet, kid, cmmd, precision, recall)
     return {key: _or_why_not(measure) for key, measure in zip(KEYS, measures, strict=True)}
 
 
@@ -96,7 +92,7 @@ def _or_why_not(measure: Measure) -> Measure:
 
 
 def _frechet(arm: ArmData, reference: ArmData) -> Entry:
-    return measured(frechet_distance(arm.compared, reference.compared))
+    return measured(frechet_distance(arm.compared, reference.compared), reason=NO_INTERVAL)
 
 
 def _mmd(
@@ -109,7 +105,10 @@ def _mmd(
 
 
 def clip_score_of(arm: ArmData, level: float) -> Entry:
-    """Average the CLIP score over the images that were drawn from a prompt."""
+    """Average the CLIP score over the images that were drawn from a prompt.
+
+    `at_zero` counts the images whose score is 0, its lower bound: where they are many, the mean says little.
+    """
     if arm.clip_score is None:
         return missing("the encoder embeds no text")
     prompted, at_zero = np.isfinite(arm.clip_score), int((arm.clip_score == 0).sum())

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap
-from selfdebias.metrics.entries import Entry, measured, missing
+from selfdebias.metrics.entries import NO_INTERVAL, Entry, measured, missing
 from selfdebias.metrics.mmd import mmd
 from selfdebias.metrics.modes import Placed
 from selfdebias.metrics.suite import MetricSuite
@@ -36,7 +36,7 @@ def distances_within_modes(
 
     Each is the mean over modes, weighted by the arm's own images of each, and so is its floor, which is measured on the
     images that `distances` takes too. A mode too small on any side is left out of both; `n` counts the arm's images in
-    the others. An interval of a distance would need copies of images, so precision alone has one.
+    the others. Precision alone has an interval; the `reason` of the others says why.
     """
     floor_of, left, right = floor_pair(vanilla, reference, baseline)
     sets = (arm, reference, left, right)
@@ -60,7 +60,7 @@ def _mean_distance(sets: list[Placed], metric: Metric, n_modes: int) -> Entry:
     mean = weighted(values, floors, np.bincount(arm.modes, minlength=n_modes))
     if mean is None:
         return missing("no mode has at least 2 images of the arm, of the reference and of the floor", n=0)
-    return measured(mean.value, n=mean.n, floor=mean.floor)
+    return measured(mean.value, n=mean.n, floor=mean.floor, reason=NO_INTERVAL)
 
 
 def _mean_precision(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
-from selfdebias.metrics.entries import Entry, measured, missing
+from selfdebias.metrics.entries import NO_INTERVAL, Entry, measured, missing
 from selfdebias.metrics.mmd import Kernel, PolynomialKernel, mmd
 from selfdebias.metrics.modes import Placed
 from selfdebias.metrics.neighbours import knn_covered
@@ -19,6 +19,7 @@ from selfdebias.metrics.within_modes import weighted, within_modes
 
 Array = NDArray[np.float64]
 MEASURES = ("precision", "vanilla_precision", "precision_ratio", "kid", "vanilla_kid")
+FEWEST = 5  # turned images of which a ratio is stated
 
 
 def turned_quality(
@@ -35,9 +36,9 @@ def turned_quality(
 
     `precision` is the share of turned images inside the k-NN balls of the reference images that have their new mode.
     `vanilla_precision` is what the vanilla arm's own images of each mode reach against the same reference, with the
-    modes weighted as they occur among the turned images, and `precision_ratio` the first over the second. `kid` and
-    `vanilla_kid` are those of `turned_distance`. A mode with too few images for a measure is left out of both sides of
-    it; `n` of that entry says how many turned images stand behind it.
+    modes weighted as they occur among the turned images, and `precision_ratio` the first over the second, where at least
+    `FEWEST` turned images are behind it. `kid` and `vanilla_kid` are those of `turned_distance`. A mode with too few
+    images for a measure is left out of both sides of it; `n` of that entry says how many turned images stand behind it.
 
     Args:
         reference: vanilla images of other seeds, with their modes.
@@ -80,7 +81,7 @@ def turned_distance(
     if means is None:
         reason = "no target mode has at least 2 images each of turned, vanilla and reference"
         return {name: missing(reason, n=0) for name in names}
-    return {name: measured(value, n=means.n) for name, value in zip(names, means[:2], strict=True)}
+    return {name: measured(value, n=means.n, reason=NO_INTERVAL) for name, value in zip(names, means[:2], strict=True)}
 
 
 def covered_in_mode(reference: Placed, placed: Placed, n_modes: int, k: int) -> Array:
@@ -122,6 +123,8 @@ def _precisions(
         reason = f"no target mode has both more than {k} reference images and a vanilla image"
         return {name: missing(reason, n=0) for name in MEASURES[:3]}
     entries = _entries(new.sum(2), [own[:, :, mode] for mode in range(n_modes)], weights, bootstrap)
+    if n < FEWEST:
+        entries[2] = missing(f"fewer than {FEWEST} turned images are behind it: {n}")
     return {name: entry | {"n": n} for name, entry in zip(MEASURES[:3], entries, strict=True)}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from selfdebias.report.measures import (
     arms_of,
     attributes_of,
     class_shares,
+    clip_score,
     images_of,
     measure,
     time_ratio,
@@ -19,6 +20,7 @@ from selfdebias.report.measures import (
 from selfdebias.report.wording import Notes, number, plain, written
 
 Results = Mapping[str, Any]
+Read = Callable[[str, Notes], str]  # the cell of an arm
 
 
 @dataclass(frozen=True)
@@ -40,31 +42,31 @@ def sections(results: Results, notes: Notes) -> list[tuple[str, list[Column]]]:
     Returns:
         Pairs of a section's title and its columns.
     """
-    fairness = [*_distances(results, notes), *_shares(results, notes)]
     found = [
-        ("FAIRNESS", fairness),
+        ("FAIRNESS", [*_distances(results, notes), *_shares(results, notes)]),
         ("QUALITY", _quality(results, notes)),
         ("PRESERVATION AND COST", [*_preservation(results, notes), *_cost(results, notes)]),
     ]
-    shown = [(title, [column for column in columns if not _left_out(column, notes)]) for title, columns in found]
-    return [(title, columns) for title, columns in shown if columns]
+    return [(title, columns) for title, columns in found if columns]
 
 
-def _left_out(column: Column, notes: Notes) -> bool:
-    """Whether no arm has a number of the column; its title then goes to the footnote of the reason."""
-    cells = list(column.cells.values())
-    if any(not re.fullmatch(r"n/a \[\d+\]", cell) for cell in cells):
-        return False
-    notes.leave_out(column.title, cells[-1].removeprefix("n/a "))
-    return True
+def titles_of(found: Sequence[tuple[str, Sequence[Column]]]) -> set[str]:
+    """Titles of all columns that are shown."""
+    return {column.title for _, columns in found for column in columns}
 
 
-def _column(title: str, results: Results, read: Callable[[str], str], floor: str = "") -> Column:
-    return Column(plain(title), {arm: read(arm) for arm in arms_of(results)}, floor)
+def _column(title: str, results: Results, notes: Notes, read: Read, floor: str = "") -> list[Column]:
+    """One column; none where no arm has a number of it: its title then goes to the footnote of the last arm's reason."""
+    arms, trial = arms_of(results), Notes()
+    cells = [read(arm, trial) for arm in arms]
+    if all(re.fullmatch(r"n/a \[\d+\]", cell) for cell in cells):
+        notes.leave_out(plain(title), trial.reasons[int(cells[-1].strip("n/a []")) - 1])
+        return []
+    return [Column(plain(title), {arm: read(arm, notes) for arm in arms}, floor)]
 
 
-def _read(results: Results, notes: Notes, *path: str, style: str = ".3f", floor: bool = False) -> Callable[[str], str]:
-    return lambda arm: written(measure(results["arms"][arm], *path), notes, style, floor)
+def _read(results: Results, *path: str, style: str = ".3f", floor: bool = False) -> Read:
+    return lambda arm, notes: written(measure(results["arms"][arm], *path), notes, style, floor)
 
 
 def _floor(results: Results, *path: str, style: str = ".3f") -> str:
@@ -75,34 +77,38 @@ def _floor(results: Results, *path: str, style: str = ".3f") -> str:
 
 
 def _distances(results: Results, notes: Notes) -> list[Column]:
-    names = attributes_of(results)
-    paths: list[tuple[tuple[str, ...], str]] = [((name, "fd_hard"), f"{name} fd_hard") for name in names]
-    paths.append((("mode_fd",), "mode_fd"))
-    return [_column(title, results, _read(results, notes, *path), _floor(results, *path)) for path, title in paths]
+    paths: list[tuple[tuple[str, ...], str]] = [
+        ((name, "fd_hard"), f"{name} fd_hard") for name in attributes_of(results)
+    ]
+    columns = []
+    for path, title in [*paths, (("mode_fd",), "mode_fd")]:
+        columns += _column(title, results, notes, _read(results, *path), _floor(results, *path))
+    return columns
 
 
 def _shares(results: Results, notes: Notes) -> list[Column]:
     first = arms_of(results)[0]
-    columns = [_column("N", results, lambda arm: str(images_of(results, arm) or "?"))]
+    columns = _column("N", results, notes, lambda arm, _: str(images_of(results, arm) or "?"))
     for attribute in attributes_of(results):
         classes = list(class_shares(results, first, attribute))
         if len(classes) == 2:
-            columns.append(_column(" / ".join(classes), results, _pairs(results, attribute, notes)))
+            columns += _column(" / ".join(classes), results, notes, _pairs(results, attribute))
             columns += _corrected(results, attribute, classes[0], notes)
-    columns.append(_column("unclassified", results, lambda arm: _unclassified(results, arm, notes)))
-    columns.append(_column("blanked", results, lambda arm: _bare(measure(results["arms"][arm], "blanked"), notes)))
-    return columns
+    columns += _column("unclassified", results, notes, lambda arm, own: _unclassified(results, arm, own))
+    return columns + _column(
+        "blanked", results, notes, lambda arm, own: _bare(measure(results["arms"][arm], "blanked"), own)
+    )
 
 
 def _corrected(results: Results, attribute: str, name: str, notes: Notes) -> list[Column]:
     """The share of one class, corrected by the judge's error; no column where that is not known."""
-    read = _read(results, notes, "corrected", attribute, name, style=".2f")
+    read = _read(results, "corrected", attribute, name, style=".2f")
     known = any(measure(arm, "corrected", attribute, name).value is not None for arm in results["arms"].values())
-    return [_column(f"{name}, corrected", results, read)] if known else []
+    return _column(f"{name}, corrected", results, notes, read) if known else []
 
 
-def _pairs(results: Results, attribute: str, notes: Notes) -> Callable[[str], str]:
-    return lambda arm: " / ".join(
+def _pairs(results: Results, attribute: str) -> Read:
+    return lambda arm, notes: " / ".join(
         _bare(entry, notes, ".2f") for entry in class_shares(results, arm, attribute).values()
     )
 
@@ -121,27 +127,33 @@ def _quality(results: Results, notes: Notes) -> list[Column]:
     names = {"fid": "FID", "kid": "KID", "cmmd": "CMMD", "precision": "precision", "recall": "recall"}
     paths: list[tuple[tuple[str, ...], str]] = [((key,), title) for key, title in names.items()]
     paths += [(("within_modes", "kid"), "KID within modes"), (("within_modes", "precision"), "precision within modes")]
-    columns = [_column(title, results, _read(results, notes, *path, style=".3g", floor=True)) for path, title in paths]
-    scored = any(measure(arm, "clip_score").value is not None for arm in results["arms"].values())
-    return columns + (
-        [_column("CLIP score", results, _read(results, notes, "clip_score", style=".2f"))] if scored else []
-    )
+    columns = []
+    for path, title in paths:
+        columns += _column(title, results, notes, _read(results, *path, style=".3g", floor=True))
+    if any(measure(arm, "clip_score").value is not None for arm in results["arms"].values()):
+        cells = {arm: written(clip_score(results["arms"][arm]), notes, ".2f") for arm in arms_of(results)}
+        columns.append(Column("CLIP score", cells))  # also where no arm shows a score: each has a count of its own
+    return columns
 
 
 def _preservation(results: Results, notes: Notes) -> list[Column]:
+    def ratio(arm: str, own: Notes) -> str:
+        entry = measure(results["arms"][arm], "turned", "precision_ratio")
+        return written(entry, own) + ("" if entry.value is None else f" (N = {entry.n})")
+
     return [
-        _column("kept cosine", results, _read(results, notes, "kept_cosine")),
-        _column("PSNR, dB", results, _read(results, notes, "psnr", style=".1f")),
-        _column("turned", results, _read(results, notes, "turned", "share")),
-        _column("turned precision ratio", results, _read(results, notes, "turned", "precision_ratio")),
+        *_column("kept cosine", results, notes, _read(results, "kept_cosine")),
+        *_column("PSNR, dB", results, notes, _read(results, "psnr", style=".1f")),
+        *_column("turned", results, notes, _read(results, "turned", "share")),
+        *_column("turned precision ratio", results, notes, ratio),
     ]
 
 
 def _cost(results: Results, notes: Notes) -> list[Column]:
-    def seconds(arm: str) -> str:
-        return written(measure(results, "cost", "seconds_per_image", arm), notes, ".3g")
+    def seconds(arm: str, own: Notes) -> str:
+        return written(measure(results, "cost", "seconds_per_image", arm), own, ".3g")
 
-    return [
-        _column("s an image", results, seconds),
-        _column("ratio", results, lambda arm: written(time_ratio(results, arm), notes, ".2f")),
-    ]
+    def ratio(arm: str, own: Notes) -> str:
+        return written(time_ratio(results, arm), own, ".2f")
+
+    return [*_column("s an image", results, notes, seconds), *_column("ratio", results, notes, ratio)]

@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from selfdebias.report.given import batches_in_words, reference_in_words, twins_in_words
-from selfdebias.report.measures import INTERVAL, arms_of, attributes_of, batches_of, finite
-from selfdebias.report.wording import plain
+from selfdebias.metrics.summary_judge import STATED
+from selfdebias.prompt_texts import CROSS
+from selfdebias.report.given import (
+    batches_in_words,
+    colourless_in_words,
+    measured_on_twins,
+    reference_in_words,
+    twins_in_words,
+)
+from selfdebias.report.measures import INTERVAL, arms_of, attributes_of, batches_of, finite, images_of
+from selfdebias.report.wording import AT_FLOOR, plain
 
 Results = Mapping[str, Any]
 
 
-def explanations(results: Results) -> list[str]:
-    """What a reader has to know about the numbers: intervals, floors, references."""
-    arms = results["arms"]
-    lines = [
+def explanations(results: Results, shown: Collection[str]) -> list[str]:
+    """What a reader has to know about the numbers: intervals, floors, references.
+
+    Args:
+        results: The contents of `results.json`.
+        shown: Titles of the columns beside it; nothing is said of others.
+    """
+    return [
         *skipped_edits_in_words(results),
         *one_mode_in_words(results),
         *verdicts_in_words(results),
         judge_in_words(results),
         interval_in_words(results),
         f"unclassified: share of images that the judge is not sure of, for {' / '.join(attributes_of(results))}.",
-        "fd_hard: distance of the judged class shares from equal ones; mode_fd: of the shares of the modes from the target, "
-        f"{target_in_words(results)}; 0 is best. Only the modes are balanced: other attributes may move.",
-        "floor of fd_*: expected value of a perfectly fair independent sampler at this N; batches that are balanced as a whole "
-        "can be below it.",
+        *fairness_in_words(results, shown),
+        *(_given_in_words(results, shown) if "sources" in results else []),
+        *distances_in_words(results, shown),
+        *preservation_in_words(results, shown),
     ]
-    if "sources" in results:
-        lines += batches_in_words(results) + twins_in_words(results)
-        return lines + (distances_in_words(results) if "reference" in results else [])
-    lines += distances_in_words(results)
-    if len(arms) > 1:
-        lines.append(
-            "kept cosine, turned: each image against its vanilla twin from the same seed; turned precision ratio: how well "
-            "images that changed their mode fit among vanilla images of that mode, 1: as well as those do themselves."
-        )
-        lines.append("ratio: of this one run's seconds, where an arm may have been drawn at another time than vanilla.")
-    return lines
 
 
 def skipped_edits_in_words(results: Results) -> list[str]:
@@ -71,41 +72,107 @@ def target_in_words(results: Results) -> str:
     return " / ".join(f"{float(share):.2f}" for share in target) or "equal ones"
 
 
-def distances_in_words(results: Results) -> list[str]:
+def _given_in_words(results: Results, shown: Collection[str]) -> list[str]:
+    return batches_in_words(results) + twins_in_words(results, shown) + colourless_in_words(results)
+
+
+def fairness_in_words(results: Results, shown: Collection[str]) -> list[str]:
+    """What the distances of shares are, and their floor."""
+    lines = ["fd_hard: distance of the judged class shares from equal ones; 0 is best."]
+    if "mode_fd" in shown:
+        lines.append(
+            f"mode_fd: distance of the shares of the modes from the target, {target_in_words(results)}; 0 is best. Only the "
+            "modes are balanced: other attributes may move."
+        )
+    return [
+        *lines,
+        "floor of fd_*: expected value of a perfectly fair independent sampler at this N; batches that are balanced as a whole "
+        "can be below it.",
+    ]
+
+
+def distances_in_words(results: Results, shown: Collection[str]) -> list[str]:
     """What FID and KID are taken against, what their floors are, and what the evaluation warns of."""
-    arms = results["arms"]
-    entries = {arm: arms[arm]["fid"] for arm in arms_of(results) if isinstance(arms[arm].get("fid"), Mapping)}
-    floors: dict[str, list[str]] = {}
-    for arm, entry in entries.items():
-        floors.setdefault(plain(entry.get("floor_of", "vanilla against vanilla")), []).append(plain(arm))
-    lines = [f"floor of these for {', '.join(names)}: {text}." for text, names in floors.items()]
-    if lines:
-        lines.insert(0, _compared_by(results))
-    warned = {plain(entry["warning"]) for entry in entries.values() if entry.get("warning")}
+    against = [name for name in ("FID", "KID", "precision", "recall", "CMMD") if name in shown]
+    lines = [*_compared_by(results, against, shown), *_floors_of(results)] if against else []
+    unbounded = [name for name in ("FID", "recall", "KID within modes") if name in shown]
+    if unbounded:
+        lines.append(f"{', '.join(unbounded)}: no interval, since resampled sets hold copies of images, which move it.")
+    if "CLIP score" in shown:
+        lines.append(
+            "CLIP score: 100 times the cosine of image and prompt, at least 0, so from 0 to 100; comparable under one encoder "
+            "alone, and shown where at most half of the images are at 0."
+        )
+    entries = [arm["fid"] for arm in results["arms"].values() if isinstance(arm.get("fid"), Mapping)]
+    warned = {plain(entry["warning"]) for entry in entries if entry.get("warning") and "FID" in shown}
     return lines + [f"FID: {text}" for text in sorted(warned)]
 
 
-def _compared_by(results: Results) -> str:
+def _floors_of(results: Results) -> list[str]:
+    floors: dict[str, list[str]] = {}
+    for arm in arms_of(results):
+        entry = results["arms"][arm].get("fid")
+        if isinstance(entry, Mapping):
+            floors.setdefault(plain(entry.get("floor_of", "vanilla against vanilla")), []).append(plain(arm))
+    return [f"floor of these for {', '.join(names)}: {text}." for text, names in floors.items()]
+
+
+def _compared_by(results: Results, against: Sequence[str], shown: Collection[str]) -> list[str]:
     features = results.get("features") or {}
     on = "the encoder's embeddings"
     if features.get("name"):
         on = f"features of {plain(features['name'])} ({plain(features.get('resize', ''))})"
-    return (
-        f"FID, KID, precision, recall: against {reference_in_words(results)}, on {on}; CMMD on the encoder's embeddings. "
-        "A new mix of modes moves FID, KID and CMMD by itself: those within modes are the mean over modes, weighted by the arm's "
-        "own mix."
-    )
+    names, cmmd = [name for name in against if name != "CMMD"], "CMMD" in against
+    text = f"{', '.join(names or against)}: against {reference_in_words(results)}, on {on}"
+    lines = [text + ("; CMMD on the encoder's embeddings." if cmmd and names else ".")]
+    if "KID within modes" in shown:
+        lines.append(
+            "A new mix of modes moves FID, KID and CMMD by itself: those within modes are the mean over modes, weighted by the "
+            "arm's own mix."
+        )
+    return lines
+
+
+def preservation_in_words(results: Results, shown: Collection[str]) -> list[str]:
+    """What is measured against twins, and the time."""
+    lines = []
+    twins = measured_on_twins(shown)
+    if twins and "sources" not in results:
+        lines.append(f"{twins}: each image against its vanilla twin from the same seed.")
+    if "turned precision ratio" in shown:
+        lines.append(
+            "turned precision ratio: how well images that changed their mode fit among vanilla images of that mode, 1: as well "
+            "as those do themselves; N: the turned images behind it."
+        )
+    if "ratio" in shown and len(results["arms"]) > 1:
+        lines.append("ratio: of this one run's seconds, where an arm may have been drawn at another time than vanilla.")
+    return lines
 
 
 def interval_in_words(results: Results) -> str:
-    """What the brackets are, and what stands in their place at the floor."""
-    counts = [count for count in (batches_of(results, arm) for arm in results["arms"]) if count is not None]
-    if counts and max(counts) == 1:
-        return "No intervals: they need more than one batch, since images of one batch depend on each other."
-    return (
-        f"[low, high]: {plain(results.get('interval') or INTERVAL)} (images of one batch depend on each other, batches under "
-        "one memory too, unguided images do not). At the floor, <= b: not told from a perfectly fair sampler; b is the upper bound."
-    )
+    """What the brackets are, what stands in their place at the floor, and which arms have none."""
+    lacking = [arm for arm in arms_of(results) if batches_of(results, arm) == 1]
+    ways: dict[str, list[str]] = {}
+    for arm in lacking:
+        ways.setdefault(_way_to_intervals(results, arm), []).append(plain(arm))
+    lines = [f"{', '.join(arms)}: no intervals, {way}." for way, arms in ways.items()]
+    if len(lacking) < len(results["arms"]):
+        lines.insert(
+            0,
+            f"[low, high]: {plain(results.get('interval') or INTERVAL)} (images of one batch depend on each other, batches "
+            "under one memory too, unguided images do not). At the floor, <= b: not told from a perfectly fair sampler, and at "
+            f"most {AT_FLOOR} times the floor; not told from fair, <= b: the same of a larger value; b is the upper bound.",
+        )
+    return " ".join(lines)
+
+
+def _way_to_intervals(results: Results, arm: str) -> str:
+    n = images_of(results, arm) or 0
+    if "sources" in results:
+        return f"1 batch of {n}; more images, or a smaller evaluate.drawn_together, give more"
+    if results.get("dependence", {}).get(arm) == "run":
+        return f"1 memory for all {n} images; more prompts.templates, each with its own, give more"
+    return f"1 batch of {n}; generate.n_images={2 * n} generate.batch_size={n} gives two"
 
 
 def verdicts_in_words(results: Results) -> list[str]:
@@ -113,11 +180,29 @@ def verdicts_in_words(results: Results) -> list[str]:
     baseline = plain(results.get("baseline") or "vanilla")
     lines = []
     for arm, verdicts in results.get("verdicts", {}).items():
-        said = [f"{plain(name)} {verdict or 'has no interval'}" for name, verdict in verdicts.items()]
-        lines.append(
-            f"{plain(arm)} against {baseline}, by fd: {'; '.join(said)} (overlapping intervals tell nothing apart)."
-        )
+        told = [f"{plain(name)} {verdict}" for name, verdict in _in_order(results, verdicts) if verdict]
+        said = [f"{'; '.join(told)} (overlapping intervals tell nothing apart)"] if told else []
+        untold: dict[str, list[str]] = {}
+        for name in [name for name, verdict in _in_order(results, verdicts) if not verdict]:
+            untold.setdefault(_untold(results, arm, name), []).append(plain(name))
+        said += [f"{', '.join(names)}: cannot be told ({reason})" for reason, names in untold.items()]
+        lines.append(f"{plain(arm)} against {baseline}, by fd: {'; '.join(said)}.")
     return lines
+
+
+def _in_order(results: Results, verdicts: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Verdicts in the order of the attributes, which a file does not keep; that of the modes comes last."""
+    return [(name, verdicts[name]) for name in [*attributes_of(results), "modes"] if name in verdicts]
+
+
+def _untold(results: Results, arm: str, name: str) -> str:
+    """Why there is no verdict: the reason of the first of the two distances that lacks a value or an interval."""
+    baseline = results["arms"][results.get("baseline") or "vanilla"]
+    for tree in (results["arms"][arm], baseline):
+        entry = tree["mode_fd"] if name == "modes" else tree[name]["fd_hard"]
+        if entry.get("low") is None:
+            return plain(entry["reason"]).removeprefix("no interval: ")
+    raise ValueError(f"`verdicts` must be given where both have an interval, got none of {arm} in {name}.")
 
 
 def judge_in_words(results: Results) -> str:
@@ -134,6 +219,21 @@ def judge_in_words(results: Results) -> str:
     }
     if not known:
         return f"{text}; how often it is wrong was not measured (evaluate.labelled=FOLDER measures it)."
-    said = [f"{plain(name)} {1 - it['accuracy']:.3f} (N = {it['n']})" for name, it in known.items()]
-    sources = " / ".join(dict.fromkeys(plain(it.get("source", "")) for it in known.values()))
-    return f"{text}; wrong in {', '.join(said)}; {sources}."
+    return f"{text}; wrong in {_errors_in_words(known)}.{_crossed_in_words(results)}"
+
+
+def _errors_in_words(known: Mapping[str, Mapping[str, Any]]) -> str:
+    """Error and number of labelled images by attribute, each with its source where they have several."""
+    sources = {name: plain(it.get("source", "")) for name, it in known.items()}
+    several = len({*sources.values()}) > 1
+    said = []
+    for name, it in known.items():
+        source = "stated" if sources[name].startswith(STATED) else sources[name]
+        said.append(f"{plain(name)} {1 - it['accuracy']:.3f} (N = {it['n']}{f', {source}' if several else ''})")
+    full = dict.fromkeys(source for source in sources.values() if not several or source.startswith(STATED))
+    return "; ".join([", ".join(said), *full])
+
+
+def _crossed_in_words(results: Results) -> str:
+    crossed = [plain(name) for name in attributes_of(results) if CROSS in name]
+    return f" {', '.join(crossed)}: as often wrong as the parts together; not corrected." if crossed else ""

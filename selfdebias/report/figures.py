@@ -94,11 +94,12 @@ def p_hat_figure(p_hat: Array, target: Sequence[float], title: str, theme: Theme
         theme: Colours.
     """
     figure, axes = _panel(title, theme)
-    steps = np.arange(1, p_hat.shape[1] + 1)
+    steps, several = np.arange(1, p_hat.shape[1] + 1), len(p_hat) > 1
     for mode in range(p_hat.shape[2]):
         colour, dash = theme.mark(mode), DASHES[mode % len(DASHES)]
-        low, high = p_hat[:, :, mode].min(axis=0), p_hat[:, :, mode].max(axis=0)
-        axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
+        if several:
+            low, high = p_hat[:, :, mode].min(axis=0), p_hat[:, :, mode].max(axis=0)
+            axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
         mean = p_hat[:, :, mode].mean(axis=0)
         axes.plot(steps, mean, color=colour, linestyle=dash, label=f"mode {mode}", marker=MARKERS[mode % 8], ms=3)
     for share in sorted(set(map(float, target))):
@@ -106,7 +107,7 @@ def p_hat_figure(p_hat: Array, target: Sequence[float], title: str, theme: Theme
     axes.plot([], [], color=theme.ink, linestyle=":", label="target")
     axes.set_ylim(0, 1)
     axes.set_xlabel("guided step")
-    axes.set_ylabel("projected share (band: all batches)")
+    axes.set_ylabel(f"projected share{' (band: all batches)' if several else ''}")
     return _finished(figure, axes, theme)
 
 

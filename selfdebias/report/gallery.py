@@ -22,8 +22,9 @@ from selfdebias.report.figures import (
 )
 from selfdebias.report.material import ArmMaterial, Material
 from selfdebias.report.measures import attributes_of, class_shares
-from selfdebias.report.pictures import pair_picture
+from selfdebias.report.pictures import pair_picture, pair_sheet
 from selfdebias.report.wording import number, plain
+from selfdebias.storage.images import contact_sheet
 
 MAX_CURVES = 4
 
@@ -137,6 +138,24 @@ def pairs_of(material: Material, name: str, images: int) -> list[Pair]:
         )
         for row, i in enumerate(ids)
     ]
+
+
+def first_row(material: Material, images: int = 8, width: int = 800) -> Image.Image:
+    """The first vanilla images, above those of the guided arm from the same seeds where there is one, in one row.
+
+    Args:
+        material: What the stages left.
+        images: Largest number of pairs.
+        width: Largest width of the picture, in px.
+    """
+    if "guided" in material.arms:
+        tiles = [pair.picture for pair in pairs_of(material, "guided", images)]
+        row = pair_sheet(tiles, len(tiles))
+    else:
+        folder = material.arms["vanilla"].folder
+        row = contact_sheet(folder.images(folder.ids()[:images]), images)
+    row.thumbnail((width, width))
+    return row
 
 
 def turned_in_all(material: Material, name: str) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from selfdebias.report.measures import arms_of
@@ -51,17 +51,43 @@ def batches_in_words(results: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def twins_in_words(results: Mapping[str, Any]) -> list[str]:
+def colourless_in_words(results: Mapping[str, Any]) -> list[str]:
+    """How many images of each folder are of greys alone, which no judge of colours can tell apart.
+
+    Example:
+        >>> colourless_in_words({"sources": {"peer": {"without_colour": 1}, "own": {"without_colour": 0}}})
+        ['peer: 1 without colour; images of greys alone are judged like the others, also where a class is a matter of colour.']
+    """
+    counts = {plain(arm): it["without_colour"] for arm, it in results["sources"].items() if it["without_colour"]}
+    if not counts:
+        return []
+    said = ", ".join(f"{arm}: {n} without colour" for arm, n in counts.items())
+    return [f"{said}; images of greys alone are judged like the others, also where a class is a matter of colour."]
+
+
+def measured_on_twins(shown: Collection[str]) -> str:
+    """What is measured on twins, among the columns that are shown.
+
+    Example:
+        >>> measured_on_twins({"turned", "PSNR, dB", "FID"})
+        'PSNR, turned'
+    """
+    names = {"kept cosine": "kept cosine", "PSNR, dB": "PSNR", "turned": "turned"}
+    return ", ".join(name for title, name in names.items() if title in shown)
+
+
+def twins_in_words(results: Mapping[str, Any], shown: Collection[str]) -> list[str]:
     """How many images of each folder have a twin in the one that it is compared with.
 
     Example:
-        >>> twins_in_words({"twins": {"peer": 997}, "baseline": "vanilla"})
-        ['twins: images of one name (or, with a manifest, seed): peer 997 in vanilla; kept cosine, turned: over these.']
+        >>> twins_in_words({"twins": {"peer": 997}, "baseline": "vanilla"}, {"PSNR, dB"})
+        ['twins: images of one name (or, with a manifest, seed): peer 997 in vanilla; over these: PSNR.']
     """
     counts = ", ".join(f"{plain(arm)} {n}" for arm, n in results.get("twins", {}).items())
     if not counts:
         return []
+    over = measured_on_twins(shown)
     return [
-        f"twins: images of one name (or, with a manifest, seed): {counts} in {plain(results['baseline'])}; kept cosine, "
-        "turned: over these."
+        f"twins: images of one name (or, with a manifest, seed): {counts} in {plain(results['baseline'])}"
+        f"{f'; over these: {over}' if over else ''}."
     ]

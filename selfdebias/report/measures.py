@@ -120,6 +120,19 @@ def batches_of(results: Mapping[str, Any], arm: str) -> int | None:
     return max((int(count) for count in counts if count is not None), default=None)
 
 
+def clip_score(arm: Mapping[str, Any]) -> Measure:
+    """The CLIP score of an arm, or why it says nothing: most of its images are at its lower bound.
+
+    >>> clip_score({"clip_score": {"value": 0.16, "n": 32, "at_zero": 31}}).reason
+    '31 of 32 images at its lower bound of 0'
+    """
+    entry = measure(arm, "clip_score")
+    at_zero = 0 if entry.value is None else arm["clip_score"].get("at_zero", 0)
+    if entry.n and 2 * at_zero > entry.n:
+        return Measure(reason=f"{at_zero} of {entry.n} images at its lower bound of 0")
+    return entry
+
+
 def time_ratio(results: Mapping[str, Any], arm: str) -> Measure:
     """Seconds an image of an arm over those of the vanilla arm."""
     seconds = measure(results, "cost", "seconds_per_image", arm)

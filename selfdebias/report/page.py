@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from selfdebias.report.columns import sections
-from selfdebias.report.explanations import explanations, interval_in_words
+from selfdebias.arms import guidance_of_arms
+from selfdebias.report.columns import sections, titles_of
+from selfdebias.report.explanations import explanations, interval_in_words, verdicts_in_words
 from selfdebias.report.gallery import Chart, Pair
 from selfdebias.report.material import Material
 from selfdebias.report.measures import Measure, arms_of, attributes_of, class_shares, images_of, measure
 from selfdebias.report.redact import redacted
 from selfdebias.report.wording import Notes, plain, prompt_of, written
+
+NO_BREAK = chr(0xA0)
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ def render_page(material: Material, pictures: Pictures) -> str:
     """
     notes = Notes()
     results = material.results
+    found = sections(results, notes)
     return (
         environment()
         .get_template("page.html.j2")
@@ -69,11 +74,12 @@ def render_page(material: Material, pictures: Pictures) -> str:
             silhouette=written(measure(results, "modes", "silhouette"), notes),
             pictures=pictures,
             arms=arms_of(results),
-            sections=[(title.lower(), columns) for title, columns in sections(results, notes)],
+            sections=[(title.lower(), columns) for title, columns in found],
             shares=share_rows(results, notes),
             cost=cost_rows(results, notes),
             cosine=written(measure(material.trained, "cosine_held_out"), notes) if material.trained else "",
-            explanations=explanations(results),
+            verdicts=verdicts_in_words(results),
+            explanations=explanations(results, titles_of(found)),
             interval=interval_in_words(results),
             warnings=warnings(results),
             notes=notes.lines(),
@@ -90,7 +96,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    found.filters["data_uri"] = data_uri
+    found.filters |= {"data_uri": data_uri, "unbroken": unbroken}
     return found
 
 
@@ -103,9 +109,19 @@ def data_uri(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
+def unbroken(cell: str) -> str:
+    """A cell of a table in which lines break between an interval and what is around it, and nowhere else.
+
+    >>> ascii(unbroken("0.5 [0.4, 0.6] / n/a [1]"))
+    "'0.5 [0.4,\\\\xa00.6] / n/a\\\\xa0[1]'"
+    """
+    inside = re.sub(r"[\[(][^\])]*[\])]", lambda found: found[0].replace(" ", NO_BREAK), cell)
+    return inside.replace("n/a [", f"n/a{NO_BREAK}[")
+
+
 def asked(material: Material) -> list[tuple[str, str]]:
     """What was asked of the job: pairs of a name and a value."""
-    config, results = redacted(material.job.get("config", {})), material.results
+    results = material.results
     seeds, arms = results.get("seeds", {}), arms_of(results)
     counts = ", ".join(f"{plain(arm)} {images_of(results, arm) or '?'}" for arm in arms)
     rows = [
@@ -116,9 +132,18 @@ def asked(material: Material) -> list[tuple[str, str]]:
     ]
     templates = results.get("prompts", {}).get("templates") or []
     rows[1:1] = [("Templates", "; ".join(plain(template) for template in templates))] if templates else []
-    parts = ("model", "encoder", "clustering", "projector", "guidance", "schedule", "judge")
-    rows += [(part.capitalize(), described(config[part])) for part in parts if config.get(part)]
-    return rows
+    return rows + settings(material.job.get("config", {}))
+
+
+def settings(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The parts of a job with their settings: pairs of a name and a value; an arm beside the guided one has its own."""
+    config = redacted(config)
+    if config.get("guidance"):
+        arms = {arm: part for arm, part in guidance_of_arms(config["guidance"]).items() if arm != "vanilla"}
+        config = {**config, "guidance": arms.pop("guided", None), **arms}
+    names = {"random": "Random control", "attribute_prompts": "Attribute prompts"}
+    parts = ("model", "encoder", "clustering", "projector", "guidance", *names, "schedule", "judge")
+    return [(names.get(part, part.capitalize()), described(config[part])) for part in parts if config.get(part)]
 
 
 def described(part: Any) -> str:

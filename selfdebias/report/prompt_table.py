@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from selfdebias.metrics.verdict import FAIRER, LESS_FAIR, NOT_TOLD_APART
-from selfdebias.report.explanations import judge_in_words, skipped_edits_in_words
+from selfdebias.report.explanations import interval_in_words, judge_in_words, skipped_edits_in_words
 from selfdebias.report.measures import Measure, arms_of, class_shares, images_of, measure
 from selfdebias.report.wording import Notes, clip, columns_of, escaped, number, padded, plain, wrapped, written
 
@@ -45,7 +45,8 @@ def render_table(results: Results, width: int = 80) -> str:
     lines = ["=" * width, *wrapped(headline(results), width), "-" * width, clip(plain(attribute).upper(), width)]
     lines += _blocks(columns(results, attribute, notes), names_of(results), width)
     lines.append("-" * width)
-    for note in [*said_of(results, attribute), *explanations(results), *notes.lines()]:
+    said = [*means_of(results, attribute), *verdicts_of(results, attribute)]
+    for note in [*said, *explanations(results), *notes.lines()]:
         lines += wrapped(note, width)
     return "\n".join([*lines, "=" * width])
 
@@ -58,7 +59,8 @@ def markdown_table(results: Results) -> str:
         lines = ["| " + " | ".join(escaped(cell) for cell in row) + " |" for row in table_rows(results, shown)]
         rule = "|" + " --- |" * (1 + len(shown))
         parts.append("\n".join([f"### {escaped(plain(attribute)).capitalize()}\n", lines[0], rule, *lines[1:]]))
-        parts.append("\n".join(f"- {escaped(note)}" for note in said_of(results, attribute)))
+        said = [*means_of(results, attribute), *verdicts_of(results, attribute)]
+        parts.append("\n".join(f"- {escaped(note)}" for note in said))
     parts.append("\n".join(f"- {escaped(note)}" for note in [*explanations(results), *notes.lines()]))
     return "\n\n".join(parts) + "\n"
 
@@ -86,28 +88,32 @@ def explanations(results: Results) -> list[str]:
         "dev. ratio (deviation_ratio): largest distance of a class share from an equal one, 1 where there is one class alone; "
         "fd_hard: distance of the class shares from equal ones; 0 is best. kept: cosine to the vanilla twin from the same seed.",
         "mean: every prompt counts the same; in brackets how many, where some have no such number. Its 95% interval holds the "
-        "error of the images, not of the choice of prompts. Intervals of each prompt: table.md and its own report.",
+        "error of the images, not of the choice of prompts. Intervals of each prompt: table.md and report.html.",
         *dict.fromkeys(judge_in_words(row) for row in results["rows"].values()),
+        *dict.fromkeys(interval_in_words(row) for row in results["rows"].values()),
         "floor: expected value of a perfectly fair independent sampler at this N; batches that are balanced as a whole can be "
         "below it.",
     ]
 
 
-def said_of(results: Results, attribute: str) -> list[str]:
-    """The means of one attribute with their intervals, and which prompts each arm is fairer for, where that can be told."""
+def means_of(results: Results, attribute: str) -> list[str]:
+    """The means of one attribute over prompts, with their intervals."""
     arms, means = arms_in(results), results["over_prompts"]
     lines = []
     for key in TITLES:
         said = [f"{plain(arm)} {written(measure(means.get(arm), attribute, key), Notes())}" for arm in arms]
         lines.append(f"mean {key}: {', '.join(said)}.")
-    for arm in arms:
+    return lines
+
+
+def verdicts_of(results: Results, attribute: str) -> list[str]:
+    """For how many prompts each arm is fairer than vanilla, and for how many that cannot be told."""
+    lines = []
+    for arm in [arm for arm in arms_in(results) if arm != "vanilla"]:
         verdicts = [(row.get("verdicts") or {}).get(arm, {}).get(attribute) for row in results["rows"].values()]
-        counts = {
-            verdict: verdicts.count(verdict) for verdict in (FAIRER, LESS_FAIR, NOT_TOLD_APART) if verdict in verdicts
-        }
-        if counts:
-            said = [f"{verdict} for {count}" for verdict, count in counts.items()]
-            lines.append(f"{plain(arm)} against vanilla, by fd_hard: {', '.join(said)} of {len(verdicts)} prompts.")
+        words = {FAIRER: FAIRER, LESS_FAIR: LESS_FAIR, NOT_TOLD_APART: NOT_TOLD_APART, None: "cannot be told"}
+        said = [f"{word} for {verdicts.count(key)}" for key, word in words.items() if key in verdicts]
+        lines.append(f"{plain(arm)} against vanilla, by fd_hard: {', '.join(said)} of {len(verdicts)} prompts.")
     return lines
 
 
@@ -199,7 +205,7 @@ def _blocks(shown: list[Column], names: Mapping[str, str], width: int) -> list[s
         texts = (column.title, *(column.cells[row] for row in names), column.mean, column.floor)
         cells = [clip(text, width - first - 2) for text in texts]
         if block and first + sum(2 + max(map(columns_of, own)) for own in [*block, cells]) > width:
-            lines += _lines(block, list(labels.values()), first)
+            lines += [*_lines(block, list(labels.values()), first), ""]
             block = []
         block.append(cells)
     return lines + _lines(block, list(labels.values()), first)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from selfdebias.report.columns import Column, Results, sections
+from selfdebias.report.columns import Column, Results, sections, titles_of
 from selfdebias.report.explanations import explanations
 from selfdebias.report.given import folders_in_words
 from selfdebias.report.measures import arms_of, images_of
@@ -27,11 +27,12 @@ def render_table(results: Results, width: int = 80) -> str:
         raise ValueError(f"`width` must be at least 40, got {width}.")
     notes = Notes()
     lines = ["=" * width, *wrapped(headline(results), width)]
-    for title, columns in sections(results, notes):
+    found = sections(results, notes)
+    for title, columns in found:
         lines += ["-" * width, title]
         lines += _blocks(columns, arms_of(results), width)
     lines.append("-" * width)
-    for note in [*explanations(results), *notes.lines()]:
+    for note in [*explanations(results, titles_of(found)), *notes.lines()]:
         lines += wrapped(note, width)
     return "\n".join([*lines, "=" * width])
 
@@ -40,9 +41,11 @@ def markdown_table(results: Results) -> str:
     """Writes the same numbers as one Markdown table for each section, with the footnotes under them."""
     notes = Notes()
     parts = [f"**{escaped(headline(results))}**"]
-    for title, columns in sections(results, notes):
+    found = sections(results, notes)
+    for title, columns in found:
         parts.append(f"### {title.capitalize()}\n\n{_markdown_section(columns, arms_of(results))}")
-    below = [*explanations(results), *notes.lines(), *(line.strip() for line in skipped_in_words(results))]
+    skipped = (line.strip() for line in skipped_in_words(results))
+    below = [*explanations(results, titles_of(found)), *notes.lines(), *skipped]
     parts.append("\n".join(f"- {escaped(note)}" for note in below))
     return "\n\n".join(parts) + "\n"
 
@@ -70,7 +73,7 @@ def _blocks(columns: list[Column], arms: list[str], width: int) -> list[str]:
     for column in columns:
         cells = [clip(text, width - first - 2) for text in (column.title, *column.cells.values(), column.floor)]
         if block and _width(first, [*block, cells]) > width:
-            lines += _rows(block, list(names.values()), first)
+            lines += [*_rows(block, list(names.values()), first), ""]
             block = []
         block.append(cells)
     return lines + _rows(block, list(names.values()), first)

@@ -10,6 +10,8 @@ from typing import Any
 
 from selfdebias.report.measures import Measure
 
+AT_FLOOR = 2  # times the floor: larger values are not called *at the floor*
+
 
 def plain(text: object) -> str:
     """One line of text without control characters (a prompt must not move the terminal's cursor).
@@ -111,8 +113,9 @@ class Notes:
             lines.append(f"[{place}] n/a: {reason}" + (f" (not shown: {', '.join(titles)})" if titles else ""))
         return lines
 
-    def leave_out(self, title: str, mark: str) -> None:
+    def leave_out(self, title: str, reason: str) -> None:
         """Note that a column is not shown, since no number of it is there."""
+        mark = self.mark(reason)
         if title not in self.left_out.setdefault(mark, []):
             self.left_out[mark].append(title)
 
@@ -120,10 +123,14 @@ class Notes:
 def written(entry: Measure, notes: Notes, style: str = ".3f", floor: bool = False) -> str:
     """Writes a measure with its interval, or `n/a` with the mark of a footnote.
 
+    A distance that is not told from 0 is *at the floor* up to `AT_FLOOR` times its floor, and else *not told from fair*.
+
     >>> written(Measure(0.25, 0.2, 0.3), Notes())
     '0.250 [0.200, 0.300]'
-    >>> written(Measure(0.02, 0.0, 0.05, at_floor=True), Notes())
+    >>> written(Measure(0.02, 0.0, 0.05, floor=0.022, at_floor=True), Notes())
     '0.020 (at the floor, <= 0.050)'
+    >>> written(Measure(0.398, 0.0, 0.612, floor=0.099, at_floor=True), Notes())
+    '0.398 (not told from fair, <= 0.612)'
     >>> written(Measure(reason="no image turned"), Notes())
     'n/a [1]'
     """
@@ -131,7 +138,8 @@ def written(entry: Measure, notes: Notes, style: str = ".3f", floor: bool = Fals
         return f"n/a {notes.mark(entry.reason)}"
     text = number(entry.value, style)
     if entry.at_floor and entry.high is not None:
-        text += f" (at the floor, <= {number(entry.high, style)})"
+        near = entry.floor is not None and entry.value <= AT_FLOOR * entry.floor
+        text += f" ({'at the floor' if near else 'not told from fair'}, <= {number(entry.high, style)})"
     elif entry.low is not None and entry.high is not None:
         text += f" [{number(entry.low, style)}, {number(entry.high, style)}]"
     if floor and entry.floor is not None:

@@ -29,7 +29,7 @@ from selfdebias.stages.results_file import write_results
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.image_folder import ImageFolder
 
-VERSION = 4
+VERSION = 5
 CONFIG = ("evaluate", "judge", "encoder", "metrics", "prompts")
 COLLECTED = "collected"  # the collected images, where another reference takes their place
 

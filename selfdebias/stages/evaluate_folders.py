@@ -32,7 +32,7 @@ from selfdebias.stages.results_file import write_results
 from selfdebias.storage.atomic import write_json, write_text
 from selfdebias.storage.image_folder import ImageFolder
 
-VERSION = 2
+VERSION = 3
 CONFIG = ("evaluate", "judge", "encoder", "metrics", "prompts.attributes")
 NO_COST = "folders of images do not say what drawing them took"
 
@@ -145,6 +145,7 @@ def _write(
             "images": len(looked[arm].names),
             "sha256": it.sha256,
             "drawn_together": it.drawn_together,
+            "without_colour": looked[arm].without_colour,
         }
         for arm, it in given.items()
     }

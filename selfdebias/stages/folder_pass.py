@@ -31,12 +31,14 @@ class Looked:
             there is no twin of the same size.
         names: Name of each of the N images.
         skipped: `n`, and for each file that could not be read its name and the `reason`.
+        without_colour: Number of images of greys alone, black ones not among them.
     """
 
     records: list[dict[str, Any]]
     outputs: dict[str, NDArray[np.float64]]
     names: list[str]
     skipped: dict[str, Any]
+    without_colour: int
 
 
 def look_at_folders(
@@ -101,8 +103,8 @@ def _part(
 ) -> dict[str, Any]:
     """Return `set`, `rows`, and B images of one size as `image`, (B, 3, H, W) float32 in [0, 1].
 
-    Beside them `black` (B,) bool, images without a single other pixel, and, but for the first folder, `psnr` (B,) float64.
-    NumPy arrays stay on the CPU, whatever the device.
+    Beside them `black` (B,) bool, images without a single other pixel, `grey` (B,) bool, other images of greys alone, and,
+    but for the first folder, `psnr` (B,) float64. NumPy arrays stay on the CPU, whatever the device.
     """
     pixels = [pictures[place, row] for row in rows]
     part = {
@@ -110,6 +112,7 @@ def _part(
         "rows": np.array(rows),
         "image": _as_tensor(pixels),
         "black": np.array([not it.any() for it in pixels]),
+        "grey": np.array([bool(it.any() and (it == it[:, :, :1]).all()) for it in pixels]),
     }
     return part if place == 0 else part | {"psnr": _psnr(pixels, [twins.get((place, row)) for row in rows])}
 
@@ -133,7 +136,9 @@ class _Pass(pl.LightningModule):
     def __init__(self, evaluation: Any, n_sets: int) -> None:
         super().__init__()
         self.evaluation = evaluation
-        self.kept: list[dict[str, list[Any]]] = [{"rows": [], "black": [], "skipped": []} for _ in range(n_sets)]
+        self.kept: list[dict[str, list[Any]]] = [
+            {"rows": [], "black": [], "grey": [], "skipped": []} for _ in range(n_sets)
+        ]
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Judge and embed each part of one chunk."""
@@ -142,6 +147,7 @@ class _Pass(pl.LightningModule):
             self.evaluation.test_step({"image": part["image"]}, batch_idx, part["set"])
             kept["rows"].append(part["rows"])
             kept["black"].append(part["black"])
+            kept["grey"].append(part["grey"])
             if "psnr" in part:
                 seen.setdefault("psnr", []).append(torch.from_numpy(part["psnr"]))
         for place, row, reason in batch["skipped"]:
@@ -159,4 +165,5 @@ class _Pass(pl.LightningModule):
         ]
         outputs = {name: values[order] for name, values in self.evaluation.outputs(place).items()}
         unread = [{"file": folder.relative(folder.files[row]), "reason": why} for row, why in sorted(kept["skipped"])]
-        return Looked(records, outputs, [file.name for file in files], {"n": len(unread), "files": unread})
+        names, grey = [file.name for file in files], int(np.concatenate(kept["grey"]).sum())
+        return Looked(records, outputs, names, {"n": len(unread), "files": unread}, grey)

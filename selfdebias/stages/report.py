@@ -11,6 +11,7 @@ from PIL import Image
 
 from selfdebias.report.gallery import (
     curve_charts,
+    first_row,
     map_charts,
     p_hat_charts,
     pairs_of,
@@ -24,9 +25,10 @@ from selfdebias.report.table import markdown_table
 from selfdebias.storage.atomic import write_bytes, write_text
 from selfdebias.storage.images import contact_sheet
 
-VERSION = 2
+VERSION = 3
 CONFIG = ("report",)
 FIGURES = "figures"
+FIRST = "first"  # the figure of the first images, for the page of a list of prompts
 
 
 def report(
@@ -83,7 +85,7 @@ def _pictures(material: Material, images: int) -> tuple[Pictures, dict[str, byte
         "curves": curve_charts(material),
         "maps": map_charts(material),
     }
-    sheets = {**modes, **{f"images-{name}": grid for name, grid in grids.items()}}
+    sheets = {FIRST: first_row(material), **modes, **{f"images-{name}": grid for name, grid in grids.items()}}
     for it in shown:
         if it.pairs:
             sheets[f"pairs-{it.arm}"] = pair_sheet([pair.picture for pair in it.pairs], _columns(len(it.pairs)))

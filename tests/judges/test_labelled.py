@@ -54,7 +54,7 @@ def folder(tmp_path):
 def test_counts_are_those_that_were_planted(folder):
     (it,) = measure_confusion(Reddish(), folder, batch_size=4).values()
     assert it.counts == [[5, 1], [0, 2]] and (it.unclassified, it.skipped, it.n) == (1, 0, 8)
-    assert it.source == "labelled folder faces"
+    assert it.source == "labelled folder `faces`"
 
 
 def test_a_call_has_images_of_one_size_and_never_more_than_asked(folder):

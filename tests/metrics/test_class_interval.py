@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from selfdebias.metrics import fairness
-from selfdebias.metrics.bootstrap import BlockBootstrap
+from selfdebias.metrics.bootstrap import BlockBootstrap, Interval
 from selfdebias.metrics.class_interval import class_interval, resampled_shares
 from selfdebias.metrics.share_interval import share_interval
 
@@ -62,5 +62,5 @@ def test_resampled_shares_are_distributions_and_scatter_even_where_all_batches_a
 
 
 def test_one_block_has_no_bounds_and_no_images_neither():
-    assert bound(counts([0.5, 0.5], blocks=1), "fd_hard").low is None
+    assert bound(counts([0.5, 0.5], blocks=1), "fd_hard") == Interval(None, None, 1, at_floor=None)
     assert bound(np.zeros((4, 3)), "fd_hard").low is None

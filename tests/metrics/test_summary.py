@@ -128,6 +128,23 @@ def test_an_unknown_part_of_an_intersection_is_refused():
         summarise({"vanilla": arm("vanilla", 4)}, arm("reference", 9), MODES, prompts, MetricSuite())
 
 
+def test_at_floor_is_a_key_of_every_distance_and_null_where_it_means_nothing(results):
+    guided = results["arms"]["guided"]
+    assert all("at_floor" in guided[name][key] for name in ("gender", "tone") for key in METRICS)
+    assert guided["gender"]["gap"]["at_floor"] is None  # signed
+    assert guided["tone"]["gap"]["at_floor"] is False
+
+
+def test_without_an_interval_there_is_a_reason_and_nothing_is_said_of_the_floor():
+    one_batch = replace(arm("guided", 16, seed=1), blocks=np.zeros(32, dtype=np.int64))
+    found = summary([arm("vanilla", 4), one_batch], costs={"guided": {"dependence": "batch"}})
+    unbounded = [node for _, node in walk(found["arms"]["guided"]) if "low" in node and node["low"] is None]
+    assert len(unbounded) > 10
+    assert {node["reason"] for node in unbounded} == {"no interval: one batch"}
+    assert {node.get("at_floor") for node in unbounded} == {None}
+    assert found["verdicts"]["guided"]["gender"] is None and found["dependence"] == {"guided": "batch"}
+
+
 def test_verdicts_and_runs_stand_beside_the_numbers(results):
     assert results["verdicts"]["guided"]["tone"] == "not told apart"
     assert results["arms"]["guided"]["gender"]["fd_hard"]["at_floor"] is True

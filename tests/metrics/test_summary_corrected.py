@@ -44,6 +44,8 @@ def test_what_is_not_known_is_said():
     assert "evaluate.labelled" in corrected_metrics(vanilla, "tone", error([[9, 1], [1, 9]]), BOOTSTRAP)["reason"]
     reason = corrected_metrics(vanilla, "tone", {"tone": {"reason": "no image of tone"}}, BOOTSTRAP)["reason"]
     assert reason == "no image of tone"
+    crossed = corrected_metrics(vanilla.crossed(["gender x tone"]), "gender x tone", error([[9, 1], [1, 9]]), BOOTSTRAP)
+    assert crossed["reason"].startswith("an intersection is as often wrong as its parts together")
     assert (
         "tell the classes apart" in corrected_metrics(vanilla, "gender", error([[5, 5], [5, 5]]), BOOTSTRAP)["reason"]
     )

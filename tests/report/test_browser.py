@@ -28,6 +28,7 @@ addEventListener("load", () => {
   const root = page.documentElement;
   document.body.dataset.measured = JSON.stringify({
     images: page.images.length, shown, wide: root.scrollWidth - root.clientWidth,
+    tables: [...page.querySelectorAll(".wide")].map(it => it.scrollWidth - it.clientWidth),
     paper: getComputedStyle(page.body).backgroundColor, height: root.scrollHeight});
 });
 """
@@ -62,6 +63,11 @@ def test_every_image_is_shown_and_nothing_scrolls_sideways(page, tmp_path, width
     assert measured["images"] == measured["shown"] > 30
     assert measured["wide"] <= 0
     assert measured["height"] > 2000
+
+
+def test_every_table_fits_an_ordinary_screen(page, tmp_path):
+    over = _measured(page, tmp_path, 1280)["tables"]
+    assert len(over) == 5 and max(over) <= 0
 
 
 def test_dark_and_light(page, tmp_path):

@@ -84,6 +84,13 @@ def test_p_hat_has_a_line_for_each_mode_and_a_line_for_each_target():
     assert len({lines[f"mode {mode}"].get_linestyle() for mode in range(3)}) == 3  # not by colour alone
 
 
+def test_p_hat_of_one_batch_has_no_band():
+    p_hat = np.random.default_rng(0).dirichlet([1, 1], size=(2, 10))
+    one, two = (p_hat_figure(p_hat[:batches], [0.5, 0.5], "guided").axes[0] for batches in (1, 2))
+    assert one.get_ylabel() == "projected share" and not one.collections
+    assert two.get_ylabel() == "projected share (band: all batches)" and len(two.collections) == 2
+
+
 def test_a_curve_leaves_out_what_is_not_finite():
     (axes,) = curve_figure("loss", [(0, 1.0), (1, math.nan), (2, 0.5)]).axes
     np.testing.assert_array_equal(axes.get_lines()[0].get_xydata(), [[0, 1.0], [2, 0.5]])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from selfdebias.report.page import settings
 from selfdebias.stages.report import read_figures, report
 from tests.report.example import write_job
 
@@ -132,6 +133,22 @@ def test_says_what_was_asked_and_how_to_run_it_again(job):
         assert text in page.text
 
 
+def test_the_verdict_stands_before_all_sections(job):
+    _, page = job
+    verdict = "guided against vanilla, by fd: gender not told apart"
+    assert page.text.index(verdict) < page.text.index("What was asked") < page.text.rindex(verdict)
+
+
+def test_the_guidance_is_that_of_the_guided_arm_and_a_control_has_its_own_row(tmp_path):
+    of = {"_target_": "selfdebias.guidance.self_debias.SelfDebiasGuidance", "strength": 0.8}
+    random = {"_target_": "selfdebias.guidance.random.RandomGuidance", "seed": 5, "of": of}
+    assert settings({"guidance": random}) == [
+        ("Guidance", "SelfDebiasGuidance (strength 0.8)"),
+        ("Random control", "RandomGuidance (seed 5)"),
+    ]
+    assert settings({"guidance": of}) == [("Guidance", "SelfDebiasGuidance (strength 0.8)")]
+
+
 def test_shows_the_numbers_of_the_results(job):
     folder, page = job
     results = json.loads((folder.parent / "evaluate" / "results.json").read_text())
@@ -146,9 +163,22 @@ def test_shows_the_numbers_of_the_results(job):
 def test_writes_table_and_figures_and_no_temporary_file(job):
     folder, _ = job
     assert (folder / "table.md").read_text().count("| guided |") == 3
-    names = {f"images-{arm}" for arm in ALL} | {"mode-0", "mode-1", "pairs-guided", "pairs-random", "shares-gender"}
+    names = {f"images-{arm}" for arm in ALL} | {
+        "first",
+        "mode-0",
+        "mode-1",
+        "pairs-guided",
+        "pairs-random",
+        "shares-gender",
+    }
     assert names <= set(read_figures(folder))
     assert {path.name for path in folder.iterdir()} == {"report.html", "table.md", "figures"}
+
+
+def test_the_first_images_are_one_row_of_pairs(job):
+    folder, _ = job
+    with Image.open(folder / "figures" / "first.png") as picture:
+        assert picture.size == (4 + 8 * (72 + 4), 4 + 2 * 64 + 3 * 4 + 4)
 
 
 def test_a_hostile_prompt_is_text(tmp_path):

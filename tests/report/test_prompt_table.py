@@ -7,6 +7,7 @@ import json
 import re
 
 import pytest
+from PIL import Image
 
 from selfdebias.gathering import folder_of_row, gather_rows
 from selfdebias.report.prompt_page import render_prompt_page
@@ -24,10 +25,12 @@ def job_of(folder, names=NAMES, arms=("vanilla", "guided"), stages=("evaluate", 
     """A finished job with rows, gathered by the package; returns its `results.json`."""
     for place, name in enumerate(names):
         write_json(folder_of_row(folder, name) / "results.json", example_results(arms, n=16 + 8 * place))
+        Image.new("RGB", (800, 200), (10 * place, 0, 0)).save(folder_of_row(folder, name) / "first.png")
     config = {
         "stages": list(stages),
         "collect": {"seed": 0},
         "generate": {"seed": 1},
+        "guidance": {"_target_": "selfdebias.guidance.self_debias.SelfDebiasGuidance", "strength": 0.8},
         "prompts": {"_target_": "x", "subjects": list(names), "templates": ["{}"], "attributes": list(CLASSES)},
     }
     record = {"config_hash": "0123456789abcdef", "command": f"selfdebias prompts.subjects={HOSTILE}"}
@@ -51,7 +54,7 @@ def test_no_line_is_wider_and_the_rules_are_exactly_as_wide(tmp_path, arms, widt
     text = render_table(job_of(tmp_path, (*NAMES, "顔" * 40), arms), width)
     lines = text.splitlines()
     assert max(map(columns_of, lines)) == width
-    assert {len(line) for line in lines if set(line) <= set("=-")} == {width}
+    assert {len(line) for line in lines if line and set(line) <= set("=-")} == {width}
 
 
 def test_a_row_is_one_line_at_80_columns_in_the_order_of_the_prompts(job):
@@ -104,7 +107,12 @@ def test_edits_that_were_left_out_are_summed_over_the_prompts(job):
     found = copy.deepcopy(job[1])
     for count, row in enumerate(found["rows"].values()):
         row["skipped_edits"] = {"vanilla": 0, "guided": count}
-    for text in (" ".join(render_table(found).split()), markdown_table(found), render_prompt_page(found, {})):
+    pictures = dict.fromkeys(NAMES, b"")
+    for text in (
+        " ".join(render_table(found).split()),
+        markdown_table(found),
+        render_prompt_page(found, {"config": {}}, pictures),
+    ):
         assert "guided: 3 edits were left out" in text
     assert "left out" not in render_table(job[1])
 
@@ -128,16 +136,38 @@ def test_the_page_links_each_rows_page_and_fetches_nothing(job):
     links = [link["href"] for link in page.all("a")]
     assert {link for link in links if link.startswith("rows/")} == {f"rows/{name}/report.html" for name in NAMES}
     assert all(link[1:] in ids for link in links if link.startswith("#"))
-    assert {tag for tag, _ in page.elements}.isdisjoint({"script", "img", "iframe", "object", "base"})
+    assert {tag for tag, _ in page.elements}.isdisjoint({"script", "iframe", "object", "base"})
+    assert len(page.all("img")) == len(NAMES)
+    assert all(image["src"].startswith("data:image/png") for image in page.all("img"))
     (policy,) = [meta["content"] for meta in page.all("meta") if meta.get("http-equiv")]
     assert policy.startswith("default-src 'none'")
     assert HOSTILE.split()[0] in page.text and "<script" not in text
     assert "3 prompts" in page.text and results["config_hash"] in page.text
 
 
+def test_the_page_has_intervals_means_verdicts_and_settings(job):
+    folder, results = job
+    text = Page((folder / "report.html").read_text()).text
+    entry = results["rows"]["farmer"]["arms"]["vanilla"]["gender"]["fd_hard"]
+    assert f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]" in text
+    assert "SelfDebiasGuidance (strength 0.8)" in text
+    for attribute in CLASSES:
+        verdict = f"{attribute}: guided against vanilla, by fd_hard: "
+        assert text.index(verdict) < text.index("Each name leads")
+    assert text.count("mean fd_hard: vanilla") == len(CLASSES)
+    assert "At the floor, <= b" in text
+
+
+def test_prompts_of_one_batch_are_counted_as_untold(tmp_path):
+    results = job_of(tmp_path)
+    for row in results["rows"].values():
+        row["verdicts"]["guided"]["gender"] = None
+    assert "by fd_hard: cannot be told for 3 of 3 prompts" in " ".join(render_table(results).split())
+
+
 def test_links_to_rows_in_any_script_are_quoted(tmp_path):
     results = job_of(tmp_path, ("顔",))
-    assert 'href="rows/%E9%A1%94/report.html"' in render_prompt_page(results, {})
+    assert 'href="rows/%E9%A1%94/report.html"' in render_prompt_page(results, {"config": {}}, {"顔": b""})
 
 
 def test_a_job_that_does_not_evaluate_gathers_nothing(tmp_path):

@@ -25,7 +25,7 @@ def _rows(text: str, header: str) -> dict[str, str]:
     lines = text.splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("arm") and header in line)
     end = next(i for i in range(start + 1, len(lines)) if lines[i].startswith(("arm", "---")))
-    return {line.split()[0]: line for line in lines[start + 1 : end]}
+    return {line.split()[0]: line for line in lines[start + 1 : end] if line}
 
 
 @pytest.mark.parametrize("names", [("vanilla",), ("vanilla", "guided"), ALL], ids=len)
@@ -34,7 +34,7 @@ def test_no_line_is_wider_and_the_rules_are_exactly_as_wide(names, width):
     text = render_table(example_results(names), width)
     lines = text.splitlines()
     assert max(map(columns_of, lines)) == width
-    assert {len(line) for line in lines if set(line) <= set("=-")} == {width}
+    assert {len(line) for line in lines if line and set(line) <= set("=-")} == {width}
     assert text.isascii()
 
 
@@ -44,7 +44,8 @@ def test_each_arm_has_a_row_with_its_own_numbers(results):
     for arm in ALL:
         entry = results["arms"][arm]["gender"]["fd_hard"]
         bounds = f"[{entry['low']:.3f}, {entry['high']:.3f}]"
-        floor = f"(at the floor, <= {entry['high']:.3f})"
+        near = entry["value"] <= 2 * entry["floor"]
+        floor = f"({'at the floor' if near else 'not told from fair'}, <= {entry['high']:.3f})"
         assert f"{entry['value']:.3f} {floor if entry['at_floor'] else bounds}" in rows[arm]
     assert f"{results['arms']['guided']['gender']['fd_hard']['floor']:.3f}" in rows["floor"]
 
@@ -97,6 +98,11 @@ def test_says_who_judged_and_what_is_told_apart(results):
     results["verdicts"]["guided"]["gender"] = "fairer"
     text = " ".join(render_table(results).split())
     assert "wrong in gender 0.050 (N = 20); drawings." in text
+    results["judge"]["error"]["gender"]["source"] = "labelled folder `faces`"
+    results["judge"]["error"]["tone"] = {"accuracy": 0.998, "n": 2635, "source": "stated by the judge: fresh views"}
+    text = " ".join(render_table(results).split())
+    said = "wrong in gender 0.050 (N = 20, labelled folder `faces`), tone 0.002 (N = 2635, stated); stated by the judge: fresh"
+    assert said in text
     assert "0.50 [0.40, 0.60]" in _rows(render_table(results), "man, corrected")["guided"]
     assert "by fd: gender fairer" in text
 
@@ -111,7 +117,83 @@ def test_edits_that_were_left_out_are_said_and_none_are_not(results):
 
 def test_one_batch_has_no_interval():
     text = " ".join(render_table(example_results(("guided",), n=8)).split())
-    assert "No intervals: they need more than one batch" in text
+    assert "guided: no intervals, 1 batch of 8; generate.n_images=16 generate.batch_size=8 gives two." in text
+    assert "[low, high]" not in text
+
+
+def test_an_arm_of_one_batch_is_named_with_the_way_out_beside_one_that_has_intervals():
+    results = example_results(n=8)
+    text = " ".join(render_table(results).split())
+    assert "[low, high]" in text and "guided: no intervals, 1 batch of 8; generate.n_images=16" in text
+    assert "vanilla: no intervals" not in text
+    both = " ".join(render_table(example_results(ALL, n=8)).split())
+    assert "guided, random: no intervals, 1 batch of 8" in both
+    assert "guided against vanilla, by fd: gender, tone, age, modes: cannot be told (one batch)." in text
+    results["dependence"] = {"guided": "run"}  # one memory: no number of images gives a second
+    assert "guided: no intervals, 1 memory for all 8 images;" in " ".join(render_table(results).split())
+
+
+def test_a_value_far_above_its_floor_is_not_called_at_the_floor(results):
+    results = copy.deepcopy(results)
+    entry = results["arms"]["guided"]["gender"]["fd_hard"]
+    entry |= {"value": 0.398, "low": 0.0, "high": 0.612, "floor": 0.199, "at_floor": True}
+    assert "0.398 (at the floor, <= 0.612)" in _rows(render_table(results), "gender fd_hard")["guided"]
+    entry["floor"] = 0.099
+    text = render_table(results)
+    assert "0.398 (not told from fair, <= 0.612)" in _rows(text, "gender fd_hard")["guided"]
+    assert "and at most 2 times the floor; not told from fair" in " ".join(text.split())
+
+
+def test_a_clip_score_at_its_lower_bound_is_not_shown(results):
+    results = copy.deepcopy(results)
+    for arm, at_zero in zip(ALL, (31, 17, 16), strict=True):
+        results["arms"][arm]["clip_score"] = {"value": 0.16, "low": 0.1, "high": 0.2, "n": 32, "at_zero": at_zero}
+    text = render_table(results)
+    rows = _rows(text, "CLIP score")
+    assert "0.16" not in rows["vanilla"] + rows["guided"] and "0.16 [0.10, 0.20]" in rows["random"]
+    assert all(f"n/a: {count} of 32 images at its lower bound of 0" in text for count in (31, 17))
+    assert "CLIP score: 100 times the cosine" in text
+
+
+def test_the_ratio_of_turned_images_says_of_how_many(results):
+    ratio = results["arms"]["guided"]["turned"]["precision_ratio"]
+    assert f"] (N = {ratio['n']})" in _rows(render_table(results), "turned precision ratio")["guided"]
+
+
+def test_numbers_without_interval_have_one_note():
+    text = " ".join(render_table(example_results()).split())
+    assert "FID, recall, KID within modes: no interval, since resampled sets hold copies" in text
+
+
+def test_nothing_is_said_of_what_is_not_shown(results):
+    results = copy.deepcopy(results)
+    results["sources"] = {arm: {"images": 32, "drawn_together": 32, "without_colour": 0} for arm in ALL}
+    no_modes = {"value": None, "reason": "no modes are known"}
+    for arm in results["arms"].values():
+        arm |= dict.fromkeys(("mode_fd", "turned", "kept_cosine", "psnr", "within_modes", "fid", "kid"), no_modes)
+        arm |= {key: {"value": None, "reason": "no reference"} for key in ("precision", "recall", "cmmd")}
+    text = " ".join(render_table(results).split())
+    for title in ("kept cosine", "PSNR, dB", "turned precision ratio", "mode_fd", "FID", "KID within modes"):
+        assert text.count(title) == 1, title  # where it is said that there is none
+    assert "Only the modes are balanced" not in text and "floor of these" not in text
+    marks = re.findall(r"(\[\d+\]) n/a: .*?(\(not shown|$|\[\d+\] n/a)", text)
+    assert all(shown or text.count(mark) > 1 for mark, shown in marks)
+
+
+def test_blocks_of_one_table_are_apart(results):
+    lines = render_table(results).splitlines()
+    heads = [i for i, line in enumerate(lines) if line.startswith("arm ")]
+    assert len(heads) > 3
+    assert all(not lines[i - 1] or lines[i - 1].isupper() for i in heads)
+
+
+def test_an_intersection_is_as_wrong_as_its_parts(results):
+    results = copy.deepcopy(results)
+    for arm in results["arms"].values():
+        arm["shares"]["gender x tone"], arm["gender x tone"] = arm["shares"]["tone"], arm["tone"]
+    results["prompts"]["attributes"].append("gender x tone")
+    results["judge"]["error"] = {"gender": {"accuracy": 0.95, "n": 20, "source": "drawings"}}
+    assert "gender x tone: as often wrong as the parts together" in " ".join(render_table(results).split())
 
 
 def test_a_null_is_n_a_with_its_reason_once(results):

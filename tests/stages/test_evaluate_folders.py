@@ -78,6 +78,11 @@ def test_two_folders_of_a_thousand_files_with_damaged_ones(thousand, capsys):
     assert "truncated" in results["skipped"]["peer"]["files"][0]["reason"]
     assert results["skipped"]["vanilla"] == {"n": 0, "files": []}
     assert {arm: it["images"] for arm, it in results["sources"].items()} == {"vanilla": 1000, "peer": 997}
+    assert {arm: it["without_colour"] for arm, it in results["sources"].items()} == {"vanilla": 2, "peer": 2}
+    table = (job / "table.md").read_text()
+    assert "vanilla: 2 without colour, peer: 2 without colour; images of greys alone" in table
+    for absent in ("Only the modes are balanced", "mode\\_fd: distance", "kept cosine:", "floor of these"):
+        assert absent not in table, absent
     assert results["sources"]["peer"]["sha256"] == ImageFolder(root / "peer").sha256
     assert (results["baseline"], results["twins"]) == ("vanilla", {"peer": 997})
     peer = results["arms"]["peer"]
