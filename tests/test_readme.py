@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -11,8 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
+from experiments.pooled import RESULTS, row, who_judged
 from selfdebias.config import load
 from selfdebias.judges.emoji import EmojiJudge
+from selfdebias.report.explanations import verdicts_in_words
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -26,6 +29,18 @@ def test_each_table_is_the_measured_one(name):
     rows = [line for line in shown[1].splitlines() if line.startswith("|")]
     assert len(rows) > 2
     assert all(row in measured for row in rows)
+
+
+@pytest.mark.parametrize("name", ["person", "unconditional"])
+def test_each_table_is_what_its_writer_makes_of_its_numbers(name):
+    results = json.loads((RESULTS / f"{name}.json").read_text())
+    measured = (RESULTS / f"{name}.md").read_text()
+    for line in [
+        *(row(arm, results, arm) for arm in results["arms"]),
+        who_judged(results),
+        *verdicts_in_words(results),
+    ]:
+        assert line in measured
 
 
 def test_each_override_composes():

@@ -282,6 +282,7 @@ def test_images_that_are_black_all_over_are_blanked(job, tmp_path):
     (tmp_path / "peer" / "000002.png").write_bytes(png(Image.new("RGB", (8, 8))))
     results = given({"peer": tmp_path / "peer"}, tmp_path / "b")
     assert results["arms"]["peer"]["blanked"]["value"] == 1 / 16
+    assert results["sources"]["peer"]["without_colour"] == 0  # blanked, and nothing else
     assert results["arms"]["peer"]["colour"]["fd_soft"]["n"] == 15
 
 
