@@ -162,9 +162,10 @@ def test_a_stage_that_fails_is_done_again_and_the_others_are_not(stand_ins, tabl
 @pytest.mark.manners
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_or_sigterm_says_how_to_go_on_and_leaves_the_handlers_alone(stand_ins, monkeypatch, capsys, sent, code):
-    before = signal.getsignal(signal.SIGTERM)
+    before, deaf = signal.getsignal(signal.SIGTERM), signal.signal(signal.SIGINT, signal.default_int_handler)
     monkeypatch.setattr(plan.STAGES["discover"].module, "discover", lambda **_: signal.raise_signal(sent))
     assert main([]) == code
+    signal.signal(signal.SIGINT, deaf)  # as tests in the background are
     assert capsys.readouterr().err == "selfdebias: stopped; the same command goes on from here.\n"
     assert signal.getsignal(signal.SIGTERM) is before
 
