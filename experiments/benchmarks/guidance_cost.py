@@ -76,7 +76,7 @@ def _report(meters: dict[str, list[CostMeter]], shares: dict[str, list[float]]) 
     ]
     text = (
         f"# Cost of guidance\n\n`python -m experiments.benchmarks.guidance_cost`: {numbers['rounds']} rounds of a vanilla call "
-        f"and a guided one of each kind, {BATCH} images each, on {numbers['threads']} threads. Median, smallest and largest; the "
+        f"and a guided one of each kind, {BATCH} images each, on {numbers['threads']} thread(s). Median, smallest and largest; the "
         f"guidance call itself is to take at most {BAR} of the time.\n\n"
         f"| guidance | time, to vanilla | peak memory, to vanilla | share of the guidance call itself |\n|---|---|---|---|\n"
     )
