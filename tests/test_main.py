@@ -138,7 +138,7 @@ def test_no_secret_reaches_a_file(stand_ins, table, monkeypatch):
     assert main(["prompts.text='a ${oc.env:WANDB_API_KEY}'", "logger=none"]) == 0
     files = [path for path in Path("runs/jobs").rglob("*") if path.is_file()]
     assert files
-    assert not [path for path in files if "0123456789abcdef" in path.read_text()]
+    assert not [path for path in files if b"0123456789abcdef" in path.read_bytes()]
 
 
 @pytest.mark.reliability
