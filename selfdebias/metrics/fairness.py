@@ -194,15 +194,16 @@ def metric_function(metric: str, target: Sequence[float] | None = None) -> Calla
     return lambda f: against[metric](f, target)
 
 
-def range_of(metric: str, n_classes: int) -> tuple[float, float]:
-    """Return the least and the largest value that a metric can take.
+def range_of(metric: str, n_classes: int, target: Sequence[float] | None = None) -> tuple[float, float]:
+    """Return the least and the largest value that a metric can take; distances are largest where one class has all.
 
     Example:
-        >>> range_of("gap", 2), range_of("deviation_ratio", 5)
-        ((-1.0, 1.0), (0.0, 1.0))
+        >>> range_of("gap", 2), range_of("deviation_ratio", 5), round(range_of("fd_hard", 2)[1], 3)
+        ((-1.0, 1.0), (0.0, 1.0), 0.707)
     """
-    most = {"fd_soft": np.sqrt(2), "fd_hard": np.sqrt(2), "kl_uniform": np.log(n_classes), "kl_target": np.inf}
-    return (-1.0 if metric == "gap" and n_classes == 2 else 0.0), float(most.get(metric, 1.0))
+    if metric in ("gap", "entropy_norm"):
+        return (-1.0 if metric == "gap" and n_classes == 2 else 0.0), 1.0
+    return 0.0, float(metric_function(metric, target)(np.eye(n_classes)).max())
 
 
 def best_shares(metric: str, n_classes: int, target: Sequence[float] | None = None) -> Array | None:

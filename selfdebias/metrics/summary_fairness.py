@@ -79,7 +79,7 @@ def _against(sums: Array, key: str, resampling: BlockBootstrap, target: tuple[fl
         return missing("the target is 0 for a mode", n=n)
     metric = fairness.metric_function(key, target)
     best = fairness.best_shares(key, n_classes, target)
-    interval = class_interval(sums, metric, best, resampling, *fairness.range_of(key, n_classes))
+    interval = class_interval(sums, metric, best, resampling, *fairness.range_of(key, n_classes, target))
     floor = fairness.expected_floor(key, n_classes, n, target)
     return measured(float(metric(fairness.shares(sums.sum(0)))), interval, n=n, floor=floor, at_floor=interval.at_floor)
 

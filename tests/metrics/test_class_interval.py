@@ -16,7 +16,7 @@ BOOTSTRAP = BlockBootstrap(500)
 def bound(sums, key, target=None):
     n_classes = sums.shape[1]
     best, metric = fairness.best_shares(key, n_classes, target), fairness.metric_function(key, target)
-    return class_interval(sums, metric, best, BOOTSTRAP, *fairness.range_of(key, n_classes))
+    return class_interval(sums, metric, best, BOOTSTRAP, *fairness.range_of(key, n_classes, target))
 
 
 def counts(f, blocks=20, size=32, seed=0):
@@ -33,6 +33,20 @@ def test_two_classes_have_one_interval_in_all_metrics():
     assert gap.at_floor is None and fd.at_floor is False
     entropy = bound(sums, "entropy_norm")
     assert entropy.low == pytest.approx(float(fairness.entropy_norm([first.high, 1 - first.high])))
+
+
+@pytest.mark.parametrize(
+    ("key", "target", "most"),
+    [
+        ("fd_hard", None, np.sqrt(2 / 3)),
+        ("fd_hard", [0.5, 0.3, 0.2], np.sqrt(0.5**2 + 0.3**2 + 0.8**2)),
+        ("kl_target", [0.5, 0.3, 0.2], np.log(5)),
+    ],
+)
+def test_a_bound_is_not_beyond_what_a_distance_can_be(key, target, most):
+    """Two blocks that differ: Student's t alone would reach far beyond."""
+    interval = bound(np.array([[30.0, 1, 1], [10.0, 12, 10]]), key, target)
+    assert interval.high == pytest.approx(most)
 
 
 def test_a_fair_sampler_of_two_classes_is_at_the_floor():
