@@ -44,6 +44,7 @@ class AgglomerativeModes(CountedModes):
                 yield Candidate(k, fcluster(tree, k, "maxclust").astype(np.int64) - 1)
 
     def check(self, n: int) -> None:
+        """See `ModeEstimator.check`."""
         super().check(n)
         if self.linkage not in LINKAGES:
             raise ValueError(f"`clustering.linkage` must be one of {', '.join(LINKAGES)}, got {self.linkage!r}.")

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 from safetensors.torch import load_file
 
 from selfdebias.modes.estimator import RESIDUAL
-from selfdebias.modes.residual import residual
 from selfdebias.modes.sphere import Labels, Vectors, nearest, unit
 
 
@@ -54,6 +51,7 @@ class CarriedModes:
             (K, d) unit centres.
 
         Example:
+            >>> import numpy as np
             >>> modes = CarriedModes(np.eye(3), np.array([[0.3, 0, 0], [0, 0.3, 0], [0, 0, 0.3]]), by_mean=True)
             >>> modes.centers_among(np.array([[0.0, 0.6, 0.8]])).argmax(axis=1).tolist()
             [2, 1, 2]
@@ -64,18 +62,8 @@ class CarriedModes:
         """Return the mode of each of (N, d) embeddings of images of one prompt, (N,) int64: that with the nearest centre.
 
         Example:
+            >>> import numpy as np
             >>> CarriedModes(np.eye(2), np.zeros((2, 2)), by_mean=False).labels(np.array([[0.9, 0.1], [0.2, 0.8]])).tolist()
             [0, 1]
         """
         return nearest(e, self.centers_among(e))
-
-
-def mean_offsets(e: Vectors, labels: Labels, prompt_of: Sequence[str]) -> Vectors:
-    """Return the mean of each mode less the mean of its prompt, (K, d); arguments as in `residual`.
-
-    Example:
-        >>> mean_offsets(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0, 1]), ["a", "a"]).tolist()
-        [[0.5, -0.5], [-0.5, 0.5]]
-    """
-    apart = residual(e, prompt_of)
-    return np.stack([apart[labels == k].mean(axis=0) for k in range(int(labels.max()) + 1)])

@@ -161,6 +161,7 @@ class CountedModes(ModeEstimator):
         return {k: it.labels for k, it in self._best(X, Silhouette(X, self.random_state)).items()}
 
     def check(self, n: int) -> None:
+        """See `ModeEstimator.check`."""
         super().check(n)
         if not 2 <= self.k_min <= self.k_max:
             raise ValueError(f"`clustering.k_max` must be at least `k_min`={self.k_min} >= 2, got {self.k_max}.")

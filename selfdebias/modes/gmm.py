@@ -48,6 +48,7 @@ class GaussianMixtureModes(CountedModes):
                 yield Candidate(k, mixture.fit_predict(X))
 
     def check(self, n: int) -> None:
+        """See `ModeEstimator.check`."""
         super().check(n)
         if self.covariance not in COVARIANCES:
             raise ValueError(

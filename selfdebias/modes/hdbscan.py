@@ -38,6 +38,7 @@ class HdbscanModes(ModeEstimator):
         return found, np.zeros(max(int(found.max()) + 1, 1), dtype=np.int64)
 
     def check(self, n: int) -> None:
+        """See `ModeEstimator.check`."""
         super().check(n)
         for name, value, least in (
             ("min_cluster_size", self.min_cluster_size, 2),

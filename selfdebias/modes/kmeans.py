@@ -42,6 +42,7 @@ class KMeansModes(CountedModes):
             yield Candidate(k, means.labels_)
 
     def check(self, n: int) -> None:
+        """See `ModeEstimator.check`."""
         super().check(n)
         if self.n_init < 1:
             raise ValueError(f"`clustering.n_init` must be at least 1, got {self.n_init}.")

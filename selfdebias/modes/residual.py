@@ -35,6 +35,17 @@ def residual(e: Vectors, prompt_of: Sequence[str]) -> Vectors:
     return e - means[rows]
 
 
+def mean_offsets(e: Vectors, labels: Labels, prompt_of: Sequence[str]) -> Vectors:
+    """Return the mean of each mode less the mean of its prompt, (K, d); arguments as in `residual`.
+
+    Example:
+        >>> mean_offsets(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0, 1]), ["a", "a"]).tolist()
+        [[0.5, -0.5], [-0.5, 0.5]]
+    """
+    apart = residual(e, prompt_of)
+    return np.stack([apart[labels == k].mean(axis=0) for k in range(int(labels.max()) + 1)])
+
+
 def centers_among(e: Vectors, labels: Labels, prompt_of: Sequence[str]) -> Vectors:
     """Place modes that were found on residuals among the embeddings: the mean of all, moved by each mode's mean residual.
 
@@ -53,5 +64,4 @@ def centers_among(e: Vectors, labels: Labels, prompt_of: Sequence[str]) -> Vecto
         >>> centers_among(e, np.array([0, 1]), ["a", "a"]).tolist()
         [[1.0, 0.0], [0.0, 1.0]]
     """
-    apart = residual(e, prompt_of)
-    return unit(e.mean(axis=0) + np.stack([apart[labels == k].mean(axis=0) for k in range(int(labels.max()) + 1)]))
+    return unit(e.mean(axis=0) + mean_offsets(e, labels, prompt_of))

@@ -54,6 +54,7 @@ class SpectralModes(CountedModes):
         self.n_neighbors_ = chosen.n_neighbors
 
     def check(self, n: int) -> None:
+        """See `ModeEstimator.check`."""
         super().check(n)
         widths = self.n_neighbors
         if isinstance(widths, int) or not len(widths) or min(widths) < 1:

@@ -65,6 +65,7 @@ class TwoStageModes(SpectralModes):
         return cut(spectral_map(graph.affinity, 2, self.random_state))
 
     def check(self, n: int) -> None:
+        """See `ModeEstimator.check`."""
         super().check(n)
         for name, value, least in (("min_size", self.min_size, 1), ("max_depth", self.max_depth, 0)):
             if value < least:

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from selfdebias.metrics.entries import Entry, measured, missing
 from selfdebias.metrics.modes import mode_stability
-from selfdebias.modes.carried import mean_offsets
 from selfdebias.modes.estimator import ONE_MODE, RESIDUAL
-from selfdebias.modes.residual import centers_among, residual
+from selfdebias.modes.residual import centers_among, mean_offsets, residual
 from selfdebias.modes.sphere import nearest, unit
 from selfdebias.storage.atomic import write_bytes, write_json, write_tensors
 from selfdebias.storage.batches import BatchFolder

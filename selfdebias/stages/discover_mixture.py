@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from selfdebias.modes.carried import mean_offsets
 from selfdebias.modes.estimator import RESIDUAL
-from selfdebias.modes.residual import centers_among, residual
+from selfdebias.modes.residual import centers_among, mean_offsets, residual
 from selfdebias.modes.sphere import unit
 from selfdebias.stages.discover import facts_of, stability_of, write_modes
 from selfdebias.stages.fitted import FittedImages

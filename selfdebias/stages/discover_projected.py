@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from selfdebias.modes.bank import fit_bank
-from selfdebias.modes.carried import mean_offsets
 from selfdebias.modes.over_time import ModesOverTime, follow_modes
+from selfdebias.modes.residual import mean_offsets
 from selfdebias.modes.sphere import centers_of, nearest
 from selfdebias.projection import SemanticProjector
 from selfdebias.stages.discover import facts_of, prompts_of, read_embeddings, stability_of, write_modes

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from selfdebias.judges import Judge, classify
 from selfdebias.metrics.entries import missing
-from selfdebias.modes.carried import mean_offsets
 from selfdebias.modes.estimator import IMAGE
+from selfdebias.modes.residual import mean_offsets
 from selfdebias.modes.sphere import by_size, centers_of
 from selfdebias.stages.discover import write_modes
 from selfdebias.stages.fitted import FittedImages

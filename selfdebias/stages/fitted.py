@@ -12,7 +12,7 @@ from torch import Tensor
 
 from selfdebias.modes.carried import CarriedModes
 from selfdebias.modes.sphere import Labels
-from selfdebias.stages.discover import read_embeddings
+from selfdebias.stages.discover import prompts_of, read_embeddings
 from selfdebias.stages.project import read_activations
 from selfdebias.storage.batches import BatchFolder
 
@@ -38,7 +38,9 @@ class FittedImages:
         self._places = [(store, i) for store, (ids, _) in zip(self.stores, read, strict=True) for i in ids]
         self._counts = [len(ids) for ids, _ in read]
         self.e = torch.cat([e for _, e in read]).double().numpy()
-        self.prompt_of = [record["prompt"] for store in self.stores for record in store.records()]
+        self.prompt_of = [
+            text for store, (ids, _) in zip(self.stores, read, strict=True) for text in prompts_of(store, ids)
+        ]
         self.branches = self._read_branches()
 
     def __len__(self) -> int:

@@ -91,9 +91,7 @@ def train(
     Returns:
         The projector, frozen; `z` (M, d) of all activations.
     """
-    fit = projector(
-        data={k: v[~held_out] for k, v in data.items()}, branches=branches, encoder=name_of(encoder), seed=seed
-    )
+    fit = projector(data=rows(data, ~held_out), branches=branches, encoder=name_of(encoder), seed=seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # of dropout, which knows no generator of its own
         trainer(max_epochs=1).fit(fit, DataLoader(range(fit.steps), batch_size=1))  # type: ignore[arg-type]
@@ -150,11 +148,16 @@ def measure(z: Tensor, data: dict[str, Tensor], bank: ModeBank) -> dict[str, Any
             here = (data["branch"] == b) & (data["timestep"] == t)
             if here.any():
                 accuracy[branch][str(t)] = float(right[here].float().mean())
-    cosine = float((z * data["e"]).sum(dim=1).mean())
+    return {**measure_projector(z, data, bank.branches), "accuracy_by_timestep": accuracy}
+
+
+def measure_projector(z: Tensor, data: dict[str, Tensor], branches: Sequence[str]) -> dict[str, Any]:
+    """Measure a projector on held-out images, modes aside: cosine to the embedding, and retrieval; arguments as there."""
     return {
-        "cosine_held_out": cosine, "accuracy_by_timestep": accuracy, "retrieval": retrieval(z, data, bank.branches),
+        "cosine_held_out": float((z * data["e"]).sum(dim=1).mean()),
+        "retrieval": retrieval(z, data, branches),
         "held_out_images": len(data["id"].unique()),
-    }  # fmt: skip
+    }
 
 
 def retrieval(z: Tensor, data: dict[str, Tensor], branches: Sequence[str], among: int = 64) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from selfdebias.stages.project import held_out_ids, read_activations, retrieval, train
+from selfdebias.stages.project import held_out_ids, measure_projector, read_activations, rows, train
 from selfdebias.storage.atomic import write_json
 from selfdebias.storage.batches import BatchFolder
 
@@ -38,10 +38,4 @@ def project_first(
     held_out = torch.isin(data["id"], held_out_ids(data["id"].unique(), seed))
     phi, z = train(folder, data, held_out, branches, encoder, projector, seed, trainer)
     phi.save(folder / "projector.safetensors")
-    rows = {name: values[held_out] for name, values in data.items()}
-    measured = {
-        "cosine_held_out": float((z[held_out] * rows["e"]).sum(dim=1).mean()),
-        "retrieval": retrieval(z[held_out], rows, branches),
-        "held_out_images": len(rows["id"].unique()),
-    }
-    write_json(folder / "project.json", measured)
+    write_json(folder / "project.json", measure_projector(z[held_out], rows(data, held_out), branches))
