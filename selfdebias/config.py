@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from selfdebias import sources, weight_file
 from selfdebias.evaluation_inputs import with_named_folders
 from selfdebias.folders import SAFETY
+from selfdebias.part_rules import check_parts
 from selfdebias.rules import ConfigError, check
 
 # Where a job runs and what watches it changes none of its results.
@@ -61,6 +62,7 @@ def load(overrides: Sequence[str]) -> dict[str, Any]:
     choices = _choices(parsed, folder)
     defaults = config if len(choices) == len(overrides) else _compose(folder, choices)
     check(config, defaults)
+    check_parts(config)
     return with_named_folders(config)
 
 

@@ -8,6 +8,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from selfdebias.encoders import encoder_from
 from selfdebias.guidance import Semantics
 from selfdebias.hspace import find_unet
 from selfdebias.modes.naming import NoVocabulary
+from selfdebias.part_rules import check_projector
 from selfdebias.plan import STAGES
 from selfdebias.quiet import settle_libraries
-from selfdebias.rules import check_projector
 from selfdebias.stages.collect import collect
 from selfdebias.stages.discover import discover
 from selfdebias.stages.generate import read_semantics
@@ -76,33 +77,32 @@ def fit_stages(
         "model": _name(pipe), "weights": _weights(pipe.unet), "prompts": list(texts), "encoder": name_of(encoder),
         "n_images": n_images, "batch_size": batch_size, "timesteps": timesteps, "seed": seed, "call": _plain(call),
     }  # fmt: skip
-    backbone, sizes = HeldBackbone(pipe, call), (n_images, batch_size, timesteps, seed, trainer)
-
-    def draw(drawn: tuple[str, ...]) -> Path:
-        return _run(
-            root, "collect", {**asked, "prompts": list(drawn)},
-            lambda folder, key: collect(folder, key, backbone, encoder, PromptCycle(drawn), *sizes),
-        )  # fmt: skip
-
-    collected = draw(texts)
-    fitted = {"source": collected} | {text: draw((text,)) for text in others}
+    drawing = (HeldBackbone(pipe, call), encoder, n_images, batch_size, timesteps, seed, trainer)
+    collected = _drawn(root, asked, texts, *drawing)
+    fitted = {"source": collected} | {text: _drawn(root, asked, (text,), *drawing) for text in others}
     asked |= {"clustering": repr(clustering), "vocabulary": repr(vocabulary)}
     carried = {"fitting_prompts": list(others)} if others else {}
-    projecting = {**asked, "projector": dict(described), **carried}
     discovered = _run(
         root, "discover", asked, lambda folder, _: discover(folder, collected, clustering, vocabulary, encoder)
     )
+    place = partial(project_bank, fitted=fitted) if others else partial(project, collected=collected)
     projected = _run(
-        root,
-        "project",
-        projecting,
-        lambda folder, _: (
-            project_bank(folder, fitted, discovered, encoder, fit, seed, trainer)
-            if others
-            else project(folder, collected, discovered, encoder, fit, seed, trainer)
+        root, "project", {**asked, "projector": dict(described), **carried},
+        lambda folder, _: place(
+            folder, discovered=discovered, encoder=encoder, projector=fit, seed=seed, trainer=trainer
         ),
-    )
+    )  # fmt: skip
     return read_semantics(projected), {**asked, **carried, **_found(discovered, projected)}
+
+
+def _drawn(
+    root: Path, asked: Mapping[str, Any], texts: tuple[str, ...], backbone: HeldBackbone, encoder: Any, *sampling: Any
+) -> Path:  # fmt: skip
+    """Collect images of prompts, or find them again, and return their folder."""
+    return _run(
+        root, "collect", {**asked, "prompts": list(texts)},
+        lambda folder, key: collect(folder, key, backbone, encoder, PromptCycle(texts), *sampling),
+    )  # fmt: skip
 
 
 def projector_for(unet: Any) -> dict[str, Any]:

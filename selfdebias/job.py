@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selfdebias.early_checks import check_early
 from selfdebias.processes import DONE, DRAW, ONE, Processes
 from selfdebias.quiet import settle_libraries
 
@@ -109,59 +110,6 @@ def _fingerprints(evaluate: Mapping[str, Any], parts: Parts) -> dict[str, str]:
     for name, value in fingerprint_inputs(evaluate).items():
         found[name] = " ".join([value, *([found[name]] if name in found else [])])
     return found
-
-
-def check_early(config: Mapping[str, Any]) -> None:
-    """Checks what needs none of the slow libraries, so that most mistakes are answered within seconds.
-
-    Raises:
-        ConfigError: With the first thing that is wrong.
-    """
-    from selfdebias.arms import guidance_of_arms
-    from selfdebias.config import check_sources, check_writable
-    from selfdebias.evaluation_inputs import check_inputs, drawn_or_not
-
-    check_writable(Path(config["paths"]["root"]))
-    check_sources(drawn_or_not(config))
-    check_inputs(config["evaluate"])
-    from selfdebias.parts import check_devices
-    from selfdebias.processes import check_processes
-    from selfdebias.rules import refuse
-    from selfdebias.targets import check_job, check_objects, make
-
-    check_devices(config["trainer"])
-    check_processes(config)
-    _check_attributes(config)
-    for group in ("schedule", "vocabulary", "bank"):  # these load no weights
-        check_objects({group: config[group]})
-        make(config, group)
-    check_job({"guidance": config["guidance"]})
-    for guidance in guidance_of_arms(config["guidance"]).values():
-        made = make({"guidance": guidance}, "guidance")
-        if config["trainer"]["devices"] > 1 and not made.splits:
-            raise refuse(
-                "trainer.devices", "1 with a guidance whose batch cannot be split", config["trainer"]["devices"]
-            )
-
-
-def _check_attributes(config: Mapping[str, Any]) -> None:
-    """Holds attributes and labels against the judge's classes where they are known without torch; else `Parts` does."""
-    from selfdebias.judge_classes import known_classes
-    from selfdebias.labelled_folder import labelled_images
-    from selfdebias.parts import check_attributes
-    from selfdebias.rules import ConfigError
-    from selfdebias.targets import check_objects, make
-
-    check_objects({"prompts": config["prompts"]})
-    prompts = make(config, "prompts")
-    try:
-        classes = known_classes(config["judge"])
-        if classes is not None:
-            check_attributes(prompts.attributes, classes)
-            if config["evaluate"]["labelled"]:
-                labelled_images(Path(config["evaluate"]["labelled"]), classes)
-    except (OSError, ValueError) as error:
-        raise ConfigError(str(error)) from error
 
 
 def _run_step(

@@ -15,7 +15,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from selfdebias.job import check_early, run_job
+from selfdebias.early_checks import check_early
+from selfdebias.job import run_job
 from selfdebias.processes import ONE, Processes, refuse_in_sweep, run_in_processes, wants_several
 from selfdebias.rules import ConfigError
 from selfdebias.stopping import STOPPED, exit_code, sigterm_as_ctrl_c

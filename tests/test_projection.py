@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from selfdebias import rules
+from selfdebias import part_rules
 from selfdebias.projection import READERS, SemanticProjector, contrastive_loss
 from selfdebias.projector_fit import ProjectorFit
 
@@ -77,7 +77,7 @@ def test_the_convolutional_reader_stays_small_on_large_images():
 
 
 def test_the_readers_of_the_configuration_are_those_that_there_are():
-    assert set(rules.READERS) == set(READERS)
+    assert set(part_rules.READERS) == set(READERS)
 
 
 def test_an_unknown_reader_is_named():

@@ -1,0 +1,130 @@
+"""What the values of parts must look like, and how parts go together, before any part is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from selfdebias.prompt_texts import different_texts, with_place
+from selfdebias.rules import AT_LEAST_0, AT_LEAST_1, ConfigError, Rule, is_number, refuse, walk, whole
+
+_ABOVE_0 = Rule("a number larger than 0", lambda value: is_number(value) and value > 0)
+_NOT_BELOW_0 = Rule("a number of at least 0", lambda value: is_number(value) and value >= 0)
+READERS = ("flattened", "pooled", "convolutional")
+PROJECTOR: Mapping[str, Rule] = {
+    "reader": Rule(f"one of {', '.join(READERS)}", lambda value: value in READERS),
+    "hidden": AT_LEAST_1,
+    "steps": AT_LEAST_1,
+    "batch_size": Rule("a whole number of at least 2", lambda value: whole(value) and value >= 2),
+    "noise": _NOT_BELOW_0,
+    "weight_decay": _NOT_BELOW_0,
+    "temperature": _ABOVE_0,
+    "learning_rate": _ABOVE_0,
+    "dropout": Rule("a number in [0, 1)", lambda value: is_number(value) and 0 <= value < 1),
+    "balanced": Rule("true or false", lambda value: isinstance(value, bool)),
+    "negatives": Rule("true or false", lambda value: isinstance(value, bool)),
+}
+
+CLUSTERING: Mapping[str, Rule] = {
+    "k": Rule("null or a whole number of at least 1", lambda value: value is None or (whole(value) and value >= 1)),
+    "k_min": Rule("a whole number of at least 2", lambda value: whole(value) and value >= 2),
+    "choice": Rule("silhouette or stability", lambda value: value in ("silhouette", "stability")),
+    "space": Rule("image, residual or projected", lambda value: value in ("image", "residual", "projected")),
+    "covariance": Rule("diag, spherical, tied or full", lambda value: value in ("diag", "spherical", "tied", "full")),
+    "linkage": Rule("ward, average or complete", lambda value: value in ("ward", "average", "complete")),
+    "n_init": AT_LEAST_1,
+    "min_size": AT_LEAST_1,
+    "max_depth": AT_LEAST_0,
+    "min_samples": AT_LEAST_1,
+    "min_cluster_size": Rule("a whole number of at least 2", lambda value: whole(value) and value >= 2),
+}
+
+
+def check_parts(config: Mapping[str, Any]) -> None:
+    """Refuses values of parts that do not go together, or that a part itself would refuse only when it is late.
+
+    Args:
+        config: A configuration that `selfdebias.rules.check` has passed.
+
+    Raises:
+        ConfigError: With the first wrong value.
+    """
+    _check_prompts(config)
+    root = config["paths"].get("root")
+    if not isinstance(root, str) or not root.strip():
+        raise refuse("paths.root", "the path of a folder", root)
+    check_projector(config["projector"])
+    _check_clustering(config["clustering"], config["collect"]["n_images"])
+    _check_space(config["clustering"], config["projector"])
+    _check_modes(config["clustering"], config["guidance"])
+
+
+def _check_prompts(config: Mapping[str, Any]) -> None:
+    prompts = config["prompts"]
+    text = prompts.get("text")
+    none = str(prompts["_target_"]).endswith(".NoPrompt")  # says itself that it takes no text
+    if "subjects" not in prompts and (not isinstance(text, str) or not (text.strip() or none)):
+        raise refuse("prompts.text", "a text that is not blank", text)
+    try:
+        if "subjects" in prompts:
+            different_texts("subjects", prompts["subjects"])
+        count = len(with_place(prompts["templates"])) if "templates" in prompts else 1
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    for stage in ("collect", "generate"):
+        if config[stage]["n_images"] < count:
+            words = f"at least {count}, one for each of `prompts.templates`"
+            raise refuse(f"{stage}.n_images", words, config[stage]["n_images"])
+
+
+def check_projector(projector: Mapping[str, Any]) -> None:
+    """Refuses values of the projector whose own class would speak only when it is trained, after all images are drawn.
+
+    Raises:
+        ConfigError: With the first wrong value.
+    """
+    if str(projector["_target_"]).endswith(".ProjectorFit"):
+        for name, rule in PROJECTOR.items():
+            if name in projector and not rule.holds(projector[name]):
+                raise refuse(f"projector.{name}", rule.words, projector[name])
+
+
+def _check_modes(clustering: Mapping[str, Any], guidance: Mapping[str, Any]) -> None:
+    """A target must have as many shares as there can be modes."""
+    for path, target in walk(guidance, "guidance"):
+        if path.endswith(".target") and isinstance(target, list):
+            least, most = clustering.get("k_min", 2), clustering.get("k_max")
+            if "max_depth" in clustering or clustering.get("k") is not None:
+                continue  # a second stage makes more modes, a given k others: generate knows how many
+            if isinstance(most, int) and not least <= len(target) <= most:
+                words = f"as many shares as modes, {least} to {most} (`clustering.k_min`, `clustering.k_max`)"
+                raise refuse(path, words, target)
+
+
+def _check_space(clustering: Mapping[str, Any], projector: Mapping[str, Any]) -> None:
+    """A projector that comes before the modes cannot be balanced over them."""
+    if clustering.get("space") == "projected" and projector.get("balanced") is True:
+        raise refuse("projector.balanced", "false where `clustering.space` is projected, as no mode is known yet", True)
+
+
+def _check_clustering(clustering: Mapping[str, Any], n_images: int) -> None:
+    """What an estimator says only when it is fitted, and that is after all images are drawn."""
+    for name, rule in CLUSTERING.items():
+        if name in clustering and not rule.holds(clustering[name]):
+            raise refuse(f"clustering.{name}", rule.words, clustering[name])
+    widths = clustering.get("n_neighbors")
+    if isinstance(widths, list) and not (widths and all(whole(n) and n >= 1 for n in widths)):
+        raise refuse("clustering.n_neighbors", "a list of whole numbers of at least 1", widths)
+    k_min, k_max = clustering.get("k_min"), clustering.get("k_max")
+    if isinstance(k_min, int) and isinstance(k_max, int) and k_max < k_min:
+        raise refuse("clustering.k_max", f"a whole number of at least `clustering.k_min`, {k_min}", k_max)
+    given, size = clustering.get("k"), clustering.get("min_cluster_size")
+    most = int(next((value for value in (given, k_max) if whole(value)), 1))  # type: ignore[arg-type]
+    halved = clustering.get("choice") == "stability" and given is None
+    times, words = (4, "four times") if halved else (2, "twice")
+    if n_images < times * most:
+        raise refuse(
+            "collect.n_images", f"at least {times * most}, {words} the {most} modes that clustering tries", n_images
+        )
+    if isinstance(size, int) and n_images < 2 * size:
+        raise refuse("collect.n_images", f"at least {2 * size}, twice `clustering.min_cluster_size`", n_images)
