@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,13 +19,10 @@ from selfdebias.processes import _why
 from selfdebias.stopping import STOPPED
 from selfdebias.storage.atomic import TEMPORARY
 from selfdebias.storage.batches import BatchFolder
+from tests import small_jobs
 from tests.tiny import tiny_pipeline
 
-SMALL = [
-    "logger=none", "vocabulary=none", "prompts.text='a person'", "model.steps=3", "collect.n_images=16",
-    "collect.batch_size=4", "collect.timesteps=2", "clustering.k_max=3", "projector.steps=40", "generate.n_images=7",
-    "generate.batch_size=3", "guidance.decay=0.9", "trainer.accelerator=cpu", "trainer.enable_progress_bar=false",
-]  # fmt: skip
+DRAWN = ["generate.n_images=7", "generate.batch_size=3"]
 LEVEL = 1.5 / 255  # images are kept with 8 bits, and a difference of 1e-6 may be rounded another way
 
 
@@ -38,14 +34,11 @@ def model(tmp_path_factory):
 
 
 def command(model: Path, root: Path, *more: str) -> list[str]:
-    return [f"model.pretrained={model}", f"paths.root={root}", *SMALL, *more]
+    return small_jobs.command(model, root, *DRAWN, *more)
 
 
 def start(model: Path, root: Path, *more: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "selfdebias.main", *command(model, root, *more)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+    return small_jobs.start(command(model, root, *more))
 
 
 def workers(job: subprocess.Popen) -> list[psutil.Process]:

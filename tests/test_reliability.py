@@ -9,7 +9,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,16 +18,13 @@ import torch
 from selfdebias.main import main
 from selfdebias.storage.atomic import TEMPORARY
 from selfdebias.storage.batches import BatchFolder
+from tests import small_jobs
 from tests.stages.world import run_collect
 from tests.tiny import tiny_pipeline
 
 pytestmark = pytest.mark.reliability
 
-SMALL = [
-    "logger=none", "vocabulary=none", "prompts.text='a person'", "model.steps=3", "collect.n_images=16",
-    "collect.batch_size=4", "collect.timesteps=2", "clustering.k_max=3", "projector.steps=40", "generate.n_images=8",
-    "generate.batch_size=2", "guidance.decay=0.9", "trainer.accelerator=cpu", "trainer.enable_progress_bar=false",
-]  # fmt: skip
+DRAWN = ["generate.n_images=8", "generate.batch_size=2"]
 KILLS = 8
 
 
@@ -40,16 +36,11 @@ def model(tmp_path_factory):
 
 
 def command(model: Path, root: Path, *more: str) -> list[str]:
-    return [f"model.pretrained={model}", f"paths.root={root}", *SMALL, *more]
+    return small_jobs.command(model, root, *DRAWN, *more)
 
 
 def start(model: Path, root: Path, *more: str) -> subprocess.Popen:
-    code = "import sys; from selfdebias.main import main; sys.exit(main(sys.argv[1:]))"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *command(model, root, *more)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background are deaf to Ctrl-C
-    )  # fmt: skip
+    return small_jobs.start(command(model, root, *more))
 
 
 def images_of(root: Path) -> dict[str, torch.Tensor]:
