@@ -9,11 +9,13 @@ import difflib
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -61,9 +63,39 @@ def load(overrides: Sequence[str]) -> dict[str, Any]:
     config = _compose(folder, list(overrides))
     choices = _choices(parsed, folder)
     defaults = config if len(choices) == len(overrides) else _compose(folder, choices)
+    return check_resolved(config, defaults)
+
+
+def check_resolved(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Checks a resolved configuration, and names the folders that it evaluates.
+
+    Args:
+        config: As it was composed, or as a job left it.
+        defaults: As in `selfdebias.rules.check`.
+
+    Raises:
+        ConfigError: With one line that names the option, the rule and the value.
+    """
     check(config, defaults)
     check_parts(config)
     return with_named_folders(config)
+
+
+def change_values(resolved: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Changes values of a resolved configuration, by overrides in Hydra's grammar.
+
+    Raises:
+        ConfigError: If one of them chooses an option of a group, or is wrong.
+    """
+    for override in _parse(overrides):
+        if _is_group(override, conf_folder()):
+            name = override.key_or_group
+            raise ConfigError(
+                f"`{name}` is a group, and only values of a resolved configuration can be changed: {name}.<key>=..."
+            )
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "config.yaml").write_text(yaml.safe_dump(dict(resolved), sort_keys=False), encoding="utf-8")
+        return _compose(Path(folder), list(overrides))
 
 
 def notes_on_subjects(overrides: Sequence[str], subjects: Sequence[str]) -> list[str]:

@@ -6,7 +6,6 @@ Torch and all that needs it are imported once a job really starts.
 from __future__ import annotations
 
 import json
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -14,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfdebias.early_checks import check_early
+from selfdebias.job_record import record_of, start_job
 from selfdebias.processes import DONE, DRAW, ONE, Processes
+from selfdebias.provenance import made_with
 from selfdebias.quiet import settle_libraries
 
 if TYPE_CHECKING:
@@ -52,15 +53,12 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Proc
     folders = {step.name: StageFolder(root, step.stage, step.key) for step in plan.values()}
     steps = planning.chosen_steps(plan, config["stages"])
     planning.check_inputs(steps, {name for name, folder in folders.items() if folder.finished})
-    config_hash = planning.config_hash(plan, config["stages"])
-    job = root / "jobs" / config_hash
-    record = {
-        "config_hash": config_hash,
-        "command": shlex.join(["selfdebias", *overrides]),
-        "stages": {step.name: str(folders[step.name].path.relative_to(root)) for step in steps},
-    }
+    job = root / "jobs" / planning.config_hash(plan, config["stages"])
+    places = {step.name: str(folders[step.name].path.relative_to(root)) for step in steps}
+    is_done = all(folders[step.name].finished for step in steps)
+    record = record_of(job, config, overrides, places, is_done)
     if processes.part == 0:
-        _start_job(job, config, record)
+        start_job(job, config, record)
     shared = [step for step in steps if step.row == BANK]
     if shared:
         of_source = {**config, "prompts": shared[0].prompts or config["prompts"]}
@@ -132,7 +130,7 @@ def _run_step(
                     processes.tell(step.name, DRAW)
                 _call(step, folders, parts, job, processes)
                 seconds = round(time.monotonic() - start, 3)
-                folder.finish({**step.record, "seconds": seconds})
+                folder.finish({**step.record, "made_with": made_with(), "seconds": seconds})
                 print(f"{step.name}: done in {seconds:.1f} s", flush=True)
                 processes.tell(step.name, DONE)
                 return
@@ -189,16 +187,6 @@ def _arguments(step: Step, folders: Mapping[str, StageFolder], parts: Any, job: 
     if step.stage == "report":
         arguments["job"] = dict(job)
     return arguments
-
-
-def _start_job(job: Path, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
-    """Writes what was asked for, without secrets, so that a job that is killed can be told apart from the others."""
-    from selfdebias.config import to_yaml
-    from selfdebias.report.redact import redacted
-    from selfdebias.storage.atomic import write_json, write_text
-
-    write_text(job / "config.yaml", to_yaml(redacted(config)))
-    write_json(job / "job.json", redacted(record))
 
 
 def _gather(job: Path, config: Mapping[str, Any], paths: Mapping[str, Path], record: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import json
 import shlex
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from selfdebias.early_checks import check_early
 from selfdebias.job import run_job
 from selfdebias.processes import ONE, Processes, refuse_in_sweep, run_in_processes, wants_several
 from selfdebias.rules import ConfigError
+from selfdebias.running_again import FLAG, load_again, note_on_versions, refuse_with_sweep, split_from, words_of
 from selfdebias.stopping import STOPPED, exit_code, sigterm_as_ctrl_c
 from selfdebias.storage import StorageError
 
@@ -32,6 +33,8 @@ without labels, and balances them.
   selfdebias group=option ...   choose another part: guidance=random
   selfdebias ... --cfg job      print the resolved configuration and stop
   selfdebias -m key=a,b ...     a sweep; stages with the same key are shared
+  selfdebias --from FOLDER ...  a job again from its folder, runs/jobs/HASH,
+                                with the values that are changed here
   selfdebias --version | --help
 
 Finished stages are found again and skipped; a stopped job goes on where it was
@@ -70,6 +73,7 @@ def outcome(arguments: Sequence[str], processes: Processes) -> tuple[int, str]:
     try:
         with sigterm_as_ctrl_c():
             if {"-m", "--multirun"} & set(arguments):
+                refuse_with_sweep(arguments)
                 return _sweep([word for word in arguments if word not in ("-m", "--multirun")]), ""
             return _run_or_print(arguments, processes)
     except ConfigError as error:
@@ -94,7 +98,10 @@ def _run_or_print(arguments: Sequence[str], processes: Processes) -> tuple[int, 
     from selfdebias.config import conf_folder, load, notes_on_subjects
     from selfdebias.targets import check_names
 
-    overrides, show = _split(arguments)
+    words, show = _split(arguments)
+    folder, overrides = split_from(words)
+    if folder is not None:
+        return _run_again(folder, overrides, show, processes)
     config = load(overrides)
     check_names(config)
     if show:
@@ -102,10 +109,33 @@ def _run_or_print(arguments: Sequence[str], processes: Processes) -> tuple[int, 
         return 0, ""
     if processes.part == 0 and any(text.startswith("prompts.subjects=") for text in overrides):
         print("".join(f"{line}\n" for line in notes_on_subjects(overrides, config["prompts"]["subjects"])), end="")
+    return _run(config, overrides, overrides, processes)
+
+
+def _run_again(folder: Path, overrides: Sequence[str], show: bool, processes: Processes) -> tuple[int, str]:
+    """As `_run_or_print`, from what stands in a job's folder."""
+    from selfdebias.config import to_yaml
+    from selfdebias.targets import check_names
+
+    config = load_again(folder, overrides)
+    check_names(config)
+    if show:
+        print(to_yaml(config), end="")
+        return 0, ""
+    note = note_on_versions(folder)
+    if note and processes.part == 0:
+        print(note, flush=True)
+    return _run(config, words_of(folder, overrides), [FLAG, str(folder), *overrides], processes)
+
+
+def _run(
+    config: Mapping[str, Any], words: Sequence[str], arguments: Sequence[str], processes: Processes
+) -> tuple[int, str]:
+    """Runs a job in as many processes as it wants; `words` ask for the same as `arguments`, without a folder."""
     if wants_several(config) and processes is ONE:
         check_early(config)
-        return run_in_processes(overrides, config["trainer"]["devices"])
-    job = run_job(config, overrides, processes)
+        return run_in_processes(arguments, config["trainer"]["devices"])
+    job = run_job(config, words, processes)
     if processes.part == 0:
         _print_outcome(job)
     return 0, ""

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from selfdebias.arms import guidance_of_arms
+from selfdebias.provenance import in_words
 from selfdebias.report.columns import sections, titles_of
 from selfdebias.report.explanations import explanations, interval_in_words, verdicts_in_words
 from selfdebias.report.gallery import Chart, Pair
@@ -67,6 +68,7 @@ def render_page(material: Material, pictures: Pictures) -> str:
             asked=asked(material),
             command=redacted(str(material.job.get("command") or "selfdebias")),
             config_hash=results.get("config_hash", ""),
+            made_with=in_words(material.job.get("made_with", {})),
             prompt=prompt_of(results),
             modes=mode_rows(material, notes),
             agreement=agreement_rows(results, notes),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+from selfdebias.provenance import in_words
 from selfdebias.report.page import environment, settings, warnings
 from selfdebias.report.prompt_table import (
     columns,
@@ -54,5 +55,6 @@ def render_prompt_page(results: Mapping[str, Any], job: Mapping[str, Any], pictu
             notes=[*explanations(results), *notes.lines()],
             command=redacted(str(job.get("command") or "selfdebias")),
             config_hash=results["config_hash"],
+            made_with=in_words(job.get("made_with", {})),
         )
     )
