@@ -14,6 +14,7 @@ from selfdebias.metrics.summary_prompts import over_prompts
 from selfdebias.report.pictures import within_budget
 from selfdebias.report.prompt_page import render_prompt_page
 from selfdebias.report.prompt_table import markdown_table
+from selfdebias.report.results_csv import csv_of
 from selfdebias.storage.atomic import write_json, write_text
 
 ROWS = "rows"
@@ -32,9 +33,9 @@ def folder_of_row(job: Path, row: str) -> Path:
 
 
 def gather_rows(job: Path, config: Mapping[str, Any], rows: Sequence[str], record: Mapping[str, Any]) -> None:
-    """Writes `results.json`, and `table.md` and `report.html` where the rows have reports, from the rows' own folders.
+    """Writes `results.json` and `results.csv`, and `table.md` and `report.html` where the rows have reports.
 
-    The page shows the `first.png` of each row.
+    All of it is made from the rows' own folders; the page shows the `first.png` of each row.
 
     Args:
         job: Folder of the job.
@@ -55,6 +56,7 @@ def gather_rows(job: Path, config: Mapping[str, Any], rows: Sequence[str], recor
         "skipped": {name: it for own in found.values() for name, it in own.get("skipped", {}).items()},
     }
     write_json(job / "results.json", results)
+    write_text(job / "results.csv", csv_of(results))
     if "report" in config["stages"]:
         write_text(job / "table.md", markdown_table(results))
         pictures = within_budget({row: _picture(folder_of_row(job, row) / "first.png") for row in rows})

@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from selfdebias.storage.stage_folder import StageFolder
 
 
-def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Processes = ONE) -> Path:
+def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Processes = ONE, group: str = "") -> Path:
     """Runs the stages that `config` asks for, skipping finished ones, and gathers the job's folder.
 
     Args:
         config: A configuration that `selfdebias.config.load` has checked.
         overrides: The command line, for the report.
         processes: This process among those that run the job; the first one alone writes what is not drawn.
+        group: The sweep that it is part of, under which W&B shows its run; "" for none.
 
     Returns:
         The folder of the job.
@@ -44,11 +45,13 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Proc
     from selfdebias.fitted_prompts import BANK
     from selfdebias.gathering import gather_rows
     from selfdebias.parts import Parts
+    from selfdebias.report.wandb_run import check_logger
     from selfdebias.rows import rows_of
     from selfdebias.storage.stage_folder import StageFolder
 
     root = Path(config["paths"]["root"])
     parts, rows = Parts(config), rows_of(config)
+    check_logger(config["logger"])
     plan = planning.make_plan(config, _fingerprints(config["evaluate"], parts))
     folders = {step.name: StageFolder(root, step.stage, step.key) for step in plan.values()}
     steps = planning.chosen_steps(plan, config["stages"])
@@ -70,8 +73,8 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Proc
         return job
     if "" not in rows:
         gather_rows(job, config, list(rows), record)
-    if {"evaluate", "report"} <= set(config["stages"]) and not (job / "wandb").exists():
-        _log(job, config, None if "" not in rows else folders["report"].path, parts)
+    if {"evaluate", "report"} <= set(config["stages"]):
+        _log(job, config, None if "" not in rows else folders["report"].path, group)
     return job
 
 
@@ -83,7 +86,7 @@ def _run_row(
     from selfdebias.gathering import folder_of_row
 
     for step in steps:
-        _run_step(step, folders, parts, {**record, "config": dict(config), "folder": str(job)}, processes)
+        _run_step(step, folders, parts, {**record, "config": dict(config)}, processes)
     if processes.part:
         return
     paths = {step.name_in_row: folders[step.name].path for step in steps}
@@ -102,8 +105,8 @@ def _fingerprints(evaluate: Mapping[str, Any], parts: Parts) -> dict[str, str]:
     from selfdebias.metrics.cached import identity
 
     found = parts.fingerprints()
-    features = getattr(parts.get("metrics", {}, Path()), "features", None)
-    encoder = identity(parts.get("encoder", {}, Path()))
+    features = getattr(parts.get("metrics", {}), "features", None)
+    encoder = identity(parts.get("encoder", {}))
     check_encoder(evaluate, encoder, "" if features is None else identity(features), found.get("encoder", ""))
     for name, value in fingerprint_inputs(evaluate).items():
         found[name] = " ".join([value, *([found[name]] if name in found else [])])
@@ -171,7 +174,7 @@ def _arguments(step: Step, folders: Mapping[str, StageFolder], parts: Any, job: 
     for name in ("sampler", *(() if step.variant == "folders" else ("folders", *DEFAULTS))):
         arguments.pop(name, None)  # the sampler is part of the backbone; the others are for folders alone
     for group in stage.parts:
-        arguments[ARGUMENTS.get(group, group)] = parts.get(group, step.guidance, Path(job["folder"]))
+        arguments[ARGUMENTS.get(group, group)] = parts.get(group, step.guidance)
     if "prompts" in arguments:
         arguments["prompts"] = make({"prompts": step.prompts or job["config"]["prompts"]}, "prompts")
     for argument, name in step.inputs.items():
@@ -191,7 +194,8 @@ def _arguments(step: Step, folders: Mapping[str, StageFolder], parts: Any, job: 
 
 def _gather(job: Path, config: Mapping[str, Any], paths: Mapping[str, Path], record: Mapping[str, Any]) -> None:
     """Copies what a reader of the job wants into its folder."""
-    from selfdebias.storage.atomic import write_bytes, write_json
+    from selfdebias.report.results_csv import csv_of
+    from selfdebias.storage.atomic import write_bytes, write_json, write_text
 
     curves = [path / "metrics.jsonl" for path in paths.values()]
     write_bytes(job / "metrics.jsonl", b"".join(path.read_bytes() for path in curves if path.exists()))
@@ -199,7 +203,9 @@ def _gather(job: Path, config: Mapping[str, Any], paths: Mapping[str, Path], rec
         results = json.loads((paths["evaluate"] / "results.json").read_text())
         drawn = () if config["evaluate"]["folders"] else ("collect", "generate")
         seeds = {stage: config[stage]["seed"] for stage in drawn}
-        write_json(job / "results.json", {**results, "config_hash": record["config_hash"], "seeds": seeds})
+        results |= {"config_hash": record["config_hash"], "seeds": seeds}
+        write_json(job / "results.json", results)
+        write_text(job / "results.csv", csv_of(results))
     if "report" in paths:
         for name in ("report.html", "table.md"):
             write_bytes(job / name, (paths["report"] / name).read_bytes())
@@ -218,18 +224,22 @@ def _gather_debiaser(job: Path, config: Mapping[str, Any], paths: Mapping[str, P
         left = [paths[step] / name for step in ("project", "discover") if (paths[step] / name).exists()]
         for path in left[:1]:  # modes found among projected vectors have no means
             link_or_copy(path, job / name)
-    write_facts(job, facts_of_run(config, paths, parts.get("encoder", {}, job)))
+    write_facts(job, facts_of_run(config, paths, parts.get("encoder", {})))
 
 
-def _log(job: Path, config: Mapping[str, Any], report: Path | None, parts: Parts) -> None:
+def _log(job: Path, config: Mapping[str, Any], report: Path | None, group: str) -> None:
     """Hands the finished job to its logger, once; a job with rows has no report of its own, and logs their numbers."""
-    from selfdebias.report.wandb_log import log_job, log_rows
+    from selfdebias.report.wandb_log import log_job
+    from selfdebias.report.wandb_run import is_logged, make_logger, mark_logged, mode_of
     from selfdebias.stages.report import read_figures
     from selfdebias.storage.atomic import read_lines
 
+    logger = make_logger(config["logger"], job, group)
+    if logger is None or is_logged(job, config["logger"]):
+        return
     results = json.loads((job / "results.json").read_text())
-    logger = parts.get("logger", {}, job)
-    if report is None:
-        log_rows(logger, results, config)
-    else:
-        log_job(logger, results, read_figures(report), read_lines(job / "metrics.jsonl"), config)
+    figures, lines = ({}, []) if report is None else (read_figures(report), read_lines(job / "metrics.jsonl"))
+    fitted = job if config["logger"].get("log_model") else None
+    run = log_job(logger, results, figures, lines, config, fitted)
+    if run:
+        mark_logged(job, run, mode_of(config["logger"]))

@@ -10,6 +10,7 @@ from selfdebias.rules import AT_LEAST_0, AT_LEAST_1, ConfigError, Rule, is_numbe
 
 _ABOVE_0 = Rule("a number larger than 0", lambda value: is_number(value) and value > 0)
 _NOT_BELOW_0 = Rule("a number of at least 0", lambda value: is_number(value) and value >= 0)
+WANDB_MODES = ("disabled", "offline", "online")  # the more private ones first
 READERS = ("flattened", "pooled", "convolutional")
 PROJECTOR: Mapping[str, Rule] = {
     "reader": Rule(f"one of {', '.join(READERS)}", lambda value: value in READERS),
@@ -53,10 +54,19 @@ def check_parts(config: Mapping[str, Any]) -> None:
     root = config["paths"].get("root")
     if not isinstance(root, str) or not root.strip():
         raise refuse("paths.root", "the path of a folder", root)
+    _check_logger(config["logger"])
     check_projector(config["projector"])
     _check_clustering(config["clustering"], config["collect"]["n_images"])
     _check_space(config["clustering"], config["projector"])
     _check_modes(config["clustering"], config["guidance"])
+
+
+def _check_logger(logger: Mapping[str, Any]) -> None:
+    """What W&B would say only once the job is done."""
+    if "mode" in logger and logger["mode"] not in WANDB_MODES:
+        raise refuse("logger.mode", f"one of {', '.join(WANDB_MODES)}", logger["mode"])
+    if "group" in logger and not isinstance(logger["group"], str | None):
+        raise refuse("logger.group", "null or a text", logger["group"])
 
 
 def _check_prompts(config: Mapping[str, Any]) -> None:

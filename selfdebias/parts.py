@@ -125,19 +125,13 @@ class Parts:
         except (OSError, ValueError) as error:
             raise ConfigError(" ".join(str(error).split())) from error
 
-    def get(self, group: str, guidance: Mapping[str, Any], job: Path) -> Any:
+    def get(self, group: str, guidance: Mapping[str, Any]) -> Any:
         """One part.
 
         Args:
             group: Name of the group.
             guidance: Configuration of the guidance of the arm that asks; each arm has an object of its own.
-            job: Folder of the job, where a logger without a folder of its own writes.
         """
         if group == "guidance":
             return make({"guidance": guidance}, group)
-        if group == "logger":
-            logger = dict(self._config["logger"])
-            if "save_dir" in logger and logger["save_dir"] is None:
-                logger["save_dir"] = str(job)
-            return make({"logger": logger}, group)
         return self._parts[group]

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from selfdebias.report.places import without_places
+
 HIDDEN = "[hidden]"
 SECRET_NAME = re.compile(r"(api_?key|access_?key|token(?!iz)|secret|passw|credential|private_?key)", re.IGNORECASE)
 ASSIGNMENT = re.compile(r"([\w.\-+~]+)([=:]\s*)(\S+)")
@@ -14,7 +16,7 @@ CREDENTIALS_IN_ADDRESS = re.compile(r"(\w+://)[^/\s@]+@")
 # Parts of a job's configuration that say what was done; paths, logger and trainer say where.
 # Named one by one: what is added to the configuration later stays here until somebody names it.
 ALLOWED = (
-    "model", "encoder", "projector", "clustering", "vocabulary", "guidance", "schedule", "prompts", "judge", "metrics",
+    "model", "encoder", "projector", "clustering", "bank", "vocabulary", "guidance", "schedule", "prompts", "judge", "metrics",
     "stages", "collect", "discover", "project", "generate", "evaluate", "report",
 )  # fmt: skip
 
@@ -40,12 +42,12 @@ def redacted(value: Any) -> Any:
 
 
 def allowed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts of a job's resolved configuration that may leave the machine, redacted.
+    """The parts of a job's resolved configuration that may leave the machine: redacted, with paths cut to their last part.
 
-    >>> allowed({"paths": {"root": "/home/me"}, "generate": {"seed": 1}})
-    {'generate': {'seed': 1}}
+    >>> allowed({"paths": {"root": "/home/me"}, "evaluate": {"seed": 1, "labelled": "/home/me/labels"}})
+    {'evaluate': {'seed': 1, 'labelled': 'labels'}}
     """
-    return {key: redacted(config[key]) for key in ALLOWED if key in config}
+    return {key: without_places(redacted(config[key]), key) for key in ALLOWED if key in config}
 
 
 def _redacted_text(text: str) -> str:

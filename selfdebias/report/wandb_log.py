@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from selfdebias.report.measures import finite
+from selfdebias.report.measures import arms_of, finite
+from selfdebias.report.places import without_places
 from selfdebias.report.redact import allowed, redacted
+from selfdebias.report.results_csv import COLUMNS, lines_of
+from selfdebias.report.wandb_artifact import log_fitted
+from selfdebias.report.wandb_run import open_run
 from selfdebias.report.wording import plain
 
 # What `wandb.init` is to be given, so that the command line, the user's and the computer's names, the code and the
@@ -27,59 +31,46 @@ PRIVATE_SETTINGS: dict[str, Any] = {
     "host": "hidden",
     "silent": True,
 }
-NUMBERS = ("value", "low", "high", "floor", "n")
 
 
 def log_job(
     logger: Any,
     results: Mapping[str, Any],
-    images: Mapping[str, Image.Image | bytes],
-    metrics_lines: Iterable[Mapping[str, Any]],
+    images: Mapping[str, Image.Image | bytes] | None = None,
+    metrics_lines: Iterable[Mapping[str, Any]] = (),
     config: Mapping[str, Any] | None = None,
-) -> None:
+    fitted: Path | None = None,
+) -> str:
     """Logs a finished job and closes the run.
+
+    Numbers go into the run's summary, of a job with rows the means over prompts; tables are `arms` (arms by measures) or
+    `prompts` (prompts by measures), and `results`, the lines of `results.csv`.
 
     Args:
         logger: A Lightning `WandbLogger`; with any other logger, or None, nothing happens.
-        results: The contents of `results.json`; each of its numbers goes into the run's summary.
+        results: The contents of `results.json`.
         images: Figures by name (`selfdebias.stages.report.read_figures` has those of a finished report), PIL or PNG.
         metrics_lines: Lines of `metrics.jsonl`; those with a stage, step and value become curves `<stage>/<name>`.
         config: The job's resolved configuration; only its allowed parts are logged, redacted.
+        fitted: The job's folder, whose projectors and banks become one artifact; None for no artifact.
+
+    Returns:
+        The id of the run, "" where nothing was logged.
     """
-    run = _run_of(logger)
+    run = open_run(logger)
     if run is None:
-        return
+        return ""
     try:
         run.config.update(_config(results, config or {}), allow_val_change=True)
         _log_curves(run, metrics_lines)
-        _log_images(run, images)
-        run.summary.update(flat_numbers(results))
+        _log_images(run, images or {})
+        _log_tables(run, results)
+        if fitted is not None:
+            log_fitted(run, fitted, results)
+        run.summary.update(_summary(results))
     finally:
         run.finish()
-
-
-def log_rows(logger: Any, results: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> None:
-    """Logs a finished job with a row for each prompt, as one table and the means over prompts, and closes the run.
-
-    Args:
-        logger: As in `log_job`.
-        results: The contents of `results.json` of a job with rows.
-        config: As in `log_job`.
-    """
-    run = _run_of(logger)
-    if run is None:
-        return
-    import wandb
-
-    try:
-        run.config.update(_config(results, config or {}), allow_val_change=True)
-        columns, rows = table_of_rows(results)
-        run.log({"prompts": wandb.Table(columns=columns, data=rows)})
-        means: dict[str, float | str] = {}
-        _flatten(results["over_prompts"], "over_prompts", means)
-        run.summary.update(means)
-    finally:
-        run.finish()
+    return str(run.id)
 
 
 def table_of_rows(results: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
@@ -94,24 +85,19 @@ def table_of_rows(results: Mapping[str, Any]) -> tuple[list[str], list[list[Any]
     return ["prompt", *names], [[plain(row), *(own.get(name) for name in names)] for row, own in flat.items()]
 
 
-def _run_of(logger: Any) -> Any:
-    """The open run of a `WandbLogger`; None for any other logger, or where W&B is not reached, which is said."""
-    from pytorch_lightning.loggers import WandbLogger
+def table_of_arms(results: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
+    """The value of each measure of each arm, None where an arm lacks it: (columns, rows).
 
-    if not isinstance(logger, WandbLogger):
-        return None
-    import wandb
-
-    logger._wandb_init.pop("anonymous", None)  # Lightning always hands it on, and W&B warns of it whatever its value
-    try:
-        return logger.experiment
-    except (wandb.Error, OSError) as error:
-        reason = plain(redacted(str(error).splitlines()[0] if str(error) else type(error).__name__))
-        print(
-            f"selfdebias: W&B was not reached ({reason}): nothing was logged there, all results are here.",
-            file=sys.stderr,
-        )
-        return None
+    >>> table_of_arms({"arms": {"vanilla": {"fid": {"value": 2.0, "floor": 1.0}}, "guided": {"kid": {"value": 0.5}}}})
+    (['arm', 'fid', 'kid'], [['vanilla', 2.0, None], ['guided', None, 0.5]])
+    """
+    values: dict[str, dict[str, Any]] = {arm: {} for arm in arms_of(results)}
+    for line in lines_of(results):
+        cell = dict(zip(COLUMNS, line, strict=True))
+        if cell["arm"]:
+            values[cell["arm"]][cell["metric"]] = cell["value"]
+    names = list(dict.fromkeys(name for own in values.values() for name in own))
+    return ["arm", *names], [[arm, *(own.get(name) for name in names)] for arm, own in values.items()]
 
 
 def flat_numbers(results: Mapping[str, Any]) -> dict[str, float | str]:
@@ -141,9 +127,30 @@ def _flatten(tree: Any, name: str, flat: dict[str, float | str]) -> None:
             _flatten(child, f"{name}/{key}" if name else str(key), flat)
 
 
+def _summary(results: Mapping[str, Any]) -> dict[str, float | str]:
+    if "rows" not in results:
+        return flat_numbers(results)
+    means: dict[str, float | str] = {}
+    _flatten(results["over_prompts"], "over_prompts", means)
+    return means
+
+
+def _log_tables(run: Any, results: Mapping[str, Any]) -> None:
+    import wandb
+
+    name, (columns, rows) = (
+        ("prompts", table_of_rows(results)) if "rows" in results else ("arms", table_of_arms(results))
+    )
+    lines = [[plain(redacted(cell)) if isinstance(cell, str) else cell for cell in line] for line in lines_of(results)]
+    run.log({
+        name: wandb.Table(columns=columns, data=rows, allow_mixed_types=True),
+        "results": wandb.Table(columns=list(COLUMNS), data=lines, allow_mixed_types=True),
+    })  # fmt: skip
+
+
 def _config(results: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
     said = {key: results[key] for key in ("config_hash", "seeds", "prompts", "judge") if key in results}
-    return {**redacted(said), **allowed(config)}
+    return {**without_places(redacted(said)), **allowed(config)}
 
 
 def _log_curves(run: Any, lines: Iterable[Mapping[str, Any]]) -> None:
