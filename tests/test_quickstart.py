@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import shlex
 
 import pytest
 import torch
+import yaml
 
 from selfdebias import SelfDebias
 from selfdebias.attachment import Attachment
@@ -15,9 +17,11 @@ from selfdebias.backbones import StableDiffusionBackbone
 from selfdebias.config import conf_folder
 from selfdebias.guidance import GuidanceState, SelfDebiasGuidance, TransportGuidance
 from selfdebias.main import main
+from selfdebias.report.results_csv import lines_of
 from selfdebias.schedules import GuidanceWindow
 from selfdebias.seeds import image_seeds
 from selfdebias.storage.batches import BatchFolder
+from tests.wandb_file import offline_runs
 
 SMALL = [
     "collect.n_images=32", "collect.batch_size=16", "collect.timesteps=4", "generate.n_images=12", "generate.batch_size=6",
@@ -68,11 +72,29 @@ def test_results_have_their_stable_keys_and_no_number_is_nan(quick):
 
 def test_what_a_reader_wants_is_in_the_jobs_folder(quick):
     job, _ = _job(quick, guidance="guidance=random")
-    for name in ("config.yaml", "job.json", "results.json", "metrics.jsonl", "report.html", "table.md"):
+    names = "config.yaml", "job.json", "results.json", "results.csv", "metrics.jsonl", "report.html", "table.md"
+    for name in names:
         assert (job / name).stat().st_size > 0
     names = {json.loads(line)["name"] for line in (job / "metrics.jsonl").read_text().splitlines()}
     assert {"loss", "cosine"} <= names
-    assert list(job.glob("wandb/offline-run-*"))
+
+
+def test_its_wandb_run_holds_the_curves_the_pictures_the_tables_and_the_metric_of_the_shipped_sweep(quick):
+    job, _ = _job(quick, guidance="guidance=random")
+    results = json.loads((job / "results.json").read_text())
+    (run,) = offline_runs(job)
+    logged = {name for line in run.history for name in line}
+    assert {"project/loss", "arms/path", "results/path", "figures/mode-0/path", "figures/images-guided/path"} <= logged
+    assert [row[0] for row in run.table("arms")["data"]] == ["vanilla", "guided", "random"]
+    with (job / "results.csv").open(newline="") as file:
+        lines = list(csv.reader(file))
+    assert lines[1:] == [["" if it is None else str(it) for it in line] for line in lines_of(results)]
+    assert len(run.table("results")["data"]) == len(lines) - 1
+    sweep = yaml.safe_load((conf_folder().parent / "experiments" / "wandb_sweep.yaml").read_text())
+    arm, attribute, key = sweep["metric"]["name"].split("/")
+    assert run.summary[sweep["metric"]["name"]] == results["arms"][arm][attribute][key]["value"]
+    assert run.config["guidance"] and run.config["bank"] and "paths" not in run.config
+    assert str(quick) not in run.file.read_bytes().decode("latin-1")
 
 
 def test_finished_stages_are_found_and_only_what_depends_on_a_change_is_made_anew(quick, capsys):
