@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -61,6 +62,8 @@ def test_the_jobs_folder_holds_rows_means_table_and_page(evaluated, capsys):
         assert own == results["rows"][row] and own["prompts"]["text"].endswith(row.replace("-", " "))
         assert {path.name for path in (job / "rows" / row).iterdir()} >= {"report.html", "table.md", "metrics.jsonl"}
     assert results["over_prompts"]["guided"]["gender"]["deviation_ratio"]["rows"] == 3
+    with (job / "results.csv").open(newline="") as file:
+        assert [*dict.fromkeys(line["prompt"] for line in csv.DictReader(file))] == [*ROWS, "over_prompts"]
     stages = json.loads((job / "job.json").read_text())["stages"]
     assert len(stages) == 21 and stages["generate/cook/guided"].startswith("stages/generate/")
     assert 'href="rows/office-worker/report.html"' in (job / "report.html").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shlex
 import shutil
@@ -220,3 +221,10 @@ def test_evaluated_folders_run_again(tmp_path, monkeypatch):
     (job,) = Path("runs/jobs").iterdir()
     assert main(["--from", str(job), "paths.root=again"]) == 0
     assert [it.name for it in Path("again/jobs").iterdir()] == [job.name]
+    results = json.loads((job / "results.json").read_text())
+    with (job / "results.csv").open(newline="") as file:
+        lines = {(it["arm"], it["metric"]): it for it in csv.DictReader(file)}
+    for arm in ("vanilla", "peer"):
+        entry = results["arms"][arm]["gender"]["fd_hard"]
+        line = lines[arm, "gender/fd_hard"]
+        assert [float(line[key]) for key in ("value", "floor", "n")] == [entry[key] for key in ("value", "floor", "n")]
