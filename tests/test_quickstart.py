@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import shlex
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,12 +15,15 @@ import yaml
 from selfdebias import SelfDebias
 from selfdebias.attachment import Attachment
 from selfdebias.backbones import StableDiffusionBackbone
-from selfdebias.config import conf_folder
+from selfdebias.config import conf_folder, read_option
 from selfdebias.guidance import GuidanceState, SelfDebiasGuidance, TransportGuidance
 from selfdebias.main import main
 from selfdebias.report.results_csv import lines_of
+from selfdebias.report.wandb_log import log_job
+from selfdebias.report.wandb_run import make_logger
 from selfdebias.schedules import GuidanceWindow
 from selfdebias.seeds import image_seeds
+from selfdebias.storage.atomic import link_or_copy
 from selfdebias.storage.batches import BatchFolder
 from tests.wandb_file import offline_runs
 
@@ -95,6 +99,17 @@ def test_its_wandb_run_holds_the_curves_the_pictures_the_tables_and_the_metric_o
     assert run.summary[sweep["metric"]["name"]] == results["arms"][arm][attribute][key]["value"]
     assert run.config["guidance"] and run.config["bank"] and "paths" not in run.config
     assert str(quick) not in run.file.read_bytes().decode("latin-1")
+
+
+def test_the_artifact_of_projector_and_bank_is_a_debiaser(quick, tmp_path):
+    job, _ = _job(quick, guidance="guidance=random")
+    log_job(make_logger(read_option("logger", "wandb"), tmp_path), {"arms": {}}, fitted=job)
+    (artifact,) = offline_runs(tmp_path)[0].artifacts
+    for file in artifact.manifest.contents:  # as a download lays them
+        link_or_copy(Path(file.local_path), tmp_path / file.path)
+    fetched, own = SelfDebias.from_pretrained(tmp_path), SelfDebias.from_pretrained(job)
+    assert fetched.facts == own.facts and fetched.n_modes == own.n_modes
+    assert json.loads(artifact.metadata)["modes"]["k"] == own.n_modes
 
 
 def test_finished_stages_are_found_and_only_what_depends_on_a_change_is_made_anew(quick, capsys):
