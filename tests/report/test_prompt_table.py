@@ -177,7 +177,7 @@ def test_a_job_that_does_not_evaluate_gathers_nothing(tmp_path):
 
 def test_a_job_without_reports_has_results_alone(tmp_path):
     job_of(tmp_path, stages=("evaluate",))
-    assert {path.name for path in tmp_path.iterdir()} == {"rows", "results.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"rows", "results.json", "results.csv"}
 
 
 def test_the_logged_table_has_each_rows_numbers(job):
