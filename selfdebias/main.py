@@ -143,7 +143,7 @@ def _sweep(overrides: Sequence[str]) -> int:
 
     from selfdebias.config import conf_folder, load_sweep
 
-    refuse_in_sweep(load_sweep(overrides))
+    refuse_in_sweep([job.config for job in load_sweep(overrides)])
 
     @hydra.main(config_path=str(conf_folder()), config_name="config", version_base="1.3")
     def job(_: Any) -> None:
