@@ -215,15 +215,17 @@ def _is_group(override: Override, folder: Path) -> bool:
     return "." not in name and (folder / name).is_dir()
 
 
+def options_of(group: Path) -> list[str]:
+    """The options of a group by its folder: `paper`, or `ablation/strength` for one of a folder in it."""
+    return sorted(file.relative_to(group).with_suffix("").as_posix() for file in group.rglob("*.yaml"))
+
+
 def _check_options(parsed: Sequence[Override], folder: Path) -> None:
     """Refuses `group=option` where there is no such file; Hydra's own message takes seven lines."""
     for override in parsed:
         if not _is_group(override, folder) or override.is_delete():
             continue
-        options = sorted(
-            str(p.relative_to(folder / override.key_or_group).with_suffix(""))
-            for p in (folder / override.key_or_group).rglob("*.yaml")
-        )
+        options = options_of(folder / override.key_or_group)
         if override.value() not in options:
             raise ConfigError(f"`{override.key_or_group}` must be one of {', '.join(options)}, got {override.value()}.")
 
