@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from selfdebias.metrics.entries import Entry
-from selfdebias.metrics.verdict import compare
+from selfdebias.metrics.verdict import FAIRER, LESS_FAIR, compare
 from selfdebias.report.measures import Measure
 from selfdebias.report.wording import Notes, number, plain, written
 from selfdebias.sweeps.record import DONE
 from selfdebias.sweeps.rows import Row, attributes_in, share_of, shared_vanilla
 
-AGAINST = "against vanilla"
+AGAINST = "to vanilla"
 OF_TWINS = ("kept_cosine", "precision_ratio", "cost")  # measured against vanilla, so not of vanilla itself
 
 
@@ -73,12 +73,14 @@ def number_columns(rows: Sequence[Row], fairness: str, notes: Notes, intervals: 
     if not known:
         return []
     columns = [Column("N", [row.images for row in rows])]
-    for name, (title, style) in _measures(known[0]).items():
+    for name, (title, style) in _measures(known[0], fairness).items():
         columns += _column(title, name, rows, style, notes, intervals)
         if name == fairness and not shared_vanilla([row.group for row in rows]):
             columns += _column(f"vanilla {title}", name, rows, style, notes, intervals, vanilla=True)
-    verdicts = [_verdict(row, fairness) for row in rows]
-    return columns + ([Column(AGAINST, verdicts)] if any(verdicts) else [])
+        if name == fairness:
+            verdicts = [_verdict(row, fairness) for row in rows]
+            columns += [Column(AGAINST, verdicts)] if any(verdicts) else []
+    return columns
 
 
 def entry_of(found: Measure) -> Entry:
@@ -91,7 +93,7 @@ def entry_of(found: Measure) -> Entry:
     return {"value": found.value, "low": found.low, "high": found.high}
 
 
-def _measures(row: Row) -> dict[str, tuple[str, str]]:
+def _measures(row: Row, fairness: str) -> dict[str, tuple[str, str]]:
     """What is shown, by its name: title and style."""
     results = row.group.results
     assert results is not None
@@ -99,6 +101,7 @@ def _measures(row: Row) -> dict[str, tuple[str, str]]:
     shown = {"share": (share[1], ".2f")} if share else {}
     shown |= {f"{attribute}.fd_hard": (f"{attribute} fd_hard", ".3f") for attribute in attributes}
     shown |= {f"{attributes[0]}.deviation_ratio": ("dev. ratio", ".3f"), "mode_fd": ("mode_fd", ".3f")}
+    shown |= {} if fairness in shown else {fairness: (fairness.replace(".", " "), ".3f")}
     shown |= {"kept_cosine": ("kept", ".3f"), "precision_ratio": ("turned precision", ".3f")}
     return shown | {"kid": ("KID", ".3g"), "cost": ("cost", ".2f")}
 
@@ -140,7 +143,8 @@ def _alone(notes: Notes, style: str) -> Callable[[Measure], str]:
 
 
 def _verdict(row: Row, fairness: str) -> str:
-    """Whether the arm is fairer than vanilla, where the intervals tell."""
+    """Whether the arm is fairer than vanilla or less fair, said only where the intervals are apart."""
     if row.group.results is None or row.is_baseline:
         return ""
-    return compare(entry_of(row.measure(fairness)), entry_of(row.vanilla(fairness))) or ""
+    verdict = compare(entry_of(row.measure(fairness)), entry_of(row.vanilla(fairness)))
+    return verdict if verdict in (FAIRER, LESS_FAIR) else ""

@@ -125,7 +125,21 @@ def _of_root(root: Path, configs: Sequence[Path]) -> Source:
             _lacks(job) if (job / "results.json").exists() else "no results: not finished, or no stage of it evaluates"
         )
         jobs.append(SweptJob(job.name, own, STOPPED if why else DONE, why, None if why else job, root))
+    jobs.sort(key=lambda job: [_order(value) for value in job.values.values()])  # hashes have no order of their own
     return Source(root / "table", "", keys, jobs)
+
+
+def _order(value: str) -> tuple[bool, float, str]:
+    """What a swept value is sorted by: numbers first, as numbers.
+
+    Example:
+        >>> sorted(["kmeans", "12", "3"], key=_order)
+        ['3', '12', 'kmeans']
+    """
+    try:
+        return False, float(value), value
+    except ValueError:
+        return True, 0.0, value
 
 
 def differing(configs: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[dict[str, str]]]:

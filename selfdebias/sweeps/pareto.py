@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
 from selfdebias.report.figures import LIGHT, MARKERS, Theme
@@ -23,10 +24,8 @@ WORDS = {
     "clip_score": "CLIP score",
 }
 SIZE, DPI = (7.2, 5.0), 111  # inches, and pixels an inch: 800 pixels across
-PLACES = (
-    *((across * sign, up) for up in (0, 14, -14, 28, -28) for across, sign in ((9, 1), (9, -1))),
-    (0, 20),
-    (0, -20),
+PLACES = tuple(
+    (side * (9 + abs(up) // 2), up) for up in (0, 14, -14, 28, -28, 42, -42, 56, -56, 70, -70) for side in (1, -1)
 )
 OF_VANILLA = {"kept_cosine": 1.0, "precision_ratio": 1.0}  # what vanilla has by definition
 
@@ -150,7 +149,8 @@ def _miss(found: Measure) -> list[list[float]] | None:
 
 def _style(axes: Axes, theme: Theme, bars: bool) -> None:
     axes.margins(x=0.1, y=0.12)
-    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]) if axes.get_ylim()[0] < 0.05 else None)
+    low, high = axes.get_ylim()
+    axes.set_ylim(bottom=max(low, -0.03 * high))  # a distance is not below 0
     axes.tick_params(colors=theme.ink, labelsize=10)
     axes.grid(color=theme.faint, linewidth=0.5)
     axes.set_axisbelow(True)
@@ -164,23 +164,32 @@ def _style(axes: Axes, theme: Theme, bars: bool) -> None:
 
 
 def _name(figure: Figure, axes: Axes, points: Sequence[Point], theme: Theme) -> None:
-    """Writes each label beside its mark, at the first place where it covers no other label and no mark."""
+    """Writes each label near its mark, at the first place where it covers no other label and no mark."""
     figure.draw_without_rendering()
+    renderer = FigureCanvasAgg(figure).get_renderer()
     marks = [axes.transData.transform((_x(point), _y(point))) for point in points]
     taken: list[Bbox] = [Bbox.from_extents(x - 6, y - 6, x + 6, y + 6) for x, y in marks]
     inside = axes.get_window_extent()
     for point in points:
-        text = axes.annotate(
-            clip(point.label, 32), (_x(point), _y(point)), xytext=(0, 0), textcoords="offset points", fontsize=10,
-            color=theme.ink, va="center", zorder=4,
-        )  # fmt: skip
+        text = _write(axes, point, theme)
         for across, up in PLACES:
-            text.set(position=(across, up), ha="left" if across > 0 else "right" if across < 0 else "center")
-            box = text.get_window_extent()
+            text.set(position=(across, up), ha="left" if across > 0 else "right")
+            text.update_positions(renderer)
+            box = Text.get_window_extent(text)  # without its line
             free = not any(box.overlaps(other) for other in taken)
             if free and inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1:
                 break
-        taken.append(text.get_window_extent())
+        taken.append(Text.get_window_extent(text))
+
+
+def _write(axes: Axes, point: Point, theme: Theme) -> Annotation:
+    """A label, with a line to its mark where it stands away from it."""
+    line = {"arrowstyle": "-", "color": theme.ink, "linewidth": 0.6, "alpha": 0.6, "shrinkA": 0, "shrinkB": 4}
+    return axes.annotate(
+        clip(point.label, 32), (_x(point), _y(point)), xytext=(0, 0), textcoords="offset points", fontsize=10,
+        color=theme.ink, va="center", zorder=4, arrowprops=line if point.label else None,
+        bbox={"facecolor": theme.paper, "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
+    )  # fmt: skip
 
 
 def _badness(point: Point, higher: bool) -> float:

@@ -173,8 +173,11 @@ def explanations(table: Table, shown: Sequence[Column], stars: bool, notes: Note
         "best. floor: expected value of a perfectly fair independent sampler at this N."
     )
     lines += [text for title, text in MEANINGS.items() if title in titles]
-    if AGAINST in titles:
-        lines.append(f"{AGAINST}: by {table.fairness}; overlapping intervals tell nothing apart.")
+    if any(not row.is_baseline for row in table.rows if row.group.results is not None):
+        untold = "an empty cell" if AGAINST in titles else "which is so for all jobs here"
+        lines.append(
+            f"By {table.fairness}, jobs whose interval overlaps vanilla's are not told apart from it: {untold}."
+        )
     if not shared_vanilla(table.groups) and known:
         lines.append("The jobs have vanilla arms of their own, each beside its job.")
     return [*lines, *notes.lines(), *_hashes(table.groups)]
