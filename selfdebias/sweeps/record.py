@@ -93,7 +93,7 @@ class SweepFolder:
         self.of_job(num).mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.of_job(num) / LOCK)
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=1)  # who reads its state holds it for a moment
         except Timeout:
             print(f"job {num}: another process is at it, waiting", flush=True)
             lock.acquire()
