@@ -21,7 +21,9 @@ PRESETS = sorted(file.stem for file in (conf_folder() / "hydra" / "launcher").gl
 
 def composed(*overrides):
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        return GlobalHydra.instance().hydra.compose_config("config", list(overrides), RunMode.MULTIRUN, from_shell=False)
+        return GlobalHydra.instance().hydra.compose_config(
+            "config", list(overrides), RunMode.MULTIRUN, from_shell=False
+        )
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -54,7 +56,10 @@ def test_two_jobs_on_a_cluster(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["hydra/launcher=slurm"], "must be one of basic, slurm_gpu, slurm_gpus, submitit_local, submitit_slurm, got slurm"),
+        (
+            ["hydra/launcher=slurm"],
+            "must be one of basic, slurm_gpu, slurm_gpus, submitit_local, submitit_slurm, got slurm",
+        ),
         (["hydra/launcher=basic,submitit_local"], "`hydra/launcher` must be one launcher"),
         (["hydra.sweep.dir=elsewhere"], "`hydra.sweep.dir` cannot be set here"),
         (["hydra/sweeper=basic"], "`hydra/sweeper` cannot be set here"),

@@ -35,7 +35,7 @@ def measured(stand_ins, monkeypatch):
 
 @pytest.fixture
 def failing(monkeypatch):
-    """Makes a stage raise: `failing(stage, error, after=1)` lets it run once before."""
+    """Makes a stage raise: `failing(stage, error, after=1)` lets it run once before, and what it returns heals the stage."""
 
     def fails(stage, error, after=0):
         module, count = plan.STAGES[stage].module, [0]
@@ -43,11 +43,12 @@ def failing(monkeypatch):
 
         def function(**arguments):
             count[0] += 1
-            if count[0] > after and error is not None:
+            if count[0] > after:
                 raise error
             works(**arguments)
 
         monkeypatch.setattr(module, stage, function)
+        return lambda: monkeypatch.setattr(module, stage, works)
 
     return fails
 
@@ -106,21 +107,21 @@ def test_a_failed_job_is_named_with_its_reason_and_the_others_are_done(measured,
 
 @pytest.mark.reliability
 def test_a_job_that_failed_is_done_again_and_its_trace_goes(measured, failing, capsys):
-    failing("project", RuntimeError("once"))
+    heal = failing("project", RuntimeError("once"))
     command = ["-m", "guidance.strength=1,2", "logger=none"]
     assert main(command) == 1
     assert "no table: no job has numbers" in capsys.readouterr().out
-    failing("project", None)
-    plan.STAGES["project"].module.project = lambda **_: None
+    heal()
     assert main(command) == 0
     assert states(2) == [DONE] * 2 and not list(the_sweep().path.rglob("error.txt"))
 
 
-def test_what_a_job_refuses_itself_is_its_line_without_a_trace(measured, capsys):
-    weights = ["model.weights=missing,w1", "logger=none"]
-    assert main(["-m", *weights]) == 1
-    out = " ".join(capsys.readouterr().out.split())
-    assert states(2)[0] in (DONE, FAILED) and "SelfDebias sweep" in out
+def test_what_a_job_finds_wrong_itself_is_its_line_without_a_trace(measured, capsys):
+    assert main(["-m", "model.weights=missing,w2", "logger=none"]) == 1
+    assert states(2) == [FAILED, DONE]
+    found = the_sweep().state(0)
+    assert (found.code, found.error) == (2, "`model.weights` must be a file, got 'missing'.")
+    assert not (the_sweep().of_job(0) / "error.txt").exists()
 
 
 @pytest.mark.reliability
@@ -167,7 +168,9 @@ def test_the_folder_says_what_was_asked_for_without_secrets(measured, monkeypatc
     record = the_sweep().read()
     assert shlex.split(record["command"])[:2] == ["selfdebias", "-m"]
     assert record["swept"] == ["prompts.text"] and len(record["jobs"]) == 2
-    assert not [file for file in the_sweep().path.rglob("*") if file.is_file() and b"0123456789abcdef-s" in file.read_bytes()]
+    assert not [
+        file for file in the_sweep().path.rglob("*") if file.is_file() and b"0123456789abcdef-s" in file.read_bytes()
+    ]
 
 
 @pytest.mark.reliability
@@ -188,7 +191,10 @@ def test_a_job_that_says_it_runs_while_nobody_holds_it_was_stopped(tmp_path):
     [
         (["stages=[table]"], "`table.root` must be a folder of a sweep or a root of runs with stages=[table]"),
         (["table.root=runs"], "and null without it, got 'runs'"),
-        (["stages=[table]", "table.root=."], "`table.root` must be the folder of a sweep, with sweep.json, or a root of runs"),
+        (
+            ["stages=[table]", "table.root=."],
+            "`table.root` must be the folder of a sweep, with sweep.json, or a root of runs",
+        ),
         (["stages=[table,report]", "table.root=."], "or [table] alone, got 'table'"),
         (["stages=[table]", "table.root=.", "table.pool=generate.seed"], "`table.pool` must be a list of keys"),
     ],
