@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.person import SEEDS
-from experiments.pooled import ROOT, pooled_arms, run_jobs, write_study
+from experiments.pooled import ROOT, run_jobs, write_study
 from selfdebias.metrics import fairness
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
@@ -30,6 +30,7 @@ from selfdebias.metrics.summary_preservation import preservation
 from selfdebias.metrics.turned import covered_in_mode
 from selfdebias.metrics.twins import Comparison
 from selfdebias.storage.atomic import write_json
+from selfdebias.sweeps.pooling import pooled_arms
 
 Array = NDArray[np.float64]
 SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -213,7 +214,7 @@ def _is_distance(name: str) -> bool:
 def main(overrides: list[str]) -> None:
     """Run the person study if it is not there, then all cells, and write the table."""
     jobs = run_jobs([*overrides, "guidance=random"], SEEDS)
-    arms, reference = pooled_arms(jobs)
+    arms, reference = pooled_arms(jobs, Path(ROOT), ("vanilla", "guided"))
     population = Population(arms["guided"], arms["vanilla"], reference)
     results = cells(population, REPEATS, Path(ROOT) / "coverage")
     text = [

@@ -8,13 +8,11 @@ from pathlib import Path
 
 from selfdebias.config import load
 from selfdebias.job import run_job
-from selfdebias.metrics import MetricSuite
-from selfdebias.metrics.arms import ArmData, load_arm, pool
-from selfdebias.metrics.summary import summarise
 from selfdebias.report.explanations import judge_in_words, verdicts_in_words
 from selfdebias.report.measures import measure
 from selfdebias.report.wording import Notes, written
 from selfdebias.storage.atomic import write_json, write_text
+from selfdebias.sweeps.pooling import pool_jobs
 
 INTERVALS = (
     "Intervals: 95%, over batches of 32 (over images where nothing is guided); *at the floor, <= b*: not told from a perfectly "
@@ -37,38 +35,15 @@ def run_pooled(overrides: Sequence[str], seeds: Sequence[int], root: str = ROOT)
         ``config_hashes``, one for each seed, and ``overrides``.
     """
     jobs = run_jobs(overrides, seeds, root)
-    results = json.loads((jobs[0] / "results.json").read_text())
-    arms, reference = pooled_arms(jobs, root)
-    pooled = summarise(
-        arms,
-        reference,
-        json.loads((_stages(jobs[0], root)["discover"] / "modes.json").read_text()),
-        results["prompts"],
-        MetricSuite(),
-        judge=results["judge"],
-        seeds={"collect": results["seeds"]["collect"], "generate": list(seeds)},
-    )
-    pooled["cost"] = [json.loads((job / "results.json").read_text())["cost"] for job in jobs]
-    return {**pooled, "config_hashes": [job.name for job in jobs], "overrides": list(overrides)}
+    costs = [json.loads((job / "results.json").read_text())["cost"] for job in jobs]
+    hashes = [job.name for job in jobs]
+    return {**pool_jobs(jobs, Path(root)), "cost": costs, "config_hashes": hashes, "overrides": list(overrides)}
 
 
 def run_jobs(overrides: Sequence[str], seeds: Sequence[int], root: str = ROOT) -> list[Path]:
     """Run a job for each seed, and return their folders; finished stages are found again."""
     common = [*overrides, "logger=none", f"paths.root={root}"]
     return [run_job(load([*common, f"generate.seed={seed}"]), [*common, f"generate.seed={seed}"]) for seed in seeds]
-
-
-def pooled_arms(jobs: Sequence[Path], root: str = ROOT) -> tuple[dict[str, ArmData], ArmData]:
-    """Pool each arm over finished jobs that differ in the generate seed; return them by name, and the reference."""
-    evaluated = [_stages(job, root)["evaluate"] for job in jobs]
-    names = json.loads((jobs[0] / "results.json").read_text())["arms"]
-    arms = {name: pool([load_arm(folder, name) for folder in evaluated]) for name in names}
-    return arms, load_arm(evaluated[0], "reference")
-
-
-def _stages(job: Path, root: str) -> dict[str, Path]:
-    record = json.loads((job / "job.json").read_text())
-    return {name: Path(root) / path for name, path in record["stages"].items()}
 
 
 def row(name: str, results: dict, arm: str) -> str:

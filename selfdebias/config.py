@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from hydra import compose as hydra_compose
@@ -22,7 +22,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from selfdebias import sources, weight_file
@@ -31,6 +31,7 @@ from selfdebias.folders import SAFETY
 from selfdebias.part_rules import check_parts
 from selfdebias.rules import ConfigError, check
 
+HYDRA = ("hydra.", "hydra/")  # keys of Hydra's own settings
 # Where a job runs and what watches it changes none of its results.
 NOT_IN_KEY = frozenset(
     {"accelerator", "devices", "device", "num_nodes", "strategy", "use_distributed_sampler", "offload"}
@@ -60,7 +61,8 @@ def load(overrides: Sequence[str]) -> dict[str, Any]:
     folder = conf_folder()
     parsed = _parse(overrides)
     _check_options(parsed, folder)
-    config = _compose(folder, list(overrides))
+    config, swept = _compose_with_sweep(folder, list(overrides))
+    _refuse_sweep(parsed, swept)
     choices = _choices(parsed, folder)
     defaults = config if len(choices) == len(overrides) else _compose(folder, choices)
     return check_resolved(config, defaults)
@@ -106,22 +108,73 @@ def notes_on_subjects(overrides: Sequence[str], subjects: Sequence[str]) -> list
     return [f"`{it}` is not of this protocol; did you mean `{found[0]}`?" for it, found in near.items() if found]
 
 
-def load_sweep(overrides: Sequence[str]) -> list[dict[str, Any]]:
+class SweepJob(NamedTuple):
+    """One job of a sweep.
+
+    Attributes:
+        overrides: what `load` takes for it, each key once and with one value.
+        config: what `load` makes of them.
+    """
+
+    overrides: list[str]
+    config: dict[str, Any]
+
+
+def load_sweep(overrides: Sequence[str]) -> list[SweepJob]:
     """Composes and checks every job of a sweep, as `load` does, so that no job runs where another cannot.
+
+    An experiment may name what it sweeps over, in `hydra.sweeper.params`; the command line wins over it.
 
     Args:
         overrides: In Hydra's grammar; `key=a,b` stands for two jobs. Those of Hydra's own settings are left to it.
 
+    Returns:
+        The jobs in their order, the last key changing fastest.
+
     Raises:
         ConfigError: With one line about the first job that is wrong.
     """
-    own = [text for text in overrides if not text.lstrip("+~").startswith("hydra")]
-    parsed = _parse(own, sweep=True)
-    choices = [
-        [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()] if o.is_sweep_override() else [text]
-        for o, text in zip(parsed, own, strict=True)
-    ]
-    return [load(list(job)) for job in product(*choices)]
+    own = [text for text in overrides if not text.lstrip("+~").startswith(HYDRA)]
+    jobs = [job for command in _by_experiment(own) for job in _expand(command)]
+    return [SweepJob(job, load(job)) for job in jobs]
+
+
+def _by_experiment(overrides: Sequence[str]) -> list[list[str]]:
+    """One command line for each experiment, since each may sweep over keys of its own, which then come first."""
+    chosen = [text for text in overrides if text.lstrip("+").startswith("experiment=")]
+    rest = [text for text in overrides if text not in chosen]
+    return [[*experiment, *_swept_by(experiment), *rest] for experiment in _expand(chosen)]
+
+
+def _swept_by(experiment: Sequence[str]) -> list[str]:
+    """What an experiment sweeps over, as overrides."""
+    if not experiment:
+        return []
+    _check_options(_parse(experiment), conf_folder())
+    return [f"{key}={values}" for key, values in _compose_with_sweep(conf_folder(), list(experiment))[1].items()]
+
+
+def _expand(overrides: Sequence[str]) -> list[list[str]]:
+    """The overrides of each job: all pairs of values; of a key that is there twice the later value, in the former's place."""
+    values: dict[str, list[str]] = {}
+    for override in _parse(overrides, sweep=True):
+        key = override.get_key_element()
+        values[key] = [str(override.input_line)]
+        if override.is_sweep_override():
+            try:
+                values[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+            except HydraException:
+                raise ConfigError(f"`{key}` must name its values in a sweep, as in {key}=a,b.") from None
+    return [list(job) for job in product(*values.values())]
+
+
+def _refuse_sweep(parsed: Sequence[Override], swept: Mapping[str, str]) -> None:
+    """Refuses an experiment that is a sweep, unless each key that it sweeps over has one value."""
+    given = {override.get_key_element().lstrip("+") for override in parsed}
+    left = [key for key in swept if key.lstrip("+") not in given]
+    if left:
+        name = next((str(override.value()) for override in parsed if override.key_or_group == "experiment"), "")
+        raise ConfigError(f"`experiment` {name} is a sweep over {', '.join(left)}: start it with -m.")
 
 
 def to_yaml(config: Mapping[str, Any]) -> str:
@@ -194,32 +247,42 @@ def _is_group(override: Override, folder: Path) -> bool:
     return "." not in name and (folder / name).is_dir()
 
 
+def options_of(group: Path) -> list[str]:
+    """The options of a group by its folder: `paper`, or `ablation/strength` for one of a folder in it."""
+    return sorted(file.relative_to(group).with_suffix("").as_posix() for file in group.rglob("*.yaml"))
+
+
 def _check_options(parsed: Sequence[Override], folder: Path) -> None:
     """Refuses `group=option` where there is no such file; Hydra's own message takes seven lines."""
     for override in parsed:
         if not _is_group(override, folder) or override.is_delete():
             continue
-        options = sorted(
-            str(p.relative_to(folder / override.key_or_group).with_suffix(""))
-            for p in (folder / override.key_or_group).rglob("*.yaml")
-        )
+        options = options_of(folder / override.key_or_group)
         if override.value() not in options:
             raise ConfigError(f"`{override.key_or_group}` must be one of {', '.join(options)}, got {override.value()}.")
 
 
 def _compose(folder: Path, overrides: list[str]) -> dict[str, Any]:
+    return _compose_with_sweep(folder, overrides)[0]
+
+
+def _compose_with_sweep(folder: Path, overrides: list[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The resolved configuration, and what `hydra.sweeper.params` of its files says: the values of each swept key."""
     sweep = GlobalHydra.instance().hydra  # set while a sweep's job runs, and then to be given back
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
-            config = hydra_compose("config", overrides)
+            config = hydra_compose("config", overrides, return_hydra_config=True)
+        swept = dict(OmegaConf.select(config, "hydra.sweeper.params") or {})
+        with open_dict(config):
+            del config["hydra"]
         resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_in_one_line(error, folder)) from None
     finally:
         GlobalHydra.instance().hydra = sweep
     assert isinstance(resolved, dict)
-    return {str(key): value for key, value in resolved.items()}
+    return {str(key): value for key, value in resolved.items()}, {str(key): str(it) for key, it in swept.items()}
 
 
 def _in_one_line(error: Exception, folder: Path) -> str:

@@ -5,9 +5,7 @@ Torch and all that needs it are imported once a job really starts.
 
 from __future__ import annotations
 
-import errno
 import json
-import shlex
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -16,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from selfdebias.early_checks import check_early
+from selfdebias.failures import explained
 from selfdebias.job import run_job
-from selfdebias.processes import ONE, Processes, refuse_in_sweep, run_in_processes, wants_several
+from selfdebias.processes import ONE, Processes, run_in_processes, wants_several
 from selfdebias.rules import ConfigError
 from selfdebias.running_again import FLAG, load_again, note_on_versions, refuse_with_sweep, split_from, words_of
-from selfdebias.stopping import STOPPED, exit_code, sigterm_as_ctrl_c
-from selfdebias.storage import StorageError
+from selfdebias.stopping import sigterm_as_ctrl_c
 
 USAGE = """\
 selfdebias: finds the semantic modes of what a diffusion model generates,
@@ -35,6 +33,8 @@ without labels, and balances them.
   selfdebias -m key=a,b ...     a sweep; stages with the same key are shared
   selfdebias --from FOLDER ...  a job again from its folder, runs/jobs/HASH,
                                 with the values that are changed here
+  selfdebias stages=[table] table.root=DIR
+                                the table and the plot of a sweep, once more
   selfdebias --version | --help
 
 Finished stages are found again and skipped; a stopped job goes on where it was
@@ -73,23 +73,16 @@ def outcome(arguments: Sequence[str], processes: Processes) -> tuple[int, str]:
     try:
         with sigterm_as_ctrl_c():
             if {"-m", "--multirun"} & set(arguments):
+                from selfdebias.sweeps.launching import run_sweep
+
                 refuse_with_sweep(arguments)
-                return _sweep([word for word in arguments if word not in ("-m", "--multirun")]), ""
+                return run_sweep([word for word in arguments if word not in ("-m", "--multirun")]), ""
             return _run_or_print(arguments, processes)
-    except ConfigError as error:
-        return 2, f"selfdebias: {error}"
-    except StorageError as error:
-        return 1, f"selfdebias: {error}"
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except BaseException as error:
+        found = explained(error)
+        if found is None:
             raise
-        where = f" at {error.filename}" if error.filename else ""
-        return 1, f"selfdebias: the disk is full{where}; free some space, and the same command goes on."
-    except (KeyboardInterrupt, SystemExit) as stop:
-        code = exit_code(stop)
-        if code is None:
-            raise
-        return code, STOPPED
+        return found
 
 
 def _run_or_print(arguments: Sequence[str], processes: Processes) -> tuple[int, str]:
@@ -109,6 +102,10 @@ def _run_or_print(arguments: Sequence[str], processes: Processes) -> tuple[int, 
         return 0, ""
     if processes.part == 0 and any(text.startswith("prompts.subjects=") for text in overrides):
         print("".join(f"{line}\n" for line in notes_on_subjects(overrides, config["prompts"]["subjects"])), end="")
+    if config["stages"] == ["table"]:
+        from selfdebias.sweeps.table import remake_table
+
+        return remake_table(config["table"]), ""
     return _run(config, overrides, overrides, processes)
 
 
@@ -166,45 +163,19 @@ def _print_outcome(job: Path) -> None:
     print(f"report: {page}" if page.exists() else f"job: {job}")
 
 
-def _sweep(overrides: Sequence[str]) -> int:
-    """Checks each job of a sweep, and hands it to Hydra, which calls each one with its own overrides."""
-    import hydra
-    from hydra.core.hydra_config import HydraConfig
-
-    from selfdebias.config import conf_folder, load_sweep
-
-    refuse_in_sweep(load_sweep(overrides))
-
-    @hydra.main(config_path=str(conf_folder()), config_name="config", version_base="1.3")
-    def job(_: Any) -> None:
-        task = list(HydraConfig.get().overrides.task)
-        print(f"\njob {HydraConfig.get().job.num}: {shlex.join(task)}", flush=True)
-        code = main(task)
-        if code:
-            raise SystemExit(code)
-
-    before, sys.argv = sys.argv, ["selfdebias", "-m", *overrides]
-    try:
-        job()
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 1
-    finally:
-        sys.argv = before
-    return 0
-
-
 def _help() -> str:
     """The usage, the options of each group, and the commented values of config.yaml."""
-    from selfdebias.config import conf_folder
+    from selfdebias.config import conf_folder, options_of
 
     folder = conf_folder()
     text = (folder / "config.yaml").read_text()
-    groups = sorted(path for path in folder.iterdir() if path.is_dir())
+    groups = sorted(path for path in folder.iterdir() if path.is_dir() and path.name != "hydra")
     options = [
-        textwrap.fill(", ".join(sorted(file.stem for file in group.glob("*.yaml"))), 80, initial_indent=f"  {group.name:<11}",
-                      subsequent_indent=" " * 13)
+        textwrap.fill(
+            ", ".join(options_of(group)), 80, initial_indent=f"  {group.name:<11}", subsequent_indent=" " * 13
+        )
         for group in groups
-    ]  # fmt: skip
+    ]
     values = text[text.index("\nstages:") : text.index("\nhydra:")].strip()
     for group, before in (("collect", "discover:"), ("generate", "evaluate:")):
         own = textwrap.indent((folder / group / "default.yaml").read_text(), "  ")

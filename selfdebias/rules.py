@@ -23,6 +23,8 @@ GROUPS = (
     "paths",
 )
 STAGES = ("collect", "discover", "project", "generate", "evaluate", "report")
+TABLE = "table"  # stands alone in `stages`: it makes the table of jobs that are finished
+QUALITIES = ("kept_cosine", "precision_ratio", "kid", "clip_score")
 
 
 class ConfigError(ValueError):
@@ -64,6 +66,9 @@ FOLDERS = Rule(
     "null, a list of folders, or a dictionary of folders by name",
     lambda value: value is None or _texts(value) or (isinstance(value, Mapping) and _texts([*value.values()])),
 )
+KEYS = Rule("a list of keys, such as [generate.seed]", lambda value: value == [] or _texts(value))
+A_TEXT = Rule("null or a measure, such as gender.fd_hard", lambda value: value is None or _texts([value]))
+QUALITY = Rule(f"one of {', '.join(QUALITIES)}", lambda value: value in QUALITIES)
 A_PATH = Rule("null or a path", lambda value: value is None or _texts([value]))
 
 SECTIONS: Mapping[str, Mapping[str, Rule]] = {
@@ -74,6 +79,7 @@ SECTIONS: Mapping[str, Mapping[str, Rule]] = {
     "evaluate": {"batch_size": AT_LEAST_1, "bootstrap": AT_LEAST_1, "seed": AT_LEAST_0, "labelled": A_PATH}
     | {"folders": FOLDERS, "reference": A_PATH, "modes": A_PATH, "drawn_together": AT_LEAST_1},
     "report": {"images": AT_LEAST_1},
+    TABLE: {"root": A_PATH, "pool": KEYS, "fairness": A_TEXT, "quality": QUALITY},
 }
 
 # What a number or a list of numbers of a guidance may be in place of it.
@@ -104,7 +110,7 @@ def check(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     known = dict(walk(defaults))
     for path, value in walk(config):
         _check_value(path, value, known)
-    _check_stages(config["stages"])
+    _check_stages(config["stages"], config[TABLE]["root"])
 
 
 def walk(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -174,11 +180,14 @@ def _check_target(path: str, value: Any) -> None:
         raise refuse(path, "a list of at least two shares that sum to 1, uniform or depth", value)
 
 
-def _check_stages(stages: Any) -> None:
+def _check_stages(stages: Any, root: str | None) -> None:
     if not isinstance(stages, list) or not stages:
-        raise refuse("stages", f"a list of some of {', '.join(STAGES)}", stages)
+        raise refuse("stages", f"a list of some of {', '.join(STAGES)}, or [{TABLE}]", stages)
     for stage in stages:
-        if stage not in STAGES:
-            raise refuse("stages", f"some of {', '.join(STAGES)}", stage)
+        if stage not in STAGES and stages != [TABLE]:
+            raise refuse("stages", f"some of {', '.join(STAGES)}, or [{TABLE}] alone", stage)
     if len(set(stages)) != len(stages):
         raise refuse("stages", "a list without repeats", stages)
+    if (stages == [TABLE]) != (root is not None):
+        words = "a folder of a sweep or a root of runs with stages=[table], and null without it"
+        raise refuse(f"{TABLE}.root", words, root)

@@ -87,7 +87,18 @@ PARTS = {
 def _stand_in_conf(real, folder):
     folder.mkdir()
     shutil.copy(real / "config.yaml", folder)
-    for group in ("collect", "generate", "prompts", "bank", "vocabulary", "schedule", "trainer", "logger", "paths"):
+    for group in (
+        "collect",
+        "generate",
+        "prompts",
+        "bank",
+        "vocabulary",
+        "schedule",
+        "trainer",
+        "logger",
+        "paths",
+        "hydra",
+    ):
         shutil.copytree(real / group, folder / group)
     for line in (real / "config.yaml").read_text().splitlines():
         group, _, option = line.strip().removeprefix("- ").partition(": ")

@@ -9,7 +9,8 @@ from typing import Any
 from selfdebias.metrics.verdict import FAIRER, LESS_FAIR, NOT_TOLD_APART
 from selfdebias.report.explanations import interval_in_words, judge_in_words, skipped_edits_in_words
 from selfdebias.report.measures import Measure, arms_of, class_shares, images_of, measure
-from selfdebias.report.wording import Notes, clip, columns_of, escaped, number, padded, plain, wrapped, written
+from selfdebias.report.packing import packed
+from selfdebias.report.wording import Notes, clip, escaped, number, plain, wrapped, written
 
 Results = Mapping[str, Any]
 LONGEST_NAME = 24  # terminal columns of a prompt's name
@@ -196,26 +197,6 @@ def _range(floors: Sequence[float | None]) -> str:
 
 
 def _blocks(shown: list[Column], names: Mapping[str, str], width: int) -> list[str]:
-    """Packs columns side by side, as many as fit, and starts a new block of rows for the rest."""
-    labels = {row: clip(name, LONGEST_NAME) for row, name in names.items()}
-    first = max(len("prompt"), *(columns_of(label) for label in labels.values()))
-    lines: list[str] = []
-    block: list[list[str]] = []
-    for column in shown:
-        texts = (column.title, *(column.cells[row] for row in names), column.mean, column.floor)
-        cells = [clip(text, width - first - 2) for text in texts]
-        if block and first + sum(2 + max(map(columns_of, own)) for own in [*block, cells]) > width:
-            lines += [*_lines(block, list(labels.values()), first), ""]
-            block = []
-        block.append(cells)
-    return lines + _lines(block, list(labels.values()), first)
-
-
-def _lines(block: list[list[str]], labels: list[str], first: int) -> list[str]:
-    widths = [max(map(columns_of, cells)) for cells in block]
-    rows = []
-    for place, label in enumerate(["prompt", *labels, "mean", "floor"]):
-        cells = [padded(cells[place], size) for cells, size in zip(block, widths, strict=True)]
-        if place <= len(labels) or any(cell.strip() for cell in cells):
-            rows.append("  ".join([padded(label, first), *cells]).rstrip())
-    return rows
+    head = ["prompt", *(clip(name, LONGEST_NAME) for name in names.values()), "mean", "floor"]
+    cells = [[column.title, *(column.cells[row] for row in names), column.mean, column.floor] for column in shown]
+    return packed([head], cells, width)

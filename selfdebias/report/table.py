@@ -6,8 +6,9 @@ from selfdebias.report.columns import Column, Results, sections, titles_of
 from selfdebias.report.explanations import explanations
 from selfdebias.report.given import folders_in_words
 from selfdebias.report.measures import arms_of, images_of
+from selfdebias.report.packing import packed
 from selfdebias.report.skipped import skipped_in_words
-from selfdebias.report.wording import Notes, clip, columns_of, escaped, padded, plain, prompt_of, wrapped
+from selfdebias.report.wording import Notes, clip, escaped, plain, prompt_of, wrapped
 
 
 def render_table(results: Results, width: int = 80) -> str:
@@ -65,33 +66,10 @@ def headline(results: Results) -> str:
 
 
 def _blocks(columns: list[Column], arms: list[str], width: int) -> list[str]:
-    """Packs columns side by side, as many as fit, and starts a new block of rows for the rest."""
-    names = {arm: clip(plain(arm), 16) for arm in arms}
-    first = max(len("floor"), *(columns_of(name) for name in names.values()))
-    lines: list[str] = []
-    block: list[list[str]] = []
-    for column in columns:
-        cells = [clip(text, width - first - 2) for text in (column.title, *column.cells.values(), column.floor)]
-        if block and _width(first, [*block, cells]) > width:
-            lines += [*_rows(block, list(names.values()), first), ""]
-            block = []
-        block.append(cells)
-    return lines + _rows(block, list(names.values()), first)
-
-
-def _width(first: int, block: list[list[str]]) -> int:
-    return first + sum(2 + max(columns_of(cell) for cell in cells) for cells in block)
-
-
-def _rows(block: list[list[str]], arms: list[str], first: int) -> list[str]:
-    labels = ["arm", *arms, "floor"]
-    widths = [max(columns_of(cell) for cell in cells) for cells in block]
-    rows = []
-    for place, label in enumerate(labels):
-        cells = [padded(cells[place], size) for cells, size in zip(block, widths, strict=True)]
-        if label != "floor" or place < len(labels) - 1 or any(cell.strip() for cell in cells):
-            rows.append("  ".join([padded(label, first), *cells]).rstrip())
-    return rows
+    head = ["arm", *(clip(plain(arm), 16) for arm in arms), "floor"]
+    return packed(
+        [head], [[column.title, *(column.cells[arm] for arm in arms), column.floor] for column in columns], width
+    )
 
 
 def _markdown_section(columns: list[Column], arms: list[str]) -> str:

@@ -1,0 +1,34 @@
+"""What ended a job, as the exit code and the one line that the command line answers with."""
+
+from __future__ import annotations
+
+import errno
+
+from selfdebias.rules import ConfigError
+from selfdebias.stopping import STOPPED, exit_code
+from selfdebias.storage import StorageError
+
+
+def explained(error: BaseException) -> tuple[int, str] | None:
+    """The exit code and the line for what a user can do something about; None for a fault of the program.
+
+    Example:
+        >>> explained(ConfigError("`seed` must be a whole number, got x."))
+        (2, 'selfdebias: `seed` must be a whole number, got x.')
+        >>> explained(KeyboardInterrupt())[0], explained(TypeError("a fault"))
+        (130, None)
+    """
+    if isinstance(error, ConfigError):
+        return 2, f"selfdebias: {error}"
+    if isinstance(error, StorageError):
+        return 1, f"selfdebias: {error}"
+    if disk_is_full(error):
+        where = f" at {error.filename}" if error.filename else ""  # type: ignore[attr-defined]
+        return 1, f"selfdebias: the disk is full{where}; free some space, and the same command goes on."
+    code = exit_code(error)
+    return None if code is None else (code, STOPPED)
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether there was no space left, or no more of it is allowed."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

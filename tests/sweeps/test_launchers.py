@@ -1,0 +1,111 @@
+"""Launchers: presets for Slurm compose and build, and what cannot be launched is refused in one line."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from hydra.utils import instantiate
+
+from selfdebias.config import conf_folder
+from selfdebias.main import main
+from selfdebias.rules import ConfigError
+from selfdebias.sweeps import launchers
+from selfdebias.sweeps.launchers import cores_shared, launcher_of, settings_of
+
+PRESETS = sorted(file.stem for file in (conf_folder() / "hydra" / "launcher").glob("*.yaml"))
+
+
+def composed(*overrides):
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        return GlobalHydra.instance().hydra.compose_config(
+            "config", list(overrides), RunMode.MULTIRUN, from_shell=False
+        )
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_builds_the_plugins_launcher(name):
+    launcher = instantiate(composed(f"hydra/launcher={name}", "hydra.sweep.dir=somewhere").hydra.launcher)
+    assert type(launcher).__name__ == "SlurmLauncher"
+    assert launcher.params["submitit_folder"] == "somewhere/.submitit/%j"
+    assert (launcher.params["nodes"], launcher.params["tasks_per_node"]) == (1, 1)
+    assert launcher.params["timeout_min"] > 60  # the plugin's own hour ends a job of a sweep
+
+
+def test_one_preset_has_one_gpu_a_job_and_the_other_several():
+    found = {name: composed(f"hydra/launcher={name}").hydra.launcher.gpus_per_node for name in PRESETS}
+    assert found == {"slurm_gpu": 1, "slurm_gpus": 4}
+
+
+def test_a_value_of_a_preset_can_be_changed():
+    launcher = composed("hydra/launcher=slurm_gpu", "hydra.launcher.partition=big").hydra.launcher
+    assert (launcher.partition, launcher.gpus_per_node) == ("big", 1)
+
+
+@pytest.mark.slurm
+@pytest.mark.skipif(not os.environ.get("SLURM_CONF"), reason="needs a Slurm cluster: sbatch, and SLURM_CONF to find it")
+def test_two_jobs_on_a_cluster(tmp_path):
+    arguments = ["generate.seed=1,2", "stages=[collect]", "collect.n_images=16", f"paths.root={tmp_path}"]
+    assert main(["-m", "hydra/launcher=submitit_slurm", *arguments]) == 0
+
+
+@pytest.mark.manners
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["hydra/launcher=slurm"],
+            "must be one of basic, slurm_gpu, slurm_gpus, submitit_local, submitit_slurm, got slurm",
+        ),
+        (["hydra/launcher=basic,submitit_local"], "`hydra/launcher` must be one launcher"),
+        (["hydra.sweep.dir=elsewhere"], "`hydra.sweep.dir` cannot be set here"),
+        (["hydra/sweeper=basic"], "`hydra/sweeper` cannot be set here"),
+        (["paths.root=a,b"], "`paths.root` must be one folder in a sweep, got ['a', 'b']"),
+        (["stages=[table]", "table.root=runs"], "`stages` must be other than [table] with -m"),
+        (["table.fairness=gendr.fd_hard"], "`table.fairness` must be null or one of gender.fd_hard"),
+        (["table.quality=fid"], "`table.quality` must be one of kept_cosine, precision_ratio, kid, clip_score"),
+    ],
+)
+def test_what_a_sweep_cannot_do_is_one_line(stand_ins, capsys, tmp_path, arguments, words):
+    assert main(["-m", "generate.seed=1,2", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert words in err and err.count("\n") == 1
+    assert stand_ins == [] and not (tmp_path / "runs").exists()
+
+
+@pytest.mark.manners
+@pytest.mark.parametrize("name", ["submitit_local", "submitit_slurm", *PRESETS])
+def test_without_the_extra_a_launcher_of_it_says_what_to_install(monkeypatch, name):
+    monkeypatch.setattr(launchers, "find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match=r"needs an extra: pip install 'selfdebias\[slurm\]'"):
+        launcher_of([f"hydra/launcher={name}"])
+    assert launcher_of([]) == "basic"
+
+
+def test_jobs_of_several_processes_run_where_each_has_its_own_place(stand_ins, monkeypatch, capsys):
+    monkeypatch.setattr("selfdebias.sweeps.launching._launch", lambda *_: "")
+    arguments = ["-m", "trainer=ddp", "trainer.devices=2", "generate.seed=1,2"]
+    assert main([*arguments, "hydra/launcher=submitit_slurm"]) == 1  # checked, and not run here
+    assert main(arguments) == 2
+    assert "`trainer.devices` must be 1 in a sweep" in capsys.readouterr().err
+
+
+def test_settings_of_hydra_are_told_from_keys_of_jobs():
+    assert settings_of(["guidance.strength=1,2", "hydra/launcher=basic", "+hydra.job.env_set.A=b"]) == [
+        "hydra/launcher=basic",
+        "+hydra.job.env_set.A=b",
+    ]
+
+
+def test_processes_of_one_computer_share_its_cores_unless_threads_are_set(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with cores_shared(4):
+        assert os.environ["OMP_NUM_THREADS"] == "2"
+    assert "OMP_NUM_THREADS" not in os.environ
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    with cores_shared(4):
+        assert os.environ["OMP_NUM_THREADS"] == "5"

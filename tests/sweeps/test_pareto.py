@@ -1,0 +1,67 @@
+"""The plot: the front is what no point beats in both numbers, and what has no interval has no bar."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+from selfdebias.report.measures import Measure
+from selfdebias.sweeps.finished import read_source
+from selfdebias.sweeps.pareto import HIGHER_IS_BETTER, Point, front_of, points_of, tradeoff_figure
+from selfdebias.sweeps.rows import Group, Row, grouped, rows_of
+from tests.sweeps.world import write_sweep
+
+
+def points(count: int, seed: int = 0) -> list[Point]:
+    drawn = np.random.default_rng(seed).random((count, 2))
+    return [
+        Point(f"job {i}", Measure(float(x)), Measure(float(y), y - 0.02, y + 0.02)) for i, (x, y) in enumerate(drawn)
+    ]
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_the_front_is_what_a_naive_comparison_of_all_pairs_leaves(higher):
+    every, sign = points(40), -1 if higher else 1
+
+    def beats(one, other):
+        pairs = [(sign * one.quality.value, sign * other.quality.value), (one.fairness.value, other.fairness.value)]
+        return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+
+    naive = {point.label for point in every if not any(beats(other, point) for other in every)}
+    assert {point.label for point in front_of(every, higher)} == naive
+
+
+@pytest.mark.parametrize("quality", HIGHER_IS_BETTER)
+def test_axes_say_which_direction_is_better(quality):
+    axes = tradeoff_figure(points(3), quality, "gender.fd_hard").axes[0]
+    assert ("right" if HIGHER_IS_BETTER[quality] else "left") in axes.get_xlabel()
+    assert "lower is fairer" in axes.get_ylabel() and "gender fd_hard" in axes.get_ylabel()
+
+
+def test_a_point_without_an_interval_has_no_bar():
+    with_bar, without = (Point("", Measure(0.5), Measure(0.1, low, high)) for low, high in ((0.0, 0.2), (None, None)))
+    bars = [len(tradeoff_figure([point], "kid", "mode_fd").axes[0].collections) for point in (with_bar, without)]
+    assert bars == [1, 0]
+
+
+def test_labels_cover_no_other_label():
+    figure = tradeoff_figure(points(12, seed=3), "kid", "mode_fd")
+    FigureCanvasAgg(figure).draw()
+    boxes = [Text.get_window_extent(text) for text in figure.axes[0].texts]
+    assert len(boxes) == 12
+    assert not [1 for i, box in enumerate(boxes) for other in boxes[:i] if box.overlaps(other)]
+
+
+def test_vanilla_is_marked_at_what_it_has_by_definition(tmp_path):
+    sweep = write_sweep(tmp_path, {3.0: 0.6, 6.0: 0.5}, seeds=(1,))
+    rows = rows_of(grouped(read_source(sweep.path).jobs, []))
+    found = points_of(rows, "kept_cosine", "gender.fd_hard")
+    assert [(point.label, point.vanilla) for point in found] == [("vanilla", True), ("3.0", False), ("6.0", False)]
+    assert found[0].quality.value == 1.0 and found[0].fairness.value == rows[0].measure("gender.fd_hard").value
+    assert points_of(rows, "clip_score", "gender.fd_hard") == []  # the example has none
+
+
+def test_jobs_without_numbers_are_no_points():
+    assert points_of([Row(Group({}, [], None), "")], "kid", "mode_fd") == []

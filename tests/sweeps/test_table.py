@@ -1,0 +1,156 @@
+"""The table of a sweep: pooled rows are what one evaluation of all their images gives, and each file says the same."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+
+import pytest
+from PIL import Image
+
+from selfdebias.main import main
+from selfdebias.metrics.arms import pool
+from selfdebias.storage.atomic import write_json
+from selfdebias.sweeps.finished import differing, read_source
+from selfdebias.sweeps.pooling import pool_jobs
+from selfdebias.sweeps.record import FAILED, JobState, SweepFolder
+from selfdebias.sweeps.rows import grouped, rows_of
+from tests.sweeps.world import arms_of_job, config_of, measured, read, write_job, write_sweep
+
+STRENGTHS = {3.0: 0.65, 6.0: 0.5}  # share of men by strength
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    return write_sweep(tmp_path_factory.mktemp("runs"), STRENGTHS)
+
+
+@pytest.fixture
+def made(sweep, tmp_path, capsys):
+    """A copy of the sweep with its table; gives its folder, and what was printed."""
+    shutil.copytree(sweep.root, tmp_path / "runs")
+    place = tmp_path / "runs" / "sweeps" / sweep.path.name
+    assert main(["stages=[table]", f"table.root={place}"]) == 0
+    return place, capsys.readouterr().out
+
+
+def lines_of(place, **wanted):
+    with (place / "table.csv").open() as file:
+        return [line for line in csv.DictReader(file) if all(line[key] == value for key, value in wanted.items())]
+
+
+def test_jobs_that_differ_in_the_seed_are_measured_as_one(sweep):
+    pooled = pool_jobs([sweep.root / "jobs" / name for name in ("h0", "h1")], sweep.root)
+    runs = [arms_of_job(seed, STRENGTHS[3.0]) for seed in (1, 2)]
+    expected = measured({name: pool([run[name] for run in runs]) for name in runs[0]}, [1, 2])
+    for name, arm in expected["arms"].items():
+        for measure in ("fd_hard", "deviation_ratio"):
+            assert pooled["arms"][name]["gender"][measure] == pytest.approx(arm["gender"][measure]), (name, measure)
+    assert pooled["arms"]["guided"]["gender"]["fd_hard"]["n"] == 64 and pooled["verdicts"] == expected["verdicts"]
+    assert pooled["seeds"] == {"collect": 0, "generate": [1, 2]} and pooled["modes"] == expected["modes"]
+    assert pooled["cost"]["seconds_per_image"] == {"vanilla": 0.2, "guided": pytest.approx(0.3)}
+
+
+def test_the_terminal_shows_one_row_for_each_pooled_group_and_fits(made):
+    place, out = made
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 80 or all(str(place.parent) in line for line in lines if len(line) > 80)
+    rows = [line.split() for line in lines if line.startswith(("vanilla ", "3.0 ", "6.0 "))]
+    assert [row[0] for row in rows[:3]] == ["vanilla", "3.0", "6.0"]
+    assert [row[1] for row in rows[:3]] == ["64", "64", "64"]  # two seeds of 32
+    assert [float(row[2]) for row in rows[:3]] == pytest.approx([0.75, 0.65, 0.5], abs=0.02)
+    assert "state" not in out
+
+
+def test_markdown_csv_and_json_say_the_same(made):
+    place, _ = made
+    guided = read(place / "results.json")["rows"][1]["results"]["arms"]["guided"]
+    (line,) = lines_of(place, arm="guided", metric="gender.fd_hard", **{"guidance.strength": "6.0"})
+    entry = guided["gender"]["fd_hard"]
+    for key in ("value", "low", "high", "floor", "n"):
+        assert float(line[key]) == entry[key], key
+    assert line["jobs"] == "h2 h3"
+    assert (
+        f"{guided['kept_cosine']['value']:.3f} [{guided['kept_cosine']['low']:.3f}" in (place / "table.md").read_text()
+    )
+    with Image.open(place / "pareto.png") as picture:
+        assert picture.size[0] == pytest.approx(800, abs=2)
+
+
+def test_each_line_of_the_csv_is_one_number_of_one_arm_and_row(made):
+    lines = lines_of(made[0])
+    keys = [tuple(line[key] for key in ("guidance.strength", "prompt", "arm", "metric")) for line in lines]
+    assert len(set(keys)) == len(keys) and {line["arm"] for line in lines} == {"vanilla", "guided"}
+
+
+def test_vanilla_stands_first_where_all_share_it_and_else_beside_each(sweep):
+    jobs = read_source(sweep.path).jobs
+    shared = rows_of(grouped(jobs, ["generate.seed"]))
+    assert [(row.shared, row.arm) for row in shared] == [(True, "vanilla"), (False, "guided"), (False, "guided")]
+    apart = rows_of(grouped(jobs, []))  # each seed has a vanilla arm of its own
+    assert [row.arm for row in apart] == ["guided"] * 4
+    assert apart[0].vanilla("gender.fd_hard").value != apart[0].measure("gender.fd_hard").value
+
+
+def test_without_pooling_each_job_is_a_row_with_its_own_vanilla(made, capsys):
+    place, _ = made
+    assert main(["stages=[table]", f"table.root={place}", "table.pool=[]"]) == 0
+    out = capsys.readouterr().out
+    assert "vanilla gender fd_hard" in out and "have vanilla arms of their own" in " ".join(out.split())
+    assert len({line["jobs"] for line in lines_of(place)}) == 4
+
+
+@pytest.mark.manners
+def test_jobs_with_the_same_images_are_not_pooled(made, capsys):
+    assert main(["stages=[table]", f"table.root={made[0]}", "table.pool=[guidance.strength]"]) == 2
+    err = capsys.readouterr().err
+    assert "`table.pool` must be keys that change the seed of the images alone" in err and err.count("\n") == 1
+
+
+def test_a_group_of_which_a_job_failed_says_so_and_holds_the_others(made, capsys):
+    place, _ = made
+    SweepFolder(place).write_state(3, JobState(FAILED, code=1, error="out of memory"))
+    assert main(["stages=[table]", f"table.root={place}"]) == 0
+    out = capsys.readouterr().out
+    assert "1 of 2" in out and "job 3 (strength=6.0, seed=2): failed: out of memory" in " ".join(out.split())
+    assert {line["jobs"] for line in lines_of(place, **{"guidance.strength": "6.0"})} == {"h2"}
+
+
+def test_a_root_of_runs_is_taken_as_a_sweep_over_what_differs(sweep, tmp_path, capsys):
+    shutil.copytree(sweep.root, tmp_path / "runs")
+    assert main(["stages=[table]", f"table.root={tmp_path / 'runs'}"]) == 0
+    out = capsys.readouterr().out
+    assert "4 jobs over strength, seed" in out
+    assert [line.split()[0] for line in out.splitlines() if line.startswith(("vanilla ", "3.0 ", "6.0 "))][:3] == [
+        "vanilla", "3.0", "6.0"
+    ]  # fmt: skip
+    assert (tmp_path / "runs" / "table" / "pareto.png").exists()
+
+
+def test_of_a_choice_of_part_the_class_alone_is_a_key():
+    configs = [config_of(1, 3.0, "a.KMeans"), config_of(1, 3.0, "a.TwoStage"), config_of(1, 6.0, "a.TwoStage")]
+    keys, values = differing(configs)
+    assert keys == ["clustering", "guidance.strength"]
+    assert [list(own.values()) for own in values] == [["KMeans", "3.0"], ["TwoStage", "3.0"], ["TwoStage", "6.0"]]
+
+
+def test_jobs_with_a_list_of_prompts_are_pooled_prompt_by_prompt(tmp_path, capsys):
+    sweep = write_sweep(tmp_path / "runs", STRENGTHS, rows=("cook", "judge"))
+    assert main(["stages=[table]", f"table.root={sweep.path}", "table.fairness=gender.deviation_ratio"]) == 0
+    out = capsys.readouterr().out
+    assert "2 prompts" in out and "2 x 64" in out
+    means = lines_of(sweep.path, arm="guided", metric="gender.fd_hard", prompt="", **{"guidance.strength": "6.0"})
+    own = [line for line in lines_of(sweep.path, arm="guided", metric="gender.fd_hard") if line["prompt"]]
+    assert len(means) == 1 and {line["prompt"] for line in own} == {"cook", "judge"}
+    values = [float(line["value"]) for line in own if line["guidance.strength"] == "6.0"]
+    assert float(means[0]["value"]) == pytest.approx(sum(values) / 2)
+
+
+def test_modes_that_each_job_has_for_itself_are_not_pooled(tmp_path):
+    jobs = [write_job(tmp_path, name, seed, 3.0, 0.5) for name, seed in (("a", 1), ("b", 2))]
+    record = read(jobs[1] / "job.json")
+    record["stages"]["discover"] = "stages/discover/other"
+    write_json(jobs[1] / "job.json", record)
+    pooled = pool_jobs(jobs, tmp_path)
+    assert pooled["arms"]["guided"]["mode_fd"]["value"] is None
+    assert pooled["arms"]["guided"]["gender"]["fd_hard"]["n"] == 64
