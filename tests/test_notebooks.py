@@ -134,3 +134,17 @@ def test_an_auditor_sees_the_modes_of_two_prompts(tmp_path):
         assert "an emoji of a woman" in _said(found[cell])
     ((first,), (second,)) = (_numbers(found[cell], r"agreement of the two: (\S+)") for cell in ("other", "second"))
     assert 0.5 < first <= second
+
+
+def test_a_sweep_ends_with_its_table_its_plot_and_the_fairest_job(tmp_path):
+    found = _run("04_read_a_sweep", tmp_path)
+    assert _said(found["run"]).count("generate/vanilla: found, skipped") == 2  # it is drawn once for three jobs
+    assert [it.data["text/plain"] for it in found["run"] if "data" in it] == ["0"]
+    (table,) = (it.data["text/markdown"] for it in found["table"])
+    assert re.findall(r"^\| (vanilla|2|6|18) \|", table, re.MULTILINE) == ["vanilla", "2", "6", "18"]
+    assert "![" not in table and len(_pictures(found["plot"])) == 1
+    vanilla = float(re.findall(r"^\| vanilla \| 48 \| [^|]+ \| ([0-9.]+)", table, re.MULTILINE)[0])
+    (best,) = _numbers(found["best"], r"fd_hard (\S+)")
+    assert best < vanilla - 0.1
+    above, below = _pictures(found["images"])
+    assert above.shape == below.shape and (above != below).any()
