@@ -21,7 +21,7 @@ from types import ModuleType
 import pytest
 from PIL import Image
 
-LOOPBACK = ("127.", "::1", "localhost")
+from tests.offline import refusing
 
 
 @pytest.fixture(autouse=True)
@@ -29,14 +29,7 @@ def _no_network(request, monkeypatch):
     """Refuses each connection that leaves this computer, so that no test can depend on one."""
     if request.node.get_closest_marker("hub"):
         return
-    connect = socket.socket.connect
-
-    def guarded(self, address):
-        if self.family in (socket.AF_INET, socket.AF_INET6) and not str(address[0]).startswith(LOOPBACK):
-            raise OSError(f"a test tried to connect to {address[0]}")
-        return connect(self, address)
-
-    monkeypatch.setattr(socket.socket, "connect", guarded)
+    monkeypatch.setattr(socket.socket, "connect", refusing(socket.socket.connect))
 
 
 @pytest.fixture
