@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 
 from experiments.pooled import RESULTS, row, who_judged
-from selfdebias.config import load
+from selfdebias.config import load, load_sweep
 from selfdebias.judges.emoji import EmojiJudge
 from selfdebias.report.explanations import verdicts_in_words
+from selfdebias.sweeps.launchers import launcher_of, settings_of
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -48,6 +49,14 @@ def test_each_override_composes():
     assert len(lines) >= 5
     for line in lines:
         load(shlex.split(line, comments=True))
+
+
+def test_each_sweep_composes_and_its_launcher_is_there():
+    lines = re.findall(r"^selfdebias -m (.*)$", README, re.MULTILINE)
+    assert len(lines) >= 4
+    for line in lines:
+        overrides = shlex.split(line, comments=True)
+        assert len(load_sweep(overrides)) > 1 and launcher_of(settings_of(overrides)), line
 
 
 def test_each_line_that_evaluates_folders_draws_nothing():

@@ -23,6 +23,9 @@ DRAWN = [
     "generate.n_images=8", "generate.batch_size=4", "guidance.strength=1,2", "evaluate.bootstrap=50",
     "stages=[collect,discover,project,generate,evaluate]",
 ]  # fmt: skip
+# What Slurm says in a job of two tasks; Lightning would refuse a device more or less, and take the signals to itself.
+OF_A_CLUSTER = {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_JOB_NAME": "sweep", "SLURM_JOB_ID": "123456",
+                "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +61,9 @@ def times_done(root: Path, stage: str) -> int:
     return sum(log.read_text().count(f"\n{stage}: done in") for log in logs)
 
 
-def test_two_processes_make_what_they_share_once_and_one_that_is_killed_hides_no_other(model, tmp_path):
+def test_two_processes_make_what_they_share_once_and_one_that_is_killed_hides_no_other(model, tmp_path, monkeypatch):
+    for name, value in OF_A_CLUSTER.items():
+        monkeypatch.setenv(name, value)
     job = start(model, tmp_path, LOCAL)
     wait_until(lambda: is_running(tmp_path, 0) and is_running(tmp_path, 1))
     sweep = sweep_in(tmp_path)
