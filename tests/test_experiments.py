@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,12 @@ FEWER = {
     "emoji/winobias": ["prompts.subjects=[a farmer, a judge]"],
     "emoji/winobias_successful": ["prompts.subjects=[a doctor with dark skin, a singer with brown skin]"],
 }
+
+
+@cache
+def load(*overrides: str) -> dict:
+    """The configuration of a command line, which nobody may change."""
+    return config.load(overrides)
 
 
 def written(name: str) -> dict:
@@ -66,8 +73,10 @@ def test_each_has_one_twin():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_composes_and_makes_all_parts(name):
-    for job in jobs(name):
-        Parts(config.load([*job, "model.device=cpu", "model.dtype=float32"]))
+    seed = ["generate.seed=301"] if swept(name) else []
+    jobs = config.load_sweep([f"experiment={name}", *seed, "model.device=cpu", "model.dtype=float32"])
+    for job in jobs if {*swept(name)} & {"encoder", "clustering"} else [jobs[0], jobs[-1]]:
+        Parts(job.config)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -80,9 +89,15 @@ def test_it_says_what_it_is_and_how_it_is_started(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_changes_what_it_names(name):
-    default, own = config.load([]), config.load([f"experiment={name}"])
+    default, own = load(), load(*jobs(name)[0])
     for group in written(name).keys() - {"defaults", "hydra"}:
         assert own[group] != default[group], f"{name} does not change {group}"
+
+
+@pytest.mark.parametrize("name", ABLATION)
+def test_a_sweep_has_no_default_job(name, capsys):
+    assert main([f"experiment={name}"]) == 2
+    assert "start it with -m" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ABLATION)
@@ -99,17 +114,17 @@ def test_a_sweep_and_its_twin_ask_the_same(name):
 def test_a_protocol_fixes_what_is_asked_for_and_its_twin_runs_on_what_ships(name):
     groups = {str(*line) for line in written(name)["defaults"]}
     assert groups == {"override /model", "override /prompts", "override /encoder"}
-    loaded, twin = (config.load([f"experiment={it}"]) for it in (name, TWIN[name]))
+    loaded, twin = (load(f"experiment={it}") for it in (name, TWIN[name]))
     assert loaded["model"]["device"] == "cuda" and not loaded["model"]["pretrained"].startswith("shipped:")
     assert twin["model"]["device"] == "cpu" and twin["model"]["pretrained"].startswith("shipped:")
     assert ("k" in loaded["clustering"]) and loaded["clustering"]["k"] == twin["clustering"]["k"]
 
 
-@pytest.mark.parametrize("method", PRESETS)
 @pytest.mark.parametrize("name", sorted(set(PAPER) - set(OWN_TARGET)))
-def test_a_method_goes_through_any_protocol_in_either_order(name, method):
-    loaded, turned = (config.load([f"experiment=[{pair}]"]) for pair in (f"{name},{method}", f"{method},{name}"))
-    protocol, alone = config.load([f"experiment={name}"]), config.load([f"experiment={method}"])
+def test_a_method_goes_through_any_protocol_in_either_order(name):
+    method = PRESETS[PAPER.index(name) % 2]
+    loaded, turned = load(f"experiment=[{name},{method}]"), load(f"experiment=[{method},{name}]")
+    protocol, alone = load(f"experiment={name}"), load(f"experiment={method}")
     assert loaded == turned
     for group in ("prompts", "judge", "encoder", "generate", "vocabulary"):
         assert loaded[group] == protocol[group]
@@ -119,12 +134,10 @@ def test_a_method_goes_through_any_protocol_in_either_order(name, method):
     assert loaded["model"]["scheduler"] == alone["model"]["scheduler"]
 
 
-@pytest.mark.parametrize("method", PRESETS)
-@pytest.mark.parametrize("name", OWN_TARGET)
+@pytest.mark.parametrize(("name", "method"), zip(OWN_TARGET, PRESETS, strict=True))
 def test_of_two_targets_the_later_one_holds(name, method):
-    loaded = config.load([f"experiment=[{method},{name}]"])
-    assert loaded["guidance"]["target"] == written(name)["guidance"]["target"]
-    assert config.load([f"experiment=[{name},{method}]"])["guidance"]["target"] == written(method)["guidance"]["target"]
+    assert load(f"experiment=[{method},{name}]")["guidance"]["target"] == written(name)["guidance"]["target"]
+    assert load(f"experiment=[{name},{method}]")["guidance"]["target"] == written(method)["guidance"]["target"]
 
 
 @pytest.mark.parametrize("overrides", [["experiment=[paper,nope]"], ["experiment=[nope]"], ["experiment=emoji/nope"]])
