@@ -70,7 +70,9 @@ def _page(folder: str, name: str, table: str) -> str:
     body = table.partition("\n\n")[2]  # without the sweep's headline, which names its folder on this computer
     command = " ".join(sweep_command(folder, name))
     head = f"`python -m experiments.twins {name}` keeps what `selfdebias -m {command}` leaves."
-    return "\n\n".join([f"# {folder}/{name}", comment_of(f"emoji/{name}"), head, body.replace(f"({PLOT})", f"({name}.png)")])
+    return "\n\n".join(
+        [f"# {folder}/{name}", comment_of(f"emoji/{name}"), head, body.replace(f"({PLOT})", f"({name}.png)")]
+    )
 
 
 def chosen(words: Sequence[str]) -> list[tuple[str, str]]:

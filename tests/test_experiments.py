@@ -20,7 +20,9 @@ from tests.test_quickstart import SMALL
 FOLDER = config.conf_folder() / "experiment"
 NAMES = sorted(file.relative_to(FOLDER).with_suffix("").as_posix() for file in FOLDER.rglob("*.yaml"))
 PRESETS = [name for name in NAMES if "/" not in name]
-PAPER, ABLATION, EMOJI = ([name for name in NAMES if name.startswith(f"{it}/")] for it in ("paper", "ablation", "emoji"))
+PAPER, ABLATION, EMOJI = (
+    [name for name in NAMES if name.startswith(f"{it}/")] for it in ("paper", "ablation", "emoji")
+)
 TWIN = {name: f"emoji/{name.partition('/')[2]}" for name in PAPER + ABLATION}
 OWN_TARGET = [name for name in PAPER if "target" in name]
 TINY = [*SMALL, "evaluate.bootstrap=20", "logger=none", "stages=[collect,discover,project,generate,evaluate]"]
