@@ -186,7 +186,7 @@ def root(tmp_path_factory):
 
 @pytest.mark.parametrize("name", [*PRESETS, *EMOJI])
 def test_it_runs_on_emoji_world(name, root):
-    guided = [_guided_arm([*job, *TINY, *FEWER.get(name, []), f"paths.root={root}"], root) for job in jobs(name)]
+    guided = [_guided_arm([*TINY, *job, *FEWER.get(name, []), f"paths.root={root}"], root) for job in jobs(name)]
     assert len({*guided}) == len(guided)  # each value of a sweep makes an arm of its own
 
 
