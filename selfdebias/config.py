@@ -227,8 +227,8 @@ def _check_options(parsed: Sequence[Override], folder: Path) -> None:
         if not _is_group(override, folder) or override.is_delete():
             continue
         options, chosen = options_of(folder / override.key_or_group), override.value()
-        several = isinstance(chosen, list) and override.key_or_group == "experiment"  # of another group, one is used
-        for option in chosen if several else [chosen]:
+        several = chosen if isinstance(chosen, list) and override.key_or_group == "experiment" else [chosen]
+        for option in several:  # of another group, one is taken
             if option not in options:
                 raise ConfigError(f"`{override.key_or_group}` must be one of {', '.join(options)}, got {option}.")
 

@@ -25,10 +25,13 @@ PAPER, ABLATION, EMOJI = (
 )
 TWIN = {name: f"emoji/{name.partition('/')[2]}" for name in PAPER + ABLATION}
 OWN_TARGET = [name for name in PAPER if "target" in name]
-TINY = [*SMALL, "evaluate.bootstrap=20", "logger=none", "stages=[collect,discover,project,generate,evaluate]"]
+TINY = [
+    *SMALL, "model.steps=4", "generate.n_images=8", "generate.batch_size=4", "evaluate.bootstrap=20", "logger=none",
+    "stages=[collect,discover,project,generate,evaluate]",
+]  # fmt: skip
 FEWER = {
     "emoji/winobias": ["prompts.subjects=[a farmer, a judge]"],
-    "emoji/winobias_successful": ["prompts.subjects=[a doctor with dark skin, a singer with brown skin]"],
+    "emoji/winobias_successful": ["prompts.subjects=[a doctor with dark skin]"],
 }
 
 
