@@ -248,18 +248,21 @@ def _is_group(override: Override, folder: Path) -> bool:
 
 
 def options_of(group: Path) -> list[str]:
-    """The options of a group by its folder: `paper`, or `ablation/strength` for one of a folder in it."""
-    return sorted(file.relative_to(group).with_suffix("").as_posix() for file in group.rglob("*.yaml"))
+    """The options of a group by its folder: `paper`, and after these `ablation/strength`, of a folder in it."""
+    options = [file.relative_to(group).with_suffix("").as_posix() for file in group.rglob("*.yaml")]
+    return sorted(options, key=lambda option: ("/" in option, option))
 
 
 def _check_options(parsed: Sequence[Override], folder: Path) -> None:
-    """Refuses `group=option` where there is no such file; Hydra's own message takes seven lines."""
+    """Refuses `group=option` where there is no such file; Hydra's own message takes seven lines. Experiments go in lists too."""
     for override in parsed:
         if not _is_group(override, folder) or override.is_delete():
             continue
-        options = options_of(folder / override.key_or_group)
-        if override.value() not in options:
-            raise ConfigError(f"`{override.key_or_group}` must be one of {', '.join(options)}, got {override.value()}.")
+        options, chosen = options_of(folder / override.key_or_group), override.value()
+        several = chosen if isinstance(chosen, list) and override.key_or_group == "experiment" else [chosen]
+        for option in several:  # of another group, one is taken
+            if option not in options:
+                raise ConfigError(f"`{override.key_or_group}` must be one of {', '.join(options)}, got {option}.")
 
 
 def _compose(folder: Path, overrides: list[str]) -> dict[str, Any]:

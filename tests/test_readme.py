@@ -87,9 +87,28 @@ def test_the_parts_are_all_there():
         "experiment",
     }
     for group, options in rows:
-        assert sorted(re.findall(r"`(\w+)`", options)) == sorted(
-            it.stem for it in (ROOT / "conf" / group).glob("*.yaml")
-        )
+        files = [
+            it.relative_to(ROOT / "conf" / group).with_suffix("").as_posix()
+            for it in (ROOT / "conf" / group).rglob("*.yaml")
+        ]
+        names = {it if "/" not in it else f"{it.split('/')[0]}/*" for it in files}
+        assert set(re.findall(r"`(\w+(?:/\*)?)`", options)) == names
+
+
+def test_each_experiment_is_named():
+    (section,) = re.findall(r"## Reproduce the paper\n(.*?)\n## ", README, re.DOTALL)
+    for folder in ("paper", "ablation"):
+        (names,) = re.findall(rf"`{folder}/`: (.*?)\.", section, re.DOTALL)
+        assert set(re.findall(r"`(\w+)`", names)) == {
+            it.stem for it in (ROOT / "conf/experiment" / folder).glob("*.yaml")
+        }
+
+
+def test_each_sweep_of_an_experiment_composes():
+    lines = re.findall(r"^selfdebias -m (experiment=.*)$", README, re.MULTILINE)
+    assert len(lines) >= 2
+    for line in lines:
+        assert len(load_sweep([*shlex.split(line, comments=True), "generate.seed=1"])) > 1, line
 
 
 def test_each_module_that_is_named_is_there():
