@@ -20,12 +20,13 @@ from selfdebias.metrics.summary_prompts import over_prompts
 Results = dict[str, Any]
 
 
-def pool_jobs(jobs: Sequence[Path], root: Path) -> Results:
+def pool_jobs(jobs: Sequence[Path], root: Path, reference: Path | None = None) -> Results:
     """Measures the arms of jobs pooled, by the same choices as each job's own evaluation.
 
     Args:
         jobs: Folders of finished jobs with the same arms and prompts, in the order in which they are pooled.
         root: The root of runs that their stages are in.
+        reference: A finished job with the same rows, whose reference images take the place of theirs; None for their own.
 
     Returns:
         What `results.json` of one job holds, over all of them: blocks are batches, and no batch spans two jobs.
@@ -36,9 +37,11 @@ def pool_jobs(jobs: Sequence[Path], root: Path) -> Results:
     every = [json.loads((job / "results.json").read_text()) for job in jobs]
     config = yaml.safe_load((jobs[0] / "config.yaml").read_text())
     if "rows" not in every[0]:
-        return _pool_row("", jobs, root, every, config)
+        return _pool_row("", jobs, root, every, config, reference)
     names = every[0].get("row_names", list(every[0]["rows"]))
-    rows = {row: _pool_row(row, jobs, root, [results["rows"][row] for results in every], config) for row in names}
+    rows = {}
+    for row in names:
+        rows[row] = _pool_row(row, jobs, root, [results["rows"][row] for results in every], config, reference)
     return {**every[0], "seeds": _seeds(every), "rows": rows, "row_names": names, "over_prompts": over_prompts(rows)}
 
 
@@ -81,13 +84,15 @@ def _in_row(name: str, row: str) -> str:
 
 
 def _pool_row(
-    row: str, jobs: Sequence[Path], root: Path, every: Sequence[Results], config: Mapping[str, Any]
+    row: str, jobs: Sequence[Path], root: Path, every: Sequence[Results], config: Mapping[str, Any], other: Path | None
 ) -> Results:
     """What `summarise` says of the pooled arms of one row, and the means of what the jobs cost."""
     first, evaluate = every[0], config["evaluate"]
     if "sources" in first:
         raise ValueError("`evaluate.folders` must be null in jobs that are pooled.")
     arms, reference = pooled_arms(jobs, root, list(first["arms"]), row)
+    if other is not None:
+        reference = load_arm(stages_of(other, root, row)["evaluate"], "reference")
     results = summarise(
         arms,
         reference,

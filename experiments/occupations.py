@@ -1,0 +1,128 @@
+"""The 20 occupations of Emoji World with one configuration: modes carried over from "a person", three fresh seeds.
+
+Modes, projector and bank are fitted on images of a lower guidance scale, which show what the model seldom draws; arms are drawn at
+the model's own scale. Chosen on six of the occupations and seed 101. Reference images are of the model's own scale, and of no arm.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from experiments.pooled import INTERVALS, ROOT, run_jobs, write_study
+from selfdebias.report.explanations import judge_in_words
+from selfdebias.report.measures import measure
+from selfdebias.report.wording import Notes, written
+from selfdebias.sweeps.pooling import pool_jobs
+
+SEEDS = (401, 402, 403)
+EXTREME = ("doctor", "office-worker", "mechanic")  # 0.97, 0.03 and 0.95 of their training drawings are men
+COMMON = [
+    "prompts=emoji_occupations",
+    "bank=carried",
+    "prompts.attributes=[gender, tone, occupation]",
+    "collect.n_images=128",
+]
+LOWER = ["model.guidance_scale=1.5", "generate.sampler={guidance_scale: 3.0}"]
+STAGES = "stages=[collect,discover,project,generate,evaluate]"
+NO_PROJECT = "stages=[collect,discover,generate,evaluate]"
+VARIANTS = {
+    "transport": ["guidance=transport", "schedule.start=0", *LOWER],
+    "self_debias": ["guidance=self_debias", "schedule.start=0", *LOWER],
+}
+ROW = (
+    "| Occupation | men, vanilla | men, guided | deviation ratio, vanilla | guided | occupation shown, vanilla | guided | "
+    "`kept_cosine` | turned | turned precision, of vanilla's own |\n|" + "---|" * 10
+)
+
+
+def main(arguments: Sequence[str], seeds: Sequence[int] = SEEDS) -> None:
+    """Run the variants, and write one table, anew after each of them.
+
+    Args:
+        arguments: overrides of the command line; words without ``=`` choose the variants of these names.
+        seeds: generate seeds.
+    """
+    overrides = [text for text in arguments if "=" in text]
+    names = [text for text in arguments if "=" not in text] or list(VARIANTS)
+    every: dict[str, dict] = {}
+    reference = run_jobs([*COMMON, NO_PROJECT, "guidance=none", *overrides], seeds[:1])[0]
+    for name in names:
+        jobs = run_jobs([*COMMON, STAGES, *VARIANTS[name], *overrides], seeds)
+        pooled = pool_jobs(jobs, Path(ROOT), reference)
+        every[name] = {**pooled, "config_hashes": [job.name for job in jobs]}
+        _write(every, seeds)
+
+
+def _write(every: dict[str, dict], seeds: Sequence[int]) -> None:
+    text = [
+        f"# Occupations, generate seeds {', '.join(map(str, seeds))}",
+        "",
+        "`python -m experiments.occupations`.",
+        "",
+    ]
+    for name, results in every.items():
+        hashes = ", ".join(results["config_hashes"])
+        rows = results["rows"]
+        usual = [row for row in rows if row not in EXTREME]
+        means = [_mean(f"mean of the {len(usual)}", rows, usual), _mean(f"mean of the {len(EXTREME)}", rows, EXTREME)]
+        lines = {row: _row(row, rows[row]) for row in rows}
+        own = [*(lines[row] for row in usual), means[0], *(lines[row] for row in EXTREME), means[1]]
+        text += [f"## {name}", "", f"Config hashes: {hashes}.", "", ROW, *own, ""]
+    first = next(iter(every.values()))["rows"]
+    row = next(iter(first.values()))
+    text.append(
+        f"N = {row['arms']['vanilla']['gender']['fd_hard']['n']} for each occupation and arm. {judge_in_words(row)[:1].upper()}"
+        f"{judge_in_words(row)[1:]} {INTERVALS} Precision of a mean: of all turned images for which it is known."
+    )
+    write_study("occupations", "\n".join(text), every)
+
+
+def _row(row: str, results: dict) -> str:
+    vanilla, guided = (results["arms"][arm] for arm in ("vanilla", "guided"))
+    turned = guided["turned"]
+    ratio = turned["precision_ratio"]
+    cells = [
+        row.replace("-", " "), *(_written(arm["shares"]["gender"]["man"]) for arm in (vanilla, guided)),
+        *(f"{_deviation(arm):.3f}" for arm in (vanilla, guided)), *(f"{_shown(row, arm):.3f}" for arm in (vanilla, guided)),
+        f"{guided['kept_cosine']['value']:.3f}", str(turned["n"]), "n/a" if ratio["value"] is None else _written(ratio),
+    ]  # fmt: skip
+    return "| " + " | ".join(cells) + " |"
+
+
+def _mean(name: str, rows: dict, chosen: Sequence[str]) -> str:
+    """Average over occupations, each with the same weight; precision over turned images."""
+    arms = {arm: [rows[row]["arms"][arm] for row in chosen] for arm in ("vanilla", "guided")}
+    known = [it["turned"] for it in arms["guided"] if it["turned"]["precision_ratio"]["value"] is not None]
+    ratio = np.average([it["precision_ratio"]["value"] for it in known], weights=[it["n"] for it in known])
+    deviation = {arm: np.mean([_deviation(it) for it in found]) for arm, found in arms.items()}
+    shown = {
+        arm: np.mean([_shown(row, it) for row, it in zip(chosen, found, strict=True)]) for arm, found in arms.items()
+    }
+    cells = [
+        f"**{name}**", "", f"{deviation['guided'] / deviation['vanilla']:.2f} of vanilla's deviation",
+        *(f"**{deviation[arm]:.3f}**" for arm in arms), *(f"{shown[arm]:.3f}" for arm in arms),
+        f"{np.mean([it['kept_cosine']['value'] for it in arms['guided']]):.3f}",
+        str(sum(it["turned"]["n"] for it in arms["guided"])), f"{ratio:.3f}",
+    ]  # fmt: skip
+    return "| " + " | ".join(cells) + " |"
+
+
+def _deviation(arm: dict) -> float:
+    return arm["gender"]["deviation_ratio"]["value"]
+
+
+def _shown(row: str, arm: dict) -> float:
+    """The share of images in which the judge sees the occupation that was asked for."""
+    return arm["shares"]["occupation"][row.replace("-", " ")]["value"]
+
+
+def _written(entry: dict) -> str:
+    return written(measure(entry), Notes())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
