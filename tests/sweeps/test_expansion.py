@@ -71,7 +71,7 @@ def test_settings_of_hydra_are_no_part_of_a_job(conf):
     [
         (["guidance.strength=interval(1, 2)"], "`guidance.strength` must name its values in a sweep"),
         (["guidance=glob(*)"], "`guidance` must name its values in a sweep"),
-        (["experiment=ablation/none"], "`experiment` must be one of ablation/strength, plain, got ablation/none"),
+        (["experiment=ablation/none"], "`experiment` must be one of plain, ablation/strength, got ablation/none"),
     ],
 )
 def test_what_cannot_be_expanded_is_refused(conf, overrides, words):
