@@ -8,10 +8,8 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import product
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,19 +17,15 @@ import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from selfdebias import sources, weight_file
 from selfdebias.evaluation_inputs import with_named_folders
-from selfdebias.folders import SAFETY
+from selfdebias.overrides import HYDRA, check_options, choices, expand, is_group, parse, refuse_sweep
 from selfdebias.part_rules import check_parts
 from selfdebias.rules import ConfigError, check
 
-HYDRA = ("hydra.", "hydra/")  # keys of Hydra's own settings
 # Where a job runs and what watches it changes none of its results.
 NOT_IN_KEY = frozenset(
     {"accelerator", "devices", "device", "num_nodes", "strategy", "use_distributed_sampler", "offload"}
@@ -59,12 +53,12 @@ def load(overrides: Sequence[str]) -> dict[str, Any]:
         ConfigError: With one line that names the option, the rule and the value.
     """
     folder = conf_folder()
-    parsed = _parse(overrides)
-    _check_options(parsed, folder)
+    parsed = parse(overrides)
+    check_options(parsed, folder)
     config, swept = _compose_with_sweep(folder, list(overrides))
-    _refuse_sweep(parsed, swept)
-    choices = _choices(parsed, folder)
-    defaults = config if len(choices) == len(overrides) else _compose(folder, choices)
+    refuse_sweep(parsed, swept)
+    chosen = choices(parsed, folder)
+    defaults = config if len(chosen) == len(overrides) else _compose(folder, chosen)
     return check_resolved(config, defaults)
 
 
@@ -89,8 +83,8 @@ def change_values(resolved: Mapping[str, Any], overrides: Sequence[str]) -> dict
     Raises:
         ConfigError: If one of them chooses an option of a group, or is wrong.
     """
-    for override in _parse(overrides):
-        if _is_group(override, conf_folder()):
+    for override in parse(overrides):
+        if is_group(override, conf_folder()):
             name = override.key_or_group
             raise ConfigError(
                 f"`{name}` is a group, and only values of a resolved configuration can be changed: {name}.<key>=..."
@@ -103,7 +97,7 @@ def change_values(resolved: Mapping[str, Any], overrides: Sequence[str]) -> dict
 def notes_on_subjects(overrides: Sequence[str], subjects: Sequence[str]) -> list[str]:
     """A line for each subject that is nearly one of those that the chosen protocol has of its own."""
     folder = conf_folder()
-    own = _compose(folder, _choices(_parse(overrides), folder))["prompts"].get("subjects", [])
+    own = _compose(folder, choices(parse(overrides), folder))["prompts"].get("subjects", [])
     near = {it: difflib.get_close_matches(it, own, n=1, cutoff=0.8) for it in subjects if it not in own}
     return [f"`{it}` is not of this protocol; did you mean `{found[0]}`?" for it, found in near.items() if found]
 
@@ -135,7 +129,7 @@ def load_sweep(overrides: Sequence[str]) -> list[SweepJob]:
         ConfigError: With one line about the first job that is wrong.
     """
     own = [text for text in overrides if not text.lstrip("+~").startswith(HYDRA)]
-    jobs = [job for command in _by_experiment(own) for job in _expand(command)]
+    jobs = [job for command in _by_experiment(own) for job in expand(command)]
     return [SweepJob(job, load(job)) for job in jobs]
 
 
@@ -143,38 +137,15 @@ def _by_experiment(overrides: Sequence[str]) -> list[list[str]]:
     """One command line for each experiment, since each may sweep over keys of its own, which then come first."""
     chosen = [text for text in overrides if text.lstrip("+").startswith("experiment=")]
     rest = [text for text in overrides if text not in chosen]
-    return [[*experiment, *_swept_by(experiment), *rest] for experiment in _expand(chosen)]
+    return [[*experiment, *_swept_by(experiment), *rest] for experiment in expand(chosen)]
 
 
 def _swept_by(experiment: Sequence[str]) -> list[str]:
     """What an experiment sweeps over, as overrides."""
     if not experiment:
         return []
-    _check_options(_parse(experiment), conf_folder())
+    check_options(parse(experiment), conf_folder())
     return [f"{key}={values}" for key, values in _compose_with_sweep(conf_folder(), list(experiment))[1].items()]
-
-
-def _expand(overrides: Sequence[str]) -> list[list[str]]:
-    """The overrides of each job: all pairs of values; of a key that is there twice the later value, in the former's place."""
-    values: dict[str, list[str]] = {}
-    for override in _parse(overrides, sweep=True):
-        key = override.get_key_element()
-        values[key] = [str(override.input_line)]
-        if override.is_sweep_override():
-            try:
-                values[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
-            except HydraException:
-                raise ConfigError(f"`{key}` must name its values in a sweep, as in {key}=a,b.") from None
-    return [list(job) for job in product(*values.values())]
-
-
-def _refuse_sweep(parsed: Sequence[Override], swept: Mapping[str, str]) -> None:
-    """Refuses an experiment that is a sweep, unless each key that it sweeps over has one value."""
-    given = {override.get_key_element().lstrip("+") for override in parsed}
-    left = [key for key in swept if key.lstrip("+") not in given]
-    if left:
-        name = next((str(override.value()) for override in parsed if override.key_or_group == "experiment"), "")
-        raise ConfigError(f"`experiment` {name} is a sweep over {', '.join(left)}: start it with -m.")
 
 
 def to_yaml(config: Mapping[str, Any]) -> str:
@@ -217,52 +188,6 @@ def without_devices(value: Any) -> Any:
     if isinstance(value, list):
         return [without_devices(item) for item in value]
     return value
-
-
-def _parse(overrides: Sequence[str], sweep: bool = False) -> list[Override]:
-    parser = OverridesParser.create()
-    parsed = []
-    for text in overrides:
-        if text.startswith("-"):
-            raise ConfigError(f"`{text}` is not an option. See `selfdebias --help`.")
-        try:
-            override = parser.parse_override(text)
-        except HydraException:
-            raise ConfigError(
-                f"`{text}` must be <key>=<value> in Hydra's grammar; quote a value with spaces."
-            ) from None
-        if override.is_sweep_override() and not sweep:
-            raise ConfigError(f"`{text}` names several values: start a sweep with -m, or put a text in quotes.")
-        parsed.append(override)
-    return parsed
-
-
-def _choices(parsed: Sequence[Override], folder: Path) -> list[str]:
-    """The overrides that choose an option of a group."""
-    return [o.input_line for o in parsed if _is_group(o, folder) and o.input_line]
-
-
-def _is_group(override: Override, folder: Path) -> bool:
-    name = override.key_or_group
-    return "." not in name and (folder / name).is_dir()
-
-
-def options_of(group: Path) -> list[str]:
-    """The options of a group by its folder: `paper`, and after these `ablation/strength`, of a folder in it."""
-    options = [file.relative_to(group).with_suffix("").as_posix() for file in group.rglob("*.yaml")]
-    return sorted(options, key=lambda option: ("/" in option, option))
-
-
-def _check_options(parsed: Sequence[Override], folder: Path) -> None:
-    """Refuses `group=option` where there is no such file; Hydra's own message takes seven lines. Experiments go in lists too."""
-    for override in parsed:
-        if not _is_group(override, folder) or override.is_delete():
-            continue
-        options, chosen = options_of(folder / override.key_or_group), override.value()
-        several = chosen if isinstance(chosen, list) and override.key_or_group == "experiment" else [chosen]
-        for option in several:  # of another group, one is taken
-            if option not in options:
-                raise ConfigError(f"`{override.key_or_group}` must be one of {', '.join(options)}, got {option}.")
 
 
 def _compose(folder: Path, overrides: list[str]) -> dict[str, Any]:
@@ -310,55 +235,3 @@ def _leaves(value: Any, prefix: str = "") -> Iterator[str]:
             yield from _leaves(item, f"{prefix}.{key}" if prefix else str(key))
     else:
         yield prefix
-
-
-def check_sources(config: Mapping[str, Any]) -> None:
-    """Refuses weights of our own parts that are missing, or lack something, without importing what loads them.
-
-    Raises:
-        ConfigError: With what is missing, and the way out.
-    """
-    for group, part in sorted(_pretrained(config), key=lambda item: item[0] != "model"):  # what was asked for, first
-        where = part["pretrained"], part.get("revision"), bool(part.get("allow_pickle"))
-        source: sources.Source
-        if group == "model":
-            without = () if part.get("safety_checker") else SAFETY
-            source = sources.PipelineSource(group, *where, variant=part.get("variant"), without=without)
-        else:
-            source = sources.ModelSource(group, *where)
-        _checked(source.check)
-    judge, features = config["judge"], config["metrics"].get("features") or {}
-    if str(judge["_target_"]).endswith(".FairFaceJudge"):
-        _checked(weight_file.fairface(judge.get("weights"), judge.get("sha256")).check)
-    if str(features.get("_target_")).endswith(".InceptionFeatures"):
-        _checked(weight_file.inception(features.get("weights"), features.get("sha256"), "metrics.features").check)
-
-
-def _checked(check: Callable[[], Any]) -> None:
-    try:
-        check()
-    except (OSError, ValueError) as error:
-        raise ConfigError(" ".join(str(error).split())) from error
-
-
-def _pretrained(value: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yields (dotted path, dictionary) for each part of our own that loads something pretrained."""
-    if isinstance(value, Mapping):
-        ours = str(value.get("_target_", "")).startswith("selfdebias.")
-        if ours and isinstance(value.get("pretrained"), str):
-            yield path, value
-        for key, item in value.items():
-            yield from _pretrained(item, f"{path}.{key}" if path else str(key))
-
-
-def check_writable(root: Path) -> None:
-    """Refuses a root of runs in which no folder can be made, without making one.
-
-    Raises:
-        ConfigError: If a file is in the way or the folder may not be written.
-    """
-    place = Path(root).absolute()
-    while not place.exists():
-        place = place.parent
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise ConfigError(f"`paths.root` must be a folder that can be written, got {root}.")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from selfdebias.rules import ConfigError, refuse
 
 
 def check_early(config: Mapping[str, Any]) -> None:
@@ -14,15 +17,14 @@ def check_early(config: Mapping[str, Any]) -> None:
         ConfigError: With the first thing that is wrong.
     """
     from selfdebias.arms import guidance_of_arms
-    from selfdebias.config import check_sources, check_writable
     from selfdebias.evaluation_inputs import check_inputs, drawn_or_not
+    from selfdebias.source_checks import check_sources
 
     check_writable(Path(config["paths"]["root"]))
     check_sources(drawn_or_not(config))
     check_inputs(config["evaluate"])
     from selfdebias.parts import check_devices
     from selfdebias.processes import check_processes
-    from selfdebias.rules import refuse
     from selfdebias.targets import check_job, check_objects, make
 
     check_devices(config["trainer"])
@@ -45,7 +47,6 @@ def _check_attributes(config: Mapping[str, Any]) -> None:
     from selfdebias.judge_classes import known_classes
     from selfdebias.labelled_folder import labelled_images
     from selfdebias.parts import check_attributes
-    from selfdebias.rules import ConfigError
     from selfdebias.targets import check_objects, make
 
     check_objects({"prompts": config["prompts"]})
@@ -58,3 +59,16 @@ def _check_attributes(config: Mapping[str, Any]) -> None:
                 labelled_images(Path(config["evaluate"]["labelled"]), classes)
     except (OSError, ValueError) as error:
         raise ConfigError(str(error)) from error
+
+
+def check_writable(root: Path) -> None:
+    """Refuses a root of runs in which no folder can be made, without making one.
+
+    Raises:
+        ConfigError: If a file is in the way or the folder may not be written.
+    """
+    place = Path(root).absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise ConfigError(f"`paths.root` must be a folder that can be written, got {root}.")

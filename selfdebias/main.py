@@ -165,7 +165,8 @@ def _print_outcome(job: Path) -> None:
 
 def _help() -> str:
     """The usage, the options of each group, and the commented values of config.yaml."""
-    from selfdebias.config import conf_folder, options_of
+    from selfdebias.config import conf_folder
+    from selfdebias.overrides import options_of
 
     folder = conf_folder()
     text = (folder / "config.yaml").read_text()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from selfdebias import config as configuration
-from selfdebias.config import HYDRA
+from selfdebias.overrides import HYDRA
 from selfdebias.rules import ConfigError, refuse
 
 SETTINGS = ("hydra/launcher", "hydra.launcher.", "hydra.job.", "hydra.verbose")  # those of Hydra's that a user may set

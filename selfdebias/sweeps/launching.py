@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from selfdebias import config as configuration
 from selfdebias.config import SweepJob, digest, load_sweep
+from selfdebias.early_checks import check_writable
 from selfdebias.processes import refuse_in_sweep
 from selfdebias.report.redact import redacted
 from selfdebias.rules import TABLE, refuse
@@ -77,7 +77,7 @@ def _checked(jobs: Sequence[SweepJob], launcher: str) -> Path:
         if job.config["stages"] == [TABLE]:
             raise refuse("stages", "other than [table] with -m, which makes a table at its end", [TABLE])
         fairness_of(job.config["table"], job.config["prompts"]["attributes"])
-    configuration.check_writable(Path(roots[0]))
+    check_writable(Path(roots[0]))
     return Path(roots[0])
 
 

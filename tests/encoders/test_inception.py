@@ -17,6 +17,7 @@ from selfdebias.encoders.inception_network import InceptionV3
 from selfdebias.metrics import MetricSuite
 from selfdebias.parts import Parts
 from selfdebias.rules import ConfigError
+from selfdebias.source_checks import check_sources
 from selfdebias.targets import make
 
 # Height and width of each convolution by block, and its channels (from, to): what the published file holds.
@@ -190,7 +191,7 @@ def test_missing_weights_say_what_to_get_and_which_option_names_them():
     with pytest.raises(
         ConfigError, match=r"pt_inception-2015-12-05-6726825d.pth, got null: .*/path/to/pt_inception-2015"
     ):
-        config.check_sources(config.load(["metrics=inception"]))
+        check_sources(config.load(["metrics=inception"]))
     loaded = config.load(["metrics=inception", "metrics.features.weights=nowhere.pth"])
     with pytest.raises(
         ConfigError, match="`metrics.features.weights` must be the file pt_inception-2015-12-05-6726825d.pth"

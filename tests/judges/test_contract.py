@@ -7,6 +7,7 @@ import torch
 
 from selfdebias import config
 from selfdebias.judges import Judge
+from selfdebias.source_checks import check_sources
 from selfdebias.targets import check_job, make
 from tests.architectures import save_clip
 from tests.fairface_weights import published
@@ -31,7 +32,7 @@ def made(tmp_path_factory):
                 more = [f"judge.weights={folder / 'weights.pt'}"]
             loaded = config.load([f"judge={option}", *more])
             check_job(loaded)
-            config.check_sources(loaded)
+            check_sources(loaded)
             judges[option] = make(loaded, "judge")
         return judges[option]
 
