@@ -111,7 +111,11 @@ def test_a_sweep_and_its_twin_ask_the_same(name):
     assert here.keys() == there.keys() and here["generate.seed"] == there["generate.seed"] == ["301", "302"]
     counts = [len(values) for key, values in here.items() if key != "generate.seed"]
     assert all(2 <= count <= 6 for count in counts)
-    if name not in ("ablation/encoder", "ablation/fitting_scale", "ablation/guidance_scale"):  # whose values are the model's own
+    if name not in (
+        "ablation/encoder",
+        "ablation/fitting_scale",
+        "ablation/guidance_scale",
+    ):  # whose values are the model's own
         assert here == there
 
 
