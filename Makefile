@@ -2,6 +2,8 @@
 PYTHON ?= python3
 PIP_ARGS ?=
 PYTEST_ARGS ?=
+# The tests of a file stay together; a process for each core, at most four, each with one thread.
+WORKERS := -n auto --maxprocesses 4 --dist loadfile
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -13,13 +15,13 @@ quickstart: $(STAMP)  ## the shipped model, vanilla against guided, and a report
 	$(BIN)/selfdebias
 
 test: $(STAMP)  ## the fast tests
-	$(BIN)/python -m pytest -q --durations=10 $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --durations=10 $(WORKERS) $(PYTEST_ARGS)
 
 check: $(STAMP)  ## linter, formatter, types, fast tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(WORKERS) $(PYTEST_ARGS)
 
 emoji-world: $(STAMP)  ## trains the shipped models again, from the drawings on; hours on 2 cores, resumes where it stopped
 	set -e; for step in $(RECIPE); do echo "== $$step"; $(BIN)/python -m experiments.emoji_world.$$step; done

@@ -15,6 +15,13 @@ from selfdebias.sweeps.launching import sweep_of
 from selfdebias.sweeps.table import PLOT, TABLE
 from selfdebias.sweeps.table import RESULTS as NUMBERS
 
+USAGE = """\
+python -m experiments.twins [NAME or FOLDER ...] [KEY=VALUE ...]
+
+Runs the twins of these names, or all of a folder, ablation or paper, or all.
+Overrides hold for every job: generate.n_images=32 collect.n_images=64 is a
+first look. Tables, plots and numbers go to experiments/results.
+"""
 EXPERIMENTS = conf_folder() / "experiment"
 FOLDERS = {it: sorted(file.stem for file in (EXPERIMENTS / it).glob("*.yaml")) for it in ("ablation", "paper")}
 SEEDS = "generate.seed=301,302"  # development seeds; ablations name them themselves
@@ -96,6 +103,9 @@ def chosen(words: Sequence[str]) -> list[tuple[str, str]]:
 
 def main(arguments: Sequence[str]) -> None:
     """Run the twins that are named, or all, with the overrides among the arguments."""
+    if {"-h", "--help"} & set(arguments):
+        print(USAGE, end="")
+        return
     overrides = [word for word in arguments if "=" in word]
     for folder, name in chosen([word for word in arguments if word not in overrides]):
         run_twin(folder, name, overrides)

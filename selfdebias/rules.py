@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -111,6 +112,7 @@ def check(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     for path, value in walk(config):
         _check_value(path, value, known)
     _check_stages(config["stages"], config[TABLE]["root"])
+    _check_pool(config)
 
 
 def walk(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -178,6 +180,16 @@ def _check_target(path: str, value: Any) -> None:
     numbers = isinstance(value, list) and all(isinstance(share, int | float) and share >= 0 for share in value)
     if not numbers or len(value) < 2 or not abs(sum(value) - 1) <= 1e-5:
         raise refuse(path, "a list of at least two shares that sum to 1, uniform or depth", value)
+
+
+def _check_pool(config: Mapping[str, Any]) -> None:
+    """Refuses a key that no job has: nothing would be pooled, and nothing would say so."""
+    known = {path for path, _ in walk(config)} | {*config}
+    for key in config[TABLE]["pool"]:
+        part_of_group = key.split(".")[0] in GROUPS  # whose keys are those of the option that a job chose
+        if key not in known and not part_of_group and not key.startswith("generate.sampler."):
+            near = difflib.get_close_matches(key, known, n=1)
+            raise ConfigError(f"`{TABLE}.pool`: {key} is no key of a job.{f' Did you mean {near[0]}?' if near else ''}")
 
 
 def _check_stages(stages: Any, root: str | None) -> None:

@@ -209,3 +209,17 @@ def test_wrong_values_of_the_projector_are_refused_before_an_image_is_drawn(over
     with pytest.raises(config.ConfigError) as caught:
         config.load([override])
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "words"), [("nosuch", "nosuch is no key of a job."), ("generate.sead", "Did you mean generate.seed?")]
+)
+def test_pooling_over_a_key_that_no_job_has_is_refused(key, words):
+    with pytest.raises(config.ConfigError, match="`table.pool`") as error:
+        config.load([f"table.pool=[{key}]"])
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["generate.seed", "guidance", "guidance.settled", "generate.sampler.guidance_scale"])
+def test_pooling_may_be_over_any_key_that_a_job_can_have(key):
+    assert config.load([f"table.pool=[{key}]"])["table"]["pool"] == [key]

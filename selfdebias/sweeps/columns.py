@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from selfdebias.metrics.entries import Entry
 from selfdebias.metrics.verdict import FAIRER, LESS_FAIR, compare
 from selfdebias.report.measures import Measure
-from selfdebias.report.wording import Notes, number, plain, written
+from selfdebias.report.wording import AT_FLOOR, Notes, number, plain, written
 from selfdebias.sweeps.record import DONE
 from selfdebias.sweeps.rows import Row, attributes_in, share_of, shared_vanilla
 
 AGAINST = "to vanilla"
-OF_TWINS = ("kept_cosine", "precision_ratio", "cost")  # measured against vanilla, so not of vanilla itself
+OF_TWINS = ("kept_cosine", "precision_ratio")  # measured against vanilla, so not of vanilla itself
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def number_columns(rows: Sequence[Row], fairness: str, notes: Notes, intervals: 
         rows: Rows of the table.
         fairness: The measure that rows are held against vanilla by.
         notes: Takes the reasons of the numbers that are not there.
-        intervals: Whether each number is written with its interval; else a mark says where a distance is at its floor.
+        intervals: Whether each number is written with its interval; else a mark says where a distance is not told from its floor.
     """
     known = [row for row in rows if row.group.results is not None]
     if not known:
@@ -103,7 +103,7 @@ def _measures(row: Row, fairness: str) -> dict[str, tuple[str, str]]:
     shown |= {f"{attributes[0]}.deviation_ratio": ("dev. ratio", ".3f"), "mode_fd": ("mode_fd", ".3f")}
     shown |= {} if fairness in shown else {fairness: (fairness.replace(".", " "), ".3f")}
     shown |= {"kept_cosine": ("kept", ".3f"), "precision_ratio": ("turned precision", ".3f")}
-    return shown | {"kid": ("KID", ".3g"), "cost": ("cost", ".2f")}
+    return shown | {"kid": ("KID", ".3g")}
 
 
 def _value(row: Row, key: str, keys: Sequence[str]) -> str:
@@ -137,9 +137,15 @@ def _with_interval(notes: Notes, style: str) -> Callable[[Measure], str]:
 
 
 def _alone(notes: Notes, style: str) -> Callable[[Measure], str]:
-    """The value, with a star where it is not told from a fair sampler."""
-    bare = lambda found: written(replace(found, low=None, high=None, at_floor=False), notes, style)  # noqa: E731
-    return lambda found: bare(found) + ("*" if found.at_floor and found.value is not None else "")
+    """The value, with a mark where it is not told from a fair sampler: a star at the floor, a question mark far above it."""
+
+    def cell(found: Measure) -> str:
+        bare = written(replace(found, low=None, high=None, at_floor=False), notes, style)
+        if not found.at_floor or found.value is None:
+            return bare
+        return bare + ("*" if found.floor is not None and found.value <= AT_FLOOR * found.floor else "?")
+
+    return cell
 
 
 def _verdict(row: Row, fairness: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from selfdebias.report.measures import Measure, arms_of, clip_score, images_of, measure, time_ratio
+from selfdebias.report.measures import Measure, arms_of, clip_score, images_of, measure
 from selfdebias.rules import refuse
 from selfdebias.sweeps.finished import SweptJob
 from selfdebias.sweeps.pooling import pool_jobs
@@ -174,20 +174,9 @@ def _measure(group: Group, arm: str, name: str) -> Measure:
     if results is None:
         return Measure(reason=group.state)
     tree = results["over_prompts"].get(arm, {}) if "rows" in results else results["arms"].get(arm, {})
-    if name == "cost":
-        return _cost(results, arm)
     if name == "share":
         attribute, first = share_of(results) or ("", "")
         return measure(tree, attribute, "share") if "rows" in results else measure(tree, "shares", attribute, first)
     if name == "clip_score":
         return clip_score(tree)
     return measure(tree, *(("turned", name) if name == "precision_ratio" else name.split(".")))
-
-
-def _cost(results: Results, arm: str) -> Measure:
-    """Seconds an image over those of the vanilla arm; over prompts, the mean."""
-    if "rows" not in results:
-        return time_ratio(results, arm)
-    ratios = [time_ratio(row, arm) for row in results["rows"].values() if arm in row["arms"]]
-    known = [ratio.value for ratio in ratios if ratio.value is not None]
-    return Measure(sum(known) / len(known)) if known else ratios[0] if ratios else Measure(reason="no prompt has it")

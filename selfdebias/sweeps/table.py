@@ -11,7 +11,7 @@ from selfdebias.report.explanations import judge_in_words
 from selfdebias.report.measures import INTERVAL
 from selfdebias.report.packing import packed
 from selfdebias.report.wording import AT_FLOOR, Notes, clip, escaped, plain, prompt_of, wrapped
-from selfdebias.rules import refuse
+from selfdebias.rules import ConfigError
 from selfdebias.storage.atomic import write_bytes, write_json, write_text
 from selfdebias.sweeps.columns import AGAINST, Column, head_columns, number_columns, short_names
 from selfdebias.sweeps.fairness import fairness_of
@@ -56,8 +56,9 @@ def remake_table(settings: Mapping[str, Any]) -> int:
     """
     source = read_source(Path(settings["root"]))
     if not any(job.folder for job in source.jobs):
-        said = "; ".join(f"{job.name} {job.why}" for job in source.jobs[:3])
-        raise refuse("table.root", f"a folder with at least one finished job ({said})", settings["root"])
+        said = "; ".join(f"{job.name}: {job.why}" for job in source.jobs[:3])
+        more = f"; and {len(source.jobs) - 3} more" if len(source.jobs) > 3 else ""
+        raise ConfigError(f"`table.root` {settings['root']} has no finished job yet: {said}{more}.")
     _write(source, settings)
     return 0
 
@@ -126,7 +127,7 @@ def render_table(table: Table, width: int = 80) -> str:
     lines = ["=" * width, *wrapped(headline(table), width), "-" * width]
     lines += packed(heads, [[*_cells(column), column.floor] for column in numbers], width)
     lines.append("-" * width)
-    stars = any(cell.endswith("*") for column in numbers for cell in column.cells)
+    stars = any(cell.endswith(("*", "?")) for column in numbers for cell in column.cells)
     for note in explanations(table, numbers, stars, notes):
         lines += wrapped(note, width)
     return "\n".join([*lines, "=" * width])
@@ -155,7 +156,8 @@ def headline(table: Table) -> str:
     over = f" over {', '.join(names)}" if names else ""
     known = [group.results for group in table.groups if group.results is not None]
     prompts = dict.fromkeys(_prompt_of(results) for results in known)
-    return f"SelfDebias sweep: {len(table.source.jobs)} jobs{over}; {', '.join(prompts)}; {table.source.place}"
+    jobs = len(table.source.jobs)
+    return f"SelfDebias sweep: {jobs} job{'' if jobs == 1 else 's'}{over}; {', '.join(prompts)}"
 
 
 def explanations(table: Table, shown: Sequence[Column], stars: bool, notes: Notes) -> list[str]:
@@ -189,7 +191,6 @@ MEANINGS = {
     "turned precision": "turned precision: how well images that changed their mode fit among vanilla images of that mode; 1: as "
     "well as those do themselves.",
     "KID": "KID: against the reference of each job; a new mix of modes moves it by itself.",
-    "cost": "cost: seconds an image over those of vanilla, of arms that may have been drawn at different times.",
 }
 
 
@@ -205,7 +206,10 @@ def _named(job: SweptJob) -> str:
 
 def _about_intervals(stars: bool) -> str:
     if stars:
-        return f"*: not told from a perfectly fair sampler. {TABLE} has all intervals ({INTERVAL})."
+        return (
+            f"*: at the floor, not told from a perfectly fair sampler; ?: far above the floor, but its interval is so wide that "
+            f"it is not told from one either. {TABLE} has all intervals ({INTERVAL})."
+        )
     return (
         f"[low, high]: {INTERVAL}. At the floor, <= b: not told from a perfectly fair sampler, and at most {AT_FLOOR} times the "
         "floor; not told from fair, <= b: the same of a larger value; b is the upper bound."
@@ -218,7 +222,8 @@ def _hashes(groups: Sequence[Group]) -> list[str]:
     for group in groups:
         hashes = [job.folder.name for job in group.measured if job.folder]
         if hashes:
-            lines.append(f"{' '.join(map(plain, group.values.values())) or 'config hash'}: {', '.join(hashes)}")
+            values = " ".join(map(plain, group.values.values()))
+            lines.append(f"{values}: {', '.join(hashes)}" if values else ", ".join(hashes))
     return [f"config hashes: {'; '.join(lines)}"] if lines else []
 
 

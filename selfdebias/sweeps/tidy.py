@@ -18,7 +18,8 @@ def tidy_csv(rows: Sequence[Row]) -> str:
     """All numbers of all arms.
 
     Columns: the swept keys; `jobs`, the config hashes; `prompt`, the name of the prompt where a job has several, "" for the
-    mean over them; `arm`; `metric`, its place in results.json; `value`, `low` and `high` of the 95% interval, `floor`, `n`.
+    mean over them; `arm`; `metric`, its place in results.json, as in `results.csv`; `value`, `low` and `high` of the 95%
+    interval, `floor`, `n`.
     An empty cell is a number that there is not.
 
     Args:
@@ -38,11 +39,11 @@ def tidy_csv(rows: Sequence[Row]) -> str:
 
 
 def entries_in(tree: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yields (dotted path, entry) of each number of an arm, in the order of their paths.
+    """Yields (path, entry) of each number of an arm, in the order of their paths.
 
     Example:
         >>> list(entries_in({"gender": {"fd_hard": {"value": 0.1, "n": 8}}, "kid": {"value": None}}))
-        [('gender.fd_hard', {'value': 0.1, 'n': 8}), ('kid', {'value': None})]
+        [('gender/fd_hard', {'value': 0.1, 'n': 8}), ('kid', {'value': None})]
     """
     if not isinstance(tree, Mapping):
         return
@@ -50,7 +51,7 @@ def entries_in(tree: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, An
         yield path, tree
     for key in sorted(tree):
         if key not in LEFT_OUT:
-            yield from entries_in(tree[key], f"{path}.{key}" if path else key)
+            yield from entries_in(tree[key], f"{path}/{key}" if path else key)
 
 
 def _entries(group: Group) -> Iterator[tuple[str, str, str, Mapping[str, Any]]]:

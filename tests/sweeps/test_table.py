@@ -65,7 +65,7 @@ def test_the_terminal_shows_one_row_for_each_pooled_group_and_fits(made):
 def test_markdown_csv_and_json_say_the_same(made):
     place, _ = made
     guided = read(place / "results.json")["rows"][1]["results"]["arms"]["guided"]
-    (line,) = lines_of(place, arm="guided", metric="gender.fd_hard", **{"guidance.strength": "6.0"})
+    (line,) = lines_of(place, arm="guided", metric="gender/fd_hard", **{"guidance.strength": "6.0"})
     entry = guided["gender"]["fd_hard"]
     for key in ("value", "low", "high", "floor", "n"):
         assert float(line[key]) == entry[key], key
@@ -139,8 +139,8 @@ def test_jobs_with_a_list_of_prompts_are_pooled_prompt_by_prompt(tmp_path, capsy
     assert main(["stages=[table]", f"table.root={sweep.path}", "table.fairness=gender.deviation_ratio"]) == 0
     out = capsys.readouterr().out
     assert "2 prompts" in out and "2 x 64" in out
-    means = lines_of(sweep.path, arm="guided", metric="gender.fd_hard", prompt="", **{"guidance.strength": "6.0"})
-    own = [line for line in lines_of(sweep.path, arm="guided", metric="gender.fd_hard") if line["prompt"]]
+    means = lines_of(sweep.path, arm="guided", metric="gender/fd_hard", prompt="", **{"guidance.strength": "6.0"})
+    own = [line for line in lines_of(sweep.path, arm="guided", metric="gender/fd_hard") if line["prompt"]]
     assert len(means) == 1 and {line["prompt"] for line in own} == {"cook", "judge"}
     values = [float(line["value"]) for line in own if line["guidance.strength"] == "6.0"]
     assert float(means[0]["value"]) == pytest.approx(sum(values) / 2)
