@@ -9,6 +9,10 @@ from selfdebias.stopping import STOPPED, exit_code
 from selfdebias.storage import StorageError
 
 
+class LaunchError(Exception):
+    """A launcher started no job of a sweep; one line says why."""
+
+
 def explained(error: BaseException) -> tuple[int, str] | None:
     """The exit code and the line for what a user can do something about; None for a fault of the program.
 
@@ -20,7 +24,7 @@ def explained(error: BaseException) -> tuple[int, str] | None:
     """
     if isinstance(error, ConfigError):
         return 2, f"selfdebias: {error}"
-    if isinstance(error, StorageError):
+    if isinstance(error, StorageError | LaunchError):
         return 1, f"selfdebias: {error}"
     if disk_is_full(error):
         where = f" at {error.filename}" if error.filename else ""  # type: ignore[attr-defined]

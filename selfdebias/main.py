@@ -73,16 +73,23 @@ def outcome(arguments: Sequence[str], processes: Processes) -> tuple[int, str]:
     try:
         with sigterm_as_ctrl_c():
             if {"-m", "--multirun"} & set(arguments):
-                from selfdebias.sweeps.launching import run_sweep
-
-                refuse_with_sweep(arguments)
-                return run_sweep([word for word in arguments if word not in ("-m", "--multirun")]), ""
+                return _run_sweep([word for word in arguments if word not in ("-m", "--multirun")]), ""
             return _run_or_print(arguments, processes)
     except BaseException as error:
         found = explained(error)
         if found is None:
             raise
         return found
+
+
+def _run_sweep(arguments: Sequence[str]) -> int:
+    from selfdebias.sweeps.launching import run_sweep
+
+    refuse_with_sweep(arguments)
+    overrides, show = _split(arguments)
+    if show:
+        raise ConfigError("`--cfg job` is not for sweeps: leave out -m, and give each key one value.")
+    return run_sweep(overrides)
 
 
 def _run_or_print(arguments: Sequence[str], processes: Processes) -> tuple[int, str]:
@@ -167,6 +174,7 @@ def _help() -> str:
     """The usage, the options of each group, and the commented values of config.yaml."""
     from selfdebias.config import conf_folder
     from selfdebias.overrides import options_of
+    from selfdebias.sweeps.launchers import launchers_in_words
 
     folder = conf_folder()
     text = (folder / "config.yaml").read_text()
@@ -182,7 +190,7 @@ def _help() -> str:
         own = textwrap.indent((folder / group / "default.yaml").read_text(), "  ")
         values = values.replace(f"\n{before}", f"\n{group}:\n{own}\n{before}", 1)
     values = "\n".join(narrow for line in values.splitlines() for narrow in _narrow(line))
-    return f"{USAGE}{chr(10).join(options)}\n\nValues, with their defaults:\n\n{values}"
+    return f"{USAGE}{chr(10).join(options)}\n\n{launchers_in_words()}\n\nValues, with their defaults:\n\n{values}"
 
 
 def _narrow(line: str, width: int = 80) -> list[str]:

@@ -23,7 +23,7 @@ def parse(overrides: Sequence[str], sweep: bool = False) -> list[Override]:
         sweep: Whether a key may have several values.
 
     Raises:
-        ConfigError: If one of them is no override, or has several values and may not.
+        ConfigError: If one of them is no override, or has several values or sets Hydra itself and may not.
     """
     parser = OverridesParser.create()
     parsed = []
@@ -36,6 +36,8 @@ def parse(overrides: Sequence[str], sweep: bool = False) -> list[Override]:
             raise ConfigError(
                 f"`{text}` must be <key>=<value> in Hydra's grammar; quote a value with spaces."
             ) from None
+        if not sweep and override.key_or_group.startswith(HYDRA):  # which a single job would ignore
+            raise ConfigError(f"`{override.key_or_group}` is for sweeps: start one with -m.")
         if override.is_sweep_override() and not sweep:
             raise ConfigError(f"`{text}` names several values: start a sweep with -m, or put a text in quotes.")
         parsed.append(override)

@@ -10,14 +10,24 @@ from pathlib import Path
 
 from selfdebias.config import SweepJob, digest, load_sweep
 from selfdebias.early_checks import check_writable
+from selfdebias.failures import LaunchError
 from selfdebias.processes import refuse_in_sweep
 from selfdebias.report.redact import redacted
 from selfdebias.rules import TABLE, refuse
 from selfdebias.sweeps.fairness import fairness_of
-from selfdebias.sweeps.launchers import BASIC, LOCAL, cores_shared, hand_over, launcher_of, settings_of
+from selfdebias.sweeps.launchers import (
+    BASIC,
+    LOCAL,
+    check_settings,
+    cores_shared,
+    hand_over,
+    is_lost_job,
+    launcher_of,
+    settings_of,
+)
 from selfdebias.sweeps.record import NOT_OF_JOBS, SweepFolder
 from selfdebias.sweeps.running import DiskFullError, run_numbered
-from selfdebias.sweeps.waiting import progress_told, stop_jobs, wait_for_others
+from selfdebias.sweeps.waiting import progress_told, starts, stop_jobs, wait_for_others
 
 
 def run_sweep(overrides: Sequence[str]) -> int:
@@ -31,11 +41,13 @@ def run_sweep(overrides: Sequence[str]) -> int:
 
     Raises:
         ConfigError: If one of the jobs cannot run; none is then started.
+        LaunchError: If the launcher failed before any job began.
         OSError: If the jobs run in this process and the disk is full.
         KeyboardInterrupt: On Ctrl-C or SIGTERM, once the jobs of this computer have ended.
     """
     settings = settings_of(overrides)
     launcher = launcher_of(settings)
+    check_settings(settings, launcher)
     jobs = load_sweep(overrides)
     root = _checked(jobs, launcher)
     sweep = sweep_of(root, [job.overrides for job in jobs])
@@ -99,13 +111,18 @@ def _launch_elsewhere(
 ) -> str:
     """The same in processes that a launcher starts."""
     print(f"{len(jobs)} jobs go to {launcher}; what they say is in {sweep.path / '.submitit'}", flush=True)
+    before = starts(sweep, len(jobs))
     try:
         with progress_told(sweep, len(jobs)), cores_shared(len(jobs) if launcher == LOCAL else 1):
             try:
                 hand_over(sweep.path, settings, jobs, task)
-            except Exception as error:  # of the first job that was lost, while others may be at work
+            except Exception as error:
+                line = " ".join(str(error).split())
+                if not is_lost_job(error) and starts(sweep, len(jobs)) == before:
+                    raise LaunchError(f"{launcher} started no job: {line or type(error).__name__}") from error
+                print("a job was lost; waiting for the others", flush=True)  # which may be at work
                 wait_for_others(sweep, len(jobs))
-                return f"a job was lost: {' '.join(str(error).split())}"
+                return f"a job was lost: {line}"
     except KeyboardInterrupt:
         if launcher == LOCAL:
             stop_jobs(sweep, len(jobs))

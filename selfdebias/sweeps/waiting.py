@@ -17,6 +17,11 @@ STARTS = 60.0  # seconds in which a job that was handed to a launcher starts, un
 LOOKS = 0.5  # seconds from one look at the states to the next
 
 
+def starts(sweep: SweepFolder, jobs: int) -> list[str]:
+    """When each job last started, "" for one that never did: equal to what it was before where none has begun since."""
+    return [sweep.state(num).started for num in range(jobs)]
+
+
 @contextmanager
 def progress_told(sweep: SweepFolder, jobs: int) -> Iterator[None]:
     """Prints a line each time that a job starts or ends, as long as the body runs.
@@ -26,7 +31,7 @@ def progress_told(sweep: SweepFolder, jobs: int) -> Iterator[None]:
         jobs: Number of its jobs.
     """
     end = Event()
-    before = [sweep.state(num).started for num in range(jobs)]
+    before = starts(sweep, jobs)
     thread = Thread(target=_tell, args=(sweep, before, end), daemon=True)
     thread.start()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 from hydra import initialize_config_dir
@@ -17,6 +18,24 @@ from selfdebias.sweeps import launchers
 from selfdebias.sweeps.launchers import cores_shared, launcher_of, settings_of
 
 PRESETS = sorted(file.stem for file in (conf_folder() / "hydra" / "launcher").glob("*.yaml"))
+
+
+LOCAL = "hydra/launcher=submitit_local"
+
+
+@pytest.fixture
+def no_slurm(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda _: None)
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """A cluster that takes no job."""
+    (tmp_path / "bin").mkdir()
+    for name in ("sbatch", "srun"):
+        (tmp_path / "bin" / name).write_text("#!/bin/sh\necho 'invalid partition specified' >&2; exit 1\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
 
 
 def composed(*overrides):
@@ -61,6 +80,21 @@ def test_two_jobs_on_a_cluster(tmp_path):
             "must be one of basic, slurm_gpu, slurm_gpus, submitit_local, submitit_slurm, got slurm",
         ),
         (["hydra/launcher=basic,submitit_local"], "`hydra/launcher` must be one launcher"),
+        (["--cfg", "job"], "`--cfg job` is not for sweeps"),
+        (["hydra/launcher=slurm_gpu"], "`hydra/launcher` slurm_gpu needs `sbatch` on the PATH"),
+        (["hydra/launcher=submitit_slurm"], "`hydra/launcher` submitit_slurm needs `sbatch` on the PATH"),
+        ([LOCAL, "hydra.launcher.timeout=3"], "not an option. Did you mean `hydra.launcher.timeout_min`?"),
+        (
+            [LOCAL, "+hydra.launcher.bogus=3"],
+            "`hydra.launcher.bogus` is not an option. hydra/launcher submitit_local has",
+        ),
+        (
+            ["hydra.launcher.timeout_min=3"],
+            "`hydra.launcher.timeout_min` is not an option. hydra/launcher basic has none",
+        ),
+        (["hydra.job.nam=3"], "`hydra.job.nam` is not an option. Did you mean `hydra.job.name`?"),
+        ([LOCAL, "hydra.launcher.timeout_min=soon"], "Value 'soon' of type 'str' could not be converted to Integer"),
+        ([LOCAL, "hydra.launcher.timeout_min=3,4"], "`hydra.launcher.timeout_min` must be one value"),
         (["hydra.sweep.dir=elsewhere"], "`hydra.sweep.dir` cannot be set here"),
         (["hydra/sweeper=basic"], "`hydra/sweeper` cannot be set here"),
         (["paths.root=a,b"], "`paths.root` must be one folder in a sweep, got ['a', 'b']"),
@@ -69,7 +103,7 @@ def test_two_jobs_on_a_cluster(tmp_path):
         (["table.quality=fid"], "`table.quality` must be one of kept_cosine, precision_ratio, kid, clip_score"),
     ],
 )
-def test_what_a_sweep_cannot_do_is_one_line(stand_ins, capsys, tmp_path, arguments, words):
+def test_what_a_sweep_cannot_do_is_one_line(stand_ins, no_slurm, capsys, tmp_path, arguments, words):
     assert main(["-m", "generate.seed=1,2", *arguments]) == 2
     err = capsys.readouterr().err
     assert words in err and err.count("\n") == 1
@@ -85,7 +119,36 @@ def test_without_the_extra_a_launcher_of_it_says_what_to_install(monkeypatch, na
     assert launcher_of([]) == "basic"
 
 
-def test_jobs_of_several_processes_run_where_each_has_its_own_place(stand_ins, monkeypatch, capsys):
+@pytest.mark.manners
+@pytest.mark.parametrize(
+    "setting", [LOCAL, "hydra/launcher=slurm_gpu", "hydra.launcher.timeout_min=3", "hydra.verbose=true"]
+)
+def test_launchers_are_refused_for_a_single_job(stand_ins, capsys, tmp_path, setting):
+    assert main([setting]) == 2
+    key = setting.partition("=")[0]
+    assert capsys.readouterr().err == f"selfdebias: `{key}` is for sweeps: start one with -m.\n"
+    assert stand_ins == [] and not (tmp_path / "runs").exists()
+
+
+def test_where_the_cluster_takes_no_job_nothing_is_waited_for(stand_ins, slurm, capsys):
+    start = time.monotonic()
+    assert main(["-m", "generate.seed=1,2", "hydra/launcher=slurm_gpu", "hydra.launcher.partition=bigg"]) == 1
+    assert time.monotonic() - start < 30  # half of the time in which a job may begin
+    err = capsys.readouterr().err
+    assert "selfdebias: slurm_gpu started no job: " in err and "invalid partition specified" in err
+
+
+@pytest.mark.manners
+def test_help_lists_all_launchers_that_there_are_and_the_keys_of_the_presets(capsys):
+    assert main(["--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    with pytest.raises(ConfigError) as refused:
+        launcher_of(["hydra/launcher=other"])
+    assert str(refused.value).partition("one of ")[2].partition(", got")[0] in text
+    assert all(key in text for key in ("partition, account", "timeout_min", "gpus_per_node"))
+
+
+def test_jobs_of_several_processes_run_where_each_has_its_own_place(stand_ins, slurm, monkeypatch, capsys):
     monkeypatch.setattr("selfdebias.sweeps.launching._launch", lambda *_: "")
     arguments = ["-m", "trainer=ddp", "trainer.devices=2", "generate.seed=1,2"]
     assert main([*arguments, "hydra/launcher=submitit_slurm"]) == 1  # checked, and not run here
