@@ -48,7 +48,7 @@ def launchers_in_words() -> str:
         textwrap.fill(text, 80, initial_indent="  ", subsequent_indent=" " * 13)
         for text in (f"launchers  {known}", f"values     hydra.launcher.<key>=..., of slurm_gpu: {keys}")
     ]
-    return "\n".join(["Launchers of a sweep, -m hydra/launcher=...; all but basic need selfdebias[slurm]:", *lines])
+    return "\n".join(["Launchers of a sweep, -m hydra/launcher=... (extra: selfdebias[slurm]):", *lines])
 
 
 def _presets() -> list[str]:
