@@ -68,17 +68,25 @@ def _write(every: dict[str, dict], seeds: Sequence[int]) -> None:
         hashes = ", ".join(results["config_hashes"])
         rows = results["rows"]
         usual = [row for row in rows if row not in EXTREME]
-        means = [_mean(f"mean of the {len(usual)}", rows, usual), _mean(f"mean of the {len(EXTREME)}", rows, EXTREME)]
+        means = [
+            mean_row(f"mean of the {len(usual)}", rows, usual),
+            mean_row(f"mean of the {len(EXTREME)}", rows, EXTREME),
+        ]
         lines = {row: _row(row, rows[row]) for row in rows}
         own = [*(lines[row] for row in usual), means[0], *(lines[row] for row in EXTREME), means[1]]
         text += [f"## {name}", "", f"Config hashes: {hashes}.", "", ROW, *own, ""]
-    first = next(iter(every.values()))["rows"]
-    row = next(iter(first.values()))
-    text.append(
-        f"N = {row['arms']['vanilla']['gender']['fd_hard']['n']} for each occupation and arm. {judge_in_words(row)[:1].upper()}"
-        f"{judge_in_words(row)[1:]} {INTERVALS} Precision of a mean: of all turned images for which it is known."
-    )
+    text.append(below(next(iter(every.values()))))
     write_study("occupations", "\n".join(text), every)
+
+
+def below(results: dict) -> str:
+    """Say what stands below the table: N, who judged, and what a mean is."""
+    row = next(iter(results["rows"].values()))
+    judge = judge_in_words(row)
+    return (
+        f"N = {row['arms']['vanilla']['gender']['fd_hard']['n']} for each occupation and arm. {judge[:1].upper()}{judge[1:]} "
+        f"{INTERVALS} Means give each occupation the same weight, that of precision each turned image for which it is known."
+    )
 
 
 def _row(row: str, results: dict) -> str:
@@ -93,11 +101,18 @@ def _row(row: str, results: dict) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _mean(name: str, rows: dict, chosen: Sequence[str]) -> str:
-    """Average over occupations, each with the same weight; precision over turned images."""
+def mean_row(name: str, rows: dict, chosen: Sequence[str]) -> str:
+    """Write the means over occupations, each with the same weight; precision over turned images.
+
+    Args:
+        name: of the row.
+        rows: results by row of a job.
+        chosen: those that are averaged.
+    """
     arms = {arm: [rows[row]["arms"][arm] for row in chosen] for arm in ("vanilla", "guided")}
     known = [it["turned"] for it in arms["guided"] if it["turned"]["precision_ratio"]["value"] is not None]
-    ratio = np.average([it["precision_ratio"]["value"] for it in known], weights=[it["n"] for it in known])
+    values, counts = [it["precision_ratio"]["value"] for it in known], [it["n"] for it in known]
+    ratio = f"{np.average(values, weights=counts):.3f}" if known else "n/a"
     deviation = {arm: np.mean([_deviation(it) for it in found]) for arm, found in arms.items()}
     shown = {
         arm: np.mean([_shown(row, it) for row, it in zip(chosen, found, strict=True)]) for arm, found in arms.items()
@@ -106,7 +121,7 @@ def _mean(name: str, rows: dict, chosen: Sequence[str]) -> str:
         f"**{name}**", "", f"{deviation['guided'] / deviation['vanilla']:.2f} of vanilla's deviation",
         *(f"**{deviation[arm]:.3f}**" for arm in arms), *(f"{shown[arm]:.3f}" for arm in arms),
         f"{np.mean([it['kept_cosine']['value'] for it in arms['guided']]):.3f}",
-        str(sum(it["turned"]["n"] for it in arms["guided"])), f"{ratio:.3f}",
+        str(sum(it["turned"]["n"] for it in arms["guided"])), ratio,
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"
 
