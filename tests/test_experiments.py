@@ -62,8 +62,8 @@ def jobs(name: str) -> list[list[str]]:
 def test_what_was_promised_is_there():
     assert PRESETS == ["official", "paper"]
     assert {name.partition("/")[2] for name in ABLATION} == {
-        "batch_size", "window", "strength", "temperature", "collect_images", "encoder", "clustering", "guidance_scale",
-        "sampler", "steps",
+        "batch_size", "window", "strength", "temperature", "collect_images", "encoder", "clustering", "fitting_scale",
+        "guidance_scale", "sampler", "steps",
     }  # fmt: skip
     assert {name.partition("/")[2] for name in PAPER} == {
         "faces", "faces_sd2", "winobias", "winobias_successful", "peaceful", "fantasy", "pets", "target_90_10",

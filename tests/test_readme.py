@@ -22,7 +22,9 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("name", ["person", "occupations", "guidance_cost", "unconditional", "model_sizes", "full_width_sd15"])
+@pytest.mark.parametrize(
+    "name", ["person", "occupations", "guidance_cost", "unconditional", "model_sizes", "full_width_sd15"]
+)
 def test_each_table_is_the_measured_one(name):
     shown = re.search(rf"<!-- table: {name} -->\n(.*?)<!-- end -->", README, re.DOTALL)
     assert shown

@@ -58,7 +58,7 @@ def remake_table(settings: Mapping[str, Any]) -> int:
     if not any(job.folder for job in source.jobs):
         said = "; ".join(f"{job.name}: {job.why}" for job in source.jobs[:3])
         more = f"; and {len(source.jobs) - 3} more" if len(source.jobs) > 3 else ""
-        raise ConfigError(f"`table.root` {settings['root']} has no finished job yet: {said}{more}.")
+        raise ConfigError(f"`table.root` {settings['root']} has no job with numbers: {said}{more}.")
     _write(source, settings)
     return 0
 

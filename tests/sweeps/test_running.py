@@ -210,4 +210,4 @@ def test_a_table_of_jobs_without_numbers_says_why_there_are_none(stand_ins, caps
     assert main(["-m", "collect.seed=0,1", "stages=[collect]", "logger=none"]) == 0
     assert "job 0 (seed=0): no stage of it evaluates" in " ".join(capsys.readouterr().out.split())
     assert main(["stages=[table]", f"table.root={the_sweep().path}"]) == 2
-    assert "`table.root` must be a folder with at least one finished job (job 0 no stage" in capsys.readouterr().err
+    assert "has no job with numbers: job 0: no stage" in capsys.readouterr().err
