@@ -9,14 +9,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.occupations import EXTREME, LOWER, ROW, STAGES, below, mean_row
+from experiments.occupations import EXTREME, LOOKED_AT, LOWER, ROW, STAGES, below, mean_row
 from experiments.pooled import ROOT, run_jobs, write_study
 from selfdebias.sweeps.pooling import pool_jobs
 
 SEEDS = (101,)
 COMMON = [
     "prompts=emoji_occupations", "bank=carried", "vocabulary=none",
-    "prompts.subjects=[a farmer, a teacher, a judge, a pilot, a cook, a doctor]",
+    f"prompts.subjects=[{', '.join(f'a {name}' for name in LOOKED_AT)}]",
     "prompts.attributes=[gender, tone, occupation]", "collect.n_images=128", "generate.n_images=64", STAGES,
 ]  # fmt: skip
 FIRST = "schedule.start=0"

@@ -20,6 +20,7 @@ from selfdebias.sweeps.pooling import pool_jobs
 
 SEEDS = (401, 402, 403)
 EXTREME = ("doctor", "office-worker", "mechanic")  # 0.97, 0.03 and 0.95 of their training drawings are men
+LOOKED_AT = ("farmer", "teacher", "judge", "pilot", "cook", "doctor")  # when the configuration was chosen
 COMMON = [
     "prompts=emoji_occupations",
     "bank=carried",
@@ -54,29 +55,34 @@ def main(arguments: Sequence[str], seeds: Sequence[int] = SEEDS) -> None:
         jobs = run_jobs([*COMMON, STAGES, *VARIANTS[name], *overrides], seeds)
         pooled = pool_jobs(jobs, Path(ROOT), reference)
         every[name] = {**pooled, "config_hashes": [job.name for job in jobs]}
-        _write(every, seeds)
+        write_study("occupations", page(every, seeds), every)
 
 
-def _write(every: dict[str, dict], seeds: Sequence[int]) -> None:
+def page(every: dict[str, dict], seeds: Sequence[int]) -> str:
+    """Write the tables of all variants.
+
+    Args:
+        every: pooled results by variant.
+        seeds: generate seeds.
+    """
     text = [
         f"# Occupations, generate seeds {', '.join(map(str, seeds))}",
         "",
-        "`python -m experiments.occupations`.",
+        f"`python -m experiments.occupations {' '.join(every)}`.",
         "",
     ]
     for name, results in every.items():
         hashes = ", ".join(results["config_hashes"])
-        rows = results["rows"]
+        rows = {row: results["rows"][row] for row in results["row_names"]}  # whose order a JSON file loses
         usual = [row for row in rows if row not in EXTREME]
-        means = [
-            mean_row(f"mean of the {len(usual)}", rows, usual),
-            mean_row(f"mean of the {len(EXTREME)}", rows, EXTREME),
-        ]
-        lines = {row: _row(row, rows[row]) for row in rows}
-        own = [*(lines[row] for row in usual), means[0], *(lines[row] for row in EXTREME), means[1]]
-        text += [f"## {name}", "", f"Config hashes: {hashes}.", "", ROW, *own, ""]
-    text.append(below(next(iter(every.values()))))
-    write_study("occupations", "\n".join(text), every)
+        fresh = [row for row in usual if row not in LOOKED_AT]
+        lines = [_row(row, rows[row]) for row in usual]
+        lines += [mean_row(f"mean of the {len(usual)}", rows, usual)]
+        lines += [mean_row(f"mean of the {len(fresh)} that nothing was chosen on", rows, fresh)]
+        lines += [_row(row, rows[row]) for row in EXTREME]
+        lines += [mean_row(f"mean of the {len(EXTREME)}", rows, EXTREME)]
+        text += [f"## {name}", "", f"Config hashes: {hashes}.", "", ROW, *lines, ""]
+    return "\n".join([*text, below(next(iter(every.values())))])
 
 
 def below(results: dict) -> str:

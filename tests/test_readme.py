@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from experiments.occupations import SEEDS, page
 from experiments.pooled import RESULTS, row, who_judged
 from selfdebias.config import load, load_sweep
 from selfdebias.judges.emoji import EmojiJudge
@@ -44,6 +45,11 @@ def test_each_table_is_what_its_writer_makes_of_its_numbers(name):
         *verdicts_in_words(results),
     ]:
         assert line in measured
+
+
+def test_the_occupations_are_what_their_writer_makes_of_their_numbers():
+    results = json.loads((RESULTS / "occupations.json").read_text())
+    assert page(results, SEEDS).rstrip() + "\n" == (RESULTS / "occupations.md").read_text()
 
 
 def test_each_override_composes():

@@ -9,12 +9,16 @@ import pytest
 from PIL import Image
 
 from selfdebias.main import main
-from selfdebias.metrics.arms import pool
+from selfdebias.metrics.arms import pool, save_arm
+from selfdebias.report.measures import Measure
+from selfdebias.report.wording import AT_FLOOR, Notes
 from selfdebias.storage.atomic import write_json
+from selfdebias.sweeps.columns import number_columns
 from selfdebias.sweeps.finished import differing, read_source
 from selfdebias.sweeps.pooling import pool_jobs
 from selfdebias.sweeps.record import FAILED, JobState, SweepFolder
 from selfdebias.sweeps.rows import grouped, rows_of
+from tests.report.example import example_arm
 from tests.sweeps.world import arms_of_job, config_of, measured, read, write_job, write_sweep
 
 STRENGTHS = {3.0: 0.65, 6.0: 0.5}  # share of men by strength
@@ -49,6 +53,27 @@ def test_jobs_that_differ_in_the_seed_are_measured_as_one(sweep):
     assert pooled["arms"]["guided"]["gender"]["fd_hard"]["n"] == 64 and pooled["verdicts"] == expected["verdicts"]
     assert pooled["seeds"] == {"collect": 0, "generate": [1, 2]} and pooled["modes"] == expected["modes"]
     assert pooled["cost"]["seconds_per_image"] == {"vanilla": 0.2, "guided": pytest.approx(0.3)}
+
+
+def test_the_reference_images_of_another_job_may_take_the_place_of_their_own(sweep, tmp_path):
+    shutil.copytree(sweep.root, tmp_path / "runs")
+    root, other = tmp_path / "runs", example_arm("reference", 0.5, 40, seed=7)
+    save_arm(root / "stages" / "evaluate" / "h2", other)
+    jobs = [root / "jobs" / name for name in ("h0", "h1")]
+    own, held = pool_jobs(jobs, root), pool_jobs(jobs, root, root / "jobs" / "h2")
+    assert held["arms"]["guided"]["kid"]["value"] != own["arms"]["guided"]["kid"]["value"]
+    assert held["arms"]["guided"]["gender"]["fd_hard"] == own["arms"]["guided"]["gender"]["fd_hard"]
+
+
+@pytest.mark.parametrize(
+    ("at_floor", "value", "mark"), [(False, 0.3, ""), (True, 0.1, "*"), (True, AT_FLOOR * 0.1 + 0.01, "?")]
+)
+def test_a_mark_says_at_the_floor_of_near_values_alone(sweep, monkeypatch, at_floor, value, mark):
+    rows = rows_of(grouped(read_source(sweep.path).jobs, ["generate.seed"]))
+    found = Measure(value, 0.0, 0.9, floor=0.1, at_floor=at_floor)
+    monkeypatch.setattr(type(rows[0]), "measure", lambda row, name: found)
+    (column,) = [it for it in number_columns(rows, "mode_fd", Notes(), False) if it.title == "gender fd_hard"]
+    assert column.cells == [f"{value:.3f}{mark}"] * 3
 
 
 def test_the_terminal_shows_one_row_for_each_pooled_group_and_fits(made):
