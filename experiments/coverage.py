@@ -1,7 +1,7 @@
 """Do the 95% intervals cover? Planted shares, drawn from Emoji World's own images, independent and dependent by batch.
 
-The population is the images of the person study, each guided one with its vanilla twin; a planted share weighs men against
-women. Each repeat draws N rows anew and asks whether the interval holds the value that the weighted population has.
+The population is images of "an emoji of a person" that `self_debias` guided, with their vanilla twins; a planted share weighs men
+against women. Each repeat draws N rows anew and asks whether the interval holds the value that the weighted population has.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.person import SEEDS
 from experiments.pooled import ROOT, run_jobs, write_study
+from experiments.variants import EARLIER
 from selfdebias.metrics import fairness
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
@@ -37,6 +37,7 @@ SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 SIZES = (128, 384, 640)
 DRAWS = ("independent", "balanced", "clustered")
 BATCH = 32
+SEEDS = (11, 12, 13, 14, 15)
 CORRELATION = 0.1  # between the images of a clustered batch
 ERRORS = (0.05, 0.1, 0.2)  # planted, of a judge of two classes
 LABELLED = 200  # images of each class that the judge's error is measured on
@@ -46,7 +47,7 @@ TARGET = [0.5, 0.5]
 
 @dataclass(frozen=True)
 class Population:
-    """Guided images with their vanilla twins, and the reference, of the person study."""
+    """Guided images with their vanilla twins, and the reference."""
 
     arm: ArmData
     vanilla: ArmData
@@ -212,8 +213,8 @@ def _is_distance(name: str) -> bool:
 
 
 def main(overrides: list[str]) -> None:
-    """Run the person study if it is not there, then all cells, and write the table."""
-    jobs = run_jobs([*overrides, "guidance=random"], SEEDS)
+    """Draw the images if they are not there, then run all cells, and write the table."""
+    jobs = run_jobs([*overrides, "guidance=self_debias", *EARLIER], SEEDS)  # what was the default then
     arms, reference = pooled_arms(jobs, Path(ROOT), ("vanilla", "guided"))
     population = Population(arms["guided"], arms["vanilla"], reference)
     results = cells(population, REPEATS, Path(ROOT) / "coverage")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.pooled import RESULTS
-from selfdebias.arms import model_of_arms
+from selfdebias.arms import model_of_arms, reference_count
 from selfdebias.config import load, load_sweep
 from selfdebias.plan import make_plan
 from selfdebias.storage.atomic import write_text
@@ -83,7 +83,13 @@ def _drawn(config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     """Images and steps of each stage of a job that samples, by its key."""
     steps = {"collect": config["model"]["steps"], "generate": model_of_arms(config)["steps"]}
     plan = make_plan(config, {}).values()
-    return {it.key: (config[it.stage]["n_images"], steps[it.stage]) for it in plan if it.stage in steps}
+    images = {it: config[it]["n_images"] for it in steps}
+    reference = (reference_count(config), steps["generate"])
+    return {
+        it.key: reference if it.variant == "reference" else (images[it.stage], steps[it.stage])
+        for it in plan
+        if it.stage in steps
+    }
 
 
 def main() -> None:

@@ -9,25 +9,34 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.occupations import EXTREME, LOOKED_AT, LOWER, ROW, STAGES, below, mean_row
+from experiments.occupations import EXTREME, LOOKED_AT, ROW, STAGES, below, mean_row
 from experiments.pooled import ROOT, run_jobs, write_study
+from experiments.variants import EARLIER, NO_TRIALS
 from selfdebias.sweeps.pooling import pool_jobs
 
 SEEDS = (101,)
 COMMON = [
     "prompts=emoji_occupations", "bank=carried", "vocabulary=none",
     f"prompts.subjects=[{', '.join(f'a {name}' for name in LOOKED_AT)}]",
-    "prompts.attributes=[gender, tone, occupation]", "collect.n_images=128", "generate.n_images=64", STAGES,
+    "prompts.attributes=[gender, tone, occupation]", "collect.n_images=128",
+    "generate.n_images=64", STAGES,
 ]  # fmt: skip
 FIRST = "schedule.start=0"
+OWN_SCALE = [*EARLIER, "collect.n_images=128"]
 VARIANTS = {
-    "self_debias": ["guidance=self_debias"],
-    "self_debias, from the first step on": ["guidance=self_debias", FIRST],
-    "self_debias, temperature 0.1": ["guidance=self_debias", "guidance.temperature=0.1"],
-    "mean_difference": ["guidance=mean_difference"],
-    "transport, from the first step on": ["guidance=transport", FIRST],
-    "transport, from the first step on, fitted at guidance scale 1.5": ["guidance=transport", FIRST, *LOWER],
-}
+    "self_debias": ["guidance=self_debias", *OWN_SCALE],
+    "self_debias, from the first step on": ["guidance=self_debias", *OWN_SCALE, FIRST],
+    "self_debias, temperature 0.1": ["guidance=self_debias", *OWN_SCALE, "guidance.temperature=0.1"],
+    "mean_difference": ["guidance=mean_difference", *OWN_SCALE],
+    "transport, from the first step on": [*OWN_SCALE, FIRST, *NO_TRIALS],
+    "transport, from the first step on, fitted at guidance scale 1.5": NO_TRIALS,
+    "the same, twice as many tried as have to turn, until half of the steps": ["guidance.slack=2", "guidance.freeze=0.5"],
+    "the same, three times as many, until 70% of the steps: the default": [],
+    "self_debias, from the first step on, fitted at guidance scale 1.5": ["guidance=self_debias"],
+    "mean_difference 12, limit 4, from the first step on, fitted at guidance scale 1.5": [
+        "guidance=mean_difference", "guidance.strength=12", "guidance.limit=4",
+    ],
+}  # fmt: skip
 
 
 def main(arguments: Sequence[str], seeds: Sequence[int] = SEEDS) -> None:
@@ -38,10 +47,8 @@ def main(arguments: Sequence[str], seeds: Sequence[int] = SEEDS) -> None:
         seeds: generate seeds.
     """
     jobs = {name: run_jobs([*COMMON, *variant, *arguments], seeds) for name, variant in VARIANTS.items()}
-    reference = next(iter(jobs.values()))[0]  # of the model's own guidance scale
     every = {
-        name: {**pool_jobs(own, Path(ROOT), reference), "config_hashes": [job.name for job in own]}
-        for name, own in jobs.items()
+        name: {**pool_jobs(own, Path(ROOT)), "config_hashes": [job.name for job in own]} for name, own in jobs.items()
     }
     lines = []
     for name, results in every.items():

@@ -1,7 +1,6 @@
-"""The 20 occupations of Emoji World with one configuration: modes carried over from "a person", three fresh seeds.
+"""The 20 occupations of Emoji World, one configuration: modes carried over from "a person", own ones, or those of a mixture.
 
-Modes, projector and bank are fitted on images of a lower guidance scale, which show what the model seldom draws; arms are drawn at
-the model's own scale. Chosen on six of the occupations and seed 101. Reference images are of the model's own scale, and of no arm.
+The default, but for 128 images of each prompt to fit on. Chosen on six of the occupations and seed 101.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.pooled import INTERVALS, ROOT, run_jobs, write_study
+from selfdebias.config import read_option
 from selfdebias.report.explanations import judge_in_words
 from selfdebias.report.measures import measure
 from selfdebias.report.wording import Notes, written
@@ -21,19 +21,31 @@ from selfdebias.sweeps.pooling import pool_jobs
 SEEDS = (401, 402, 403)
 EXTREME = ("doctor", "office-worker", "mechanic")  # 0.97, 0.03 and 0.95 of their training drawings are men
 LOOKED_AT = ("farmer", "teacher", "judge", "pilot", "cook", "doctor")  # when the configuration was chosen
+HELD_OUT = ("student", "teacher", "office-worker", "astronaut", "judge", "construction-worker")  # every third one
 COMMON = [
     "prompts=emoji_occupations",
-    "bank=carried",
     "prompts.attributes=[gender, tone, occupation]",
-    "collect.n_images=128",
+    "collect.n_images=128",  # of each prompt
+    "schedule.start=0",  # from the first step on
 ]
-LOWER = ["model.guidance_scale=1.5", "generate.sampler={guidance_scale: 3.0}"]
+CARRIED = "bank=carried"
+FITTED = [
+    text
+    for it in read_option("prompts", "emoji_occupations")["subjects"]
+    if (text := f"an emoji of {it}") and it.split(" ", 1)[1].replace(" ", "-") not in HELD_OUT
+]
 STAGES = "stages=[collect,discover,project,generate,evaluate]"
-NO_PROJECT = "stages=[collect,discover,generate,evaluate]"
 VARIANTS = {
-    "transport": ["guidance=transport", "schedule.start=0", *LOWER],
-    "self_debias": ["guidance=self_debias", "schedule.start=0", *LOWER],
+    "transport": [CARRIED],
+    "self_debias": [CARRIED, "guidance=self_debias"],
+    "own": ["bank=own"],
+    "mixture": ["bank=mixture", f"bank.fitting=[{', '.join(FITTED)}]"],
 }
+TITLES = {
+    "own": "transport, each occupation's own modes",
+    "mixture": "transport, modes of a mixture of 14 of the occupations",
+}
+FEWER = {"own": 1, "mixture": 1}  # seeds, of the first ones
 ROW = (
     "| Occupation | men, vanilla | men, guided | deviation ratio, vanilla | guided | occupation shown, vanilla | guided | "
     "`kept_cosine` | turned | turned precision, of vanilla's own |\n|" + "---|" * 10
@@ -50,27 +62,20 @@ def main(arguments: Sequence[str], seeds: Sequence[int] = SEEDS) -> None:
     overrides = [text for text in arguments if "=" in text]
     names = [text for text in arguments if "=" not in text] or list(VARIANTS)
     every: dict[str, dict] = {}
-    reference = run_jobs([*COMMON, NO_PROJECT, "guidance=none", *overrides], seeds[:1])[0]
     for name in names:
-        jobs = run_jobs([*COMMON, STAGES, *VARIANTS[name], *overrides], seeds)
-        pooled = pool_jobs(jobs, Path(ROOT), reference)
+        jobs = run_jobs([*COMMON, STAGES, *VARIANTS[name], *overrides], seeds[: FEWER.get(name, len(seeds))])
+        pooled = pool_jobs(jobs, Path(ROOT))
         every[name] = {**pooled, "config_hashes": [job.name for job in jobs]}
-        write_study("occupations", page(every, seeds), every)
+        write_study("occupations", page(every), every)
 
 
-def page(every: dict[str, dict], seeds: Sequence[int]) -> str:
+def page(every: dict[str, dict]) -> str:
     """Write the tables of all variants.
 
     Args:
         every: pooled results by variant.
-        seeds: generate seeds.
     """
-    text = [
-        f"# Occupations, generate seeds {', '.join(map(str, seeds))}",
-        "",
-        f"`python -m experiments.occupations {' '.join(every)}`.",
-        "",
-    ]
+    text = ["# Occupations", "", f"`python -m experiments.occupations {' '.join(every)}`.", ""]
     for name, results in every.items():
         hashes = ", ".join(results["config_hashes"])
         rows = {row: results["rows"][row] for row in results["row_names"]}  # whose order a JSON file loses
@@ -81,7 +86,18 @@ def page(every: dict[str, dict], seeds: Sequence[int]) -> str:
         lines += [mean_row(f"mean of the {len(fresh)} that nothing was chosen on", rows, fresh)]
         lines += [_row(row, rows[row]) for row in EXTREME]
         lines += [mean_row(f"mean of the {len(EXTREME)}", rows, EXTREME)]
-        text += [f"## {name}", "", f"Config hashes: {hashes}.", "", ROW, *lines, ""]
+        if name == "mixture":
+            lines += [mean_row(f"mean of the {len(HELD_OUT)} that are not in the mixture", rows, HELD_OUT)]
+        seeds = ", ".join(map(str, results["seeds"]["generate"]))
+        text += [
+            f"## {TITLES.get(name, name)}",
+            "",
+            f"Generate seeds {seeds}. Config hashes: {hashes}.",
+            "",
+            ROW,
+            *lines,
+            "",
+        ]
     return "\n".join([*text, below(next(iter(every.values())))])
 
 
@@ -90,7 +106,7 @@ def below(results: dict) -> str:
     row = next(iter(results["rows"].values()))
     judge = judge_in_words(row)
     return (
-        f"N = {row['arms']['vanilla']['gender']['fd_hard']['n']} for each occupation and arm. {judge[:1].upper()}{judge[1:]} "
+        f"N = 128 for each occupation, arm and seed. {judge[:1].upper()}{judge[1:]} "
         f"{INTERVALS} Means give each occupation the same weight, that of precision each turned image for which it is known."
     )
 

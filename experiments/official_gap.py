@@ -4,41 +4,32 @@ from __future__ import annotations
 
 import sys
 
-from experiments.pooled import HEADER, row, run_pooled, who_judged, write_study
+from experiments.pooled import row
+from experiments.variants import EARLIER, Every, Study, vanilla_and_guided
 
-SEEDS = (201, 202, 203)
 OURS = "batch KL, as by default"
-KL = "guidance=self_debias"  # the official code's method, with our choices: what each row changes in one point
+KL = [
+    "guidance=self_debias",
+    *EARLIER,
+]  # the official code's method, with our choices: what each row changes in one point
 VARIANTS = {
-    OURS: [KL],
-    "both branches alike": [KL, "guidance.branch=both"],
-    "both, split as 0::2 and 1::2": ["guidance=interleaved"],
-    "positives only": [KL, "projector.negatives=false"],
-    "temperature 8": [KL, "guidance.temperature=8"],
-    "three inner steps": [KL, "guidance.inner_steps=3"],
-    "clustering at each timestep": [KL, "clustering.space=projected", "projector.balanced=false"],
+    OURS: KL,
+    "both branches alike": [*KL, "guidance.branch=both"],
+    "both, split as 0::2 and 1::2": ["guidance=interleaved", *EARLIER],
+    "positives only": [*KL, "projector.negatives=false"],
+    "temperature 8": [*KL, "guidance.temperature=8"],
+    "three inner steps": [*KL, "guidance.inner_steps=3"],
+    "clustering at each timestep": [*KL, "clustering.space=projected", "projector.balanced=false"],
     "`experiment=paper`": ["experiment=paper"],
     "`experiment=official`": ["experiment=official"],
 }
 PRESET = "`experiment=official`"  # its vanilla images are drawn with another sampler than those of the other rows
 
 
-def main(overrides: list[str], seeds: tuple[int, ...] = SEEDS) -> None:
-    """Run every variant over the seeds, and write one table."""
-    every = {name: run_pooled([*overrides, *variant], seeds) for name, variant in VARIANTS.items()}
-    rows = [
-        row("vanilla", every[OURS], "vanilla"),
-        *(row(name, results, "guided") for name, results in every.items()),
-        row("vanilla, with the sampler of the presets", every[PRESET], "vanilla"),
-    ]
-    shown = ", ".join(map(str, seeds))
-    text = [
-        f'# What the official code does otherwise, "an emoji of a person", on seeds {shown}', "",
-        "`python -m experiments.official_gap`; each row changes batch KL in one point, the presets in all of theirs.", "",
-        HEADER, *rows, "", who_judged(next(iter(every.values()))), "",
-        *(f"- {name}: gender `fd_hard` {compared(every, name)}." for name in VARIANTS if name != OURS),
-    ]  # fmt: skip
-    write_study("official_gap", "\n".join(text), every)
+def rows(every: Every) -> list[str]:
+    """The rows of all variants, and the vanilla images of the presets, which another sampler draws."""
+    own = [row("vanilla, with the sampler of the presets", every[PRESET], "vanilla")] if PRESET in every else []
+    return [*vanilla_and_guided(every), *own]
 
 
 def compared(every: dict[str, dict], name: str) -> str:
@@ -57,5 +48,16 @@ def compared(every: dict[str, dict], name: str) -> str:
     return "lower than ours" if own["high"] < ours["low"] else "not told apart from ours"
 
 
+STUDY = Study(
+    name="official_gap",
+    title='What the official code does otherwise, "an emoji of a person"',
+    seeds=(201, 202, 203),  # that no choice was made on
+    variants=VARIANTS,
+    rows=rows,
+    notes=lambda every: [
+        f"- {name}: gender `fd_hard` {compared(every, name)}." for name in every if OURS in every and name != OURS
+    ],
+)
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    STUDY.main(sys.argv[1:])

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from experiments.person import SEEDS
+from experiments.person_arms import STUDY
 from experiments.pooled import RESULTS, ROOT
 from selfdebias.config import load
 from selfdebias.job import run_job
@@ -24,7 +24,7 @@ COLUMNS, ROWS, SCALE, GAP, FRAME = 16, 2, 64, 4, (213, 94, 0)
 
 def main(overrides: list[str]) -> None:
     """Draw the first images of the first seed; nothing is chosen by hand."""
-    arguments = [*overrides, "guidance=random", "logger=none", f"paths.root={ROOT}", f"generate.seed={SEEDS[0]}"]
+    arguments = [*overrides, "logger=none", f"paths.root={ROOT}", f"generate.seed={STUDY.seeds[0]}"]
     job = run_job(load(arguments), arguments)
     stages = {name: Path(ROOT) / path for name, path in json.loads((job / "job.json").read_text())["stages"].items()}
     ids = list(range(COLUMNS * ROWS))

@@ -76,6 +76,15 @@ def who_judged(results: dict) -> str:
     )
 
 
+def modes_in_words(results: dict) -> str:
+    """Say how many modes were found, and how they agree with what is judged."""
+    modes, ari = results["modes"], results["modes"]["ari"]
+    return (
+        f"Modes: k = {modes['k']} by silhouette ({modes['silhouette']:.3f}), agreement with gender ARI {ari['gender']:.3f}, "
+        f"with tone {ari['tone']:.3f}, with age {ari['age']:.3f}."
+    )
+
+
 def write_arms(name: str, title: str, results: dict, note: str = "") -> None:
     """Write the table of a study of three arms: vanilla, guided, random.
 
@@ -85,13 +94,11 @@ def write_arms(name: str, title: str, results: dict, note: str = "") -> None:
         results: what `run_pooled` returned.
         note: what else is to be said, as a sentence.
     """
-    modes, ari = results["modes"], results["modes"]["ari"]
     text = [
         f"# {title}", "",
         f"`python -m experiments.{name}`, config hashes {', '.join(results['config_hashes'])}.", "",
         HEADER, *(row(arm, results, arm) for arm in ("vanilla", "guided", "random")), "",
-        f"{who_judged(results)} Modes: k = {modes['k']} by silhouette ({modes['silhouette']:.3f}), agreement with "
-        f"gender ARI {ari['gender']:.3f}, with tone {ari['tone']:.3f}, with age {ari['age']:.3f}.",
+        f"{who_judged(results)} {modes_in_words(results)}",
         *([note] if note else []), "", *(f"- {line}" for line in verdicts_in_words(results)),
     ]  # fmt: skip
     write_study(name, "\n".join(text), results)

@@ -7,16 +7,17 @@ import sys
 from pathlib import Path
 
 from experiments.pooled import HEADER, ROOT, row, run_pooled, who_judged, write_study
+from experiments.variants import EARLIER
 from selfdebias.projection import SemanticProjector
 
 SEEDS = (101, 102, 103)
 READERS = ("pooled", "convolutional", "flattened")
-IMAGES = "collect.n_images=512"  # an eighth of them, 64, is held out
+IMAGES = ["guidance=self_debias", *EARLIER, "collect.n_images=512"]  # an eighth of them, 64, is held out
 
 
 def main(overrides: list[str]) -> None:
     """Run each reader over the development seeds, and write both tables."""
-    every = {name: run_pooled([*overrides, IMAGES, f"projector={name}"], SEEDS) for name in READERS}
+    every = {name: run_pooled([*overrides, *IMAGES, f"projector={name}"], SEEDS) for name in READERS}
     first = next(iter(every.values()))
     rows = [row("vanilla", first, "vanilla"), *(row(name, results, "guided") for name, results in every.items())]
     text = [

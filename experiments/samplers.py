@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from experiments.pooled import HEADER, row, run_pooled, who_judged, write_study
+from experiments.variants import Study, both_arms
 
-SEEDS = (101, 102)
 SOLVER = "{name: DPMSolverMultistepScheduler, options: {algorithm_type: dpmsolver++}}"
 ANCESTRAL = "{name: EulerAncestralDiscreteScheduler}"
 VARIANTS = {
@@ -19,19 +18,7 @@ VARIANTS = {
         "model.steps=50", f"generate.sampler={{steps: 30, scheduler: {ANCESTRAL}}}",
     ],
 }  # fmt: skip
-
-
-def main(overrides: list[str]) -> None:
-    """Run each pair over the development seeds, and write one table, with a vanilla row for each sampler."""
-    every = {name: run_pooled([*overrides, *variant], SEEDS) for name, variant in VARIANTS.items()}
-    rows = [row(f"{name}, {arm}", results, arm) for name, results in every.items() for arm in ("vanilla", "guided")]
-    text = [
-        f'# Samplers, "an emoji of a person", on development seeds {", ".join(map(str, SEEDS))}', "",
-        "`python -m experiments.samplers`; fitted under the first sampler, drawn with the second.", "", HEADER, *rows, "",
-        who_judged(next(iter(every.values()))),
-    ]  # fmt: skip
-    write_study("samplers", "\n".join(text), every)
-
+STUDY = Study("samplers", 'Samplers, "an emoji of a person"', (101, 102), VARIANTS, rows=both_arms)
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    STUDY.main(sys.argv[1:])

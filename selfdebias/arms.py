@@ -29,6 +29,30 @@ def guidance_of_arms(guidance: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {"vanilla": none, "guided": dict(guidance["of"]), third: own}
 
 
+def model_of_collect(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of the model that the collected images are drawn with: `model` at its part of the guidance scale.
+
+    A model without a guidance scale, or with one of 1, is as it is.
+
+    Example:
+        >>> model_of_collect({"model": {"steps": 50, "guidance_scale": 7.5}, "collect": {"relative_scale": 0.5}})
+        {'steps': 50, 'guidance_scale': 3.75}
+    """
+    model, scale = dict(config["model"]), config["model"].get("guidance_scale")
+    relative = config["collect"].get("relative_scale", 1)
+    return model if scale is None or scale <= 1 or relative == 1 else {**model, "guidance_scale": scale * relative}
+
+
+def draws_reference(config: Mapping[str, Any]) -> bool:
+    """Whether reference images have to be drawn, since the collected ones are not of the model that arms are drawn with."""
+    return config["evaluate"].get("reference") is None and model_of_collect(config) != model_of_arms(config)
+
+
+def reference_count(config: Mapping[str, Any]) -> int:
+    """How many reference images are drawn where `draws_reference`: `evaluate.reference_images`, and no more than collect draws."""
+    return min(config["evaluate"]["reference_images"], config["collect"]["n_images"])
+
+
 def model_of_arms(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration of the model that arms are drawn with: `model`, and what `generate.sampler` changes.
 

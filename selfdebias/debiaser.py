@@ -82,10 +82,11 @@ class SelfDebias:
 
     @classmethod
     def fit(
-        cls, pipe: Any, prompts: str | Sequence[str], *, encoder: Any, n_images: int = 256, batch_size: int = 16,
+        cls, pipe: Any, prompts: str | Sequence[str], *, encoder: Any, n_images: int = 512, batch_size: int = 16,
         timesteps: int = 8, seed: int = 0, folder: str | Path | None = None, clustering: Any = None,
         vocabulary: Any = None, projector: Mapping[str, Any] | None = None, guidance: Guidance | None = None,
         schedule: GuidanceWindow | None = None, call: dict[str, Any] | None = None, fitting_prompts: Sequence[str] = (),
+        relative_scale: float = 0.5,
     ) -> Self:  # fmt: skip
         """Sample from a pipeline, find its modes and train the projector; with a progress bar for each.
 
@@ -106,6 +107,8 @@ class SelfDebias:
             call: further arguments of each pipeline call, such as ``{"num_inference_steps": 30}``.
             fitting_prompts: further prompts; the modes of `prompts` are carried over to them, and projector and bank are fitted on
                 `n_images` images of each as well. Then one debiaser holds for all of them; of two modes, for others too.
+            relative_scale: classifier-free guidance scale of the images that are sampled here, as a part, in (0, 1], of that of the
+                call: a lower one shows what the model seldom draws. Pipelines without one are not changed.
 
         Raises:
             ValueError: if an argument is out of range, or the pipeline cannot be guided.
@@ -117,10 +120,11 @@ class SelfDebias:
                 pipe, prompts, encoder, n_images=n_images, batch_size=batch_size, timesteps=timesteps, seed=seed,
                 root=Path(folder or temporary), clustering=clustering,
                 vocabulary=vocabulary, projector=projector or {}, call=call or {}, fitting_prompts=fitting_prompts,
+                relative_scale=relative_scale,
             )  # fmt: skip
         from selfdebias.fitting import default
 
-        guidance, schedule = guidance or default("guidance", "self_debias"), schedule or default("schedule", "default")
+        guidance, schedule = guidance or default("guidance", "transport"), schedule or default("schedule", "default")
         return cls(semantics, guidance, schedule, {**facts, **described(guidance, schedule)})
 
     @staticmethod

@@ -125,8 +125,11 @@ def is_file(reference: str | None) -> bool:
 
 
 def reference_folder(reference: str) -> Path:
-    """The folder of reference images: the one that is given, or of a job those that it collected."""
-    return _stage_of_job(Path(reference), "collect", "evaluate.reference") or Path(reference)
+    """The folder of reference images: the one that is given, or of a job those that its own arms are held against."""
+    path = Path(reference)
+    stages = json.loads((path / "job.json").read_text())["stages"] if (path / "job.json").exists() else {}
+    stage = "collect/reference" if "collect/reference" in stages else "collect"
+    return _stage_of_job(path, stage, "evaluate.reference") or path
 
 
 def discover_folder(modes: str) -> Path:

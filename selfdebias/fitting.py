@@ -54,7 +54,7 @@ def default(group: str, option: str) -> Any:
 def fit_stages(
     pipe: Any, prompts: str | Sequence[str], encoder: Any, *, n_images: int, batch_size: int, timesteps: int, seed: int,
     root: Path, clustering: Any, vocabulary: Any, projector: Mapping[str, Any], call: dict[str, Any],
-    fitting_prompts: Sequence[str] = (),
+    fitting_prompts: Sequence[str] = (), relative_scale: float = 1.0,
 ) -> tuple[Semantics, dict[str, Any]]:  # fmt: skip
     """Run the three stages under `root`; arguments as in `SelfDebias.fit`.
 
@@ -67,6 +67,7 @@ def fit_stages(
     clustering, vocabulary = clustering or default("clustering", "spectral"), vocabulary or NoVocabulary()
     _check(n_images, batch_size, timesteps, clustering)
     _check_call(pipe, call)
+    drawn = at_scale(pipe, call, relative_scale)
     described = projector_for(pipe.unet) | dict(projector)
     check_projector(described)
     settle_libraries()
@@ -76,8 +77,9 @@ def fit_stages(
     asked = {
         "model": _name(pipe), "weights": _weights(pipe.unet), "prompts": list(texts), "encoder": name_of(encoder),
         "n_images": n_images, "batch_size": batch_size, "timesteps": timesteps, "seed": seed, "call": _plain(call),
+        "relative_scale": relative_scale,
     }  # fmt: skip
-    drawing = (HeldBackbone(pipe, call), encoder, n_images, batch_size, timesteps, seed, trainer)
+    drawing = (HeldBackbone(pipe, drawn), encoder, n_images, batch_size, timesteps, seed, trainer)
     collected = _drawn(root, asked, texts, *drawing)
     fitted = {"source": collected} | {text: _drawn(root, asked, (text,), *drawing) for text in others}
     asked |= {"clustering": repr(clustering), "vocabulary": repr(vocabulary)}
@@ -93,6 +95,30 @@ def fit_stages(
         ),
     )  # fmt: skip
     return read_semantics(projected), {**asked, **carried, **_found(discovered, projected)}
+
+
+def at_scale(pipe: Any, call: dict[str, Any], relative: float) -> dict[str, Any]:
+    """Return the arguments of a call at a part of their classifier-free guidance scale; as they are where there is none.
+
+    Args:
+        pipe: the pipeline, whose own scale holds where `call` names none.
+        call: arguments of the pipeline's call.
+        relative: in (0, 1].
+
+    Raises:
+        ValueError: if `relative` is out of range, or leaves a scale that turns the unconditional branch off.
+    """
+    if not 0 < relative <= 1:
+        raise ValueError(f"`relative_scale` must be in (0, 1], got {relative}.")
+    known = inspect.signature(pipe.__call__).parameters.get("guidance_scale")
+    scale = call.get("guidance_scale", None if known is None else known.default)
+    if relative == 1 or not isinstance(scale, int | float) or scale <= 1:
+        return call
+    if scale * relative <= 1:
+        raise ValueError(
+            f"`relative_scale` must leave a guidance scale larger than 1, got {relative} of {scale}: choose relative_scale=1."
+        )
+    return {**call, "guidance_scale": scale * relative}
 
 
 def _drawn(

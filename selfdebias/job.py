@@ -165,14 +165,24 @@ def _function(step: Step) -> Any:
 
 def _arguments(step: Step, folders: Mapping[str, StageFolder], parts: Any, job: Mapping[str, Any]) -> dict[str, Any]:
     """The keyword arguments of the step's function."""
+    from selfdebias.arms import reference_count
     from selfdebias.evaluation_inputs import DEFAULTS
     from selfdebias.plan import ARGUMENTS, row_of
     from selfdebias.targets import make
 
     stage = row_of(step)
     arguments: dict[str, Any] = {"folder": folders[step.name].path, **job["config"][step.stage]}
-    for name in ("sampler", *(() if step.variant == "folders" else ("folders", *DEFAULTS))):
-        arguments.pop(name, None)  # the sampler is part of the backbone; the others are for folders alone
+    if step.variant == "reference":
+        arguments["n_images"] = reference_count(job["config"])
+    for name in (
+        "sampler",
+        "relative_scale",
+        "reference_images",
+        *(() if step.variant == "folders" else ("folders", *DEFAULTS)),
+    ):
+        arguments.pop(
+            name, None
+        )  # the first two are part of the backbone, the third is of another stage, the others are for folders alone
     for group in stage.parts:
         arguments[ARGUMENTS.get(group, group)] = parts.get(group, step.guidance)
     if "prompts" in arguments:

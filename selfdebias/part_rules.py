@@ -56,9 +56,18 @@ def check_parts(config: Mapping[str, Any]) -> None:
         raise refuse("paths.root", "the path of a folder", root)
     _check_logger(config["logger"])
     check_projector(config["projector"])
+    _check_scale(config["model"], config["collect"]["relative_scale"])
     _check_clustering(config["clustering"], config["collect"]["n_images"])
     _check_space(config["clustering"], config["projector"])
     _check_modes(config["clustering"], config["guidance"])
+
+
+def _check_scale(model: Mapping[str, Any], relative: float) -> None:
+    """Guidance edits both branches, so that both have to be there among the images that it is fitted on."""
+    scale = model.get("guidance_scale")
+    if isinstance(scale, int | float) and relative != 1 and scale > 1 >= scale * relative:
+        words = f"1, or larger than {1 / scale:.3g}: `model.guidance_scale`, {scale}, times it must be larger than 1"
+        raise refuse("collect.relative_scale", words, relative)
 
 
 def _check_logger(logger: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from selfdebias.arms import guidance_of_arms, model_of_arms
+from selfdebias.arms import guidance_of_arms, model_of_arms, model_of_collect
 from selfdebias.banks import SupervisedBank
 from selfdebias.labelled_folder import labelled_fingerprint
 from selfdebias.plan import FOLDERS
@@ -78,9 +78,9 @@ class Parts:
             return
         groups = [group for group in GROUPS if group not in ("paths", "logger", "guidance")]
         self._parts = {group: make(config, group) for group in groups}
-        sampler = {"model": model_of_arms(config)}
-        check_objects(sampler)
-        self._parts["sampler"] = make(sampler, "model")
+        for name, model in (("sampler", model_of_arms(config)), ("collector", model_of_collect(config))):
+            check_objects({"model": model})
+            self._parts[name] = make({"model": model}, "model")
         for guidance in guidance_of_arms(config["guidance"]).values():
             make({"guidance": guidance}, "guidance")
         self._check_words()
@@ -110,7 +110,9 @@ class Parts:
         """
         try:
             weighty = {group: part for group, part in self._parts.items() if hasattr(part, "fingerprint")}
-            weights = {group: part.fingerprint() for group, part in weighty.items() if group != "sampler"}
+            weights = {
+                group: part.fingerprint() for group, part in weighty.items() if group not in ("sampler", "collector")
+            }
         except (OSError, ValueError) as error:
             raise ConfigError(" ".join(str(error).split())) from error
         return weights | self._labelled()

@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from selfdebias.arms import UNEDITED, guidance_of_arms, model_of_arms
+from selfdebias.arms import (
+    UNEDITED,
+    draws_reference,
+    guidance_of_arms,
+    model_of_arms,
+    model_of_collect,
+    reference_count,
+)
 from selfdebias.banks import SharedBank
 from selfdebias.config import digest, without_devices
 from selfdebias.fitted_prompts import BANK, SOURCE, attribute_prompts, discover_variant, fitted_prompts
@@ -18,7 +25,7 @@ from selfdebias.targets import make
 STAGES: Mapping[str, Stage] = {
     "collect": Stage(
         "selfdebias.stages.collect.collect",
-        ("model", "encoder", "prompts", "trainer"),
+        ("collector", "encoder", "prompts", "trainer"),
         reads=(),
         keyed=True,
         shared=True,
@@ -59,11 +66,13 @@ PROJECTED: Mapping[str, Stage] = {
 
 FOLDERS = VARIANTS["folders"]
 
+REFERENCE = "collect/reference"  # images of the arms' own model, which they are held against
+
 ROLES = {f"discover/{BANK}": "found", f"project/{BANK}": "project"}  # of shared steps, among what a row's steps read
 
 # Names of arguments, where they differ from the name of the group or stage.
 ARGUMENTS: Mapping[str, str] = {
-    "model": "backbone",
+    "collector": "backbone",
     "sampler": "backbone",
     "collect": "collected",
     "discover": "discovered",
@@ -109,6 +118,8 @@ class Step:
     @property
     def name_in_row(self) -> str:
         """Its name in a job of one prompt."""
+        if self.variant == "reference":
+            return REFERENCE
         return f"{self.stage}/{self.arm}" if self.arm else self.stage
 
     @property
@@ -160,7 +171,17 @@ def _plan_of_row(config: Mapping[str, Any], fingerprints: Mapping[str, str], sha
                 step = replace(step, prompts=attribute_prompts(config["prompts"], arms[arm]))
             steps[step.name] = step
             own_steps.append(step)
+        if stage == "collect" and draws_reference(config):
+            steps[REFERENCE] = _reference_step(config, fingerprints)
+            own_steps.append(steps[REFERENCE])
     return own_steps
+
+
+def _reference_step(config: Mapping[str, Any], fingerprints: Mapping[str, str]) -> Step:
+    """What collect would draw with the arms' model: its key is that of such a stage, so that jobs share the images."""
+    own = {**config["collect"], "n_images": reference_count(config)}
+    drawn = {**config, "model": model_of_arms(config), "collect": {**own, "relative_scale": 1}}
+    return replace(_make_step("collect", "", drawn, fingerprints, {}), name=REFERENCE, variant="reference")
 
 
 def _shared_steps(
@@ -212,7 +233,8 @@ def _renamed(step: Step, row: str) -> Step:
 
 def chosen_steps(plan: Mapping[str, Step], stages: Sequence[str]) -> list[Step]:
     """The steps of the plan that `stages` asks for, in the order of the plan."""
-    return [step for step in plan.values() if step.stage in stages]
+    unneeded = "reference" if "evaluate" not in stages else None
+    return [step for step in plan.values() if step.stage in stages and step.variant != unneeded]
 
 
 def check_inputs(steps: Sequence[Step], finished: set[str]) -> None:
@@ -242,6 +264,7 @@ def _make_step(
     step = Step("", stage, "", {}, {}, arm=arm, variant=variant, projected=in_projected_space(config))
     row = row_of(step)
     module = row.module
+    config = _as_drawn(stage, config)
     subset = {name: without_devices(_at(config, name)) for name in module.CONFIG if _is_there(config, name)}
     if arm in UNEDITED:
         subset.pop("schedule", None)  # nothing is guided, so nothing says when
@@ -266,6 +289,14 @@ def _make_step(
     )  # fmt: skip
 
 
+def _as_drawn(stage: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The configuration with what a stage is told about its model put into the model: however it is asked for, the key is one."""
+    if stage != "collect":
+        return config
+    own = {name: value for name, value in config["collect"].items() if name != "relative_scale"}
+    return {**config, "model": model_of_collect(config), "collect": own}
+
+
 def _at(config: Mapping[str, Any], path: str) -> Any:
     """The part of a configuration at a dotted path, such as `prompts.text`."""
     for name in path.split("."):
@@ -286,5 +317,7 @@ def _inputs(reads: Sequence[str], arm: str, steps: Mapping[str, Step]) -> tuple[
     inputs = {ARGUMENTS.get(name, name): name for name in reads if name not in ("generate", "fitted")}
     if arm == "random":
         inputs["replayed"] = "generate/guided"
+    if "evaluated" not in inputs and "generate" in reads and REFERENCE in steps:
+        inputs["drawn"] = REFERENCE
     arms = {step.arm: name for name, step in steps.items() if step.arm} if "generate" in reads else {}
     return inputs, arms

@@ -58,6 +58,8 @@ WEIGHTS = {"_target_", "pretrained", "revision", "variant", "config", "allow_pic
 AT_LEAST_0 = Rule("a whole number of at least 0", lambda value: whole(value) and value >= 0)
 AT_LEAST_1 = Rule("a whole number of at least 1", lambda value: whole(value) and value >= 1)
 
+A_PART = Rule("a number in (0, 1]", lambda value: is_number(value) and 0 < value <= 1)
+
 SAMPLER = Rule(
     "null, or a dictionary of options of `model` that choose no other weights",
     lambda value: value is None or (isinstance(value, Mapping) and not {*value} & WEIGHTS),
@@ -73,12 +75,19 @@ QUALITY = Rule(f"one of {', '.join(QUALITIES)}", lambda value: value in QUALITIE
 A_PATH = Rule("null or a path", lambda value: value is None or _texts([value]))
 
 SECTIONS: Mapping[str, Mapping[str, Rule]] = {
-    "collect": {"n_images": AT_LEAST_1, "batch_size": AT_LEAST_1, "timesteps": AT_LEAST_1, "seed": AT_LEAST_0},
+    "collect": {"n_images": AT_LEAST_1, "batch_size": AT_LEAST_1, "timesteps": AT_LEAST_1, "seed": AT_LEAST_0}
+    | {"relative_scale": A_PART},
     "discover": {},
     "project": {"seed": AT_LEAST_0},
     "generate": {"n_images": AT_LEAST_1, "batch_size": AT_LEAST_1, "seed": AT_LEAST_0, "sampler": SAMPLER},
     "evaluate": {"batch_size": AT_LEAST_1, "bootstrap": AT_LEAST_1, "seed": AT_LEAST_0, "labelled": A_PATH}
-    | {"folders": FOLDERS, "reference": A_PATH, "modes": A_PATH, "drawn_together": AT_LEAST_1},
+    | {
+        "folders": FOLDERS,
+        "reference": A_PATH,
+        "reference_images": AT_LEAST_1,
+        "modes": A_PATH,
+        "drawn_together": AT_LEAST_1,
+    },
     "report": {"images": AT_LEAST_1},
     TABLE: {"root": A_PATH, "pool": KEYS, "fairness": A_TEXT, "quality": QUALITY},
 }

@@ -33,12 +33,20 @@ class Stage:
         return import_module(self.function.rpartition(".")[0])
 
 
-# In place of a stage: in place of all of them, where `evaluate.folders` says what to evaluate; or by the choice of `bank`.
+# In place of a stage: of collect, for images that arms are held against; of all of them, where `evaluate.folders` says what to
+# evaluate; or by the choice of `bank`.
 VARIANTS: Mapping[str, Stage] = {
     "folders": Stage(
         "selfdebias.stages.evaluate_folders.evaluate_folders",
         ("judge", "encoder", "metrics", "prompts", "trainer"),
         reads=(),
+    ),
+    "reference": Stage(
+        "selfdebias.stages.collect.collect",
+        ("sampler", "encoder", "prompts", "trainer"),
+        reads=(),
+        keyed=True,
+        shared=True,
     ),
     "supervised": Stage(
         "selfdebias.stages.discover_supervised.discover_supervised", ("bank", "judge"), reads=("collect",)

@@ -99,7 +99,7 @@ def _stand_in_conf(real, folder):
             (folder / group).mkdir()
             (folder / group / f"{option}.yaml").write_text(PARTS[group])
     (folder / "guidance" / "none.yaml").write_text("_target_: stand_ins.parts.NoGuidance")
-    random = "defaults: [self_debias@of]\n_target_: stand_ins.parts.RandomGuidance\nbranch: cond"
+    random = "defaults: [transport@of]\n_target_: stand_ins.parts.RandomGuidance\nbranch: cond"
     (folder / "guidance" / "random.yaml").write_text(random)
     return folder
 

@@ -97,7 +97,7 @@ def test_what_cannot_be_is_one_line_before_anything_runs(stand_ins, with_attribu
 @pytest.fixture
 def with_attribute_prompts(stand_ins):
     """The stand-ins, with the real guidance of this name."""
-    lines = ["defaults: [self_debias@of]", "_target_: selfdebias.guidance.AttributePrompts"]
+    lines = ["defaults: [transport@of]", "_target_: selfdebias.guidance.AttributePrompts"]
     lines += ["texts: ['a man {}', 'a woman {}']", "generic: person"]
     (config.conf_folder() / "guidance" / "attribute_prompts.yaml").write_text("\n".join(lines))
     return stand_ins

@@ -23,6 +23,9 @@ BAD = [
     (["~collect"], "`collect` must be a section"),
     (["~judge"], "`judge` must be a section"),
     (["collect.n_images=0"], "`collect.n_images` must be a whole number of at least 1, got 0"),
+    (["collect.relative_scale=0"], "`collect.relative_scale` must be a number in (0, 1], got 0"),
+    (["+model.guidance_scale=1.5"], "`collect.relative_scale` must be 1, or larger than 0.667"),
+    (["evaluate.reference_images=0"], "`evaluate.reference_images` must be a whole number of at least 1, got 0"),
     (["generate.n_images=-4"], "`generate.n_images` must be a whole number of at least 1, got -4"),
     (["generate.n_images=many"], "`generate.n_images` must be a whole number"),
     (["generate.n_images=2.5"], "`generate.n_images` must be a whole number"),
@@ -146,7 +149,7 @@ def test_bad_command_lines(stand_ins, tmp_path, capsys, arguments, words):
 @pytest.mark.parametrize(
     "overrides, path, value",
     [
-        ([], "collect.n_images", 256),
+        ([], "collect.n_images", 512),
         (["prompts.text='a doctor, smiling'"], "prompts.text", "a doctor, smiling"),
         (["guidance.strength=2"], "guidance.strength", 2),
         (["guidance=random", "guidance.of.strength=0.25"], "guidance.of.strength", 0.25),

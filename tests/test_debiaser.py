@@ -9,8 +9,8 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from selfdebias import SelfDebias
-from selfdebias.fitting import projector_for
-from selfdebias.guidance import SelfDebiasGuidance
+from selfdebias.fitting import at_scale, default, projector_for
+from selfdebias.guidance import TransportGuidance
 from selfdebias.modes import SpectralModes
 from selfdebias.schedules import GuidanceWindow
 from tests.stages.world import PixelEncoder
@@ -40,7 +40,7 @@ def test_fit_attach_and_the_way_back(pipeline, debiaser):
         inside = sample(pipeline, [1, 2, 3, 4])
     assert not torch.equal(before, inside)
     assert torch.equal(before, sample(pipeline, [1, 2, 3, 4]))
-    assert attached.state.trace.index == [1, 2]  # of 3 steps; the schedule starts at 12% of them
+    assert attached.state.trace.index == [0, 1, 2]  # from the first step on
     with debiaser.attach(pipeline, strength=0.0):
         assert torch.equal(before, sample(pipeline, [1, 2, 3, 4]))
 
@@ -66,9 +66,10 @@ def test_saved_and_loaded_it_guides_the_same(pipeline, debiaser, tmp_path):
 def test_a_target_moves_the_projected_shares_towards_it(pipeline, debiaser):
     """The memory holds the shares after the edit."""
     shares = {}
+    guided = SelfDebias(debiaser.semantics, default("guidance", "self_debias"), debiaser.schedule, debiaser.facts)
     for first in (0.02, 0.98):
         rest = [(1 - first) / (debiaser.n_modes - 1)] * (debiaser.n_modes - 1)
-        with debiaser.attach(pipeline, target=[first, *rest]) as attached:
+        with guided.attach(pipeline, target=[first, *rest]) as attached:
             attached.guidance.decay = 1.0
             sample(pipeline, list(range(8)))
         first_mode, *_, n = attached.state.recall(2, debiaser.n_modes).tolist()
@@ -197,7 +198,22 @@ def test_a_schedule_of_ones_own(pipeline, debiaser):
     with debiaser.attach(pipeline, schedule=GuidanceWindow(0.0, 0.4)) as attached:
         sample(pipeline, [1, 2])
     assert attached.state.trace.index == [0, 1]
-    assert isinstance(debiaser.guidance, SelfDebiasGuidance)
+    assert isinstance(debiaser.guidance, TransportGuidance)
+
+
+def test_images_to_learn_from_are_drawn_at_a_part_of_the_guidance_scale(pipeline):
+    own = {"num_inference_steps": 4}
+    assert at_scale(pipeline, own, 0.5) == {**own, "guidance_scale": 3.75}  # of the 7.5 that the pipeline has by itself
+    assert at_scale(pipeline, {"guidance_scale": 3.0}, 0.5) == {"guidance_scale": 1.5}
+    assert at_scale(pipeline, own, 1.0) == own and at_scale(pipeline, {"guidance_scale": 1.0}, 0.5) == {
+        "guidance_scale": 1.0
+    }
+    with pytest.raises(
+        ValueError, match="must leave a guidance scale larger than 1, got 0.5 of 1.5: choose relative_scale=1"
+    ):
+        fit(pipeline, call={"guidance_scale": 1.5})
+    with pytest.raises(ValueError, match=r"`relative_scale` must be in \(0, 1\], got 0"):
+        fit(pipeline, relative_scale=0)
 
 
 def test_a_wide_bottleneck_is_read_through_a_convolution_and_options_may_differ():

@@ -95,6 +95,8 @@ def test_it_says_what_it_is_and_how_it_is_started(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_it_changes_what_it_names(name):
     default, own = load(), load(*jobs(name)[0])
+    if name in PRESETS:  # which also fix what the default has today
+        default = load("guidance=self_debias", "schedule.start=0.5", "collect.relative_scale=0.9")
     for group in written(name).keys() - {"defaults", "hydra"}:
         assert own[group] != default[group], f"{name} does not change {group}"
 

@@ -234,7 +234,7 @@ def test_help_names_groups_and_values(capsys):
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
     assert "guidance" in text
-    assert "n_images: 256" in text
+    assert "n_images: 512" in text
     assert [line for line in text.splitlines() if len(line) > 80] == []
     assert "null: those of collect" in " ".join(text.replace("#", "").split())  # a comment that is wrapped is whole
 

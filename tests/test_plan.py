@@ -46,7 +46,6 @@ ALL = {"collect", "discover", "project", "generate/vanilla", "generate/guided", 
         ("report.images=8", {"report"}),
         ("model.steps=20", ALL),
         ("model.weights=w2", ALL),
-        ("generate.sampler={steps: 20}", {"generate/vanilla", "generate/guided", *AFTER_GENERATE}),
         ("generate.sampler={steps: 50}", set()),  # what the model has anyway
     ],
 )
@@ -57,6 +56,34 @@ def test_what_changes_which_keys(stand_ins, override, expected):
 def test_arms_of_one_sampler_are_the_same_however_it_was_asked_for(stand_ins):
     both, arms = keys("model.steps=20"), keys("generate.sampler={steps: 20}")
     assert both["generate/vanilla"] == arms["generate/vanilla"] and both["collect"] != arms["collect"]
+    assert arms["collect"] == keys()["collect"] and arms["evaluate"] != keys()["evaluate"]
+
+
+def test_reference_images_are_drawn_where_the_collected_ones_are_of_another_sampler(stand_ins):
+    steps = plan.make_plan(config.load(["generate.sampler={steps: 20}", "evaluate.reference_images=1000"]), {})
+    assert (
+        list(steps)[:2] == ["collect", "collect/reference"] and steps["evaluate"].inputs["drawn"] == "collect/reference"
+    )
+    assert steps["collect/reference"].key == plan.make_plan(config.load(["model.steps=20"]), {})["collect"].key
+    without = plan.make_plan(config.load(["generate.sampler={steps: 20}", "evaluate.reference=elsewhere"]), {})
+    assert "collect/reference" not in without and "drawn" not in without["evaluate"].inputs
+    for stages, drawn in ((["collect", "discover"], False), (["collect", "evaluate"], True)):
+        assert ("collect/reference" in [step.name for step in plan.chosen_steps(steps, stages)]) == drawn
+
+
+def test_a_part_of_the_guidance_scale_is_the_key_of_that_scale():
+    half, stated = (
+        plan.make_plan(config.load(overrides), FINGERPRINTS)
+        for overrides in (
+            [],
+            ["model.guidance_scale=1.5", "collect.relative_scale=1", "generate.sampler={guidance_scale: 3.0}"],
+        )
+    )
+    assert {name: step.key for name, step in half.items()} == {name: step.key for name, step in stated.items()}
+    own = plan.make_plan(config.load(["collect.relative_scale=1"]), FINGERPRINTS)
+    assert "collect/reference" not in own and own["generate/vanilla"].key == half["generate/vanilla"].key
+    smaller = plan.make_plan(config.load(["collect.relative_scale=1", "collect.n_images=256"]), FINGERPRINTS)
+    assert smaller["collect"].key == half["collect/reference"].key
 
 
 def test_weights_are_in_the_key_by_their_fingerprint(stand_ins):
@@ -141,7 +168,7 @@ FARMER = ["prompts.text='an emoji of a farmer'", "prompts.attributes=[gender,ton
 
 
 def test_in_the_projected_space_project_comes_before_discover():
-    asked = ["clustering.space=projected", "projector.balanced=false"]
+    asked = ["clustering.space=projected", "projector.balanced=false", "collect.relative_scale=1"]
     steps = plan.make_plan(config.load(asked), FINGERPRINTS)
     assert list(steps)[:3] == ["collect", "project", "discover"]
     read = {name: steps[name].inputs for name in ("project", "discover", "generate/vanilla", "generate/guided")}
@@ -152,18 +179,19 @@ def test_in_the_projected_space_project_comes_before_discover():
         "generate/guided": {"projected": "project", "discovered": "discover"},
     }
     assert plan.row_of(steps["discover"]).function.endswith(".discover_projected")
-    image = plan.make_plan(config.load(["projector.balanced=false"]), FINGERPRINTS)
+    image = plan.make_plan(config.load(["projector.balanced=false", "collect.relative_scale=1"]), FINGERPRINTS)
     same = {name for name in steps if steps[name].key == image[name].key}
     assert same == {"collect", "generate/vanilla"}
 
 
 def test_keys_of_a_job_without_templates_are_what_they_were():
-    steps = plan.make_plan(config.load([]), FINGERPRINTS)
+    as_then = ["collect.n_images=256", "collect.relative_scale=1", "guidance=self_debias", "schedule.start=0.12"]
+    steps = plan.make_plan(config.load(as_then), FINGERPRINTS)
     assert {name: steps[name].key for name in DRAWN} == DRAWN
 
 
 def test_keys_of_stand_ins_are_what_they_were(stand_ins):
-    found = keys()
+    found = keys("collect.n_images=256", "schedule.start=0.12")
     assert {name: found[name] for name in DRAWN_BY_STAND_INS} == DRAWN_BY_STAND_INS
 
 

@@ -61,7 +61,7 @@ def images_of(root: Path) -> dict[str, torch.Tensor]:
 
 def same_images(first: Path, second: Path) -> bool:
     one, other = images_of(first), images_of(second)
-    assert one.keys() == other.keys() and len(one) == 3
+    assert one.keys() == other.keys() and len(one) == 4  # collect, its reference, and two arms
     assert not [path for root in (first, second) for path in root.glob("stages/*/*/manifest-1.jsonl")]
     assert not list(second.rglob(f"{TEMPORARY}*"))
     return all(float((images - other[name]).abs().max()) < LEVEL for name, images in one.items())

@@ -95,7 +95,7 @@ def test_a_finished_job_is_found_whole_from_any_folder_and_what_depends_on_a_cha
     before = (done / "job.json").read_text()
     assert main(["--from", str(done)]) == 0
     out = capsys.readouterr().out
-    assert "done in" not in out and out.count("found, skipped") == 8
+    assert "done in" not in out and out.count("found, skipped") == 9
     assert (done / "job.json").read_text() == before and list(tmp_path.iterdir()) == []
     assert main(["--from", str(done), "evaluate.bootstrap=50", "stages=[evaluate]"]) == 0
     assert [line for line in capsys.readouterr().out.splitlines() if ": done" in line] != []

@@ -54,7 +54,7 @@ def test_each_value_makes_a_command_line_that_composes(sweep):
 
 
 def test_a_value_with_many_digits_arrives_as_it_is(sweep):
-    words = command_of(sweep, {"guidance.strength": 5.123456789012345e-05, "guidance.kappa": 3})
+    words = command_of(sweep, {"guidance.strength": 5.123456789012345e-05, "guidance.limit": 3})
     assert load(words[2:])["guidance"]["strength"] == 5.123456789012345e-05
 
 

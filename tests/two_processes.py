@@ -47,7 +47,7 @@ class Recorded(ArmSampler):
 
 def draw(folder: Path, project: Path, collective: Collective) -> None:
     """Draw guided images of the shipped model, under a memory that goes from batch to batch."""
-    config = load([f"model.steps={STEPS}", "guidance.decay=0.9"])
+    config = load([f"model.steps={STEPS}", "guidance=self_debias", "guidance.decay=0.9"])
     guidance, backbone = make(config, "guidance"), make(config, "model")
     assert isinstance(guidance, SelfDebiasGuidance)
     state, store = GuidanceState(read_semantics(project)), BatchFolder(folder, "key", collective.part)

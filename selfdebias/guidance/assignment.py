@@ -37,6 +37,25 @@ def capacities(n: int, pi: Tensor, owed: Tensor, demand: Tensor) -> Tensor:
     return counts.long()
 
 
+def widened(counts: Tensor, inside: Tensor, slack: float) -> Tensor:
+    """Return counts that ask for `slack` times as many images to turn as have to: ``counts + (slack - 1) (counts - inside)``.
+
+    Args:
+        counts: (K,) int64, how many images each mode is to have.
+        inside: (K,) how many it has now, by soft assignment; the same sum.
+        slack: at least 1, which returns the counts themselves.
+
+    Returns:
+        (K,) int64 with the sum of `counts`.
+
+    Example:
+        >>> widened(torch.tensor([16, 16]), torch.tensor([22.0, 10.0]), 2.0).tolist()
+        [10, 22]
+    """
+    wanted = counts.double() + (slack - 1) * (counts.double() - inside.double())
+    return capacities(int(counts.sum()), wanted.clamp(min=0), torch.zeros(len(counts)), inside)
+
+
 def left_over(n: int, pi: Tensor, owed: Tensor, counts: Tensor, decay: float) -> Tensor:
     """Return what a batch leaves owed to each mode, (K,) float64, of which `decay` is kept; rounding errors are 0.
 

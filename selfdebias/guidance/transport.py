@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from selfdebias.guidance.assignment import assign_modes, capacities, left_over
+from selfdebias.guidance.assignment import assign_modes, capacities, left_over, widened
 from selfdebias.guidance.relative_step import (
     EPSILON,
     Move,
     RelativeStepGuidance,
     along,
     check_above_0,
+    check_at_least,
     check_share,
     kl_divergence,
 )
@@ -33,28 +34,36 @@ class TransportGuidance(RelativeStepGuidance):
         temperature, branch, limit, target, extrapolation_scale: as in `RelativeStepGuidance`.
         settled: the assignment from which on an image counts as being in its mode, in (0, 1].
         freeze: images are assigned anew at each step up to here, as a fraction of the steps in [0, 1]; then they keep their mode.
+        slack: how many images are tried, as a multiple of those that have to turn, at least 1. Some images hardly answer to an
+            edit; of those that are pushed until `freeze`, the ones that came furthest then keep the mode, the others go back.
         decay: share, in [0, 1], of what rounding left owed to a mode that the next batch of the prompt makes up for; with 1
             batches of any size, down to one image, come out right in the long run. Where each batch divides evenly nothing is
             owed, and batches do not depend on each other.
+        closed_loop: whether images that did not come to their mode are owed too: counted is then where each image of a batch is,
+            by its largest assignment at the last guided step, not which mode it was given. All images of a run then depend on
+            each other.
 
     Raises:
         ValueError: if a value is out of range.
     """
 
     def __init__(
-        self, strength: float, temperature: float | str, branch: str = "contrast", settled: float = 0.85, freeze: float = 0.3,
-        decay: float = 1.0, limit: float = 2.0, target: Sequence[float] | str | None = None, extrapolation_scale: float = 1.0,
+        self, strength: float, temperature: float | str, branch: str = "contrast", settled: float = 0.85, freeze: float = 0.7,
+        slack: float = 3.0, decay: float = 1.0, closed_loop: bool = False, limit: float = 2.0,
+        target: Sequence[float] | str | None = None, extrapolation_scale: float = 1.0,
     ):  # fmt: skip
         super().__init__(strength, temperature, branch, limit, target, extrapolation_scale)
         check_above_0("settled", settled)
         for name, value in (("settled", settled), ("freeze", freeze), ("decay", decay)):
             check_share(name, value)
-        self.settled, self.freeze, self.decay = settled, freeze, decay
+        check_at_least("slack", slack, 1)
+        self.settled, self.freeze, self.slack, self.decay = settled, freeze, slack, decay
+        self.closed_loop = closed_loop
 
     @property
     def dependence(self) -> str:
         """See `Guidance.dependence`."""
-        return "remainder" if self.decay else "batch"
+        return ("run" if self.closed_loop else "remainder") if self.decay else "batch"
 
     def move(self, h: Tensor, step: Step, state: GuidanceState) -> Move:
         """See `RelativeStepGuidance.move`."""
@@ -74,8 +83,12 @@ class TransportGuidance(RelativeStepGuidance):
         """Return the mode (n,) that each image of all processes is to have; they are chosen anew until `freeze`."""
         plan = state.plan(p.shape[1])
         if plan.modes is None or step.index < self.freeze * step.count:
-            pi = self.pi(state)
-            counts = capacities(len(p), pi, plan.owed, p.nan_to_num().sum(dim=0).cpu())
-            plan.modes = assign_modes(p, counts)
+            pi, inside = self.pi(state), p.nan_to_num().sum(dim=0).cpu()
+            counts = capacities(len(p), pi, plan.owed, inside)
+            last = step.index + 1 >= self.freeze * step.count
+            plan.modes = assign_modes(p, counts if last else widened(counts, inside, self.slack))
             plan.left = left_over(len(p), pi, plan.owed, counts, self.decay)
+        if self.closed_loop:
+            came = torch.bincount(p.nan_to_num().argmax(dim=1), minlength=p.shape[1]).cpu()
+            plan.left = left_over(len(p), self.pi(state), plan.owed, came, self.decay)
         return plan.modes

@@ -31,7 +31,7 @@ def reference_in_words(results: Mapping[str, Any]) -> str:
     """
     given = results.get("reference")
     if not given:
-        return "the collected vanilla images (other seeds)"
+        return "vanilla images of other seeds"
     return f"the {given['images']} reference images of {plain(given['path'])} (sha256 {given['sha256'][:12]}...)"
 
 

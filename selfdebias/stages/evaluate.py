@@ -49,6 +49,7 @@ def evaluate(
     trainer: Callable[..., pl.Trainer],
     labelled: str | None = None,
     reference: str | None = None,
+    drawn: Path | None = None,
 ) -> None:
     """Measure all arms; write `results.json`, `metrics.jsonl` and `probabilities-<arm>.safetensors`.
 
@@ -57,7 +58,7 @@ def evaluate(
     Args:
         folder: where to write; a `metrics.jsonl` of an earlier, unfinished attempt is replaced.
         arms: generate folder of each arm.
-        collected: collect folder; its images are the reference, as the arm `reference`, unless another is given.
+        collected: collect folder; its images are the reference, as the arm `reference`, unless others are given.
         discovered: discover folder.
         judge: images to probabilities.
         encoder: images to unit embeddings, the one that the modes were found with.
@@ -69,9 +70,12 @@ def evaluate(
         trainer: makes the Trainer.
         labelled: folder of labelled images to hold the judge against; None takes what it states of its own error.
         reference: folder, job or file of other reference images; the collected ones are then the arm `collected`.
+        drawn: folder of reference images that the arms' own model drew, where the collected ones are of another guidance scale or
+            sampler; those are the arm `collected` then too.
     """
-    own = COLLECTED if reference else REFERENCE
-    folders = {own: BatchFolder.open(collected)} | {arm: BatchFolder.open(path) for arm, path in arms.items()}
+    own = COLLECTED if reference or drawn else REFERENCE
+    folders = {own: BatchFolder.open(collected)} | ({REFERENCE: BatchFolder.open(drawn)} if drawn else {})
+    folders |= {arm: BatchFolder.open(path) for arm, path in arms.items()}
     facts = {arm: json.loads((Path(path) / "generate.json").read_text()) for arm, path in arms.items()}
     modes = json.loads((Path(discovered) / "modes.json").read_text())
     centers, origin = read_centers(discovered), partial(origin_of, judge, encoder, metrics.features)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from selfdebias.fitted_prompts import BANK
 from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.arms import ArmData, load_arm, pool
 from selfdebias.metrics.entries import Entry, missing
+from selfdebias.metrics.modes import assign_modes as place_in_modes
 from selfdebias.metrics.summary import summarise
 from selfdebias.metrics.summary_prompts import over_prompts
 
@@ -61,9 +63,13 @@ def pooled_arms(
     """
     evaluated = [stages_of(job, root, row)["evaluate"] for job in jobs]
     arms = {name: pool([load_arm(folder, name) for folder in evaluated]) for name in names}
-    references = [load_arm(folder, "reference") for folder in evaluated]
-    shared = all(np.array_equal(references[0].seeds, other.seeds) for other in references)
-    return arms, references[0] if shared else pool(references)
+    return arms, _shared_arm(evaluated, "reference")
+
+
+def _shared_arm(evaluated: Sequence[Path], name: str) -> ArmData:
+    """Images that jobs share: those of the first one, or of all where they do not."""
+    found = [load_arm(folder, name) for folder in evaluated]
+    return found[0] if all(np.array_equal(found[0].seeds, other.seeds) for other in found) else pool(found)
 
 
 def stages_of(job: Path, root: Path, row: str = "") -> dict[str, Path]:
@@ -91,8 +97,11 @@ def _pool_row(
     if "sources" in first:
         raise ValueError("`evaluate.folders` must be null in jobs that are pooled.")
     arms, reference = pooled_arms(jobs, root, list(first["arms"]), row)
+    evaluated = [stages_of(job, root, row)["evaluate"] for job in jobs]
+    apart = all((folder / "probabilities-collected.safetensors").exists() for folder in evaluated)
+    collected = _shared_arm(evaluated, "collected") if apart else reference
     if other is not None:
-        reference = load_arm(stages_of(other, root, row)["evaluate"], "reference")
+        reference = _reference_of(other, stages_of(jobs[0], root, row), root, row)
     results = summarise(
         arms,
         reference,
@@ -103,6 +112,7 @@ def _pool_row(
         evaluate["seed"],
         judge=first["judge"],
         seeds=_seeds(every),
+        collected=collected,
     )
     skipped = {
         arm: sum(it.get("skipped_edits", {}).get(arm, 0) for it in every) for arm in first.get("skipped_edits", {})
@@ -110,6 +120,15 @@ def _pool_row(
     cost = {"seconds_per_image": {arm: _seconds(every, arm) for arm in arms}}
     copied = {str(key): first[key] for key in ("features", "dependence") if key in first}
     return {**results, **copied, "skipped_edits": skipped, "cost": cost}
+
+
+def _reference_of(other: Path, stages: Mapping[str, Path], root: Path, row: str) -> ArmData:
+    """The reference images of another job, in the modes that these stages found."""
+    from selfdebias.stages.looking import read_centers  # here, since what it needs is slow to come
+
+    reference = load_arm(stages_of(other, root, row)["evaluate"], "reference")
+    centers = read_centers(stages["discover"]) if "discover" in stages else None
+    return replace(reference, modes=place_in_modes(reference.e, centers))
 
 
 def _modes(jobs: Sequence[Path], root: Path, row: str, said: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -72,9 +72,9 @@ def test_each_cost_is_of_the_command_above_it():
 def test_costs_count_a_stage_that_jobs_share_once():
     text = dict(re.findall(notebook.MARK.format("cost"), TEXT, re.DOTALL))
     one = "selfdebias experiment=paper/faces"
-    assert text[one] == cost_of(one) and text[one].startswith("512 images, about 0.3 hours")  # 256 + 2 x 128
+    assert text[one] == cost_of(one) and text[one].startswith("1,024 images, about 0.5 hours")  # 512 + 256 + 2 x 128
     two = cost_of("selfdebias -m experiment=paper/faces guidance.strength=3,6")
-    assert two.startswith("640 images")  # one guided arm more
+    assert two.startswith("1,152 images")  # one guided arm more
     assert "no log" in cost_of("selfdebias experiment=paper/unconditional")
 
 

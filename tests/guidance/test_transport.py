@@ -15,7 +15,7 @@ OF = 0.5 * math.pi
 
 
 def _guidance(strength: float = 0.3, **options) -> TransportGuidance:
-    return TransportGuidance(strength, 0.3, **{"branch": "cond", **options})
+    return TransportGuidance(strength, 0.3, **{"branch": "cond", "slack": 1.0, **options})
 
 
 def _begun(target=(0.5, 0.5)) -> GuidanceState:
@@ -78,6 +78,40 @@ def test_assignments_are_made_anew_until_freeze_and_kept_from_there_on():
         guidance.edit(h, step(index), state)
         modes.append(state.plans["a person"].modes.tolist())
     assert modes[0] == modes[1][::-1] != modes[1] == modes[2] == modes[3]
+
+
+def test_more_images_than_have_to_turn_are_tried_until_freeze():
+    guidance, state = _guidance(freeze=0.5, slack=2.0), _begun()
+    h = activations([0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.35, 0.4])  # all in mode 0: four have to turn
+    moved = []
+    for index in range(3):  # of 4 steps: 0 is before the half, and in 1 the modes are given for good
+        moved += [_moved(h, guidance.edit(h, step(index), state))]
+    assert moved[0] == list(range(1, 8)) and moved[1] == moved[2] == [4, 5, 6, 7]
+    assert state.plans["a person"].modes.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+
+
+def test_of_those_that_are_tried_the_ones_that_came_furthest_keep_the_mode():
+    guidance, state = _guidance(freeze=0.5, slack=2.0), _begun()
+    guidance.edit(activations([0.0, 0.05, 0.1, 0.15, 0.2, 0.3]), step(0), state)
+    answered = activations([0.0, 1.2, 0.1, 1.3, 1.4, 0.3])  # the two nearest ones hardly moved
+    guidance.edit(answered, step(1), state)
+    assert state.plans["a person"].modes.tolist() == [0, 1, 0, 1, 1, 0]
+
+
+def test_a_closed_loop_owes_what_did_not_turn():
+    stubborn = activations([0.0, 0.1, 0.2, 0.3])
+    owed = {}
+    for closed in (False, True):
+        state = circle_state()
+        state.begin("a person", ())
+        guidance = _guidance(closed_loop=closed)
+        guidance.edit(stubborn, step(3), state)
+        owed[closed] = state.plans["a person"].left.tolist()
+        state.begin("a person", ())
+        guidance.edit(stubborn, step(3), state)
+        assert state.plans["a person"].modes.tolist() == ([1, 1, 1, 1] if closed else [0, 0, 1, 1])
+        assert guidance.dependence == ("run" if closed else "remainder")
+    assert owed == {False: [0.0, 0.0], True: [-2.0, 2.0]}
 
 
 def test_a_window_that_starts_after_freeze_assigns_once():
@@ -159,6 +193,7 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_counted():
         ({"settled": 0.0}, "`guidance.settled` must be finite and larger than 0, got 0.0"),
         ({"settled": 1.1}, r"`guidance.settled` must be in \[0, 1\], got 1.1"),
         ({"freeze": -0.1}, r"`guidance.freeze` must be in \[0, 1\], got -0.1"),
+        ({"slack": 0.5}, "`guidance.slack` must be finite and at least 1, got 0.5"),
         ({"decay": 2.0}, r"`guidance.decay` must be in \[0, 1\], got 2.0"),
     ],
 )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import shutil
+from dataclasses import replace
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from selfdebias.main import main
 from selfdebias.metrics.arms import pool, save_arm
@@ -58,11 +61,17 @@ def test_jobs_that_differ_in_the_seed_are_measured_as_one(sweep):
 def test_the_reference_images_of_another_job_may_take_the_place_of_their_own(sweep, tmp_path):
     shutil.copytree(sweep.root, tmp_path / "runs")
     root, other = tmp_path / "runs", example_arm("reference", 0.5, 40, seed=7)
-    save_arm(root / "stages" / "evaluate" / "h2", other)
+    save_arm(root / "stages" / "evaluate" / "h2", replace(other, modes=1 - other.modes))  # by the modes of its own job
+    centers = torch.eye(2, other.e.shape[1])
+    save_file({"centers": centers}, root / "stages" / "discover" / "shared" / "centers.safetensors")
     jobs = [root / "jobs" / name for name in ("h0", "h1")]
     own, held = pool_jobs(jobs, root), pool_jobs(jobs, root, root / "jobs" / "h2")
     assert held["arms"]["guided"]["kid"]["value"] != own["arms"]["guided"]["kid"]["value"]
     assert held["arms"]["guided"]["gender"]["fd_hard"] == own["arms"]["guided"]["gender"]["fd_hard"]
+    assert (
+        held["arms"]["vanilla"]["within_modes"]["precision"]["value"] > 0.5
+    )  # in the modes of these jobs, not of that one
+    assert held["modes"] == own["modes"]  # as found on their own images
 
 
 @pytest.mark.parametrize(

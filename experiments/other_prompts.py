@@ -1,0 +1,102 @@
+"""Beyond people: pets, fantasy creatures, peaceful moments, and a model without prompts. What are the modes, and do they move?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from experiments.pooled import ROOT
+from experiments.variants import Every, Study
+from selfdebias.report.measures import measure
+from selfdebias.report.wording import Notes, written
+
+VARIANTS = {
+    "a pet": ["prompts=emoji_pets"],
+    "a pet, k = 2": ["prompts=emoji_pets", "clustering.k=2"],
+    "a fantasy creature": ["prompts=emoji_fantasy"],
+    "a fantasy creature, k = 8": ["prompts=emoji_fantasy", "clustering.k=8"],
+    "a peaceful moment": ["prompts=emoji_peaceful"],
+    "a peaceful moment, k = 5": ["prompts=emoji_peaceful", "clustering.k=5"],
+    "no prompt": ["model=emoji_ddpm"],
+}
+HEADER = (
+    "| Prompt | modes | silhouette | ARI with | shares of the modes, vanilla | guided | `mode_fd`, vanilla | guided | "
+    "`fd_hard` of the attribute, vanilla | guided | `kept_cosine` | turned | turned precision, of vanilla's own |\n|"
+) + "---|" * 13
+
+
+def rows(every: Every) -> list[str]:
+    """One row for each prompt and number of modes."""
+    return [_row(name, results) for name, results in every.items()]
+
+
+def _row(name: str, results: dict) -> str:
+    vanilla, guided = (results["arms"][arm] for arm in ("vanilla", "guided"))
+    attribute, modes = results["prompts"]["attributes"][0], results["modes"]
+    turned = guided["turned"]
+    agreement = ", ".join(f"{key} {value:.2f}" for key, value in modes["ari"].items())
+    cells = [
+        name, str(modes["k"]), f"{modes['silhouette']:.2f}", agreement, _shares(vanilla), _shares(guided),
+        *(_written(arm["mode_fd"]) for arm in (vanilla, guided)),
+        *(_written(arm[attribute]["fd_hard"]) for arm in (vanilla, guided)),
+        _written(guided["kept_cosine"]), str(turned["n"]), _written(turned["precision_ratio"]),
+    ]  # fmt: skip
+    return "| " + " | ".join(cells) + " |"
+
+
+def _shares(arm: dict) -> str:
+    shares = arm["mode_shares"]
+    return " / ".join(f"{shares[key]['value']:.2f}" for key in sorted(shares, key=int))
+
+
+def _written(entry: dict) -> str:
+    return "n/a" if entry.get("value") is None else written(measure(entry), Notes())
+
+
+def notes(every: Every) -> list[str]:
+    """The words of each mode, and the judge's classes before and after."""
+    lines = ["N = {} for each arm.".format(next(iter(every.values()))["arms"]["guided"]["mode_fd"]["n"]), ""]
+    for name, results in every.items():
+        lines += [f"**{name}.**", *(f"- {line}" for line in [*mode_words(results), *_classes(results)]), ""]
+    return lines
+
+
+def mode_words(results: dict) -> list[str]:
+    """What each mode of a job is, by the captions that fit it better than the others, and how many collected images it has.
+
+    Args:
+        results: pooled results, whose jobs share one discover stage.
+    """
+    job = json.loads((Path(ROOT) / "jobs" / results["config_hashes"][0] / "job.json").read_text())
+    modes = json.loads((Path(ROOT) / job["stages"]["discover"] / "modes.json").read_text())
+    return [
+        f"Mode {number}, {size} of {sum(modes['sizes'])} collected images: "
+        + ("; ".join(word["caption"] for word in words[:4]) or "no caption fits it better than the others")
+        + "."
+        for number, (size, words) in enumerate(zip(modes["sizes"], modes["words"], strict=True), start=1)
+    ]
+
+
+def _classes(results: dict) -> list[str]:
+    """The shares of the judge's classes, for each attribute that is reported."""
+    lines = []
+    for attribute in results["prompts"]["attributes"]:
+        arms = [results["arms"][arm]["shares"][attribute] for arm in ("vanilla", "guided")]
+        moved = (f"{name} {arms[0][name]['value']:.2f} -> {arms[1][name]['value']:.2f}" for name in arms[0])
+        lines += [f"{attribute}: {', '.join(moved)}."]
+    return lines
+
+
+STUDY = Study(
+    name="other_prompts",
+    title="Beyond one prompt of people",
+    seeds=(501, 502, 503),
+    variants=VARIANTS,
+    rows=rows,
+    header=HEADER,
+    notes=notes,
+)
+
+if __name__ == "__main__":
+    STUDY.main(sys.argv[1:])

@@ -1,0 +1,55 @@
+"""All arms side by side: "an emoji of a person", five seeds that nothing was chosen on."""
+
+from __future__ import annotations
+
+import sys
+
+from experiments.pooled import modes_in_words, row
+from experiments.variants import EARLIER, NO_TRIALS, Every, Study
+from selfdebias.report.explanations import verdicts_in_words
+
+DEFAULT, PRESET = "transport, the default", "`experiment=paper`"
+RANDOM, TOLD = "edits as large, in random directions", "told the attribute: prompts that state it"
+OWN = "from 12% of the steps on, fitted at the model's own scale"
+VARIANTS = {
+    DEFAULT: [],
+    RANDOM: ["guidance=random"],
+    "transport that tries no more images than have to turn": NO_TRIALS,
+    "self_debias": ["guidance=self_debias"],
+    f"self_debias, {OWN}": ["guidance=self_debias", *EARLIER],
+    f"mean_difference, {OWN}": ["guidance=mean_difference", *EARLIER],
+    "told the attribute: the judge's classes in place of modes": ["bank=supervised"],
+    TOLD: ["guidance=attribute_prompts"],
+    PRESET: ["experiment=paper"],
+    "`experiment=official`": ["experiment=official"],
+}
+THIRD = {RANDOM: "random", TOLD: "attribute_prompts"}  # arms that stand beside a guided one in their jobs
+
+
+def rows(every: Every) -> list[str]:
+    """One row for each variant; the presets draw with another sampler, whose vanilla images stand above them."""
+    lines = [row("vanilla", next(iter(every.values())), "vanilla")]
+    for name, results in every.items():
+        if name == PRESET:
+            lines += [row("vanilla, with the sampler of the presets", results, "vanilla")]
+        lines += [row(name, results, THIRD.get(name, "guided"))]
+    return lines
+
+
+def notes(every: Every) -> list[str]:
+    """The modes that the default found, and what is told apart from vanilla."""
+    first = next(iter(every.values()))
+    return [modes_in_words(first), "", *(f"- {line}" for line in verdicts_in_words(every.get(RANDOM, first)))]
+
+
+STUDY = Study(
+    name="person_arms",
+    title='"an emoji of a person", all arms',
+    seeds=(501, 502, 503, 504, 505),
+    variants=VARIANTS,
+    rows=rows,
+    notes=notes,
+)
+
+if __name__ == "__main__":
+    STUDY.main(sys.argv[1:])

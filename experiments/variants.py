@@ -1,0 +1,75 @@
+"""A study of variants: the same job with one thing changed after another, each pooled over generate seeds, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from experiments.pooled import HEADER, row, run_pooled, who_judged, write_study
+
+Every = dict[str, dict]  # pooled results by variant
+# What was the default when the earlier studies were made.
+EARLIER = ("collect.n_images=256", "collect.relative_scale=1", "schedule.start=0.12")
+NO_TRIALS = ("guidance.slack=1", "guidance.freeze=0.3")  # the same of transport
+
+
+def vanilla_and_guided(every: Every) -> list[str]:
+    """One row of the vanilla images that all variants share, and the guided arm of each variant."""
+    first = next(iter(every.values()))
+    return [row("vanilla", first, "vanilla"), *(row(name, results, "guided") for name, results in every.items())]
+
+
+def both_arms(every: Every) -> list[str]:
+    """The vanilla and the guided arm of each variant, where each has vanilla images of its own."""
+    return [row(f"{name}, {arm}", results, arm) for name, results in every.items() for arm in ("vanilla", "guided")]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is varied, over which seeds, and how the table is written.
+
+    Args:
+        name: of the study's module and files.
+        title: of its page, without the seeds.
+        seeds: generate seeds.
+        variants: overrides of the command line by the name of the row.
+        rows: from pooled results by variant to the lines of the table.
+        header: names of the columns and the line below them.
+        notes: from pooled results by variant to what stands below the table.
+    """
+
+    name: str
+    title: str
+    seeds: tuple[int, ...]
+    variants: Mapping[str, Sequence[str]]
+    rows: Callable[[Every], list[str]] = vanilla_and_guided
+    header: str = HEADER
+    notes: Callable[[Every], list[str]] = lambda every: []
+
+    def main(self, arguments: Sequence[str], seeds: Sequence[int] = ()) -> None:
+        """Run the variants, and write one table, anew after each of them.
+
+        Args:
+            arguments: overrides of the command line; words without ``=`` choose the variants whose names hold one of them.
+            seeds: generate seeds; none for those of the study.
+        """
+        overrides = [text for text in arguments if "=" in text]
+        words = [text for text in arguments if "=" not in text] or [""]
+        every: Every = {}
+        for name, variant in self.variants.items():
+            if any(word in name for word in words):
+                every[name] = run_pooled([*overrides, *variant], seeds or self.seeds)
+                write_study(self.name, self.page(every, seeds or self.seeds), every)
+
+    def page(self, every: Every, seeds: Sequence[int]) -> str:
+        """The page of the variants that are measured.
+
+        Args:
+            every: pooled results by variant.
+            seeds: generate seeds.
+        """
+        head = f"# {self.title}, generate seeds {', '.join(map(str, seeds))}"
+        command = f"`python -m experiments.{self.name}`: {len(every)} of its {len(self.variants)} variants."
+        notes = self.notes(every)
+        text = [head, "", command, "", self.header, *self.rows(every), "", who_judged(next(iter(every.values())))]
+        return "\n".join([*text, *([""] if notes else []), *notes]).rstrip()
