@@ -66,7 +66,9 @@ class Attachment:
         return self.state.semantics is not None and len(self.state.semantics.bank.target) == 1
 
     def _scheduled(self, step: Step) -> Step:
-        return replace(step, weight=self.schedule.weight(step.index, step.count, step.alpha_bar))
+        return replace(
+            step, weight=self.schedule.weight(step.index, step.count, step.alpha_bar), stop=self.schedule.stop
+        )
 
     def _extrapolate(self, step: Step) -> float:
         step = self._scheduled(step)

@@ -34,6 +34,7 @@ class Step:
         guidance_scale: classifier-free guidance scale; 1.0 where the pipeline has none, and the scale of the extrapolation
             where that takes its place.
         weight: what the guidance schedule gives this step, in [0, 1].
+        stop: where the guidance schedule ends, as a fraction of the steps, in (0, 1].
         alpha_bar: the share of signal in the variance of `x_t`, in [0, 1]; NaN where the scheduler states none.
     """
 
@@ -43,6 +44,7 @@ class Step:
     branches: tuple[str, ...]
     guidance_scale: float
     weight: float = 1.0
+    stop: float = 1.0
     alpha_bar: float = math.nan
 
 

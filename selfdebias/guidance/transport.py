@@ -33,7 +33,8 @@ class TransportGuidance(RelativeStepGuidance):
         strength: `s`, the size of the effect on an image that lacks all of its mode, as a fraction of ``||h||``; at least 0.
         temperature, branch, limit, target, extrapolation_scale: as in `RelativeStepGuidance`.
         settled: the assignment from which on an image counts as being in its mode, in (0, 1].
-        freeze: images are assigned anew at each step up to here, as a fraction of the steps in [0, 1]; then they keep their mode.
+        freeze: images are assigned anew at each step up to here, as a fraction in [0, 1] of the steps up to the end of the guidance
+            schedule; then they keep their mode.
         slack: how many images are tried, as a multiple of those that have to turn, at least 1. Some images hardly answer to an
             edit; of those that are pushed until `freeze`, the ones that came furthest then keep the mode, the others go back.
         decay: share, in [0, 1], of what rounding left owed to a mode that the next batch of the prompt makes up for; with 1
@@ -82,11 +83,12 @@ class TransportGuidance(RelativeStepGuidance):
     def _modes(self, p: Tensor, step: Step, state: GuidanceState) -> Tensor:
         """Return the mode (n,) that each image of all processes is to have; they are chosen anew until `freeze`."""
         plan = state.plan(p.shape[1])
-        if plan.modes is None or step.index < self.freeze * step.count:
+        end = self.freeze * step.stop * step.count
+        if plan.modes is None or step.index < end:
             pi, inside = self.pi(state), p.nan_to_num().sum(dim=0).cpu()
             counts = capacities(len(p), pi, plan.owed, inside)
-            last = step.index + 1 >= self.freeze * step.count
-            plan.modes = assign_modes(p, counts if last else widened(counts, inside, self.slack))
+            trying = step.index + 1 < end
+            plan.modes = assign_modes(p, widened(counts, inside, self.slack) if trying else counts)
             plan.left = left_over(len(p), pi, plan.owed, counts, self.decay)
         if self.closed_loop:
             came = torch.bincount(p.nan_to_num().argmax(dim=1), minlength=p.shape[1]).cpu()

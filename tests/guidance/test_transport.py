@@ -90,6 +90,16 @@ def test_more_images_than_have_to_turn_are_tried_until_freeze():
     assert state.plans["a person"].modes.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
 
 
+def test_trials_end_before_the_schedule_does():
+    guidance, state = _guidance(freeze=0.8, slack=2.0), _begun()
+    h = activations([0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.35, 0.4])
+    counts = []
+    for index in range(2):  # of 4 steps, of which the first two are guided
+        guidance.edit(h, replace(step(index), stop=0.5), state)
+        counts += [int(state.plans["a person"].modes.sum())]
+    assert counts == [7, 4]
+
+
 def test_of_those_that_are_tried_the_ones_that_came_furthest_keep_the_mode():
     guidance, state = _guidance(freeze=0.5, slack=2.0), _begun()
     guidance.edit(activations([0.0, 0.05, 0.1, 0.15, 0.2, 0.3]), step(0), state)
