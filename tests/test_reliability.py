@@ -72,7 +72,7 @@ def test_eight_kills_at_random_times_and_the_same_images_in_the_end(model, undis
     last = start(model, tmp_path)
     assert last.wait() == 0, last.stdout.read()
     expected, found = images_of(root), images_of(tmp_path)
-    assert expected.keys() == found.keys() and len(expected) == 3
+    assert expected.keys() == found.keys() and len(expected) == 4  # collect, its reference, and two arms
     for name, images in expected.items():
         assert torch.equal(images, found[name]), name
     assert not list(tmp_path.rglob(f"{TEMPORARY}*"))
