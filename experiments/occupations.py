@@ -75,6 +75,7 @@ def page(every: dict[str, dict]) -> str:
     Args:
         every: pooled results by variant.
     """
+    every = {name: every[name] for name in VARIANTS if name in every}  # whose order a JSON file loses
     text = ["# Occupations", "", f"`python -m experiments.occupations {' '.join(every)}`.", ""]
     for name, results in every.items():
         hashes = ", ".join(results["config_hashes"])
