@@ -11,11 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.pooled import INTERVALS, ROOT, run_jobs, write_study
+from experiments.pooled import INTERVALS, ROOT, interval, run_jobs, write_study
 from selfdebias.config import read_option
 from selfdebias.report.explanations import judge_in_words
-from selfdebias.report.measures import measure
-from selfdebias.report.wording import Notes, written
 from selfdebias.sweeps.pooling import pool_jobs
 
 SEEDS = (401, 402, 403)
@@ -117,9 +115,9 @@ def _row(row: str, results: dict) -> str:
     turned = guided["turned"]
     ratio = turned["precision_ratio"]
     cells = [
-        row.replace("-", " "), *(_written(arm["shares"]["gender"]["man"]) for arm in (vanilla, guided)),
+        row.replace("-", " "), *(interval(arm["shares"]["gender"]["man"]) for arm in (vanilla, guided)),
         *(f"{_deviation(arm):.3f}" for arm in (vanilla, guided)), *(f"{_shown(row, arm):.3f}" for arm in (vanilla, guided)),
-        f"{guided['kept_cosine']['value']:.3f}", str(turned["n"]), "n/a" if ratio["value"] is None else _written(ratio),
+        f"{guided['kept_cosine']['value']:.3f}", str(turned["n"]), interval(ratio),
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"
 
@@ -156,10 +154,6 @@ def _deviation(arm: dict) -> float:
 def _shown(row: str, arm: dict) -> float:
     """The share of images in which the judge sees the occupation that was asked for."""
     return arm["shares"]["occupation"][row.replace("-", " ")]["value"]
-
-
-def _written(entry: dict) -> str:
-    return written(measure(entry), Notes())
 
 
 if __name__ == "__main__":

@@ -6,10 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-from experiments.pooled import ROOT
+from experiments.pooled import ROOT, interval
 from experiments.variants import Every, Study
-from selfdebias.report.measures import measure
-from selfdebias.report.wording import Notes, written
 
 VARIANTS = {
     "a pet": ["prompts=emoji_pets"],
@@ -38,9 +36,9 @@ def _row(name: str, results: dict) -> str:
     agreement = ", ".join(f"{key} {value:.2f}" for key, value in modes["ari"].items())
     cells = [
         name, str(modes["k"]), f"{modes['silhouette']:.2f}", agreement, _shares(vanilla), _shares(guided),
-        *(_written(arm["mode_fd"]) for arm in (vanilla, guided)),
-        *(_written(arm[attribute]["fd_hard"]) for arm in (vanilla, guided)),
-        _written(guided["kept_cosine"]), str(turned["n"]), _written(turned["precision_ratio"]),
+        *(interval(arm["mode_fd"]) for arm in (vanilla, guided)),
+        *(interval(arm[attribute]["fd_hard"]) for arm in (vanilla, guided)),
+        interval(guided["kept_cosine"]), str(turned["n"]), interval(turned["precision_ratio"]),
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"
 
@@ -48,10 +46,6 @@ def _row(name: str, results: dict) -> str:
 def _shares(arm: dict) -> str:
     shares = arm["mode_shares"]
     return " / ".join(f"{shares[key]['value']:.2f}" for key in sorted(shares, key=int))
-
-
-def _written(entry: dict) -> str:
-    return "n/a" if entry.get("value") is None else written(measure(entry), Notes())
 
 
 def notes(every: Every) -> list[str]:

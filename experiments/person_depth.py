@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 
 from experiments.other_prompts import mode_words
+from experiments.pooled import interval
 from experiments.variants import EARLIER, Every, Study
-from selfdebias.report.measures import measure
-from selfdebias.report.wording import Notes, written
 
 DEPTH = ["clustering=two_stage", "clustering.k=2", "clustering.max_depth=1", "guidance.target=uniform"]
 VARIANTS = {
@@ -32,13 +31,9 @@ def _row(name: str, results: dict, arm: str) -> str:
     shares = [it["mode_shares"][key] for key in sorted(it["mode_shares"], key=int)]
     entries = [*shares, it["mode_fd"], it["shares"]["gender"]["man"], it["kept_cosine"]]
     ratio = turned.get("precision_ratio")
-    count, precision = ("n/a", "n/a") if ratio is None else (str(turned["n"]), _written(ratio))
-    cells = [name, str(it["mode_fd"]["n"]), *(_written(entry) for entry in entries), count, precision]
+    count, precision = ("n/a", "n/a") if ratio is None else (str(turned["n"]), interval(ratio))
+    cells = [name, str(it["mode_fd"]["n"]), *(interval(entry) for entry in entries), count, precision]
     return "| " + " | ".join(cells) + " |"
-
-
-def _written(entry: dict) -> str:
-    return "n/a" if entry.get("value") is None else written(measure(entry), Notes())
 
 
 STUDY = Study(

@@ -54,8 +54,8 @@ def row(name: str, results: dict, arm: str) -> str:
     turned = it.get("turned") or {}
     within = it["within_modes"]["kid"]
     cells = [
-        name, str(fd["n"]), _interval(shares["man"]), _interval(fd), f"{shift:.3f}", _interval(it["kept_cosine"]),
-        _number(turned.get("n"), 0), _interval(turned.get("precision_ratio")), _number(it["fid"]), _interval(it["kid"]),
+        name, str(fd["n"]), interval(shares["man"]), interval(fd), f"{shift:.3f}", interval(it["kept_cosine"]),
+        _number(turned.get("n"), 0), interval(turned.get("precision_ratio")), _number(it["fid"]), interval(it["kid"]),
         f"{_number(within)} ({_number(within.get('floor'))})",
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"
@@ -115,7 +115,8 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _interval(entry: dict | None) -> str:
+def interval(entry: dict | None) -> str:
+    """Write a measured value with its interval, without one where there is none, and n/a where there is no value."""
     if entry is None or entry.get("low") is None:
         return _number(entry)
     return written(measure(entry), Notes())

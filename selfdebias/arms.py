@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from selfdebias.config import read_option
+from selfdebias.part_rules import part_of_scale
 
 UNEDITED = ("vanilla", "attribute_prompts")  # arms whose images no edit touches
 
@@ -40,7 +41,7 @@ def model_of_collect(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     model, scale = dict(config["model"]), config["model"].get("guidance_scale")
     relative = config["collect"].get("relative_scale", 1)
-    return model if scale is None or scale <= 1 or relative == 1 else {**model, "guidance_scale": scale * relative}
+    return model if scale is None or relative == 1 else {**model, "guidance_scale": part_of_scale(scale, relative)}
 
 
 def draws_reference(config: Mapping[str, Any]) -> bool:

@@ -20,9 +20,9 @@ from selfdebias.encoders import encoder_from
 from selfdebias.guidance import Semantics
 from selfdebias.hspace import find_unet
 from selfdebias.modes.naming import NoVocabulary
-from selfdebias.part_rules import check_projector
-from selfdebias.plan import STAGES
+from selfdebias.part_rules import check_projector, part_of_scale
 from selfdebias.quiet import settle_libraries
+from selfdebias.stage_table import STAGES
 from selfdebias.stages.collect import collect
 from selfdebias.stages.discover import discover
 from selfdebias.stages.generate import read_semantics
@@ -112,13 +112,13 @@ def at_scale(pipe: Any, call: dict[str, Any], relative: float) -> dict[str, Any]
         raise ValueError(f"`relative_scale` must be in (0, 1], got {relative}.")
     known = inspect.signature(pipe.__call__).parameters.get("guidance_scale")
     scale = call.get("guidance_scale", None if known is None else known.default)
-    if relative == 1 or not isinstance(scale, int | float) or scale <= 1:
+    if relative == 1 or not isinstance(scale, int | float):
         return call
-    if scale * relative <= 1:
+    if scale > 1 >= part_of_scale(scale, relative):
         raise ValueError(
             f"`relative_scale` must leave a guidance scale larger than 1, got {relative} of {scale}: choose relative_scale=1."
         )
-    return {**call, "guidance_scale": scale * relative}
+    return {**call, "guidance_scale": part_of_scale(scale, relative)}
 
 
 def _drawn(

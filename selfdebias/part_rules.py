@@ -62,10 +62,20 @@ def check_parts(config: Mapping[str, Any]) -> None:
     _check_modes(config["clustering"], config["guidance"])
 
 
+def part_of_scale(scale: float, relative: float) -> float:
+    """A part of a classifier-free guidance scale; one that turns guidance off, at most 1, stays as it is.
+
+    Example:
+        >>> part_of_scale(7.5, 0.5), part_of_scale(1.0, 0.5)
+        (3.75, 1.0)
+    """
+    return scale * relative if scale > 1 else scale
+
+
 def _check_scale(model: Mapping[str, Any], relative: float) -> None:
     """Guidance edits both branches, so that both have to be there among the images that it is fitted on."""
     scale = model.get("guidance_scale")
-    if isinstance(scale, int | float) and relative != 1 and scale > 1 >= scale * relative:
+    if isinstance(scale, int | float) and relative != 1 and scale > 1 >= part_of_scale(scale, relative):
         words = f"1, or larger than {1 / scale:.3g}: `model.guidance_scale`, {scale}, times it must be larger than 1"
         raise refuse("collect.relative_scale", words, relative)
 

@@ -19,50 +19,8 @@ from selfdebias.config import digest, without_devices
 from selfdebias.fitted_prompts import BANK, SOURCE, attribute_prompts, discover_variant, fitted_prompts
 from selfdebias.rows import in_row, rows_of
 from selfdebias.rules import ConfigError, refuse
-from selfdebias.stage_variants import VARIANTS, Stage
+from selfdebias.stage_table import PROJECTED, STAGES, VARIANTS, Stage
 from selfdebias.targets import make
-
-STAGES: Mapping[str, Stage] = {
-    "collect": Stage(
-        "selfdebias.stages.collect.collect",
-        ("collector", "encoder", "prompts", "trainer"),
-        reads=(),
-        keyed=True,
-        shared=True,
-    ),
-    "discover": Stage(
-        "selfdebias.stages.discover.discover", ("clustering", "vocabulary", "encoder"), reads=("collect",)
-    ),
-    "project": Stage(
-        "selfdebias.stages.project.project", ("encoder", "projector", "trainer"), reads=("collect", "discover")
-    ),
-    "generate": Stage(
-        "selfdebias.stages.generate.generate",
-        ("sampler", "guidance", "schedule", "prompts", "trainer"),
-        reads=("project",),
-        keyed=True,
-        shared=True,
-    ),
-    "evaluate": Stage(
-        "selfdebias.stages.evaluate.evaluate",
-        ("judge", "encoder", "metrics", "prompts", "trainer"),
-        reads=("generate", "collect", "discover"),
-    ),
-    "report": Stage(
-        "selfdebias.stages.report.report", (), reads=("generate", "collect", "discover", "project", "evaluate")
-    ),
-}
-
-# In place of these, where `clustering.space` is projected: the projector comes first, and discover leaves the bank.
-PROJECTED: Mapping[str, Stage] = {
-    "project": replace(STAGES["project"], function="selfdebias.stages.project_first.project_first", reads=("collect",)),
-    "discover": replace(
-        STAGES["discover"],
-        function="selfdebias.stages.discover_projected.discover_projected",
-        reads=("collect", "project"),
-    ),
-    "generate": replace(STAGES["generate"], reads=("project", "discover")),
-}
 
 FOLDERS = VARIANTS["folders"]
 
@@ -233,8 +191,8 @@ def _renamed(step: Step, row: str) -> Step:
 
 def chosen_steps(plan: Mapping[str, Step], stages: Sequence[str]) -> list[Step]:
     """The steps of the plan that `stages` asks for, in the order of the plan."""
-    unneeded = "reference" if "evaluate" not in stages else None
-    return [step for step in plan.values() if step.stage in stages and step.variant != unneeded]
+    evaluated = "evaluate" in stages  # which alone reads the reference
+    return [step for step in plan.values() if step.stage in stages and (evaluated or step.variant != "reference")]
 
 
 def check_inputs(steps: Sequence[Step], finished: set[str]) -> None:

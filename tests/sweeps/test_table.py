@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from selfdebias.main import main
-from selfdebias.metrics.arms import pool, save_arm
+from selfdebias.metrics.arms import load_arm, pool, save_arm
 from selfdebias.report.measures import Measure
 from selfdebias.report.wording import AT_FLOOR, Notes
 from selfdebias.storage.atomic import write_json
@@ -72,6 +72,22 @@ def test_the_reference_images_of_another_job_may_take_the_place_of_their_own(swe
         held["arms"]["vanilla"]["within_modes"]["precision"]["value"] > 0.5
     )  # in the modes of these jobs, not of that one
     assert held["modes"] == own["modes"]  # as found on their own images
+
+
+def test_modes_are_held_against_the_images_that_they_were_found_on(sweep, tmp_path):
+    """Where the reference is of another sampler, the collected images lie beside it."""
+    shutil.copytree(sweep.root, tmp_path / "runs")
+    root = tmp_path / "runs"
+    jobs = [root / "jobs" / name for name in ("h0", "h1")]
+    own = pool_jobs(jobs, root)
+    for place in ("h0", "h1"):
+        folder = root / "stages" / "evaluate" / place
+        collected = load_arm(folder, "reference")
+        save_arm(folder, replace(collected, arm="collected"))
+        women = {**collected.probabilities, "gender": collected.probabilities["gender"] * 0 + [0.05, 0.95]}
+        save_arm(folder, replace(collected, probabilities=women))
+    held = pool_jobs(jobs, root)
+    assert held["modes"]["ari"] == own["modes"]["ari"] and own["modes"]["ari"]["gender"] > 0.5
 
 
 @pytest.mark.parametrize(

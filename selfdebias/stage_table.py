@@ -1,9 +1,9 @@
-"""What a stage is, and what may run in place of one."""
+"""What a stage is, which ones there are, and what may run in place of one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from types import ModuleType
 
@@ -33,6 +33,48 @@ class Stage:
         return import_module(self.function.rpartition(".")[0])
 
 
+STAGES: Mapping[str, Stage] = {
+    "collect": Stage(
+        "selfdebias.stages.collect.collect",
+        ("collector", "encoder", "prompts", "trainer"),
+        reads=(),
+        keyed=True,
+        shared=True,
+    ),
+    "discover": Stage(
+        "selfdebias.stages.discover.discover", ("clustering", "vocabulary", "encoder"), reads=("collect",)
+    ),
+    "project": Stage(
+        "selfdebias.stages.project.project", ("encoder", "projector", "trainer"), reads=("collect", "discover")
+    ),
+    "generate": Stage(
+        "selfdebias.stages.generate.generate",
+        ("sampler", "guidance", "schedule", "prompts", "trainer"),
+        reads=("project",),
+        keyed=True,
+        shared=True,
+    ),
+    "evaluate": Stage(
+        "selfdebias.stages.evaluate.evaluate",
+        ("judge", "encoder", "metrics", "prompts", "trainer"),
+        reads=("generate", "collect", "discover"),
+    ),
+    "report": Stage(
+        "selfdebias.stages.report.report", (), reads=("generate", "collect", "discover", "project", "evaluate")
+    ),
+}
+
+# In place of these, where `clustering.space` is projected: the projector comes first, and discover leaves the bank.
+PROJECTED: Mapping[str, Stage] = {
+    "project": replace(STAGES["project"], function="selfdebias.stages.project_first.project_first", reads=("collect",)),
+    "discover": replace(
+        STAGES["discover"],
+        function="selfdebias.stages.discover_projected.discover_projected",
+        reads=("collect", "project"),
+    ),
+    "generate": replace(STAGES["generate"], reads=("project", "discover")),
+}
+
 # In place of a stage: of collect, for images that arms are held against; of all of them, where `evaluate.folders` says what to
 # evaluate; or by the choice of `bank`.
 VARIANTS: Mapping[str, Stage] = {
@@ -41,13 +83,7 @@ VARIANTS: Mapping[str, Stage] = {
         ("judge", "encoder", "metrics", "prompts", "trainer"),
         reads=(),
     ),
-    "reference": Stage(
-        "selfdebias.stages.collect.collect",
-        ("sampler", "encoder", "prompts", "trainer"),
-        reads=(),
-        keyed=True,
-        shared=True,
-    ),
+    "reference": replace(STAGES["collect"], parts=("sampler", "encoder", "prompts", "trainer")),
     "supervised": Stage(
         "selfdebias.stages.discover_supervised.discover_supervised", ("bank", "judge"), reads=("collect",)
     ),
