@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from experiments.variants import Study
+from experiments.variants import EARLIER, Study
 
 SCALES = (1, 1.5, 2, 2.5, 3, 4)
-KL = ["model=emoji_ddpm", "guidance=self_debias", "schedule.start=0.12"]
+KL = ["model=emoji_ddpm", "guidance=self_debias", *EARLIER]
 VARIANTS = {
     **{f"scale {w}": [*KL, f"guidance.extrapolation_scale={w}"] for w in SCALES},
     "scale 1, edits up to 6 times as large as `h_t`": [*KL, "guidance.extrapolation_scale=1", "guidance.limit=6"],

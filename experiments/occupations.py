@@ -24,7 +24,6 @@ COMMON = [
     "prompts=emoji_occupations",
     "prompts.attributes=[gender, tone, occupation]",
     "collect.n_images=128",  # of each prompt
-    "schedule.start=0",  # from the first step on
 ]
 CARRIED = "bank=carried"
 FITTED = [

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sys
 
-from experiments.variants import EARLIER, NO_TRIALS, Study
+from experiments.variants import EARLIER, EARLIER_TRANSPORT, Study
 
-TRANSPORT = ["guidance=transport", *EARLIER, *NO_TRIALS]
+TRANSPORT = ["guidance=transport", *EARLIER, *EARLIER_TRANSPORT]
 KL = ["guidance=self_debias", *EARLIER]
 VARIANTS = {
     "self_debias, as it is by default": KL,

@@ -1,4 +1,4 @@
-"""Transport on "an emoji of a person", on development seeds: how many images are tried, and what they are fitted on.
+"""Transport on "an emoji of a person", on development seeds: the projector, how many are tried, what they are fitted on.
 
 The default configuration is chosen here, on seeds that no result uses.
 """
@@ -7,25 +7,31 @@ from __future__ import annotations
 
 import sys
 
-from experiments.variants import EARLIER, NO_TRIALS, Study
+from experiments.variants import NO_TRIALS, SHARP, Study
 
-KL, SMALL = "guidance=self_debias", "collect.n_images=256"
-OWN_SCALE = "collect.relative_scale=1"
+KL, MEANS = "guidance=self_debias", "guidance=mean_difference"
+SMALL, OWN_SCALE = "collect.n_images=256", "collect.relative_scale=1"
+FORMER = (SHARP, "guidance.strength=12.0")
+QUARTER = ("clustering.k=2", "guidance.target=[0.25,0.75]")  # most of the images have to turn
 VARIANTS = {
     "default": [],
+    "strength 12": ["guidance.strength=12.0"],
+    "projector noise 1, strength 6": ["projector.noise=1.0"],
+    "projector noise 0.3, strength 12": FORMER,
     "as many tried as have to turn (slack 1)": NO_TRIALS,
-    "slack 2, until half of the steps": ["guidance.slack=2", "guidance.freeze=0.5"],
+    "slack 2": ["guidance.slack=2.0"],
+    "slack 3": ["guidance.slack=3.0"],
     "fitted on 256 images": [SMALL],
-    "fitted on 256 images of the arms' own guidance scale": [SMALL, OWN_SCALE],
     "fitted on 512 images of the arms' own guidance scale": [OWN_SCALE],
-    "the same, from 12% of the steps on": [OWN_SCALE, "schedule.start=0.12"],
+    "from 12% of the steps on": ["schedule.start=0.12"],
     "self_debias": [KL],
-    "self_debias, from 12% of the steps on, fitted on 256 images of the arms' own guidance scale": [KL, *EARLIER],
-    "mean_difference": ["guidance=mean_difference"],
-    "mean_difference, from 12% of the steps on, fitted on 256 images of the arms' own guidance scale": [
-        "guidance=mean_difference",
-        *EARLIER,
-    ],
+    "mean_difference": [MEANS],
+    "25 : 75, default": QUARTER,
+    "25 : 75, strength 12": [*QUARTER, "guidance.strength=12.0"],
+    "25 : 75, projector noise 1, strength 12": [*QUARTER, "projector.noise=1.0", "guidance.strength=12.0"],
+    "25 : 75, projector noise 0.3, strength 12": [*QUARTER, *FORMER],
+    "25 : 75, the same, closed loop": [*QUARTER, *FORMER, "guidance.closed_loop=true"],
+    "25 : 75, the same, conditional branch alone": [*QUARTER, *FORMER, "guidance.branch=cond"],
 }
 STUDY = Study("transport_levers", 'What transport needs, "an emoji of a person"', (301, 302), VARIANTS)
 

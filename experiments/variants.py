@@ -9,8 +9,10 @@ from experiments.pooled import HEADER, row, run_pooled, who_judged, write_study
 
 Every = dict[str, dict]  # pooled results by variant
 # What was the default when the earlier studies were made.
-EARLIER = ("collect.n_images=256", "collect.relative_scale=1", "schedule.start=0.12")
-NO_TRIALS = ("guidance.slack=1", "guidance.freeze=0.3")  # the same of transport
+SHARP = "projector.noise=0.3"  # a projector trained on hardly noisy activations
+EARLIER = ("collect.n_images=256", "collect.relative_scale=1", "schedule.start=0.12", SHARP)
+NO_TRIALS = ("guidance.slack=1", "guidance.freeze=0.3")
+EARLIER_TRANSPORT = ("guidance.strength=12.0", *NO_TRIALS)  # the same of transport, beside EARLIER
 
 
 def vanilla_and_guided(every: Every) -> list[str]:

@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from selfdebias.evaluation_inputs import with_named_folders
 from selfdebias.overrides import HYDRA, check_options, choices, expand, is_group, parse, refuse_sweep
 from selfdebias.part_rules import check_parts
-from selfdebias.rules import ConfigError, check
+from selfdebias.rules import ConfigError, check, whole
 
 # Where a job runs and what watches it changes none of its results.
 NOT_IN_KEY = frozenset(
@@ -47,7 +47,7 @@ def load(overrides: Sequence[str]) -> dict[str, Any]:
         overrides: Such as `guidance=none` or `collect.n_images=64`.
 
     Returns:
-        The resolved configuration as plain dictionaries and lists.
+        The resolved configuration as plain dictionaries and lists; see `with_floats`.
 
     Raises:
         ConfigError: With one line that names the option, the rule and the value.
@@ -74,7 +74,23 @@ def check_resolved(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> di
     """
     check(config, defaults)
     check_parts(config)
-    return with_named_folders(config)
+    return with_named_folders(with_floats(config, defaults))
+
+
+def with_floats(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with each whole number as a float where the default is one, so that 12 and 12.0 have one key.
+
+    Example:
+        >>> with_floats({"guidance": {"strength": 12, "inner_steps": 3}}, {"guidance": {"strength": 6.0, "inner_steps": 1}})
+        {'guidance': {'strength': 12.0, 'inner_steps': 3}}
+    """
+    return {key: _with_float(value, defaults.get(key)) for key, value in config.items()}
+
+
+def _with_float(value: Any, default: Any) -> Any:
+    if isinstance(value, Mapping) and isinstance(default, Mapping):
+        return with_floats(value, default)
+    return float(value) if isinstance(default, float) and whole(value) else value
 
 
 def change_values(resolved: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

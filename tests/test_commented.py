@@ -34,4 +34,4 @@ def test_every_value_of_a_model_has_its_comment(name):
 
 def test_a_value_inside_another_arms_guidance_has_its_comment(capsys):
     assert main(["guidance=random", "--cfg", "job"]) == 0
-    assert "    strength: 12.0                            # size of the effect" in capsys.readouterr().out
+    assert "    strength: 6.0                             # size of the effect" in capsys.readouterr().out

@@ -50,7 +50,7 @@ class TransportGuidance(RelativeStepGuidance):
 
     def __init__(
         self, strength: float, temperature: float | str, branch: str = "contrast", settled: float = 0.85, freeze: float = 0.7,
-        slack: float = 3.0, decay: float = 1.0, closed_loop: bool = False, limit: float = 2.0,
+        slack: float = 2.5, decay: float = 1.0, closed_loop: bool = False, limit: float = 2.0,
         target: Sequence[float] | str | None = None, extrapolation_scale: float = 1.0,
     ):  # fmt: skip
         super().__init__(strength, temperature, branch, limit, target, extrapolation_scale)
