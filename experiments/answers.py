@@ -1,4 +1,7 @@
-"""Which images answer to an edit? Transport that tries no more images than have to turn, "an emoji of a person"."""
+"""Which images answer to an edit, and what has the projector's training noise to do with it? "an emoji of a person".
+
+Transport that tries no more images than have to turn.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,18 @@ from safetensors.numpy import load_file
 
 from experiments.person_arms import STUDY
 from experiments.pooled import ROOT, run_jobs, write_study
-from experiments.variants import NO_TRIALS
+from experiments.variants import NO_TRIALS, SHARP
 from selfdebias.metrics.arms import load_arm
 from selfdebias.sweeps.pooling import stages_of
 
+VARIANTS = {
+    "0.3, strength 12": [SHARP, "guidance.strength=12.0"],
+    "2, strength 12": ["guidance.strength=12.0"],
+    "2, strength 6": [],
+}
 HEADER = (
-    "| Given | vanilla twin in | came to | images | size of the edit, first step | half way | last step |\n|"
-    + "---|" * 7
+    "| Noise that the projector was trained with | given | vanilla twin in | came to | images | size of the edit, first step | "
+    "half way | last step |\n|" + "---|" * 8
 )
 
 
@@ -28,7 +36,22 @@ def main(arguments: Sequence[str], seeds: Sequence[int] = STUDY.seeds) -> None:
         arguments: overrides of the command line.
         seeds: generate seeds.
     """
-    jobs = run_jobs([*NO_TRIALS, *arguments], seeds)
+    every = {name: run_jobs([*NO_TRIALS, *variant, *arguments], seeds) for name, variant in VARIANTS.items()}
+    rows = {name: _rows(jobs) for name, jobs in every.items()}
+    text = [
+        f"# Which images answer, generate seeds {', '.join(map(str, seeds))}", "", "`python -m experiments.answers`", "",
+        HEADER, *(_line(name, it) for name, own in rows.items() for it in own), "",
+        "Modes by their number, the largest first. Given: the mode that transport gave the image; it came to that of the nearest "
+        "centre, by its embedding. Sizes are relative to `||h||`, at most 2; those of images in their mode are near 0.", "",
+        *(_sum(name, own) for name, own in rows.items()),
+    ]  # fmt: skip
+    hashes = {name: [job.name for job in jobs] for name, jobs in every.items()}
+    results = {name: {"rows": own, "config_hashes": hashes[name]} for name, own in rows.items()}
+    write_study("answers", "\n".join(text), results)
+
+
+def _rows(jobs: Sequence[Path]) -> list[dict]:
+    """How many images went which way, and the mean size of their edits."""
     given, was, came, sizes = (np.concatenate(found) for found in zip(*map(_of_job, jobs), strict=True))
     rows = []
     for groups in sorted({*zip(given.tolist(), was.tolist(), came.tolist(), strict=True)}):
@@ -36,17 +59,19 @@ def main(arguments: Sequence[str], seeds: Sequence[int] = STUDY.seeds) -> None:
         means = sizes[chosen].mean(axis=0)
         steps = [float(means[index]) for index in (0, len(means) // 2, -1)]
         rows += [{"modes": [int(mode) + 1 for mode in groups], "images": int(chosen.sum()), "sizes": steps}]
-    lines = [
-        "| " + " | ".join([*map(str, it["modes"]), str(it["images"]), *(f"{size:.2f}" for size in it["sizes"])]) + " |"
-        for it in rows
-    ]
-    text = [
-        f"# Which images answer, generate seeds {', '.join(map(str, seeds))}", "", "`python -m experiments.answers`", "",
-        HEADER, *lines, "",
-        "Modes by their number, the largest first. Given: the mode that transport gave the image; it came to that of the nearest "
-        "centre, by its embedding. Sizes are relative to `||h||`, at most 2; those of images in their mode are near 0.",
-    ]  # fmt: skip
-    write_study("answers", "\n".join(text), {"rows": rows, "config_hashes": [job.name for job in jobs]})
+    return rows
+
+
+def _line(name: str, it: dict) -> str:
+    sizes = (f"{size:.2f}" for size in it["sizes"])
+    return "| " + " | ".join([name, *map(str, it["modes"]), str(it["images"]), *sizes]) + " |"
+
+
+def _sum(name: str, rows: Sequence[dict]) -> str:
+    """How many of the images that were given another mode than their twin's came to it."""
+    to_turn = [it for it in rows if it["modes"][0] != it["modes"][1]]
+    came = sum(it["images"] for it in to_turn if it["modes"][0] == it["modes"][2])
+    return f"- Noise {name}: of {sum(it['images'] for it in to_turn)} images that were to turn, {came} did."
 
 
 def _of_job(job: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

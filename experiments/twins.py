@@ -89,7 +89,7 @@ def chosen(words: Sequence[str]) -> list[tuple[str, str]]:
         >>> chosen(["pets", "strength"])
         [('paper', 'pets'), ('ablation', 'strength')]
         >>> len(chosen(["ablation"]))
-        11
+        12
     """
     found = []
     for word in words or list(FOLDERS):

@@ -180,6 +180,16 @@ def test_digest_does_not_depend_on_the_order_of_keys_and_refuses_nan():
         config.digest({"a": float("nan")})
 
 
+def test_a_whole_number_is_a_float_where_the_default_is_one():
+    texts = ["guidance.strength=12", "schedule.start=0", "generate.n_images=64"]
+    loaded = config.load(texts)
+    assert config.digest(loaded) == config.digest(
+        config.load(["guidance.strength=12.0", "schedule.start=0.0", texts[2]])
+    )
+    found = [loaded["guidance"]["strength"], loaded["schedule"]["start"], loaded["generate"]["n_images"]]
+    assert [type(it) for it in found] == [float, float, int] and found == [12, 0, 64]
+
+
 def test_a_subject_that_is_nearly_one_of_the_protocols_own_is_noted():
     subjects = ["a farmr", "a judge", "an alchemist"]
     notes = config.notes_on_subjects(["prompts=emoji_occupations", f"prompts.subjects={subjects}"], subjects)

@@ -62,7 +62,7 @@ def jobs(name: str) -> list[list[str]]:
 def test_what_was_promised_is_there():
     assert PRESETS == ["official", "paper"]
     assert {name.partition("/")[2] for name in ABLATION} == {
-        "batch_size", "window", "strength", "temperature", "collect_images", "encoder", "clustering", "fitting_scale",
+        "batch_size", "window", "strength", "temperature", "collect_images", "encoder", "clustering", "fitting_scale", "noise",
         "guidance_scale", "sampler", "steps",
     }  # fmt: skip
     assert {name.partition("/")[2] for name in PAPER} == {

@@ -186,6 +186,7 @@ def test_in_the_projected_space_project_comes_before_discover():
 
 def test_keys_of_a_job_without_templates_are_what_they_were():
     as_then = ["collect.n_images=256", "collect.relative_scale=1", "guidance=self_debias", "schedule.start=0.12"]
+    as_then += ["projector.noise=0.3"]
     steps = plan.make_plan(config.load(as_then), FINGERPRINTS)
     assert {name: steps[name].key for name in DRAWN} == DRAWN
 
