@@ -16,6 +16,7 @@ VARIANTS = {
     RANDOM: ["guidance=random"],
     "transport that tries no more images than have to turn": NO_TRIALS,
     "self_debias": ["guidance=self_debias"],
+    "mean_difference": ["guidance=mean_difference"],
     f"self_debias, {OWN}": ["guidance=self_debias", *EARLIER],
     f"mean_difference, {OWN}": ["guidance=mean_difference", *EARLIER],
     "told the attribute: the judge's classes in place of modes": ["bank=supervised"],

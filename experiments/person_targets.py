@@ -13,7 +13,7 @@ def off(every: Every) -> list[str]:
     """How far the shares of the larger mode, and of the judge's class that agrees with it, are from what was asked for."""
     lines = []
     for name, results in every.items():
-        guided, wanted = results["arms"]["guided"], TARGETS[name.partition(",")[0]][0]
+        guided, wanted = results["arms"]["guided"], TARGETS[name][0]
         mode, men = guided["mode_shares"]["0"]["value"], guided["shares"]["gender"]["man"]["value"]
         lines += [
             f"- {name}: asked for {wanted:.2f} of the larger mode; it has {mode:.3f}, {abs(mode - wanted):.3f} off; "
@@ -22,14 +22,13 @@ def off(every: Every) -> list[str]:
     return lines
 
 
-LOOP = "guidance.closed_loop=true"
 VARIANTS = {name: ["clustering.k=2", f"guidance.target={list(shares)}"] for name, shares in TARGETS.items()}
 
 STUDY = Study(
     name="person_targets",
     title='"an emoji of a person", other shares',
     seeds=(501, 502, 503, 504, 505),
-    variants={**VARIANTS, **{f"{name}, closed loop": [*own, LOOP] for name, own in VARIANTS.items()}},
+    variants=VARIANTS,
     notes=off,
 )
 
