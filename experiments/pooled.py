@@ -69,9 +69,11 @@ HEADER = (
 
 def who_judged(results: dict) -> str:
     """Say who judged and how often it errs, what the intervals are, and the floor: what stands below each table."""
-    floor = results["arms"]["vanilla"]["gender"]["fd_hard"]["floor"]
+    attribute = results["prompts"]["attributes"][0]
+    floor = results["arms"]["vanilla"][attribute]["fd_hard"]["floor"]
+    of = "" if attribute == "gender" else f" of {attribute}"
     return (
-        f"{_sentence(judge_in_words(results))} {INTERVALS} Floor of `fd_hard` for a fair independent sampler at this "
+        f"{_sentence(judge_in_words(results))} {INTERVALS} Floor of `fd_hard`{of} for a fair independent sampler at this "
         f"N: {floor:.3f}."
     )
 
