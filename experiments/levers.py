@@ -11,7 +11,7 @@ from experiments.variants import EARLIER, Study
 
 KL = ["guidance=self_debias", *EARLIER]
 VARIANTS = {
-    "default": KL,
+    "the default of then": KL,
     "strength 3": [*KL, "guidance.strength=3"],
     "strength 6": [*KL, "guidance.strength=6"],
     "kappa 0.01": [*KL, "guidance.kappa=0.01"],

@@ -7,7 +7,7 @@ import sys
 from experiments.pooled import row
 from experiments.variants import EARLIER, Every, Study, vanilla_and_guided
 
-OURS = "batch KL, as by default"
+OURS = "batch KL, the default of then"
 KL = [
     "guidance=self_debias",
     *EARLIER,

@@ -12,7 +12,7 @@ from experiments.variants import EARLIER, EARLIER_TRANSPORT, Study
 TRANSPORT = ["guidance=transport", *EARLIER, *EARLIER_TRANSPORT]
 KL = ["guidance=self_debias", *EARLIER]
 VARIANTS = {
-    "self_debias, as it is by default": KL,
+    "self_debias, the default of then": KL,
     "transport 12": [*TRANSPORT, "guidance.strength=12"],
     "transport 24, limit 4": [*TRANSPORT, "guidance.strength=24", "guidance.limit=4"],
     "transport 6": [*TRANSPORT, "guidance.strength=6"],
