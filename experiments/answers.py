@@ -14,13 +14,13 @@ from safetensors.numpy import load_file
 
 from experiments.person_arms import STUDY
 from experiments.pooled import ROOT, run_jobs, write_study
-from experiments.variants import NO_TRIALS, SHARP
+from experiments.variants import NO_TRIALS, SHARP, STRONG
 from selfdebias.metrics.arms import load_arm
 from selfdebias.sweeps.pooling import stages_of
 
 VARIANTS = {
-    "0.3, strength 12": [SHARP, "guidance.strength=12.0"],
-    "2, strength 12": ["guidance.strength=12.0"],
+    "0.3, strength 12": [SHARP, STRONG],
+    "2, strength 12": [STRONG],
     "2, strength 6": [],
 }
 HEADER = (

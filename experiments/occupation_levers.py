@@ -11,7 +11,7 @@ from pathlib import Path
 
 from experiments.occupations import EXTREME, LOOKED_AT, ROW, STAGES, below, mean_row
 from experiments.pooled import ROOT, run_jobs, write_study
-from experiments.variants import EARLIER, EARLIER_TRANSPORT, SHARP
+from experiments.variants import EARLIER, NO_TRIALS, SHARP, STRONG
 from selfdebias.sweeps.pooling import pool_jobs
 
 SEEDS = (101,)
@@ -23,15 +23,14 @@ COMMON = [
 ]  # fmt: skip
 FIRST = "schedule.start=0"
 OWN_SCALE = [*EARLIER, "collect.n_images=128"]
-STRONG = "guidance.strength=12.0"
 VARIANTS = {
     "self_debias": ["guidance=self_debias", *OWN_SCALE],
     "self_debias, from the first step on": ["guidance=self_debias", *OWN_SCALE, FIRST],
     "self_debias, temperature 0.1": ["guidance=self_debias", *OWN_SCALE, "guidance.temperature=0.1"],
     "mean_difference": ["guidance=mean_difference", *OWN_SCALE],
-    "transport, from the first step on": [*OWN_SCALE, FIRST, *EARLIER_TRANSPORT],
-    "transport, from the first step on, fitted at guidance scale 1.5": [SHARP, *EARLIER_TRANSPORT],
-    "the same, three times as many tried as have to turn, until 70% of the steps": [SHARP, STRONG],
+    "transport, from the first step on": [*OWN_SCALE, FIRST, STRONG, *NO_TRIALS],
+    "transport, from the first step on, fitted at guidance scale 1.5": [SHARP, STRONG, *NO_TRIALS],
+    "the same, two and a half times as many tried as have to turn, until 70% of the steps": [SHARP, STRONG],
     "the same, projector noise 1": ["projector.noise=1.0", STRONG],
     "the same, projector noise 2": [STRONG],
     "the same, strength 6: the default": [],

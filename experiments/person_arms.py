@@ -10,15 +10,15 @@ from selfdebias.report.explanations import verdicts_in_words
 
 DEFAULT, PRESET = "transport, the default", "`experiment=paper`"
 RANDOM, TOLD = "edits as large, in random directions", "told the attribute: prompts that state it"
-OWN = "from 12% of the steps on, fitted at the model's own scale"
+BEFORE = "with the settings of before: from 12% of the steps on, noise 0.3, 256 images of the model's own scale"
 VARIANTS = {
     DEFAULT: [],
     RANDOM: ["guidance=random"],
     "transport that tries no more images than have to turn": NO_TRIALS,
     "self_debias": ["guidance=self_debias"],
     "mean_difference": ["guidance=mean_difference"],
-    f"self_debias, {OWN}": ["guidance=self_debias", *EARLIER],
-    f"mean_difference, {OWN}": ["guidance=mean_difference", *EARLIER],
+    f"self_debias, {BEFORE}": ["guidance=self_debias", *EARLIER],
+    f"mean_difference, {BEFORE}": ["guidance=mean_difference", *EARLIER],
     "told the attribute: the judge's classes in place of modes": ["bank=supervised"],
     TOLD: ["guidance=attribute_prompts"],
     PRESET: ["experiment=paper"],

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sys
 
-from experiments.variants import EARLIER, EARLIER_TRANSPORT, Study
+from experiments.variants import EARLIER, NO_TRIALS, Study
 
-TRANSPORT = ["guidance=transport", *EARLIER, *EARLIER_TRANSPORT]
+TRANSPORT = ["guidance=transport", *EARLIER, *NO_TRIALS]
 KL = ["guidance=self_debias", *EARLIER]
 VARIANTS = {
     "self_debias, the default of then": KL,

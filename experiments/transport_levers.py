@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import sys
 
-from experiments.variants import NO_TRIALS, SHARP, Study
+from experiments.variants import NO_TRIALS, SHARP, STRONG, Study
 
 KL, MEANS = "guidance=self_debias", "guidance=mean_difference"
 SMALL, OWN_SCALE = "collect.n_images=256", "collect.relative_scale=1"
-FORMER = (SHARP, "guidance.strength=12.0")
+FORMER = (SHARP, STRONG)
 QUARTER = ("clustering.k=2", "guidance.target=[0.25,0.75]")  # most of the images have to turn
 VARIANTS = {
     "default": [],
-    "strength 12": ["guidance.strength=12.0"],
+    "strength 12": [STRONG],
     "projector noise 1, strength 6": ["projector.noise=1.0"],
     "projector noise 0.3, strength 12": FORMER,
     "as many tried as have to turn (slack 1)": NO_TRIALS,
@@ -27,8 +27,8 @@ VARIANTS = {
     "self_debias": [KL],
     "mean_difference": [MEANS],
     "25 : 75, default": QUARTER,
-    "25 : 75, strength 12": [*QUARTER, "guidance.strength=12.0"],
-    "25 : 75, projector noise 1, strength 12": [*QUARTER, "projector.noise=1.0", "guidance.strength=12.0"],
+    "25 : 75, strength 12": [*QUARTER, STRONG],
+    "25 : 75, projector noise 1, strength 12": [*QUARTER, "projector.noise=1.0", STRONG],
     "25 : 75, projector noise 0.3, strength 12": [*QUARTER, *FORMER],
     "25 : 75, the same, closed loop": [*QUARTER, *FORMER, "guidance.closed_loop=true"],
     "25 : 75, the same, conditional branch alone": [*QUARTER, *FORMER, "guidance.branch=cond"],

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from experiments.pooled import HEADER, row, run_pooled, who_judged, write_study
 
 Every = dict[str, dict]  # pooled results by variant
-# What was the default when the earlier studies were made.
 SHARP = "projector.noise=0.3"  # a projector trained on hardly noisy activations
+STRONG = "guidance.strength=12"  # twice the strength of transport's default
+# What was the default of guidance by KL when the earlier studies were made; transport then had STRONG and NO_TRIALS beside it.
 EARLIER = ("collect.n_images=256", "collect.relative_scale=1", "schedule.start=0.12", SHARP)
 NO_TRIALS = ("guidance.slack=1", "guidance.freeze=0.3")
-EARLIER_TRANSPORT = ("guidance.strength=12.0", *NO_TRIALS)  # the same of transport, beside EARLIER
 
 
 def vanilla_and_guided(every: Every) -> list[str]:
