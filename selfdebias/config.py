@@ -63,7 +63,7 @@ def load(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def check_resolved(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Checks a resolved configuration, and names the folders that it evaluates.
+    """Checks a resolved configuration, names the folders that it evaluates, and makes floats as `with_floats` does.
 
     Args:
         config: As it was composed, or as a job left it.
