@@ -55,8 +55,10 @@ class SharedBank:
 class MixtureBank(SharedBank):
     """One for all prompts; the modes are found on all of them, each prompt's mean taken away.
 
+    Two modes go by their axis, and hold for prompts that are not in the mixture; more than two go by the prompts' means.
+
     Args:
-        fitting: as in `SharedBank`, at least two with those of the job.
+        fitting: as in `SharedBank`, at least two; with those of the job, unless two modes are asked for.
     """
 
 

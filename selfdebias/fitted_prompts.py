@@ -20,15 +20,19 @@ def discover_variant(bank: Bank) -> str:
     return "carried" if isinstance(bank, SharedBank) else "supervised" if isinstance(bank, SupervisedBank) else ""
 
 
-def fitted_prompts(bank: SharedBank, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def fitted_prompts(
+    bank: SharedBank, rows: Mapping[str, Mapping[str, Any]], clustering: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
     """The configuration of each prompt that a shared bank is fitted on, by a name; that of a source comes first.
 
     Args:
         bank: The bank.
         rows: Configuration of the prompts of each row.
+        clustering: Configuration of the clustering.
 
     Raises:
-        ConfigError: If the model takes no prompts, or a mixture has one prompt alone.
+        ConfigError: If the model takes no prompts, or a mixture has one prompt alone, or lacks some of the job's whose means it
+            may need.
     """
     first = next(iter(rows.values()))
     if not first.get("text"):
@@ -40,11 +44,13 @@ def fitted_prompts(bank: SharedBank, rows: Mapping[str, Mapping[str, Any]]) -> d
             raise refuse(
                 "bank.fitting", "at least two prompts, where the job has one (or take bank=carried)", bank.fitting
             )
-        if texts is not None and not {str(row.get("text")) for row in rows.values()} <= {*texts.values()}:
+        known = texts is None or {str(row.get("text")) for row in rows.values()} <= {*texts.values()}
+        if not known and not _two_modes(clustering):
             words = (
-                "prompts among which are all of the job's, whose means are taken away (or null, or take bank=carried)"
+                "prompts among which are all of the job's, whose means are taken away (or null; or clustering.k=2, as the axis "
+                "of two modes needs no means; or bank=carried)"
             )
-            raise refuse("bank.fitting", words, list(texts.values()))
+            raise refuse("bank.fitting", words, list(bank.fitting or ()))
         return {name: dict(prompts) for name, prompts in others.items()}
     assert isinstance(bank, CarriedBank)
     source = _prompts(bank.source, first)
@@ -68,6 +74,11 @@ def attribute_prompts(prompts: Mapping[str, Any], guidance: Mapping[str, Any]) -
         raise ConfigError(str(error)) from error
     kept = {name: prompts[name] for name in ("attributes", "templates") if name in prompts}
     return {"_target_": f"{EqualShares.__module__}.{EqualShares.__qualname__}", "texts": texts, **kept}
+
+
+def _two_modes(clustering: Mapping[str, Any]) -> bool:
+    """Whether two modes are asked for, which no cut makes more."""
+    return clustering.get("k") == 2 and not clustering.get("max_depth")
 
 
 def _prompts(text: str, like: Mapping[str, Any]) -> dict[str, Any]:

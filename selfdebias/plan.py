@@ -154,7 +154,8 @@ def _shared_steps(
     if not isinstance(bank, SharedBank):
         return {}
     collects = {}
-    for name, prompts in fitted_prompts(bank, {row: own["prompts"] for row, own in rows.items()}).items():
+    asked = {row: own["prompts"] for row, own in rows.items()}
+    for name, prompts in fitted_prompts(bank, asked, config["clustering"]).items():
         step = _make_step("collect", "", {**config, "prompts": prompts}, fingerprints, {})
         collects[name] = replace(step, name=f"collect/{BANK}/{name}", row=BANK, prompts=prompts)
     read = {"collect": collects[SOURCE]} if SOURCE in collects else {}

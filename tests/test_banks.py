@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 
 from selfdebias import config, plan
+from selfdebias.banks import MixtureBank
+from selfdebias.fitted_prompts import fitted_prompts
 from selfdebias.main import main
 from selfdebias.parts import Parts
 from selfdebias.prompts import EqualShares, PromptList
 from selfdebias.rows import rows_of
+from selfdebias.rules import ConfigError
 from selfdebias.targets import make
 
 LIST = ["prompts=emoji_occupations", "prompts.subjects=['a farmer','an office worker']"]
@@ -65,6 +68,18 @@ def test_a_mixture_is_clustered_together(stand_ins):
     collects = ["collect/(bank)/farmer", "collect/(bank)/office-worker"]
     assert found["discover/(bank)"].before == collects
     assert found["discover/(bank)"].variant == "mixture" and found["discover/farmer"].variant == "carried"
+
+
+def test_two_modes_of_a_mixture_hold_for_prompts_that_are_not_in_it():
+    bank, rows = MixtureBank(["a cook", "a judge"]), {"farmer": {"text": "a farmer", "attributes": ["gender"]}}
+    assert list(fitted_prompts(bank, rows, {"k": 2})) == ["cook", "judge"]
+    assert list(fitted_prompts(bank, rows, {"k": 2, "max_depth": 0})) == ["cook", "judge"]
+    for clustering in ({"k": None}, {"k": 3}, {"k": 2, "max_depth": 1}, {"min_cluster_size": 10}):
+        with pytest.raises(
+            ConfigError, match=r"`bank.fitting` must be .* clustering.k=2, .* got \['a cook', 'a judge'\]"
+        ):
+            fitted_prompts(bank, rows, clustering)
+        assert fitted_prompts(MixtureBank(["a cook", "a farmer"]), rows, clustering)
 
 
 def test_a_supervised_bank_changes_the_modes_of_each_row_alone(stand_ins):

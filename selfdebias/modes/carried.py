@@ -9,7 +9,6 @@ from typing import Self
 
 from safetensors.torch import load_file
 
-from selfdebias.modes.estimator import RESIDUAL
 from selfdebias.modes.sphere import Labels, Vectors, nearest, unit
 
 
@@ -30,11 +29,10 @@ class CarriedModes:
 
     @classmethod
     def read(cls, discovered: Path) -> Self:
-        """Read what a discover stage found: two modes of one prompt go by their axis, all others by the prompts' means."""
+        """Read what a discover stage found: two modes go by their axis, more than two by the prompts' means."""
         found = json.loads((Path(discovered) / "modes.json").read_text())
         tensors = {name: x.double().numpy() for name, x in load_file(Path(discovered) / "centers.safetensors").items()}
-        by_mean = found["k"] > 2 or found.get("space") == RESIDUAL
-        return cls(tensors["centers"], tensors["offsets"], by_mean)
+        return cls(tensors["centers"], tensors["offsets"], by_mean=found["k"] > 2)
 
     @property
     def axis(self) -> Vectors:

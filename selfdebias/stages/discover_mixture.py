@@ -12,7 +12,7 @@ from selfdebias.modes.sphere import unit
 from selfdebias.stages.discover import facts_of, stability_of, write_modes
 from selfdebias.stages.fitted import FittedImages
 
-VERSION = 1
+VERSION = 2
 CONFIG = ("clustering", "vocabulary", "discover")
 
 

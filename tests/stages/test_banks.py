@@ -71,13 +71,13 @@ def test_several_folders_are_read_as_one(world):
     assert torch.allclose(data["e"], own, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind, k", [("carried", 2), ("carried", 3), ("mixture", 2)])
+@pytest.mark.parametrize("kind, k", [("carried", 2), ("carried", 3), ("mixture", 2), ("mixture", 3)])
 def test_from_the_modes_to_guided_images_of_both_prompts(world, tmp_path, kind, k):
     root, folders = world
     found = _find(tmp_path, folders, kind, k)
     project_bank(tmp_path / "project", folders, found, PixelEncoder(), FIT, seed=0, trainer=TRAINER)
     bank = ModeBank.load(tmp_path / "project" / "bank.safetensors")
-    by_axis = kind == "carried" and k == 2
+    by_axis = k == 2
     assert bank.prompts == (() if by_axis else TEXTS) and (bank.scales is not None) == by_axis
     assert len(bank.target) == k and bank.temperatures is not None
     row = tmp_path / "row"

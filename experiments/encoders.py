@@ -1,0 +1,95 @@
+"""How much of the effect is the encoder's? Emoji World's CLIP, one of its form that has learned nothing, and projected pixels."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+
+from experiments.pooled import HEADER, ROOT, interval, row
+from experiments.variants import Every, Study
+from selfdebias.testbed import shipped
+
+UNTRAINED = Path(ROOT) / "encoders" / "untrained_clip"
+K = "clustering.k=2"
+VARIANTS = {
+    "`emoji_clip`": ["encoder=emoji_clip"],
+    "`emoji_clip`, untrained": ["encoder=emoji_clip", f"encoder.pretrained={UNTRAINED}"],
+    "`pixels`": ["encoder=pixels"],
+    "`emoji_clip`, untrained, two modes": ["encoder=emoji_clip", f"encoder.pretrained={UNTRAINED}", K],
+    "`pixels`, two modes": ["encoder=pixels", K],
+}
+COMMON = ["vocabulary=none"]  # which all of them go with; it names modes, and moves no number
+MODES = (
+    "| Encoder | modes | silhouette | ARI with gender | with tone | with age | shares of the modes, vanilla | guided | "
+    "`mode_fd`, vanilla | guided |\n|" + "---|" * 10
+)
+
+
+def make_untrained(folder: Path = UNTRAINED, seed: int = 0) -> Path:
+    """Write a CLIP model of the form of Emoji World's with random weights; returns its folder.
+
+    Args:
+        folder: where to; what is there already stays.
+        seed: of the weights.
+    """
+    if not (folder / "model.safetensors").exists():
+        from transformers import CLIPConfig, CLIPModel
+
+        trained = shipped("emoji_clip")
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            CLIPModel(CLIPConfig.from_pretrained(trained)).save_pretrained(folder)
+        for file in ("preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"):
+            shutil.copyfile(trained / file, folder / file)
+    return folder
+
+
+def rows(every: Every) -> list[str]:
+    """The vanilla images, and for each encoder the guided ones."""
+    first = next(iter(every.values()))
+    return [row("vanilla", first, "vanilla"), *(row(name, results, "guided") for name, results in every.items())]
+
+
+def notes(every: Every) -> list[str]:
+    """What the modes of each encoder are, and whether those are balanced at least."""
+    lines = [_modes(name, results) for name, results in every.items()]
+    words = (
+        "`kept_cosine`, turned images and their precision are taken in each encoder's own space; men are the judge's."
+    )
+    return [words, "", MODES, *lines]
+
+
+def _modes(name: str, results: dict) -> str:
+    arms, modes = [results["arms"][arm] for arm in ("vanilla", "guided")], results["modes"]
+    shares = [
+        " / ".join(f"{it['mode_shares'][key]['value']:.2f}" for key in sorted(it["mode_shares"], key=int))
+        for it in arms
+    ]
+    ari = [f"{modes['ari'][key]:.2f}" for key in ("gender", "tone", "age")]
+    cells = [
+        name,
+        str(modes["k"]),
+        f"{modes['silhouette']:.2f}",
+        *ari,
+        *shares,
+        *(interval(it["mode_fd"]) for it in arms),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+STUDY = Study(
+    name="encoders",
+    title='Encoders, "an emoji of a person"',
+    seeds=(501, 502, 503),
+    variants={name: [*COMMON, *variant] for name, variant in VARIANTS.items()},
+    rows=rows,
+    header=HEADER,
+    notes=notes,
+)
+
+if __name__ == "__main__":
+    make_untrained()
+    STUDY.main(sys.argv[1:])
