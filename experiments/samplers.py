@@ -18,7 +18,7 @@ VARIANTS = {
         "model.steps=50", f"generate.sampler={{steps: 30, scheduler: {ANCESTRAL}}}",
     ],
 }  # fmt: skip
-STUDY = Study("samplers", 'Samplers, "an emoji of a person"', (101, 102), VARIANTS, rows=both_arms)
+STUDY = Study("samplers", 'Samplers, "an emoji of a person"', (501, 502, 503), VARIANTS, rows=both_arms)
 
 if __name__ == "__main__":
     STUDY.main(sys.argv[1:])
