@@ -41,7 +41,7 @@ def main(arguments: Sequence[str], seeds: Sequence[int] = STUDY.seeds) -> None:
     text = [
         f"# Which images answer, generate seeds {', '.join(map(str, seeds))}", "", "`python -m experiments.answers`", "",
         HEADER, *(_line(name, it) for name, own in rows.items() for it in own), "",
-        "Modes by their number, the largest first. Given: the mode that transport gave the image; it came to that of the nearest "
+        "Modes by their number, the largest is 0. Given: the mode that transport gave the image; it came to that of the nearest "
         "centre, by its embedding. Sizes are relative to `||h||`, at most 2; those of images in their mode are near 0.", "",
         *(_sum(name, own) for name, own in rows.items()),
     ]  # fmt: skip
@@ -58,7 +58,7 @@ def _rows(jobs: Sequence[Path]) -> list[dict]:
         chosen = (given == groups[0]) & (was == groups[1]) & (came == groups[2])
         means = sizes[chosen].mean(axis=0)
         steps = [float(means[index]) for index in (0, len(means) // 2, -1)]
-        rows += [{"modes": [int(mode) + 1 for mode in groups], "images": int(chosen.sum()), "sizes": steps}]
+        rows += [{"modes": [int(mode) for mode in groups], "images": int(chosen.sum()), "sizes": steps}]
     return rows
 
 

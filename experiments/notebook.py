@@ -35,7 +35,7 @@ def filled(text: str, kind: str, content: Callable[[str], str]) -> str:
 
 
 def table_of(name: str, results: Path = RESULTS) -> str:
-    """The tables of a study as its command wrote them, with a link to its page and the hashes of its jobs.
+    """The tables of a study as its command wrote them, with links to its page and to the hashes of its jobs.
 
     Args:
         name: of the study's files, such as person or ablation/strength.
@@ -46,7 +46,7 @@ def table_of(name: str, results: Path = RESULTS) -> str:
         return NOT_RUN
     tables = re.findall(r"(?:^\|.*\n)+", page.read_text(), re.MULTILINE)
     hashes = list(dict.fromkeys(hashes_in(json.loads((results / f"{name}.json").read_text()))))
-    jobs = f" Config hashes: {', '.join(hashes)}." if hashes else ""
+    jobs = f" Config hashes: [{len(hashes)}](results/{name}.json)." if hashes else ""
     return "\n".join([*tables, f"[How it was measured, and by whom it was judged](results/{name}.md).{jobs}\n"])
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from pathlib import Path
 
-from experiments.pooled import ROOT, interval
+from experiments.pooled import interval, mode_lines
 from experiments.variants import Every, Study
 
 VARIANTS = {
@@ -52,24 +50,8 @@ def notes(every: Every) -> list[str]:
     """The words of each mode, and the judge's classes before and after."""
     lines = ["N = {} for each arm.".format(next(iter(every.values()))["arms"]["guided"]["mode_fd"]["n"]), ""]
     for name, results in every.items():
-        lines += [f"**{name}.**", *(f"- {line}" for line in [*mode_words(results), *_classes(results)]), ""]
+        lines += [f"**{name}.**", *(f"- {line}" for line in [*mode_lines(results), *_classes(results)]), ""]
     return lines
-
-
-def mode_words(results: dict) -> list[str]:
-    """What each mode of a job is, by the captions that fit it better than the others, and how many collected images it has.
-
-    Args:
-        results: pooled results, whose jobs share one discover stage.
-    """
-    job = json.loads((Path(ROOT) / "jobs" / results["config_hashes"][0] / "job.json").read_text())
-    modes = json.loads((Path(ROOT) / job["stages"]["discover"] / "modes.json").read_text())
-    return [
-        f"Mode {number}, {size} of {sum(modes['sizes'])} collected images: "
-        + ("; ".join(word["caption"] for word in words[:4]) or "no caption fits it better than the others")
-        + "."
-        for number, (size, words) in enumerate(zip(modes["sizes"], modes["words"], strict=True), start=1)
-    ]
 
 
 def _classes(results: dict) -> list[str]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from experiments.other_prompts import mode_words
-from experiments.pooled import interval
+from experiments.pooled import interval, mode_lines
 from experiments.variants import EARLIER, Every, Study
 
 DEPTH = ["clustering=two_stage", "clustering.k=2", "clustering.max_depth=1", "guidance.target=uniform"]
@@ -14,7 +13,7 @@ VARIANTS = {
     "mean_difference": ["guidance=mean_difference", *EARLIER, "collect.n_images=512", *DEPTH],
 }
 HEADER = (
-    "| Arm | N | mode 1 | mode 2 | mode 3 | mode 4 | `mode_fd` | men | `kept_cosine` | turned | turned precision, of "
+    "| Arm | N | mode 0 | mode 1 | mode 2 | mode 3 | `mode_fd` | men | `kept_cosine` | turned | turned precision, of "
     "vanilla's own |\n|" + "---|" * 11
 )
 
@@ -43,7 +42,7 @@ STUDY = Study(
     variants=VARIANTS,
     rows=rows,
     header=HEADER,
-    notes=lambda every: [f"- {line}" for line in mode_words(next(iter(every.values())))],
+    notes=lambda every: [f"- {line}" for line in mode_lines(next(iter(every.values())))],
 )
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from selfdebias.report.explanations import judge_in_words, verdicts_in_words
 from selfdebias.report.measures import measure
 from selfdebias.report.wording import Notes, written
 from selfdebias.storage.atomic import write_json, write_text
-from selfdebias.sweeps.pooling import pool_jobs
+from selfdebias.sweeps.pooling import pool_jobs, stages_of
 
 INTERVALS = (
     "Intervals: 95%, over batches of 32 (over images where nothing is guided); *at the floor, <= b*: not told from a perfectly "
@@ -32,12 +32,19 @@ def run_pooled(overrides: Sequence[str], seeds: Sequence[int], root: str = ROOT)
 
     Returns:
         A results object as in ``results.json``, over all seeds; blocks are batches, and no batch spans two seeds. Beside it
-        ``config_hashes``, one for each seed, and ``overrides``.
+        ``config_hashes``, one for each seed, ``overrides``, and ``mode_words``, those of the first job's modes.
     """
     jobs = run_jobs(overrides, seeds, root)
     costs = [json.loads((job / "results.json").read_text())["cost"] for job in jobs]
     hashes = [job.name for job in jobs]
-    return {**pool_jobs(jobs, Path(root)), "cost": costs, "config_hashes": hashes, "overrides": list(overrides)}
+    beside = {"config_hashes": hashes, "overrides": list(overrides), "mode_words": _mode_words(jobs[0], Path(root))}
+    return {**pool_jobs(jobs, Path(root)), "cost": costs, **beside}
+
+
+def _mode_words(job: Path, root: Path) -> list[list[str]]:
+    """The captions of each mode that a job found, strongest first."""
+    modes = json.loads((stages_of(job, root)["discover"] / "modes.json").read_text())
+    return [[word["caption"] for word in words] for words in modes["words"]]
 
 
 def run_jobs(overrides: Sequence[str], seeds: Sequence[int], root: str = ROOT) -> list[Path]:
@@ -85,6 +92,17 @@ def modes_in_words(results: dict) -> str:
         f"Modes: k = {modes['k']} by silhouette ({modes['silhouette']:.3f}), agreement with gender ARI {ari['gender']:.3f}, "
         f"with tone {ari['tone']:.3f}, with age {ari['age']:.3f}."
     )
+
+
+def mode_lines(results: dict) -> list[str]:
+    """Say what each mode is, by the captions that fit it better than the others, and how many collected images it has."""
+    sizes = results["modes"]["sizes"]
+    return [
+        f"Mode {mode}, {size} of {sum(sizes)} collected images: "
+        + ("; ".join(captions[:4]) or "no caption fits it better than the others")
+        + "."
+        for mode, (size, captions) in enumerate(zip(sizes, results["mode_words"], strict=True))
+    ]
 
 
 def write_arms(name: str, title: str, results: dict, note: str = "") -> None:

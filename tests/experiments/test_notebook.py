@@ -29,8 +29,9 @@ def test_each_row_is_a_measured_one(name):
     shown = dict(TABLES)[name].splitlines()
     rows = [line for line in shown if line.startswith("|")]
     assert rows == [line for line in measured if line.startswith("|")]
-    hashes = re.findall(r'"([0-9a-f]{16})"', (RESULTS / f"{name}.json").read_text())
-    assert set(re.findall(r"\b[0-9a-f]{16}\b", shown[-1])) <= set(hashes)
+    hashes = set(re.findall(r'"([0-9a-f]{16})"', (RESULTS / f"{name}.json").read_text()))
+    for count, linked in re.findall(r"Config hashes: \[(\d+)\]\(results/(.*?)\.json\)", shown[-1]):
+        assert linked == name and int(count) <= len(hashes)
 
 
 def test_each_result_and_each_experiment_has_its_table():
@@ -82,5 +83,5 @@ def test_a_table_is_taken_as_it_was_written(tmp_path):
     (tmp_path / "a.md").write_text("# A\n\n| x |\n|---|\n| 1 |\n\nSaid.\n")
     (tmp_path / "a.json").write_text(json.dumps({"rows": [{"config_hashes": ["0123456789abcdef"]}]}))
     table, said = table_of("a", tmp_path).split("\n\n")
-    assert table == "| x |\n|---|\n| 1 |" and "0123456789abcdef" in said and "(results/a.md)" in said
+    assert table == "| x |\n|---|\n| 1 |" and "Config hashes: [1](results/a.json)" in said and "(results/a.md)" in said
     assert table_of("b", tmp_path) == NOT_RUN
