@@ -21,7 +21,6 @@ VARIANTS = {
     "transport 12, calibrated temperature": [*TRANSPORT, "guidance.strength=12", "guidance.temperature=calibrated"],
     "transport 12, weight falling along a cosine": [*TRANSPORT, "guidance.strength=12", "schedule=cosine"],
     "self_debias, three inner steps": [*KL, "guidance.inner_steps=3"],
-    "self_debias, length searched (5 halvings)": [*KL, "guidance.halvings=5"],
     "self_debias, calibrated temperature": [*KL, "guidance.temperature=calibrated"],
     "mean_difference": ["guidance=mean_difference", *EARLIER],
 }

@@ -38,8 +38,6 @@ class SelfDebiasGuidance(RelativeStepGuidance):
         slack: how many images may be pushed, as a multiple of those that have to turn, > 0. Of each mode that has too many,
             those nearest to another mode are pushed; the other images are left untouched.
         inner_steps: gradient steps in each UNet call, at least 1, each of ``1 / inner_steps`` of the strength.
-        halvings: of each step, how many halvings of its length are tried along its direction, at least 0; that with the
-            smallest KL is taken, so that the strength is an upper bound. 0 takes the step as it is.
 
     Raises:
         ValueError: if a value is out of range.
@@ -50,18 +48,16 @@ class SelfDebiasGuidance(RelativeStepGuidance):
 
     def __init__(
         self, strength: float, temperature: float | str, branch: str = "cond", kappa: float = 0.01, decay: float = 0.0,
-        limit: float = 2.0, slack: float = 3.0, inner_steps: int = 1, halvings: int = 0,
+        limit: float = 2.0, slack: float = 3.0, inner_steps: int = 1,
         target: Sequence[float] | str | None = None, extrapolation_scale: float = 1.0,
     ):  # fmt: skip
         super().__init__(strength, temperature, branch, limit, target, extrapolation_scale)
         check_above_0("kappa", kappa)
         check_above_0("slack", slack)
         check_share("decay", decay)
-        for name, value, least in (("inner_steps", inner_steps, 1), ("halvings", halvings, 0)):
-            if not (isinstance(value, int) and value >= least):
-                raise ValueError(f"`guidance.{name}` must be a whole number of at least {least}, got {value}.")
-        self.kappa, self.decay, self.slack = kappa, decay, slack
-        self.inner_steps, self.halvings = inner_steps, halvings
+        if not (isinstance(inner_steps, int) and inner_steps >= 1):
+            raise ValueError(f"`guidance.inner_steps` must be a whole number of at least 1, got {inner_steps}.")
+        self.kappa, self.decay, self.slack, self.inner_steps = kappa, decay, slack, inner_steps
 
     @property
     def dependence(self) -> str:
@@ -75,7 +71,7 @@ class SelfDebiasGuidance(RelativeStepGuidance):
             p_hat, gradient, kl = self._gradient(h + edit, step, state)
             first = first or (p_hat, kl)
             size = self._sizes(gradient, kl, h, step, state.collective)
-            edit = edit + self._searched(along(-gradient, size, h), h + edit, step, state)
+            edit = edit + along(-gradient, size, h)
         assert first is not None
         return Move(self._limited(edit, h) if self.inner_steps > 1 else edit, *first)
 
@@ -118,18 +114,6 @@ class SelfDebiasGuidance(RelativeStepGuidance):
         """Return the sum of several steps, no image's larger than the limit."""
         size = edit.float().flatten(1).norm(dim=1) / (h.float().flatten(1).norm(dim=1) + EPSILON)
         return (edit.float() * (self.limit / size.clamp(min=self.limit))[:, None, None, None]).to(h.dtype)
-
-    def _searched(self, edit: Tensor, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
-        """Return the edit at the length, among its halvings, where the projected shares are nearest to the target."""
-        if self.halvings == 0:
-            return edit
-        pi, found = self.pi(state), []
-        for length in (2.0**-n for n in range(self.halvings + 1)):
-            with torch.no_grad():
-                everyone, _ = state.collective.gather(self.assign(h + length * edit, step, state))
-            p_hat = self._shares(everyone, step, state)
-            found.append((kl_divergence(p_hat, pi.to(p_hat)), length))
-        return edit * min(found)[1]
 
 
 def _batch_norms(norm: Tensor, h_norm: Tensor, collective: Collective) -> tuple[Tensor, Tensor]:

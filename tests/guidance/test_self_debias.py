@@ -183,17 +183,6 @@ def test_inner_steps_share_the_strength_and_follow_the_gradient_as_it_turns():
     assert float(relative.max()) <= 0.2 * (1 + 1e-4)
 
 
-def test_a_search_takes_the_length_whose_shares_are_nearest_to_the_target():
-    """A step far too long overshoots; its halvings are tried one by one here, and the best is what the search takes."""
-    h, half, n = activations(BIASED), torch.tensor([0.5, 0.5]), len(BIASED)
-    whole = SelfDebiasGuidance(6.0, 0.3).edit(h, step(), circle_state()) - h
-    kls = {k: _kl(_assign(circle_state(), h + whole * 0.5**k), half) for k in range(6)}
-    best = min(kls, key=kls.get)
-    assert 0 < best < 5  # else the next line says little
-    searched = SelfDebiasGuidance(6.0, 0.3, halvings=5).edit(h, step(), circle_state()) - h
-    assert torch.allclose(searched[n:], whole[n:] * 0.5**best, atol=1e-5)
-
-
 def test_targets_by_name():
     h = activations(BIASED)
     as_found, uniform, given = (
@@ -225,7 +214,6 @@ def test_the_calibrated_temperature_is_the_banks_at_the_timestep():
         ({"kappa": 0.0}, "`guidance.kappa`"),
         ({"temperature": "warm"}, "`guidance.temperature` must be finite and larger than 0, got warm"),
         ({"inner_steps": 0}, "`guidance.inner_steps` must be a whole number of at least 1, got 0"),
-        ({"halvings": -1}, "`guidance.halvings` must be a whole number of at least 0, got -1"),
         ({"slack": 0.0}, "`guidance.slack` must be finite and larger than 0, got 0.0"),
     ],
 )
