@@ -1,0 +1,55 @@
+"""Each study can be asked for: every variant composes, and its prompts, modes and stages go together."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+import torch
+
+from experiments import answers, encoders, occupation_levers, occupations, sheets
+from experiments.pooled import RESULTS
+from experiments.variants import NO_TRIALS, Study
+from selfdebias.config import load
+from selfdebias.encoders import ClipEncoder
+from selfdebias.plan import make_plan
+
+MODULES = [importlib.import_module(f"experiments.{file.stem}") for file in sorted(RESULTS.parent.glob("[a-z]*.py"))]
+STUDIES = {
+    module.STUDY.name: module.STUDY.variants for module in MODULES if isinstance(getattr(module, "STUDY", None), Study)
+}
+BY_HAND = {
+    "answers": {name: [*NO_TRIALS, *it] for name, it in answers.VARIANTS.items()},
+    "occupations": {name: [*occupations.COMMON, occupations.STAGES, *it] for name, it in occupations.VARIANTS.items()},
+    "occupation_levers": {name: [*occupation_levers.COMMON, *it] for name, it in occupation_levers.VARIANTS.items()},
+}
+
+
+@pytest.mark.parametrize("name", [*STUDIES, *BY_HAND])
+def test_every_variant_of_a_study_composes(name):
+    planned = {}
+    for variant, overrides in {**STUDIES, **BY_HAND}[name].items():
+        steps = make_plan(load([*overrides, "logger=none", "generate.seed=1"]), {})
+        planned[variant] = tuple(sorted(step.key for step in steps.values()))
+    assert len(set(planned.values())) == len(planned)  # no two rows are the same job
+
+
+def test_every_study_with_variants_is_looked_at():
+    varied = {file.stem for file in RESULTS.parent.glob("*.py") if "\nVARIANTS = {" in file.read_text()}
+    assert len(varied) > 10 and varied <= {*STUDIES, *BY_HAND}
+
+
+def test_an_untrained_clip_has_the_form_of_the_trained_one_and_other_weights(tmp_path):
+    folder = encoders.make_untrained(tmp_path / "clip")
+    images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    trained, untrained = ClipEncoder("shipped:emoji_clip")(images), ClipEncoder(str(folder))(images)
+    assert untrained.shape == trained.shape and not torch.allclose(untrained, trained, atol=0.1)
+    assert torch.allclose(untrained.norm(dim=1), torch.ones(3), atol=1e-5)
+    again = encoders.make_untrained(tmp_path / "again")
+    assert Path(again / "model.safetensors").read_bytes() == Path(folder / "model.safetensors").read_bytes()
+
+
+def test_a_sheet_leaves_out_occupations_that_did_not_turn():
+    pairs = {"a cook": torch.zeros(4, 3, 8, 8), "a judge": torch.zeros(0, 3, 8, 8)}
+    assert sheets.draw(pairs).size == sheets.draw({"a cook": pairs["a cook"]}).size
