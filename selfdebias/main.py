@@ -6,6 +6,7 @@ Torch and all that needs it are imported once a job really starts.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -49,11 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(arguments):
-        print(_help())
-        return 0
+        return _show(_help() + "\n")
     if "--version" in arguments:
-        print(f"selfdebias {import_module('selfdebias').__version__}")
-        return 0
+        return _show(f"selfdebias {import_module('selfdebias').__version__}\n")
     code, line = outcome(arguments, ONE)
     if line:
         print(line, file=sys.stderr)
@@ -105,8 +104,7 @@ def _run_or_print(arguments: Sequence[str], processes: Processes) -> tuple[int, 
     config = load(overrides)
     check_names(config)
     if show:
-        print(commented_yaml(config, overrides, conf_folder()), end="")
-        return 0, ""
+        return _show(commented_yaml(config, overrides, conf_folder())), ""
     if processes.part == 0 and any(text.startswith("prompts.subjects=") for text in overrides):
         print("".join(f"{line}\n" for line in notes_on_subjects(overrides, config["prompts"]["subjects"])), end="")
     if config["stages"] == ["table"]:
@@ -124,8 +122,7 @@ def _run_again(folder: Path, overrides: Sequence[str], show: bool, processes: Pr
     config = load_again(folder, overrides)
     check_names(config)
     if show:
-        print(to_yaml(config), end="")
-        return 0, ""
+        return _show(to_yaml(config)), ""
     note = note_on_versions(folder)
     if note and processes.part == 0:
         print(note, flush=True)
@@ -143,6 +140,18 @@ def _run(
     if processes.part == 0:
         _print_outcome(job)
     return 0, ""
+
+
+def _show(text: str) -> int:
+    """Prints what may be long; a reader that goes away before its end, such as `head`, is none the worse for it."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # or the interpreter complains as it flushes at its end
+    return 0
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], bool]:

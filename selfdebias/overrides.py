@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -13,6 +14,7 @@ from hydra.errors import HydraException
 from selfdebias.rules import ConfigError
 
 HYDRA = ("hydra.", "hydra/")  # keys of Hydra's own settings
+MANY = 16  # options that a message names all of
 
 
 def parse(overrides: Sequence[str], sweep: bool = False) -> list[Override]:
@@ -70,7 +72,25 @@ def check_options(parsed: Sequence[Override], folder: Path) -> None:
         several = chosen if isinstance(chosen, list) and override.key_or_group == "experiment" else [chosen]
         for option in several:  # of another group, one is taken
             if option not in options:
-                raise ConfigError(f"`{override.key_or_group}` must be one of {', '.join(options)}, got {option}.")
+                raise ConfigError(
+                    f"`{override.key_or_group}` must be one of {_in_words(options, str(option))}, got {option}."
+                )
+
+
+def _in_words(options: Sequence[str], given: str) -> str:
+    """All options, or where they are many how many there are, and those that are most like the given one.
+
+    Example:
+        >>> _in_words(["flattened", "pooled"], "pool")
+        'flattened, pooled'
+        >>> _in_words([f"paper/{name}" for name in "abcdefghijklmnopq"] + ["paper/faces"], "paper/facez")
+        '18 options (near: paper/faces; `selfdebias --help` lists all)'
+    """
+    if len(options) <= MANY:
+        return ", ".join(options)
+    near = difflib.get_close_matches(given, options, n=3, cutoff=0.75)
+    hint = f"near: {', '.join(near)}; " if near else ""
+    return f"{len(options)} options ({hint}`selfdebias --help` lists all)"
 
 
 def expand(overrides: Sequence[str]) -> list[list[str]]:

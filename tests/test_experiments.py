@@ -155,7 +155,15 @@ def test_of_two_targets_the_later_one_holds(name, method):
 def test_a_wrong_name_in_a_list_is_one_line(overrides, capsys):
     assert main(overrides) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("selfdebias: `experiment` must be one of ") and line.endswith("nope.")
+    assert line.startswith("selfdebias: `experiment` must be one of ") and line.endswith("nope.") and len(line) < 200
+
+
+def test_a_name_that_is_nearly_right_is_offered(capsys):
+    assert main(["experiment=paper/facez"]) == 2
+    assert (
+        "(near: paper/faces, paper/faces_sd2; `selfdebias --help` lists all), got paper/facez."
+        in capsys.readouterr().err
+    )
 
 
 def test_other_groups_take_one_option(capsys):

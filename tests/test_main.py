@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -227,6 +228,16 @@ def test_help_answers_at_once_and_imports_nothing_heavy(argument):
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - start < 2
     assert "selfdebias" in done.stdout
+
+
+@pytest.mark.manners
+def test_help_may_be_read_in_part():
+    read, write = os.pipe()
+    os.close(read)  # a reader that went away, as `head` does
+    code = "import sys; from selfdebias.main import main; sys.exit(main(['--help']))"
+    done = subprocess.run([sys.executable, "-c", code], stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.manners
