@@ -83,7 +83,7 @@ def _in_words(options: Sequence[str], given: str) -> str:
     Example:
         >>> _in_words(["flattened", "pooled"], "pool")
         'flattened, pooled'
-        >>> _in_words([f"paper/{name}" for name in "abcdefghijklmnopq"] + ["paper/faces"], "paper/facez")
+        >>> _in_words([f"ablation/{name}" for name in "abcdefghijklmnopq"] + ["paper/faces"], "paper/facez")
         '18 options (near: paper/faces; `selfdebias --help` lists all)'
     """
     if len(options) <= MANY:
