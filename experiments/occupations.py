@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.pooled import INTERVALS, ROOT, interval, run_jobs, write_study
+from experiments.pooled import INTERVALS, RESULTS, ROOT, interval, run_jobs, write_study
 from selfdebias.config import read_option
 from selfdebias.report.explanations import judge_in_words
 from selfdebias.sweeps.pooling import pool_jobs
@@ -85,7 +85,9 @@ def page(every: dict[str, dict]) -> str:
         lines += [_row(row, rows[row]) for row in EXTREME]
         lines += [mean_row(f"mean of the {len(EXTREME)}", rows, EXTREME)]
         if name == "mixture":
-            lines += [mean_row(f"mean of the {len(HELD_OUT)} that are not in the mixture", rows, HELD_OUT)]
+            mixed = [row for row in rows if row not in HELD_OUT]
+            lines += [mean_row(f"mean of the {len(mixed)} that are in the mixture", rows, mixed)]
+            lines += [mean_row(f"mean of the {len(HELD_OUT)} that are not", rows, HELD_OUT)]
         seeds = ", ".join(map(str, results["seeds"]["generate"]))
         text += [
             f"## {TITLES.get(name, name)}",
@@ -95,8 +97,15 @@ def page(every: dict[str, dict]) -> str:
             ROW,
             *lines,
             "",
+            *_sheet(f"occupations-{name}.png"),
         ]
     return "\n".join([*text, below(next(iter(every.values())))])
+
+
+def _sheet(file: str) -> list[str]:
+    """A link to the sheet that `experiments.sheets` drew; nothing where it has not."""
+    shown = f"![The first turned images of each occupation, vanilla above guided, seed {SEEDS[0]}]({file})"
+    return [shown, ""] if (RESULTS / file).exists() else []
 
 
 def below(results: dict) -> str:
