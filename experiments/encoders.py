@@ -13,13 +13,10 @@ from experiments.variants import Every, Study
 from selfdebias.testbed import shipped
 
 UNTRAINED = Path(ROOT) / "encoders" / "untrained_clip"
-K = "clustering.k=2"
 VARIANTS = {
     "`emoji_clip`": ["encoder=emoji_clip"],
     "`emoji_clip`, untrained": ["encoder=emoji_clip", f"encoder.pretrained={UNTRAINED}"],
     "`pixels`": ["encoder=pixels"],
-    "`emoji_clip`, untrained, two modes": ["encoder=emoji_clip", f"encoder.pretrained={UNTRAINED}", K],
-    "`pixels`, two modes": ["encoder=pixels", K],
 }
 COMMON = ["vocabulary=none"]  # which all of them go with; it names modes, and moves no number
 MODES = (
