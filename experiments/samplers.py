@@ -7,15 +7,11 @@ import sys
 from experiments.variants import Study, both_arms
 
 SOLVER = "{name: DPMSolverMultistepScheduler, options: {algorithm_type: dpmsolver++}}"
-ANCESTRAL = "{name: EulerAncestralDiscreteScheduler}"
 VARIANTS = {
     "50 DDIM steps -> 50 DDIM steps": ["model.steps=50"],
     "50 DDIM steps -> 20 DPM-Solver++ steps": ["model.steps=50", f"generate.sampler={{steps: 20, scheduler: {SOLVER}}}"],
     "20 DPM-Solver++ steps -> 20 DPM-Solver++ steps": [
         "model.steps=20", "model.scheduler.name=DPMSolverMultistepScheduler", "+model.scheduler.options.algorithm_type=dpmsolver++",
-    ],
-    "50 DDIM steps -> 30 Euler ancestral steps": [
-        "model.steps=50", f"generate.sampler={{steps: 30, scheduler: {ANCESTRAL}}}",
     ],
 }  # fmt: skip
 STUDY = Study("samplers", 'Samplers, "an emoji of a person"', (501, 502, 503), VARIANTS, rows=both_arms)
