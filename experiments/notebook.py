@@ -18,6 +18,7 @@ from selfdebias.storage.atomic import write_text
 NOTEBOOK = Path(__file__).parent / "README.md"
 MARK = "<!-- {}: (.*?) -->\n(.*?)<!-- end -->"
 NOT_RUN = "Not run yet.\n"
+SHOWN = r"^## .*\n|(?:^\|.*\n)+"  # of a page: headings, and tables
 CALL = (
     59.5 / 32 / 51
 )  # seconds that a UNet call takes for an image of Stable Diffusion 1.4, by the official code's own log
@@ -35,7 +36,7 @@ def filled(text: str, kind: str, content: Callable[[str], str]) -> str:
 
 
 def table_of(name: str, results: Path = RESULTS) -> str:
-    """The tables of a study as its command wrote them, with links to its page and to the hashes of its jobs.
+    """The tables and plots of a study as its command wrote them, with links to its page and to the hashes of its jobs.
 
     Args:
         name: of the study's files, such as person or ablation/strength.
@@ -44,10 +45,16 @@ def table_of(name: str, results: Path = RESULTS) -> str:
     page = results / f"{name}.md"
     if not page.exists():
         return NOT_RUN
-    tables = re.findall(r"(?:^\|.*\n)+", page.read_text(), re.MULTILINE)
+    shown = re.findall(SHOWN, page.read_text(), re.MULTILINE)
+    tables = [f"**{it.removeprefix('## ').strip()}**\n" if it.startswith("## ") else it for it in shown]
+    place = Path("results", name).parent
+    plots = [
+        f"![{alt}]({place / file})\n"
+        for alt, file in re.findall(r"^!\[(.*)\]\((.*)\)$", page.read_text(), re.MULTILINE)
+    ]
     hashes = list(dict.fromkeys(hashes_in(json.loads((results / f"{name}.json").read_text()))))
     jobs = f" Config hashes: [{len(hashes)}](results/{name}.json)." if hashes else ""
-    return "\n".join([*tables, f"[How it was measured, and by whom it was judged](results/{name}.md).{jobs}\n"])
+    return "\n".join([*tables, *plots, f"[How it was measured, and by whom it was judged](results/{name}.md).{jobs}\n"])
 
 
 def hashes_in(found: Any) -> Iterator[str]:

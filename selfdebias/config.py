@@ -240,7 +240,7 @@ def _in_one_line(error: Exception, folder: Path) -> str:
     config = _compose(folder, [])
     known = [leaf for leaf in _leaves(config) if leaf != key]  # another option of its group may have it
     top = [] if "." in key else [*config, *(path.name for path in folder.iterdir() if path.is_dir())]
-    near = [*difflib.get_close_matches(key, top, n=1), *difflib.get_close_matches(key, known, n=1)]
+    near = [*difflib.get_close_matches(key, top, n=1), *difflib.get_close_matches(key, known, n=1, cutoff=0.75)]
     hint = f" Did you mean `{near[0]}`?" if near else " See `selfdebias --cfg job`."
     return f"`{key}` is not an option.{hint}"
 

@@ -44,13 +44,14 @@ def fitted_prompts(
             raise refuse(
                 "bank.fitting", "at least two prompts, where the job has one (or take bank=carried)", bank.fitting
             )
-        known = texts is None or {str(row.get("text")) for row in rows.values()} <= {*texts.values()}
-        if not known and not _two_modes(clustering):
+        mixed = [str(prompts.get("text")) for prompts in others.values()]
+        missing = [text for row in rows.values() if (text := str(row.get("text"))) not in mixed]
+        if missing and not _two_modes(clustering):
             words = (
-                "prompts among which are all of the job's, whose means are taken away (or null; or clustering.k=2, as the axis "
-                "of two modes needs no means; or bank=carried)"
+                f"a list that holds all of the job's prompts, and lacks {', '.join(map(repr, missing))}: add them, or take "
+                f"bank.fitting=null, clustering.k=2 (two modes hold for other prompts too) or bank=carried"
             )
-            raise refuse("bank.fitting", words, list(bank.fitting or ()))
+            raise refuse("bank.fitting", words, mixed)
         return {name: dict(prompts) for name, prompts in others.items()}
     assert isinstance(bank, CarriedBank)
     source = _prompts(bank.source, first)

@@ -76,7 +76,7 @@ def test_two_modes_of_a_mixture_hold_for_prompts_that_are_not_in_it():
     assert list(fitted_prompts(bank, rows, {"k": 2, "max_depth": 0})) == ["cook", "judge"]
     for clustering in ({"k": None}, {"k": 3}, {"k": 2, "max_depth": 1}, {"min_cluster_size": 10}):
         with pytest.raises(
-            ConfigError, match=r"`bank.fitting` must be .* clustering.k=2, .* got \['a cook', 'a judge'\]"
+            ConfigError, match=r"lacks 'a farmer': add .* clustering.k=2 .* got \['a cook', 'a judge'\]"
         ):
             fitted_prompts(bank, rows, clustering)
         assert fitted_prompts(MixtureBank(["a cook", "a farmer"]), rows, clustering)
@@ -94,7 +94,7 @@ def test_a_supervised_bank_changes_the_modes_of_each_row_alone(stand_ins):
     [
         (["bank=supervised", "bank.attribute=mood"], "`bank.attribute` must be one of gender, tone, age, which the judge"),
         (["bank=mixture"], "`bank.fitting` must be at least two prompts, where the job has one (or take bank=carried)"),
-        ([*LIST, "bank=mixture", "bank.fitting=['a cat','a dog']"], "`bank.fitting` must be prompts among which are all"),
+        ([*LIST, "bank=mixture", "bank.fitting=['a cat','a dog']"], "`bank.fitting` must be a list that holds all of the job's"),
         (["bank=carried", "bank.source=' '"], "`bank.source` must be a text that is not blank, got ' '"),
         (["bank=carried", "bank.fitting=['a cat','A  cat']"], "`bank.fitting` must be a list of different texts"),
         (["bank=carried", "bank.fitting=[]"], "`bank.fitting` must be a list of different texts"),
