@@ -30,8 +30,6 @@ VARIANTS = {
     "25 : 75, strength 12": [*QUARTER, STRONG],
     "25 : 75, projector noise 1, strength 12": [*QUARTER, "projector.noise=1.0", STRONG],
     "25 : 75, projector noise 0.3, strength 12": [*QUARTER, *FORMER],
-    "25 : 75, the same, closed loop": [*QUARTER, *FORMER, "guidance.closed_loop=true"],
-    "25 : 75, the same, conditional branch alone": [*QUARTER, *FORMER, "guidance.branch=cond"],
 }
 STUDY = Study("transport_levers", 'What transport needs, "an emoji of a person"', (301, 302), VARIANTS)
 
