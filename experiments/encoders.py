@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from experiments.pooled import HEADER, ROOT, interval, row
+from experiments.pooled import ROOT, interval, mode_shares
 from experiments.variants import Every, Study
 from selfdebias.testbed import shipped
 
@@ -44,12 +44,6 @@ def make_untrained(folder: Path = UNTRAINED, seed: int = 0) -> Path:
     return folder
 
 
-def rows(every: Every) -> list[str]:
-    """The vanilla images, and for each encoder the guided ones."""
-    first = next(iter(every.values()))
-    return [row("vanilla", first, "vanilla"), *(row(name, results, "guided") for name, results in every.items())]
-
-
 def notes(every: Every) -> list[str]:
     """What the modes of each encoder are, and whether those are balanced at least."""
     lines = [_modes(name, results) for name, results in every.items()]
@@ -61,19 +55,10 @@ def notes(every: Every) -> list[str]:
 
 def _modes(name: str, results: dict) -> str:
     arms, modes = [results["arms"][arm] for arm in ("vanilla", "guided")], results["modes"]
-    shares = [
-        " / ".join(f"{it['mode_shares'][key]['value']:.2f}" for key in sorted(it["mode_shares"], key=int))
-        for it in arms
-    ]
-    ari = [f"{modes['ari'][key]:.2f}" for key in ("gender", "tone", "age")]
     cells = [
-        name,
-        str(modes["k"]),
-        f"{modes['silhouette']:.2f}",
-        *ari,
-        *shares,
-        *(interval(it["mode_fd"]) for it in arms),
-    ]
+        name, str(modes["k"]), f"{modes['silhouette']:.2f}", *(f"{modes['ari'][key]:.2f}" for key in ("gender", "tone", "age")),
+        *map(mode_shares, arms), *(interval(it["mode_fd"]) for it in arms),
+    ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"
 
 
@@ -82,8 +67,6 @@ STUDY = Study(
     title='Encoders, "an emoji of a person"',
     seeds=(501, 502, 503),
     variants={name: [*COMMON, *variant] for name, variant in VARIANTS.items()},
-    rows=rows,
-    header=HEADER,
     notes=notes,
 )
 

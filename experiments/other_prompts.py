@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from experiments.pooled import interval, mode_lines
+from experiments.pooled import interval, mode_lines, mode_shares
 from experiments.variants import Every, Study
 
 VARIANTS = {
@@ -33,17 +33,12 @@ def _row(name: str, results: dict) -> str:
     turned = guided["turned"]
     agreement = ", ".join(f"{key} {value:.2f}" for key, value in modes["ari"].items())
     cells = [
-        name, str(modes["k"]), f"{modes['silhouette']:.2f}", agreement, _shares(vanilla), _shares(guided),
+        name, str(modes["k"]), f"{modes['silhouette']:.2f}", agreement, mode_shares(vanilla), mode_shares(guided),
         *(interval(arm["mode_fd"]) for arm in (vanilla, guided)),
         *(interval(arm[attribute]["fd_hard"]) for arm in (vanilla, guided)),
         interval(guided["kept_cosine"]), str(turned["n"]), interval(turned["precision_ratio"]),
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"
-
-
-def _shares(arm: dict) -> str:
-    shares = arm["mode_shares"]
-    return " / ".join(f"{shares[key]['value']:.2f}" for key in sorted(shares, key=int))
 
 
 def notes(every: Every) -> list[str]:

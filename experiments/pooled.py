@@ -94,6 +94,12 @@ def modes_in_words(results: dict) -> str:
     )
 
 
+def mode_shares(arm: dict) -> str:
+    """Write the shares that the modes have in an arm, the largest mode first."""
+    shares = arm["mode_shares"]
+    return " / ".join(f"{shares[key]['value']:.2f}" for key in sorted(shares, key=int))
+
+
 def mode_lines(results: dict) -> list[str]:
     """Say what each mode is, by the captions that fit it better than the others, and how many collected images it has."""
     sizes = results["modes"]["sizes"]

@@ -39,9 +39,7 @@ def main(arguments: Sequence[str], seed: int = SEEDS[0]) -> None:
         titles = {row: _title(row, name) for row in rows}
         buffer = BytesIO()
         drawn = draw({titles[row]: turned_pairs(stages_of(job, Path(ROOT), row)) for row in rows})
-        drawn.quantize(256).save(
-            buffer, format="PNG", optimize=True
-        )  # a third of the size, and no difference to the eye
+        drawn.quantize(256).save(buffer, format="PNG", optimize=True)  # a third of the size, and the same to the eye
         write_bytes(RESULTS / f"occupations-{name}.png", buffer.getvalue())
 
 
