@@ -154,7 +154,7 @@ DRAWN = {
     "discover": "2338335a7f4723f9",
     "project": "8205dce0dc0b079c",
     "generate/vanilla": "f22c430c75082e63",
-    "generate/guided": "e65cfd607c11ab05",
+    "generate/guided": "609844c96d2778bd",
 }
 DRAWN_BY_STAND_INS = {
     "collect": "878bd3878bacae6a",

@@ -154,7 +154,7 @@ def test_without_negatives_the_loss_is_the_cosine_alone():
     for negatives in (True, False):
         fit = ProjectorFit(data, ("cond",), **{**OPTIONS, "noise": 0.0}, negatives=negatives)
         logged: dict = {}
-        fit.log_dict = lambda values, logged=logged, **_: logged.update(values)
+        fit.log = lambda name, value, logged=logged, **_: logged.update({name: value})
         losses[negatives] = float(fit.training_step(None, 0).detach()), float(logged["cosine"].detach())
     loss, cosine = losses[False]
     assert loss == pytest.approx(-cosine / OPTIONS["temperature"], rel=1e-5)
