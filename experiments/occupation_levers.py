@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from experiments.occupations import EXTREME, LOOKED_AT, ROW, STAGES, below, mean_row
-from experiments.pooled import ROOT, run_jobs, write_study
-from experiments.variants import EARLIER, NO_TRIALS, SHARP, STRONG
-from selfdebias.sweeps.pooling import pool_jobs
+from experiments.pooled import run_rows
+from experiments.variants import EARLIER, NO_TRIALS, SHARP, STRONG, run_variants
 
 SEEDS = (101,)
 COMMON = [
@@ -42,24 +40,33 @@ VARIANTS = {
 
 
 def main(arguments: Sequence[str], seeds: Sequence[int] = SEEDS) -> None:
-    """Run the variants, and write one table.
+    """Run the variants, and write one table, anew after each of them.
 
     Args:
-        arguments: overrides of the command line.
+        arguments: overrides of the command line; words without ``=`` choose the variants whose names hold one of them.
         seeds: generate seeds.
     """
-    jobs = {name: run_jobs([*COMMON, *variant, *arguments], seeds) for name, variant in VARIANTS.items()}
-    every = {
-        name: {**pool_jobs(own, Path(ROOT)), "config_hashes": [job.name for job in own]} for name, own in jobs.items()
-    }
+    overrides = [text for text in arguments if "=" in text]
+    words = [text for text in arguments if "=" not in text] or [""]
+    variants = {name: [*COMMON, *variant, *overrides] for name, variant in VARIANTS.items()}
+    asked = [name for name in VARIANTS if any(word in name for word in words)]
+    run_variants("occupation_levers", variants, asked, dict.fromkeys(VARIANTS, seeds), page, run_rows)
+
+
+def page(every: dict[str, dict]) -> str:
+    """Write the table.
+
+    Args:
+        every: pooled results by variant.
+    """
     lines = []
     for name, results in every.items():
         usual = [row for row in results["rows"] if row not in EXTREME]
         lines += [mean_row(f"{name}: the {len(usual)}", results["rows"], usual)]
         lines += [mean_row(f"{name}: doctor", results["rows"], ["doctor"])]
-    text = [f"# Levers of occupations, development seed {', '.join(map(str, seeds))}", ""]
-    text += ["`python -m experiments.occupation_levers`.", "", ROW, *lines, "", below(next(iter(every.values())))]
-    write_study("occupation_levers", "\n".join(text), every)
+    head = f"# Levers of occupations, development seed {', '.join(map(str, SEEDS))}"
+    command = f"`python -m experiments.occupation_levers`: {len(every)} of its {len(VARIANTS)} variants."
+    return "\n".join([head, "", command, "", ROW, *lines, "", below(next(iter(every.values())))])
 
 
 if __name__ == "__main__":

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from experiments.pooled import INTERVALS, RESULTS, ROOT, interval, run_jobs, write_study
+from experiments.pooled import INTERVALS, RESULTS, interval, run_rows
+from experiments.variants import run_variants
 from selfdebias.config import read_option
 from selfdebias.report.explanations import judge_in_words
-from selfdebias.sweeps.pooling import pool_jobs
 
 SEEDS = (401, 402, 403)
 EXTREME = ("doctor", "office-worker", "mechanic")  # 0.97, 0.03 and 0.95 of their training drawings are men
@@ -50,20 +49,17 @@ ROW = (
 
 
 def main(arguments: Sequence[str], seeds: Sequence[int] = SEEDS) -> None:
-    """Run the variants, and write one table, anew after each of them.
+    """Run the variants, and write one table, anew after each of them; rows of the others are kept, see `run_variants`.
 
     Args:
         arguments: overrides of the command line; words without ``=`` choose the variants of these names.
         seeds: generate seeds.
     """
     overrides = [text for text in arguments if "=" in text]
-    names = [text for text in arguments if "=" not in text] or list(VARIANTS)
-    every: dict[str, dict] = {}
-    for name in names:
-        jobs = run_jobs([*COMMON, STAGES, *VARIANTS[name], *overrides], seeds[: FEWER.get(name, len(seeds))])
-        pooled = pool_jobs(jobs, Path(ROOT))
-        every[name] = {**pooled, "config_hashes": [job.name for job in jobs]}
-        write_study("occupations", page(every), every)
+    asked = [text for text in arguments if "=" not in text] or list(VARIANTS)
+    variants = {name: [*COMMON, STAGES, *variant, *overrides] for name, variant in VARIANTS.items()}
+    own_seeds = {name: seeds[: FEWER.get(name, len(seeds))] for name in VARIANTS}
+    run_variants("occupations", variants, asked, own_seeds, page, run_rows)
 
 
 def page(every: dict[str, dict]) -> str:
@@ -72,7 +68,6 @@ def page(every: dict[str, dict]) -> str:
     Args:
         every: pooled results by variant.
     """
-    every = {name: every[name] for name in VARIANTS if name in every}  # whose order a JSON file loses
     text = ["# Occupations", "", f"`python -m experiments.occupations {' '.join(every)}`.", ""]
     for name, results in every.items():
         hashes = ", ".join(results["config_hashes"])

@@ -31,7 +31,7 @@ def _row(name: str, results: dict) -> str:
     vanilla, guided = (results["arms"][arm] for arm in ("vanilla", "guided"))
     attribute, modes = results["prompts"]["attributes"][0], results["modes"]
     turned = guided["turned"]
-    agreement = ", ".join(f"{key} {value:.2f}" for key, value in modes["ari"].items())
+    agreement = ", ".join(f"{key} {modes['ari'][key]:.2f}" for key in sorted(modes["ari"]))
     cells = [
         name, str(modes["k"]), f"{modes['silhouette']:.2f}", agreement, mode_shares(vanilla), mode_shares(guided),
         *(interval(arm["mode_fd"]) for arm in (vanilla, guided)),
@@ -54,7 +54,7 @@ def _classes(results: dict) -> list[str]:
     lines = []
     for attribute in results["prompts"]["attributes"]:
         arms = [results["arms"][arm]["shares"][attribute] for arm in ("vanilla", "guided")]
-        moved = (f"{name} {arms[0][name]['value']:.2f} -> {arms[1][name]['value']:.2f}" for name in arms[0])
+        moved = (f"{name} {arms[0][name]['value']:.2f} -> {arms[1][name]['value']:.2f}" for name in sorted(arms[0]))
         lines += [f"{attribute}: {', '.join(moved)}."]
     return lines
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from selfdebias.config import load
-from selfdebias.job import run_job
+from selfdebias.job import hash_of_job, run_job
 from selfdebias.report.explanations import judge_in_words, verdicts_in_words
 from selfdebias.report.measures import measure
 from selfdebias.report.wording import Notes, written
@@ -41,6 +41,16 @@ def run_pooled(overrides: Sequence[str], seeds: Sequence[int], root: str = ROOT)
     return {**pool_jobs(jobs, Path(root)), "cost": costs, **beside}
 
 
+def run_rows(overrides: Sequence[str], seeds: Sequence[int], root: str = ROOT) -> dict:
+    """Run a job of several prompts for each seed, and measure each prompt's arms pooled.
+
+    Returns:
+        A results object over prompts, with one for each prompt in its ``rows``, over all seeds, and ``config_hashes``.
+    """
+    jobs = run_jobs(overrides, seeds, root)
+    return {**pool_jobs(jobs, Path(root)), "config_hashes": [job.name for job in jobs]}
+
+
 def _mode_words(job: Path, root: Path) -> list[list[str]]:
     """The captions of each mode that a job found, strongest first."""
     modes = json.loads((stages_of(job, root)["discover"] / "modes.json").read_text())
@@ -49,8 +59,36 @@ def _mode_words(job: Path, root: Path) -> list[list[str]]:
 
 def run_jobs(overrides: Sequence[str], seeds: Sequence[int], root: str = ROOT) -> list[Path]:
     """Run a job for each seed, and return their folders; finished stages are found again."""
-    common = [*overrides, "logger=none", f"paths.root={root}"]
-    return [run_job(load([*common, f"generate.seed={seed}"]), [*common, f"generate.seed={seed}"]) for seed in seeds]
+    return [run_job(load(command), command) for command in _commands(overrides, seeds, root)]
+
+
+def kept(study: str, overrides: Mapping[str, Sequence[str]], seeds: Mapping[str, Sequence[int]]) -> dict[str, dict]:
+    """Read which of a study's committed results are those that its variants would give today: their config hashes are the same.
+
+    Args:
+        study: name of its files.
+        overrides: of the command line by variant, without the seed.
+        seeds: generate seeds by variant.
+
+    Returns:
+        Pooled results by variant, without the variants whose results are missing or of another configuration.
+    """
+    file = RESULTS / f"{study}.json"
+    every = json.loads(file.read_text()) if file.exists() else {}
+    return {
+        name: every[name]
+        for name in overrides
+        if name in every and every[name]["config_hashes"] == _hashes(overrides[name], seeds[name])
+    }
+
+
+def _hashes(overrides: Sequence[str], seeds: Sequence[int]) -> list[str]:
+    return [hash_of_job(load(command)) for command in _commands(overrides, seeds)]
+
+
+def _commands(overrides: Sequence[str], seeds: Sequence[int], root: str = ROOT) -> list[list[str]]:
+    """The command line of the job of each seed."""
+    return [[*overrides, "logger=none", f"paths.root={root}", f"generate.seed={seed}"] for seed in seeds]
 
 
 def row(name: str, results: dict, arm: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from experiments.pooled import HEADER, row, run_pooled, who_judged, write_study
+from experiments.pooled import HEADER, kept, row, run_pooled, who_judged, write_study
 
 Every = dict[str, dict]  # pooled results by variant
 SHARP = "projector.noise=0.3"  # a projector trained on hardly noisy activations
@@ -24,6 +24,32 @@ def vanilla_and_guided(every: Every) -> list[str]:
 def both_arms(every: Every) -> list[str]:
     """The vanilla and the guided arm of each variant, where each has vanilla images of its own."""
     return [row(f"{name}, {arm}", results, arm) for name, results in every.items() for arm in ("vanilla", "guided")]
+
+
+def run_variants(
+    study: str,
+    variants: Mapping[str, Sequence[str]],
+    asked: Sequence[str],
+    seeds: Mapping[str, Sequence[int]],
+    page: Callable[[Every], str],
+    run: Callable[[Sequence[str], Sequence[int]], dict] = run_pooled,
+) -> None:
+    """Run the variants that are asked for, keep what is measured of the others, and write the study anew after each of them.
+
+    Args:
+        study: name of its files.
+        variants: overrides of the command line by the name of the row.
+        asked: names of the variants that are run.
+        seeds: generate seeds by variant.
+        page: from pooled results by variant, in the order of `variants`, to the text of the page.
+        run: from overrides and seeds to pooled results with ``config_hashes``.
+    """
+    others = {name: variant for name, variant in variants.items() if name not in asked}
+    every = kept(study, others, seeds)
+    for name in asked:
+        every[name] = run(variants[name], seeds[name])
+        every = {name: every[name] for name in variants if name in every}
+        write_study(study, page(every), every)
 
 
 @dataclass(frozen=True)
@@ -51,25 +77,25 @@ class Study:
     def main(self, arguments: Sequence[str], seeds: Sequence[int] = ()) -> None:
         """Run the variants, and write one table, anew after each of them.
 
+        Rows of variants that are not asked for are kept if they were measured with the configuration that is asked for.
+
         Args:
             arguments: overrides of the command line; words without ``=`` choose the variants whose names hold one of them.
             seeds: generate seeds; none for those of the study.
         """
         overrides = [text for text in arguments if "=" in text]
         words = [text for text in arguments if "=" not in text] or [""]
-        every: Every = {}
-        for name, variant in self.variants.items():
-            if any(word in name for word in words):
-                every[name] = run_pooled([*overrides, *variant], seeds or self.seeds)
-                write_study(self.name, self.page(every, seeds or self.seeds), every)
+        variants = {name: [*overrides, *variant] for name, variant in self.variants.items()}
+        asked = [name for name in variants if any(word in name for word in words)]
+        run_variants(self.name, variants, asked, dict.fromkeys(variants, seeds or self.seeds), self.page)
 
-    def page(self, every: Every, seeds: Sequence[int]) -> str:
+    def page(self, every: Every) -> str:
         """The page of the variants that are measured.
 
         Args:
             every: pooled results by variant.
-            seeds: generate seeds.
         """
+        seeds = next(iter(every.values()))["seeds"]["generate"]
         head = f"# {self.title}, generate seeds {', '.join(map(str, seeds))}"
         command = f"`python -m experiments.{self.name}`: {len(every)} of its {len(self.variants)} variants."
         notes = self.notes(every)

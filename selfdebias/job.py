@@ -52,7 +52,7 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Proc
     root = Path(config["paths"]["root"])
     parts, rows = Parts(config), rows_of(config)
     check_logger(config["logger"])
-    plan = planning.make_plan(config, _fingerprints(config["evaluate"], parts))
+    plan = _plan(config, parts)
     folders = {step.name: StageFolder(root, step.stage, step.key) for step in plan.values()}
     steps = planning.chosen_steps(plan, config["stages"])
     planning.check_inputs(steps, {name for name, folder in folders.items() if folder.finished})
@@ -76,6 +76,24 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Proc
     if {"evaluate", "report"} <= set(config["stages"]):
         _log(job, config, None if "" not in rows else folders["report"].path, group)
     return job
+
+
+def hash_of_job(config: Mapping[str, Any]) -> str:
+    """Returns the config hash that `run_job` names the job's folder after; nothing is run.
+
+    Args:
+        config: A configuration that `selfdebias.config.load` has checked.
+    """
+    from selfdebias.parts import Parts
+    from selfdebias.plan import config_hash
+
+    return config_hash(_plan(config, Parts(config)), config["stages"])
+
+
+def _plan(config: Mapping[str, Any], parts: Parts) -> dict[str, Step]:
+    from selfdebias.plan import make_plan
+
+    return make_plan(config, _fingerprints(config["evaluate"], parts))
 
 
 def _run_row(

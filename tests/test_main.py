@@ -17,6 +17,8 @@ import yaml
 from PIL import Image
 
 from selfdebias import plan
+from selfdebias.config import load
+from selfdebias.job import hash_of_job
 from selfdebias.main import main
 
 LATE = {  # what only the parts themselves used to find
@@ -122,6 +124,8 @@ def test_the_jobs_folder_holds_everything(stand_ins, table):
     assert lines == ORDER
     results = json.loads((job / "results.json").read_text())
     assert (results["config_hash"], results["seeds"]) == (job.name, {"collect": 0, "generate": 1})
+    assert hash_of_job(load(["collect.n_images=64", "paths.root=some/where"])) == job.name
+    assert hash_of_job(load(["collect.n_images=65", "paths.root=some/where"])) != job.name
     for name, path in json.loads((job / "job.json").read_text())["stages"].items():
         mark = json.loads((Path("some/where") / path / "stage.json").read_text())
         assert (mark["name"], mark["key"]) == (name.split("/")[0], Path(path).name)

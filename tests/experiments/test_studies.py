@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from experiments import answers, encoders, occupation_levers, occupations, sheets
+from experiments import answers, encoders, occupation_levers, occupations, pooled, sheets
 from experiments.pooled import RESULTS
-from experiments.variants import NO_TRIALS, Study
+from experiments.variants import NO_TRIALS, Study, run_variants
 from selfdebias.config import load
 from selfdebias.encoders import ClipEncoder
 from selfdebias.plan import make_plan
@@ -38,6 +39,30 @@ def test_every_variant_of_a_study_composes(name):
 def test_every_study_with_variants_is_looked_at():
     varied = {file.stem for file in RESULTS.parent.glob("*.py") if "\nVARIANTS = {" in file.read_text()}
     assert len(varied) > 10 and varied <= {*STUDIES, *BY_HAND}
+
+
+def test_rows_that_are_not_asked_for_are_kept_while_their_configuration_is_the_same(tmp_path, monkeypatch):
+    ran = []
+
+    def run(overrides, seeds):
+        ran.append(list(overrides))
+        return {"config_hashes": pooled._hashes(overrides, seeds), "run": len(ran)}
+
+    monkeypatch.setattr(pooled, "RESULTS", tmp_path)
+    one, two = ["generate.n_images=2"], ["generate.n_images=3"]
+    page, seeds = (lambda every: "\n".join(every)), {"one": (1, 2), "two": (1, 2)}
+    run_variants("s", {"one": one, "two": two}, ["one", "two"], seeds, page, run)
+    run_variants("s", {"one": one, "two": two}, ["two"], seeds, page, run)
+    assert ran == [one, two, two]
+    assert {name: it["run"] for name, it in json.loads((tmp_path / "s.json").read_text()).items()} == {
+        "one": 1,
+        "two": 3,
+    }
+    assert (tmp_path / "s.md").read_text() == "one\ntwo\n"
+    run_variants("s", {"one": ["generate.n_images=4"], "two": two}, ["two"], seeds, page, run)
+    assert (tmp_path / "s.md").read_text() == "two\n"  # what was measured otherwise is no row of this study
+    run_variants("s", {"two": two, "one": one}, ["one"], {"one": (1, 2), "two": (1, 3)}, page, run)
+    assert (tmp_path / "s.md").read_text() == "one\n"
 
 
 def test_an_untrained_clip_has_the_form_of_the_trained_one_and_other_weights(tmp_path):
