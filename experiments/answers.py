@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from experiments.person_arms import STUDY
 from experiments.pooled import ROOT, run_jobs, write_study
-from experiments.variants import NO_TRIALS, SHARP, STRONG
+from experiments.variants import NO_TRIALS, SHARP, SOFT, STRONG
 from selfdebias.metrics.arms import load_arm
 from selfdebias.sweeps.pooling import stages_of
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str], seeds: Sequence[int] = STUDY.seeds) -> None:
         arguments: overrides of the command line.
         seeds: generate seeds.
     """
-    every = {name: run_jobs([*NO_TRIALS, *variant, *arguments], seeds) for name, variant in VARIANTS.items()}
+    every = {name: run_jobs([*SOFT, *NO_TRIALS, *variant, *arguments], seeds) for name, variant in VARIANTS.items()}
     rows = {name: _rows(jobs) for name, jobs in every.items()}
     text = [
         f"# Which images answer, generate seeds {', '.join(map(str, seeds))}", "", "`python -m experiments.answers`", "",

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from experiments.pooled import ROOT, interval, mode_shares
-from experiments.variants import Every, Study
+from experiments.variants import SOFT, Every, Study
 from selfdebias.testbed import shipped
 
 UNTRAINED = Path(ROOT) / "encoders" / "untrained_clip"
@@ -18,7 +18,7 @@ VARIANTS = {
     "`emoji_clip`, untrained": ["encoder=emoji_clip", f"encoder.pretrained={UNTRAINED}"],
     "`pixels`": ["encoder=pixels"],
 }
-COMMON = ["vocabulary=none"]  # which all of them go with; it names modes, and moves no number
+COMMON = [*SOFT, "vocabulary=none"]  # which all of them go with; it names modes, and moves no number
 MODES = (
     "| Encoder | modes | silhouette | ARI with gender | with tone | with age | shares of the modes, vanilla | guided | "
     "`mode_fd`, vanilla | guided |\n|" + "---|" * 10
@@ -66,7 +66,8 @@ STUDY = Study(
     name="encoders",
     title='Encoders, "an emoji of a person"',
     seeds=(501, 502, 503),
-    variants={name: [*COMMON, *variant] for name, variant in VARIANTS.items()},
+    variants=VARIANTS,
+    common=COMMON,
     notes=notes,
 )
 

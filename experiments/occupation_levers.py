@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from experiments.occupations import EXTREME, LOOKED_AT, ROW, STAGES, below, mean_row
 from experiments.pooled import run_rows
-from experiments.variants import EARLIER, NO_TRIALS, SHARP, STRONG, run_variants
+from experiments.variants import EARLIER, NO_TRIALS, SHARP, SOFT, STRONG, run_variants
 
 SEEDS = (101,)
 COMMON = [
@@ -19,19 +19,22 @@ COMMON = [
     "prompts.attributes=[gender, tone, occupation]", "collect.n_images=128",
     "generate.n_images=64", STAGES,
 ]  # fmt: skip
-FIRST = "schedule.start=0"
 OWN_SCALE = [*EARLIER, "collect.n_images=128"]
 VARIANTS = {
     "self_debias": ["guidance=self_debias", *OWN_SCALE],
-    "self_debias, from the first step on": ["guidance=self_debias", *OWN_SCALE, FIRST],
+    "self_debias, from the first step on": ["guidance=self_debias", *OWN_SCALE, "schedule.start=0"],
     "self_debias, temperature 0.1": ["guidance=self_debias", *OWN_SCALE, "guidance.temperature=0.1"],
     "mean_difference": ["guidance=mean_difference", *OWN_SCALE],
-    "transport, from the first step on": [*OWN_SCALE, FIRST, STRONG, *NO_TRIALS],
-    "transport, from the first step on, fitted at guidance scale 1.5": [SHARP, STRONG, *NO_TRIALS],
-    "the same, two and a half times as many tried as have to turn, until 70% of the steps": [SHARP, STRONG],
-    "the same, projector noise 1": ["projector.noise=1.0", STRONG],
-    "the same, projector noise 2": [STRONG],
-    "the same, strength 6: the default": [],
+    "transport, from the first step on": [*OWN_SCALE, *SOFT, STRONG, *NO_TRIALS],
+    "transport, from the first step on, fitted at guidance scale 1.5": [*SOFT, SHARP, STRONG, *NO_TRIALS],
+    "the same, two and a half times as many tried as have to turn, until 70% of the steps": [*SOFT, SHARP, STRONG],
+    "the same, projector noise 1": [*SOFT, "projector.noise=1.0", STRONG],
+    "the same, projector noise 2": [*SOFT, STRONG],
+    "the same, strength 6": SOFT,
+    "the same, temperature 0.1: the default": [],
+    "the same, from 4% of the steps on": ["schedule.start=0.04"],
+    "the same, from 8% on": ["schedule.start=0.08"],
+    "the same, from 12% on, strength 8": ["schedule.start=0.12", "guidance.strength=8"],
     "self_debias, as the default but for that": ["guidance=self_debias"],
     "mean_difference 12, limit 4, as the default but for that": [
         "guidance=mean_difference", "guidance.strength=12", "guidance.limit=4",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from experiments.pooled import interval, mode_lines, mode_shares
-from experiments.variants import Every, Study
+from experiments.variants import SOFT, Every, Study
 
 VARIANTS = {
     "a pet": ["prompts=emoji_pets"],
@@ -64,6 +64,7 @@ STUDY = Study(
     title="Beyond one prompt of people",
     seeds=(501, 502, 503),
     variants=VARIANTS,
+    common=SOFT,
     rows=rows,
     header=HEADER,
     notes=notes,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from experiments.variants import Study, both_arms
+from experiments.variants import SOFT, Study, both_arms
 
 SOLVER = "{name: DPMSolverMultistepScheduler, options: {algorithm_type: dpmsolver++}}"
 VARIANTS = {
@@ -14,7 +14,7 @@ VARIANTS = {
         "model.steps=20", "model.scheduler.name=DPMSolverMultistepScheduler", "+model.scheduler.options.algorithm_type=dpmsolver++",
     ],
 }  # fmt: skip
-STUDY = Study("samplers", 'Samplers, "an emoji of a person"', (501, 502, 503), VARIANTS, rows=both_arms)
+STUDY = Study("samplers", 'Samplers, "an emoji of a person"', (501, 502, 503), VARIANTS, SOFT, both_arms)
 
 if __name__ == "__main__":
     STUDY.main(sys.argv[1:])

@@ -9,7 +9,7 @@ import sys
 
 from experiments.variants import EARLIER, NO_TRIALS, Study
 
-TRANSPORT = ["guidance=transport", *EARLIER, *NO_TRIALS]
+TRANSPORT = ["guidance=transport", "guidance.temperature=0.3", *EARLIER, *NO_TRIALS]
 KL = ["guidance=self_debias", *EARLIER]
 VARIANTS = {
     "self_debias, the default of then": KL,

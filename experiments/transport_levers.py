@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from experiments.variants import NO_TRIALS, SHARP, STRONG, Study
+from experiments.variants import NO_TRIALS, SHARP, SOFT, STRONG, Study
 
 KL, MEANS = "guidance=self_debias", "guidance=mean_difference"
 SMALL, OWN_SCALE = "collect.n_images=256", "collect.relative_scale=1"
@@ -31,7 +31,7 @@ VARIANTS = {
     "25 : 75, projector noise 1, strength 12": [*QUARTER, "projector.noise=1.0", STRONG],
     "25 : 75, projector noise 0.3, strength 12": [*QUARTER, *FORMER],
 }
-STUDY = Study("transport_levers", 'What transport needs, "an emoji of a person"', (301, 302), VARIANTS)
+STUDY = Study("transport_levers", 'What transport needs, "an emoji of a person"', (301, 302), VARIANTS, SOFT)
 
 if __name__ == "__main__":
     STUDY.main(sys.argv[1:])

@@ -11,6 +11,7 @@ Every = dict[str, dict]  # pooled results by variant
 SHARP = "projector.noise=0.3"  # a projector trained on hardly noisy activations
 STRONG = "guidance.strength=12"  # twice the strength of transport's default
 # What was the default of guidance by KL when the earlier studies were made; transport then had STRONG and NO_TRIALS beside it.
+SOFT = ("guidance.temperature=0.3",)  # transport's when all studies but those of people and of occupations were made
 EARLIER = ("collect.n_images=256", "collect.relative_scale=1", "schedule.start=0.12", SHARP)
 NO_TRIALS = ("guidance.slack=1", "guidance.freeze=0.3")
 
@@ -61,6 +62,7 @@ class Study:
         title: of its page, without the seeds.
         seeds: generate seeds.
         variants: overrides of the command line by the name of the row.
+        common: overrides of all of them, before their own.
         rows: from pooled results by variant to the lines of the table.
         header: names of the columns and the line below them.
         notes: from pooled results by variant to what stands below the table.
@@ -70,6 +72,7 @@ class Study:
     title: str
     seeds: tuple[int, ...]
     variants: Mapping[str, Sequence[str]]
+    common: Sequence[str] = ()
     rows: Callable[[Every], list[str]] = vanilla_and_guided
     header: str = HEADER
     notes: Callable[[Every], list[str]] = lambda every: []
@@ -85,7 +88,7 @@ class Study:
         """
         overrides = [text for text in arguments if "=" in text]
         words = [text for text in arguments if "=" not in text] or [""]
-        variants = {name: [*overrides, *variant] for name, variant in self.variants.items()}
+        variants = {name: [*overrides, *self.common, *variant] for name, variant in self.variants.items()}
         asked = [name for name in variants if any(word in name for word in words)]
         run_variants(self.name, variants, asked, dict.fromkeys(variants, seeds or self.seeds), self.page)
 

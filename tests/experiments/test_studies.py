@@ -11,17 +11,19 @@ import torch
 
 from experiments import answers, encoders, occupation_levers, occupations, pooled, sheets
 from experiments.pooled import RESULTS
-from experiments.variants import NO_TRIALS, Study, run_variants
+from experiments.variants import NO_TRIALS, SOFT, Study, run_variants
 from selfdebias.config import load
 from selfdebias.encoders import ClipEncoder
 from selfdebias.plan import make_plan
 
 MODULES = [importlib.import_module(f"experiments.{file.stem}") for file in sorted(RESULTS.parent.glob("[a-z]*.py"))]
 STUDIES = {
-    module.STUDY.name: module.STUDY.variants for module in MODULES if isinstance(getattr(module, "STUDY", None), Study)
+    module.STUDY.name: {name: [*module.STUDY.common, *it] for name, it in module.STUDY.variants.items()}
+    for module in MODULES
+    if isinstance(getattr(module, "STUDY", None), Study)
 }
 BY_HAND = {
-    "answers": {name: [*NO_TRIALS, *it] for name, it in answers.VARIANTS.items()},
+    "answers": {name: [*SOFT, *NO_TRIALS, *it] for name, it in answers.VARIANTS.items()},
     "occupations": {name: [*occupations.COMMON, occupations.STAGES, *it] for name, it in occupations.VARIANTS.items()},
     "occupation_levers": {name: [*occupation_levers.COMMON, *it] for name, it in occupation_levers.VARIANTS.items()},
 }
