@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,19 @@ def check_early(config: Mapping[str, Any]) -> None:
         make(config, group)
     check_job({"guidance": config["guidance"]})
     for guidance in guidance_of_arms(config["guidance"]).values():
+        _check_shares(guidance.get("target"), config["clustering"], config["bank"])
         made = make({"guidance": guidance}, "guidance")
         if config["trainer"]["devices"] > 1 and not made.splits:
             raise refuse(
                 "trainer.devices", "1 with a guidance whose batch cannot be split", config["trainer"]["devices"]
             )
+
+
+def _check_shares(target: Any, clustering: Mapping[str, Any], bank: Mapping[str, Any]) -> None:
+    """Holds the number of wanted shares against that of modes where one is asked for; else guidance does, later."""
+    k = None if clustering.get("max_depth") or "attribute" in bank else clustering.get("k")
+    if k is not None and isinstance(target, Sequence) and not isinstance(target, str) and len(target) != k:
+        raise refuse("guidance.target", f"{k} shares, one for each mode of `clustering.k`", list(target))
 
 
 def _check_attributes(config: Mapping[str, Any]) -> None:

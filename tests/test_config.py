@@ -7,6 +7,7 @@ import os
 import pytest
 
 from selfdebias import config
+from selfdebias.early_checks import check_early
 from selfdebias.main import main
 
 BAD = [
@@ -162,6 +163,21 @@ def test_good_overrides_arrive(stand_ins, overrides, path, value):
     for name in path.split("."):
         node = node[name]
     assert node == value
+
+
+def test_shares_are_held_against_the_number_of_modes_that_is_asked_for():
+    check_early(config.load(["clustering.k=3", "guidance.target=[0.5,0.25,0.25]"]))
+    with pytest.raises(
+        config.ConfigError, match=r"`guidance.target` must be 2 shares, .* `clustering.k`, got \[0.5, 0.25"
+    ):
+        check_early(config.load(["clustering.k=2", "guidance.target=[0.5,0.25,0.25]"]))
+
+
+@pytest.mark.parametrize(
+    "others", [["clustering=two_stage", "clustering.k=2"], ["clustering.k=2", "bank=supervised"], []]
+)
+def test_shares_are_not_counted_before_the_number_of_modes_is_known(others):
+    check_early(config.load([*others, "guidance.target=[0.5,0.25,0.25]"]))
 
 
 def test_the_resolved_configuration_is_printed_and_nothing_else_happens(stand_ins, tmp_path, capsys):
