@@ -1,6 +1,6 @@
 """Transport on "an emoji of a person", on development seeds: the projector, how many are tried, what they are fitted on.
 
-The default configuration is chosen here, on seeds that no result uses.
+The default configuration is chosen here, on seeds that no result uses, but for the temperature of today (`kept_levers`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ SMALL, OWN_SCALE = "collect.n_images=256", "collect.relative_scale=1"
 FORMER = (SHARP, STRONG)
 QUARTER = ("clustering.k=2", "guidance.target=[0.25,0.75]")  # most of the images have to turn
 VARIANTS = {
-    "default": [],
+    "default of then": [],
     "strength 12": [STRONG],
     "projector noise 1, strength 6": ["projector.noise=1.0"],
     "projector noise 0.3, strength 12": FORMER,
@@ -26,7 +26,7 @@ VARIANTS = {
     "from 12% of the steps on": ["schedule.start=0.12"],
     "self_debias": [KL],
     "mean_difference": [MEANS],
-    "25 : 75, default": QUARTER,
+    "25 : 75, default of then": QUARTER,
     "25 : 75, strength 12": [*QUARTER, STRONG],
     "25 : 75, projector noise 1, strength 12": [*QUARTER, "projector.noise=1.0", STRONG],
     "25 : 75, projector noise 0.3, strength 12": [*QUARTER, *FORMER],
