@@ -106,9 +106,10 @@ def _sheet(file: str) -> list[str]:
 def below(results: dict) -> str:
     """Say what stands below the table: N, who judged, and what a mean is."""
     row = next(iter(results["rows"].values()))
-    judge = judge_in_words(row)
+    judge, seeds = judge_in_words(row), results["seeds"]["generate"]
+    images = row["arms"]["guided"]["gender"]["fd_hard"]["n"] // len(seeds)
     return (
-        f"N = 128 for each occupation, arm and seed. {judge[:1].upper()}{judge[1:]} "
+        f"N = {images} for each occupation, arm and seed. {judge[:1].upper()}{judge[1:]} "
         f"{INTERVALS} Means give each occupation the same weight, that of precision each turned image for which it is known."
     )
 
