@@ -7,11 +7,14 @@ import sys
 from experiments.variants import Study, both_arms
 
 LOOP = "guidance.closed_loop=true"
+LATER = "schedule.start=0.12"  # by `kept_levers`
 VARIANTS = {
     "batches of 32": [],
     "batches of 4, closed loop": ["generate.batch_size=4", LOOP],
     "batches of 1, closed loop": ["generate.batch_size=1", LOOP],
     "batches of 32, closed loop": [LOOP],
+    "batches of 4, closed loop, from 12% of the steps on": ["generate.batch_size=4", LOOP, LATER],
+    "batches of 1, closed loop, from 12% of the steps on": ["generate.batch_size=1", LOOP, LATER],
     "batches of 1": ["generate.batch_size=1"],
 }
 STUDY = Study(
