@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments.pooled import INTERVALS, RESULTS, interval, run_rows
-from experiments.variants import run_variants
+from experiments.variants import SOFT, run_variants
 from selfdebias.config import read_option
 from selfdebias.report.explanations import judge_in_words
 
@@ -34,12 +34,12 @@ STAGES = "stages=[collect,discover,project,generate,evaluate]"
 VARIANTS = {
     "transport": [CARRIED],
     "self_debias": [CARRIED, "guidance=self_debias"],
-    "own": ["bank=own"],
-    "mixture": ["bank=mixture", f"bank.fitting=[{', '.join(FITTED)}]", "clustering.k=2"],
+    "own": ["bank=own", *SOFT],
+    "mixture": ["bank=mixture", f"bank.fitting=[{', '.join(FITTED)}]", "clustering.k=2", *SOFT],
 }
 TITLES = {
-    "own": "transport, each occupation's own modes",
-    "mixture": "transport, the two modes of a mixture of 14 of the occupations",
+    "own": "transport, temperature 0.3, each occupation's own modes",
+    "mixture": "transport, temperature 0.3, the two modes of a mixture of 14 of the occupations",
 }
 FEWER = {"self_debias": 1, "own": 1, "mixture": 1}  # seeds, of the first ones
 ROW = (
