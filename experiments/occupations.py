@@ -33,11 +33,13 @@ FITTED = [
 STAGES = "stages=[collect,discover,project,generate,evaluate]"
 VARIANTS = {
     "transport": [CARRIED],
+    "soft": [CARRIED, *SOFT],
     "self_debias": [CARRIED, "guidance=self_debias"],
     "own": ["bank=own", *SOFT],
     "mixture": ["bank=mixture", f"bank.fitting=[{', '.join(FITTED)}]", "clustering.k=2", *SOFT],
 }
 TITLES = {
+    "soft": "transport, temperature 0.3",
     "own": "transport, temperature 0.3, each occupation's own modes",
     "mixture": "transport, temperature 0.3, the two modes of a mixture of 14 of the occupations",
 }
