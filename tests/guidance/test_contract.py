@@ -36,7 +36,7 @@ def test_shape_dtype_input_and_gradients(option, scale, dtype):
     guidance, state = _build(option), circle_state()
     state.begin("a person", (1, 2, 3))
     state.replay = {0: torch.full((3,), 0.1)}
-    h = activations([0.1, 0.2, 1.0]).to(dtype)
+    h = activations([0.1, 0.2, 0.3]).to(dtype)
     h = h if scale > 1 else h[3:]
     before = h.clone()
     with torch.no_grad():
