@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sys
 
-from experiments.variants import EARLIER, NO_TRIALS, Study
+from experiments.variants import EARLIER, NO_TRIALS, SOFT, Study
 
-TRANSPORT = ["guidance=transport", "guidance.temperature=0.3", *EARLIER, *NO_TRIALS]
+TRANSPORT = ["guidance=transport", *SOFT, *EARLIER, *NO_TRIALS]
 KL = ["guidance=self_debias", *EARLIER]
 VARIANTS = {
     "self_debias, the default of then": KL,

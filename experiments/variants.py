@@ -10,7 +10,7 @@ from experiments.pooled import HEADER, kept, row, run_pooled, who_judged, write_
 Every = dict[str, dict]  # pooled results by variant
 SHARP = "projector.noise=0.3"  # a projector trained on hardly noisy activations
 STRONG = "guidance.strength=12"  # twice the strength of transport's default
-SOFT = ("guidance.temperature=0.3",)  # transport's when all studies but those of people and of occupations were made
+SOFT = ("guidance.temperature=0.3",)  # transport's when the studies that name it were made
 # What was the default of guidance by KL when the earlier studies were made; transport then had STRONG and NO_TRIALS beside it.
 EARLIER = ("collect.n_images=256", "collect.relative_scale=1", "schedule.start=0.12", SHARP)
 NO_TRIALS = ("guidance.slack=1", "guidance.freeze=0.3")
