@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from selfdebias.config import load
-from selfdebias.job import hash_of_job, run_job
+from selfdebias.job import run_job
+from selfdebias.job_plan import hash_of_job
 from selfdebias.report.explanations import judge_in_words, verdicts_in_words
 from selfdebias.report.measures import measure
 from selfdebias.report.wording import Notes, written

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfdebias.early_checks import check_early
+from selfdebias.job_plan import plan_of_job
 from selfdebias.job_record import record_of, start_job
 from selfdebias.processes import DONE, DRAW, ONE, Processes
 from selfdebias.provenance import made_with
@@ -52,7 +53,7 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Proc
     root = Path(config["paths"]["root"])
     parts, rows = Parts(config), rows_of(config)
     check_logger(config["logger"])
-    plan = _plan(config, parts)
+    plan = plan_of_job(config, parts)
     folders = {step.name: StageFolder(root, step.stage, step.key) for step in plan.values()}
     steps = planning.chosen_steps(plan, config["stages"])
     planning.check_inputs(steps, {name for name, folder in folders.items() if folder.finished})
@@ -78,24 +79,6 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Proc
     return job
 
 
-def hash_of_job(config: Mapping[str, Any]) -> str:
-    """Returns the config hash that `run_job` names the job's folder after; nothing is run.
-
-    Args:
-        config: A configuration that `selfdebias.config.load` has checked.
-    """
-    from selfdebias.parts import Parts
-    from selfdebias.plan import config_hash
-
-    return config_hash(_plan(config, Parts(config)), config["stages"])
-
-
-def _plan(config: Mapping[str, Any], parts: Parts) -> dict[str, Step]:
-    from selfdebias.plan import make_plan
-
-    return make_plan(config, _fingerprints(config["evaluate"], parts))
-
-
 def _run_row(
     job: Path, steps: Sequence[Step], folders: Mapping[str, StageFolder], parts: Parts, config: Mapping[str, Any],
     record: Mapping[str, Any], processes: Processes,
@@ -115,20 +98,6 @@ def _run_row(
     _gather(place, config, paths, record)
     if {"collect", "discover", "project"} <= paths.keys():
         _gather_debiaser(place, config, paths, parts)
-
-
-def _fingerprints(evaluate: Mapping[str, Any], parts: Parts) -> dict[str, str]:
-    """Hashes of the weights and of what comes from outside the job, which is held against its encoder."""
-    from selfdebias.evaluation_inputs import check_encoder, fingerprint_inputs
-    from selfdebias.metrics.cached import identity
-
-    found = parts.fingerprints()
-    features = getattr(parts.get("metrics", {}), "features", None)
-    encoder = identity(parts.get("encoder", {}))
-    check_encoder(evaluate, encoder, "" if features is None else identity(features), found.get("encoder", ""))
-    for name, value in fingerprint_inputs(evaluate).items():
-        found[name] = " ".join([value, *([found[name]] if name in found else [])])
-    return found
 
 
 def _run_step(

@@ -18,7 +18,7 @@ from PIL import Image
 
 from selfdebias import plan
 from selfdebias.config import load
-from selfdebias.job import hash_of_job
+from selfdebias.job_plan import hash_of_job
 from selfdebias.main import main
 
 LATE = {  # what only the parts themselves used to find
