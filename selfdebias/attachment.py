@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -34,7 +34,8 @@ class Attachment:
 
     def __init__(self, pipeline: Any, guidance: Guidance, schedule: GuidanceWindow, state: GuidanceState):
         self.guidance, self.schedule, self.state = guidance, schedule, state
-        self._hook = BottleneckHook(pipeline, self._act, self._begin, self._extrapolate)
+        take_back = self._take_back if guidance.passes > 1 else None
+        self._hook = BottleneckHook(pipeline, self._act, self._begin, self._extrapolate, take_back)
         self._groups: list[tuple[str, tuple[int, ...], Tensor]] = []
         self._images = 0
         refuse_more_branches(pipeline)
@@ -58,7 +59,7 @@ class Attachment:
             (name, tuple(seeds[i] for i in places) if known else (), torch.tensor(places))
             for name, places in rows.items()
         ]
-        self.state.begin(self._groups[0][0], self._groups[0][1])
+        self.state.begin(self._groups[0][0], self._groups[0][1], self._hook.last)
 
     @property
     def _one_mode(self) -> bool:
@@ -76,21 +77,42 @@ class Attachment:
 
     def _act(self, h: Tensor, step: Step) -> Tensor | None:
         step = self._scheduled(step)
-        if step.weight == 0 or self._one_mode:
+        watched, edited = self.guidance.passes > 1, self._hook.last and step.weight > 0
+        if self._one_mode or not (watched or edited):
             return None
         self._check(h, step)
         with self.state.timed(), torch.no_grad():
-            return self._edit(h, step)
+            if watched:
+                self._watch(h, step)
+            return self._edit(h, step) if edited else None
+
+    def _watch(self, h: Tensor, step: Step) -> None:
+        for rows in self._enter_groups(h, step):
+            self.guidance.watch(h[rows], step, self.state)
+
+    def _take_back(self) -> list[int]:
+        """Return the places of the images that are taken from the first of two passes."""
+        if self._one_mode:
+            return []
+        taken: list[int] = []
+        for name, seeds, places in self._groups:
+            self.state.enter(name, seeds)
+            taken += places[self.guidance.take_back(self.state)].tolist()
+        return taken
 
     def _edit(self, h: Tensor, step: Step) -> Tensor:
         if len(self._groups) == 1:
             return self.guidance.edit(h, step, self.state)
         edited = h.clone()
-        for name, seeds, places in self._groups:
-            self.state.enter(name, seeds)
-            rows = torch.cat([places + b * self._images for b in range(len(step.branches))]).to(h.device)
+        for rows in self._enter_groups(h, step):
             edited[rows] = self.guidance.edit(h[rows], step, self.state)
         return edited
+
+    def _enter_groups(self, h: Tensor, step: Step) -> Iterator[Tensor]:
+        """Turn the state to one group after the other, and give the rows of its images in all branches."""
+        for name, seeds, places in self._groups:
+            self.state.enter(name, seeds)
+            yield torch.cat([places + b * self._images for b in range(len(step.branches))]).to(h.device)
 
     def _check(self, h: Tensor, step: Step) -> None:
         if len(h) != len(step.branches) * self._images:

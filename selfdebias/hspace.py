@@ -7,15 +7,17 @@ while the other one runs. Everything is removed on exit, also after an exception
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+
+from selfdebias.passes import bound, noise_kept, taken_from
 
 MARK = "_selfdebias_hooked"  # on the class of a pipeline while it is hooked
 Action = Callable[[Tensor, "Step"], Tensor | None]
@@ -56,10 +58,12 @@ class BottleneckHook:
     Args:
         pipeline: a diffusers pipeline with a ``unet`` that has a ``mid_block``.
         action: gets `h` of shape (branches x B, C, H, W) and the `Step`. Gradients are off when it is called.
-        on_call: gets the arguments of each pipeline call, by name, before it starts.
+        on_call: gets the arguments of each pipeline call, by name, before each of its passes starts.
         extrapolate: where the pipeline has no classifier-free guidance, the scale w, at least 1, with which an edit is
             extrapolated at a step. Above 1, the UNet draws every row twice, stacked as ``("uncond", "cond")`` for the action,
             and the two predictions are put together as ``(1 - w) eps_u + w eps_c``. Without an edit they are the same.
+        take_back: if given, each call is drawn twice from the same noise. In the first pass, `last` is False and what the action
+            returns replaces nothing; after the second, this gives the places of the images that are taken from the first.
 
     Raises:
         ValueError: if the pipeline has no UNet with a bottleneck, or the UNet is compiled; on entering, if the pipeline is
@@ -72,11 +76,13 @@ class BottleneckHook:
         action: Action,
         on_call: Callable[[Mapping[str, Any]], None] | None = None,
         extrapolate: Scale | None = None,
+        take_back: Callable[[], Sequence[int]] | None = None,
     ):
         self.pipeline = pipeline
         self.action = action
         self.on_call = on_call
         self.extrapolate = extrapolate
+        self.take_back, self.last = take_back, True
         self.unet = find_unet(pipeline)
         self._handles: list[Any] = []
         self._inside = False
@@ -112,16 +118,29 @@ class BottleneckHook:
 
         @wraps(pipeline_class.__call__)
         def call(pipeline: Any, *args: Any, **kwargs: Any) -> Any:
-            if hook.on_call:
-                hook.on_call(_bound(pipeline_class, pipeline, args, kwargs))
-            hook._index, hook._inside = -1, True
-            try:
-                return pipeline_class.__call__(pipeline, *args, **kwargs)
-            finally:
-                hook._inside = False
+            arguments = bound(pipeline_class, pipeline, args, kwargs)
+            if not hook.take_back:
+                with hook._one_pass(arguments):
+                    return pipeline_class.__call__(pipeline, *args, **kwargs)
+            with hook._one_pass(arguments, last=False), noise_kept(pipeline, arguments):
+                first = pipeline_class.__call__(pipeline, *args, **kwargs)
+            with hook._one_pass(arguments):
+                output = pipeline_class.__call__(pipeline, *args, **kwargs)
+            return taken_from(first, output, hook.take_back())
 
         members = {"__call__": call, "__module__": pipeline_class.__module__, MARK: True}
         return type(pipeline_class.__name__, (pipeline_class,), members)
+
+    @contextmanager
+    def _one_pass(self, arguments: Mapping[str, Any], last: bool = True) -> Iterator[None]:
+        self.last = last
+        if self.on_call:
+            self.on_call(arguments)
+        self._index, self._inside = -1, True
+        try:
+            yield
+        finally:
+            self._inside, self.last = False, True
 
     def _before_unet(self, unet: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         self._scale = 1.0
@@ -130,7 +149,7 @@ class BottleneckHook:
         self._index += 1
         self._timestep = float(kwargs["timestep"] if "timestep" in kwargs else args[1])
         step = self._step()
-        if self.extrapolate and step.branches == ("cond",):
+        if self.extrapolate and self.last and step.branches == ("cond",):
             self._scale = self.extrapolate(step)
         if self._scale == 1:
             return None
@@ -138,7 +157,10 @@ class BottleneckHook:
         return _twice(args, rows), _twice(kwargs, rows)
 
     def _after_bottleneck(self, block: nn.Module, args: tuple, h: Tensor) -> Tensor | None:
-        return self.action(h, self._step()) if self._inside else None
+        if not self._inside:
+            return None
+        edited = self.action(h, self._step())
+        return edited if self.last else None
 
     def _after_unet(self, unet: nn.Module, args: tuple, output: Any) -> Any:
         if self._scale == 1:
@@ -180,13 +202,6 @@ def _twice(value: Any, rows: int) -> Any:
     if isinstance(value, tuple | list):
         return type(value)(_twice(item, rows) for item in value)
     return value
-
-
-def _bound(pipeline_class: type, pipeline: Any, args: tuple, kwargs: dict) -> dict[str, Any]:
-    """Return the arguments of a call by name, defaults included."""
-    bound = inspect.signature(pipeline_class.__call__).bind(pipeline, *args, **kwargs)
-    bound.apply_defaults()
-    return dict(bound.arguments)
 
 
 def find_unet(pipeline: Any) -> Any:

@@ -8,8 +8,9 @@ from selfdebias.guidance.random import RandomGuidance
 from selfdebias.guidance.self_debias import SelfDebiasGuidance
 from selfdebias.guidance.state import GuidanceState, Semantics
 from selfdebias.guidance.transport import TransportGuidance
+from selfdebias.guidance.two_pass import TwoPassGuidance
 
 __all__ = [
     "AttributePrompts", "Guidance", "GuidanceState", "InterleavedGuidance", "MeanDifferenceGuidance", "NoGuidance",
-    "RandomGuidance", "SelfDebiasGuidance", "Semantics", "TransportGuidance",
+    "RandomGuidance", "SelfDebiasGuidance", "Semantics", "TransportGuidance", "TwoPassGuidance",
 ]  # fmt: skip

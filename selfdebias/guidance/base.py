@@ -31,6 +31,11 @@ class Guidance(ABC):
         return 1.0
 
     @property
+    def passes(self) -> int:
+        """How often each pipeline call is drawn, from the same noise: 1; or 2, the first unguided, to be watched."""
+        return 1
+
+    @property
     def dependence(self) -> str:
         """What an image depends on, for the intervals: ``image``, itself alone; ``batch``, those drawn with it; ``run``,
         all drawn under one memory; ``remainder``, as ``batch``, or as ``run`` where a batch leaves something owed to the next.
@@ -43,6 +48,13 @@ class Guidance(ABC):
         Raises:
             ValueError: if there are such.
         """
+
+    def watch(self, h: Tensor, step: Step, state: GuidanceState) -> None:  # noqa: B027
+        """Take note of an activation before it is edited, at every step of both passes; arguments as in `edit`."""
+
+    def take_back(self, state: GuidanceState) -> Tensor:
+        """Return which images of the current group, (B,) bool, are to be those of the first pass."""
+        raise NotImplementedError(f"{type(self).__name__} has more than one pass and does not say what is taken back.")
 
     @abstractmethod
     def edit(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:

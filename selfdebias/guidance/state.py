@@ -93,6 +93,10 @@ class Trace:
         self.edit_norm.append(edit_norm.float().cpu())
         self.kl.append(kl)
 
+    def take_back(self, rows: Tensor) -> None:
+        """Note that images, (B,) bool, are without any edit after all."""
+        self.edit_norm = [torch.where(rows.cpu(), 0.0, norms) for norms in self.edit_norm]
+
     def tensors(self, n_modes: int, batch: int) -> dict[str, Tensor]:
         """Return ``edit_index`` (S,) int64, ``p_hat`` (S, K), ``edit_norm`` (S, B) and ``kl`` (S,), float32; ``skipped`` ()."""
         return {
@@ -112,11 +116,15 @@ class TransportPlan:
         owed: (K,) float64, images that each mode got fewer than its share in earlier batches.
         left: (K,) float64, the same after the current batch.
         modes: (n,) int64, the mode of each image of the current batch; None before it is assigned.
+        ends: (n, K), the images' assignments at the end of a first pass; None where there is none.
+        tried: (n,) bool, which images were once given another mode than that in which they ended there; None likewise.
     """
 
     owed: Tensor
     left: Tensor
     modes: Tensor | None = None
+    ends: Tensor | None = None
+    tried: Tensor | None = None
 
 
 @dataclass
@@ -130,6 +138,8 @@ class GuidanceState:
         replay: by step index, (B,) edit sizes that a control repeats.
         memory: by (group, step index), (K + 1,) float64: decayed sums of earlier batches' assignments, and their count.
         plans: by group, what transport assigns.
+        guided: whether the current pass is guided; the first of two is not.
+        ends: by group and whether the pass was guided, (B, K) assignments at its end.
         trace: what the current call did to the current group.
         traces: the same for every group of the current call.
         seconds: time spent in guidance.
@@ -142,6 +152,8 @@ class GuidanceState:
     replay: Mapping[int, Tensor] = field(default_factory=dict)
     memory: dict[tuple[str, int], Tensor] = field(default_factory=dict)
     plans: dict[str, TransportPlan] = field(default_factory=dict)
+    guided: bool = True
+    ends: dict[tuple[str, bool], Tensor] = field(default_factory=dict)
     trace: Trace = field(default_factory=Trace)
     traces: dict[str, Trace] = field(default_factory=dict)
     seconds: float = 0.0
@@ -159,9 +171,9 @@ class GuidanceState:
             )
         return self.semantics.of_prompt(self.group)
 
-    def begin(self, group: str, seeds: tuple[int, ...]) -> None:
-        """Start a pipeline call: new traces and plans, the memory and what is owed kept."""
-        self.traces = {}
+    def begin(self, group: str, seeds: tuple[int, ...], guided: bool = True) -> None:
+        """Start a pass of a pipeline call: new traces and plans, the memory and what is owed kept."""
+        self.traces, self.guided = {}, guided
         self.plans = {name: TransportPlan(plan.left, plan.left) for name, plan in self.plans.items()}
         self.enter(group, seeds)
 

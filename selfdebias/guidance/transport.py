@@ -75,10 +75,14 @@ class TransportGuidance(RelativeStepGuidance):
             modes = self._modes(everyone, step, state)[own].to(p.device)
             fit = p.gather(1, modes[:, None])[:, 0]
             (gradient,) = torch.autograd.grad(torch.log(fit.clamp(min=EPSILON)).sum(), leaf)
-        missing = (1 - fit.detach() / self.settled).clamp(min=0)
+        missing = self._missing(fit.detach(), own, state)
         edit = along(gradient, (self.effect(step) * missing).clamp(max=self.limit), h)
         p_hat = everyone.mean(dim=0)
         return Move(edit, p_hat, kl_divergence(p_hat, self.pi(state).to(p_hat)))
+
+    def _missing(self, fit: Tensor, own: slice, state: GuidanceState) -> Tensor:
+        """Return what images (B,) lack of their modes, in [0, 1]; `own` says where they are among those of all processes."""
+        return (1 - fit / self.settled).clamp(min=0)
 
     def _modes(self, p: Tensor, step: Step, state: GuidanceState) -> Tensor:
         """Return the mode (n,) that each image of all processes is to have; they are chosen anew until `freeze`."""

@@ -40,12 +40,20 @@ def test_shape_dtype_input_and_gradients(option, scale, dtype):
     h = h if scale > 1 else h[3:]
     before = h.clone()
     with torch.no_grad():
+        if guidance.passes > 1:
+            _watch_first(guidance, h, scale, state)
         edited = guidance.edit(h, step(scale=scale), state)
     assert edited.shape == h.shape and edited.dtype == dtype and not edited.requires_grad
     assert torch.equal(h, before)  # never in place
     if not isinstance(guidance, NoGuidance):
         assert not torch.equal(edited, h)
         assert state.trace.index == [0] and state.trace.edit_norm[0].shape == (3,)
+
+
+def _watch_first(guidance, h, scale, state):
+    state.begin("a person", (1, 2, 3), guided=False)
+    guidance.watch(h, step(index=3, scale=scale), state)
+    state.begin("a person", (1, 2, 3))
 
 
 @pytest.fixture(scope="module")
