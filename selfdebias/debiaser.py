@@ -134,7 +134,7 @@ class SelfDebias:
 
     def attach(
         self, pipe: Any, *, target: Sequence[float] | str | None = None, strength: float | None = None,
-        schedule: GuidanceWindow | None = None,
+        guidance: Guidance | str | None = None, schedule: GuidanceWindow | None = None,
     ) -> Attachment:  # fmt: skip
         """Return a context in which the pipeline's calls are guided.
 
@@ -143,6 +143,8 @@ class SelfDebias:
             target: K shares by mode, the largest mode first, that sum to 1; ``uniform`` or ``depth``; None takes those of the
                 guidance, else of the modes.
             strength: None takes that of the guidance; 0 changes nothing.
+            guidance: an object, or the name of one in ``conf/guidance``, such as ``two_pass``, with its values there; None takes
+                the one that this was made with.
             schedule: None takes the one that this was made with.
 
         Raises:
@@ -151,10 +153,14 @@ class SelfDebias:
         given = target if target is None or isinstance(target, str) else list(target)
         asked = {"target": given, "strength": strength}
         changed = {name: value for name, value in asked.items() if value is not None}
-        guidance = type(self.guidance)(**{**vars(self.guidance), **changed}) if changed else self.guidance
+        from selfdebias.fitting import guidance_named
+
+        rule = guidance_named(guidance) if isinstance(guidance, str) else guidance or self.guidance
+        if changed:
+            rule = type(rule)(**{**vars(rule), **changed})
         state = GuidanceState(self.semantics)
-        check_shares(guidance, state)
-        return Attachment(pipe, guidance, schedule or self.schedule, state)
+        check_shares(rule, state)
+        return Attachment(pipe, rule, schedule or self.schedule, state)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write projector, bank, settings and a model card; each file whole or not at all."""

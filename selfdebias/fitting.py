@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 
 from selfdebias.backbones import HeldBackbone
-from selfdebias.config import digest, read_option
+from selfdebias.config import conf_folder, digest, read_option
 from selfdebias.encoders import encoder_from
-from selfdebias.guidance import Semantics
+from selfdebias.guidance import Guidance, Semantics
 from selfdebias.hspace import find_unet
 from selfdebias.modes.naming import NoVocabulary
 from selfdebias.part_rules import check_projector, part_of_scale
@@ -49,6 +50,21 @@ class PromptCycle:
 def default(group: str, option: str) -> Any:
     """Return the part that an option of ``conf/`` describes."""
     return make({group: read_option(group, option)}, group)
+
+
+def guidance_named(name: str) -> Guidance:
+    """Return the guidance that ``conf/guidance/<name>.yaml`` describes.
+
+    Raises:
+        ValueError: if there is none of this name, or it has no strength of its own, such as the random control.
+    """
+    options = {path.stem: OmegaConf.load(path) for path in (conf_folder() / "guidance").glob("*.yaml")}
+    known = sorted(option for option, content in options.items() if "strength" in content)
+    if name not in known:
+        raise ValueError(f"`guidance` must be one of {', '.join(known)}, or an object, got {name!r}.")
+    guidance = default("guidance", name)
+    assert isinstance(guidance, Guidance)
+    return guidance
 
 
 def fit_stages(

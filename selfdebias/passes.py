@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def taken_from(first: Any, last: Any, rows: Sequence[int]) -> Any:
         return last
     if type(last) is tuple:
         return tuple(_rows_from(own, other, rows) for own, other in zip(first, last, strict=True))
-    return type(last)(**{name: _rows_from(first[name], value, rows) for name, value in last.items()})
+    return replace(last, **{name: _rows_from(first[name], value, rows) for name, value in last.items()})
 
 
 def _rows_from(first: Any, last: Any, rows: Sequence[int]) -> Any:

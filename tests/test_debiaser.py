@@ -10,7 +10,7 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from selfdebias import SelfDebias
 from selfdebias.fitting import at_scale, default, projector_for
-from selfdebias.guidance import TransportGuidance
+from selfdebias.guidance import TransportGuidance, TwoPassGuidance
 from selfdebias.modes import SpectralModes
 from selfdebias.schedules import GuidanceWindow
 from tests.stages.world import PixelEncoder
@@ -43,6 +43,24 @@ def test_fit_attach_and_the_way_back(pipeline, debiaser):
     assert attached.state.trace.index == [0, 1, 2]  # from the first step on
     with debiaser.attach(pipeline, strength=0.0):
         assert torch.equal(before, sample(pipeline, [1, 2, 3, 4]))
+
+
+def test_another_guidance_is_attached_by_its_name_or_as_an_object(pipeline, debiaser):
+    before, rule, images = sample(pipeline, [1, 2, 3, 4]), default("guidance", "two_pass"), []
+    for guidance in ("two_pass", rule):
+        with debiaser.attach(pipeline, guidance=guidance, strength=5.0) as attached:
+            images.append(sample(pipeline, [1, 2, 3, 4]))
+        assert type(attached.guidance) is TwoPassGuidance and attached.guidance.strength == 5.0
+        assert sorted(attached.state.ends) == [("a person", False), ("a person", True)]
+    assert torch.equal(*images) and rule.strength == 6.0
+    assert type(debiaser.attach(pipeline).guidance) is TransportGuidance
+    assert torch.equal(before, sample(pipeline, [1, 2, 3, 4]))
+
+
+@pytest.mark.parametrize("name", ["twopass", "random"])
+def test_a_guidance_that_cannot_be_attached_by_name_is_refused(pipeline, debiaser, name):
+    with pytest.raises(ValueError, match=f"`guidance` must be one of .*two_pass, or an object, got '{name}'"):
+        debiaser.attach(pipeline, guidance=name)
 
 
 def test_saved_and_loaded_it_guides_the_same(pipeline, debiaser, tmp_path):

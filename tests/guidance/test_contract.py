@@ -13,7 +13,7 @@ from selfdebias.attachment import Attachment
 from selfdebias.config import conf_folder
 from selfdebias.guidance import Guidance, GuidanceState, NoGuidance
 from selfdebias.schedules import GuidanceWindow
-from tests.guidance.worlds import activations, circle_state, step
+from tests.guidance.worlds import activations, begin, circle_state, step
 from tests.test_attachment import semantics
 from tests.tiny import sample, tiny_pipeline
 
@@ -34,26 +34,18 @@ def _build(option: str) -> Guidance:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_shape_dtype_input_and_gradients(option, scale, dtype):
     guidance, state = _build(option), circle_state()
-    state.begin("a person", (1, 2, 3))
-    state.replay = {0: torch.full((3,), 0.1)}
     h = activations([0.1, 0.2, 0.3]).to(dtype)
     h = h if scale > 1 else h[3:]
+    begin(guidance, state, (1, 2, 3), h, scale)
+    state.replay = {0: torch.full((3,), 0.1)}
     before = h.clone()
     with torch.no_grad():
-        if guidance.passes > 1:
-            _watch_first(guidance, h, scale, state)
         edited = guidance.edit(h, step(scale=scale), state)
     assert edited.shape == h.shape and edited.dtype == dtype and not edited.requires_grad
     assert torch.equal(h, before)  # never in place
     if not isinstance(guidance, NoGuidance):
         assert not torch.equal(edited, h)
         assert state.trace.index == [0] and state.trace.edit_norm[0].shape == (3,)
-
-
-def _watch_first(guidance, h, scale, state):
-    state.begin("a person", (1, 2, 3), guided=False)
-    guidance.watch(h, step(index=3, scale=scale), state)
-    state.begin("a person", (1, 2, 3))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from selfdebias.collective import ALONE, Collective
 from selfdebias.guidance import Guidance, GuidanceState
 from tests.guidance.test_contract import OPTIONS, _build
 from tests.guidance.threads import in_threads
-from tests.guidance.worlds import activations, circle_state, step
+from tests.guidance.worlds import activations, begin, circle_state, step
 
 ANGLES = [[0.1, 0.2, 0.3, 0.5, 0.6, 0.7, 1.2], [0.2, 0.15, 0.3, 0.9, 1.1, 0.4, 0.6]]  # of two batches of 7
 SEEDS = tuple(range(100, 107))
@@ -29,9 +29,9 @@ def _draw(guidance: Guidance, own: slice, collective: Collective, batches: list[
     state.collective = collective
     edited = []
     for h in batches:
-        state.begin("a person", SEEDS[own])
-        state.replay = {0: SIZES[own], 1: SIZES[own]}
         mine = _rows(h, own)
+        begin(guidance, state, SEEDS[own], mine)
+        state.replay = {0: SIZES[own], 1: SIZES[own]}
         for index in (0, 1):
             mine = guidance.edit(mine, step(index), state)
             edited.append(mine)

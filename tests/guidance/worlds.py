@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from selfdebias.guidance import GuidanceState, Semantics
+from selfdebias.guidance import Guidance, GuidanceState, Semantics
 from selfdebias.hspace import Step
 from selfdebias.modes import ModeBank
 from selfdebias.modes.means import ModeMeans
@@ -47,3 +47,11 @@ def step(index: int = 0, scale: float = 3.0) -> Step:
     return Step(
         timestep=500.0, index=index, count=4, branches=BRANCHES if scale > 1 else ("cond",), guidance_scale=scale
     )
+
+
+def begin(guidance: Guidance, state: GuidanceState, seeds: tuple[int, ...], h: Tensor, scale: float = 3.0) -> None:
+    """Begin a call, of a guidance of two passes after a first one that ended in `h`."""
+    if guidance.passes > 1:
+        state.begin("a person", seeds, guided=False)
+        guidance.watch(h, step(3, scale), state)
+    state.begin("a person", seeds)
