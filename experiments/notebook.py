@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from experiments.pooled import RESULTS
-from selfdebias.arms import model_of_arms, reference_count
+from selfdebias.arms import guidance_of_arms, model_of_arms, reference_count
 from selfdebias.config import load, load_sweep
 from selfdebias.plan import make_plan
 from selfdebias.storage.atomic import write_text
+from selfdebias.targets import make
 
 NOTEBOOK = Path(__file__).parent / "README.md"
 MARK = "<!-- {}: (.*?) -->\n(.*?)<!-- end -->"
@@ -87,16 +88,18 @@ def cost_of(command: str) -> str:
 
 
 def _drawn(config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
-    """Images and steps of each stage of a job that samples, by its key."""
-    steps = {"collect": config["model"]["steps"], "generate": model_of_arms(config)["steps"]}
-    plan = make_plan(config, {}).values()
-    images = {it: config[it]["n_images"] for it in steps}
-    reference = (reference_count(config), steps["generate"])
-    return {
-        it.key: reference if it.variant == "reference" else (images[it.stage], steps[it.stage])
-        for it in plan
-        if it.stage in steps
-    }
+    """Images and steps of each stage of a job that samples, by its key; an image of two passes is drawn twice."""
+    arms = guidance_of_arms(config["guidance"])
+    drawn = {}
+    for name, it in make_plan(config, {}).items():
+        if it.variant == "reference":
+            drawn[it.key] = (reference_count(config), model_of_arms(config)["steps"])
+        elif it.stage == "collect":
+            drawn[it.key] = (config["collect"]["n_images"], config["model"]["steps"])
+        elif it.stage == "generate":
+            passes = make({"guidance": arms[name.rpartition("/")[2]]}, "guidance").passes
+            drawn[it.key] = (config["generate"]["n_images"] * passes, model_of_arms(config)["steps"])
+    return drawn
 
 
 def main() -> None:

@@ -144,7 +144,7 @@ class SelfDebias:
                 guidance, else of the modes.
             strength: None takes that of the guidance; 0 changes nothing.
             guidance: an object, or the name of one in ``conf/guidance``, such as ``two_pass``, with its values there; None takes
-                the one that this was made with.
+                the one that this was made with. Under `two_pass` a call's callbacks run in both of its drawings.
             schedule: None takes the one that this was made with.
 
         Raises:

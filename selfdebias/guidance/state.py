@@ -174,6 +174,7 @@ class GuidanceState:
     def begin(self, group: str, seeds: tuple[int, ...], guided: bool = True) -> None:
         """Start a pass of a pipeline call: new traces and plans, the memory and what is owed kept."""
         self.traces, self.guided = {}, guided
+        self.ends = {place: end for place, end in self.ends.items() if guided and not place[1]}
         self.plans = {name: TransportPlan(plan.left, plan.left) for name, plan in self.plans.items()}
         self.enter(group, seeds)
 

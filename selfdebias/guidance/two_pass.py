@@ -28,14 +28,16 @@ class TwoPassGuidance(TransportGuidance):
     def watch(self, h: Tensor, step: Step, state: GuidanceState) -> None:
         """See `Guidance.watch`; where an image ends is told by its assignments at the last step."""
         if step.index + 1 >= step.count:
-            p = self.assign(split_branches(h, step.branches)["cond"], step, state)
+            p = self.assign(split_branches(h, step.branches)["cond"].float(), step, state)
             state.ends[state.group, state.guided] = p.nan_to_num()
 
     def take_back(self, state: GuidanceState) -> Tensor:
-        """See `Guidance.take_back`: those that ended in the same mode in both passes."""
-        first, second = (state.ends[state.group, guided].argmax(dim=1).cpu() for guided in (False, True))
-        state.trace.take_back(first == second)
-        return first == second
+        """See `Guidance.take_back`: those that ended in the same mode in both passes; none of a call that was interrupted."""
+        first = self._first_pass(state).argmax(dim=1).cpu()
+        last = state.ends.get((state.group, True))
+        same = torch.zeros_like(first, dtype=torch.bool) if last is None else first == last.argmax(dim=1).cpu()
+        state.trace.take_back(same)
+        return same
 
     def _missing(self, fit: Tensor, own: slice, state: GuidanceState) -> Tensor:
         """See `TransportGuidance._missing`; images that have not to turn lack nothing."""
@@ -63,6 +65,6 @@ class TwoPassGuidance(TransportGuidance):
         if (state.group, False) not in state.ends:
             raise ValueError(
                 f"`state.ends` must hold the first pass of {state.group!r}, got none: attach the guidance to a pipeline, "
-                f"which then draws twice."
+                f"which then draws twice, and let the first drawing come to its end."
             )
         return state.ends[state.group, False]

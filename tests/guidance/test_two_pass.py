@@ -84,6 +84,24 @@ def test_without_a_first_pass_it_says_so():
         _guidance().edit(activations([0.1]), step(), state)
 
 
+def test_of_a_call_that_is_interrupted_nothing_is_taken_back_and_nothing_is_left_over_for_the_next():
+    guidance = _guidance()
+    state = _watched(guidance)
+    guidance.edit(activations([0.8] * N), step(0), state)
+    guidance.watch(activations([0.8] * N), step(2), state)  # of 4 steps the last one never comes
+    assert guidance.take_back(state).tolist() == [False] * N
+    assert [norm > 0 for norm in state.trace.edit_norm[0].tolist()] == [False] * 4 + [True, False]
+    state.begin("a person", (), guided=False)
+    assert state.ends == {}
+
+
+def test_half_precision_is_read_as_well():
+    guidance, state = TwoPassGuidance(6.0, 0.1), GuidanceState(semantics())
+    state.begin("a person", (1,), guided=False)
+    guidance.watch(torch.randn(2, 16, 4, 4).half(), step(3), state)
+    assert state.ends["a person", False].shape == (1, 2)
+
+
 def test_a_strength_of_zero_draws_once():
     assert _guidance().passes == 2 and TwoPassGuidance(0.0, 0.1).passes == TransportGuidance(0.3, 0.1).passes == 1
 
@@ -115,6 +133,17 @@ def test_on_a_pipeline_each_image_turns_or_is_vanilla_bit_for_bit(target, output
     assert norms.shape == (3, 6) and norms.any(dim=0).nonzero()[:, 0].tolist() == changed
 
 
+def test_without_classifier_free_guidance_edits_are_extrapolated_and_what_is_taken_back_is_vanilla():
+    pipeline = tiny_pipeline()
+    before = _draw(pipeline, "np", scale=1.0)
+    guidance = TwoPassGuidance(6.0, 0.1, extrapolation_scale=2.5)
+    with Attachment(pipeline, guidance, GuidanceWindow(), GuidanceState(semantics(target=(0.01, 0.99)))) as attached:
+        after = _draw(pipeline, "np", scale=1.0)
+    first, second = (attached.state.ends["a person", guided].argmax(dim=1) for guided in (False, True))
+    changed = [not np.array_equal(one, other) for one, other in zip(before, after, strict=True)]
+    assert changed == (first != second).tolist() and any(changed)
+
+
 def test_groups_of_a_call_are_taken_back_each_for_itself():
     pipeline, prompts = tiny_pipeline(), ["a cat", "a dog", "a cat", "a dog", "a dog", "a cat"]
     before = _draw(pipeline, "np", prompts)
@@ -127,10 +156,10 @@ def test_groups_of_a_call_are_taken_back_each_for_itself():
             assert np.array_equal(before[place], after[place]) is not turned
 
 
-def _draw(pipeline, output, prompts=("a person",) * 6) -> list[np.ndarray]:
+def _draw(pipeline, output, prompts=("a person",) * 6, scale=3.0) -> list[np.ndarray]:
     """Six images, as a pipeline gives them in one of its ways."""
     drawn = pipeline(
-        list(prompts), num_inference_steps=3, guidance_scale=3.0, return_dict=output != "tuple",
+        list(prompts), num_inference_steps=3, guidance_scale=scale, return_dict=output != "tuple",
         generator=[torch.Generator().manual_seed(seed) for seed in range(6)], output_type="np" if output == "tuple" else output,
     )  # fmt: skip
     return [np.asarray(image) for image in drawn[0]]
