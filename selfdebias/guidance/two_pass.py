@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from selfdebias.guidance.assignment import assign_modes, capacities, left_over
 from selfdebias.guidance.state import GuidanceState
 from selfdebias.guidance.transport import TransportGuidance
 from selfdebias.hspace import Step, split_branches
@@ -15,9 +16,10 @@ class TwoPassGuidance(TransportGuidance):
 
     At its first steps it can hardly be told in which mode an image will end, so transport edits some that would come to their
     mode by themselves, and tries more than have to turn. Here the first pass, without an edit, shows where each image ends; in
-    the second, one that is given that mode is left alone, and one that ends in it all the same, though it was given another, is
-    replaced by that of the first pass. So each image is turned, or the vanilla one bit for bit. The price is the time of a
-    second drawing. Arguments as in `TransportGuidance`.
+    the second, one that is given that mode is left alone. At the end each image is that of the first or of the second pass, so
+    that the counts meet the target with the fewest turned images: see `choose`. The price is the time of a second drawing.
+    Arguments as in `TransportGuidance`, but that trials may go on to the last step (`freeze` of 1), and a closed loop counts what
+    was chosen.
     """
 
     @property
@@ -32,12 +34,19 @@ class TwoPassGuidance(TransportGuidance):
             state.ends[state.group, state.guided] = p.nan_to_num()
 
     def take_back(self, state: GuidanceState) -> Tensor:
-        """See `Guidance.take_back`: those that ended in the same mode in both passes; none of a call that was interrupted."""
-        first = self._first_pass(state).argmax(dim=1).cpu()
-        last = state.ends.get((state.group, True))
-        same = torch.zeros_like(first, dtype=torch.bool) if last is None else first == last.argmax(dim=1).cpu()
-        state.trace.take_back(same)
-        return same
+        """See `Guidance.take_back`: those that `choose` leaves, and none of a call that was interrupted."""
+        own = self._first_pass(state)
+        if (state.group, True) not in state.ends:
+            return torch.zeros(len(own), dtype=torch.bool)
+        first, place = state.collective.gather(own)
+        last, _ = state.collective.gather(state.ends[state.group, True])
+        plan, pi, k = state.plan(first.shape[1]), self.pi(state), first.shape[1]
+        chosen = choose(first, last, capacities(len(first), pi, plan.owed, first.sum(dim=0).cpu()))
+        if self.closed_loop:
+            came = torch.bincount(torch.where(chosen, last.argmax(dim=1).cpu(), first.argmax(dim=1).cpu()), minlength=k)
+            plan.left = left_over(len(first), pi, plan.owed, came, self.decay)
+        state.trace.take_back(~chosen[place])
+        return ~chosen[place]
 
     def _missing(self, fit: Tensor, own: slice, state: GuidanceState) -> Tensor:
         """See `TransportGuidance._missing`; images that have not to turn lack nothing."""
@@ -68,3 +77,29 @@ class TwoPassGuidance(TransportGuidance):
                 f"which then draws twice, and let the first drawing come to its end."
             )
         return state.ends[state.group, False]
+
+
+def choose(first: Tensor, last: Tensor, counts: Tensor) -> Tensor:
+    """Choose between two drawings of each image so that the counts of the modes are met, with the fewest images of the second.
+
+    Of more images that turned than have to, those are chosen that are furthest in their mode; of fewer, all.
+
+    Args:
+        first: (n, K) soft assignments at the end of the first pass.
+        last: (n, K) the same of the second.
+        counts: (K,) int64 that sum to n.
+
+    Returns:
+        (n,) bool, on the CPU: whether an image is to be that of the second pass; never where both end in the same mode.
+
+    Example:
+        >>> first = torch.tensor([[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.2, 0.8]])
+        >>> last = torch.tensor([[0.4, 0.6], [0.8, 0.2], [0.1, 0.9], [0.2, 0.8]])
+        >>> choose(first, last, torch.tensor([2, 2])).tolist()
+        [False, False, True, False]
+    """
+    first, last = first.cpu(), last.cpu()
+    before, after = first.argmax(dim=1, keepdim=True), last.argmax(dim=1, keepdim=True)
+    fit = torch.zeros_like(first).scatter(1, after, last.gather(1, after) / 2).scatter(1, before, 1.0)
+    modes = assign_modes(fit, counts)
+    return (modes == after[:, 0]) & (modes != before[:, 0])
