@@ -17,9 +17,8 @@ class TwoPassGuidance(TransportGuidance):
     At its first steps it can hardly be told in which mode an image will end, so transport edits some that would come to their
     mode by themselves, and tries more than have to turn. Here the first pass, without an edit, shows where each image ends; in
     the second, one that is given that mode is left alone. At the end each image is that of the first or of the second pass, so
-    that the counts meet the target with the fewest turned images: see `choose`. The price is the time of a second drawing.
-    Arguments as in `TransportGuidance`, but that trials may go on to the last step (`freeze` of 1), and a closed loop counts what
-    was chosen.
+    that the counts meet the target with the fewest turned images: see `choose`. A closed loop counts what was chosen. The price
+    is the time of a second drawing. Arguments as in `TransportGuidance`.
     """
 
     @property
@@ -40,11 +39,13 @@ class TwoPassGuidance(TransportGuidance):
             return torch.zeros(len(own), dtype=torch.bool)
         first, place = state.collective.gather(own)
         last, _ = state.collective.gather(state.ends[state.group, True])
-        plan, pi, k = state.plan(first.shape[1]), self.pi(state), first.shape[1]
-        chosen = choose(first, last, capacities(len(first), pi, plan.owed, first.sum(dim=0).cpu()))
+        plan, pi = state.plan(first.shape[1]), self.pi(state)
+        counts = capacities(len(first), pi, plan.owed, first.sum(dim=0).cpu())
+        chosen = choose(first, last, counts)
         if self.closed_loop:
-            came = torch.bincount(torch.where(chosen, last.argmax(dim=1).cpu(), first.argmax(dim=1).cpu()), minlength=k)
-            plan.left = left_over(len(first), pi, plan.owed, came, self.decay)
+            modes = torch.where(chosen, last.argmax(dim=1).cpu(), first.argmax(dim=1).cpu())
+            counts = torch.bincount(modes, minlength=len(counts))
+        plan.left = left_over(len(first), pi, plan.owed, counts, self.decay)
         state.trace.take_back(~chosen[place])
         return ~chosen[place]
 
