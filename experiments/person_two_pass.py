@@ -23,13 +23,11 @@ VARIANTS = {
 
 
 def notes(every: Every) -> list[str]:
-    """How far other shares than equal ones are off, what the four modes have, and what the second drawing costs."""
+    """How far other shares than equal ones are off, and what the four modes have."""
     lines = off({name: every[name] for name in TARGETS if name in every})
     if STAGES in every:
         lines += [f"- {STAGES}: {mode_shares(every[STAGES]['arms']['guided'])}."]
-    name, first = next(iter(every.items()))
-    ratios = [run["ratio"] for run in first["cost"]]
-    return [*lines, f"- {name}: an image took {min(ratios):.2f} to {max(ratios):.2f} times as long as a vanilla one."]
+    return lines
 
 
 STUDY = Study(

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from experiments.pooled import ROOT, write_study
+from selfdebias.attachment import Attachment
 from selfdebias.config import load
-from selfdebias.guidance import Guidance, GuidanceState
-from selfdebias.hspace import BottleneckHook, Step
+from selfdebias.guidance import GuidanceState
 from selfdebias.job import run_job
 from selfdebias.metrics.cost import CostMeter
 from selfdebias.seeds import image_seeds
@@ -25,7 +23,7 @@ from selfdebias.targets import make
 
 ROUNDS = 5
 BATCH = 32
-METHODS = ("self_debias", "transport")
+METHODS = ("self_debias", "transport", "two_pass")
 BAR = 0.06  # largest share of the sampling time that a guidance call may take
 
 
@@ -35,7 +33,7 @@ def main(overrides: list[str]) -> None:
     config = load(arguments)
     stages = json.loads((run_job(config, arguments) / "job.json").read_text())["stages"]
     state = GuidanceState(read_semantics(Path(ROOT) / stages["project"]))
-    backbone, prompts = make(config, "model"), [config["prompts"]["text"]] * BATCH
+    backbone, schedule, prompts = make(config, "model"), make(config, "schedule"), [config["prompts"]["text"]] * BATCH
     pipeline = backbone.load()
     guidances = {name: make(load([*arguments, f"guidance={name}"]), "guidance") for name in METHODS}
     meters: dict[str, list[CostMeter]] = {name: [] for name in ("vanilla", *METHODS)}
@@ -46,21 +44,12 @@ def main(overrides: list[str]) -> None:
             backbone.generate(pipeline, prompts, seeds)
         meters["vanilla"].append(meter)
         for name, guidance in guidances.items():
-            state.begin("benchmark", tuple(seeds))
             state.seconds = 0.0
-            with CostMeter() as meter, BottleneckHook(pipeline, _timed(guidance, state)):
+            with CostMeter() as meter, Attachment(pipeline, guidance, schedule, state):
                 backbone.generate(pipeline, prompts, seeds)
             meters[name].append(meter)
             shares[name].append(state.seconds / meter.seconds)
     _report(meters, shares)
-
-
-def _timed(guidance: Guidance, state: GuidanceState) -> Callable[[Tensor, Step], Tensor]:
-    def edit(h: Tensor, step: Step) -> Tensor:
-        with state.timed():
-            return guidance.edit(h, step, state)
-
-    return edit
 
 
 def _report(meters: dict[str, list[CostMeter]], shares: dict[str, list[float]]) -> None:
