@@ -9,10 +9,12 @@ from experiments.variants import EARLIER, NO_TRIALS, Every, Study
 from selfdebias.report.explanations import verdicts_in_words
 
 DEFAULT, PRESET = "transport, the default", "`experiment=paper`"
+TWICE = "two passes, at twice the time"
 RANDOM, TOLD = "edits as large, in random directions", "told the attribute: prompts that state it"
 BEFORE = "with the settings of before: from 12% of the steps on, noise 0.3, 256 images of the model's own scale"
 VARIANTS = {
     DEFAULT: [],
+    TWICE: ["guidance=two_pass"],
     RANDOM: ["guidance=random"],
     "transport that tries no more images than have to turn": NO_TRIALS,
     "self_debias": ["guidance=self_debias"],
