@@ -31,7 +31,8 @@ def noise_kept(pipeline: Any, arguments: Mapping[str, Any]) -> Iterator[None]:
     given = arguments.get("generator")
     generators = list(given) if isinstance(given, Sequence) else [given] if given is not None else []
     states = [generator.get_state() for generator in generators]
-    device = torch.device(pipeline.device)
+    # Where parts are offloaded, the device that draws is not that where the pipeline is.
+    device = torch.device(getattr(pipeline, "_execution_device", pipeline.device))
     kind = {} if device.type == "cpu" else {"device_type": device.type}
     with torch.random.fork_rng([device.index or 0] if kind else [], **kind):
         try:
