@@ -150,8 +150,7 @@ class SelfDebias:
         Raises:
             ValueError: if the pipeline cannot be guided, or an argument is out of range.
         """
-        given = target if target is None or isinstance(target, str) else list(target)
-        asked = {"target": given, "strength": strength}
+        asked = {"target": target, "strength": strength}
         changed = {name: value for name, value in asked.items() if value is not None}
         from selfdebias.fitting import guidance_named
 

@@ -95,7 +95,7 @@ def test_a_target_moves_the_projected_shares_towards_it(pipeline, debiaser):
     assert shares[0.02] < shares[0.98] - 0.05
 
 
-@pytest.mark.parametrize("target", [[1.0], [0.5, 0.6], [-0.5, 1.5], [float("nan"), 1.0]])
+@pytest.mark.parametrize("target", [[1.0], [0.5, 0.6], [-0.5, 1.5], [float("nan"), 1.0], 0.5, ["a", "b"], "unifrom"])
 def test_a_target_that_is_no_distribution_is_refused(pipeline, debiaser, target):
     with pytest.raises(
         ValueError, match="`guidance.target` must be at least two shares in .0, 1. that sum to 1, uniform or depth, got"

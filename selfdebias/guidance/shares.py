@@ -18,13 +18,16 @@ def check_target(target: Sequence[float] | str | None) -> list[float] | str | No
     Raises:
         ValueError: if it is neither None nor a known name, nor a distribution over at least two modes.
     """
-    if target is None or target in (UNIFORM, DEPTH):
+    if target is None or (isinstance(target, str) and target in (UNIFORM, DEPTH)):
         return target if target is None else str(target)
-    shares = [] if isinstance(target, str) else [float(share) for share in target]
+    try:
+        shares = [] if isinstance(target, str) else [float(share) for share in target]
+    except (TypeError, ValueError):  # no list, or not of numbers
+        shares = []
     if len(shares) < 2 or not all(0 <= share <= 1 for share in shares) or not abs(sum(shares) - 1) <= 1e-5:
-        shown = target if isinstance(target, str) else list(target)
         raise ValueError(
-            f"`guidance.target` must be at least two shares in [0, 1] that sum to 1, {UNIFORM} or {DEPTH}, got {shown}."
+            f"`guidance.target` must be at least two shares in [0, 1] that sum to 1, {UNIFORM} or {DEPTH}, got "
+            f"{shares or target}."
         )
     return shares
 
