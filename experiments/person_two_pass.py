@@ -1,4 +1,4 @@
-"""Twice the time, and every image turned or as it was: `guidance=two_pass`, "an emoji of a person", five seeds."""
+"""A second drawing, so that images that do not turn stay as they were: `guidance=two_pass`, "an emoji of a person", five seeds."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Self
 
 import torch
@@ -119,17 +119,21 @@ class BottleneckHook:
         @wraps(pipeline_class.__call__)
         def call(pipeline: Any, *args: Any, **kwargs: Any) -> Any:
             arguments = bound(pipeline_class, pipeline, args, kwargs)
-            if not hook.take_back:
-                with hook._one_pass(arguments):
-                    return pipeline_class.__call__(pipeline, *args, **kwargs)
-            with hook._one_pass(arguments, last=False), noise_kept(pipeline, arguments):
-                first = pipeline_class.__call__(pipeline, *args, **kwargs)
-            with hook._one_pass(arguments):
-                output = pipeline_class.__call__(pipeline, *args, **kwargs)
-            return taken_from(first, output, hook.take_back())
+            return hook._draw(partial(pipeline_class.__call__, pipeline, *args, **kwargs), arguments)
 
         members = {"__call__": call, "__module__": pipeline_class.__module__, MARK: True}
         return type(pipeline_class.__name__, (pipeline_class,), members)
+
+    def _draw(self, call: Callable[[], Any], arguments: Mapping[str, Any]) -> Any:
+        """Return what a pipeline's call gives, of one pass or put together from two; the arguments are those of the call."""
+        if not self.take_back:
+            with self._one_pass(arguments):
+                return call()
+        with self._one_pass(arguments, last=False), noise_kept(self.pipeline, arguments):
+            first = call()
+        with self._one_pass(arguments):
+            output = call()
+        return taken_from(first, output, self.take_back())
 
     @contextmanager
     def _one_pass(self, arguments: Mapping[str, Any], last: bool = True) -> Iterator[None]:
