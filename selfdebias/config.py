@@ -22,6 +22,7 @@ from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from selfdebias.evaluation_inputs import with_named_folders
+from selfdebias.local_paths import check_interpolations
 from selfdebias.overrides import HYDRA, check_options, choices, expand, is_group, parse, refuse_sweep
 from selfdebias.part_rules import check_parts
 from selfdebias.rules import ConfigError, check, whole
@@ -91,6 +92,20 @@ def _with_float(value: Any, default: Any) -> Any:
     if isinstance(value, Mapping) and isinstance(default, Mapping):
         return with_floats(value, default)
     return float(value) if isinstance(default, float) and whole(value) else value
+
+
+def compose_groups(overrides: Sequence[str]) -> dict[str, Any]:
+    """The configuration that choices of groups compose to.
+
+    Args:
+        overrides: Such as `logger=none`.
+
+    Raises:
+        ConfigError: If there is no such option.
+    """
+    folder = conf_folder()
+    check_options(parse(overrides), folder)
+    return _compose(folder, list(overrides))
 
 
 def change_values(resolved: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -220,6 +235,7 @@ def _compose_with_sweep(folder: Path, overrides: list[str]) -> tuple[dict[str, A
         swept = dict(OmegaConf.select(config, "hydra.sweeper.params") or {})
         with open_dict(config):
             del config["hydra"]
+        check_interpolations(OmegaConf.to_container(config, resolve=False))
         resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_in_one_line(error, folder)) from None

@@ -62,7 +62,7 @@ class SelfDebias:
             FileNotFoundError: if a file is missing.
             ValueError: if the folder is of another format, or its parts do not fit.
         """
-        from selfdebias.targets import check_objects, make
+        from selfdebias.targets import make
 
         folder = Path(folder)
         for name in (FACTS, PROJECTOR, BANK):
@@ -77,7 +77,6 @@ class SelfDebias:
                 f"`folder` must be of format {FORMAT}, got {facts.get('format')}: {folder} is of another version."
             )
         semantics = read_semantics(folder)
-        check_objects({name: facts[name] for name in ("guidance", "schedule")})
         return cls(semantics, make(facts, "guidance"), make(facts, "schedule"), facts)
 
     @classmethod

@@ -25,13 +25,12 @@ def check_early(config: Mapping[str, Any]) -> None:
     check_inputs(config["evaluate"])
     from selfdebias.parts import check_devices
     from selfdebias.processes import check_processes
-    from selfdebias.targets import check_job, check_objects, make
+    from selfdebias.targets import check_job, make
 
     check_devices(config["trainer"])
     check_processes(config)
     _check_attributes(config)
     for group in ("schedule", "vocabulary", "bank"):  # these load no weights
-        check_objects({group: config[group]})
         make(config, group)
     check_job({"guidance": config["guidance"]})
     for guidance in guidance_of_arms(config["guidance"]).values():
@@ -55,9 +54,8 @@ def _check_attributes(config: Mapping[str, Any]) -> None:
     from selfdebias.judge_classes import known_classes
     from selfdebias.labelled_folder import labelled_images
     from selfdebias.parts import check_attributes
-    from selfdebias.targets import check_objects, make
+    from selfdebias.targets import make
 
-    check_objects({"prompts": config["prompts"]})
     prompts = make(config, "prompts")
     try:
         classes = known_classes(config["judge"])

@@ -30,7 +30,7 @@ from selfdebias.stages.generate import read_semantics
 from selfdebias.stages.project import name_of, project
 from selfdebias.stages.project_bank import project_bank
 from selfdebias.storage.stage_folder import StageFolder
-from selfdebias.targets import check_objects, make
+from selfdebias.targets import make
 
 WIDE = 256  # channels of a bottleneck from which on the projector reads it through a convolution
 SET_BY_FIT = ("prompt", "batch_size", "generator", "output_type")
@@ -88,7 +88,6 @@ def fit_stages(
     check_projector(described)
     settle_libraries()
     vocabulary.check(encoder)
-    check_objects({"projector": described})
     trainer, fit = default("trainer", "default"), make({"projector": described}, "projector")
     asked = {
         "model": _name(pipe), "weights": _weights(pipe.unet), "prompts": list(texts), "encoder": name_of(encoder),

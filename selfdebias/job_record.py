@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from selfdebias.local_paths import portable
 from selfdebias.provenance import made_with
 from selfdebias.rules import STAGES
+from selfdebias.storage.atomic import read_json, write_json, write_text
+from selfdebias.storage.hidden import redacted, redacted_command
 
 CONFIG, RECORD = "config.yaml", "job.json"
 
@@ -32,7 +34,7 @@ def record_of(
     earlier = read_record(job).get("made_with") if is_done else None
     return {
         "config_hash": job.name,
-        "command": shlex.join(["selfdebias", *words]),
+        "command": redacted_command(shlex.join(["selfdebias", *words])),
         "stages": dict(stages),
         "seeds": seeds_of(config),
         "made_with": earlier or made_with(),
@@ -56,16 +58,22 @@ def seeds_of(config: Mapping[str, Any]) -> dict[str, int]:
 
 
 def read_record(job: Path) -> dict[str, Any]:
-    """The contents of `job.json`, empty where there is none."""
+    """The contents of `job.json`, empty where there is none.
+
+    Raises:
+        StorageError: If it cannot be read, with one line that names it.
+    """
     path = Path(job) / RECORD
-    return json.loads(path.read_text()) if path.exists() else {}
+    return read_json(path) if path.exists() else {}
 
 
 def start_job(job: Path, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
-    """Writes what was asked for, without secrets, so that a job that is killed can be told apart from the others."""
-    from selfdebias.config import to_yaml
-    from selfdebias.report.redact import redacted
-    from selfdebias.storage.atomic import write_json, write_text
+    """Writes what was asked for, so that a job that is killed can be told apart from the others.
 
-    write_text(job / CONFIG, to_yaml(redacted(config)))
-    write_json(job / RECORD, redacted(record))
+    The configuration is plain data that runs anywhere: without secrets, without interpolations, without paths of this computer
+    (`selfdebias.local_paths.portable`).
+    """
+    from selfdebias.config import to_yaml
+
+    write_text(job / CONFIG, to_yaml(redacted(portable(config))))
+    write_json(job / RECORD, record)

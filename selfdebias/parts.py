@@ -13,7 +13,7 @@ from selfdebias.labelled_folder import labelled_fingerprint
 from selfdebias.plan import FOLDERS
 from selfdebias.prompt_texts import CROSS
 from selfdebias.rules import GROUPS, ConfigError, refuse
-from selfdebias.targets import check_job, check_objects, make
+from selfdebias.targets import check_job, make
 
 
 def check_devices(trainer: Mapping[str, Any]) -> None:
@@ -79,7 +79,6 @@ class Parts:
         groups = [group for group in GROUPS if group not in ("paths", "logger", "guidance")]
         self._parts = {group: make(config, group) for group in groups}
         for name, model in (("sampler", model_of_arms(config)), ("collector", model_of_collect(config))):
-            check_objects({"model": model})
             self._parts[name] = make({"model": model}, "model")
         for guidance in guidance_of_arms(config["guidance"]).values():
             make({"guidance": guidance}, "guidance")

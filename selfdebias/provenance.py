@@ -70,6 +70,25 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [f"{name} {old.get(name, 'none')}, now {new.get(name, 'none')}" for name in changed]
 
 
+def read_versions(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record says that it was made with, {} where it says nothing, or something else than `made_with` does.
+
+    Example:
+        >>> read_versions({"made_with": {"python": "3.11.2", "git": [], "libraries": {"torch": "2.10.0", "numpy": 2}}})
+        {'python': '3.11.2', 'libraries': {'torch': '2.10.0'}}
+    """
+    said = record.get("made_with")
+    if not isinstance(said, Mapping):
+        return {}
+    found = {name: said[name] for name in ("selfdebias", "python", "platform") if isinstance(said.get(name), str)}
+    git, libraries = said.get("git"), said.get("libraries")
+    if isinstance(git, Mapping) and isinstance(git.get("commit"), str):
+        found["git"] = {"commit": git["commit"], "changed": bool(git.get("changed"))}
+    if isinstance(libraries, Mapping):
+        found["libraries"] = {str(name): it for name, it in libraries.items() if isinstance(it, str)}
+    return found
+
+
 def in_words(found: Mapping[str, Any]) -> str:
     """What a job was made with, in one line.
 

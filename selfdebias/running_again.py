@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from selfdebias.job_record import CONFIG, read_record
-from selfdebias.provenance import differences, in_words, made_with
+from selfdebias.local_paths import HERE, LOCAL, local_files
+from selfdebias.plain_data import read_plain_yaml
+from selfdebias.provenance import differences, in_words, made_with, read_versions
+from selfdebias.report.wording import plain
 from selfdebias.rules import ConfigError, walk
+from selfdebias.storage.hidden import HIDDEN
 
 FLAG = "--from"
 
@@ -52,60 +56,73 @@ def refuse_with_sweep(arguments: Sequence[str]) -> None:
 def load_again(folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """Reads a job's resolved configuration, changes values of it, and checks it as any other.
 
-    Where the folder lies among the jobs of a root, the job runs under that root, wherever the command is called.
+    The folder may be a stranger's, so it is plain data. It does not choose where the job runs, who is told of it (`paths` and
+    `logger` are those of this computer), or files of this computer: these have to be given again. Where the folder lies among
+    the jobs of a root, the job runs under that root, wherever the command is called.
 
     Args:
         folder: The job's folder.
-        overrides: In Hydra's grammar; values alone, since the folder does not say what an option of a group would bring.
+        overrides: In Hydra's grammar; values alone, since the folder does not say what an option of a group would bring. The
+            groups of `HERE` alone can be chosen.
 
     Raises:
         ConfigError: With one line about the folder, or the option, the rule and the value.
     """
-    from selfdebias.config import change_values, check_resolved
+    from selfdebias.config import change_values, check_resolved, compose_groups
 
     stored = read_config(folder)
+    here = [text for text in overrides if text.lstrip("+").partition("=")[0] in HERE]
+    values = [text for text in overrides if text not in here]
+    whole = _in_order(stored, compose_groups(here), _root_of(Path(folder)))
     try:
-        check_resolved(stored, stored)
+        check_resolved(whole, whole)
     except ConfigError as error:
-        made = in_words(read_record(folder).get("made_with", {})) or "versions that it does not say"
+        made = plain(in_words(read_versions(read_record(folder)))) or "versions that it does not say"
         words = f"a job that this version of selfdebias can run, got {folder}, made with {made}"
         raise ConfigError(f"`{FLAG}` must be {words}: {error}") from None
-    config = change_values(stored, overrides)
-    _refuse_hidden(config, folder)
-    return check_resolved(config, stored)
+    if any(text.startswith("evaluate.folders=") for text in values):  # a list or dictionary that takes the place of the old one
+        whole = {**whole, "evaluate": {**whole["evaluate"], "folders": None}}
+    config = change_values(whole, values)
+    _refuse_missing(stored, config, values, folder)
+    return check_resolved(config, whole)
+
+
+def _in_order(stored: Mapping[str, Any], here: Mapping[str, Any], root: Path | None) -> dict[str, Any]:
+    """The folder's configuration with the sections of this computer, in the order that a composed one has."""
+    mine = {**here, "paths": {**here["paths"], **({} if root is None else {"root": str(root)})}}
+    merged = {**stored, **{section: mine[section] for section in HERE}}
+    return {key: merged[key] for key in dict.fromkeys([*here, *merged]) if key in merged}
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The configuration of a job's folder, under the root that it lies in.
+    """The configuration of a job's folder, without what a folder does not choose.
 
     Raises:
-        ConfigError: If there is no configuration.
+        ConfigError: If there is no configuration, or it is no plain data.
     """
-    import yaml
-
-    file, root = Path(folder) / CONFIG, _root_of(Path(folder))
-    try:
-        config = yaml.safe_load(file.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        config = None
-    if not isinstance(config, dict):
+    file = Path(folder) / CONFIG
+    if not file.is_file():
         raise ConfigError(f"`{FLAG}` must be a job's folder with its {CONFIG}, got {folder}.")
-    return config if root is None else {**config, "paths": {"root": str(root)}}
+    return {key: item for key, item in read_plain_yaml(file).items() if key not in HERE}
 
 
 def words_of(folder: Path, overrides: Sequence[str]) -> list[str]:
     """The command line that asks for the same: that of the folder, and what was changed since."""
     command = read_record(folder).get("command")
-    return [*(shlex.split(command)[1:] if command else [FLAG, str(folder)]), *overrides]
+    try:
+        words = shlex.split(plain(command))[1:] if isinstance(command, str) else []
+    except ValueError:  # quotes that do not close
+        words = []
+    return [*(words or [FLAG, str(folder)]), *(text for text in overrides if text not in words)]
 
 
 def note_on_versions(folder: Path) -> str:
     """A line that says which versions are not those of the folder, "" where all are."""
-    before = read_record(folder).get("made_with")
-    if before is None:
+    before = read_versions(read_record(folder))
+    if not before:
         return f"{folder} does not say which versions it was made with."
     changed = differences(before, made_with())
-    return f"not as when {folder} was made: {'; '.join(changed)}" if changed else ""
+    return plain(f"not as when {folder} was made: {'; '.join(changed)}") if changed else ""
 
 
 def _root_of(folder: Path) -> Path | None:
@@ -114,11 +131,28 @@ def _root_of(folder: Path) -> Path | None:
     return folder.parent.parent if place.name == "jobs" and (place.parent / "stages").is_dir() else None
 
 
-def _refuse_hidden(config: Mapping[str, Any], folder: Path) -> None:
-    from selfdebias.report.redact import HIDDEN
+def _refuse_missing(
+    stored: Mapping[str, Any], config: Mapping[str, Any], overrides: Sequence[str], folder: Path
+) -> None:
+    """Refuses to run without what the folder does not hold, or may not choose, and the command line did not give."""
+    given = [text.lstrip("+~").partition("=")[0] for text in overrides]
 
-    for path, value in walk(config):
+    def missing(path: str) -> bool:
+        return not any(path == key or path.startswith(f"{key}.") for key in given)
+
+    for path, value in walk(stored):
         if any(isinstance(it, str) and HIDDEN in it for it in (value if isinstance(value, list) else [value])):
-            raise ConfigError(
-                f"`{path}` must be given again ({path}=...): it is a secret, which {folder} does not hold."
-            )
+            if missing(path):
+                raise _again(path, f"it holds a secret, which {folder} does not")
+        elif path.endswith("allow_pickle") and value and missing(path):
+            raise _again(path, f"{folder} asks for pickles, which only you can allow")
+    for path, value in local_files(stored):
+        if missing(path):
+            raise _again(path, f"{value!r} is of the computer that made {folder}, which does not hold it")
+    for path, value in local_files(config):
+        if value.startswith(LOCAL):
+            raise _again(path, f"{value!r} only names what was there")
+
+
+def _again(path: str, reason: str) -> ConfigError:
+    return ConfigError(f"`{path}` must be given again ({path}=...): {reason}.")

@@ -6,7 +6,6 @@ Nothing heavy is imported here, so that a wrong name is answered at once.
 from __future__ import annotations
 
 import json
-import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Collection
@@ -14,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from selfdebias import folders, hub
+from selfdebias.local_paths import SINGLE_FILES, is_hub_id
 from selfdebias.testbed import shipped
 
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-SINGLE_FILES = (".safetensors", ".ckpt")
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Source(ABC):
             return shipped(self.name.removeprefix("shipped:"))
         if Path(self.name).exists():
             return Path(self.name)
-        if HUB_ID.fullmatch(self.name) and not self.name.endswith(SINGLE_FILES):
+        if is_hub_id(self.name):
             return None
         raise FileNotFoundError(
             f"`{self.group}.pretrained` must be a folder that exists, a file, shipped:NAME, or the id of a model on the hub "

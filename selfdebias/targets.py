@@ -1,14 +1,15 @@
 """What a configuration may name as code, and the making of it.
 
-A `_target_` is code that runs. The names of the packages that it may come from stand here, not in the configuration:
-our own, the libraries we build on, and those that an installed plug-in registers under `selfdebias.plugins`. The
-dotted name is checked before anything is imported, and the object that it leads to afterwards, so that an alias
-(`selfdebias.<module>.os.system`) leads nowhere. Only classes are taken, never functions.
+A `_target_` is code that runs, so what it may name stands here and not in the configuration: in a group, the classes of this
+package that are parts of that group (a schedule is a `GuidanceWindow`); the foreign classes of `FOREIGN`, each by its exact name;
+and classes of the packages that an installed plug-in registers under `selfdebias.plugins`. The name is checked before
+anything is imported, and the class that it leads to afterwards, so that an alias (`selfdebias.<module>.os.system`) leads nowhere.
 """
 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any
@@ -17,47 +18,83 @@ from hydra.utils import get_object, instantiate
 
 from selfdebias.rules import ConfigError
 
-LIBRARIES = ("selfdebias", "pytorch_lightning", "diffusers", "transformers", "torch", "sklearn", "torchmetrics")
+OWN = "selfdebias"
 PLUGINS = "selfdebias.plugins"
+
+# Classes of other packages, by their exact names: (where they may stand, what they are needed for).
+FOREIGN: Mapping[str, tuple[str, str]] = {
+    "pytorch_lightning.Trainer": ("trainer", "runs the loops of the stages"),
+    "pytorch_lightning.loggers.WandbLogger": ("logger", "logger=wandb"),
+    "pytorch_lightning.loggers.logger.DummyLogger": ("logger", "logger=none"),
+}
+
+# What a class of this package must derive from, by the last part of the place where it stands; a place that is not here takes
+# none of them.
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "model": ("selfdebias.backbones.pretrained.PretrainedBackbone",),
+    "scheduler": ("selfdebias.backbones.scheduler_choice.SchedulerChoice",),
+    "encoder": ("selfdebias.encoders.base.Encoder",),
+    "features": ("selfdebias.encoders.base.Encoder", "selfdebias.encoders.inception.InceptionFeatures"),
+    "projector": ("selfdebias.projector_fit.ProjectorFit",),
+    "clustering": ("selfdebias.modes.estimator.ModeEstimator",),
+    "bank": ("selfdebias.banks.OwnBank", "selfdebias.banks.SupervisedBank", "selfdebias.banks.SharedBank"),
+    "vocabulary": ("selfdebias.modes.naming.Vocabulary", "selfdebias.modes.naming.NoVocabulary"),
+    "guidance": ("selfdebias.guidance.base.Guidance",),
+    "of": ("selfdebias.guidance.base.Guidance",),
+    "schedule": ("selfdebias.schedules.GuidanceWindow",),
+    "prompts": (
+        "selfdebias.prompts.Prompts", "selfdebias.prompts.PromptList", "selfdebias.prompts.NoPrompt",
+        "selfdebias.prompts.EqualShares",
+    ),
+    "judge": ("selfdebias.judges.Judge",),
+    "metrics": ("selfdebias.metrics.suite.MetricSuite",),
+}  # fmt: skip
+PARTIAL = ("projector", "trainer")  # made by the stage that adds what it needs
 _FOR_HYDRA = frozenset({"_target_", "_partial_", "_convert_", "_recursive_"})
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
-def allowed_packages() -> tuple[str, ...]:
-    """Top-level packages that a `_target_` may come from."""
-    return (*LIBRARIES, *sorted({entry.module.split(".")[0] for entry in entry_points(group=PLUGINS)}))
+def plugin_packages() -> tuple[str, ...]:
+    """Top-level packages that an installed plug-in registers, sorted."""
+    return tuple(sorted({entry.module.split(".")[0] for entry in entry_points(group=PLUGINS)}))
 
 
 def check_names(config: Any) -> None:
     """Checks the dotted name of each `_target_`, importing nothing.
 
+    Args:
+        config: A whole configuration, or a dictionary of some of its groups.
+
     Raises:
-        ConfigError: If a name lies outside the allowed packages.
+        ConfigError: If a name cannot be that of a class that may stand there.
     """
-    packages = allowed_packages()
+    plugins = plugin_packages()
     for path, node in _nodes(config):
         name = node["_target_"]
-        if not isinstance(name, str) or name.split(".")[0] not in packages or "." not in name:
-            raise ConfigError(f"`{path}._target_` must be a class from one of {', '.join(packages)}, got {name!r}.")
+        if not isinstance(name, str) or not _DOTTED.fullmatch(name) or not _may_stand(name, path, plugins):
+            raise _refused(path, name, plugins)
         if "_args_" in node:
             raise ConfigError(f"`{path}._args_` is not an option: each argument has a name.")
+        if node.get("_partial_") and _place(path) not in PARTIAL:
+            raise ConfigError(f"`{path}._partial_` is not an option: only {' and '.join(PARTIAL)} are made later.")
 
 
 def check_objects(config: Any) -> None:
-    """Imports what each `_target_` names, and checks that it is what it seems and takes the options given.
+    """Imports what each `_target_` names, and checks that it is a part of its group and takes the options given.
+
+    Args:
+        config: As in `check_names`.
 
     Raises:
-        ConfigError: If a name leads nowhere, to no class, or to a class from elsewhere, or an option is not its own.
+        ConfigError: If a name leads nowhere, to no class, or to one that may not stand there, or an option is not its own.
     """
     check_names(config)
-    packages = allowed_packages()
+    plugins = plugin_packages()
     for path, node in _nodes(config):
         target = _resolve(path, node["_target_"])
-        if not inspect.isclass(target) or target.__module__.split(".")[0] not in packages:
+        if not _is_part(target, node["_target_"], path, plugins):
             origin = f"{getattr(target, '__module__', '?')}.{getattr(target, '__qualname__', '?')}"
-            raise ConfigError(
-                f"`{path}._target_` must be a class from one of {', '.join(packages)}, got {node['_target_']!r}, "
-                f"which is {origin}."
-            )
+            raise _refused(path, node["_target_"], plugins, f", which is {origin}")
         _check_options(path, node, target)
 
 
@@ -73,11 +110,12 @@ def check_job(config: Mapping[str, Any]) -> None:
 
 
 def make(config: Mapping[str, Any], group: str) -> Any:
-    """The object that `config[group]` describes.
+    """Checks `config[group]` as `check_objects` does, and returns the object that it describes.
 
     Raises:
-        ConfigError: If its class refuses a value, or a file that it needs is missing.
+        ConfigError: If it may not be made, its class refuses a value, or a file that it needs is missing.
     """
+    check_objects({group: config[group]})
     try:
         return instantiate(config[group], _convert_="all")
     except Exception as error:
@@ -95,6 +133,40 @@ def _nodes(value: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]
         yield path, value
     for key, item in items:
         yield from _nodes(item, f"{path}.{key}" if path else str(key))
+
+
+def _place(path: str) -> str:
+    """The last part of a dotted path, by which `PARTS` knows what may stand there."""
+    return path.rpartition(".")[2]
+
+
+def _may_stand(name: str, path: str, plugins: tuple[str, ...]) -> bool:
+    """Whether a dotted name can be that of a class for this place."""
+    if name in FOREIGN:
+        return FOREIGN[name][0] == path
+    package = name.split(".")[0]
+    return package in plugins or (package == OWN and _place(path) in PARTS)
+
+
+def _is_part(target: Any, name: str, path: str, plugins: tuple[str, ...]) -> bool:
+    """Whether an imported object is a class that may stand in this place."""
+    if name in FOREIGN:
+        return True
+    if not inspect.isclass(target):
+        return False
+    if target.__module__.split(".")[0] in plugins:
+        return True
+    bases = [get_object(base) for base in PARTS.get(_place(path), ())]
+    return target.__module__.split(".")[0] == OWN and any(base in target.__mro__ for base in bases)
+
+
+def _refused(path: str, name: Any, plugins: tuple[str, ...], origin: str = "") -> ConfigError:
+    """The error for a name that may not stand in a place, with what may."""
+    own = [f"a {base.rpartition('.')[2]} of {OWN}" for base in PARTS.get(_place(path), ())]
+    foreign = [known for known, (place, _) in FOREIGN.items() if place == path]
+    installed = [f"a class of the plug-in {package}" for package in plugins]
+    words = ", ".join([*own, *foreign, *installed]) or "left out: no part goes there"
+    return ConfigError(f"`{path}._target_` must be {words}, got {name!r}{origin}.")
 
 
 def _resolve(path: str, name: str) -> Any:

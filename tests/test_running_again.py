@@ -15,18 +15,19 @@ from PIL import Image
 
 from selfdebias import plan
 from selfdebias.config import load
+from selfdebias.folders import hash_files
 from selfdebias.job_record import start_job
 from selfdebias.main import main
 from selfdebias.provenance import made_with
-from selfdebias.report.redact import HIDDEN
 from selfdebias.running_again import load_again
 from selfdebias.storage.batches import BatchFolder
+from selfdebias.storage.hidden import HIDDEN
 from tests import small_jobs
 from tests.tiny import tiny_pipeline
 
 ARMS = ("vanilla", "guided", "random")
 JOBS = {
-    "default": [],
+    "default": ["logger=none"],
     "a list of prompts": ["prompts=emoji_occupations", "prompts.subjects=[a cook, an artist]"],
     "a carried bank": ["bank=carried", "prompts=emoji_occupations"],
     "a supervised bank": ["bank=supervised"],
@@ -46,19 +47,42 @@ def keys(config) -> dict[str, str]:
 def test_a_resolved_configuration_survives_being_read_again(tmp_path, name):
     config = load(JOBS[name])
     start_job(tmp_path, config, {})
-    again = load_again(tmp_path, [])
+    given = [text for text in JOBS[name] if text.startswith(("evaluate.folders", "logger"))]
+    again = load_again(tmp_path, given)
     assert json.dumps(again) == json.dumps(config) and keys(again) == keys(config)  # in the same order
-    changed = load_again(tmp_path, ["evaluate.seed=5", "prompts.attributes=[tone]"])
+    changed = load_again(tmp_path, [*given, "evaluate.seed=5", "prompts.attributes=[tone]"])
     assert changed["evaluate"]["seed"] == 5 and changed["prompts"]["attributes"] == ["tone"]
     for group in config.keys() - {"evaluate", "prompts"}:
         assert changed[group] == config[group]
 
 
+def test_what_a_job_leaves_is_plain_data_without_places(tmp_path, monkeypatch):
+    monkeypatch.setenv("MODELS", str(tmp_path))
+    tiny_pipeline().save_pretrained(tmp_path / "mine")
+    config = load(["model.pretrained='${oc.env:MODELS}/mine'", "guidance=random", "paths.root='${oc.env:MODELS}/runs'"])
+    start_job(tmp_path / "job", config, {})
+    text = (tmp_path / "job" / "config.yaml").read_text()
+    left = yaml.safe_load(text)
+    assert "${" not in text and str(tmp_path) not in text
+    assert left.keys() == config.keys() - {"paths", "logger"}
+    digest = hash_files(tmp_path / "mine", ("*.json", "*.txt", "*.model", "*.safetensors"))[:12]
+    assert left["model"].pop("pretrained") == f"local:mine@{digest}"
+    del config["model"]["pretrained"]
+    assert {key: config[key] for key in left} == left
+
+
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
+def model(tmp_path_factory):
+    """A model of this computer, as the override that gives it again."""
+    folder = tmp_path_factory.mktemp("model")
+    tiny_pipeline().save_pretrained(folder)
+    return f"model.pretrained={folder}"
+
+
+@pytest.fixture(scope="module")
+def done(model, tmp_path_factory):
     """A finished job of three arms on a tiny pipeline: its folder."""
-    model, root = tmp_path_factory.mktemp("model"), tmp_path_factory.mktemp("root")
-    tiny_pipeline().save_pretrained(model)
+    model, root = Path(model.partition("=")[2]), tmp_path_factory.mktemp("root")
     few = ["generate.n_images=8", "generate.batch_size=4", "guidance=random", "report.images=4"]
     assert main([text.replace("guidance.d", "guidance.of.d") for text in small_jobs.command(model, root, *few)]) == 0
     (job,) = (root / "jobs").iterdir()
@@ -71,9 +95,9 @@ def images_of(job: Path) -> dict[str, torch.Tensor]:
     return {arm: BatchFolder.open(folder).images() for arm, folder in folders.items()}
 
 
-def test_another_run_from_the_folder_makes_identical_images(done, tmp_path, monkeypatch, capsys):
+def test_another_run_from_the_folder_makes_identical_images(done, model, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main(["--from", str(done), f"paths.root={tmp_path / 'again'}"]) == 0
+    assert main(["--from", str(done), model, "logger=none", f"paths.root={tmp_path / 'again'}"]) == 0
     out = capsys.readouterr().out
     assert "skipped" not in out and "not as when" not in out
     (job,) = (tmp_path / "again" / "jobs").iterdir()
@@ -89,15 +113,15 @@ def test_another_run_from_the_folder_makes_identical_images(done, tmp_path, monk
 
 
 def test_a_finished_job_is_found_whole_from_any_folder_and_what_depends_on_a_change_is_made(
-    done, tmp_path, monkeypatch, capsys
+    done, model, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
     before = (done / "job.json").read_text()
-    assert main(["--from", str(done)]) == 0
+    assert main(["--from", str(done), model, "logger=none"]) == 0
     out = capsys.readouterr().out
     assert "done in" not in out and out.count("found, skipped") == 9
     assert (done / "job.json").read_text() == before and list(tmp_path.iterdir()) == []
-    assert main(["--from", str(done), "evaluate.bootstrap=50", "stages=[evaluate]"]) == 0
+    assert main(["--from", str(done), model, "logger=none", "evaluate.bootstrap=50", "stages=[evaluate]"]) == 0
     assert [line for line in capsys.readouterr().out.splitlines() if ": done" in line] != []
 
 
@@ -132,13 +156,13 @@ def refused(arguments, capsys) -> str:
     return err
 
 
-def test_other_versions_are_said_in_one_line_and_the_job_runs(folder, capsys):
+def test_other_versions_are_said_in_one_line_and_the_job_runs(folder, model, capsys):
     def older(record):
         record["made_with"]["libraries"]["torch"] = "2.0.1"
         record["made_with"]["git"] = {"commit": "ab" * 20, "changed": True}
 
     rewrite(folder / "job.json", older)
-    assert main(["--from", str(folder), f"paths.root={folder.parent / 'runs'}", "stages=[collect]"]) == 0
+    assert main(["--from", str(folder), model, f"paths.root={folder.parent / 'runs'}", "stages=[collect]"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("not as when")]
     assert len(lines) == 1 and f"torch 2.0.1, now {made_with()['libraries']['torch']}" in lines[0]
     assert "commit abababab with changes, now " in lines[0] and "diffusers" not in lines[0]
@@ -148,24 +172,26 @@ def test_other_versions_are_said_in_one_line_and_the_job_runs(folder, capsys):
 def test_a_folder_that_is_none_is_refused(folder, capsys):
     assert "must be a job's folder with its config.yaml" in refused(["--from", str(folder.parent)], capsys)
     (folder / "config.yaml").write_text("- 1")
-    assert "must be a job's folder with its config.yaml" in refused(["--from", str(folder)], capsys)
+    assert "config.yaml must be a dictionary in YAML, got a list" in refused(["--from", str(folder)], capsys)
     assert "must be followed by one folder" in refused(["--from"], capsys)
     assert "must be without -m" in refused([f"--from={folder}", "-m", "generate.seed=1,2"], capsys)
 
 
 @pytest.mark.manners
-def test_a_group_cannot_be_chosen_and_a_value_is_checked_as_any(folder, capsys):
+def test_a_group_cannot_be_chosen_and_a_value_is_checked_as_any(folder, model, capsys):
     said = refused(["--from", str(folder), "guidance=none"], capsys)
     assert "`guidance` is a group" in said and "guidance.<key>=" in said
-    assert "must be a whole number" in refused(["--from", str(folder), "generate.n_images=0"], capsys)
+    assert "must be a whole number" in refused(["--from", str(folder), model, "generate.n_images=0"], capsys)
     assert "Did you mean `generate.n_images`?" in refused(["--from", str(folder), "generate.nimages=4"], capsys)
 
 
 @pytest.mark.manners
-def test_a_hidden_value_has_to_be_given_again(folder, capsys):
-    rewrite(folder / "config.yaml", lambda config: config["logger"].update(api_key=HIDDEN))
-    assert "`logger.api_key` must be given again (logger.api_key=...)" in refused(["--from", str(folder)], capsys)
-    assert load_again(folder, ["logger.api_key=null"])["logger"]["api_key"] is None
+def test_what_the_folder_does_not_hold_has_to_be_given_again(folder, model, capsys):
+    assert "`model.pretrained` must be given again (model.pretrained=...)" in refused(["--from", str(folder)], capsys)
+    rewrite(folder / "config.yaml", lambda config: config["model"].update(revision=HIDDEN))
+    said = refused(["--from", str(folder), model], capsys)
+    assert "`model.revision` must be given again (model.revision=...): it holds a secret" in said
+    assert load_again(folder, [model, "model.revision=null"])["model"]["revision"] is None
 
 
 @pytest.mark.manners
@@ -178,9 +204,9 @@ def test_a_hidden_value_has_to_be_given_again(folder, capsys):
         (lambda config: config["guidance"].update(push=3), "`guidance.push` is not an option"),
     ],
 )
-def test_keys_of_another_version_are_refused_in_one_line(folder, capsys, change, words):
+def test_keys_of_another_version_are_refused_in_one_line(folder, model, capsys, change, words):
     rewrite(folder / "config.yaml", change)
-    said = refused(["--from", str(folder)], capsys)
+    said = refused(["--from", str(folder), model], capsys)
     assert words in said
 
 
@@ -198,14 +224,14 @@ def test_a_stopped_job_goes_on_from_its_folder(stand_ins, monkeypatch, capsys):
     monkeypatch.setattr(module, "project", works)
     stand_ins.clear()
     monkeypatch.setattr("selfdebias.main._print_outcome", lambda _: None)
-    assert main(["--from", str(job)]) == 0
+    assert main(["--from", str(job), "model.weights=w1", "logger=none"]) == 0
     assert [call["stage"] for call in stand_ins][:2] == ["project", "generate"]
     assert [it.name for it in Path("runs/jobs").iterdir()] == [job.name]
 
 
 @pytest.mark.manners
-def test_the_configuration_is_printed_with_cfg_job(folder, capsys):
-    assert main(["--from", str(folder), "generate.seed=4", "--cfg", "job"]) == 0
+def test_the_configuration_is_printed_with_cfg_job(folder, model, capsys):
+    assert main(["--from", str(folder), model, "generate.seed=4", "--cfg", "job"]) == 0
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["generate"]["seed"] == 4 and printed["generate"]["n_images"] == 8
 
@@ -219,7 +245,7 @@ def test_evaluated_folders_run_again(tmp_path, monkeypatch):
     arguments = ["stages=[evaluate]", "evaluate.folders=[out/vanilla,out/peer]", "evaluate.bootstrap=50", "logger=none"]
     assert main([*arguments, "evaluate.drawn_together=2"]) == 0
     (job,) = Path("runs/jobs").iterdir()
-    assert main(["--from", str(job), "paths.root=again"]) == 0
+    assert main(["--from", str(job), "paths.root=again", arguments[1], "logger=none"]) == 0
     assert [it.name for it in Path("again/jobs").iterdir()] == [job.name]
     results = json.loads((job / "results.json").read_text())
     with (job / "results.csv").open(newline="") as file:

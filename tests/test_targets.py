@@ -1,15 +1,20 @@
-"""A configuration can name no code but that of the known packages."""
+"""A configuration can name no code but the parts of its groups, three foreign classes, and registered plug-ins."""
 
 from __future__ import annotations
 
 import sys
 
 import pytest
+import yaml
+from hydra.utils import get_object
 
+from selfdebias.config import conf_folder, load, read_option
 from selfdebias.main import main
+from selfdebias.overrides import options_of
 from selfdebias.rules import ConfigError
-from selfdebias.targets import allowed_packages, check_names, check_objects
+from selfdebias.targets import FOREIGN, _is_part, check_names, check_objects, make, plugin_packages
 
+HANDLER = "torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler.SubprocessHandler"
 REFUSED = [
     "os.system",
     "subprocess.Popen",
@@ -19,24 +24,84 @@ REFUSED = [
     "selfdebias",
     "torch.os.system",
     "torch.hub.load",
+    "torch.nn.Linear",
+    HANDLER,
+    "pytorch_lightning.Trainer",
+    "pytorch_lightning.loggers.CSVLogger",
+    "diffusers.DDPMPipeline",
+    "transformers.AutoModel",
+    "sklearn.cluster.KMeans",
+    "torchmetrics.Metric",
     "selfdebias.main.os.system",
     "selfdebias.main.sys.exit",
     "selfdebias.storage.atomic.write_text",
+    "selfdebias.storage.batches.BatchFolder",
+    "selfdebias.schedules.GuidanceWindow",
     "stand_ins.parts.system",
     "selfdebias.prompts.Nothing",
     "selfdebias.storage.atomic.tempfile.TemporaryFile",
     "transformers.subprocess.Popen",
+    "selfdebias..guidance",
+    "selfdebias.guidance.TransportGuidance; import os",
     7,
     None,
+    ["selfdebias.guidance.TransportGuidance"],
 ]
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_no_class_of_a_known_package_is_refused(stand_ins, name):
+def test_what_is_no_guidance_of_ours_or_of_a_plug_in_is_refused_as_guidance(stand_ins, name):
     with pytest.raises(ConfigError, match="_target_` must") as error:
-        check_objects({"guidance": {"of": [{"_target_": name}]}})
-    assert "guidance.of.0" in str(error.value)
+        check_objects({"guidance": {"of": {"_target_": name}}})
+    assert "guidance.of._target_" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("group", [*sorted(load([]).keys() - {"paths"}), "discover"])
+def test_no_group_takes_a_class_that_starts_a_process_or_a_part_of_another_group(group, tmp_path):
+    where = {"entrypoint": "touch", "args": [str(tmp_path / "ran")], "env": {}, "stdout": None, "stderr": None}
+    for name in (HANDLER, "selfdebias.storage.stage_folder.StageFolder", "pytorch_lightning.callbacks.Timer"):
+        with pytest.raises(ConfigError, match=rf"`{group}\._target_` must"):
+            make({group: {"_target_": name, **where, "local_rank_id": 0, "numa_options": None}}, group)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "config"),
+    [
+        ("trainer.callbacks.0", {"trainer": {"callbacks": [{"_target_": "pytorch_lightning.callbacks.Timer"}]}}),
+        ("model.negative_prompt", {"model": {"negative_prompt": {"_target_": "selfdebias.prompts.NoPrompt"}}}),
+        ("guidance.target", {"guidance": {"target": {"_target_": HANDLER}}}),
+        ("logger.settings", {"logger": {"settings": {"_target_": "pytorch_lightning.loggers.WandbLogger"}}}),
+        ("judge.encoder", {"judge": {"encoder": {"_target_": "selfdebias.judges.emoji.EmojiJudge"}}}),
+        ("generate.sampler.scheduler", {"generate": {"sampler": {"scheduler": {"_target_": "os.system"}}}}),
+    ],
+)
+def test_what_is_nested_is_held_against_its_own_place(place, config):
+    with pytest.raises(ConfigError, match=rf"`{place}\._target_` must"):
+        check_objects(config)
+
+
+def test_every_option_of_every_group_is_a_part_of_it():
+    """So that a new class with its YAML needs no line anywhere else."""
+    checked = 0
+    for file in sorted(conf_folder().glob("*/**/*.yaml")):
+        group = file.relative_to(conf_folder()).parts[0]
+        name = yaml.safe_load(file.read_text()).get("_target_")
+        if name is not None and group != "hydra":
+            assert _is_part(get_object(name), name, group, ()), file
+            checked += 1
+    assert checked > 50
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_foreign_class_is_taken_at_its_own_place_alone_and_a_configuration_of_ours_uses_it(name):
+    place, reason = FOREIGN[name]
+    assert reason
+    check_objects({place: {"_target_": name, "_partial_": True} if place == "trainer" else {"_target_": name}})
+    used = [read_option(place, option).get("_target_") for option in options_of(conf_folder() / place)]
+    assert name in used
+    assert get_object(name).__module__.startswith("pytorch_lightning")
 
 
 def test_the_name_is_refused_before_it_is_imported(tmp_path, monkeypatch):
@@ -47,7 +112,7 @@ def test_the_name_is_refused_before_it_is_imported(tmp_path, monkeypatch):
     assert "evil_package" not in sys.modules
 
 
-@pytest.mark.parametrize("name", ["os.system", "selfdebias.main.os.system", "stand_ins.parts.system"])
+@pytest.mark.parametrize("name", ["os.system", "selfdebias.main.os.system", "stand_ins.parts.system", HANDLER])
 def test_the_command_line_refuses_it_and_runs_nothing(stand_ins, tmp_path, capsys, name):
     assert main([f"model._target_={name}", "model.weights='touch ran'"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
@@ -57,21 +122,23 @@ def test_the_command_line_refuses_it_and_runs_nothing(stand_ins, tmp_path, capsy
 
 
 def test_a_plug_in_that_is_not_registered_is_refused():
-    assert "stand_ins" not in allowed_packages()
+    assert "stand_ins" not in plugin_packages()
     with pytest.raises(ConfigError, match=r"stand_ins\.parts\.Model"):
         check_names({"model": {"_target_": "stand_ins.parts.Model"}})
 
 
-def test_a_registered_plug_in_and_libraries_are_taken(stand_ins):
-    check_objects({"a": {"_target_": "stand_ins.parts.Model", "steps": 3}})
-    check_objects({"a": {"_target_": "torch.nn.Linear", "in_features": 3, "out_features": 2}})
-    check_objects({"a": {"_target_": "pytorch_lightning.Trainer", "_partial_": True, "devices": 1}})
+def test_a_registered_plug_in_is_taken(stand_ins):
+    check_objects({"model": {"_target_": "stand_ins.parts.Model", "steps": 3}})
+    with pytest.raises(ConfigError, match="a class of the plug-in stand_ins"):
+        check_objects({"model": {"_target_": "torch.nn.Linear"}})
 
 
 def test_options_are_held_against_the_class(stand_ins):
     with pytest.raises(ConfigError, match="`model.size` is not an option. Model has weights, steps"):
         check_objects({"model": {"_target_": "stand_ins.parts.Model", "size": 3}})
-    with pytest.raises(ConfigError, match="`a.out_features` must be given for Linear"):
-        check_objects({"a": {"_target_": "torch.nn.Linear", "in_features": 3}})
+    with pytest.raises(ConfigError, match="`bank.attribute` must be given for SupervisedBank"):
+        check_objects({"bank": {"_target_": "selfdebias.banks.SupervisedBank"}})
     with pytest.raises(ConfigError, match="_args_"):
-        check_objects({"a": {"_target_": "torch.nn.Linear", "_args_": [3, 2]}})
+        check_objects({"bank": {"_target_": "selfdebias.banks.SupervisedBank", "_args_": ["gender"]}})
+    with pytest.raises(ConfigError, match="_partial_"):
+        check_objects({"bank": {"_target_": "selfdebias.banks.OwnBank", "_partial_": True}})

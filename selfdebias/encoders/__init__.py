@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from torch import Tensor
-
-
-class Encoder(Protocol):
-    """What an image encoder offers: frozen, in evaluation mode, differentiable in the images."""
-
-    dim: int
-    encoder_id: str
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Return unit vectors (B, dim) float32 for images (B, 3, H, W) float32 in [0, 1]."""
-        ...
-
-
-from selfdebias.encoders.clip import ClipEncoder  # noqa: E402
-from selfdebias.encoders.dinov2 import Dinov2Encoder  # noqa: E402
-from selfdebias.encoders.inception import InceptionFeatures  # noqa: E402
-from selfdebias.encoders.pixels import PixelEncoder  # noqa: E402
-from selfdebias.encoders.pretrained import PretrainedEncoder  # noqa: E402
-from selfdebias.encoders.siglip import SiglipEncoder  # noqa: E402
-from selfdebias.sources import ModelSource  # noqa: E402
+from selfdebias.encoders.base import Encoder
+from selfdebias.encoders.clip import ClipEncoder
+from selfdebias.encoders.dinov2 import Dinov2Encoder
+from selfdebias.encoders.inception import InceptionFeatures
+from selfdebias.encoders.pixels import PixelEncoder
+from selfdebias.encoders.pretrained import PretrainedEncoder
+from selfdebias.encoders.siglip import SiglipEncoder
+from selfdebias.sources import ModelSource
 
 CLASSES = (ClipEncoder, Dinov2Encoder, SiglipEncoder)
 

@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from selfdebias.encoders.base import Encoder
 
-class PixelEncoder:
+
+class PixelEncoder(Encoder):
     """A fixed random projection of downsampled pixels: what is left of an effect when the encoder has learned nothing.
 
     Args:

@@ -10,12 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from selfdebias.encoders.base import Encoder
 from selfdebias.sources import ModelSource
 
 RESAMPLING = {2: "bilinear", 3: "bicubic"}  # by the numbers of Pillow, which preprocessing files use
 
 
-class PretrainedEncoder(ABC):
+class PretrainedEncoder(Encoder, ABC):
     """Embeds images with a frozen `transformers` model. Nothing is loaded before the first call.
 
     Args:

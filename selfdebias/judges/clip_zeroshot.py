@@ -9,10 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from selfdebias.judges import Judge
+
 Texts = Mapping[str, str]
 
 
-class ClipZeroShotJudge:
+class ClipZeroShotJudge(Judge):
     """Reads attributes off an image with ``softmax_c(cos(e, text_c) / tau)``.
 
     Its errors are the encoder's: hold them against labelled images before its numbers are believed.

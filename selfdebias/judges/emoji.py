@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from selfdebias.folders import hash_files
 from selfdebias.judge_classes import emoji_classes, emoji_folder
+from selfdebias.judges import Judge
 from selfdebias.judges.confusion import Confusion
 
 SIDE = 64  # px of the images that it was trained on
@@ -42,7 +43,7 @@ class JudgeNetwork(nn.Module):
         return {name: head(features) for name, head in self.heads.items()}
 
 
-class EmojiJudge:
+class EmojiJudge(Judge):
     """Reads gender, tone, age, occupation, animal, creature and place off an image of Emoji World.
 
     Trained apart from the encoder, on the drawings alone (`experiments/emoji_world/train_judge.py`).

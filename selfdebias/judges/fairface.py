@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from selfdebias.judges import Judge
 from selfdebias.judges.resnet import ResNet34
 from selfdebias.weight_file import fairface
 from selfdebias.weight_reading import read_weights
@@ -28,7 +29,7 @@ READINGS: Mapping[str, tuple[str, Mapping[str, tuple[int, ...]]]] = {
 }
 
 
-class FairFaceJudge:
+class FairFaceJudge(Judge):
     """Reads gender, age and race off a picture of one face, with FairFace's ResNet-34.
 
     The net was trained on *aligned face crops*, and no face is looked for here: give it pictures that a face fills, or

@@ -45,7 +45,7 @@ class Vocabulary:
         """
         name = self.path.removeprefix("shipped:")
         file = Path(self.path) if name == self.path else SHIPPED / f"{name}.txt"
-        if not file.is_file():
+        if not file.is_file() or (name != self.path and not name.isidentifier()):
             raise FileNotFoundError(f"`vocabulary.path` must be a text file or shipped:NAME, got {self.path!r}.")
         return file
 

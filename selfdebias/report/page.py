@@ -17,8 +17,8 @@ from selfdebias.report.explanations import explanations, interval_in_words, verd
 from selfdebias.report.gallery import Chart, Pair
 from selfdebias.report.material import Material
 from selfdebias.report.measures import Measure, arms_of, attributes_of, class_shares, images_of, measure
-from selfdebias.report.redact import redacted
 from selfdebias.report.wording import Notes, plain, prompt_of, written
+from selfdebias.storage.hidden import redacted, redacted_command
 
 NO_BREAK = chr(0xA0)
 
@@ -66,7 +66,7 @@ def render_page(material: Material, pictures: Pictures) -> str:
         .get_template("page.html.j2")
         .render(
             asked=asked(material),
-            command=redacted(str(material.job.get("command") or "selfdebias")),
+            command=redacted_command(str(material.job.get("command") or "selfdebias")),
             config_hash=results.get("config_hash", ""),
             made_with=in_words(material.job.get("made_with", {})),
             prompt=prompt_of(results),

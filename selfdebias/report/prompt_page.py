@@ -17,8 +17,8 @@ from selfdebias.report.prompt_table import (
     table_rows,
     verdicts_of,
 )
-from selfdebias.report.redact import redacted
 from selfdebias.report.wording import Notes, plain
+from selfdebias.storage.hidden import redacted_command
 
 
 def render_prompt_page(results: Mapping[str, Any], job: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
@@ -53,7 +53,7 @@ def render_prompt_page(results: Mapping[str, Any], job: Mapping[str, Any], pictu
                 (link, name, pictures[row]) for link, (row, name) in zip(links, names_of(results).items(), strict=True)
             ],
             notes=[*explanations(results), *notes.lines()],
-            command=redacted(str(job.get("command") or "selfdebias")),
+            command=redacted_command(str(job.get("command") or "selfdebias")),
             config_hash=results["config_hash"],
             made_with=in_words(job.get("made_with", {})),
         )

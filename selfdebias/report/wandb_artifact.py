@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from selfdebias.report.places import without_places
-from selfdebias.report.redact import redacted
+from selfdebias.storage.hidden import hidden
 
 TENSORS = ("projector.safetensors", "bank.safetensors", "means.safetensors")
 FACTS = "debiaser.json"
@@ -52,4 +52,4 @@ def fitted_files(job: Path) -> dict[str, Path]:
 
 
 def _facts(path: Path) -> dict[str, Any]:
-    return without_places(redacted(json.loads(path.read_text())))
+    return without_places(hidden(json.loads(path.read_text())))

@@ -11,11 +11,12 @@ from PIL import Image
 
 from selfdebias.report.measures import arms_of, finite
 from selfdebias.report.places import without_places
-from selfdebias.report.redact import allowed, redacted
+from selfdebias.report.redact import allowed
 from selfdebias.report.results_csv import COLUMNS, lines_of
 from selfdebias.report.wandb_artifact import log_fitted
 from selfdebias.report.wandb_run import open_run
 from selfdebias.report.wording import plain
+from selfdebias.storage.hidden import hidden
 
 # What `wandb.init` is to be given, so that the command line, the user's and the computer's names, the code and the
 # terminal's output stay here. `conf/logger/wandb.yaml` holds the same.
@@ -120,7 +121,7 @@ def _flatten(tree: Any, name: str, flat: dict[str, float | str]) -> None:
         return
     for key, child in tree.items():
         if key == "reason":
-            flat[f"{name}/reason"] = plain(redacted(str(child)))
+            flat[f"{name}/reason"] = plain(hidden(str(child)))
         elif key == "value":
             _flatten(child, name, flat)
         else:
@@ -141,7 +142,7 @@ def _log_tables(run: Any, results: Mapping[str, Any]) -> None:
     name, (columns, rows) = (
         ("prompts", table_of_rows(results)) if "rows" in results else ("arms", table_of_arms(results))
     )
-    lines = [[plain(redacted(cell)) if isinstance(cell, str) else cell for cell in line] for line in lines_of(results)]
+    lines = [[plain(hidden(cell)) if isinstance(cell, str) else cell for cell in line] for line in lines_of(results)]
     run.log({
         name: wandb.Table(columns=columns, data=rows, allow_mixed_types=True),
         "results": wandb.Table(columns=list(COLUMNS), data=lines, allow_mixed_types=True),
@@ -150,7 +151,7 @@ def _log_tables(run: Any, results: Mapping[str, Any]) -> None:
 
 def _config(results: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
     said = {key: results[key] for key in ("config_hash", "seeds", "prompts", "judge") if key in results}
-    return {**without_places(redacted(said)), **allowed(config)}
+    return {**without_places(hidden(said)), **allowed(config)}
 
 
 def _log_curves(run: Any, lines: Iterable[Mapping[str, Any]]) -> None:

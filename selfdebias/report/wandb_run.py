@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from selfdebias.part_rules import WANDB_MODES as MODES
-from selfdebias.report.redact import redacted
 from selfdebias.report.wording import plain
 from selfdebias.rules import ConfigError
 from selfdebias.storage.atomic import append_line, read_lines
+from selfdebias.storage.hidden import redacted_command
 from selfdebias.targets import make
 
 ALIASES = {"dryrun": "offline", "run": "online"}
@@ -94,7 +94,7 @@ def open_run(logger: Any) -> Any:
     try:
         return logger.experiment
     except (wandb.Error, OSError) as error:
-        reason = plain(redacted(str(error).splitlines()[0] if str(error) else type(error).__name__))
+        reason = plain(redacted_command(str(error).splitlines()[0] if str(error) else type(error).__name__))
         print(
             f"selfdebias: W&B was not reached ({reason}): nothing was logged there, all results are here.",
             file=sys.stderr,

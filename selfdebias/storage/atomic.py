@@ -1,17 +1,21 @@
-"""Writes a file whole or not at all.
+"""Writes a file whole or not at all, without secrets, and reads it back.
 
 Each file is written under a temporary name in its own folder, flushed, synced and renamed, so that a reader, or a
-job that starts again after a kill, never sees half of one.
+job that starts again after a kill, never sees half of one. All texts go through `selfdebias.storage.hidden` on their way.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import struct
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from selfdebias.storage import StorageError
+from selfdebias.storage.hidden import hidden, hidden_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,17 +42,35 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` to `path` as UTF-8."""
-    write_bytes(path, text.encode())
+    """Writes `text` to `path` as UTF-8, without secrets."""
+    write_bytes(path, hidden_text(text).encode())
 
 
 def write_json(path: Path, obj: Any) -> None:
-    """Writes `obj` as JSON with sorted keys.
+    """Writes `obj` as JSON with sorted keys, without secrets.
 
     Raises:
         ValueError: If a number in it is not finite. State `null` and a reason instead.
     """
-    write_text(path, json.dumps(obj, sort_keys=True, indent=1, allow_nan=False) + "\n")
+    write_bytes(path, (json.dumps(hidden(obj), sort_keys=True, indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON file that holds a dictionary.
+
+    Raises:
+        StorageError: If it is not there, cannot be read or holds something else, with one line that names it.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StorageError(f"`{path}` must be there, and is not.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is damaged"
+        raise StorageError(f"`{path}` must be a file of JSON that can be read: {reason}.") from None
+    if not isinstance(found, dict):
+        raise StorageError(f"`{path}` must hold a dictionary as JSON, got a {type(found).__name__}.")
+    return found
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -57,11 +79,25 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 
 def encode_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
-    """The bytes of a safetensors file; tensors are copied to the CPU and made contiguous first."""
+    """The bytes of a safetensors file; the same tensors and metadata give the same bytes.
+
+    Args:
+        tensors: Copied to the CPU and made contiguous first.
+        metadata: Texts by name, written in the order of their names and without secrets.
+    """
     from safetensors.torch import save  # torch takes seconds to import, and texts are written without it
 
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return save(plain, dict(metadata) if metadata else None)
+    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    return _with_metadata(data, metadata) if metadata else data
+
+
+def _with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
+    """Puts metadata into a safetensors file; the library itself writes them in an order that differs from run to run."""
+    size = struct.unpack("<Q", data[:8])[0]
+    header = {"__metadata__": hidden(dict(sorted(metadata.items()))), **json.loads(data[8 : 8 + size])}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the format aligns the tensors to 8 bytes
+    return struct.pack("<Q", len(text)) + text + data[8 + size :]
 
 
 def link_or_copy(source: Path, path: Path) -> None:
@@ -78,13 +114,13 @@ def link_or_copy(source: Path, path: Path) -> None:
 
 
 def append_line(path: Path, obj: Any) -> None:
-    """Adds `obj` as one JSON line, flushed and synced; a line torn by a kill is cut off first.
+    """Adds `obj` as one JSON line, without secrets, flushed and synced; a line torn by a kill is cut off first.
 
     Raises:
         ValueError: If a number in it is not finite.
     """
     path = Path(path)
-    line = json.dumps(obj, sort_keys=True, allow_nan=False) + "\n"
+    line = json.dumps(hidden(obj), sort_keys=True, allow_nan=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         file.truncate(_end_of_last_line(file))
@@ -94,11 +130,19 @@ def append_line(path: Path, obj: Any) -> None:
 
 
 def read_lines(path: Path) -> list[Any]:
-    """The objects of a file of JSON lines, [] if there is none; a torn last line is left out."""
-    if not Path(path).exists():
+    """The objects of a file of JSON lines, [] if there is none; a torn last line is left out.
+
+    Raises:
+        StorageError: If it cannot be read, or another line is no JSON.
+    """
+    try:
+        whole, _, _torn = Path(path).read_bytes().rpartition(b"\n")
+        return [json.loads(line) for line in whole.splitlines() if line]
+    except FileNotFoundError:
         return []
-    whole, _, _torn = Path(path).read_bytes().rpartition(b"\n")
-    return [json.loads(line) for line in whole.splitlines() if line]
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is damaged"
+        raise StorageError(f"`{path}` must be a file of JSON lines that can be read: {reason}.") from None
 
 
 def remove_temporaries(folder: Path) -> None:

@@ -12,8 +12,8 @@ from selfdebias.config import SweepJob, digest, load_sweep
 from selfdebias.early_checks import check_writable
 from selfdebias.failures import LaunchError
 from selfdebias.processes import refuse_in_sweep
-from selfdebias.report.redact import redacted
 from selfdebias.rules import TABLE, refuse
+from selfdebias.storage.hidden import redacted_command
 from selfdebias.sweeps.fairness import fairness_of
 from selfdebias.sweeps.launchers import (
     BASIC,
@@ -51,7 +51,8 @@ def run_sweep(overrides: Sequence[str]) -> int:
     jobs = load_sweep(overrides)
     root = _checked(jobs, launcher)
     sweep = sweep_of(root, [job.overrides for job in jobs])
-    sweep.start(redacted(shlex.join(["selfdebias", "-m", *overrides])), redacted([job.overrides for job in jobs]))
+    asked = [[redacted_command(text) for text in job.overrides] for job in jobs]
+    sweep.start(redacted_command(shlex.join(["selfdebias", "-m", *overrides])), asked)
     trouble = _launch(sweep, settings, launcher, [job.overrides for job in jobs])
     from selfdebias.sweeps.table import write_table
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from selfdebias.failures import disk_is_full, explained
-from selfdebias.report.redact import redacted
 from selfdebias.stopping import sigterm_as_ctrl_c
 from selfdebias.storage.atomic import write_text
+from selfdebias.storage.hidden import redacted_command
 from selfdebias.sweeps.record import DONE, ERROR, FAILED, RUNNING, STOP, STOPPED, JobState, SweepFolder
 
 PREFIX = "selfdebias: "
@@ -82,9 +82,11 @@ def _record(sweep: SweepFolder, num: int, overrides: Sequence[str]) -> Exception
         code, line = _failure(error)
         with contextlib.suppress(OSError):  # the disk may be full
             if explained(error) is None and not isinstance(error, JobFailedError):
-                write_text(sweep.of_job(num) / ERROR, redacted(traceback.format_exc()))
+                write_text(sweep.of_job(num) / ERROR, redacted_command(traceback.format_exc()))
             seconds = round(time.monotonic() - start, 1)
-            sweep.write_state(num, replace(state, state=FAILED, code=code, error=redacted(line), seconds=seconds))
+            sweep.write_state(
+                num, replace(state, state=FAILED, code=code, error=redacted_command(line), seconds=seconds)
+            )
         print(f"job {num}: failed: {line}", file=sys.stderr, flush=True)
         return error
     except BaseException:
@@ -119,7 +121,7 @@ def _run(sweep: SweepFolder, overrides: Sequence[str]) -> str:
 
 def _newest(root: Path, overrides: Sequence[str]) -> str:
     """The folder that a job of several processes wrote, which they do not say: the newest one of its command line."""
-    command = redacted(shlex.join(["selfdebias", *overrides]))
+    command = redacted_command(shlex.join(["selfdebias", *overrides]))
     files = [file for file in root.glob("jobs/*/job.json") if json.loads(file.read_text())["command"] == command]
     return str(max(files, key=lambda file: file.stat().st_mtime).parent.relative_to(root))
 

@@ -17,7 +17,7 @@ def shipped(name: str) -> Path:
         FileNotFoundError: if the package was installed without it.
     """
     folder = HERE / name
-    if not folder.is_dir():
+    if not name.isidentifier() or not folder.is_dir():
         known = sorted(path.name for path in HERE.iterdir() if (path / "README.md").exists())
         raise FileNotFoundError(f"`name` must be one of the shipped models {known}, got {name!r}.")
     return folder

@@ -1,0 +1,94 @@
+"""What is secret, and what stands in its place in each file that a job writes and in all that is sent to W&B.
+
+Secret are the values of environment variables that are named like a secret, the values of options that are, and user names and
+passwords in addresses. Everything is replaced before it is hashed or written.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+HIDDEN = "[hidden]"
+SHORTEST = 8  # characters of a value that is searched for in texts; shorter ones are words
+SECRET_NAME = re.compile(
+    r"api_?key|access_?key|private_?key|token(?!iz)|secret|passw|passphrase|credential|webhook"
+    r"|(^|_)(key|keys|pass|pat|dsn|cookie|cookies)$"
+    r"|(database|db|redis|mongo\w*|postgres\w*|mysql|mariadb|amqp|broker|celery|sqlalchemy)_(url|uri)$",
+    re.IGNORECASE,
+)
+_ASSIGNMENT = re.compile(r"([\w.\-+~]+)([=:]\s*)(\S+)")
+_CREDENTIALS_IN_ADDRESS = re.compile(r"(\w+://)[^/\s@\"'<>]+@")
+_MARKDOWN = re.compile(r"([\\`*_|<>])")
+
+
+def secret_values() -> list[str]:
+    """Values of the environment's secrets that are long enough to be searched for, the longest first."""
+    values = {value for name, value in os.environ.items() if SECRET_NAME.search(name) and len(value) >= SHORTEST}
+    return sorted(values, key=len, reverse=True)
+
+
+def hidden_text(text: str) -> str:
+    """A text without secrets, also where they stand as HTML, JSON or Markdown write them.
+
+    Example:
+        >>> hidden_text("from https://me:word@example.org/x")
+        'from https://[hidden]@example.org/x'
+    """
+    for secret in secret_values():
+        for form in dict.fromkeys(
+            (secret, html.escape(secret), json.dumps(secret)[1:-1], _MARKDOWN.sub(r"\\\1", secret))
+        ):
+            text = text.replace(form, HIDDEN)
+    return _CREDENTIALS_IN_ADDRESS.sub(rf"\1{HIDDEN}@", text) if "://" in text else text
+
+
+def hidden(value: Any) -> Any:
+    """A copy of a nested value with `hidden_text` of each text in it, keys of dictionaries included.
+
+    Example:
+        >>> hidden({"https://me:word@example.org": [1, "https://me:word@example.org"]})
+        {'https://[hidden]@example.org': [1, 'https://[hidden]@example.org']}
+    """
+    if isinstance(value, str):
+        return hidden_text(value)
+    if isinstance(value, Mapping):
+        return {hidden_text(key) if isinstance(key, str) else key: hidden(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        return [hidden(item) for item in value]
+    return value
+
+
+def redacted(value: Any) -> Any:
+    """A copy of a configuration without secrets: as `hidden`, and without the values of options that are named like one.
+
+    Example:
+        >>> redacted({"model": {"hub_token": "abc", "tokenizer": "words"}, "steps": [25]})
+        {'model': {'hub_token': '[hidden]', 'tokenizer': 'words'}, 'steps': [25]}
+    """
+    if isinstance(value, Mapping):
+        return {
+            key: HIDDEN if SECRET_NAME.search(str(key)) and item is not None else redacted(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [redacted(item) for item in value]
+    return hidden(value)
+
+
+def redacted_command(text: str) -> str:
+    """A command line or an error message without secrets, and without the values that it gives to options named like one.
+
+    Example:
+        >>> redacted_command("selfdebias +logger.api_key=abc https://me:word@example.org/x")
+        'selfdebias +logger.api_key=[hidden] https://[hidden]@example.org/x'
+    """
+    return _ASSIGNMENT.sub(lambda found: _assignment(*found.groups()), hidden_text(text))
+
+
+def _assignment(name: str, sign: str, value: str) -> str:
+    return f"{name}{sign}{HIDDEN if SECRET_NAME.search(name) else value}"
