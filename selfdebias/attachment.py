@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
@@ -14,6 +16,44 @@ from torch import Tensor
 from selfdebias.guidance import Guidance, GuidanceState
 from selfdebias.hspace import BottleneckHook, Step
 from selfdebias.schedules import GuidanceWindow
+
+EMBEDDED = "embeddings "  # what the group of a prompt starts with that is given by its embeddings
+SMALL = 8  # images of a prompt in a call, below which batches are balanced with those before them
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How, and when, a group is guided.
+
+    Attributes:
+        guidance: how `h_t` is edited.
+        schedule: when, and how strongly.
+    """
+
+    guidance: Guidance
+    schedule: GuidanceWindow
+
+    def at(self, step: Step) -> Step:
+        """Return the step with the schedule's weight."""
+        weight = self.schedule.weight(step.index, step.count, step.alpha_bar)
+        return replace(step, weight=weight, stop=self.schedule.stop)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The images of one prompt in a call.
+
+    Attributes:
+        name: the prompt.
+        seeds: of the images; empty where the call does not name them.
+        places: (n,) int64, of the images in the call.
+        rule: how they are guided.
+    """
+
+    name: str
+    seeds: tuple[int, ...]
+    places: Tensor
+    rule: Rule
 
 
 class Attachment:
@@ -27,17 +67,25 @@ class Attachment:
         guidance: how `h_t` is edited.
         schedule: when, and how strongly.
         state: memory, traces and semantics.
+        small: what takes the place of guidance and schedule for groups of fewer than `SMALL` images; None for the same.
+        on_prompts: gets the prompts of each call before it starts.
 
     Raises:
         ValueError: if the pipeline cannot be guided, or not with these semantics.
     """
 
-    def __init__(self, pipeline: Any, guidance: Guidance, schedule: GuidanceWindow, state: GuidanceState):
+    def __init__(
+        self, pipeline: Any, guidance: Guidance, schedule: GuidanceWindow, state: GuidanceState, small: Rule | None = None,
+        on_prompts: Callable[[Mapping[str, int]], None] | None = None,
+    ):  # fmt: skip
         self.guidance, self.schedule, self.state = guidance, schedule, state
+        self._rule, self._small, self._on_prompts = Rule(guidance, schedule), small, on_prompts
         take_back = self._take_back if guidance.passes > 1 else None
-        self._hook = BottleneckHook(pipeline, self._act, self._begin, self._extrapolate, take_back)
-        self._groups: list[tuple[str, tuple[int, ...], Tensor]] = []
-        self._images = 0
+        self._hook = BottleneckHook(
+            pipeline, self._act, self._begin, self._extrapolate, take_back, self._acts, self._end
+        )
+        self._groups: list[Group] = []
+        self._images, self._said = 0, False
         refuse_more_branches(pipeline)
         schedule.check(pipeline)
         if state.semantics:
@@ -55,64 +103,94 @@ class Attachment:
         self._images = len(names)
         rows = {name: [i for i, other in enumerate(names) if other == name] for name in names}
         known = len(seeds) == len(names)
+        if self._on_prompts:
+            self._on_prompts({name: len(places) for name, places in rows.items()})
         self._groups = [
-            (name, tuple(seeds[i] for i in places) if known else (), torch.tensor(places))
+            Group(
+                name,
+                tuple(seeds[i] for i in places) if known else (),
+                torch.tensor(places),
+                self._rule_for(len(places)),
+            )
             for name, places in rows.items()
         ]
-        self.state.begin(self._groups[0][0], self._groups[0][1], self._hook.last)
+        self.state.begin(self._groups[0].name, self._groups[0].seeds, self._hook.last)
+        for group in self._groups:
+            self._enter(group)
+
+    def _rule_for(self, images: int) -> Rule:
+        return self._small if self._small and images < SMALL else self._rule
+
+    def _enter(self, group: Group) -> None:
+        self.state.enter(group.name, group.seeds)
+        self.state.trace.closed_loop = bool(getattr(group.rule.guidance, "closed_loop", False))
 
     @property
     def _one_mode(self) -> bool:
         """Whether there is nothing to balance, so that no image is edited."""
         return self.state.semantics is not None and len(self.state.semantics.bank.target) == 1
 
-    def _scheduled(self, step: Step) -> Step:
-        return replace(
-            step, weight=self.schedule.weight(step.index, step.count, step.alpha_bar), stop=self.schedule.stop
+    def _acts(self, step: Step) -> bool:
+        """Whether a group is edited at a step."""
+        return not self._one_mode and any(group.rule.at(step).weight > 0 for group in self._groups)
+
+    def _end(self, count: int) -> None:
+        """Warn, once, where a whole call went by without a guided step."""
+        steps = [Step(math.nan, i, count, (), 1.0, alpha_bar=0.5) for i in range(count)]
+        if self._said or self._one_mode or any(self._acts(step) for step in steps):
+            return
+        self._said = True
+        window = self._groups[0].rule.schedule
+        warnings.warn(
+            f"Nothing was guided: none of the {count} steps of this call lies between {window.start} and {window.stop} of "
+            f"them. Take more steps, or another schedule.",
+            stacklevel=2,
         )
 
     def _extrapolate(self, step: Step) -> float:
-        step = self._scheduled(step)
-        return self.guidance.extrapolation(step) if step.weight and not self._one_mode else 1.0
+        if self._one_mode:
+            return 1.0
+        steps = [(group.rule.guidance, group.rule.at(step)) for group in self._groups]
+        return max(guidance.extrapolation(it) if it.weight else 1.0 for guidance, it in steps)
 
     def _act(self, h: Tensor, step: Step) -> Tensor | None:
-        step = self._scheduled(step)
-        watched, edited = self.guidance.passes > 1, self._hook.last and step.weight > 0
+        watched, edited = self.guidance.passes > 1, self._hook.last and self._acts(step)
         if self._one_mode or not (watched or edited):
             return None
         self._check(h, step)
         with self.state.timed(), torch.no_grad():
             if watched:
-                self._watch(h, step)
+                for group, rows in self._enter_groups(h, step):
+                    group.rule.guidance.watch(h[rows], group.rule.at(step), self.state)
             return self._edit(h, step) if edited else None
-
-    def _watch(self, h: Tensor, step: Step) -> None:
-        for rows in self._enter_groups(h, step):
-            self.guidance.watch(h[rows], step, self.state)
 
     def _take_back(self) -> list[int]:
         """Return the places of the images that are taken from the first of two passes."""
         if self._one_mode:
             return []
         taken: list[int] = []
-        for name, seeds, places in self._groups:
-            self.state.enter(name, seeds)
-            taken += places[self.guidance.take_back(self.state)].tolist()
+        for group in self._groups:
+            self._enter(group)
+            taken += group.places[group.rule.guidance.take_back(self.state)].tolist()
         return taken
 
     def _edit(self, h: Tensor, step: Step) -> Tensor:
         if len(self._groups) == 1:
-            return self.guidance.edit(h, step, self.state)
+            (group,) = self._groups
+            return group.rule.guidance.edit(h, group.rule.at(step), self.state)
         edited = h.clone()
-        for rows in self._enter_groups(h, step):
-            edited[rows] = self.guidance.edit(h[rows], step, self.state)
+        for group, rows in self._enter_groups(h, step):
+            own = group.rule.at(step)
+            if own.weight > 0:
+                edited[rows] = group.rule.guidance.edit(h[rows], own, self.state)
         return edited
 
-    def _enter_groups(self, h: Tensor, step: Step) -> Iterator[Tensor]:
-        """Turn the state to one group after the other, and give the rows of its images in all branches."""
-        for name, seeds, places in self._groups:
-            self.state.enter(name, seeds)
-            yield torch.cat([places + b * self._images for b in range(len(step.branches))]).to(h.device)
+    def _enter_groups(self, h: Tensor, step: Step) -> Iterator[tuple[Group, Tensor]]:
+        """Turn the state to one group after the other, and give it with the rows of its images in all branches."""
+        for group in self._groups:
+            self._enter(group)
+            rows = [group.places + b * self._images for b in range(len(step.branches))]
+            yield group, torch.cat(rows).to(h.device)
 
     def _check(self, h: Tensor, step: Step) -> None:
         if len(h) != len(step.branches) * self._images:
@@ -181,4 +259,4 @@ def _has(pipeline: Any, name: str) -> bool:
 
 
 def _digest(row: Tensor) -> str:
-    return "embeddings " + hashlib.sha256(row.detach().float().cpu().numpy().tobytes()).hexdigest()[:16]
+    return EMBEDDED + hashlib.sha256(row.detach().float().cpu().numpy().tobytes()).hexdigest()[:16]

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-import json
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import torch
 
-from selfdebias.attachment import Attachment
+from selfdebias.attachment import EMBEDDED, SMALL, Attachment, Rule
+from selfdebias.fitting import default, fit_stages, guidance_named, schedule_named, with_options
+from selfdebias.folders import check_inside, hash_file
 from selfdebias.guidance import Guidance, GuidanceState, Semantics
+from selfdebias.model_identity import identity_of, is_same
+from selfdebias.plain_data import check_plain
 from selfdebias.schedules import GuidanceWindow
 from selfdebias.seeds import generators
 from selfdebias.stages.generate import check_shares, read_semantics
+from selfdebias.storage.atomic import read_json, write_json, write_text
+from selfdebias.storage.hidden import hidden
+from selfdebias.storage.stage_folder import read_header
+from selfdebias.targets import make
 
 PROJECTOR, BANK, FACTS, CARD = "projector.safetensors", "bank.safetensors", "debiaser.json", "README.md"
 MEANS = "means.safetensors"  # of the modes in the activations; a folder may lack it
 FORMAT = 1
+SMALL_START = 0.12  # of the steps: from here on calls of few images are guided (experiments/results/person_batches.md)
 
 
 class SelfDebias:
@@ -40,6 +51,7 @@ class SelfDebias:
 
     def __init__(self, semantics: Semantics, guidance: Guidance, schedule: GuidanceWindow, facts: dict[str, Any]):
         self.semantics, self.guidance, self.schedule, self.facts = semantics, guidance, schedule, facts
+        self._said: set[str] = set()  # each warning comes once
 
     @property
     def n_modes(self) -> int:
@@ -55,15 +67,17 @@ class SelfDebias:
     def from_pretrained(cls, folder: str | Path) -> Self:
         """Read a finished run's folder, or one that `save_pretrained` wrote.
 
+        The folder may be a stranger's: it is read as plain data and tensors, its files are held against the hashes in
+        ``debiaser.json``, and it can name no code but guidance and schedules of this package and of installed plug-ins.
+
         Args:
             folder: with ``projector.safetensors``, ``bank.safetensors`` and ``debiaser.json``.
 
         Raises:
             FileNotFoundError: if a file is missing.
-            ValueError: if the folder is of another format, or its parts do not fit.
+            ValueError: if the folder is of another format, a file is damaged or not the one that was saved, its parts do not
+                fit, or it names other code.
         """
-        from selfdebias.targets import make
-
         folder = Path(folder)
         for name in (FACTS, PROJECTOR, BANK):
             if not (folder / name).is_file():
@@ -71,11 +85,18 @@ class SelfDebias:
                     f"`folder` must hold a {name}, got {folder}: give a finished run, runs/jobs/<hash>, or a folder that "
                     f"save_pretrained wrote."
                 )
-        facts = json.loads((folder / FACTS).read_text())
+        check_inside(folder, (FACTS, PROJECTOR, BANK, MEANS))
+        facts = read_json(folder / FACTS)
+        check_plain(facts, folder / FACTS)
         if facts.get("format") != FORMAT:
             raise ValueError(
                 f"`folder` must be of format {FORMAT}, got {facts.get('format')}: {folder} is of another version."
             )
+        files = facts.pop("files", None)
+        _check_files(folder, files)
+        for name in ("guidance", "schedule"):
+            if not isinstance(facts.get(name), Mapping):
+                raise ValueError(f"`{folder / FACTS}` must describe a {name}, got {facts.get(name)!r}.")
         semantics = read_semantics(folder)
         return cls(semantics, make(facts, "guidance"), make(facts, "schedule"), facts)
 
@@ -112,8 +133,6 @@ class SelfDebias:
         Raises:
             ValueError: if an argument is out of range, or the pipeline cannot be guided.
         """
-        from selfdebias.fitting import fit_stages
-
         with TemporaryDirectory() as temporary:
             semantics, facts = fit_stages(
                 pipe, prompts, encoder, n_images=n_images, batch_size=batch_size, timesteps=timesteps, seed=seed,
@@ -121,8 +140,6 @@ class SelfDebias:
                 vocabulary=vocabulary, projector=projector or {}, call=call or {}, fitting_prompts=fitting_prompts,
                 relative_scale=relative_scale,
             )  # fmt: skip
-        from selfdebias.fitting import default
-
         guidance, schedule = guidance or default("guidance", "transport"), schedule or default("schedule", "default")
         return cls(semantics, guidance, schedule, {**facts, **described(guidance, schedule)})
 
@@ -132,33 +149,74 @@ class SelfDebias:
         return generators(seeds)
 
     def attach(
-        self, pipe: Any, *, target: Sequence[float] | str | None = None, strength: float | None = None,
-        guidance: Guidance | str | None = None, schedule: GuidanceWindow | None = None,
+        self, pipe: Any, *, guidance: Guidance | str | None = None, schedule: GuidanceWindow | str | None = None,
+        **options: Any,
     ) -> Attachment:  # fmt: skip
         """Return a context in which the pipeline's calls are guided.
 
+        Images of one prompt in a call are balanced together. Calls of fewer than 8 are balanced with the calls before them: what
+        did not come to its mode is made up for (``closed_loop``), and guidance starts at 12% of the steps, unless `options` or
+        `schedule` say otherwise; the trace says so. Warns, once each, if the pipeline is of another model than the fitted one, a
+        prompt was not fitted, or the denoiser runs for another pipeline.
+
         Args:
             pipe: the pipeline, of the model that this was fitted on.
-            target: K shares by mode, the largest mode first, that sum to 1; ``uniform`` or ``depth``; None takes those of the
-                guidance, else of the modes.
-            strength: None takes that of the guidance; 0 changes nothing.
             guidance: an object, or the name of one in ``conf/guidance``, such as ``two_pass``, with its values there; None takes
                 the one that this was made with. Under `two_pass` a call's callbacks run in both of its drawings.
-            schedule: None takes the one that this was made with.
+            schedule: an object, or the name of one in ``conf/schedule``, such as ``cosine``; None takes the one that this was
+                made with.
+            options: hyper-parameters of the guidance by name, such as ``target=[0.9, 0.1]`` (K shares by mode, the largest mode
+                first, that sum to 1; or ``uniform``, ``depth``), ``strength=12.0`` (0 changes nothing), ``closed_loop=True``.
 
         Raises:
-            ValueError: if the pipeline cannot be guided, or an argument is out of range.
+            ValueError: if the pipeline cannot be guided, there is no such option, or a value is out of range.
         """
-        asked = {"target": target, "strength": strength}
-        changed = {name: value for name, value in asked.items() if value is not None}
-        from selfdebias.fitting import guidance_named
-
         rule = guidance_named(guidance) if isinstance(guidance, str) else guidance or self.guidance
-        if changed:
-            rule = type(rule)(**{**vars(rule), **changed})
+        when = schedule_named(schedule) if isinstance(schedule, str) else schedule or self.schedule
+        rule = with_options(rule, options)
         state = GuidanceState(self.semantics)
         check_shares(rule, state)
-        return Attachment(pipe, rule, schedule or self.schedule, state)
+        small = None if "closed_loop" in options else _for_small(rule, when, own_time=schedule is None)
+        attachment = Attachment(pipe, rule, when, state, small, partial(self._check_prompts, rule, small))
+        self._check_model(pipe)
+        return attachment
+
+    def _say(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            warnings.warn(text, stacklevel=3)
+
+    def _check_model(self, pipe: Any) -> None:
+        """Warn if the pipeline's weights are not those that this was fitted on."""
+        fitted, loaded = self.facts.get("unet"), identity_of(pipe.unet)
+        if not isinstance(fitted, Mapping):
+            return
+        same = None if loaded is None else is_same(fitted, loaded)
+        if same is None:
+            self._say(
+                "Whether the pipeline is of the fitted model is not checked: its weights are offloaded or rounded otherwise."
+            )
+        elif not same:
+            self._say(
+                f"The weights of this pipeline's UNet are not those that this debiaser was fitted on ({self.facts['model']}): if "
+                f"it is another model, or was trained on, fit on it: SelfDebias.fit(pipe, ...)."
+            )
+
+    def _check_prompts(self, rule: Guidance, small: Rule | None, prompts: Mapping[str, int]) -> None:
+        """Warn of prompts that were not fitted, and of calls too small for a guidance that keeps no account of earlier ones."""
+        fitted = [*self.facts.get("prompts", []), *self.facts.get("fitting_prompts", [])]
+        for prompt, images in prompts.items():
+            known = self.semantics.bank.origins is not None or prompt in fitted or prompt.startswith(EMBEDDED)
+            if prompt and fitted and not known:
+                self._say(
+                    f"The prompt {prompt!r} was not fitted, so its modes are not known, and it may change little: fit on it, "
+                    f"SelfDebias.fit(pipe, {prompt!r}, ...), or carry modes over to it (fitting_prompts=[{prompt!r}])."
+                )
+            if images < SMALL and small is None and rule.dependence == "batch" and not getattr(rule, "decay", 0):
+                self._say(
+                    f"{type(rule).__name__} balances the images of one call, and this one has {images} of {prompt!r}: ask for 16 "
+                    f"and more at once, or take attach(pipe, guidance='transport'), which keeps account of earlier calls."
+                )
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write projector, bank, settings and a model card; each file whole or not at all."""
@@ -170,6 +228,37 @@ class SelfDebias:
         write_facts(folder, self.facts)
 
 
+def _for_small(rule: Guidance, when: GuidanceWindow, own_time: bool) -> Rule | None:
+    """Return what guides calls of few images: a closed loop that starts at `SMALL_START`; None for guidance without one.
+
+    Args:
+        rule: the guidance of larger calls.
+        when: its schedule.
+        own_time: whether the start may be moved, since nobody chose a schedule.
+    """
+    if not hasattr(rule, "closed_loop") or rule.closed_loop:
+        return None
+    start = max(when.start, SMALL_START) if own_time and when.stop > SMALL_START else when.start
+    return Rule(with_options(rule, {"closed_loop": True}), replace(when, start=start))
+
+
+def _check_files(folder: Path, files: Any) -> None:
+    """Hold the tensors of a debiaser's folder against their hashes; those of before have none, which is said."""
+    if not isinstance(files, Mapping):
+        warnings.warn(
+            f"{folder} is of an earlier version, without hashes: its files and its model are not checked.", stacklevel=3
+        )
+    for name in (PROJECTOR, BANK, MEANS):
+        path = folder / name
+        if not path.is_file():
+            continue
+        read_header(path)
+        if isinstance(files, Mapping) and hash_file(path).hex() != files.get(name):
+            raise ValueError(
+                f"`{path}` must be the file that was saved, got one with another sha256: copy the folder again."
+            )
+
+
 def described(guidance: Guidance, schedule: GuidanceWindow) -> dict[str, Any]:
     """Return guidance and schedule as configuration: the class and its hyper-parameters."""
     return {
@@ -179,9 +268,10 @@ def described(guidance: Guidance, schedule: GuidanceWindow) -> dict[str, Any]:
 
 
 def write_facts(folder: Path, facts: dict[str, Any]) -> None:
-    """Write ``debiaser.json`` and the model card."""
+    """Write ``debiaser.json``, with the hashes of the tensors that lie beside it, and the model card."""
     from selfdebias.model_card import model_card
-    from selfdebias.storage.atomic import write_json, write_text
 
-    write_json(folder / FACTS, {**facts, "format": FORMAT})
+    facts = hidden(facts)
+    files = {name: hash_file(folder / name).hex() for name in (PROJECTOR, BANK, MEANS) if (folder / name).is_file()}
+    write_json(folder / FACTS, {**facts, "format": FORMAT, "files": files})
     write_text(folder / CARD, model_card(facts))

@@ -13,11 +13,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from selfdebias.job_record import read_record
 from selfdebias.labelled_folder import check_layout
 from selfdebias.rules import ConfigError, refuse
+from selfdebias.storage import StorageError
+from selfdebias.storage.atomic import read_json
 from selfdebias.storage.image_folder import ImageFolder
+from selfdebias.storage.stage_folder import check_left
 
 NAME = re.compile(r"\w[\w.-]*")
+KEY = re.compile(r"[0-9a-f]{16}")
+STAGE = re.compile(rf"stages/\w+/{KEY.pattern}")
 TAKEN = ("reference", "collected", "labelled")  # what has files, or a list of skipped ones, beside the arms
 ORIGIN = ("judge", "encoder", "features", "sha256", "key")  # what is noted in the file of an arm
 DEFAULTS = {"modes": None, "drawn_together": 1}  # what goes with folders alone
@@ -127,7 +133,7 @@ def is_file(reference: str | None) -> bool:
 def reference_folder(reference: str) -> Path:
     """The folder of reference images: the one that is given, or of a job those that its own arms are held against."""
     path = Path(reference)
-    stages = json.loads((path / "job.json").read_text())["stages"] if (path / "job.json").exists() else {}
+    stages = _stages_of(path)
     stage = "collect/reference" if "collect/reference" in stages else "collect"
     return _stage_of_job(path, stage, "evaluate.reference") or path
 
@@ -143,6 +149,10 @@ def discover_folder(modes: str) -> Path:
         raise refuse(
             "evaluate.modes", "the folder of a finished job (runs/jobs/...) or discover stage (runs/stages/discover/...)", modes
         )  # fmt: skip
+    try:
+        check_left(path)
+    except StorageError as error:
+        raise ConfigError(f"`evaluate.modes`: {error}") from None
     return path
 
 
@@ -168,7 +178,7 @@ def read_origin(path: str | Path) -> dict[str, str]:
 def collected_by(discovered: Path) -> str:
     """Key of the collect stage whose images the modes were found on, "" where nothing says so."""
     mark = Path(discovered) / "stage.json"
-    return json.loads(mark.read_text())["inputs"]["collected"] if mark.exists() else ""
+    return str(_mark(mark, "inputs").get("collected", ""))
 
 
 def _folders(evaluate: Mapping[str, Any]) -> list[ImageFolder]:
@@ -198,20 +208,35 @@ def _way_out() -> str:
 
 def _stage_of_job(path: Path, stage: str, option: str) -> Path | None:
     """The stage's folder, of a job's folder; None for any other folder."""
-    record = path / "job.json"
-    if not record.exists():
+    if not (path / "job.json").exists():
         return None
-    stages = json.loads(record.read_text())["stages"]
-    folder = path.parent.parent / stages.get(stage, "")
-    if stage not in stages or not folder.is_dir():
+    stages = _stages_of(path)
+    folder = path.parent.parent / str(stages.get(stage, ""))
+    if not STAGE.fullmatch(str(stages.get(stage))) or not folder.is_dir():
         raise refuse(option, f"a job with its {stage} stage", str(path))
     return folder
 
 
+def _stages_of(job: Path) -> Mapping[str, Any]:
+    """The folder of each stage, from its root, as a job's folder names them; what it says may be a stranger's."""
+    try:
+        stages = read_record(job).get("stages")
+    except StorageError as error:
+        raise ConfigError(str(error)) from None
+    return stages if isinstance(stages, Mapping) else {}
+
+
 def _encoder_of(discovered: Path) -> str:
     """Fingerprint of the encoder behind the modes, "" where nothing says so."""
-    mark = discovered.parent.parent / "collect" / (collected_by(discovered) or "?") / "stage.json"
-    return json.loads(mark.read_text())["weights"].get("encoder", "") if mark.exists() else ""
+    key = collected_by(discovered)
+    mark = discovered.parent.parent / "collect" / (key if KEY.fullmatch(key) else "?") / "stage.json"
+    return str(_mark(mark, "weights").get("encoder", ""))
+
+
+def _mark(file: Path, section: str) -> Mapping[str, Any]:
+    """A section of a `stage.json`; empty where there is none."""
+    found = read_json(file).get(section) if file.exists() else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def _hash(path: Path) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import inspect
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,14 +20,18 @@ from selfdebias.encoders import encoder_from
 from selfdebias.guidance import Guidance, Semantics
 from selfdebias.hspace import find_unet
 from selfdebias.modes.naming import NoVocabulary
+from selfdebias.overrides import options_of
 from selfdebias.part_rules import check_projector, part_of_scale
 from selfdebias.quiet import settle_libraries
+from selfdebias.rules import NAMED, is_number
+from selfdebias.schedules import GuidanceWindow
 from selfdebias.stage_table import STAGES
-from selfdebias.stages.collect import collect
+from selfdebias.stages.collect import collect, read_identity
 from selfdebias.stages.discover import discover
 from selfdebias.stages.generate import read_semantics
 from selfdebias.stages.project import name_of, project
 from selfdebias.stages.project_bank import project_bank
+from selfdebias.storage.atomic import read_json
 from selfdebias.storage.stage_folder import StageFolder
 from selfdebias.targets import make
 
@@ -65,6 +68,50 @@ def guidance_named(name: str) -> Guidance:
     guidance = default("guidance", name)
     assert isinstance(guidance, Guidance)
     return guidance
+
+
+def schedule_named(name: str) -> GuidanceWindow:
+    """Return the schedule that ``conf/schedule/<name>.yaml`` describes.
+
+    Raises:
+        ValueError: if there is none of this name.
+    """
+    known = options_of(conf_folder() / "schedule")
+    if name not in known:
+        raise ValueError(f"`schedule` must be one of {', '.join(known)}, or an object, got {name!r}.")
+    schedule = default("schedule", name)
+    assert isinstance(schedule, GuidanceWindow)
+    return schedule
+
+
+def with_options(guidance: Guidance, options: Mapping[str, Any]) -> Guidance:
+    """Return a guidance with some hyper-parameters changed; itself where there are none.
+
+    Args:
+        guidance: with its hyper-parameters as attributes.
+        options: by name; None leaves one as it is.
+
+    Raises:
+        ValueError: if it has no such hyper-parameter, or refuses a value.
+    """
+    changed, own = {name: value for name, value in options.items() if value is not None}, vars(guidance)
+    for name, value in changed.items():
+        if name not in own:
+            raise ValueError(f"`{name}` is no option of {type(guidance).__name__}, which has {', '.join(own)}.")
+        _check_kind(name, value, own[name])
+    return type(guidance)(**{**own, **changed}) if changed else guidance
+
+
+def _check_kind(name: str, value: Any, before: Any) -> None:
+    """Refuse a value of another kind than the one whose place it takes; a number may give way to a name, and None to anything."""
+    if isinstance(before, bool) and not isinstance(value, bool):
+        raise ValueError(f"`{name}` must be True or False, got {value!r}.")
+    if isinstance(before, int | float) and not isinstance(before, bool):
+        named = NAMED.get(name, ())
+        if value not in named if isinstance(value, str) else not is_number(value):
+            raise ValueError(f"`{name}` must be {' or '.join(['a number', *named])}, got {value!r}.")
+    if isinstance(before, str) and name not in NAMED and not isinstance(value, str):
+        raise ValueError(f"`{name}` must be a text, got {value!r}.")
 
 
 def fit_stages(
@@ -109,7 +156,9 @@ def fit_stages(
             folder, discovered=discovered, encoder=encoder, projector=fit, seed=seed, trainer=trainer
         ),
     )  # fmt: skip
-    return read_semantics(projected), {**asked, **carried, **_found(discovered, projected)}
+    identity = read_identity(collected)
+    found = {**asked, **carried, **_found(discovered, projected), **({"unet": identity} if identity else {})}
+    return read_semantics(projected), found
 
 
 def at_scale(pipe: Any, call: dict[str, Any], relative: float) -> dict[str, Any]:
@@ -155,17 +204,18 @@ def projector_for(unet: Any) -> dict[str, Any]:
 def _run(root: Path, stage: str, asked: Mapping[str, Any], run: Callable[[Path, str], None]) -> Path:
     """Run a stage under its lock, unless it is finished under the same key; returns its folder."""
     key = digest({**asked, "version": STAGES[stage].module.VERSION})
-    folder = StageFolder(root, stage, key)
+    folder = StageFolder(root, stage, key, asked["n_images"] if stage == "collect" else None)
     with folder.lock():
-        if not folder.finished:
+        if folder.finished:
+            folder.check()
+        else:
             run(folder.path, key)
             folder.finish({"asked": dict(asked)})
     return folder.path
 
 
 def _found(discovered: Path, projected: Path) -> dict[str, Any]:
-    modes = json.loads((discovered / "modes.json").read_text())
-    measured = json.loads((projected / "project.json").read_text())
+    modes, measured = read_json(discovered / "modes.json"), read_json(projected / "project.json")
     found = {name: modes[name] for name in ("k", "sizes", "silhouette", "words")}
     return {"modes": found, "projector_cosine": measured["cosine_held_out"]}
 

@@ -23,6 +23,24 @@ def files_of(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in paths if path.is_file()}
 
 
+def check_inside(folder: Path, names: Iterable[str]) -> None:
+    """Refuse files that are links to somewhere outside of their folder; the hub's cache keeps its files beside its snapshots.
+
+    Args:
+        folder: that somebody else may have written.
+        names: relative names of files in it; those that are not there are passed over.
+
+    Raises:
+        ValueError: with the first of them.
+    """
+    place = folder.resolve()
+    roots = (place, place.parent.parent / "blobs") if place.parent.name == "snapshots" else (place,)
+    for name in names:
+        found = (folder / name).resolve()
+        if (folder / name).exists() and not any(found.is_relative_to(root) for root in roots):
+            raise ValueError(f"`{folder / name}` must be a file of its folder, got a link to somewhere else.")
+
+
 def check_pipeline(
     name: str, index: Mapping[str, Any], files: Collection[str], allow_pickle: bool, without: Collection[str] = SAFETY
 ) -> None:

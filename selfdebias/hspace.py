@@ -2,17 +2,20 @@
 
 All that touches a pipeline is here: a pre-hook on the UNet that reads the timestep, a hook on its ``mid_block`` that sees `h_t`,
 and the scope of one pipeline call, so that steps are counted from its start and a UNet that two pipelines share is left alone
-while the other one runs. Everything is removed on exit, also after an exception.
+while the other one runs, in this thread or in another. Everything is removed on exit, also after an exception.
 """
 
 from __future__ import annotations
 
 import math
+import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any, Self
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +25,7 @@ from selfdebias.passes import bound, noise_kept, taken_from
 MARK = "_selfdebias_hooked"  # on the class of a pipeline while it is hooked
 Action = Callable[[Tensor, "Step"], Tensor | None]
 Scale = Callable[["Step"], float]
+_hooks: WeakKeyDictionary[Any, WeakSet[BottleneckHook]] = WeakKeyDictionary()  # open ones, by the UNet that they are on
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,13 @@ class BottleneckHook:
             and the two predictions are put together as ``(1 - w) eps_u + w eps_c``. Without an edit they are the same.
         take_back: if given, each call is drawn twice from the same noise. In the first pass, `last` is False and what the action
             returns replaces nothing; after the second, this gives the places of the images that are taken from the first.
+        acts: whether the action is to see a step; None for each of them. A pipeline call in which it missed one is an error.
+        on_end: gets the number of planned steps after each pass that ended without an exception.
 
     Raises:
         ValueError: if the pipeline has no UNet with a bottleneck, or the UNet is compiled; on entering, if the pipeline is
             hooked already.
+        RuntimeError: in a call of the pipeline, if another one runs, or if the UNet's bottleneck did not run where it should.
     """
 
     def __init__(
@@ -77,16 +84,20 @@ class BottleneckHook:
         on_call: Callable[[Mapping[str, Any]], None] | None = None,
         extrapolate: Scale | None = None,
         take_back: Callable[[], Sequence[int]] | None = None,
+        acts: Callable[[Step], bool] | None = None,
+        on_end: Callable[[int], None] | None = None,
     ):
         self.pipeline = pipeline
         self.action = action
         self.on_call = on_call
         self.extrapolate = extrapolate
         self.take_back, self.last = take_back, True
+        self.acts, self.on_end = acts, on_end
         self.unet = find_unet(pipeline)
         self._handles: list[Any] = []
-        self._inside = False
-        self._index = -1
+        self._calling = threading.Lock()  # held while the pipeline is called
+        self._thread: int | None = None  # that calls it
+        self._index, self._seen, self._said = -1, -1, False
         self._timestep = 0.0
         self._scale = 1.0
 
@@ -97,6 +108,7 @@ class BottleneckHook:
                 f"`pipeline` must not be attached already, got {self._class.__name__} inside another context: leave that first."
             )
         self.pipeline.__class__ = self._scoped(self._class)
+        _hooks.setdefault(self.unet, WeakSet()).add(self)
         self._handles = [
             self.unet.register_forward_pre_hook(self._before_unet, with_kwargs=True),
             self.unet.mid_block.register_forward_hook(self._after_bottleneck),
@@ -107,7 +119,13 @@ class BottleneckHook:
     def __exit__(self, *exception: object) -> None:
         for handle in self._handles:
             handle.remove()
+        _hooks[self.unet].discard(self)
         self.pipeline.__class__ = self._class
+
+    @property
+    def _inside(self) -> bool:
+        """Whether this thread is in a call of the pipeline."""
+        return self._thread == threading.get_ident()
 
     def _scoped(self, pipeline_class: type) -> type:
         """Return the pipeline's class with a `__call__` that marks its beginning and end.
@@ -121,35 +139,70 @@ class BottleneckHook:
             arguments = bound(pipeline_class, pipeline, args, kwargs)
             return hook._draw(partial(pipeline_class.__call__, pipeline, *args, **kwargs), arguments)
 
-        members = {"__call__": call, "__module__": pipeline_class.__module__, MARK: True}
+        def reduce(pipeline: Any, protocol: Any) -> Any:
+            """Copies and pickles are of the class itself, and not hooked."""
+            constructor, arguments, *state = object.__reduce_ex__(pipeline, protocol)
+            return constructor, (pipeline_class, *arguments[1:]), *state
+
+        members = {"__call__": call, "__reduce_ex__": reduce, "__module__": pipeline_class.__module__, MARK: True}
         return type(pipeline_class.__name__, (pipeline_class,), members)
 
     def _draw(self, call: Callable[[], Any], arguments: Mapping[str, Any]) -> Any:
         """Return what a pipeline's call gives, of one pass or put together from two; the arguments are those of the call."""
-        if not self.take_back:
+        if not self._calling.acquire(blocking=False):
+            raise RuntimeError(
+                "`pipeline` must be called once at a time while it is attached, got a second call before the first one ended: "
+                "give each thread a pipeline of its own (such as pipeline.from_pipe(pipeline)), and attach to each."
+            )
+        try:
+            if not self.take_back:
+                with self._one_pass(arguments):
+                    return call()
+            with self._one_pass(arguments, last=False), noise_kept(self.pipeline, arguments):
+                first = call()
             with self._one_pass(arguments):
-                return call()
-        with self._one_pass(arguments, last=False), noise_kept(self.pipeline, arguments):
-            first = call()
-        with self._one_pass(arguments):
-            output = call()
-        return taken_from(first, output, self.take_back())
+                output = call()
+            return taken_from(first, output, self.take_back())
+        finally:
+            self._calling.release()
 
     @contextmanager
     def _one_pass(self, arguments: Mapping[str, Any], last: bool = True) -> Iterator[None]:
         self.last = last
         if self.on_call:
             self.on_call(arguments)
-        self._index, self._inside = -1, True
+        self._index, self._thread = -1, threading.get_ident()
         try:
             yield
+            self._end()
         finally:
-            self._inside, self.last = False, True
+            self._thread, self.last = None, True
+
+    def _end(self) -> None:
+        """Refuse a pass in which steps were left out that the action was to see, unless somebody interrupted it."""
+        count = self._count()
+        left = [
+            i for i in range(self._index + 1, count) if self._acts(Step(math.nan, i, count, (), 1.0, alpha_bar=0.5))
+        ]
+        if left and not getattr(self.pipeline, "interrupt", False):
+            raise RuntimeError(
+                f"`pipeline.unet` must be the one that was attached, got a call in which it ran {self._index + 1} of {count} "
+                f"times: attach again after another UNet, or a cache of its blocks, was put in."
+            )
+        if self.on_end:
+            self.on_end(count)
+
+    def _acts(self, step: Step) -> bool:
+        return self.acts is None or self.acts(step)
+
+    def _count(self) -> int:
+        return getattr(self.pipeline, "num_timesteps", None) or len(self.pipeline.scheduler.timesteps)
 
     def _before_unet(self, unet: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
-        self._scale = 1.0
         if not self._inside:
+            self._say_once()
             return None
+        self._scale = 1.0
         self._index += 1
         self._timestep = float(kwargs["timestep"] if "timestep" in kwargs else args[1])
         step = self._step()
@@ -163,10 +216,29 @@ class BottleneckHook:
     def _after_bottleneck(self, block: nn.Module, args: tuple, h: Tensor) -> Tensor | None:
         if not self._inside:
             return None
+        self._seen = self._index
         edited = self.action(h, self._step())
         return edited if self.last else None
 
+    def _say_once(self) -> None:
+        """Warn where the UNet runs for another pipeline, unless that one is attached too."""
+        if self._said or any(hook._inside for hook in _hooks[self.unet]):
+            return
+        self._said = True
+        warnings.warn(
+            f"The UNet of the attached {self._class.__name__} runs outside of its calls: what another pipeline that shares it "
+            f"draws is not guided. Attach to that pipeline as well.",
+            stacklevel=2,
+        )
+
     def _after_unet(self, unet: nn.Module, args: tuple, output: Any) -> Any:
+        if not self._inside:
+            return None
+        if self._seen != self._index and self._acts(self._step()):
+            raise RuntimeError(
+                f"`pipeline.unet.mid_block` must run at each step, and did not at step {self._index}: attach before "
+                f"`unet.forward` is compiled, and without a cache that leaves blocks out."
+            )
         if self._scale == 1:
             return None
         plain, edited = output[0].chunk(2)
@@ -180,7 +252,7 @@ class BottleneckHook:
         return Step(
             timestep=self._timestep,
             index=self._index,
-            count=getattr(pipeline, "num_timesteps", None) or len(pipeline.scheduler.timesteps),
+            count=self._count(),
             branches=("uncond", "cond") if guided or scale != 1 else ("cond",),
             guidance_scale=scale,
             alpha_bar=alpha_bar_of(pipeline.scheduler, self._timestep),

@@ -5,9 +5,10 @@ Torch and all that needs it are imported once a job really starts.
 
 from __future__ import annotations
 
-import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ from selfdebias.job_record import record_of, start_job
 from selfdebias.processes import DONE, DRAW, ONE, Processes
 from selfdebias.provenance import made_with
 from selfdebias.quiet import settle_libraries
+from selfdebias.report.wording import plain
+from selfdebias.storage.atomic import read_json, read_lines, swept
+from selfdebias.storage.hidden import redacted, redacted_command
 
 if TYPE_CHECKING:
     from selfdebias.parts import Parts
@@ -43,8 +47,6 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Proc
     check_early(config)
     settle_libraries()
     from selfdebias import plan as planning
-    from selfdebias.fitted_prompts import BANK
-    from selfdebias.gathering import gather_rows
     from selfdebias.parts import Parts
     from selfdebias.report.wandb_run import check_logger
     from selfdebias.rows import rows_of
@@ -54,7 +56,7 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Proc
     parts, rows = Parts(config), rows_of(config)
     check_logger(config["logger"])
     plan = plan_of_job(config, parts)
-    folders = {step.name: StageFolder(root, step.stage, step.key) for step in plan.values()}
+    folders = {step.name: StageFolder(root, step.stage, step.key, _image_count(step, config)) for step in plan.values()}
     steps = planning.chosen_steps(plan, config["stages"])
     planning.check_inputs(steps, {name for name, folder in folders.items() if folder.finished})
     job = root / "jobs" / planning.config_hash(plan, config["stages"])
@@ -63,6 +65,25 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Proc
     record = record_of(job, config, overrides, places, is_done)
     if processes.part == 0:
         start_job(job, config, record)
+    with ExitStack() as running:
+        if processes.part == 0:
+            running.enter_context(swept(job))
+        _run_rows(job, steps, rows, folders, parts, config, record, processes)
+    if processes.part:
+        return job
+    if {"evaluate", "report"} <= set(config["stages"]):
+        _log(job, config, None if "" not in rows else folders["report"].path, group)
+    return job
+
+
+def _run_rows(
+    job: Path, steps: Sequence[Step], rows: Mapping[str, dict[str, Any]], folders: Mapping[str, StageFolder], parts: Parts,
+    config: Mapping[str, Any], record: Mapping[str, Any], processes: Processes,
+) -> None:  # fmt: skip
+    """Runs what all rows share, then row by row, and gathers them."""
+    from selfdebias.fitted_prompts import BANK
+    from selfdebias.gathering import gather_rows
+
     shared = [step for step in steps if step.row == BANK]
     if shared:
         of_source = {**config, "prompts": shared[0].prompts or config["prompts"]}
@@ -70,13 +91,8 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Proc
     for place, (row, own) in enumerate(rows.items(), start=1):
         print(f"[{place}/{len(rows)}] {row}\n" if row else "", end="", flush=True)
         _run_row(job, [step for step in steps if step.row == row], folders, parts, own, record, processes)
-    if processes.part:
-        return job
-    if "" not in rows:
+    if processes.part == 0 and "" not in rows:
         gather_rows(job, config, list(rows), record)
-    if {"evaluate", "report"} <= set(config["stages"]):
-        _log(job, config, None if "" not in rows else folders["report"].path, group)
-    return job
 
 
 def _run_row(
@@ -111,6 +127,9 @@ def _run_step(
             _call(step, folders, parts, job, processes)
         return
     folder = folders[step.name]
+    for name in step.before:
+        folders[name].check()
+    read = {folders[name].place: folders[name].content() for name in step.before}
     if not folder.finished:
         with folder.lock():
             if not folder.finished:
@@ -120,12 +139,23 @@ def _run_step(
                     processes.tell(step.name, DRAW)
                 _call(step, folders, parts, job, processes)
                 seconds = round(time.monotonic() - start, 3)
-                folder.finish({**step.record, "made_with": made_with(), "seconds": seconds})
+                meta = {**redacted(step.record), "made_with": made_with(), "seconds": seconds}
+                folder.finish(meta, read)
                 print(f"{step.name}: done in {seconds:.1f} s", flush=True)
                 processes.tell(step.name, DONE)
                 return
+    folder.check(read)
     print(f"{step.name}: found, skipped", flush=True)
     processes.tell(step.name, DONE)
+
+
+def _image_count(step: Step, config: Mapping[str, Any]) -> int | None:
+    """How many images a step is asked for; None for one that draws none."""
+    from selfdebias.arms import reference_count
+
+    if step.variant == "reference":
+        return reference_count(config)
+    return int(config[step.stage]["n_images"]) if step.stage in ("collect", "generate") else None
 
 
 def _call(
@@ -197,7 +227,7 @@ def _gather(job: Path, config: Mapping[str, Any], paths: Mapping[str, Path], rec
     curves = [path / "metrics.jsonl" for path in paths.values()]
     write_bytes(job / "metrics.jsonl", b"".join(path.read_bytes() for path in curves if path.exists()))
     if "evaluate" in paths:
-        results = json.loads((paths["evaluate"] / "results.json").read_text())
+        results = read_json(paths["evaluate"] / "results.json")
         drawn = () if config["evaluate"]["folders"] else ("collect", "generate")
         seeds = {stage: config[stage]["seed"] for stage in drawn}
         results |= {"config_hash": record["config_hash"], "seeds": seeds}
@@ -229,14 +259,17 @@ def _log(job: Path, config: Mapping[str, Any], report: Path | None, group: str) 
     from selfdebias.report.wandb_log import log_job
     from selfdebias.report.wandb_run import is_logged, make_logger, mark_logged, mode_of
     from selfdebias.stages.report import read_figures
-    from selfdebias.storage.atomic import read_lines
 
-    logger = make_logger(config["logger"], job, group)
-    if logger is None or is_logged(job, config["logger"]):
+    if mode_of(config["logger"]) == "disabled" or is_logged(job, config["logger"]):
         return
-    results = json.loads((job / "results.json").read_text())
+    results = read_json(job / "results.json")
     figures, lines = ({}, []) if report is None else (read_figures(report), read_lines(job / "metrics.jsonl"))
     fitted = job if config["logger"].get("log_model") else None
-    run = log_job(logger, results, figures, lines, config, fitted)
+    try:
+        run = log_job(make_logger(config["logger"], job, group), results, figures, lines, config, fitted)
+    except Exception as error:  # whatever W&B says, the job is done, and its results are here
+        reason = plain(redacted_command(str(error).splitlines()[0] if str(error) else type(error).__name__))
+        print(f"selfdebias: nothing was logged to W&B ({reason}); all results are here.", file=sys.stderr)
+        return
     if run:
         mark_logged(job, run, mode_of(config["logger"]))

@@ -9,7 +9,17 @@ from typing import Any
 
 from selfdebias.rules import ConfigError, walk
 
-FILES = ("labelled", "folders", "reference", "modes", "weights", "folder", "path", "root", "save_dir")  # options of paths alone
+FILES = (
+    "labelled",
+    "folders",
+    "reference",
+    "modes",
+    "weights",
+    "folder",
+    "path",
+    "root",
+    "save_dir",
+)  # options of paths alone
 MODELS = ("pretrained", "config")  # a path, or a model's id on the hub, owner/name
 HERE = ("paths", "logger")  # sections that say where a job runs and who is told of it: no folder chooses them
 SHIPPED, LOCAL = "shipped:", "local:"
@@ -79,7 +89,9 @@ def _check_words(path: str, text: str) -> None:
             f"paths.* and the paths of local weights alone."
         )
     if inside & {*FILES, *MODELS, *HERE}:
-        raise ConfigError(f"`{path}` must not refer to a path of this computer, got {text!r}: it would stand in every result.")
+        raise ConfigError(
+            f"`{path}` must not refer to a path of this computer, got {text!r}: it would stand in every result."
+        )
 
 
 def portable(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from selfdebias.prompt_texts import PLACE, filled
+from selfdebias.report.places import without_places
+from selfdebias.report.wording import plain
+from selfdebias.storage.atomic import read_json
 
 CODE = """\
 ```python
@@ -30,22 +33,26 @@ def facts_of_run(config: Mapping[str, Any], paths: Mapping[str, Path], encoder: 
         encoder: the encoder, for its name.
     """
     from selfdebias.arms import guidance_of_arms, model_of_arms
+    from selfdebias.stages.collect import read_identity
     from selfdebias.stages.project import name_of
 
-    modes, projected = (json.loads((paths[step] / f"{name}.json").read_text()) for step, name in _FILES.items())
+    modes, projected = (read_json(paths[step] / f"{name}.json") for step, name in _FILES.items())
     arms, drawn = guidance_of_arms(config["guidance"]), model_of_arms(config)
     facts = {
-        "model": config["model"]["pretrained"], "encoder": name_of(encoder),
+        "model": without_places(config["model"]["pretrained"], "pretrained"), "encoder": name_of(encoder),
         "prompts": filled(config["prompts"]["text"], config["prompts"].get("templates", [PLACE])),
         "n_images": config["collect"]["n_images"], "projector_cosine": projected["cosine_held_out"],
         "modes": {name: modes[name] for name in ("k", "sizes", "silhouette", "words")},
         "call": {name: drawn[key] for name, key in _CALL.items() if key in drawn},
         "guidance": arms.get("guided", arms["vanilla"]), "schedule": dict(config["schedule"]),
     }  # fmt: skip
+    identity = read_identity(paths["collect"])
+    if identity:
+        facts["unet"] = identity
     if "source" in config["bank"]:
         facts["carried_from"] = config["bank"]["source"]
     if "evaluate" in paths:
-        measured = json.loads((paths["evaluate"] / "results.json").read_text())["arms"]
+        measured = read_json(paths["evaluate"] / "results.json")["arms"]
         attributes = config["prompts"]["attributes"]
         facts["results"] = {arm: {name: it[name]["fd_hard"] for name in attributes} for arm, it in measured.items()}
     return facts
@@ -67,24 +74,24 @@ def model_card(facts: Mapping[str, Any]) -> str:
     modes, prompts = facts["modes"], facts["prompts"]
     lines = [
         "---", "library_name: selfdebias", "tags: [diffusion, fairness]", "---", "",
-        f"# SelfDebias for {facts['model']}", "",
+        f"# SelfDebias for {_cell(facts['model'])}", "",
         "Balances the modes that a diffusion model generates. They were found without labels, so a mode has a number and no "
         "name: look at its images before you choose a target.", "",
         "## Use", "", _code(facts["model"], prompts[0], facts["call"]), "",
         "## Fitted on", "",
         "| | |", "|---|---|",
-        f"| prompts | {'; '.join(prompts)} |",
-        *([f"| modes carried over from | {facts['carried_from']} |"] if "carried_from" in facts else []),
-        *([f"| carried over to | {'; '.join(facts['fitting_prompts'])} |"] if facts.get("fitting_prompts") else []),
+        f"| prompts | {_cell('; '.join(prompts))} |",
+        *([f"| modes carried over from | {_cell(facts['carried_from'])} |"] if "carried_from" in facts else []),
+        *([f"| carried over to | {_cell('; '.join(facts['fitting_prompts']))} |"] if facts.get("fitting_prompts") else []),
         f"| images of each | {facts['n_images']} |" if facts.get("fitting_prompts") else f"| images | {facts['n_images']} |",
-        f"| arguments of each call | {', '.join(f'{key} {value}' for key, value in facts['call'].items()) or 'none'} |",
-        f"| encoder | `{facts['encoder']}` |",
+        f"| arguments of each call | {_cell(', '.join(f'{key} {value}' for key, value in facts['call'].items()) or 'none')} |",
+        f"| encoder | {_cell(facts['encoder'])} |",
         f"| modes | {modes['k']}, of {' / '.join(str(size) for size in modes['sizes'])} images |",
         *(f"| mode {k} | {_words(words)} |" for k, words in enumerate(modes["words"]) if words),
         f"| silhouette of the modes | {_silhouette(modes['silhouette'])} |",
         f"| projector: cosine to the embedding, held-out images | {facts['projector_cosine']:.3f} |",
         "", "## Settings", "", "| | |", "|---|---|",
-        *(f"| {part}: {key} | {value} |" for part in ("guidance", "schedule") for key, value in facts[part].items()),
+        *(f"| {part}: {_cell(key)} | {_cell(value)} |" for part in ("guidance", "schedule") for key, value in facts[part].items()),
         *_measured(facts),
         "", "## Limits", "",
         "It holds for this model, these prompts, this image size and this guidance scale. A mode that the model did not show "
@@ -95,19 +102,27 @@ def model_card(facts: Mapping[str, Any]) -> str:
 
 def _code(model: str, prompt: str, call: Mapping[str, Any]) -> str:
     """Return the lines that load and attach; a model that comes with the package is named as such."""
-    name, arguments = model.removeprefix("shipped:"), "".join(f", {key}={value!r}" for key, value in call.items())
+    name, arguments = (
+        model.removeprefix("shipped:"),
+        "".join(f", {key}={value!r}" for key, value in call.items() if str(key).isidentifier()),
+    )
     if name == model:
         return CODE.format(model=repr(model), prompt=prompt, call=arguments, extra="")
     extra = "\nfrom selfdebias.testbed import shipped"
     return CODE.format(model=f"shipped({name!r})", prompt=prompt, call=arguments, extra=extra)
 
 
+def _cell(value: object) -> str:
+    """What somebody else wrote, on one line of Markdown that shows it as it stands."""
+    return re.sub(r"([\\`*|<>\[\]])", r"\\\1", plain(value))
+
+
 def _silhouette(value: float | Mapping[str, Any]) -> str:
-    return str(value["reason"]) if isinstance(value, Mapping) else f"{value:.3f}"
+    return _cell(value["reason"]) if isinstance(value, Mapping) else f"{value:.3f}"
 
 
 def _words(words: list[Mapping[str, Any]]) -> str:
-    return ", ".join(f"{word['caption']} (d {word['effect']:.1f})" for word in words)
+    return ", ".join(f"{_cell(word['caption'])} (d {word['effect']:.1f})" for word in words)
 
 
 def _measured(facts: Mapping[str, Any]) -> list[str]:
@@ -116,7 +131,7 @@ def _measured(facts: Mapping[str, Any]) -> list[str]:
     if not results:
         return []
     rows = [
-        f"| {arm} | {attribute} | {entry['value']:.3f} | {entry['n']} |"
+        f"| {_cell(arm)} | {_cell(attribute)} | {entry['value']:.3f} | {entry['n']} |"
         for arm, attributes in sorted(results.items(), key=lambda item: (item[0] != "vanilla", item[0]))
         for attribute, entry in attributes.items()
     ]

@@ -33,7 +33,7 @@ def read_plain_yaml(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > LARGEST:
             raise ConfigError(f"{file} must be a configuration of at most {LARGEST} bytes.")
-        content = yaml.load(file.read_text(encoding="utf-8"), _PlainLoader)  # noqa: S506  (a SafeLoader)
+        content = yaml.load(file.read_text(encoding="utf-8"), _PlainLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(f"{file} must be a dictionary in YAML, plain data: {reason}.") from None
@@ -55,7 +55,9 @@ def check_plain(content: Mapping[str, Any], file: Path) -> None:
     """
     for key in FOR_HYDRA:
         if key in content:
-            raise ConfigError(f"{file} must be plain data, got the key `{key}`: a folder does not say how it is composed.")
+            raise ConfigError(
+                f"{file} must be plain data, got the key `{key}`: a folder does not say how it is composed."
+            )
     _check(content, file, "", 0)
 
 

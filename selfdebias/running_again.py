@@ -80,7 +80,9 @@ def load_again(folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
         made = plain(in_words(read_versions(read_record(folder)))) or "versions that it does not say"
         words = f"a job that this version of selfdebias can run, got {folder}, made with {made}"
         raise ConfigError(f"`{FLAG}` must be {words}: {error}") from None
-    if any(text.startswith("evaluate.folders=") for text in values):  # a list or dictionary that takes the place of the old one
+    if any(
+        text.startswith("evaluate.folders=") for text in values
+    ):  # a list or dictionary that takes the place of the old one
         whole = {**whole, "evaluate": {**whole["evaluate"], "folders": None}}
     config = change_values(whole, values)
     _refuse_missing(stored, config, values, folder)

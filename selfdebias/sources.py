@@ -17,7 +17,6 @@ from selfdebias.local_paths import SINGLE_FILES, is_hub_id
 from selfdebias.testbed import shipped
 
 
-
 @dataclass(frozen=True)
 class Source(ABC):
     """Where the weights of one part of a job come from.

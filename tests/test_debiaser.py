@@ -35,11 +35,11 @@ def debiaser(pipeline):
 
 
 def test_fit_attach_and_the_way_back(pipeline, debiaser):
-    before = sample(pipeline, [1, 2, 3, 4])
+    before = sample(pipeline, list(range(8)))
     with debiaser.attach(pipeline) as attached:
-        inside = sample(pipeline, [1, 2, 3, 4])
+        inside = sample(pipeline, list(range(8)))
     assert not torch.equal(before, inside)
-    assert torch.equal(before, sample(pipeline, [1, 2, 3, 4]))
+    assert torch.equal(before, sample(pipeline, list(range(8))))
     assert attached.state.trace.index == [0, 1, 2]  # from the first step on
     with debiaser.attach(pipeline, strength=0.0):
         assert torch.equal(before, sample(pipeline, [1, 2, 3, 4]))
@@ -199,7 +199,7 @@ def test_a_folder_cannot_name_code_from_elsewhere(debiaser, tmp_path):
     facts = json.loads((tmp_path / "debiaser.json").read_text())
     facts["guidance"] = {"_target_": "os.system", "command": f"touch {tmp_path / 'owned'}"}
     (tmp_path / "debiaser.json").write_text(json.dumps(facts))
-    with pytest.raises(ValueError, match="`guidance._target_` must be a class from one of selfdebias"):
+    with pytest.raises(ValueError, match="`guidance._target_` must be a Guidance of selfdebias"):
         SelfDebias.from_pretrained(tmp_path)
     assert not (tmp_path / "owned").exists()
 

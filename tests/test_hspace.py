@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 
@@ -139,7 +141,7 @@ def test_an_edit_is_extrapolated_where_there_is_no_classifier_free_guidance():
 
     hook = BottleneckHook(pipeline, contrast, extrapolate=lambda step: w)
     with hook:
-        hook._inside = True
+        hook._thread = threading.get_ident()
         output = pipeline.unet(latents, 500, encoder_hidden_states=text)
         as_tuple = pipeline.unet(latents, timestep=500, encoder_hidden_states=text, return_dict=False)
     wanted = (1 - w) * predicted[-1.0] + w * predicted[1.0]

@@ -78,13 +78,23 @@ def shares_and_count(p: Tensor) -> Tensor:
 
 @dataclass
 class Trace:
-    """What was done in one pipeline call, one entry for each guided step; `skipped` counts edits whose gradient was not finite."""
+    """What was done in one pipeline call, one entry for each guided step.
+
+    Attributes:
+        index: of each guided step.
+        p_hat: projected shares (K,) there.
+        edit_norm: sizes of the edits (B,) there, relative to ``||h||``.
+        kl: nats there.
+        skipped: edits whose gradient was not finite.
+        closed_loop: whether images of earlier calls that did not come to their mode were made up for.
+    """
 
     index: list[int] = field(default_factory=list)
     p_hat: list[Tensor] = field(default_factory=list)
     edit_norm: list[Tensor] = field(default_factory=list)
     kl: list[float] = field(default_factory=list)
     skipped: int = 0
+    closed_loop: bool = False
 
     def add(self, index: int, p_hat: Tensor, edit_norm: Tensor, kl: float) -> None:
         """Note the edit of one step: projected shares (K,), sizes relative to ``||h||`` (B,), and the KL in nats."""

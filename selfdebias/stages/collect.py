@@ -13,14 +13,16 @@ import torch
 from torch import Tensor
 
 from selfdebias.collective import ALONE, Collective
-from selfdebias.hspace import BottleneckHook, Step, split_branches
+from selfdebias.hspace import BottleneckHook, Step, find_unet, split_branches
 from selfdebias.metrics.cost import CostMeter
+from selfdebias.model_identity import identity_of
 from selfdebias.prompts import PromptSource
 from selfdebias.stages.sampling import Sampler
-from selfdebias.storage.atomic import write_json
+from selfdebias.storage.atomic import read_json, write_json
 from selfdebias.storage.batches import BatchFolder
 
 VERSION = 1
+UNET = "unet.json"  # which weights drew the images
 CONFIG = ("model", "encoder", "prompts.text", "prompts.templates", "collect")
 BRANCHES = {1: ("cond",), 2: ("uncond", "cond")}  # by how many there are; diffusers stacks them in this order
 
@@ -74,6 +76,11 @@ class Collector(Sampler):
         self.chosen: dict[int, set[int]] = {}
         self.rows: list[dict[str, Tensor]] = []
 
+    def loaded(self) -> None:
+        """See `Sampler.loaded`: note which model it is, for whoever attaches what is fitted here."""
+        identity = identity_of(find_unet(self.pipeline))
+        write_json(self.folder.path / UNET, {} if identity is None else identity)
+
     def draw_batch(self, batch: int, ids: Sequence[int]) -> None:
         """See `Sampler.draw_batch`."""
         self.current, self.rows, self.chosen = list(ids), [], {}
@@ -105,6 +112,12 @@ def choose_steps(count: int, recorded: int, seed: int) -> set[int]:
     edges = np.linspace(0, count, recorded + 1).round().astype(int)
     rng = np.random.default_rng(seed)
     return {int(rng.integers(low, high)) for low, high in pairwise(edges)}
+
+
+def read_identity(collected: Path) -> dict[str, str] | None:
+    """Return which model drew the images of a collect stage; None where that is not known."""
+    file = collected / UNET
+    return (read_json(file) or None) if file.exists() else None
 
 
 def _rows(h: Tensor, ids: Sequence[int], step: Step, branch: int) -> dict[str, Tensor]:

@@ -48,8 +48,13 @@ class Sampler(pl.LightningModule, ABC):
         self.collective.wait()  # nobody writes before all know what is left
         if left:
             self.pipeline = self.backbone.load()
+            if self.collective.part == 0:
+                self.loaded()
             trainer().predict(self, DataLoader(left, batch_size=None), return_predictions=False)  # type: ignore[arg-type]
             self._merge()
+
+    def loaded(self) -> None:
+        """Take note of the pipeline, before an image is drawn."""
 
     def _merge(self) -> None:
         self.collective.wait()

@@ -10,7 +10,8 @@ import json
 import os
 import struct
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TEMPORARY = ".writing-"
+LOCK = ".lock"
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -149,6 +151,22 @@ def remove_temporaries(folder: Path) -> None:
     """Deletes what killed writers left under `folder`. Call it only while nobody writes there."""
     for path in Path(folder).rglob(f"{TEMPORARY}*"):
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def swept(folder: Path) -> Iterator[None]:
+    """Deletes what killed writers left under a folder, unless another process is in this context for it.
+
+    The lock is the operating system's, and is freed however its holder dies.
+    """
+    import fcntl
+
+    with (Path(folder) / LOCK).open("a") as lock:
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove_temporaries(folder)
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
 
 
 def _end_of_last_line(file: Any) -> int:

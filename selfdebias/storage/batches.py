@@ -18,8 +18,9 @@ from safetensors.torch import load
 from torch import Tensor
 
 from selfdebias.storage import StorageError
-from selfdebias.storage.atomic import append_line, encode_tensors, read_lines, write_bytes, write_text
+from selfdebias.storage.atomic import append_line, encode_tensors, write_bytes, write_text
 from selfdebias.storage.images import decode_png, encode_png
+from selfdebias.storage.manifest import MANIFESTS, place_of, read_manifests
 
 
 class BatchFolder:
@@ -51,10 +52,9 @@ class BatchFolder:
         Raises:
             ValueError: If it holds no batch, or batches of several keys.
         """
-        for manifest in sorted(Path(path).glob("manifest-*.jsonl")):
-            for line in read_lines(manifest):
-                return cls(path, line["config_hash"])
-        raise ValueError(f"`path` must be a folder that holds a batch, got {path}.")
+        for line in read_manifests(path):
+            return cls(path, line["config_hash"])
+        raise StorageError(f"`{path}` must be a folder that holds a batch, and holds none.")
 
     @property
     def finished(self) -> set[int]:
@@ -69,7 +69,7 @@ class BatchFolder:
         self.refresh()
         finished = self.finished
         kept = {place: line for place, line in self._lines.items() if place[0] in finished}
-        manifests = sorted(self.path.glob("manifest-*.jsonl"))
+        manifests = sorted(self.path.glob(MANIFESTS))
         first = self.path / "manifest-0.jsonl"
         if len(kept) == len(self._lines) and manifests in ([], [first]):
             return
@@ -125,7 +125,7 @@ class BatchFolder:
             "config_hash": self.config_hash,
         }
         append_line(self.path / f"manifest-{self.rank}.jsonl", line)
-        self._lines[_place(line)] = line
+        self._lines[place_of(line)] = line
 
     def ids(self) -> list[int]:
         """Ids of all images, sorted."""
@@ -184,20 +184,7 @@ class BatchFolder:
         }
 
     def _read_manifests(self) -> dict[tuple[int, int], dict[str, Any]]:
-        lines: dict[tuple[int, int], dict[str, Any]] = {}
-        for manifest in sorted(self.path.glob("manifest-*.jsonl")):
-            for line in read_lines(manifest):
-                if line["config_hash"] != self.config_hash:
-                    raise StorageError(
-                        f"`config_hash` must be {line['config_hash']}, that of {self.path}, got {self.config_hash}: the "
-                        f"folder belongs to another configuration; move it away."
-                    )
-                lines[_place(line)] = line  # a later line replaces a damaged batch
-        seen: set[int] = set()
-        for line in lines.values():
-            _refuse_doubles(line["ids"], seen, self.path)
-            seen.update(line["ids"])
-        return lines
+        return {place_of(line): line for line in read_manifests(self.path, self.config_hash)}
 
     def _check_new(self, place: tuple[int, int], ids: list[int], images: Tensor | None, records: Sequence[Any]) -> None:
         if images is not None and len(images) != len(ids):
@@ -225,7 +212,7 @@ class BatchFolder:
         if name not in line["files"]:
             raise ValueError(f"`{name}` must be stored in {self.path}, but batch {line['batch']} was added without it.")
         path = self.path / name
-        if not path.exists():
+        if not path.is_file():
             raise StorageError(f"`{name}` must be stored in {self.path}, but the file is gone: {self._way_out()}.")
         data = path.read_bytes()
         if _sha256(data) != line["files"][name]:
@@ -237,10 +224,6 @@ class BatchFolder:
 
     def _way_out(self) -> str:
         return f"delete {self.path} and give the same command again"
-
-
-def _place(line: Mapping[str, Any]) -> tuple[int, int]:
-    return line["batch"], line.get("part", 0)
 
 
 def _shard(line: Mapping[str, Any]) -> str:
