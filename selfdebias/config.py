@@ -17,15 +17,25 @@ import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from selfdebias.evaluation_inputs import with_named_folders
 from selfdebias.local_paths import check_interpolations
-from selfdebias.overrides import HYDRA, check_options, choices, expand, is_group, parse, refuse_sweep
+from selfdebias.overrides import (
+    HYDRA,
+    check_options,
+    choices,
+    expand,
+    is_group,
+    parse,
+    refuse_doubles,
+    refuse_sweep,
+)
 from selfdebias.part_rules import check_parts
-from selfdebias.rules import ConfigError, check, whole
+from selfdebias.rules import GROUPS, ConfigError, check, whole
 
 # Where a job runs and what watches it changes none of its results.
 NOT_IN_KEY = frozenset(
@@ -55,12 +65,27 @@ def load(overrides: Sequence[str]) -> dict[str, Any]:
     """
     folder = conf_folder()
     parsed = parse(overrides)
+    refuse_doubles(parsed)
     check_options(parsed, folder)
     config, swept = _compose_with_sweep(folder, list(overrides))
     refuse_sweep(parsed, swept)
+    config = _of_other_classes(config, parsed)
     chosen = choices(parsed, folder)
     defaults = config if len(chosen) == len(overrides) else _compose(folder, chosen)
     return check_resolved(config, defaults)
+
+
+def _of_other_classes(config: dict[str, Any], parsed: Sequence[Override]) -> dict[str, Any]:
+    """The configuration in which a group, whose class the command line names, has no values but those that it gives as well.
+
+    The values of the option that was there before belong to another class: the new one has defaults of its own.
+    """
+    given = [override.key_or_group for override in parsed]
+    for group in GROUPS:
+        if f"{group}._target_" in given:
+            own = {key for key in config[group] if any(it.startswith(f"{group}.{key}") for it in given)}
+            config[group] = {key: it for key, it in config[group].items() if key in own or key.startswith("_")}
+    return config
 
 
 def check_resolved(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,6 +185,7 @@ def load_sweep(overrides: Sequence[str]) -> list[SweepJob]:
         ConfigError: With one line about the first job that is wrong.
     """
     own = [text for text in overrides if not text.lstrip("+~").startswith(HYDRA)]
+    refuse_doubles(parse(own, sweep=True))
     jobs = [job for command in _by_experiment(own) for job in expand(command)]
     return [SweepJob(job, load(job)) for job in jobs]
 

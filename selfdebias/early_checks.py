@@ -36,10 +36,25 @@ def check_early(config: Mapping[str, Any]) -> None:
     for guidance in guidance_of_arms(config["guidance"]).values():
         _check_shares(guidance.get("target"), config["clustering"], config["bank"])
         made = make({"guidance": guidance}, "guidance")
+        _check_window(config, made)
         if config["trainer"]["devices"] > 1 and not made.splits:
             raise refuse(
                 "trainer.devices", "1 with a guidance whose batch cannot be split", config["trainer"]["devices"]
             )
+
+
+def _check_window(config: Mapping[str, Any], guidance: Any) -> None:
+    """Refuses a schedule that gives no step of the arms' sampler a weight: they would be vanilla, and called guided."""
+    from selfdebias.arms import model_of_arms
+    from selfdebias.guidance import NoGuidance
+    from selfdebias.targets import make
+
+    steps, schedule = model_of_arms(config).get("steps"), make(config, "schedule")
+    if isinstance(guidance, NoGuidance) or config["evaluate"]["folders"] or not isinstance(steps, int):
+        return
+    if not any(schedule.weight(index, steps, 0.5) > 0 for index in range(steps)):
+        words = f"a window with a step in it: the {steps} steps are at 0, 1/{steps}, ..., {steps - 1}/{steps}"
+        raise refuse("schedule", words, f"{schedule.start} to {schedule.stop}")
 
 
 def _check_shares(target: Any, clustering: Mapping[str, Any], bank: Mapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ from selfdebias.storage.image_folder import ImageFolder
 from selfdebias.storage.stage_folder import check_left
 
 NAME = re.compile(r"\w[\w.-]*")
-KEY = re.compile(r"[0-9a-f]{16}")
+KEY = re.compile(r"[\w-]+")
 STAGE = re.compile(rf"stages/\w+/{KEY.pattern}")
 TAKEN = ("reference", "collected", "labelled")  # what has files, or a list of skipped ones, beside the arms
 ORIGIN = ("judge", "encoder", "features", "sha256", "key")  # what is noted in the file of an arm
@@ -59,7 +59,18 @@ def with_named_folders(config: Mapping[str, Any]) -> dict[str, Any]:
                 f"folders whose names are letters, digits, _, - and ., and not one of {', '.join(TAKEN)} ({_way_out()})"
             )
             raise refuse("evaluate.folders", words, name)
+    _refuse_same(folders, evaluate["reference"])
     return {**config, "evaluate": {**evaluate, "folders": dict(folders)}}
+
+
+def _refuse_same(folders: Mapping[str, str], reference: str | None) -> None:
+    """Refuses to hold a folder against itself."""
+    places = {name: os.path.realpath(path) for name, path in folders.items()}
+    for name, path in places.items():
+        if list(places.values()).count(path) > 1:
+            raise refuse("evaluate.folders", "different folders, each of them once", folders[name])
+        if reference is not None and os.path.realpath(reference) == path:
+            raise refuse("evaluate.reference", f"other images than those of the arm {name}", reference)
 
 
 def drawn_or_not(config: Mapping[str, Any]) -> dict[str, Any]:

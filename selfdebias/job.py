@@ -257,16 +257,17 @@ def _gather_debiaser(job: Path, config: Mapping[str, Any], paths: Mapping[str, P
 def _log(job: Path, config: Mapping[str, Any], report: Path | None, group: str) -> None:
     """Hands the finished job to its logger, once; a job with rows has no report of its own, and logs their numbers."""
     from selfdebias.report.wandb_log import log_job
-    from selfdebias.report.wandb_run import is_logged, make_logger, mark_logged, mode_of
+    from selfdebias.report.wandb_run import is_logged, make_logger, mark_logged, mode_of, nameless
     from selfdebias.stages.report import read_figures
 
     if mode_of(config["logger"]) == "disabled" or is_logged(job, config["logger"]):
         return
     results = read_json(job / "results.json")
     figures, lines = ({}, []) if report is None else (read_figures(report), read_lines(job / "metrics.jsonl"))
-    fitted = job if config["logger"].get("log_model") else None
     try:
-        run = log_job(make_logger(config["logger"], job, group), results, figures, lines, config, fitted)
+        with nameless(job, config["logger"].get("save_dir")) as place:
+            fitted = place if config["logger"].get("log_model") else None
+            run = log_job(make_logger(config["logger"], place, group), results, figures, lines, config, fitted)
     except Exception as error:  # whatever W&B says, the job is done, and its results are here
         reason = plain(redacted_command(str(error).splitlines()[0] if str(error) else type(error).__name__))
         print(f"selfdebias: nothing was logged to W&B ({reason}); all results are here.", file=sys.stderr)

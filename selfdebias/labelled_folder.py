@@ -59,7 +59,8 @@ def labelled_fingerprint(folder: Path, classes: Classes) -> str:
     digest = hashlib.sha256()
     for images in labelled_images(folder, classes).values():
         for path, _ in images:
-            digest.update(path.relative_to(folder).as_posix().encode() + hash_file(path))
+            own = hash_file(path) if path.is_file() else b"no file"
+            digest.update(path.relative_to(folder).as_posix().encode() + own)
     return digest.hexdigest()
 
 
@@ -72,7 +73,7 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
 
 
 def _unknown(name: str, kind: str, classes: Classes) -> ValueError:

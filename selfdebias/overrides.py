@@ -46,6 +46,20 @@ def parse(overrides: Sequence[str], sweep: bool = False) -> list[Override]:
     return parsed
 
 
+def refuse_doubles(parsed: Sequence[Override]) -> None:
+    """Refuses a command line that gives a key twice: Hydra would take the later value without a word.
+
+    Raises:
+        ConfigError: With the first of them.
+    """
+    seen: dict[str, str] = {}
+    for override in parsed:
+        key = override.get_key_element().lstrip("+~")
+        if key in seen:
+            raise ConfigError(f"`{key}` must be given once, got `{seen[key]}` and `{override.input_line}`.")
+        seen[key] = str(override.input_line)
+
+
 def choices(parsed: Sequence[Override], folder: Path) -> list[str]:
     """The overrides that choose an option of a group."""
     return [o.input_line for o in parsed if is_group(o, folder) and o.input_line]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from selfdebias.prompt_texts import different_texts, with_place
-from selfdebias.rules import AT_LEAST_0, AT_LEAST_1, ConfigError, Rule, is_number, refuse, walk, whole
+from selfdebias.rules import AT_LEAST_0, AT_LEAST_1, ConfigError, Rule, is_number, refuse, walk, whole, whole_in
 
 _ABOVE_0 = Rule("a number larger than 0", lambda value: is_number(value) and value > 0)
 _NOT_BELOW_0 = Rule("a number of at least 0", lambda value: is_number(value) and value >= 0)
@@ -14,9 +14,9 @@ WANDB_MODES = ("disabled", "offline", "online")  # the more private ones first
 READERS = ("flattened", "pooled", "convolutional")
 PROJECTOR: Mapping[str, Rule] = {
     "reader": Rule(f"one of {', '.join(READERS)}", lambda value: value in READERS),
-    "hidden": AT_LEAST_1,
-    "steps": AT_LEAST_1,
-    "batch_size": Rule("a whole number of at least 2", lambda value: whole(value) and value >= 2),
+    "hidden": whole_in(1, 2**16),
+    "steps": whole_in(1, 10**7),
+    "batch_size": whole_in(2, 10**6),
     "noise": _NOT_BELOW_0,
     "weight_decay": _NOT_BELOW_0,
     "temperature": _ABOVE_0,
@@ -25,6 +25,31 @@ PROJECTOR: Mapping[str, Rule] = {
     "balanced": Rule("true or false", lambda value: isinstance(value, bool)),
     "negatives": Rule("true or false", lambda value: isinstance(value, bool)),
 }
+
+MODEL: Mapping[str, Rule] = {
+    "steps": whole_in(1, 10**4),
+    "height": Rule("null or a multiple of 8 pixels, at most 16384", lambda value: _is_side(value)),
+    "width": Rule("null or a multiple of 8 pixels, at most 16384", lambda value: _is_side(value)),
+}
+
+# What Lightning's Trainer may be told. Anything else shortens stages, or leaves files where nobody looks for them.
+_FALSE = Rule("false", lambda value: value is False)
+_PRECISIONS = ("32-true", "64-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed")
+_ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+TRAINER: Mapping[str, Rule] = {
+    "accelerator": Rule(f"one of {', '.join(_ACCELERATORS)}", lambda value: value in _ACCELERATORS),
+    "devices": AT_LEAST_1,
+    "num_nodes": Rule("1", lambda value: value == 1),
+    "strategy": Rule("ddp (trainer=ddp), or auto for one device", lambda value: value in ("auto", "ddp")),
+    "use_distributed_sampler": _FALSE,
+    "precision": Rule(f"one of {', '.join(_PRECISIONS)}", lambda value: value in _PRECISIONS),
+    "inference_mode": _FALSE,
+    "logger": _FALSE,
+    "enable_checkpointing": _FALSE,
+    "enable_model_summary": Rule("true or false", lambda value: isinstance(value, bool)),
+    "enable_progress_bar": Rule("true or false", lambda value: isinstance(value, bool)),
+}
+WANDB_TEXTS = ("project", "entity", "name", "group", "notes", "job_type", "id")
 
 CLUSTERING: Mapping[str, Rule] = {
     "k": Rule("null or a whole number of at least 1", lambda value: value is None or (whole(value) and value >= 1)),
@@ -41,6 +66,10 @@ CLUSTERING: Mapping[str, Rule] = {
 }
 
 
+def _is_side(value: Any) -> bool:
+    return value is None or (whole(value) and 8 <= value <= 2**14 and value % 8 == 0)
+
+
 def check_parts(config: Mapping[str, Any]) -> None:
     """Refuses values of parts that do not go together, or that a part itself would refuse only when it is late.
 
@@ -54,6 +83,9 @@ def check_parts(config: Mapping[str, Any]) -> None:
     root = config["paths"].get("root")
     if not isinstance(root, str) or not root.strip():
         raise refuse("paths.root", "the path of a folder", root)
+    _check_values("model", MODEL, config["model"])
+    _check_values("model", MODEL, config["generate"]["sampler"] or {}, "generate.sampler")
+    _check_trainer(config["trainer"])
     _check_logger(config["logger"])
     check_projector(config["projector"])
     _check_scale(config["model"], config["collect"]["relative_scale"])
@@ -80,12 +112,34 @@ def _check_scale(model: Mapping[str, Any], relative: float) -> None:
         raise refuse("collect.relative_scale", words, relative)
 
 
+def _check_values(group: str, rules: Mapping[str, Rule], part: Mapping[str, Any], path: str = "") -> None:
+    """Holds the values that a part has against rules; `path` is where they stand, if it is not the group."""
+    for name, rule in rules.items():
+        if name in part and not rule.holds(part[name]):
+            raise refuse(f"{path or group}.{name}", rule.words, part[name])
+
+
+def _check_trainer(trainer: Mapping[str, Any]) -> None:
+    """Refuses options of Lightning's Trainer that no stage is made for, such as those that cut its loops short."""
+    for key in trainer:
+        if key not in TRAINER and not key.startswith("_"):
+            raise ConfigError(
+                f"`trainer.{key}` is not an option: it could cut a stage short. trainer has {', '.join(TRAINER)}."
+            )
+    _check_values("trainer", TRAINER, trainer)
+
+
 def _check_logger(logger: Mapping[str, Any]) -> None:
     """What W&B would say only once the job is done."""
     if "mode" in logger and logger["mode"] not in WANDB_MODES:
         raise refuse("logger.mode", f"one of {', '.join(WANDB_MODES)}", logger["mode"])
-    if "group" in logger and not isinstance(logger["group"], str | None):
-        raise refuse("logger.group", "null or a text", logger["group"])
+    if not str(logger["_target_"]).endswith(".WandbLogger"):
+        return
+    for name in WANDB_TEXTS:
+        if name in logger and not (logger[name] is None or (isinstance(logger[name], str) and logger[name].strip())):
+            raise refuse(f"logger.{name}", "null or a text that is not blank", logger[name])
+    if not isinstance(logger.get("project", "x"), str):
+        raise refuse("logger.project", "the name of a project on W&B", logger["project"])
 
 
 def _check_prompts(config: Mapping[str, Any]) -> None:

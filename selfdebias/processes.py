@@ -104,12 +104,6 @@ def check_processes(config: Mapping[str, Any]) -> None:
     """
     trainer = config["trainer"]
     devices, strategy = trainer.get("devices"), trainer.get("strategy", "auto")
-    if strategy not in ("auto", "ddp"):
-        raise refuse("trainer.strategy", "ddp (trainer=ddp), or auto for one device", strategy)
-    if not isinstance(devices, int) or devices < 1:
-        raise refuse("trainer.devices", "a whole number of at least 1", devices)
-    if trainer.get("num_nodes", 1) != 1:
-        raise refuse("trainer.num_nodes", "1", trainer["num_nodes"])
     if devices == 1:
         return
     if strategy != "ddp":

@@ -55,8 +55,22 @@ def _texts(value: Any) -> bool:
 
 WEIGHTS = {"_target_", "pretrained", "revision", "variant", "config", "allow_pickle"}  # options that choose a model
 
+LARGEST = 10**4  # of a strength and such: beyond it nothing is measured but overflow
+
+
+def whole_in(least: int, most: int) -> Rule:
+    """The rule of whole numbers in a range, both ends included.
+
+    Example:
+        >>> whole_in(1, 8).words, whole_in(1, 8).holds(8), whole_in(1, 8).holds(True)
+        ('a whole number in [1, 8]', True, False)
+    """
+    return Rule(f"a whole number in [{least}, {most}]", lambda value: whole(value) and least <= value <= most)
+
+
 AT_LEAST_0 = Rule("a whole number of at least 0", lambda value: whole(value) and value >= 0)
 AT_LEAST_1 = Rule("a whole number of at least 1", lambda value: whole(value) and value >= 1)
+IMAGES, BATCH, SEED = whole_in(1, 10**7), whole_in(1, 10**5), whole_in(0, 2**63 - 1)
 
 A_PART = Rule("a number in (0, 1]", lambda value: is_number(value) and 0 < value <= 1)
 
@@ -75,20 +89,21 @@ QUALITY = Rule(f"one of {', '.join(QUALITIES)}", lambda value: value in QUALITIE
 A_PATH = Rule("null or a path", lambda value: value is None or _texts([value]))
 
 SECTIONS: Mapping[str, Mapping[str, Rule]] = {
-    "collect": {"n_images": AT_LEAST_1, "batch_size": AT_LEAST_1, "timesteps": AT_LEAST_1, "seed": AT_LEAST_0}
+    "collect": {"n_images": IMAGES, "batch_size": BATCH, "timesteps": whole_in(1, 10**4), "seed": SEED}
     | {"relative_scale": A_PART},
     "discover": {},
-    "project": {"seed": AT_LEAST_0},
-    "generate": {"n_images": AT_LEAST_1, "batch_size": AT_LEAST_1, "seed": AT_LEAST_0, "sampler": SAMPLER},
-    "evaluate": {"batch_size": AT_LEAST_1, "bootstrap": AT_LEAST_1, "seed": AT_LEAST_0, "labelled": A_PATH}
+    "project": {"seed": SEED},
+    "generate": {"n_images": IMAGES, "batch_size": BATCH, "seed": SEED, "sampler": SAMPLER},
+    # Of fewer resamples a 95% interval has no ends, and of one image nothing has a spread.
+    "evaluate": {"batch_size": BATCH, "bootstrap": whole_in(20, 10**6), "seed": SEED, "labelled": A_PATH}
     | {
         "folders": FOLDERS,
         "reference": A_PATH,
-        "reference_images": AT_LEAST_1,
+        "reference_images": whole_in(2, 10**7),
         "modes": A_PATH,
-        "drawn_together": AT_LEAST_1,
+        "drawn_together": IMAGES,
     },
-    "report": {"images": AT_LEAST_1},
+    "report": {"images": whole_in(1, 10**4)},
     TABLE: {"root": A_PATH, "pool": KEYS, "fairness": A_TEXT, "quality": QUALITY},
 }
 
@@ -181,12 +196,12 @@ def _check_value(path: str, value: Any, defaults: Mapping[str, Any]) -> None:
             break
     if path.endswith(".target") and path.startswith("guidance") and value is not None:
         _check_target(path, value)
-    if path.endswith(".strength") and not (isinstance(value, int | float) and value >= 0):
-        raise refuse(path, "a number of at least 0", value)
+    if path.endswith(".strength") and not (is_number(value) and 0 <= value <= LARGEST):
+        raise refuse(path, f"a number in [0, {LARGEST}]", value)
 
 
 def _check_target(path: str, value: Any) -> None:
-    numbers = isinstance(value, list) and all(isinstance(share, int | float) and share >= 0 for share in value)
+    numbers = isinstance(value, list) and all(is_number(share) and share >= 0 for share in value)
     if not numbers or len(value) < 2 or not abs(sum(value) - 1) <= 1e-5:
         raise refuse(path, "a list of at least two shares that sum to 1, uniform or depth", value)
 

@@ -12,6 +12,7 @@ os.environ["WANDB_SILENT"] = "true"
 os.environ["MPLBACKEND"] = "Agg"
 
 import dataclasses
+import json
 import shutil
 import socket
 import sys
@@ -107,6 +108,10 @@ def _stand_in_conf(real, folder):
 def _stand_in_stage(name, calls):
     def stage(folder, **arguments):
         calls.append({"stage": name, **arguments})
+        if name in ("collect", "generate"):
+            ids = list(range(arguments["n_images"]))
+            line = {"batch": 0, "ids": ids, "records": [{"id": i} for i in ids], "files": {}, "config_hash": ""}
+            (folder / "manifest-0.jsonl").write_text(json.dumps(line) + "\n")
         (folder / "metrics.jsonl").write_text(f'{{"stage": "{name}"}}\n')
         if name == "evaluate":
             (folder / "results.json").write_text('{"arms": {}}')

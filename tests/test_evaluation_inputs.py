@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from selfdebias import evaluation_inputs as inputs
 from selfdebias.encoders import ClipEncoder, PixelEncoder
@@ -11,7 +12,7 @@ from selfdebias.judges.emoji import EmojiJudge
 from selfdebias.metrics.arms import ArmData, save_arm
 from selfdebias.metrics.cached import identity, load_reference, origin_of
 from selfdebias.rules import ConfigError
-from selfdebias.storage.atomic import write_bytes, write_json
+from selfdebias.storage.atomic import write_bytes, write_json, write_tensors
 
 NOTHING = {"folders": None, "reference": None, "modes": None, "drawn_together": 1}
 PIXELS = PixelEncoder(dim=4, size=2, seed=0)
@@ -40,7 +41,7 @@ def job(tmp_path):
     write_json(collect / "stage.json", {"weights": {"encoder": "its hash"}})
     write_json(discover / "stage.json", {"inputs": {"collected": "kcollect"}})
     write_json(discover / "modes.json", {"k": 2})
-    write_bytes(discover / "centers.safetensors", b"c")
+    write_tensors(discover / "centers.safetensors", {"centers": torch.eye(2)})
     return tmp_path / "jobs" / "hash"
 
 

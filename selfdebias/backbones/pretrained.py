@@ -14,7 +14,10 @@ from torch import Tensor
 from selfdebias.backbones.scheduler_choice import SchedulerChoice
 from selfdebias.rules import ConfigError
 from selfdebias.sources import PipelineSource
+from selfdebias.storage.atomic import read_json
+from selfdebias.whole_weights import load_parts, one_line, refuse_empty
 
+OPTION = "model.pretrained"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 OFFLOADS = ("none", "model", "sequential")
 
@@ -86,17 +89,22 @@ class PretrainedBackbone(ABC):
         folder = self.source.folder()
         pipeline_class = getattr(diffusers, self.pipeline)
         options = {"dtype": DTYPES[self.dtype], "local_files_only": True, **dict.fromkeys(self.left_out)}
-        if folder.is_file():
-            pipeline = self._from_single_file(pipeline_class, folder, options)
-        else:
-            use_safetensors = None if self.allow_pickle else True
-            pipeline = pipeline_class.from_pretrained(
-                folder, use_safetensors=use_safetensors, variant=self.variant, **options
-            )
+        with one_line(OPTION, self.pretrained):
+            if folder.is_file():
+                pipeline = self._from_single_file(pipeline_class, folder, options)
+            else:
+                pipeline = self._from_folder(pipeline_class, folder, options)
+        refuse_empty(pipeline, OPTION, self.pretrained)
         self.scheduler.apply(pipeline)
         pipeline = self.prepared(pipeline)
         pipeline.set_progress_bar_config(disable=True)
         return self._placed(pipeline)
+
+    def _from_folder(self, pipeline_class: Any, folder: Path, options: dict[str, Any]) -> Any:
+        how = {"use_safetensors": None if self.allow_pickle else True, "variant": self.variant}
+        index, dtype = read_json(folder / "model_index.json"), options["dtype"]
+        parts = load_parts(folder, index, self.left_out, OPTION, self.pretrained, dtype=dtype, **how)
+        return pipeline_class.from_pretrained(folder, **how, **{**options, **parts})
 
     def _from_single_file(self, pipeline_class: Any, file: Path, options: dict[str, Any]) -> Any:
         own = self.single_file_options()

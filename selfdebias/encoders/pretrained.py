@@ -12,6 +12,7 @@ from torch import Tensor
 
 from selfdebias.encoders.base import Encoder
 from selfdebias.sources import ModelSource
+from selfdebias.whole_weights import load_whole
 
 RESAMPLING = {2: "bilinear", 3: "bicubic"}  # by the numbers of Pillow, which preprocessing files use
 
@@ -65,8 +66,9 @@ class PretrainedEncoder(Encoder, ABC):
 
             folder = self.source.folder()
             use_safetensors = None if self.allow_pickle else True
-            model = AutoModel.from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=use_safetensors, local_files_only=True
+            option = f"{self.source.group}.pretrained"
+            model = load_whole(
+                AutoModel, folder, option, self.pretrained, dtype=torch.float32, use_safetensors=use_safetensors
             )
             self._model = model.eval().requires_grad_(False)
             self._processing = self.source.read("preprocessor_config.json")

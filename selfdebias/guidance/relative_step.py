@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from selfdebias.guidance.branch_rule import add_edit, branch_gain, check_rule
 from selfdebias.guidance.shares import check_target, wanted_shares
 from selfdebias.guidance.state import GuidanceState, Semantics
 from selfdebias.hspace import Step, split_branches
+from selfdebias.rules import LARGEST
 
 EPSILON = 1e-12
 CALIBRATED = "calibrated"
@@ -143,15 +143,15 @@ def kl_divergence(p_hat: Tensor, pi: Tensor) -> float:
 
 
 def check_above_0(name: str, value: float | str) -> None:
-    """Raise a ValueError unless the value is a finite number larger than 0."""
-    if isinstance(value, str) or not 0 < value < math.inf:
-        raise ValueError(f"`guidance.{name}` must be finite and larger than 0, got {value}.")
+    """Raise a ValueError unless the value is a number larger than 0, and no larger than anything that makes sense."""
+    if isinstance(value, str | bool) or not 0 < value <= LARGEST:
+        raise ValueError(f"`guidance.{name}` must be larger than 0 and at most {LARGEST}, got {value}.")
 
 
 def check_at_least(name: str, value: float, least: float) -> None:
-    """Raise a ValueError unless the value is finite and not below `least`."""
-    if not least <= value < math.inf:
-        raise ValueError(f"`guidance.{name}` must be finite and at least {least}, got {value}.")
+    """Raise a ValueError unless the value is a number of at least `least`, and no larger than anything that makes sense."""
+    if isinstance(value, bool) or not least <= value <= LARGEST:
+        raise ValueError(f"`guidance.{name}` must be in [{least}, {LARGEST}], got {value}.")
 
 
 def check_share(name: str, value: float) -> None:

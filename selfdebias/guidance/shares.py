@@ -21,7 +21,8 @@ def check_target(target: Sequence[float] | str | None) -> list[float] | str | No
     if target is None or (isinstance(target, str) and target in (UNIFORM, DEPTH)):
         return target if target is None else str(target)
     try:
-        shares = [] if isinstance(target, str) else [float(share) for share in target]
+        numbers = [] if isinstance(target, str) or any(isinstance(share, bool) for share in target) else target
+        shares = [float(share) for share in numbers]
     except (TypeError, ValueError):  # no list, or not of numbers
         shares = []
     if len(shares) < 2 or not all(0 <= share <= 1 for share in shares) or not abs(sum(shares) - 1) <= 1e-5:

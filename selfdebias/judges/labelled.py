@@ -13,7 +13,7 @@ from selfdebias.judges import Judge, classify
 from selfdebias.judges.confusion import Confusion
 from selfdebias.labelled_folder import labelled_images
 from selfdebias.metrics.judge_error import confusion_counts
-from selfdebias.storage.pictures import UnreadableError, read_picture
+from selfdebias.storage.pictures import UnreadableError, read_picture_file
 
 
 def measure_confusion(
@@ -77,9 +77,9 @@ def _batches(
     waiting: dict[tuple[int, ...], list[tuple[Tensor, int]]] = {}
     for path, label in images:
         try:
-            pixels = read_picture(path.read_bytes())
-        except (OSError, UnreadableError) as error:
-            unread[path] = getattr(error, "strerror", None) or str(error)
+            pixels = read_picture_file(path)
+        except UnreadableError as error:
+            unread[path] = str(error)
             continue
         alike = waiting.setdefault(pixels.shape, [])
         alike.append((torch.from_numpy(pixels).permute(2, 0, 1).float() / 255, label))

@@ -66,7 +66,7 @@ def render_page(material: Material, pictures: Pictures) -> str:
         .get_template("page.html.j2")
         .render(
             asked=asked(material),
-            command=redacted_command(str(material.job.get("command") or "selfdebias")),
+            command=plain(redacted_command(str(material.job.get("command") or "selfdebias"))),
             config_hash=results.get("config_hash", ""),
             made_with=in_words(material.job.get("made_with", {})),
             prompt=prompt_of(results),

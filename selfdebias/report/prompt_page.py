@@ -53,7 +53,7 @@ def render_prompt_page(results: Mapping[str, Any], job: Mapping[str, Any], pictu
                 (link, name, pictures[row]) for link, (row, name) in zip(links, names_of(results).items(), strict=True)
             ],
             notes=[*explanations(results), *notes.lines()],
-            command=redacted_command(str(job.get("command") or "selfdebias")),
+            command=plain(redacted_command(str(job.get("command") or "selfdebias"))),
             config_hash=results["config_hash"],
             made_with=in_words(job.get("made_with", {})),
         )

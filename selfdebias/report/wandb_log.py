@@ -24,6 +24,7 @@ PRIVATE_SETTINGS: dict[str, Any] = {
     "x_disable_meta": True,
     "x_disable_stats": True,
     "x_disable_machine_info": True,
+    "x_save_requirements": False,
     "disable_git": True,
     "disable_code": True,
     "disable_job_creation": True,

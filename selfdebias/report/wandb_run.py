@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,13 @@ def check_logger(logger: Mapping[str, Any]) -> None:
     from pytorch_lightning.loggers import WandbLogger
 
     known = {**inspect.signature(WandbLogger).parameters, **inspect.signature(wandb.init).parameters}
+    from selfdebias.report.wandb_log import PRIVATE_SETTINGS
+
+    settings = logger.get("settings") or {}
+    for key in settings:
+        if key not in PRIVATE_SETTINGS and key != "init_timeout":
+            words = ", ".join([*PRIVATE_SETTINGS, "init_timeout"])
+            raise ConfigError(f"`logger.settings.{key}` is not an option. logger.settings has {words}.")
     for key in logger:
         if key not in known and key != "_target_":
             raise ConfigError(
@@ -80,6 +89,38 @@ def make_logger(logger: Mapping[str, Any], job: Path, group: str = "") -> Any:
         "mode": mode,
     }
     return make({"logger": {**logger, **options}}, "logger")
+
+
+@contextmanager
+def nameless(job: Path, save_dir: str | None) -> Iterator[Path]:
+    """Keeps the user's name out of W&B's folder: a path to the job that does not lead through the home folder.
+
+    W&B writes absolute paths of the files that it is to send into its run. Where the job is below the home folder, these go
+    through a link in the system's folder of temporary files, which stays, since `wandb sync` reads them later.
+
+    Args:
+        job: The job's folder.
+        save_dir: The folder of `wandb/`, where the configuration names one; None for the job's own.
+
+    Yields:
+        The job's folder, to be used in the body.
+    """
+    place, before = job.resolve(), os.environ.get("WANDB_DATA_DIR")
+    if place.is_relative_to(Path.home().resolve()):
+        link = Path(tempfile.mkdtemp(prefix="selfdebias-")) / "job"
+        link.symlink_to(place)
+        place = link
+    os.environ["WANDB_DATA_DIR"] = str(place / "wandb")
+    try:
+        yield place
+    finally:
+        if before is None:
+            del os.environ["WANDB_DATA_DIR"]
+        else:
+            os.environ["WANDB_DATA_DIR"] = before
+        for path in Path(save_dir or place, "wandb").rglob("*"):
+            if path.is_symlink() and os.path.isabs(path.readlink()):  # to W&B's own log, in the home folder
+                path.unlink()
 
 
 def open_run(logger: Any) -> Any:

@@ -78,6 +78,8 @@ class Collector(Sampler):
 
     def loaded(self) -> None:
         """See `Sampler.loaded`: note which model it is, for whoever attaches what is fitted here."""
+        if hasattr(self.encoder, "load"):
+            self.encoder.load()  # so that weights that are not whole are said now
         identity = identity_of(find_unet(self.pipeline))
         write_json(self.folder.path / UNET, {} if identity is None else identity)
 

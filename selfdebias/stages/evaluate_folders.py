@@ -30,6 +30,7 @@ from selfdebias.stages.looking import Evaluation, arm_data, read_centers
 from selfdebias.stages.reference import outside_reference
 from selfdebias.stages.results_file import write_results
 from selfdebias.storage.atomic import write_json, write_text
+from selfdebias.storage.hidden import hidden
 from selfdebias.storage.image_folder import ImageFolder
 
 VERSION = 3
@@ -153,6 +154,7 @@ def _write(
     results |= {"sources": sources, "skipped": skipped}
     if not any(images.drawing for images in given.values()):
         results["cost"] = {name: missing(NO_COST) for name in results["cost"]}
+    results = hidden(results)
     write_json(folder / "images.json", {arm: it.names for arm, it in looked.items()})
     write_text(folder / "table.md", markdown_table(results))
     write_results(folder, results)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdebias.storage.pictures import SUFFIXES, UnreadableError, read_picture
+from selfdebias.storage.pictures import SUFFIXES, UnreadableError, read_picture_file
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,7 @@ class ImageFile:
         Raises:
             UnreadableError: If it cannot be read, with the reason.
         """
-        try:
-            data = self.path.read_bytes()
-        except OSError as error:
-            raise UnreadableError(error.strerror or type(error).__name__) from error
-        return read_picture(data)
+        return read_picture_file(self.path)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -124,7 +120,7 @@ class ImageFolder:
         return {"dependence": self.drawing.get("dependence", "image")}
 
     def _listed(self, drawn_together: int) -> list[ImageFile]:
-        paths = [path for path in self.path.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()]
+        paths = [path for path in self.path.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir()]
         found = {path: path.relative_to(self.path) for path in paths}
         names = {path: it.with_suffix("").as_posix() for path, it in found.items() if not _hidden(it.parts)}
         if not names:
@@ -192,6 +188,8 @@ def _hidden(parts: Sequence[str]) -> bool:
 
 def _hash(path: Path) -> str:
     try:
+        if not path.is_file():
+            return "no file"
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:  # such a file is skipped, and that is part of the outcome

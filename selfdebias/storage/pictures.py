@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +64,21 @@ def read_picture(data: bytes) -> NDArray[np.uint8]:
         raise UnreadableError(f"no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from None
     except ERRORS as error:
         raise UnreadableError(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def read_picture_file(path: Path) -> NDArray[np.uint8]:
+    """Reads an image file as `read_picture` does.
+
+    Raises:
+        UnreadableError: Also if it is no regular file: a link to nowhere, or a pipe, at which a reader would wait for ever.
+    """
+    try:
+        if not path.is_file():
+            raise UnreadableError("a link to nowhere" if path.is_symlink() else "no regular file")
+        data = path.read_bytes()
+    except OSError as error:
+        raise UnreadableError(error.strerror or type(error).__name__) from error
+    return read_picture(data)
 
 
 def _upright(picture: Image.Image) -> Image.Image:

@@ -52,11 +52,11 @@ def test_each_experiment_sweeps_over_its_own_keys(conf):
     ]
 
 
-def test_of_a_key_that_is_there_twice_the_later_value_holds(conf):
-    assert jobs_of("guidance.strength=1,2", "generate.seed=1,2", "guidance.strength=3") == [
-        ["guidance.strength=3", "generate.seed=1"],
-        ["guidance.strength=3", "generate.seed=2"],
-    ]
+def test_a_key_that_is_there_twice_is_refused(conf):
+    with pytest.raises(
+        ConfigError, match="`guidance.strength` must be given once, got `guidance.strength=1,2` and `guid"
+    ):
+        jobs_of("guidance.strength=1,2", "generate.seed=1,2", "guidance.strength=3")
 
 
 def test_settings_of_hydra_are_no_part_of_a_job(conf):
