@@ -9,10 +9,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from selfdebias.storage.atomic import read_json
+
 PICKLES = ("*.bin", "*.ckpt", "*.pt", "*.pth")
 TENSORS = ("*.safetensors",)
 CONFIGS = ("*.json", "*.txt", "*.model")
 WITHOUT_WEIGHTS = ("scheduler", "tokenizer", "tokenizer_2", "feature_extractor", "image_processor")
+LIBRARIES = (
+    "diffusers",
+    "transformers",
+    "stable_diffusion",
+)  # that the parts of a pipeline may come from; the last is an old name
 SAFETY = ("safety_checker", "feature_extractor")  # parts of a pipeline that are left out, unless they are asked for
 WAY_OUT = "save it again with save_pretrained(folder, safe_serialization=True), or set {group}.allow_pickle=true"
 
@@ -41,6 +48,31 @@ def check_inside(folder: Path, names: Iterable[str]) -> None:
             raise ValueError(f"`{folder / name}` must be a file of its folder, got a link to somewhere else.")
 
 
+def check_contents(option: str, folder: Path) -> None:
+    """Refuse a model's folder that leads out of itself: by links, or by file names in its indices and tokenizers.
+
+    Args:
+        option: that named it, such as ``model.pretrained``.
+        folder: of a pipeline or a model.
+
+    Raises:
+        ValueError: with the first such file.
+    """
+    files = sorted(files_of(folder))
+    check_inside(folder, files)
+    for file in files:
+        named: list[Any] = []
+        if file.endswith(".index.json"):
+            named = [*(read_json(folder / file).get("weight_map") or {}).values()]
+        elif Path(file).name == "tokenizer_config.json":
+            named = [value for key, value in read_json(folder / file).items() if key.endswith("_file")]
+        for name in named:
+            if name is not None and (not isinstance(name, str) or Path(name).name != name):
+                raise ValueError(
+                    f"`{option}` must name files of its own folders, got {str(name)!r} in {folder / file}."
+                )
+
+
 def check_pipeline(
     name: str, index: Mapping[str, Any], files: Collection[str], allow_pickle: bool, without: Collection[str] = SAFETY
 ) -> None:
@@ -57,7 +89,13 @@ def check_pipeline(
         FileNotFoundError: if a part is missing.
         ValueError: if there is no UNet, or weights are pickled and that is not allowed.
     """
-    parts = [part for part, origin in index.items() if isinstance(origin, list) and origin[0] is not None]
+    parts = [part for part, origin in index.items() if isinstance(origin, list) and origin and origin[0] is not None]
+    for part in parts:
+        if not part.isidentifier() or index[part][0] not in LIBRARIES:
+            raise ValueError(
+                f"`model.pretrained` must be a pipeline of parts of {' and '.join(LIBRARIES[:2])}, got {name!r} with the part "
+                f"{part!r} of {index[part][0]!r}."
+            )
     if "unet" not in parts:
         raise ValueError(
             f"`model.pretrained` must be a pipeline with a `unet`, got {name!r}, a {index.get('_class_name')} of "

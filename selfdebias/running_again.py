@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from selfdebias.job_record import CONFIG, read_record
+from selfdebias.folders import check_inside
+from selfdebias.job_record import CONFIG, RECORD, read_record
 from selfdebias.local_paths import HERE, LOCAL, local_files
 from selfdebias.plain_data import read_plain_yaml
 from selfdebias.provenance import differences, in_words, made_with, read_versions
@@ -105,6 +106,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     file = Path(folder) / CONFIG
     if not file.is_file():
         raise ConfigError(f"`{FLAG}` must be a job's folder with its {CONFIG}, got {folder}.")
+    try:
+        check_inside(Path(folder), (CONFIG, RECORD))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     return {key: item for key, item in read_plain_yaml(file).items() if key not in HERE}
 
 

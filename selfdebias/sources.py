@@ -5,7 +5,6 @@ Nothing heavy is imported here, so that a wrong name is answered at once.
 
 from __future__ import annotations
 
-import json
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Collection
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from selfdebias import folders, hub
 from selfdebias.local_paths import SINGLE_FILES, is_hub_id
+from selfdebias.storage.atomic import read_json
 from selfdebias.testbed import shipped
 
 
@@ -75,7 +75,10 @@ class Source(ABC):
                 f"with weights that you trust alone.",
                 stacklevel=2,
             )
-        return self.local or hub.fetch(self.group, self.name, self._listing().commit, self.patterns)
+        place = self.local or hub.fetch(self.group, self.name, self._listing().commit, self.patterns)
+        if place.is_dir():
+            folders.check_contents(f"{self.group}.pretrained", place)
+        return place
 
     def fingerprint(self) -> str:
         """Return a hash of what is loaded: of the files, or the commit on the hub. Nothing is downloaded."""
@@ -132,6 +135,8 @@ class PipelineSource(Source):
         local = self.local
         if local is not None and local.is_file():
             return self._check_file(local)
+        if local is not None:
+            folders.check_contents(f"{self.group}.pretrained", local)
         files = folders.files_of(local) if local is not None else self._listing().files
         if "model_index.json" not in files:
             raise FileNotFoundError(
@@ -139,7 +144,7 @@ class PipelineSource(Source):
                 f"one."
             )
         if local is not None:
-            index = json.loads((local / "model_index.json").read_text())
+            index = read_json(local / "model_index.json")
         else:
             index = hub.read_json(self.group, self.name, self.revision, "model_index.json")
         folders.check_pipeline(self.name, index, files, self.allow_pickle, self.without)
@@ -191,6 +196,8 @@ class ModelSource(Source):
     def check(self) -> None:
         """See `Source.check`."""
         local = self.local
+        if local is not None:
+            folders.check_contents(f"{self.group}.pretrained", local)
         files = folders.files_of(local) if local is not None else self._listing().files
         folders.check_model(self.group, self.name, files, self.needed, self.allow_pickle)
         found = self.read("config.json").get("model_type")
@@ -205,7 +212,7 @@ class ModelSource(Source):
         local = self.local
         if local is None:
             return hub.read_json(self.group, self.name, self.revision, file)
-        return dict(json.loads((local / file).read_text()))
+        return read_json(local / file)
 
 
 def _variant(file: str) -> str | None:

@@ -42,7 +42,7 @@ def test_fit_attach_and_the_way_back(pipeline, debiaser):
     assert torch.equal(before, sample(pipeline, list(range(8))))
     assert attached.state.trace.index == [0, 1, 2]  # from the first step on
     with debiaser.attach(pipeline, strength=0.0):
-        assert torch.equal(before, sample(pipeline, [1, 2, 3, 4]))
+        assert torch.equal(before, sample(pipeline, list(range(8))))
 
 
 def test_another_guidance_is_attached_by_its_name_or_as_an_object(pipeline, debiaser):
@@ -240,7 +240,7 @@ def test_a_wide_bottleneck_is_read_through_a_convolution_and_options_may_differ(
 
     assert projector_for(Unet())["reader"] == "convolutional" and projector_for(Unet())["hidden"] == 512
     assert projector_for(tiny_pipeline().unet)["reader"] == "flattened"
-    with pytest.raises(ValueError, match="`projector.steps` must be a whole number of at least 1, got 0"):
+    with pytest.raises(ValueError, match="`projector.steps` must be a whole number in \\[1, 10000000\\], got 0"):
         fit(tiny_pipeline(), projector={"steps": 0})
     with pytest.raises(ValueError, match="`projector.depth` is not an option"):
         fit(tiny_pipeline(), projector={"depth": 3})

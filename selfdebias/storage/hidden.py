@@ -17,7 +17,7 @@ HIDDEN = "[hidden]"
 SHORTEST = 8  # characters of a value that is searched for in texts; shorter ones are words
 SECRET_NAME = re.compile(
     r"api_?key|access_?key|private_?key|token(?!iz)|secret|passw|passphrase|credential|webhook"
-    r"|(^|_)(key|keys|pass|pat|dsn|cookie|cookies)$"
+    r"|(^|_)(key|pass|pat|dsn|cookie)$"
     r"|(database|db|redis|mongo\w*|postgres\w*|mysql|mariadb|amqp|broker|celery|sqlalchemy)_(url|uri)$",
     re.IGNORECASE,
 )

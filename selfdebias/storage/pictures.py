@@ -73,8 +73,10 @@ def read_picture_file(path: Path) -> NDArray[np.uint8]:
         UnreadableError: Also if it is no regular file: a link to nowhere, or a pipe, at which a reader would wait for ever.
     """
     try:
-        if not path.is_file():
-            raise UnreadableError("a link to nowhere" if path.is_symlink() else "no regular file")
+        if path.is_symlink() and not path.exists():
+            raise UnreadableError("a link to nowhere")
+        if path.exists() and not path.is_file():
+            raise UnreadableError("no regular file")
         data = path.read_bytes()
     except OSError as error:
         raise UnreadableError(error.strerror or type(error).__name__) from error

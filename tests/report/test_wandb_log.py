@@ -14,11 +14,12 @@ import yaml
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import DummyLogger
 
-from selfdebias.report.redact import HIDDEN, allowed, redacted
+from selfdebias.report.redact import allowed
 from selfdebias.report.results_csv import COLUMNS
 from selfdebias.report.wandb_log import PRIVATE_SETTINGS, flat_numbers, log_job
 from selfdebias.report.wandb_run import check_logger, is_logged, make_logger, mark_logged, mode_of
 from selfdebias.rules import ConfigError
+from selfdebias.storage.hidden import HIDDEN, redacted, redacted_command
 from tests.report.example import PROMPT, example_results
 from tests.wandb_file import OfflineRun, offline_runs
 
@@ -312,7 +313,7 @@ def test_flat_numbers_hold_every_number_of_the_results_and_no_null():
 )
 def test_hides_what_is_named_like_a_secret(name):
     assert redacted({"a": [{name: "x"}]}) == {"a": [{name: HIDDEN}]}
-    assert redacted(f"selfdebias ++model.{name}=x seed=1") == f"selfdebias ++model.{name}={HIDDEN} seed=1"
+    assert redacted_command(f"selfdebias ++model.{name}=x seed=1") == f"selfdebias ++model.{name}={HIDDEN} seed=1"
 
 
 @pytest.mark.parametrize("value", [1, 0.5, None, True, "an emoji of a person", {"tokenizer": "t", "keys": 3}])

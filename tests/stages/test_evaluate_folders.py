@@ -151,7 +151,7 @@ def test_another_byte_is_another_key(tmp_path, capsys, monkeypatch):
         (["evaluate.folders=a"], "`evaluate.folders` must be null, a list of folders, or a dictionary"),
         (
             ["evaluate.folders=[a]", "evaluate.drawn_together=0"],
-            "`evaluate.drawn_together` must be a whole number of at",
+            "`evaluate.drawn_together` must be a whole number in [1",
         ),
         (["evaluate.folders=[a]", "evaluate.modes=a"], "`evaluate.modes` must be the folder of a finished job"),
         (["evaluate.folders=[a]", "evaluate.reference=none"], "`evaluate.reference` must be a folder of images"),
