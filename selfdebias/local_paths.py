@@ -62,7 +62,7 @@ def local_files(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if path.split(".")[0] in HERE or not names_a_file(path):
             continue
         for text in value if isinstance(value, list) else [value]:
-            if isinstance(text, str) and not text.startswith(SHIPPED) and not _on_hub(path, text):
+            if isinstance(text, str) and not _is_shipped(text) and not _on_hub(path, text):
                 yield path, text
 
 
@@ -127,6 +127,10 @@ def _hash(place: Path) -> str:
     from selfdebias.folders import CONFIGS, PICKLES, TENSORS, hash_file, hash_files
 
     return hash_file(place).hex() if place.is_file() else hash_files(place, (*TENSORS, *CONFIGS, *PICKLES))
+
+
+def _is_shipped(text: str) -> bool:
+    return text.startswith(SHIPPED) and text.removeprefix(SHIPPED).isidentifier()
 
 
 def _on_hub(path: str, text: str) -> bool:

@@ -75,9 +75,10 @@ class Source(ABC):
                 f"with weights that you trust alone.",
                 stacklevel=2,
             )
-        place = self.local or hub.fetch(self.group, self.name, self._listing().commit, self.patterns)
-        if place.is_dir():
-            folders.check_contents(f"{self.group}.pretrained", place)
+        if self.local is not None:
+            return self.local
+        place = hub.fetch(self.group, self.name, self._listing().commit, self.patterns)
+        folders.check_contents(f"{self.group}.pretrained", place)
         return place
 
     def fingerprint(self) -> str:
