@@ -260,11 +260,13 @@ def _log(job: Path, config: Mapping[str, Any], report: Path | None, group: str) 
     from selfdebias.report.wandb_run import is_logged, make_logger, mark_logged, mode_of, nameless
     from selfdebias.stages.report import read_figures
 
-    if mode_of(config["logger"]) == "disabled" or is_logged(job, config["logger"]):
+    if mode_of(config["logger"]) == "disabled":
         return
     results = read_json(job / "results.json")
     figures, lines = ({}, []) if report is None else (read_figures(report), read_lines(job / "metrics.jsonl"))
     try:
+        if is_logged(job, config["logger"]):
+            return
         with nameless(job, config["logger"].get("save_dir")) as place:
             fitted = place if config["logger"].get("log_model") else None
             run = log_job(make_logger(config["logger"], place, group), results, figures, lines, config, fitted)

@@ -54,7 +54,10 @@ class StageFolder:
         Raises:
             StorageError: If the stage is not finished, or its mark is damaged.
         """
-        return read_json(self.path / MARK)
+        try:
+            return read_json(self.path / MARK)
+        except StorageError as error:
+            raise StorageError(f"{str(error).rstrip('.')}; {self._way_out()}.") from None
 
     @contextmanager
     def lock(self) -> Iterator[None]:
