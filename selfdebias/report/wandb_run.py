@@ -15,7 +15,7 @@ from selfdebias.part_rules import WANDB_MODES as MODES
 from selfdebias.report.wording import plain
 from selfdebias.rules import ConfigError
 from selfdebias.storage.atomic import append_line, read_lines
-from selfdebias.storage.hidden import redacted_command
+from selfdebias.storage.hidden import hidden, redacted_command
 from selfdebias.targets import make
 
 ALIASES = {"dryrun": "offline", "run": "online"}
@@ -88,7 +88,7 @@ def make_logger(logger: Mapping[str, Any], job: Path, group: str = "") -> Any:
         "group": logger.get("group") or group or None,
         "mode": mode,
     }
-    return make({"logger": {**logger, **options}}, "logger")
+    return make({"logger": {**hidden(dict(logger)), **options}}, "logger")
 
 
 @contextmanager
