@@ -122,6 +122,10 @@ class BottleneckHook:
         _hooks[self.unet].discard(self)
         self.pipeline.__class__ = self._class
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return the hook itself: a copy of its UNet carries it along, and it does nothing there."""
+        return self
+
     @property
     def _inside(self) -> bool:
         """Whether this thread is in a call of the pipeline."""
@@ -140,9 +144,9 @@ class BottleneckHook:
             return hook._draw(partial(pipeline_class.__call__, pipeline, *args, **kwargs), arguments)
 
         def reduce(pipeline: Any, protocol: Any) -> Any:
-            """Copies and pickles are of the class itself, and not hooked."""
-            constructor, arguments, *state = object.__reduce_ex__(pipeline, protocol)
-            return constructor, (pipeline_class, *arguments[1:]), *state
+            """A copy is of the class itself, and not hooked."""
+            reduced: Any = object.__reduce_ex__(pipeline, protocol)
+            return reduced[0], (pipeline_class, *reduced[1][1:]), *reduced[2:]
 
         members = {"__call__": call, "__reduce_ex__": reduce, "__module__": pipeline_class.__module__, MARK: True}
         return type(pipeline_class.__name__, (pipeline_class,), members)
@@ -199,8 +203,8 @@ class BottleneckHook:
         return getattr(self.pipeline, "num_timesteps", None) or len(self.pipeline.scheduler.timesteps)
 
     def _before_unet(self, unet: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
-        if not self._inside:
-            self._say_once()
+        if not self._inside or unet is not self.unet:
+            self._say_once(unet)
             return None
         self._scale = 1.0
         self._index += 1
@@ -214,15 +218,15 @@ class BottleneckHook:
         return _twice(args, rows), _twice(kwargs, rows)
 
     def _after_bottleneck(self, block: nn.Module, args: tuple, h: Tensor) -> Tensor | None:
-        if not self._inside:
+        if not self._inside or block is not self.unet.mid_block:
             return None
         self._seen = self._index
         edited = self.action(h, self._step())
         return edited if self.last else None
 
-    def _say_once(self) -> None:
+    def _say_once(self, unet: nn.Module) -> None:
         """Warn where the UNet runs for another pipeline, unless that one is attached too."""
-        if self._said or any(hook._inside for hook in _hooks[self.unet]):
+        if self._said or unet is not self.unet or any(hook._inside for hook in _hooks[self.unet]):
             return
         self._said = True
         warnings.warn(
@@ -232,7 +236,7 @@ class BottleneckHook:
         )
 
     def _after_unet(self, unet: nn.Module, args: tuple, output: Any) -> Any:
-        if not self._inside:
+        if not self._inside or unet is not self.unet:
             return None
         if self._seen != self._index and self._acts(self._step()):
             raise RuntimeError(

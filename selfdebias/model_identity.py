@@ -76,8 +76,8 @@ def _digests(tensors: Mapping[str, Tensor]) -> dict[str, str] | None:
         for kind, dtype in DTYPES.items():
             rounded = values.to(dtype).view(torch.int16).numpy().tobytes()
             hashes[kind].update(f"{name} {tuple(tensor.shape)}".encode() + rounded)
-    dtype = str(next(iter(tensors.values())).dtype).removeprefix("torch.")
-    return {"dtype": dtype, **{kind: it.hexdigest()[:16] for kind, it in hashes.items()}}
+    loaded = str(next(iter(tensors.values())).dtype).removeprefix("torch.")
+    return {"dtype": loaded, **{kind: it.hexdigest()[:16] for kind, it in hashes.items()}}
 
 
 def _sampled(tensor: Tensor) -> Tensor:

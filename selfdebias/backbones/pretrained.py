@@ -101,7 +101,7 @@ class PretrainedBackbone(ABC):
         return self._placed(pipeline)
 
     def _from_folder(self, pipeline_class: Any, folder: Path, options: dict[str, Any]) -> Any:
-        how = {"use_safetensors": None if self.allow_pickle else True, "variant": self.variant}
+        how: dict[str, Any] = {"use_safetensors": None if self.allow_pickle else True, "variant": self.variant}
         index, dtype = read_json(folder / "model_index.json"), options["dtype"]
         parts = load_parts(folder, index, self.left_out, OPTION, self.pretrained, dtype=dtype, **how)
         return pipeline_class.from_pretrained(folder, **how, **{**options, **parts})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
@@ -21,7 +22,7 @@ class Judge(Protocol):
     (`selfdebias.judges.confusion`); without it nothing is known but what is measured on labelled images.
     """
 
-    classes: dict[str, tuple[str, ...]]
+    classes: Mapping[str, tuple[str, ...]]
     threshold: float
     encoder_id: str | None
 

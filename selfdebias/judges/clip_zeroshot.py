@@ -53,12 +53,8 @@ class ClipZeroShotJudge(Judge):
         self.encoder, self.attributes, self.templates = encoder, attributes, list(templates)
         self.temperature, self.threshold = temperature, threshold
         self.classes = {name: tuple(texts) for name, texts in attributes.items()}
+        self.encoder_id = getattr(encoder, "encoder_id", None)
         self._texts: dict[str, Tensor] = {}
-
-    @property
-    def encoder_id(self) -> str | None:
-        """The name of its encoder."""
-        return getattr(self.encoder, "encoder_id", None)
 
     def fingerprint(self) -> str:
         """Return the encoder's."""
