@@ -8,8 +8,11 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -253,11 +256,21 @@ def _compose(folder: Path, overrides: list[str]) -> dict[str, Any]:
 
 def _compose_with_sweep(folder: Path, overrides: list[str]) -> tuple[dict[str, Any], dict[str, str]]:
     """The resolved configuration, and what `hydra.sweeper.params` of its files says: the values of each swept key."""
+    changed = max(path.stat().st_mtime_ns for path in (folder, *folder.rglob("*")))
+    config, swept = _composed(folder, changed, tuple(overrides), tuple(sorted(os.environ.items())))
+    return deepcopy(config), dict(swept)
+
+
+@lru_cache(maxsize=256)
+def _composed(
+    folder: Path, changed: int, overrides: tuple[str, ...], environment: tuple[tuple[str, str], ...]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """As `_compose_with_sweep`; remembered for the same files, last `changed` at a time, and the same environment."""
     sweep = GlobalHydra.instance().hydra  # set while a sweep's job runs, and then to be given back
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
-            config = hydra_compose("config", overrides, return_hydra_config=True)
+            config = hydra_compose("config", list(overrides), return_hydra_config=True)
         swept = dict(OmegaConf.select(config, "hydra.sweeper.params") or {})
         with open_dict(config):
             del config["hydra"]

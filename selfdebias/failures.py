@@ -8,6 +8,8 @@ from selfdebias.rules import ConfigError
 from selfdebias.stopping import STOPPED, exit_code
 from selfdebias.storage import StorageError
 
+OF_THE_DISK = (errno.EIO, errno.ESTALE, errno.EBUSY, errno.EROFS, errno.ELOOP, errno.ENAMETOOLONG)
+
 
 class LaunchError(Exception):
     """A launcher started no job of a sweep; one line says why."""
@@ -27,8 +29,14 @@ def explained(error: BaseException) -> tuple[int, str] | None:
     if isinstance(error, StorageError | LaunchError):
         return 1, f"selfdebias: {error}"
     if disk_is_full(error):
-        where = f" at {error.filename}" if error.filename else ""  # type: ignore[attr-defined]
+        where = f" at {error.filename}" if isinstance(error.filename, str) else ""  # type: ignore[attr-defined]
         return 1, f"selfdebias: the disk is full{where}; free some space, and the same command goes on."
+    if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+        where = f" {error.filename}" if isinstance(error.filename, str) else " a file"
+        return (
+            1,
+            f"selfdebias: the disk refused{where} ({error.strerror}); once that is mended, the same command goes on.",
+        )
     code = exit_code(error)
     return None if code is None else (code, STOPPED)
 

@@ -42,7 +42,7 @@ def known_classes(judge: Mapping[str, Any]) -> Classes | None:
         {'side': ('left', 'right')}
     """
     name, attributes = str(judge["_target_"]).rpartition(".")[2], judge.get("attributes")
-    if name == "EmojiJudge":
+    if name == "EmojiJudge" and isinstance(judge.get("folder"), str | None):
         return emoji_classes(judge.get("folder"))
     if name != "ClipZeroShotJudge" or not isinstance(attributes, Mapping):
         return None

@@ -25,7 +25,8 @@ def check_sources(config: Mapping[str, Any]) -> None:
         else:
             source = sources.ModelSource(group, *where)
         _checked(source.check)
-    judge, features = config["judge"], config["metrics"].get("features") or {}
+    judge, features = config["judge"], config["metrics"].get("features")
+    features = features if isinstance(features, Mapping) else {}
     if str(judge["_target_"]).endswith(".FairFaceJudge"):
         _checked(weight_file.fairface(judge.get("weights"), judge.get("sha256")).check)
     if str(features.get("_target_")).endswith(".InceptionFeatures"):
@@ -43,7 +44,8 @@ def _pretrained(value: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, 
     """Yields (dotted path, dictionary) for each part of our own that loads something pretrained."""
     if isinstance(value, Mapping):
         ours = str(value.get("_target_", "")).startswith("selfdebias.")
-        if ours and isinstance(value.get("pretrained"), str):
+        texts = all(isinstance(value.get(key), str | None) for key in ("pretrained", "revision", "variant"))
+        if ours and texts and value.get("pretrained") is not None:  # of another kind they are refused with the class at hand
             yield path, value
         for key, item in value.items():
             yield from _pretrained(item, f"{path}.{key}" if path else str(key))

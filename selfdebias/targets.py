@@ -16,7 +16,8 @@ from typing import Any
 
 from hydra.utils import get_object, instantiate
 
-from selfdebias.rules import ConfigError
+from selfdebias.kinds import fits, hints_of, in_words
+from selfdebias.rules import ConfigError, refuse
 
 OWN = "selfdebias"
 PLUGINS = "selfdebias.plugins"
@@ -50,7 +51,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "metrics": ("selfdebias.metrics.suite.MetricSuite",),
 }  # fmt: skip
 PARTIAL = ("projector", "trainer")  # made by the stage that adds what it needs
-_FOR_HYDRA = frozenset({"_target_", "_partial_", "_convert_", "_recursive_"})
+_FOR_HYDRA = frozenset({"_target_", "_partial_"})
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
@@ -73,10 +74,11 @@ def check_names(config: Any) -> None:
         name = node["_target_"]
         if not isinstance(name, str) or not _DOTTED.fullmatch(name) or not _may_stand(name, path, plugins):
             raise _refused(path, name, plugins)
-        if "_args_" in node:
-            raise ConfigError(f"`{path}._args_` is not an option: each argument has a name.")
-        if node.get("_partial_") and _place(path) not in PARTIAL:
-            raise ConfigError(f"`{path}._partial_` is not an option: only {' and '.join(PARTIAL)} are made later.")
+        for key in ("_args_", "_convert_", "_recursive_"):
+            if key in node:
+                raise ConfigError(f"`{path}.{key}` is not an option: each argument has a name.")
+        if "_partial_" in node and (_place(path) not in PARTIAL or node["_partial_"] is not True):
+            raise ConfigError(f"`{path}._partial_` must be left out, or true for {' and '.join(PARTIAL)}, made by their stages.")
 
 
 def check_objects(config: Any) -> None:
@@ -190,6 +192,14 @@ def _keywords(target: type) -> tuple[list[str], bool]:
     return names, any(p.kind is p.VAR_KEYWORD for p in inspect.signature(target).parameters.values())
 
 
+def _check_kinds(path: str, node: Mapping[str, Any], target: type) -> None:
+    """Holds the values of a dictionary against the annotations of the arguments that they are for."""
+    hints = hints_of(target)
+    for key, value in node.items():
+        if key in hints and key not in _FOR_HYDRA and not fits(value, hints[key]):
+            raise refuse(f"{path}.{key}", in_words(hints[key]), value)
+
+
 def _check_options(path: str, node: Mapping[str, Any], target: type) -> None:
     """Holds the keys of a dictionary against the keyword arguments of its class."""
     parameters = inspect.signature(target).parameters
@@ -198,6 +208,8 @@ def _check_options(path: str, node: Mapping[str, Any], target: type) -> None:
     for key in node.keys() - _FOR_HYDRA:
         if key not in known and not takes_any:
             raise ConfigError(f"`{path}.{key}` is not an option. {target.__name__} has {', '.join(known) or 'none'}.")
+    if node["_target_"] not in FOREIGN:  # for which `part_rules` has rules
+        _check_kinds(path, node, target)
     if node.get("_partial_"):
         return
     missing = [n for n in names if parameters[n].default is inspect.Parameter.empty and n not in node]

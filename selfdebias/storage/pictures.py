@@ -17,6 +17,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # no other decoder of Pillow sees a fi
 ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, AssertionError, struct.error, zlib.error, Image.DecompressionBombError,
 )  # fmt: skip
+MOST_PIXELS = 2**26  # of a picture: larger ones take gigabytes as numbers, though their files may be a few kilobytes
 ORIENTATION = 0x0112  # tag of EXIF
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -46,7 +47,7 @@ def read_picture(data: bytes) -> NDArray[np.uint8]:
         (H, W, 3) uint8.
 
     Raises:
-        UnreadableError: If the file is empty, damaged, too large (Pillow's limit), or no such image.
+        UnreadableError: If the file is empty, damaged, larger than `MOST_PIXELS`, or no such image.
 
     Example:
         >>> file = io.BytesIO()
@@ -58,6 +59,8 @@ def read_picture(data: bytes) -> NDArray[np.uint8]:
         raise UnreadableError("the file is empty")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                raise UnreadableError(f"{picture.width} x {picture.height} pixels, more than {MOST_PIXELS}")
             picture.load()
             return _rgb(_upright(picture))
     except UnidentifiedImageError:  # its own message holds an address in memory
