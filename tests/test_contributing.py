@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -14,9 +16,11 @@ import selfdebias.guidance
 from selfdebias import config
 from selfdebias.attachment import Attachment
 from selfdebias.guidance import GuidanceState
+from selfdebias.main import main
 from selfdebias.plan import make_plan
 from selfdebias.schedules import GuidanceWindow
 from selfdebias.targets import check_job, make
+from tests import small_jobs
 from tests.tiny import sample, tiny_pipeline
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
@@ -68,3 +72,48 @@ def test_the_new_guidance_guides(plugged_in):
 def test_its_values_are_checked_where_the_command_line_gives_them(plugged_in):
     with pytest.raises(config.ConfigError, match="`strength` must be between 0 and 1, got 2"):
         make(config.load(["guidance=shrink", "guidance.strength=2"]), "guidance")
+
+
+def _commands() -> list[str]:
+    """The command lines of `selfdebias` that the page shows."""
+    return re.findall(r"`(selfdebias [^`]+)`", TEXT)
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A package of one's own, registered as the page says, with the class that it shows under the page's other name."""
+    site = tmp_path / "site"
+    (section,) = re.findall(r"```toml\n\[project\.entry-points\.\"(.*?)\"\]\n(.*?)```", TEXT, re.DOTALL)
+    (site / "my_package-0.1.dist-info").mkdir(parents=True)
+    (site / "my_package-0.1.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: my_package\nVersion: 0.1\n"
+    )
+    entries = f"[{section[0]}]\n{section[1]}".replace('"', "")
+    (site / "my_package-0.1.dist-info" / "entry_points.txt").write_text(entries)
+    (site / "my_package").mkdir()
+    shown = _shown()["selfdebias/guidance/shrink.py"].replace("ShrinkGuidance", "MyGuidance")
+    (site / "my_package" / "__init__.py").write_text(shown)
+    monkeypatch.syspath_prepend(site)
+    yield
+    sys.modules.pop("my_package", None)
+
+
+def test_each_command_of_the_page_runs_as_it_stands(plugged_in, installed, tmp_path, capsys):
+    assert [shlex.split(text)[1].partition("=")[0] for text in _commands()] == ["guidance", "guidance._target_"]
+    tiny_pipeline().save_pretrained(tmp_path / "model")
+    sizes = [
+        text for text in small_jobs.command(tmp_path / "model", tmp_path / "runs") if not text.startswith("guidance.")
+    ]
+    few = ["generate.n_images=8", "generate.batch_size=4", "evaluate.bootstrap=20", "evaluate.reference_images=8"]
+    for text in _commands():
+        assert main([*shlex.split(text)[1:], *sizes, *few]) == 0, capsys.readouterr().err
+    jobs = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("jobs/*/results.json")]
+    assert len(jobs) == 2
+    for results in jobs:  # the same class, under both names, with its own default
+        assert results["arms"]["guided"]["kept_cosine"]["value"] < 1
+    assert jobs[0]["arms"]["guided"]["mode_fd"] == jobs[1]["arms"]["guided"]["mode_fd"]
+
+
+def test_the_files_that_the_page_names_are_there():
+    for name in re.findall(r"(?:\.venv/bin/python|`)(?: )?((?:selfdebias|notebooks)/[\w/]+\.py)", TEXT):
+        assert (Path(__file__).parents[1] / name).exists() or name in _shown(), name

@@ -200,7 +200,7 @@ def test_a_sweep_runs_each_job_and_shares_stages(stand_ins, table, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["-m", "generate.n_images=0,1"], "`generate.n_images` must be a whole number in \\[1, 10000000\\], got 0"),
+        (["-m", "generate.n_images=0,1"], "`generate.n_images` must be a whole number in [1, 10000000], got 0"),
         (["-m", "guidance.strength=3,x"], "`guidance.strength` must be a number"),
         (["-m", "guidance.strengh=3,6"], "`guidance.strengh` is not an option. Did you mean `guidance.strength`?"),
         (["generate.seed=1", "-m", "guidance=none,fair"], "`guidance` must be one of"),

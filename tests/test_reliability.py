@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import random
@@ -25,7 +26,6 @@ from tests.tiny import tiny_pipeline
 pytestmark = pytest.mark.reliability
 
 DRAWN = ["generate.n_images=8", "generate.batch_size=2"]
-KILLS = 8
 
 
 @pytest.fixture(scope="module")
@@ -58,25 +58,61 @@ def undisturbed(model, tmp_path_factory):
     return root, time.monotonic() - began
 
 
-def test_eight_kills_at_random_times_and_the_same_images_in_the_end(model, undisturbed, tmp_path):
-    root, seconds = undisturbed
-    chance, stopped_in = random.Random(7), set()
-    for kill in range(KILLS):
-        job = start(model, tmp_path)
-        time.sleep(seconds * (0.35 + 0.6 * (kill + chance.random()) / KILLS))
-        if job.poll() is None:
-            marks = {path.parent.name for path in tmp_path.glob("stages/*/*/stage.json")}
-            stopped_in.add(len(marks))
-            os.kill(job.pid, signal.SIGKILL)
+def tensors_of(root: Path) -> dict[str, str]:
+    """The sha256 of each file of tensors that the stages left, by its path."""
+    found = sorted(root.glob("stages/*/*/*.safetensors"))
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+def assert_undisturbed(root: Path, found: Path) -> None:
+    """The images and the files of tensors of two roots are the same, and no half of a file is left."""
+    expected, images = images_of(root), images_of(found)
+    assert expected.keys() == images.keys() and len(expected) == 4  # collect, its reference, and two arms
+    for name, own in expected.items():
+        assert torch.equal(own, images[name]), name
+    assert tensors_of(root) == tensors_of(found) and len(tensors_of(root)) > 10
+    assert not list(found.rglob(f"{TEMPORARY}*"))
+
+
+def kill_once(model: Path, root: Path, seconds: float) -> int | None:
+    """Starts a job and kills it after some seconds: how many stages were finished; None if the job was faster."""
+    job = start(model, root)
+    time.sleep(seconds)
+    if job.poll() is not None:
+        assert job.returncode == 0, job.stdout.read()
         job.communicate()
+        return None
+    marks = len(list(root.glob("stages/*/*/stage.json")))
+    os.kill(job.pid, signal.SIGKILL)
+    job.communicate()
+    return marks
+
+
+def test_four_kills_at_random_times_and_the_same_images_in_the_end(model, undisturbed, tmp_path):
+    root, seconds = undisturbed
+    chance = random.Random(7)
+    stopped_in = {kill_once(model, tmp_path, seconds * (0.4 + 0.5 * (kill + chance.random()) / 4)) for kill in range(4)}
     last = start(model, tmp_path)
     assert last.wait() == 0, last.stdout.read()
-    expected, found = images_of(root), images_of(tmp_path)
-    assert expected.keys() == found.keys() and len(expected) == 4  # collect, its reference, and two arms
-    for name, images in expected.items():
-        assert torch.equal(images, found[name]), name
-    assert not list(tmp_path.rglob(f"{TEMPORARY}*"))
-    assert len(stopped_in) >= 2  # the kills came at different places
+    assert_undisturbed(root, tmp_path)
+    assert len(stopped_in - {None}) >= 2  # the kills came at different places
+
+
+@pytest.mark.slow
+def test_a_hundred_kills_at_random_times_and_the_same_images_in_the_end(model, undisturbed, tmp_path):
+    root, seconds = undisturbed
+    chance, kills, stopped_in, number = random.Random(11), 0, set(), 0
+    while kills < 100:
+        number += 1
+        done = False
+        while not done and kills < 100:
+            marks = kill_once(model, tmp_path / str(number), seconds * chance.uniform(0.35, 0.95))
+            done, kills = marks is None, kills + (marks is not None)
+            stopped_in.add(marks)
+        last = start(model, tmp_path / str(number))
+        assert last.wait() == 0, last.stdout.read()
+        assert_undisturbed(root, tmp_path / str(number))
+    assert len(stopped_in - {None}) >= 5
 
 
 @pytest.mark.parametrize("call", ["replace", "fsync", "fdopen"])

@@ -115,7 +115,7 @@ def test_some_stages_only(evaluated):
 
 def test_stages_that_are_missing_in_one_row_are_asked_for(evaluated, capsys):
     subjects = "prompts.subjects=['a farmer']"
-    assert main([*LIST, subjects, "stages=[collect]"]) == 0
+    assert main([LIST[0], LIST[2], subjects, "stages=[collect]"]) == 0
     assert main([*LIST, "stages=[discover]"]) == 2
     assert "`stages` must include collect: discover reads it, and none is there" in capsys.readouterr().err
 
@@ -144,7 +144,7 @@ def test_a_job_is_logged_once_where_it_has_results(evaluated, monkeypatch, job):
 
 
 def test_a_subject_that_may_be_misspelt_is_noted_before_anything_runs(evaluated, capsys):
-    assert main([*LIST, "prompts.subjects=[a farmr, a nurse]", "stages=[collect]"]) == 0
+    assert main([LIST[0], LIST[2], "prompts.subjects=[a farmr, a nurse]", "stages=[collect]"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "`a farmr` is not of this protocol; did you mean `a farmer`?"
     assert sum("did you mean" in line for line in lines) == 1
