@@ -45,6 +45,18 @@ def tiny_pipeline(seed: int = 0, unet: UNet2DConditionModel | None = None) -> St
     return pipeline
 
 
+def redrawn(pipeline: StableDiffusionPipeline, seed: int) -> StableDiffusionPipeline:
+    """The pipeline with weights that are the same under all versions of the libraries, which draw in orders of their own."""
+    generator = torch.Generator().manual_seed(seed)
+    for part in (pipeline.text_encoder, pipeline.unet):
+        for name, weight in sorted(part.named_parameters()):
+            if weight.dim() > 1:
+                weight.data = torch.randn(weight.shape, generator=generator) / weight[0].numel() ** 0.5
+            else:
+                weight.data = torch.full(weight.shape, 0.0 if name.endswith("bias") else 1.0)
+    return pipeline
+
+
 def sample(pipeline: StableDiffusionPipeline, seeds: list[int], scale: float = 3.0, steps: int = 3) -> torch.Tensor:
     """Return images (B, H, W, 3) in [0, 1] of "a person", one seed each."""
     images = pipeline(
