@@ -34,7 +34,6 @@ from selfdebias.overrides import (
     expand,
     is_group,
     parse,
-    refuse_doubles,
     refuse_sweep,
 )
 from selfdebias.part_rules import check_parts
@@ -68,7 +67,6 @@ def load(overrides: Sequence[str]) -> dict[str, Any]:
     """
     folder = conf_folder()
     parsed = parse(overrides)
-    refuse_doubles(parsed)
     check_options(parsed, folder)
     config, swept = _compose_with_sweep(folder, list(overrides))
     refuse_sweep(parsed, swept)
@@ -188,7 +186,6 @@ def load_sweep(overrides: Sequence[str]) -> list[SweepJob]:
         ConfigError: With one line about the first job that is wrong.
     """
     own = [text for text in overrides if not text.lstrip("+~").startswith(HYDRA)]
-    refuse_doubles(parse(own, sweep=True))
     jobs = [job for command in _by_experiment(own) for job in expand(command)]
     return [SweepJob(job, load(job)) for job in jobs]
 

@@ -9,23 +9,14 @@ from typing import Any
 
 from selfdebias.rules import ConfigError, walk
 
-FILES = (
-    "labelled",
-    "folders",
-    "reference",
-    "modes",
-    "weights",
-    "folder",
-    "path",
-    "root",
-    "save_dir",
-)  # options of paths alone
+# Options of paths alone.
+FILES = ("labelled", "folders", "reference", "modes", "weights", "folder", "path", "root", "save_dir")
 MODELS = ("pretrained", "config")  # a path, or a model's id on the hub, owner/name
 HERE = ("paths", "logger")  # sections that say where a job runs and who is told of it: no folder chooses them
 SHIPPED, LOCAL = "shipped:", "local:"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 SINGLE_FILES = (".safetensors", ".ckpt")
-WEIGHTS = ("pretrained", "weights", "folder")  # what is also named by its hash
+WEIGHTS = ("pretrained", "weights", "folder")  # local weights, which are also named by their hash
 
 _INTERPOLATION = re.compile(r"\$\{")
 _WORD = re.compile(r"\w+")
@@ -73,11 +64,15 @@ def check_interpolations(config: Any) -> None:
         config: The configuration as it was composed, not resolved.
 
     Raises:
-        ConfigError: If an option that names no file reads the environment, or one that does.
+        ConfigError: If an option other than `paths.*` and the paths of local weights reads the environment, or refers to
+            one of them.
     """
     for path, value in walk(config):
+        parts = path.split(".")
+        if parts[0] == "paths" or parts[-1] in (*WEIGHTS, *MODELS):
+            continue
         for text in value if isinstance(value, list) else [value]:
-            if isinstance(text, str) and _INTERPOLATION.search(text) and not names_a_file(path):
+            if isinstance(text, str) and _INTERPOLATION.search(text):
                 _check_words(path, text)
 
 

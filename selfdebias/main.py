@@ -17,6 +17,7 @@ from typing import Any
 from selfdebias.early_checks import check_early
 from selfdebias.failures import explained
 from selfdebias.job import run_job
+from selfdebias.overrides import refuse_doubles
 from selfdebias.processes import ONE, Processes, run_in_processes, wants_several
 from selfdebias.rules import ConfigError
 from selfdebias.running_again import FLAG, load_again, note_on_versions, refuse_with_sweep, split_from, words_of
@@ -86,6 +87,7 @@ def _run_sweep(arguments: Sequence[str]) -> int:
 
     refuse_with_sweep(arguments)
     overrides, show = _split(arguments)
+    refuse_doubles([text for text in overrides if not text.startswith("-")])
     if show:
         raise ConfigError("`--cfg job` is not for sweeps: leave out -m, and give each key one value.")
     return run_sweep(overrides)
@@ -99,6 +101,7 @@ def _run_or_print(arguments: Sequence[str], processes: Processes) -> tuple[int, 
 
     words, show = _split(arguments)
     folder, overrides = split_from(words)
+    refuse_doubles([text for text in overrides if not text.startswith("-")])
     if folder is not None:
         return _run_again(folder, overrides, show, processes)
     config = load(overrides)

@@ -46,14 +46,14 @@ def parse(overrides: Sequence[str], sweep: bool = False) -> list[Override]:
     return parsed
 
 
-def refuse_doubles(parsed: Sequence[Override]) -> None:
+def refuse_doubles(overrides: Sequence[str]) -> None:
     """Refuses a command line that gives a key twice: Hydra would take the later value without a word.
 
     Raises:
         ConfigError: With the first of them.
     """
     seen: dict[str, str] = {}
-    for override in parsed:
+    for override in parse(overrides, sweep=True):
         key = override.get_key_element().lstrip("+~")
         if key in seen:
             raise ConfigError(f"`{key}` must be given once, got `{seen[key]}` and `{override.input_line}`.")

@@ -45,7 +45,9 @@ def _pretrained(value: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, 
     if isinstance(value, Mapping):
         ours = str(value.get("_target_", "")).startswith("selfdebias.")
         texts = all(isinstance(value.get(key), str | None) for key in ("pretrained", "revision", "variant"))
-        if ours and texts and value.get("pretrained") is not None:  # of another kind they are refused with the class at hand
+        if (
+            ours and texts and value.get("pretrained") is not None
+        ):  # of another kind they are refused with the class at hand
             yield path, value
         for key, item in value.items():
             yield from _pretrained(item, f"{path}.{key}" if path else str(key))

@@ -78,7 +78,9 @@ def check_names(config: Any) -> None:
             if key in node:
                 raise ConfigError(f"`{path}.{key}` is not an option: each argument has a name.")
         if "_partial_" in node and (_place(path) not in PARTIAL or node["_partial_"] is not True):
-            raise ConfigError(f"`{path}._partial_` must be left out, or true for {' and '.join(PARTIAL)}, made by their stages.")
+            raise ConfigError(
+                f"`{path}._partial_` must be left out, or true for {' and '.join(PARTIAL)}, made by their stages."
+            )
 
 
 def check_objects(config: Any) -> None:

@@ -93,10 +93,10 @@ def make_logger(logger: Mapping[str, Any], job: Path, group: str = "") -> Any:
 
 @contextmanager
 def nameless(job: Path, save_dir: str | None) -> Iterator[Path]:
-    """Keeps the user's name out of W&B's folder: a path to the job that does not lead through the home folder.
+    """Keeps paths of this computer out of W&B's folder: a path to the job that says nothing of where it is.
 
-    W&B writes absolute paths of the files that it is to send into its run. Where the job is below the home folder, these go
-    through a link in the system's folder of temporary files, which stays, since `wandb sync` reads them later.
+    W&B writes absolute paths of the files that it is to send into its run. Here they go through a link in the system's folder of
+    temporary files, which stays, since `wandb sync` reads them later.
 
     Args:
         job: The job's folder.
@@ -105,11 +105,8 @@ def nameless(job: Path, save_dir: str | None) -> Iterator[Path]:
     Yields:
         The job's folder, to be used in the body.
     """
-    place, before = job.resolve(), os.environ.get("WANDB_DATA_DIR")
-    if place.is_relative_to(Path.home().resolve()):
-        link = Path(tempfile.mkdtemp(prefix="selfdebias-")) / "job"
-        link.symlink_to(place)
-        place = link
+    place, before = Path(tempfile.mkdtemp(prefix="selfdebias-")) / "job", os.environ.get("WANDB_DATA_DIR")
+    place.symlink_to(job.resolve())
     os.environ["WANDB_DATA_DIR"] = str(place / "wandb")
     try:
         yield place

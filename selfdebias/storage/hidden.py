@@ -26,12 +26,6 @@ _CREDENTIALS_IN_ADDRESS = re.compile(r"(\w+://)[^/\s@\"'<>]+@")
 _MARKDOWN = re.compile(r"([\\`*_|<>])")
 
 
-def secret_values() -> list[str]:
-    """Values of the environment's secrets that are long enough to be searched for, the longest first."""
-    values = {value for name, value in os.environ.items() if SECRET_NAME.search(name) and len(value) >= SHORTEST}
-    return sorted(values, key=len, reverse=True)
-
-
 def hidden_text(text: str) -> str:
     """A text without secrets, also where they stand as HTML, JSON or Markdown write them.
 
@@ -39,12 +33,7 @@ def hidden_text(text: str) -> str:
         >>> hidden_text("from https://me:word@example.org/x")
         'from https://[hidden]@example.org/x'
     """
-    for secret in secret_values():
-        for form in dict.fromkeys(
-            (secret, html.escape(secret), json.dumps(secret)[1:-1], _MARKDOWN.sub(r"\\\1", secret))
-        ):
-            text = text.replace(form, HIDDEN)
-    return _CREDENTIALS_IN_ADDRESS.sub(rf"\1{HIDDEN}@", text) if "://" in text else text
+    return _without(text, _secrets())
 
 
 def hidden(value: Any) -> Any:
@@ -54,12 +43,29 @@ def hidden(value: Any) -> Any:
         >>> hidden({"https://me:word@example.org": [1, "https://me:word@example.org"]})
         {'https://[hidden]@example.org': [1, 'https://[hidden]@example.org']}
     """
+    return _copied(value, _secrets())
+
+
+def _secrets() -> list[str]:
+    """The environment's secrets that are long enough to be searched for, in all forms, the longest first."""
+    values = {value for name, value in os.environ.items() if len(value) >= SHORTEST and SECRET_NAME.search(name)}
+    forms = {form for it in values for form in (it, html.escape(it), json.dumps(it)[1:-1], _MARKDOWN.sub(r"\\\1", it))}
+    return sorted(forms, key=len, reverse=True)
+
+
+def _without(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, HIDDEN)
+    return _CREDENTIALS_IN_ADDRESS.sub(rf"\1{HIDDEN}@", text) if "://" in text else text
+
+
+def _copied(value: Any, secrets: Sequence[str]) -> Any:
     if isinstance(value, str):
-        return hidden_text(value)
+        return _without(value, secrets)
     if isinstance(value, Mapping):
-        return {hidden_text(key) if isinstance(key, str) else key: hidden(item) for key, item in value.items()}
+        return {_copied(key, secrets): _copied(item, secrets) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
-        return [hidden(item) for item in value]
+        return [_copied(item, secrets) for item in value]
     return value
 
 

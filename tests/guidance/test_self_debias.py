@@ -205,7 +205,7 @@ def test_the_calibrated_temperature_is_the_banks_at_the_timestep():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"strength": -1.0}, "`guidance.strength` must be in [0, 10000], got -1.0"),
+        ({"strength": -1.0}, "`guidance.strength` must be in \\[0, 10000\\], got -1.0"),
         ({"strength": float("nan")}, "`guidance.strength`"),
         ({"temperature": 0.0}, "`guidance.temperature` must be larger than 0 and at most 10000, got 0.0"),
         ({"branch": "uncond"}, "`guidance.branch` must be one of cond, both, contrast, got 'uncond'"),

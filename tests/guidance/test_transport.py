@@ -203,7 +203,7 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_counted():
         ({"settled": 0.0}, "`guidance.settled` must be larger than 0 and at most 10000, got 0.0"),
         ({"settled": 1.1}, r"`guidance.settled` must be in \[0, 1\], got 1.1"),
         ({"freeze": -0.1}, r"`guidance.freeze` must be in \[0, 1\], got -0.1"),
-        ({"slack": 0.5}, "`guidance.slack` must be in [1, 10000], got 0.5"),
+        ({"slack": 0.5}, "`guidance.slack` must be in \\[1, 10000\\], got 0.5"),
         ({"decay": 2.0}, r"`guidance.decay` must be in \[0, 1\], got 2.0"),
     ],
 )

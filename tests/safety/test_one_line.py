@@ -44,8 +44,8 @@ def one_line(arguments: list[str], capsys, codes=(1, 2)) -> str:
 
 COMMANDS = [
     not_yet(["bank=carried", "clustering.space=projected", "projector.balanced=false"], "projector"),
-    not_yet(["model.pretrained=null"], "`model.pretrained`"),
-    not_yet(["model.pretrained=[a]"], "`model.pretrained`"),
+    (["model.pretrained=null"], "`model.pretrained` must be a text, got null"),
+    (["model.pretrained=[a]"], "`model.pretrained` must be a text, got ['a']"),
     not_yet(["paths.root=/proc/x"], "paths.root"),
     not_yet(["model.device=meta"], "`model.device`"),
     not_yet(["projector.learning_rate=1e300"], "`projector.learning_rate`"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from selfdebias.config import load, load_sweep
+from selfdebias.main import main
 from selfdebias.rules import ConfigError
 
 SWEEP = """\
@@ -52,11 +53,13 @@ def test_each_experiment_sweeps_over_its_own_keys(conf):
     ]
 
 
-def test_a_key_that_is_there_twice_is_refused(conf):
-    with pytest.raises(
-        ConfigError, match="`guidance.strength` must be given once, got `guidance.strength=1,2` and `guid"
-    ):
-        jobs_of("guidance.strength=1,2", "generate.seed=1,2", "guidance.strength=3")
+def test_of_a_key_that_a_study_gives_twice_the_later_value_holds_and_a_command_line_may_not(conf, capsys):
+    assert jobs_of("guidance.strength=1,2", "generate.seed=1,2", "guidance.strength=3") == [
+        ["guidance.strength=3", "generate.seed=1"],
+        ["guidance.strength=3", "generate.seed=2"],
+    ]
+    assert main(["-m", "guidance.strength=1,2", "generate.seed=1,2", "guidance.strength=3"]) == 2
+    assert "`guidance.strength` must be given once, got `guidance.strength=1,2` and `guid" in capsys.readouterr().err
 
 
 def test_settings_of_hydra_are_no_part_of_a_job(conf):
