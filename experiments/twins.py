@@ -39,7 +39,11 @@ def run_twin(folder: str, name: str, overrides: Sequence[str] = (), results: Pat
     Raises:
         SystemExit: If a job fails.
     """
-    own = [*sweep_command(folder, name), "logger=none", *overrides]
+    given = {
+        text.partition("=")[0] for text in overrides
+    }  # which take the place of what would be asked for without them
+    asked = [*sweep_command(folder, name), "logger=none"]
+    own = [*(text for text in asked if text.partition("=")[0] not in given), *overrides]
     code = selfdebias(["-m", *own])
     if code:
         raise SystemExit(code)

@@ -20,7 +20,15 @@ from selfdebias.job import run_job
 from selfdebias.overrides import refuse_doubles
 from selfdebias.processes import ONE, Processes, run_in_processes, wants_several
 from selfdebias.rules import ConfigError
-from selfdebias.running_again import FLAG, load_again, note_on_versions, refuse_with_sweep, split_from, words_of
+from selfdebias.running_again import (
+    FLAG,
+    load_again,
+    note_on_versions,
+    notes_on_weights,
+    refuse_with_sweep,
+    split_from,
+    words_of,
+)
 from selfdebias.stopping import sigterm_as_ctrl_c
 
 USAGE = """\
@@ -126,9 +134,9 @@ def _run_again(folder: Path, overrides: Sequence[str], show: bool, processes: Pr
     check_names(config)
     if show:
         return _show(to_yaml(config)), ""
-    note = note_on_versions(folder)
-    if note and processes.part == 0:
-        print(note, flush=True)
+    for note in (note_on_versions(folder), *notes_on_weights(folder, config)):
+        if note and processes.part == 0:
+            print(note, flush=True)
     return _run(config, words_of(folder, overrides), [FLAG, str(folder), *overrides], processes)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from selfdebias.folders import check_inside
 from selfdebias.job_record import CONFIG, RECORD, read_record
-from selfdebias.local_paths import HERE, LOCAL, local_files
+from selfdebias.local_paths import HERE, LOCAL, local_files, portable
 from selfdebias.plain_data import read_plain_yaml
 from selfdebias.provenance import differences, in_words, made_with, read_versions
 from selfdebias.report.wording import plain
@@ -130,6 +130,22 @@ def note_on_versions(folder: Path) -> str:
         return f"{folder} does not say which versions it was made with."
     changed = differences(before, made_with())
     return plain(f"not as when {folder} was made: {'; '.join(changed)}") if changed else ""
+
+
+def notes_on_weights(folder: Path, config: Mapping[str, Any]) -> list[str]:
+    """A line for each local file of weights that is not the one that the folder names, by its hash.
+
+    Args:
+        folder: The job's folder.
+        config: What runs in its place.
+    """
+    before, now = (dict(walk(it)) for it in (read_config(folder), portable(config)))
+    pairs = [(path, value, now.get(path)) for path, value in before.items() if str(value).startswith(LOCAL)]
+    return [
+        plain(f"`{path}` is {here}, and was {there} when {folder} was made: other weights, so all is made anew.")
+        for path, there, here in pairs
+        if str(there).partition("@")[2] != str(here).partition("@")[2]
+    ]
 
 
 def _root_of(folder: Path) -> Path | None:

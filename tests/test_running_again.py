@@ -19,7 +19,7 @@ from selfdebias.folders import hash_files
 from selfdebias.job_record import start_job
 from selfdebias.main import main
 from selfdebias.provenance import made_with
-from selfdebias.running_again import load_again
+from selfdebias.running_again import load_again, notes_on_weights
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.hidden import HIDDEN
 from tests import small_jobs
@@ -166,6 +166,13 @@ def test_other_versions_are_said_in_one_line_and_the_job_runs(folder, model, cap
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("not as when")]
     assert len(lines) == 1 and f"torch 2.0.1, now {made_with()['libraries']['torch']}" in lines[0]
     assert "commit abababab with changes, now " in lines[0] and "diffusers" not in lines[0]
+
+
+def test_other_weights_than_those_of_the_folder_are_said(folder, model, tmp_path):
+    assert notes_on_weights(folder, load_again(folder, [model])) == []
+    tiny_pipeline(seed=5).save_pretrained(tmp_path / "other")
+    (note,) = notes_on_weights(folder, load_again(folder, [f"model.pretrained={tmp_path / 'other'}"]))
+    assert note.startswith("`model.pretrained` is local:other@") and "other weights, so all is made anew" in note
 
 
 @pytest.mark.manners
