@@ -39,11 +39,8 @@ def run_twin(folder: str, name: str, overrides: Sequence[str] = (), results: Pat
     Raises:
         SystemExit: If a job fails.
     """
-    given = {
-        text.partition("=")[0] for text in overrides
-    }  # which take the place of what would be asked for without them
-    asked = [*sweep_command(folder, name), "logger=none"]
-    own = [*(text for text in asked if text.partition("=")[0] not in given), *overrides]
+    asked = [*sweep_command(folder, name), "logger=none", *overrides]
+    own = [*{text.partition("=")[0]: text for text in asked}.values()]  # of a key that is there twice the later value
     code = selfdebias(["-m", *own])
     if code:
         raise SystemExit(code)

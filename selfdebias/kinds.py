@@ -24,12 +24,13 @@ def hints_of(target: type) -> dict[str, Any]:
     """
     hints: dict[str, Any] = {}
     for base in reversed(target.__mro__):
-        if "__init__" in vars(base) and base is not object:
+        made = vars(base).get("__init__")
+        if made is not None and base is not object:
             try:
-                own = get_type_hints(base.__init__)
+                own = get_type_hints(made)
             except (NameError, TypeError):  # of what is imported for the type checker alone
                 own = {}
-            code = getattr(base.__init__, "__code__", None)
+            code = getattr(made, "__code__", None)
             names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount] if code else ()
             hints |= {name: hint for name, hint in own.items() if name in names}
     return hints
