@@ -53,6 +53,11 @@ def _texts(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(it, str) and it.strip() for it in value)
 
 
+def _paths(value: Any) -> bool:
+    """Whether a value is a list of paths that a file system can have."""
+    return _texts(value) and all("\0" not in it and all(len(p.encode()) < 256 for p in it.split("/")) for it in value)
+
+
 WEIGHTS = {"_target_", "pretrained", "revision", "variant", "config", "allow_pickle"}  # options that choose a model
 
 LARGEST = 10**4  # of a strength and such: beyond it nothing is measured but overflow
@@ -81,12 +86,12 @@ SAMPLER = Rule(
 
 FOLDERS = Rule(
     "null, a list of folders, or a dictionary of folders by name",
-    lambda value: value is None or _texts(value) or (isinstance(value, Mapping) and _texts([*value.values()])),
+    lambda value: value is None or _paths(value) or (isinstance(value, Mapping) and _paths([*value.values()])),
 )
 KEYS = Rule("a list of keys, such as [generate.seed]", lambda value: value == [] or _texts(value))
 A_TEXT = Rule("null or a measure, such as gender.fd_hard", lambda value: value is None or _texts([value]))
 QUALITY = Rule(f"one of {', '.join(QUALITIES)}", lambda value: value in QUALITIES)
-A_PATH = Rule("null or a path", lambda value: value is None or _texts([value]))
+A_PATH = Rule("null or a path", lambda value: value is None or _paths([value]))
 
 SECTIONS: Mapping[str, Mapping[str, Rule]] = {
     "collect": {"n_images": IMAGES, "batch_size": BATCH, "timesteps": whole_in(1, 10**4), "seed": SEED}
@@ -186,6 +191,8 @@ def _check_value(path: str, value: Any, defaults: Mapping[str, Any]) -> None:
     for number in value if isinstance(value, list) else [value]:
         if isinstance(number, float) and not math.isfinite(number):
             raise refuse(path, "finite", number)
+        if isinstance(number, str) and "${" in number:  # what is left of one that was escaped: no folder may hold any
+            raise refuse(path, "without ${", number)
     default = defaults.get(path)
     if path.startswith("guidance") and value in NAMED.get(path.rpartition(".")[2], ()):
         return

@@ -127,6 +127,11 @@ def test_only_paths_read_the_environment(secrets, override):
     assert not [secret for secret in secrets.values() if secret in str(error.value)]
 
 
+def test_no_interpolation_is_left_in_what_a_job_leaves():
+    with pytest.raises(ConfigError, match=r"`prompts.text` must be without \$\{, got"):
+        load(["prompts.text='an emoji \\${x}'"])
+
+
 def test_paths_read_the_environment_and_other_options_may_refer_to_each_other(monkeypatch):
     monkeypatch.setenv("PLACE", "/models/mine")
     asked = [
