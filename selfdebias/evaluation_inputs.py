@@ -59,7 +59,7 @@ def with_named_folders(config: Mapping[str, Any]) -> dict[str, Any]:
                 f"folders whose names are letters, digits, _, - and ., and not one of {', '.join(TAKEN)} ({_way_out()})"
             )
             raise refuse("evaluate.folders", words, name)
-    _refuse_same(folders, evaluate["reference"])
+    _refuse_same(folders, evaluate.get("reference"))
     return {**config, "evaluate": {**evaluate, "folders": dict(folders)}}
 
 

@@ -15,7 +15,9 @@ SMALL = [
 
 
 def command(model: Path, root: Path, *more: str) -> list[str]:
-    return [f"model.pretrained={model}", f"paths.root={root}", *SMALL, *more]
+    """The words of a small job; of a key that is there twice the later value, as a command line may name it once."""
+    every = [f"model.pretrained={model}", f"paths.root={root}", *SMALL, *more]
+    return [*{text.partition("=")[0]: text for text in every}.values()]
 
 
 def start(arguments: list[str]) -> subprocess.Popen:

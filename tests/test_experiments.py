@@ -201,7 +201,11 @@ def root(tmp_path_factory):
     return tmp_path_factory.mktemp("experiments")
 
 
-@pytest.mark.parametrize("name", [*PRESETS, *EMOJI])
+QUICK = (*PRESETS, "emoji/faces", "emoji/winobias", "emoji/unconditional", "emoji/target_90_10")
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in EMOJI if name not in QUICK]  # a sweep has many jobs
+
+
+@pytest.mark.parametrize("name", [*QUICK, *SLOW])
 def test_it_runs_on_emoji_world(name, root):
     guided = [_guided_arm([*TINY, *job, *FEWER.get(name, []), f"paths.root={root}"], root) for job in jobs(name)]
     assert len({*guided}) == len(guided)  # each value of a sweep makes an arm of its own

@@ -115,6 +115,7 @@ def test_the_quickstart_balances_and_shows_all_of_the_job(tmp_path):
     assert (tmp_path / page).is_file()
 
 
+@pytest.mark.slow
 def test_a_pipeline_of_ones_own_is_balanced_tilted_and_left_as_it_was(tmp_path):
     found = _run("02_debias_your_pipeline", tmp_path)
     before, after, tilted = (_pictures(found[cell])[0] for cell in ("before", "after", "target"))
@@ -126,6 +127,7 @@ def test_a_pipeline_of_ones_own_is_balanced_tilted_and_left_as_it_was(tmp_path):
     assert _said(found["save"]) == "loaded, as saved: True\nstrength 0, as before: True\n"
 
 
+@pytest.mark.slow
 def test_an_auditor_sees_the_modes_of_two_prompts(tmp_path):
     found = _run("03_discover_modes", tmp_path)
     assert [len(_pictures(found[cell])) for cell in ("draw", "modes", "map")] == [1, 1, 1]
@@ -136,6 +138,7 @@ def test_an_auditor_sees_the_modes_of_two_prompts(tmp_path):
     assert 0.5 < first <= second
 
 
+@pytest.mark.slow
 def test_a_sweep_ends_with_its_table_its_plot_and_the_fairest_job(tmp_path):
     found = _run("04_read_a_sweep", tmp_path)
     assert _said(found["run"]).count("generate/vanilla: found, skipped") == 2  # it is drawn once for three jobs

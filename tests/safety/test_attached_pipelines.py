@@ -6,16 +6,22 @@ import copy
 import pickle
 import threading
 import warnings
+from contextlib import nullcontext
 
+import numpy as np
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 
 from selfdebias import SelfDebias
+from selfdebias.encoders import encoder_from
 from selfdebias.fitting import default
 from selfdebias.guidance import SelfDebiasGuidance, TransportGuidance
+from selfdebias.judges.emoji import EmojiJudge
 from selfdebias.main import main
 from selfdebias.model_identity import identity_of, is_same
 from selfdebias.schedules import CosineSchedule, GuidanceWindow
+from selfdebias.testbed import shipped
 from tests.safety.fitted import PROMPT, tiny_debiaser
 from tests.tiny import sample, tiny_pipeline, tiny_unet
 
@@ -338,3 +344,22 @@ def test_a_wrong_option_is_one_clear_error(fitted, options, words):
     pipeline, debiaser = fitted
     with pytest.raises(ValueError, match=words):
         debiaser.attach(pipeline, **options)
+
+
+@pytest.mark.slow
+def test_a_loop_of_single_images_comes_to_even_modes_on_emoji_world():
+    """As a server draws: one image a call, in one attachment. Without guidance three of four are men."""
+    pipe = StableDiffusionPipeline.from_pretrained(shipped("emoji"))
+    pipe.set_progress_bar_config(disable=True)
+    prompt, settings = "an emoji of a person", {"num_inference_steps": 25, "guidance_scale": 3.0}
+    encoder = encoder_from("shipped:emoji_clip")
+    debiaser = SelfDebias.fit(pipe, prompt, encoder=encoder, n_images=256, call=settings)
+    judge, shares = EmojiJudge(), {}
+    for name, context in (("vanilla", nullcontext()), ("guided", debiaser.attach(pipe))):
+        images = []
+        with context:
+            for seed in range(70_000, 70_064):
+                images += list(pipe(prompt, generator=debiaser.generators([seed]), output_type="np", **settings).images)
+        seen = judge(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float())["gender"]
+        shares[name] = float((seen.argmax(dim=1) == judge.classes["gender"].index("man")).float().mean())
+    assert shares["vanilla"] > 0.7 and abs(shares["guided"] - 0.5) < 0.13, shares  # two standard errors at N = 64

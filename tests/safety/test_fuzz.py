@@ -12,7 +12,7 @@ from selfdebias.config import load
 from selfdebias.main import main
 from selfdebias.rules import walk
 
-EXAMPLES = 500
+EXAMPLES, QUICK = 500, 100  # of the slow test, and of the one of `make test`
 # Keys of which it is known that some values end in a traceback: `tests/safety/test_one_line.py` has them.
 LEFT_OUT = (
     "model.pretrained", "model.device", "model.scheduler.name", "projector.learning_rate", "projector.temperature",
@@ -92,13 +92,14 @@ def known():
     return keys()
 
 
-def test_a_random_value_is_accepted_or_refused_in_one_line(known, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("examples", [QUICK, pytest.param(EXAMPLES, marks=pytest.mark.slow)])
+def test_a_random_value_is_accepted_or_refused_in_one_line(known, tmp_path, monkeypatch, capsys, examples):
     monkeypatch.setattr("selfdebias.job.start_job", accepted)
     monkeypatch.chdir(tmp_path)
     root, seen = tmp_path / "runs", {"accepted": 0, "refused": 0}
 
     @settings(
-        max_examples=EXAMPLES, deadline=None, derandomize=True, database=None,
+        max_examples=examples, deadline=None, derandomize=True, database=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )  # fmt: skip
     @given(st.sampled_from(known), values)
@@ -108,7 +109,7 @@ def test_a_random_value_is_accepted_or_refused_in_one_line(known, tmp_path, monk
         assert {path.name for path in tmp_path.iterdir()} <= {".hypothesis"}
 
     each()
-    assert seen["accepted"] >= 30 and seen["refused"] >= 200, seen
+    assert seen["accepted"] >= examples // 20 and seen["refused"] >= examples // 2, seen
 
 
 SMALL = [

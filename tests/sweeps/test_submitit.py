@@ -61,6 +61,7 @@ def times_done(root: Path, stage: str) -> int:
     return sum(log.read_text().count(f"\n{stage}: done in") for log in logs)
 
 
+@pytest.mark.slow
 def test_two_processes_make_what_they_share_once_and_one_that_is_killed_hides_no_other(model, tmp_path, monkeypatch):
     for name, value in OF_A_CLUSTER.items():
         monkeypatch.setenv(name, value)
