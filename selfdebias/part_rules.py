@@ -28,6 +28,7 @@ PROJECTOR: Mapping[str, Rule] = {
 
 MODEL: Mapping[str, Rule] = {
     "steps": whole_in(1, 10**4),
+    "guidance_scale": Rule("a number in [1, 100]", lambda value: is_number(value) and 1 <= value <= 100),
     "height": Rule("null or a multiple of 8 pixels, at most 16384", lambda value: _is_side(value)),
     "width": Rule("null or a multiple of 8 pixels, at most 16384", lambda value: _is_side(value)),
 }

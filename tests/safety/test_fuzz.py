@@ -113,7 +113,7 @@ def test_a_random_value_is_accepted_or_refused_in_one_line(known, tmp_path, monk
 
 
 SMALL = [
-    "logger=none", "vocabulary=none", "model.steps=4", "collect.n_images=32", "collect.batch_size=8", "collect.timesteps=2",
+    "vocabulary=none", "model.steps=4", "collect.n_images=32", "collect.batch_size=8", "collect.timesteps=2",
     "generate.n_images=16", "generate.batch_size=8", "evaluate.reference_images=16", "evaluate.bootstrap=20", "projector.steps=40",
     "clustering.k_max=4", "trainer.enable_progress_bar=false",
 ]  # fmt: skip
@@ -140,6 +140,6 @@ def test_twenty_of_what_is_accepted_run_to_their_end(known, tmp_path, monkeypatc
         each()
     assert len(chosen) == 20
     for command in chosen.values():
-        assert main([*command, f"paths.root={root}"]) == 0, command
+        assert main([*command, f"paths.root={root}", "logger=none"]) == 0, command
         capsys.readouterr()
     assert len(list(root.glob("jobs/*/results.json"))) > 5

@@ -88,11 +88,11 @@ EARLY = [
     "model.steps=100000",
     "trainer.accelerator=foo",
     "evaluate.bootstrap=1",
+    "model.guidance_scale=0.5",
 ]
 LATE = [
     "model.dtype=float64",
     "model.device=cuda",
-    "model.guidance_scale=0.5",
     "judge.threshold=2",
     "model.scheduler.name=Nope",
 ]
