@@ -19,6 +19,7 @@ from selfdebias.config import conf_folder, digest, read_option
 from selfdebias.encoders import encoder_from
 from selfdebias.guidance import Guidance, Semantics
 from selfdebias.hspace import find_unet
+from selfdebias.later_options import without_later
 from selfdebias.modes.naming import NoVocabulary
 from selfdebias.overrides import options_of
 from selfdebias.part_rules import check_projector, part_of_scale
@@ -59,10 +60,10 @@ def guidance_named(name: str) -> Guidance:
     """Return the guidance that ``conf/guidance/<name>.yaml`` describes.
 
     Raises:
-        ValueError: if there is none of this name, or it has no strength of its own, such as the random control.
+        ValueError: if there is none of this name, or it makes no edits of its own, such as the random control.
     """
     options = {path.stem: OmegaConf.load(path) for path in (conf_folder() / "guidance").glob("*.yaml")}
-    known = sorted(option for option, content in options.items() if "strength" in content)
+    known = sorted(option for option, content in options.items() if "strength" in content or "eta" in content)
     if name not in known:
         raise ValueError(f"`guidance` must be one of {', '.join(known)}, or an object, got {name!r}.")
     guidance = default("guidance", name)
@@ -151,7 +152,7 @@ def fit_stages(
     )
     place = partial(project_bank, fitted=fitted) if others else partial(project, collected=collected)
     projected = _run(
-        root, "project", {**asked, "projector": dict(described), **carried},
+        root, "project", {**asked, "projector": without_later("projector", described), **carried},
         lambda folder, _: place(
             folder, discovered=discovered, encoder=encoder, projector=fit, seed=seed, trainer=trainer
         ),

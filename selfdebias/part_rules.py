@@ -12,8 +12,14 @@ _ABOVE_0 = Rule("a number larger than 0", lambda value: is_number(value) and val
 _NOT_BELOW_0 = Rule("a number of at least 0", lambda value: is_number(value) and value >= 0)
 WANDB_MODES = ("disabled", "offline", "online")  # the more private ones first
 READERS = ("flattened", "pooled", "convolutional")
+
+
+def _one_of(*names: str) -> Rule:
+    return Rule(f"one of {', '.join(names)}", lambda value: value in names)
+
+
 PROJECTOR: Mapping[str, Rule] = {
-    "reader": Rule(f"one of {', '.join(READERS)}", lambda value: value in READERS),
+    "reader": _one_of(*READERS),
     "hidden": whole_in(1, 2**16),
     "steps": whole_in(1, 10**7),
     "batch_size": whole_in(2, 10**6),
@@ -24,6 +30,11 @@ PROJECTOR: Mapping[str, Rule] = {
     "dropout": Rule("a number in [0, 1)", lambda value: is_number(value) and 0 <= value < 1),
     "balanced": Rule("true or false", lambda value: isinstance(value, bool)),
     "negatives": Rule("true or false", lambda value: isinstance(value, bool)),
+    "layers": whole_in(1, 16),
+    "activation": _one_of("silu", "relu"),
+    "time": _one_of("sinusoidal", "step"),
+    "standardised": Rule("true or false", lambda value: isinstance(value, bool)),
+    "schedule": _one_of("one_cycle", "constant"),
 }
 
 MODEL: Mapping[str, Rule] = {

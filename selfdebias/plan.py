@@ -17,6 +17,7 @@ from selfdebias.arms import (
 from selfdebias.banks import SharedBank
 from selfdebias.config import digest, without_devices
 from selfdebias.fitted_prompts import BANK, SOURCE, attribute_prompts, discover_variant, fitted_prompts
+from selfdebias.later_options import without_later
 from selfdebias.rows import in_row, rows_of
 from selfdebias.rules import ConfigError, refuse
 from selfdebias.stage_table import PROJECTED, STAGES, VARIANTS, Stage
@@ -224,7 +225,9 @@ def _make_step(
     row = row_of(step)
     module = row.module
     config = _as_drawn(stage, config)
-    subset = {name: without_devices(_at(config, name)) for name in module.CONFIG if _is_there(config, name)}
+    subset = {
+        name: without_later(name, without_devices(_at(config, name))) for name in module.CONFIG if _is_there(config, name)
+    }
     if arm in UNEDITED:
         subset.pop("schedule", None)  # nothing is guided, so nothing says when
     inputs, arms = _inputs(row.reads, arm, steps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -17,6 +18,9 @@ from selfdebias.modes.bank import interpolate
 from selfdebias.storage.atomic import write_tensors
 
 FREQUENCIES = 16  # sines and cosines of the timestep
+EMBEDDED = 128  # width of a learned embedding of the step
+TIMES = ("sinusoidal", "step")
+ACTIVATIONS: Mapping[str, type[nn.Module]] = {"silu": nn.SiLU, "relu": nn.ReLU}
 CHANNELS, PLACES = 64, 8  # that the convolutional reader leaves: channels, and places along each side at most
 
 
@@ -69,24 +73,59 @@ READERS: Mapping[str, type[Reader]] = {
 }
 
 
+class SinusoidalTime(nn.Module):
+    """Sines and cosines of the training timestep, and the branch one-hot: any timestep of any sampler can be read."""
+
+    def __init__(self, branches: int):
+        super().__init__()
+        self.branches, self.width = branches, 2 * FREQUENCIES + branches
+
+    def forward(self, timestep: Tensor, branch: Tensor, grid: Tensor) -> Tensor:
+        """Return (B, width)."""
+        sines = _sinusoids(timestep)
+        return torch.cat([sines, F.one_hot(branch, self.branches).to(sines)], dim=1)
+
+
+class StepEmbedding(nn.Module):
+    """A learned embedding of the recorded step, the same for both branches; of a timestep between two, that of the nearer one.
+
+    References:
+        The authors' code of arXiv 2512.03749.
+    """
+
+    def __init__(self, steps: int):
+        super().__init__()
+        self.embedding, self.width = nn.Embedding(steps, EMBEDDED), EMBEDDED
+
+    def forward(self, timestep: Tensor, branch: Tensor, grid: Tensor) -> Tensor:
+        """Return (B, width)."""
+        return self.embedding((timestep[:, None] - grid.to(timestep)).abs().argmin(dim=1))
+
+
 class SemanticProjector(nn.Module):
-    """An MLP on the standardised activation, a sinusoidal embedding of the training timestep, and the branch.
+    """An MLP on the standardised activation, and an embedding of the timestep and the branch.
 
     Args:
         shape: (C, H, W) of `h_t`.
         dim: d, width of the encoder's embeddings.
-        hidden: width of the two hidden layers.
+        hidden: width of the hidden layers.
         branches: names of the branches that it knows.
         timesteps: T recorded training timesteps, ascending: where centres and scales are known.
         dropout: share of hidden units dropped in training, in [0, 1).
         encoder: name of the encoder whose space it maps to.
         reader: how it reads `h_t`: ``flattened``, ``pooled`` or ``convolutional``.
+        layers: number of hidden layers, at least 1.
+        activation: of the hidden layers, ``silu`` or ``relu``.
+        time: what it is told of the time: ``sinusoidal``, the training timestep and the branch; or ``step``, a learned embedding
+            of the recorded step.
+        standardised: whether the channel means and scales of each timestep and branch are taken out of `h_t` first.
 
     Raises:
-        ValueError: if there is no such reader.
+        ValueError: if there is no such reader, activation or time.
 
     References:
-        arXiv 2512.03749, semantic projection; here with sinusoidal timesteps, so that any sampler can be used.
+        arXiv 2512.03749, semantic projection: there one hidden layer of ReLU on the plain activation, and ``time="step"``.
+        Sinusoidal timesteps let any sampler be used.
     """
 
     timesteps: Tensor
@@ -103,26 +142,36 @@ class SemanticProjector(nn.Module):
         dropout: float = 0.0,
         encoder: str = "",
         reader: str = "flattened",
+        layers: int = 2,
+        activation: str = "silu",
+        time: str = "sinusoidal",
+        standardised: bool = True,
     ):
         super().__init__()
         check_reader(reader)
+        for name, value, known in (("time", time, TIMES), ("activation", activation, ACTIVATIONS)):
+            if value not in known:
+                raise ValueError(f"`projector.{name}` must be one of {', '.join(known)}, got {value!r}.")
         self.shape, self.dim, self.hidden = tuple(shape), dim, hidden
         self.branches = tuple(branches)
         self.dropout, self.encoder, self.reader = dropout, encoder, reader
+        self.depth, self.activation, self.time, self.standardised = layers, activation, time, standardised
         self.read: Reader = READERS[reader](self.shape)
-        time = 2 * FREQUENCIES + len(self.branches)
-        self.layers = nn.Sequential(
-            nn.Linear(self.read.width + time, hidden), nn.SiLU(), nn.Dropout(dropout),
-            nn.Linear(hidden, hidden), nn.SiLU(), nn.Dropout(dropout), nn.Linear(hidden, dim),
-        )  # fmt: skip
         grid = torch.as_tensor(timesteps, dtype=torch.float32)
+        self.tell = SinusoidalTime(len(self.branches)) if time == "sinusoidal" else StepEmbedding(len(grid))
+        widths = [self.read.width + self.tell.width, *[hidden] * layers]
+        blocks = [
+            (nn.Linear(before, after), ACTIVATIONS[activation](), nn.Dropout(dropout))
+            for before, after in pairwise(widths)
+        ]
+        self.layers = nn.Sequential(*(part for block in blocks for part in block), nn.Linear(hidden, dim))
         rows = len(self.branches), len(grid), self.shape[0]
         self.register_buffer("timesteps", grid)
         self.register_buffer("centers", torch.zeros(rows))
         self.register_buffer("scales", torch.ones(rows))
 
     def standardise(self, h: Tensor, timestep: Tensor, branch: Tensor) -> Tensor:
-        """Take the channel means away and divide by the channel scales of the timestep and branch.
+        """Take the channel means away and divide by the channel scales of the timestep and branch, where that is asked for.
 
         Args:
             h: (B, C, H, W).
@@ -130,8 +179,10 @@ class SemanticProjector(nn.Module):
             branch: (B,) int64 index into `branches`.
 
         Returns:
-            (B, C, H, W) float32, about zero mean and unit variance.
+            (B, C, H, W) float32, about zero mean and unit variance; the activations themselves where they are not standardised.
         """
+        if not self.standardised:
+            return h.float()
         center, scale = torch.empty(len(h), h.shape[1]), torch.empty(len(h), h.shape[1])
         for b, t in {(int(b), float(t)) for b, t in zip(branch, timestep, strict=True)}:
             rows = ((branch == b) & (timestep == t)).cpu()
@@ -142,8 +193,8 @@ class SemanticProjector(nn.Module):
 
     def project(self, x: Tensor, timestep: Tensor, branch: Tensor) -> Tensor:
         """Return unit vectors (B, d) for standardised activations (B, C, H, W)."""
-        onehot = F.one_hot(branch, len(self.branches)).to(x)
-        return F.normalize(self.layers(torch.cat([self.read(x), _sinusoids(timestep), onehot], dim=1)), dim=-1)
+        time = self.tell(timestep, branch, self.timesteps)
+        return F.normalize(self.layers(torch.cat([self.read(x), time], dim=1)), dim=-1)
 
     def forward(self, h: Tensor, timestep: Tensor, branch: Tensor) -> Tensor:
         """Return `z` (B, d) float32 unit vectors; arguments as in `standardise`."""
@@ -172,6 +223,10 @@ class SemanticProjector(nn.Module):
             "dropout": self.dropout,
             "encoder": self.encoder,
             "reader": self.reader,
+            "layers": self.depth,
+            "activation": self.activation,
+            "time": self.time,
+            "standardised": self.standardised,
         }
         write_tensors(path, {k: v.contiguous() for k, v in self.state_dict().items()}, {"projector": json.dumps(shape)})
 

@@ -26,10 +26,12 @@ class ProjectorFit(pl.LightningModule):
         temperature: of the contrastive loss, > 0.
         steps: optimizer steps, at least 1.
         batch_size: activations in a batch, at least 2.
-        learning_rate: peak of the one-cycle schedule, > 0.
+        learning_rate: peak of the schedule, > 0.
         weight_decay: of AdamW, at least 0.
         dropout: share of hidden units dropped in training, in [0, 1).
         balanced: whether each batch shows every mode equally often; without it, every activation is as likely as the others.
+        layers, activation, time, standardised: as in `SemanticProjector`.
+        schedule: of the learning rate: ``one_cycle``, or ``constant``.
         negatives: whether the other images of a batch are negatives; without it the loss is ``-cos / temperature`` alone.
         seed: of weights, batches and noise.
     """
@@ -37,7 +39,8 @@ class ProjectorFit(pl.LightningModule):
     def __init__(
         self, data: dict[str, Tensor], branches: tuple[str, ...], encoder: str = "", *, reader: str, hidden: int, noise: float,
         temperature: float, steps: int, batch_size: int, learning_rate: float, weight_decay: float, dropout: float, seed: int,
-        balanced: bool = True, negatives: bool = True,
+        balanced: bool = True, negatives: bool = True, layers: int = 2, activation: str = "silu", time: str = "sinusoidal",
+        standardised: bool = True, schedule: str = "one_cycle",
     ):  # fmt: skip
         super().__init__()
         self.steps, self.batch_size, self.noise = steps, batch_size, noise
@@ -48,9 +51,10 @@ class ProjectorFit(pl.LightningModule):
             torch.manual_seed(seed)
             shape, dim = tuple(data["h"].shape[1:]), data["e"].shape[1]
             grid = data["timestep"].unique()
-            self.projector = SemanticProjector(shape, dim, hidden, branches, grid, dropout, encoder, reader)
+            design = (reader, layers, activation, time, standardised)
+            self.projector = SemanticProjector(shape, dim, hidden, branches, grid, dropout, encoder, *design)
         self.projector.fit_scales(data["h"], data["timestep"], data["branch"])
-        self.negatives = negatives
+        self.negatives, self.schedule = negatives, schedule
         self.weights = (
             1.0 / torch.bincount(data["mode"])[data["mode"]].float() if balanced else torch.ones(len(data["e"]))
         )
@@ -58,6 +62,8 @@ class ProjectorFit(pl.LightningModule):
 
     def configure_optimizers(self):
         optimizer = torch.optim.AdamW(self.projector.parameters(), self.learning_rate, weight_decay=self.weight_decay)
+        if self.schedule == "constant":
+            return {"optimizer": optimizer}
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=self.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

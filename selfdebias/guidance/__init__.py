@@ -2,6 +2,7 @@
 
 from selfdebias.guidance.attribute_prompts import AttributePrompts
 from selfdebias.guidance.base import Guidance, NoGuidance
+from selfdebias.guidance.gradient_descent import GradientDescentGuidance
 from selfdebias.guidance.interleaved import InterleavedGuidance
 from selfdebias.guidance.mean_difference import MeanDifferenceGuidance
 from selfdebias.guidance.random import RandomGuidance
@@ -11,6 +12,6 @@ from selfdebias.guidance.transport import TransportGuidance
 from selfdebias.guidance.two_pass import TwoPassGuidance
 
 __all__ = [
-    "AttributePrompts", "Guidance", "GuidanceState", "InterleavedGuidance", "MeanDifferenceGuidance", "NoGuidance",
-    "RandomGuidance", "SelfDebiasGuidance", "Semantics", "TransportGuidance", "TwoPassGuidance",
+    "AttributePrompts", "GradientDescentGuidance", "Guidance", "GuidanceState", "InterleavedGuidance", "MeanDifferenceGuidance",
+    "NoGuidance", "RandomGuidance", "SelfDebiasGuidance", "Semantics", "TransportGuidance", "TwoPassGuidance",
 ]  # fmt: skip

@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 RULES = {"cond": (0.0, 1.0), "both": (1.0, 1.0), "contrast": (-1.0, 1.0)}  # signs on the uncond and the cond branch
+EACH = "each"  # no sign: the rows of each branch have an edit of their own
 
 
-def check_rule(rule: str) -> None:
-    """Raise a ValueError for a rule that is not known."""
-    if rule not in RULES:
-        raise ValueError(f"`guidance.branch` must be one of {', '.join(RULES)}, got {rule!r}.")
+def check_rule(rule: str, *others: str) -> None:
+    """Raise a ValueError for a rule that is neither among `RULES` nor the others."""
+    if rule not in (*RULES, *others):
+        raise ValueError(f"`guidance.branch` must be one of {', '.join((*RULES, *others))}, got {rule!r}.")
 
 
 def branch_gain(rule: str, guidance_scale: float) -> float:

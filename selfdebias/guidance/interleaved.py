@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
-from selfdebias.guidance.self_debias import SelfDebiasGuidance
-from selfdebias.guidance.state import GuidanceState
+from selfdebias.guidance.branch_rule import EACH
+from selfdebias.guidance.gradient_descent import GradientDescentGuidance
 from selfdebias.hspace import Step
 
 
-class InterleavedGuidance(SelfDebiasGuidance):
-    """`SelfDebiasGuidance` that takes even rows for the unconditional branch and odd ones for the conditional one.
+class InterleavedGuidance(GradientDescentGuidance):
+    """`GradientDescentGuidance` that counts even rows as unconditional ones and odd rows as conditional ones.
 
-    Diffusers stacks ``[uncond; cond]`` in two halves, so with more than one image each half of what is read as conditional is of
-    the other branch. Without classifier-free guidance there is nothing to split. Arguments as in `SelfDebiasGuidance`.
+    Diffusers stacks ``[uncond; cond]`` in two halves, so with more than one image half of the rows are held against the centroids
+    of the other branch, and are counted in its mean. Every row keeps its own gradient. Without classifier-free guidance there is
+    nothing to split.
+
+    Args:
+        eta, temperature, limit, inner_steps, target, extrapolation_scale: as in `GradientDescentGuidance`.
+        branch: ``each``; the split is one of two branches that are edited each by itself.
+
+    Raises:
+        ValueError: if a value is out of range.
 
     References:
-        The official code of arXiv 2512.03749, ``0::2`` and ``1::2``.
+        The authors' code of arXiv 2512.03749, ``0::2`` and ``1::2``.
     """
 
-    splits = False  # its rows belong to other images in a part of the batch than in the whole
+    splits = False  # which branch a row is counted as depends on how many there are
 
-    def edit(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
-        """See `Guidance.edit`; edit sizes in the trace are those of pairs of neighbouring rows, not of images."""
+    def __init__(
+        self, eta: float, temperature: float | str, branch: str = EACH, limit: float | None = None, inner_steps: int = 1,
+        target: Sequence[float] | str | None = None, extrapolation_scale: float = 1.0,
+    ):  # fmt: skip
+        super().__init__(eta, temperature, branch, limit, inner_steps, target, extrapolation_scale)
+        if branch != EACH:
+            raise ValueError(f"`guidance.branch` must be {EACH} for interleaved rows, got {branch!r}.")
+
+    def rows(self, step: Step, count: int) -> Mapping[str, Tensor]:
+        """See `GradientDescentGuidance.rows`."""
         if step.branches == ("cond",):
-            return super().edit(h, step, state)
-        order = torch.cat([torch.arange(0, len(h), 2), torch.arange(1, len(h), 2)]).to(h.device)
-        mixed = h[order]
-        edited = super().edit(mixed, step, state)
-        if edited is mixed:
-            return h
-        back = torch.empty_like(h)
-        back[order] = edited
-        return back
+            return super().rows(step, count)
+        return {"uncond": torch.arange(0, count, 2), "cond": torch.arange(1, count, 2)}

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from selfdebias.guidance.relative_step import Move, RelativeStepGuidance, along, check_above_0, kl_divergence
-from selfdebias.guidance.self_debias import pushed
+from selfdebias.guidance.relative_step import Move, RelativeStepGuidance, along
+from selfdebias.guidance.self_debias import COUNTED_AT, pushed
+from selfdebias.guidance.soft_assignment import check_above_0, kl_divergence
 from selfdebias.guidance.state import GuidanceState, Semantics
 from selfdebias.hspace import Step
 
@@ -21,7 +22,7 @@ class MeanDifferenceGuidance(RelativeStepGuidance):
 
     Args:
         strength, temperature, branch, limit, target, extrapolation_scale: as in `RelativeStepGuidance`.
-        kappa, slack: as in `SelfDebiasGuidance`.
+        kappa, slack, counted_at: as in `SelfDebiasGuidance`.
 
     Raises:
         ValueError: if a value is out of range.
@@ -30,11 +31,13 @@ class MeanDifferenceGuidance(RelativeStepGuidance):
     def __init__(
         self, strength: float, temperature: float | str, branch: str = "contrast", kappa: float = 0.01, limit: float = 2.0,
         slack: float = 3.0, target: Sequence[float] | str | None = None, extrapolation_scale: float = 1.0,
+        counted_at: float = COUNTED_AT,
     ):  # fmt: skip
         super().__init__(strength, temperature, branch, limit, target, extrapolation_scale)
         check_above_0("kappa", kappa)
         check_above_0("slack", slack)
-        self.kappa, self.slack = kappa, slack
+        check_above_0("counted_at", counted_at)
+        self.kappa, self.slack, self.counted_at = kappa, slack, counted_at
 
     def check(self, semantics: Semantics) -> None:
         """See `Guidance.check`."""
@@ -46,7 +49,8 @@ class MeanDifferenceGuidance(RelativeStepGuidance):
 
     def move(self, h: Tensor, step: Step, state: GuidanceState) -> Move:
         """See `RelativeStepGuidance.move`."""
-        everyone, own = state.collective.gather(self.assign(h, step, state).float())
+        p = self.sharper(self.assign(h, step, state), h, step, state, self.counted_at)
+        everyone, own = state.collective.gather(p.float())
         p_hat, pi = everyone.mean(dim=0), self.pi(state).to(everyone)
         kl = kl_divergence(p_hat, pi)
         chosen = pushed(everyone, self.slack * len(everyone) * (p_hat - pi))[own]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from selfdebias.guidance.base import Guidance
-from selfdebias.guidance.branch_rule import add_edit, check_rule
+from selfdebias.guidance.branch_rule import EACH, add_edit, check_rule
 from selfdebias.guidance.state import GuidanceState
 from selfdebias.hspace import Step, split_branches
 
@@ -18,7 +18,8 @@ class RandomGuidance(Guidance):
     If this arm stays where vanilla is, it is the direction of the edits that moves the other, not their size.
 
     Args:
-        branch: ``cond``, ``both`` or ``contrast``, as that of the guidance whose sizes are replayed.
+        branch: ``cond``, ``both``, ``contrast`` or ``each``, as that of the guidance whose sizes are replayed; with ``each``,
+            both branches have edits of the conditional one's size, in directions of their own.
         extrapolation_scale: likewise.
 
     Raises:
@@ -28,7 +29,7 @@ class RandomGuidance(Guidance):
     needs_semantics = False
 
     def __init__(self, branch: str = "cond", extrapolation_scale: float = 1.0):
-        check_rule(branch)
+        check_rule(branch, EACH)
         self.branch, self.extrapolation_scale = branch, extrapolation_scale
 
     def extrapolation(self, step: Step) -> float:
@@ -43,17 +44,22 @@ class RandomGuidance(Guidance):
         if step.index not in state.replay:
             return h
         h_cond = split_branches(h, step.branches)["cond"]
-        noise = torch.stack([_direction(seed, step.index, h_cond[0]) for seed in state.seeds]).to(h_cond)
-        size = state.replay[step.index].to(h_cond)
-        h_norm = h_cond.flatten(1).norm(dim=1)
-        edit = noise * (size * h_norm)[:, None, None, None]
+        edit = _edit(h_cond, step, state)
         no_modes = torch.zeros(0)  # are read by the control
-        state.trace.add(step.index, no_modes, edit.flatten(1).norm(dim=1) / h_norm, 0.0)
-        return add_edit(h, edit, self.branch, step.branches)
+        state.trace.add(step.index, no_modes, edit.flatten(1).norm(dim=1) / h_cond.flatten(1).norm(dim=1), 0.0)
+        if self.branch == EACH and "uncond" in step.branches:
+            return h + torch.cat([_edit(split_branches(h, step.branches)["uncond"], step, state, 1), edit])
+        return add_edit(h, edit, "cond" if self.branch == EACH else self.branch, step.branches)
 
 
-def _direction(seed: int, index: int, like: Tensor) -> Tensor:
+def _edit(h: Tensor, step: Step, state: GuidanceState, *more: int) -> Tensor:
+    """Return edits of the replayed sizes for the activations (B, C, H, W) of a branch, in directions that `more` numbers change."""
+    noise = torch.stack([_direction(seed, step.index, h[0], *more) for seed in state.seeds]).to(h)
+    return noise * (state.replay[step.index].to(h) * h.flatten(1).norm(dim=1))[:, None, None, None]
+
+
+def _direction(seed: int, index: int, like: Tensor, *more: int) -> Tensor:
     """Return a unit vector with the shape of `like`, from the seed and the step."""
-    state = int(np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)[0] >> 1)
+    state = int(np.random.SeedSequence((seed, index, *more)).generate_state(1, np.uint64)[0] >> 1)
     noise = torch.randn(like.shape, generator=torch.Generator().manual_seed(state))
     return noise / noise.norm()

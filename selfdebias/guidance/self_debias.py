@@ -9,19 +9,14 @@ import torch
 from torch import Tensor
 
 from selfdebias.collective import Collective
-from selfdebias.guidance.relative_step import (
-    EPSILON,
-    Move,
-    RelativeStepGuidance,
-    along,
-    check_above_0,
-    check_share,
-    kl_divergence,
-)
+from selfdebias.guidance.gradient_descent import check_steps
+from selfdebias.guidance.relative_step import Move, RelativeStepGuidance, along
+from selfdebias.guidance.soft_assignment import CALIBRATED, EPSILON, check_above_0, check_share, kl_divergence
 from selfdebias.guidance.state import GuidanceState
 from selfdebias.hspace import Step
 
 FLAT = 1e-3  # N dKL per relative change of h: a batch whose gradient is flatter than this takes no full step
+COUNTED_AT = 0.3  # temperature at which modes are told apart well enough to count images
 LEAST = 0.5  # images; with a memory, turning one where fewer are too many would leave more too many elsewhere
 
 
@@ -38,6 +33,8 @@ class SelfDebiasGuidance(RelativeStepGuidance):
         slack: how many images may be pushed, as a multiple of those that have to turn, > 0. Of each mode that has too many,
             those nearest to another mode are pushed; the other images are left untouched.
         inner_steps: gradient steps in each UNet call, at least 1, each of ``1 / inner_steps`` of the strength.
+        counted_at: the softest temperature, > 0, at which the KL of the gate and the images that are too many are counted: with a
+            softer `temperature` all assignments are nearly equal, and no batch would seem out of balance.
 
     Raises:
         ValueError: if a value is out of range.
@@ -49,15 +46,16 @@ class SelfDebiasGuidance(RelativeStepGuidance):
     def __init__(
         self, strength: float, temperature: float | str, branch: str = "cond", kappa: float = 0.01, decay: float = 0.0,
         limit: float = 2.0, slack: float = 3.0, inner_steps: int = 1,
-        target: Sequence[float] | str | None = None, extrapolation_scale: float = 1.0,
+        target: Sequence[float] | str | None = None, extrapolation_scale: float = 1.0, counted_at: float = COUNTED_AT,
     ):  # fmt: skip
         super().__init__(strength, temperature, branch, limit, target, extrapolation_scale)
+        check_above_0("counted_at", counted_at)
         check_above_0("kappa", kappa)
         check_above_0("slack", slack)
         check_share("decay", decay)
-        if not (isinstance(inner_steps, int) and inner_steps >= 1):
-            raise ValueError(f"`guidance.inner_steps` must be a whole number of at least 1, got {inner_steps}.")
+        check_steps(inner_steps)
         self.kappa, self.decay, self.slack, self.inner_steps = kappa, decay, slack, inner_steps
+        self.counted_at = counted_at
 
     @property
     def dependence(self) -> str:
@@ -89,14 +87,16 @@ class SelfDebiasGuidance(RelativeStepGuidance):
         with torch.enable_grad():
             leaf = h.detach().float().requires_grad_(True)
             p = self.assign(leaf, step, state)
-            everyone, own = state.collective.gather(p)
+            everyone, _ = state.collective.gather(p)
             p_hat, pi = self._shares(everyone, step, state), self.pi(state).to(p)
             (gradient,) = torch.autograd.grad((p * (torch.log(p_hat / pi) + 1)).sum(), leaf)
+        counted, own = state.collective.gather(self.sharper(p, h, step, state, self.counted_at))
+        shares = self._shares(counted, step, state)
         remembered = float(state.recall(step.index, len(pi))[-1])
-        excess = (len(everyone) + remembered) * (p_hat - pi)
+        excess = (len(counted) + remembered) * (shares - pi)
         excess = torch.where(excess > LEAST, excess, 0.0) if remembered else excess
-        chosen = pushed(everyone, self.slack * excess)[own]
-        return everyone.mean(dim=0), gradient * chosen[:, None, None, None], kl_divergence(p_hat, pi)
+        chosen = pushed(counted, self.slack * excess)[own]
+        return counted.mean(dim=0), gradient * chosen[:, None, None, None], kl_divergence(shares, pi)
 
     def _shares(self, p: Tensor, step: Step, state: GuidanceState) -> Tensor:
         """Return `p_hat` (K,) over the assignments (n, K) of all processes and the memory."""
@@ -108,7 +108,13 @@ class SelfDebiasGuidance(RelativeStepGuidance):
         norm, h_norm = gradient.flatten(1).norm(dim=1), h.float().flatten(1).norm(dim=1)
         rms, mean = _batch_norms(norm, h_norm, collective)
         gate = min(1.0, kl / self.kappa) / self.inner_steps
-        return (self.effect(step) * gate * norm / (rms + FLAT / mean)).clamp(max=self.limit)
+        return (self.effect(step) * gate * norm / (rms + self._flat / mean)).clamp(max=self.limit)
+
+    @property
+    def _flat(self) -> float:
+        """`FLAT`, less for softer assignments: their log ratios and their derivatives are both smaller by the temperature."""
+        softer = self.temperature != CALIBRATED and float(self.temperature) > self.counted_at
+        return FLAT * (self.counted_at / float(self.temperature)) ** 2 if softer else FLAT
 
     def _limited(self, edit: Tensor, h: Tensor) -> Tensor:
         """Return the sum of several steps, no image's larger than the limit."""

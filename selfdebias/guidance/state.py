@@ -43,21 +43,25 @@ class Semantics:
         self.bank = bank
         self.means = means
 
-    def assign(self, h: Tensor, timestep: float, branch: str, temperature: float) -> Tensor:
+    def assign(
+        self, h: Tensor, timestep: float, branch: str, temperature: float, own: Tensor | None = None
+    ) -> Tensor:
         """Return ``p_ik = softmax_k(score_ik / tau)``, (B, K) float32, differentiable in `h`.
 
         A score is ``cos(phi(h_i, t), c_k)``; of a carried bank, what `ModeBank.scores` makes of it.
 
         Args:
-            h: (B, C, H, W) activations of one branch.
+            h: (B, C, H, W) activations.
             timestep: training timestep.
-            branch: ``uncond`` or ``cond``.
+            branch: ``uncond`` or ``cond``: whose centroids they are held against.
             temperature: `tau`, > 0.
+            own: (B,) int64, the branch that each activation is of, as an index into the bank's; None: `branch`.
         """
         self.projector.to(h.device)
         t = torch.full((len(h),), timestep, device=h.device)
-        b = torch.full((len(h),), self.bank.branches.index(branch), device=h.device)
-        z = self.projector(h, t, b)
+        if own is None:
+            own = torch.full((len(h),), self.bank.branches.index(branch), device=h.device)
+        z = self.projector(h, t, own)
         return torch.softmax(self.bank.scores(z, timestep, branch) / temperature, dim=1)
 
     def of_prompt(self, prompt: str) -> Semantics:

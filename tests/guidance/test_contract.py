@@ -55,12 +55,15 @@ def drawn():
     return pipeline, sample(pipeline, [1, 2, 3])
 
 
-@pytest.mark.parametrize("option", [option for option in OPTIONS if hasattr(_build(option), "strength")])
-def test_strength_zero_is_no_guidance_bit_for_bit(option, drawn):
+SIZES = [(option, size) for option in OPTIONS for size in ("strength", "eta") if hasattr(_build(option), size)]
+
+
+@pytest.mark.parametrize(("option", "size"), SIZES)
+def test_a_size_of_zero_is_no_guidance_bit_for_bit(option, size, drawn):
     pipeline, vanilla = drawn
     built = _build(option)
-    assert built.strength > 0
-    built.strength = 0.0
+    assert getattr(built, size) > 0
+    setattr(built, size, 0.0)
     h, state = activations([0.1, 0.2, 1.0]), circle_state()
     assert built.edit(h, step(), state) is h
     with Attachment(pipeline, built, GuidanceWindow(), GuidanceState(semantics())):

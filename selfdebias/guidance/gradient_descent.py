@@ -1,0 +1,123 @@
+"""The paper's guidance: gradient descent on the KL of a batch's mode shares, in steps on the raw gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from selfdebias.guidance.branch_rule import EACH, add_edit, check_rule
+from selfdebias.guidance.soft_assignment import EPSILON, SoftAssignmentGuidance, check_above_0, check_share, kl_divergence
+from selfdebias.guidance.state import GuidanceState
+from selfdebias.hspace import Step, split_branches
+
+STEEPEST = 1e15  # of eta: beyond it nothing is measured but overflow
+
+
+class GradientDescentGuidance(SoftAssignmentGuidance):
+    """Gradient descent on ``sum_b KL(p_hat_b || pi)`` over the branches b, with a step on the raw gradient.
+
+    ``h_i <- h_i - eta w N dL/dh_i``, w being the schedule's weight and N the images of the batch, so that one `eta` means the
+    same at every batch size. ``p_hat_b`` is the mean of ``p_ik`` over the rows of branch b, held against the centroids of b. Every
+    image has a gradient; its step is the larger the further the batch is from the target, and the more the image's own
+    assignment answers to `h`.
+
+    Args:
+        eta: the step, in units of ``||h||^2 / (N L)``; at least 0, and 0 changes nothing.
+        temperature, target, extrapolation_scale: as in `SoftAssignmentGuidance`.
+        branch: ``each``: the rows of each branch of classifier-free guidance have their own gradient, against their own
+            centroids and over their own mean. With ``cond``, ``both`` or ``contrast`` there is the gradient of the conditional
+            rows alone: it edits these, is copied to both branches, or is taken away from the unconditional ones.
+        limit: largest edit of one row, as a fraction of its ``||h||``, > 0; None for no limit.
+        inner_steps: full gradient steps in each UNet call, at least 1.
+
+    Raises:
+        ValueError: if a value is out of range.
+
+    References:
+        arXiv 2512.03749, self-debiasing. The authors' code has ``eta = 2500 x 2600e4 / 32`` (`loss_strength`,
+        `scaling_strength`; its gradient is that of a mean over a batch of 32), ``temperature=8`` and no limit.
+    """
+
+    def __init__(
+        self, eta: float, temperature: float | str, branch: str = EACH, limit: float | None = None, inner_steps: int = 1,
+        target: Sequence[float] | str | None = None, extrapolation_scale: float = 1.0,
+    ):  # fmt: skip
+        super().__init__(temperature, target, extrapolation_scale)
+        check_rule(branch, EACH)
+        if isinstance(eta, bool) or not 0 <= eta <= STEEPEST:
+            raise ValueError(f"`guidance.eta` must be in [0, {STEEPEST:g}], got {eta}.")
+        if limit is not None:
+            check_above_0("limit", limit)
+        check_steps(inner_steps)
+        self.eta, self.branch, self.limit, self.inner_steps = eta, branch, limit, inner_steps
+
+    def extrapolation(self, step: Step) -> float:
+        """See `Guidance.extrapolation`."""
+        return self.extrapolation_scale if self.eta else 1.0
+
+    def edit(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
+        """See `Guidance.edit`; where some gradient is not finite nothing is edited, and that is counted."""
+        if self.eta == 0:
+            return h
+        edit, found = torch.zeros_like(h, dtype=torch.float32), []
+        for _ in range(self.inner_steps):
+            gradient, p_hat, kl = self._gradient(h.float() + edit, step, state)
+            edit = self._limited(edit - self.eta * step.weight * gradient, h)
+            found.append((p_hat, kl))
+        if state.collective.any(not torch.isfinite(edit).all()):
+            state.trace.skipped += 1
+            return h
+        sizes = split_branches(_norms(edit) / _norms(h), step.branches)["cond"]
+        p_hat, kl = found[0]  # before the edit
+        state.trace.add(step.index, p_hat, sizes, kl)
+        return (h.float() + edit).to(h.dtype) if edit.any() else h
+
+    def rows(self, step: Step, count: int) -> Mapping[str, Tensor]:
+        """Return which of `count` rows are counted as those of each branch, int64."""
+        return split_branches(torch.arange(count), step.branches)
+
+    def _gradient(self, h: Tensor, step: Step, state: GuidanceState) -> tuple[Tensor, Tensor, float]:
+        """Return N dL/dh (rows, C, H, W), and of the conditional rows the mean assignment (K,) and the KL in nats.
+
+        With the other images' assignments held fixed, ``N dL/dp_ik = log(p_hat_k / pi_k) + 1``: coefficients that need no gradient.
+        """
+        counted = self.rows(step, len(h)) if self.branch == EACH else {"cond": self.rows(step, len(h))["cond"]}
+        halves = split_branches(torch.arange(len(h)), step.branches)
+        own = torch.cat([torch.full((len(half),), self._index(state, name)) for name, half in halves.items()])
+        with torch.enable_grad():
+            leaf = h.detach().requires_grad_(True)
+            losses = {}
+            for name, places in counted.items():
+                places = places.to(h.device)
+                p = self.assign(leaf[places], step, state, name, own.to(h.device)[places])
+                p_hat, pi = state.collective.gather(p)[0].mean(dim=0).clamp(min=EPSILON), self.pi(state).to(p)
+                losses[name] = (p_hat, pi, (p * (torch.log(p_hat / pi) + 1)).sum())
+            (gradient,) = torch.autograd.grad(torch.stack([loss for *_, loss in losses.values()]).sum(), leaf)
+        if self.branch != EACH:
+            zero = torch.zeros_like(gradient)
+            gradient = add_edit(zero, split_branches(gradient, step.branches)["cond"], self.branch, step.branches)
+        p_hat, pi, _ = losses["cond"]
+        return gradient, p_hat, kl_divergence(p_hat, pi)
+
+    @staticmethod
+    def _index(state: GuidanceState, branch: str) -> int:
+        return state.require_semantics().bank.branches.index(branch)
+
+    def _limited(self, edit: Tensor, h: Tensor) -> Tensor:
+        """Return an edit of which no row is larger than the limit."""
+        if self.limit is None:
+            return edit
+        size = _norms(edit) / (_norms(h) + EPSILON)
+        return edit * (self.limit / size.clamp(min=self.limit))[:, None, None, None]
+
+
+def _norms(x: Tensor) -> Tensor:
+    return x.float().flatten(1).norm(dim=1)
+
+
+def check_steps(inner_steps: int) -> None:
+    """Raise a ValueError unless the number of gradient steps is a whole number of at least 1."""
+    if not (isinstance(inner_steps, int) and not isinstance(inner_steps, bool) and inner_steps >= 1):
+        raise ValueError(f"`guidance.inner_steps` must be a whole number of at least 1, got {inner_steps}.")

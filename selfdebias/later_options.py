@@ -1,0 +1,36 @@
+"""Options that came later: a key names them only where they change what was done before, so that older stages are found again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def _sharp(guidance: Mapping[str, Any]) -> bool:
+    """Whether a guidance counts images at its own temperature, as it did before `counted_at`."""
+    tau = guidance.get("temperature")
+    return not isinstance(tau, int | float) or tau <= guidance["counted_at"]
+
+
+_PROJECTOR = {"layers": 2, "activation": "silu", "time": "sinusoidal", "standardised": True, "schedule": "one_cycle"}
+
+# By group and option: what says of the group's values that the option leaves all as it was.
+LATER: Mapping[str, Mapping[str, Callable[[Mapping[str, Any]], bool]]] = {
+    "projector": {name: lambda own, name=name, was=was: own[name] == was for name, was in _PROJECTOR.items()},
+    "guidance": {"counted_at": _sharp},
+}
+
+
+def without_later(group: str, part: Any) -> Any:
+    """Return a group's values, at any depth, without the later options that leave all as it was.
+
+    Example:
+        >>> without_later("guidance", {"temperature": 0.1, "counted_at": 0.3})
+        {'temperature': 0.1}
+        >>> without_later("guidance", {"temperature": 8.0, "counted_at": 0.3})
+        {'temperature': 8.0, 'counted_at': 0.3}
+    """
+    if not isinstance(part, Mapping) or group not in LATER:
+        return part
+    dropped = {name for name, same in LATER[group].items() if name in part and same(part)}
+    return {name: without_later(group, value) for name, value in part.items() if name not in dropped}
