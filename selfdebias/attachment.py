@@ -86,14 +86,24 @@ class Attachment:
         )
         self._groups: list[Group] = []
         self._images, self._said = 0, False
+        self._entered = True  # until all is known to be right
         refuse_more_branches(pipeline)
         schedule.check(pipeline)
         if state.semantics:
             refuse_other_width(self._hook.unet, state.semantics.projector.shape)
+        self._entered = False
 
     def __enter__(self) -> Self:
+        self._entered = True
         self._hook.__enter__()
         return self
+
+    def __del__(self) -> None:
+        if not getattr(self, "_entered", True):
+            warnings.warn(
+                "A debiaser was attached without `with`, so nothing was guided: with debiaser.attach(pipe): pipe(...).",
+                stacklevel=2,
+            )
 
     def __exit__(self, *exception: object) -> None:
         self._hook.__exit__(*exception)

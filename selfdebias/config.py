@@ -27,6 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from selfdebias.evaluation_inputs import with_named_folders
 from selfdebias.local_paths import check_interpolations
+from selfdebias.negative_prompt import with_negative_prompt
 from selfdebias.overrides import (
     HYDRA,
     check_options,
@@ -99,6 +100,7 @@ def check_resolved(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> di
     Raises:
         ConfigError: With one line that names the option, the rule and the value.
     """
+    config = with_negative_prompt(config)
     check(config, defaults)
     check_parts(config)
     return with_named_folders(with_floats(config, defaults))

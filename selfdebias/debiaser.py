@@ -102,7 +102,7 @@ class SelfDebias:
 
     @classmethod
     def fit(
-        cls, pipe: Any, prompts: str | Sequence[str], *, encoder: Any, n_images: int = 512, batch_size: int = 16,
+        cls, pipe: Any, prompts: str | Sequence[str] | None = None, *, encoder: Any, n_images: int = 512, batch_size: int = 16,
         timesteps: int = 8, seed: int = 0, folder: str | Path | None = None, clustering: Any = None,
         vocabulary: Any = None, projector: Mapping[str, Any] | None = None, guidance: Guidance | None = None,
         schedule: GuidanceWindow | None = None, call: dict[str, Any] | None = None, fitting_prompts: Sequence[str] = (),
@@ -112,7 +112,7 @@ class SelfDebias:
 
         Args:
             pipe: a diffusers pipeline with a UNet.
-            prompts: one prompt or several, which take turns; ignored by a pipeline that takes none.
+            prompts: one prompt or several, which take turns; None for a pipeline that takes none.
             encoder: any callable from images, (B, 3, H, W) float32 in [0, 1], to unit vectors, (B, d) float32; or the name
                 of a CLIP, DINOv2 or SigLIP model: a folder, ``owner/name`` on the hub, or ``shipped:emoji_clip``.
             n_images: images to sample, at least twice the largest number of modes that clustering tries.
@@ -171,6 +171,9 @@ class SelfDebias:
         Raises:
             ValueError: if the pipeline cannot be guided, there is no such option, or a value is out of range.
         """
+        for name, part, kind in (("guidance", guidance, Guidance), ("schedule", schedule, GuidanceWindow)):
+            if not isinstance(part, kind | str | None):
+                raise ValueError(f"`{name}` must be a name or a {kind.__name__}, got {part!r}.")
         rule = guidance_named(guidance) if isinstance(guidance, str) else guidance or self.guidance
         when = schedule_named(schedule) if isinstance(schedule, str) else schedule or self.schedule
         rule = with_options(rule, options)
@@ -198,8 +201,8 @@ class SelfDebias:
             )
         elif not same:
             self._say(
-                f"The weights of this pipeline's UNet are not those that this debiaser was fitted on ({self.facts['model']}): if "
-                f"it is another model, or was trained on, fit on it: SelfDebias.fit(pipe, ...)."
+                f"The weights of this pipeline's UNet ({loaded and loaded['float16'][:8]}) are not those that this debiaser was "
+                f"fitted on ({self.facts['model']}, {fitted.get('float16', '')[:8]}): if it is another model, or was trained on, fit on it: SelfDebias.fit(pipe, ...)."
             )
 
     def _check_prompts(self, rule: Guidance, small: Rule | None, prompts: Mapping[str, int]) -> None:

@@ -116,7 +116,7 @@ def _check_kind(name: str, value: Any, before: Any) -> None:
 
 
 def fit_stages(
-    pipe: Any, prompts: str | Sequence[str], encoder: Any, *, n_images: int, batch_size: int, timesteps: int, seed: int,
+    pipe: Any, prompts: str | Sequence[str] | None, encoder: Any, *, n_images: int, batch_size: int, timesteps: int, seed: int,
     root: Path, clustering: Any, vocabulary: Any, projector: Mapping[str, Any], call: dict[str, Any],
     fitting_prompts: Sequence[str] = (), relative_scale: float = 1.0,
 ) -> tuple[Semantics, dict[str, Any]]:  # fmt: skip
@@ -126,7 +126,7 @@ def fit_stages(
         Projector and bank; and what the model card says of them.
     """
     find_unet(pipe)
-    texts, others = _texts(prompts), _others(prompts, fitting_prompts)
+    texts, others = _texts(pipe, prompts), _others(prompts, fitting_prompts)
     encoder = encoder_from(encoder) if isinstance(encoder, str) else encoder
     clustering, vocabulary = clustering or default("clustering", "spectral"), vocabulary or NoVocabulary()
     _check(n_images, batch_size, timesteps, clustering)
@@ -158,7 +158,15 @@ def fit_stages(
         ),
     )  # fmt: skip
     identity = read_identity(collected)
-    found = {**asked, **carried, **_found(discovered, projected), **({"unet": identity} if identity else {})}
+    asked |= {} if _takes_prompts(pipe) else {"prompts": [""]}
+    found = {
+        **asked,
+        "pipeline": type(pipe).__name__,
+        "model": _known_as(asked["model"]),
+        **carried,
+        **_found(discovered, projected),
+        **({"unet": identity} if identity else {}),
+    }
     return read_semantics(projected), found
 
 
@@ -221,7 +229,19 @@ def _found(discovered: Path, projected: Path) -> dict[str, Any]:
     return {"modes": found, "projector_cosine": measured["cosine_held_out"]}
 
 
-def _texts(prompts: str | Sequence[str]) -> tuple[str, ...]:
+def _texts(pipe: Any, prompts: str | Sequence[str] | None) -> tuple[str, ...]:
+    if prompts is None and not _takes_prompts(pipe):
+        return ("",)
+    if prompts is None:
+        raise ValueError(f"`prompts` must be given for {type(pipe).__name__}, which draws what it is asked for.")
+    return _given_texts(prompts)
+
+
+def _takes_prompts(pipe: Any) -> bool:
+    return "prompt" in inspect.signature(type(pipe).__call__).parameters
+
+
+def _given_texts(prompts: str | Sequence[str]) -> tuple[str, ...]:
     texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
     blank = [text for text in texts if not isinstance(text, str) or not text.strip()]
     if blank or not texts:
@@ -229,7 +249,7 @@ def _texts(prompts: str | Sequence[str]) -> tuple[str, ...]:
     return texts
 
 
-def _others(prompts: str | Sequence[str], fitting_prompts: Sequence[str]) -> tuple[str, ...]:
+def _others(prompts: str | Sequence[str] | None, fitting_prompts: Sequence[str]) -> tuple[str, ...]:
     """Return the prompts to fit on beside those of the modes.
 
     Raises:
@@ -239,7 +259,7 @@ def _others(prompts: str | Sequence[str], fitting_prompts: Sequence[str]) -> tup
         raise ValueError(f"`fitting_prompts` must be a list of texts that are not blank, got {fitting_prompts!r}.")
     if len(set(fitting_prompts)) < len(fitting_prompts):
         raise ValueError(f"`fitting_prompts` must be different, got {list(fitting_prompts)!r}.")
-    own = _texts(prompts)
+    own = () if prompts is None else _given_texts(prompts)
     return tuple(text for text in fitting_prompts if text not in own)
 
 
@@ -275,6 +295,15 @@ def _check_call(pipe: Any, call: Mapping[str, Any]) -> None:
 
 def _name(pipe: Any) -> str:
     return str(getattr(pipe, "name_or_path", "") or getattr(pipe.config, "_name_or_path", "") or type(pipe).__name__)
+
+
+def _known_as(name: str) -> str:
+    """Return a model's name as others may read it: of a folder of this computer its last part, of one that ships its name."""
+    place = Path(name)
+    if not place.is_dir():
+        return name
+    shipped = Path(__file__).parent / "testbed"
+    return f"shipped:{place.name}" if place.resolve().parent == shipped else place.resolve().name
 
 
 def _weights(unet: torch.nn.Module) -> str:

@@ -10,7 +10,18 @@ from typing import Any
 from selfdebias.rules import ConfigError, walk
 
 # Options of paths alone.
-FILES = ("labelled", "folders", "reference", "modes", "weights", "folder", "path", "root", "save_dir")
+FILES = (
+    "labelled",
+    "folders",
+    "reference",
+    "modes",
+    "weights",
+    "folder",
+    "path",
+    "root",
+    "save_dir",
+    "negative_prompt_file",
+)
 MODELS = ("pretrained", "config")  # a path, or a model's id on the hub, owner/name
 HERE = ("paths", "logger")  # sections that say where a job runs and who is told of it: no folder chooses them
 SHIPPED, LOCAL = "shipped:", "local:"

@@ -14,13 +14,13 @@ from selfdebias.storage.atomic import read_json
 
 CODE = """\
 ```python
-from diffusers import DiffusionPipeline
+from diffusers import {pipeline}
 from selfdebias import SelfDebias{extra}
 
-pipe = DiffusionPipeline.from_pretrained({model})
+pipe = {pipeline}.from_pretrained({model})
 debiaser = SelfDebias.from_pretrained("this/folder")
 with debiaser.attach(pipe):
-    images = pipe([{prompt!r}] * 16{call}).images
+    images = pipe({asked}{call}).images
 ```"""
 
 
@@ -46,6 +46,8 @@ def facts_of_run(config: Mapping[str, Any], paths: Mapping[str, Path], encoder: 
         "call": {name: drawn[key] for name, key in _CALL.items() if key in drawn},
         "guidance": arms.get("guided", arms["vanilla"]), "schedule": dict(config["schedule"]),
     }  # fmt: skip
+    if "pipeline" in config["model"]:
+        facts["pipeline"] = config["model"]["pipeline"]
     identity = read_identity(paths["collect"])
     if identity:
         facts["unet"] = identity
@@ -61,6 +63,7 @@ def facts_of_run(config: Mapping[str, Any], paths: Mapping[str, Path], encoder: 
 _CALL = {
     "num_inference_steps": "steps",
     "guidance_scale": "guidance_scale",
+    "eta": "eta",
 }  # argument of the pipeline: option of the model
 _FILES = {"discover": "modes", "project": "project"}
 
@@ -77,10 +80,10 @@ def model_card(facts: Mapping[str, Any]) -> str:
         f"# SelfDebias for {_cell(facts['model'])}", "",
         "Balances the modes that a diffusion model generates. They were found without labels, so a mode has a number and no "
         "name: look at its images before you choose a target.", "",
-        "## Use", "", _code(facts["model"], prompts[0], facts["call"]), "",
+        "## Use", "", _code(facts), "",
         "## Fitted on", "",
         "| | |", "|---|---|",
-        f"| prompts | {_cell('; '.join(prompts))} |",
+        f"| prompts | {_cell('; '.join(prompts)) or 'none'} |",
         *([f"| modes carried over from | {_cell(facts['carried_from'])} |"] if "carried_from" in facts else []),
         *([f"| carried over to | {_cell('; '.join(facts['fitting_prompts']))} |"] if facts.get("fitting_prompts") else []),
         f"| images of each | {facts['n_images']} |" if facts.get("fitting_prompts") else f"| images | {facts['n_images']} |",
@@ -100,16 +103,19 @@ def model_card(facts: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _code(model: str, prompt: str, call: Mapping[str, Any]) -> str:
+def _code(facts: Mapping[str, Any]) -> str:
     """Return the lines that load and attach; a model that comes with the package is named as such."""
-    name, arguments = (
-        model.removeprefix("shipped:"),
-        "".join(f", {key}={value!r}" for key, value in call.items() if str(key).isidentifier()),
-    )
+    model, prompt = str(facts["model"]), facts["prompts"][0]
+    pipeline = facts.get("pipeline", "")
+    filled_in = {
+        "pipeline": pipeline if re.fullmatch(r"\w+Pipeline", pipeline) else "DiffusionPipeline",
+        "asked": f"[{prompt!r}] * 16" if prompt else "batch_size=16",
+        "call": "".join(f", {key}={value!r}" for key, value in facts["call"].items() if str(key).isidentifier()),
+    }
+    name = model.removeprefix("shipped:")
     if name == model:
-        return CODE.format(model=repr(model), prompt=prompt, call=arguments, extra="")
-    extra = "\nfrom selfdebias.testbed import shipped"
-    return CODE.format(model=f"shipped({name!r})", prompt=prompt, call=arguments, extra=extra)
+        return CODE.format(model=repr(model), extra="", **filled_in)
+    return CODE.format(model=f"shipped({name!r})", extra="\nfrom selfdebias.testbed import shipped", **filled_in)
 
 
 def _cell(value: object) -> str:

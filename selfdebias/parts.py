@@ -17,19 +17,24 @@ from selfdebias.targets import check_job, make
 
 
 def check_devices(trainer: Mapping[str, Any]) -> None:
-    """Refuses more devices than there are.
+    """Refuses an accelerator that is not there, and more devices than there are.
 
     Args:
         trainer: The group's configuration.
 
     Raises:
-        ConfigError: If there are fewer.
+        ConfigError: If it is not there, or there are fewer.
     """
     asked, accelerator = trainer.get("devices"), trainer.get("accelerator")
-    if not isinstance(asked, int) or asked <= 1:
+    if accelerator in ("auto", "cpu", None) and (not isinstance(asked, int) or asked <= 1):
         return
     import torch
 
+    gpu = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if not {"cuda": gpu[0], "mps": gpu[1], "gpu": any(gpu)}.get(str(accelerator), True):
+        raise refuse("trainer.accelerator", "auto, cpu, or one that this computer has", accelerator)
+    if not isinstance(asked, int) or asked <= 1:
+        return
     on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
     there = torch.cuda.device_count() if on_gpu else os.cpu_count() or 1
     if asked > there:

@@ -226,7 +226,9 @@ def _make_step(
     module = row.module
     config = _as_drawn(stage, config)
     subset = {
-        name: without_later(name, without_devices(_at(config, name))) for name in module.CONFIG if _is_there(config, name)
+        name: without_later(name, without_devices(_at(config, name)))
+        for name in module.CONFIG
+        if _is_there(config, name)
     }
     if arm in UNEDITED:
         subset.pop("schedule", None)  # nothing is guided, so nothing says when

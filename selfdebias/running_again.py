@@ -171,7 +171,7 @@ def _refuse_missing(
             raise _again(path, f"{folder} asks for pickles, which only you can allow")
     for path, value in local_files(stored):
         if missing(path):
-            raise _again(path, f"{value!r} is of the computer that made {folder}, which does not hold it")
+            raise _again(path, f"{folder} names {value!r}, and does not hold it; give the path that it has here")
     for path, value in local_files(config):
         if value.startswith(LOCAL):
             raise _again(path, f"{value!r} only names what was there")

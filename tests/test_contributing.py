@@ -21,10 +21,11 @@ from selfdebias.plan import make_plan
 from selfdebias.schedules import GuidanceWindow
 from selfdebias.targets import check_job, make
 from tests import small_jobs
+from tests.guidance import test_contract as contract
 from tests.tiny import sample, tiny_pipeline
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
-MOST = 40  # lines of both files together
+MOST = 46  # lines of both files together
 
 
 def _shown() -> dict[str, str]:
@@ -67,6 +68,14 @@ def test_the_new_guidance_guides(plugged_in):
     guidance.strength = 0.0
     with Attachment(pipeline, guidance, GuidanceWindow(), GuidanceState()):
         assert torch.equal(before, sample(pipeline, [1, 2]))
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_the_new_guidance_keeps_the_contract(plugged_in, scale, dtype, monkeypatch):
+    monkeypatch.setattr(contract, "conf_folder", config.conf_folder)
+    contract.test_shape_dtype_input_and_gradients("shrink", scale, dtype)
+    contract.test_it_is_made_again_from_what_it_holds("shrink")
 
 
 def test_its_values_are_checked_where_the_command_line_gives_them(plugged_in):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import re
 
 import pytest
 import torch
@@ -129,7 +131,7 @@ def test_any_function_may_be_the_encoder():
     assert pipeline._progress_bar_config == shown
 
 
-def test_an_unconditional_pipeline_is_fitted_and_guided_in_the_same_way():
+def test_an_unconditional_pipeline_is_fitted_and_guided_in_the_same_way(tmp_path):
     torch.manual_seed(0)
     unet = UNet2DModel(
         sample_size=16, block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4, attention_head_dim=4,
@@ -137,7 +139,8 @@ def test_an_unconditional_pipeline_is_fitted_and_guided_in_the_same_way():
     )  # fmt: skip
     pipeline = DDPMPipeline(unet, DDPMScheduler())
     pipeline.set_progress_bar_config(disable=True)
-    debiaser = fit(pipeline, n_images=12)
+    modes = SpectralModes(k_min=2, k_max=3, n_neighbors=(3,))
+    debiaser = SelfDebias.fit(pipeline, **{**FIT, "n_images": 12, "clustering": modes})
 
     def draw():
         images = pipeline(8, debiaser.generators(range(8)), num_inference_steps=4, output_type="np").images
@@ -150,6 +153,34 @@ def test_an_unconditional_pipeline_is_fitted_and_guided_in_the_same_way():
         inside = draw()
     assert debiaser.semantics.projector.branches == ("cond",) and attached.state.seeds == tuple(range(8))
     assert not torch.equal(before, inside) and torch.equal(before, draw())
+    debiaser.save_pretrained(tmp_path / "fitted")
+    pipeline.save_pretrained(tmp_path / "model")
+    card = (tmp_path / "fitted" / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    assert "pipe(batch_size=16, num_inference_steps=4)" in code and "| prompts | none |" in card
+    given = code.replace('"this/folder"', repr(str(tmp_path / "fitted")))
+    exec(re.sub(r"from_pretrained\('[^']*'\)", f"from_pretrained({str(tmp_path / 'model')!r})", given), {})
+
+
+def test_a_pipeline_that_takes_prompts_is_given_some():
+    with pytest.raises(ValueError, match="`prompts` must be given for StableDiffusionPipeline"):
+        SelfDebias.fit(tiny_pipeline(), **FIT)
+
+
+def test_attached_without_with_it_says_so(pipeline, debiaser):
+    with pytest.warns(UserWarning, match="attached without `with`, so nothing was guided"):
+        debiaser.attach(pipeline)
+        gc.collect()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("guidance", "Guidance"), ("schedule", "GuidanceWindow")])
+def test_a_part_of_another_kind_is_refused(pipeline, debiaser, name, kind):
+    with pytest.raises(ValueError, match=f"`{name}` must be a name or a {kind}, got {{'start': 0.1}}"):
+        debiaser.attach(pipeline, **{name: {"start": 0.1}})
+
+
+def test_a_folder_of_this_computer_is_not_named_in_what_is_saved(debiaser):
+    assert "/" not in debiaser.facts["model"].removeprefix("shipped:")
 
 
 def test_several_prompts_take_turns(tmp_path):

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 
 from selfdebias.guidance.branch_rule import EACH, add_edit, check_rule
-from selfdebias.guidance.soft_assignment import EPSILON, SoftAssignmentGuidance, check_above_0, check_share, kl_divergence
+from selfdebias.guidance.soft_assignment import (
+    EPSILON,
+    SoftAssignmentGuidance,
+    check_above_0,
+    check_share,
+    kl_divergence,
+)
 from selfdebias.guidance.state import GuidanceState
 from selfdebias.hspace import Step, split_branches
 

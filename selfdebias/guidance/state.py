@@ -43,9 +43,7 @@ class Semantics:
         self.bank = bank
         self.means = means
 
-    def assign(
-        self, h: Tensor, timestep: float, branch: str, temperature: float, own: Tensor | None = None
-    ) -> Tensor:
+    def assign(self, h: Tensor, timestep: float, branch: str, temperature: float, own: Tensor | None = None) -> Tensor:
         """Return ``p_ik = softmax_k(score_ik / tau)``, (B, K) float32, differentiable in `h`.
 
         A score is ``cos(phi(h_i, t), c_k)``; of a carried bank, what `ModeBank.scores` makes of it.

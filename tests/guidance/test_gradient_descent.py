@@ -8,7 +8,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from selfdebias.guidance import GradientDescentGuidance, GuidanceState, InterleavedGuidance, SelfDebiasGuidance, Semantics
+from selfdebias.guidance import (
+    GradientDescentGuidance,
+    GuidanceState,
+    InterleavedGuidance,
+    SelfDebiasGuidance,
+    Semantics,
+)
 from tests.guidance.worlds import BRANCHES, activations, circle_state, step
 
 BIASED = [0.1, 0.2, 0.5, 1.2]  # most near mode 0 (angle 0), one near mode 1 (angle pi / 2)
@@ -63,7 +69,10 @@ def test_each_row_is_moved_along_its_own_gradient_by_eta(guidance, rows, tau):
 def test_of_one_image_the_official_split_is_the_right_one_and_of_more_it_is_not():
     for count, same in ((1, True), (4, False)):
         h = activations(BIASED[:count])
-        edits = [kind(eta=0.5, temperature=0.3).edit(h, step(), _state()) for kind in (GradientDescentGuidance, InterleavedGuidance)]
+        edits = [
+            kind(eta=0.5, temperature=0.3).edit(h, step(), _state())
+            for kind in (GradientDescentGuidance, InterleavedGuidance)
+        ]
         assert torch.equal(*edits) == same
 
 
@@ -107,7 +116,12 @@ def test_where_nothing_is_out_of_balance_hardly_anything_moves():
 
 
 def test_wrong_values_are_refused():
-    for options, field in (({"eta": -1.0}, "eta"), ({"branch": "none"}, "branch"), ({"limit": 0.0}, "limit"), ({"inner_steps": 0}, "inner_steps")):
+    for options, field in (
+        ({"eta": -1.0}, "eta"),
+        ({"branch": "none"}, "branch"),
+        ({"limit": 0.0}, "limit"),
+        ({"inner_steps": 0}, "inner_steps"),
+    ):
         with pytest.raises(ValueError, match=f"guidance.{field}"):
             GradientDescentGuidance(**{"eta": 1.0, "temperature": 0.1, **options})
     with pytest.raises(ValueError, match="must be each"):
@@ -128,3 +142,13 @@ def test_a_soft_temperature_closes_no_gate_and_stops_no_image():
 
 def test_the_branches_are_those_of_the_bank():
     assert tuple(HALVES) == BRANCHES
+
+
+def test_the_edit_is_the_same_whatever_the_modes_are_called():
+    """For a uniform target: so it does not matter whether the modes of two timesteps, or branches, are matched."""
+    h, state = activations(BIASED), _state((0.5, 0.5))
+    bank = state.semantics.bank
+    swapped = torch.stack([bank.centroids[0].flip(1), bank.centroids[1]])
+    other = GuidanceState(Semantics(state.semantics.projector, replace(bank, centroids=swapped)))
+    guidance = GradientDescentGuidance(eta=0.5, temperature=0.3)
+    assert torch.allclose(guidance.edit(h, step(), state), guidance.edit(h, step(), other), atol=1e-6)

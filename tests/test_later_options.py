@@ -1,0 +1,53 @@
+"""Options that came later leave the keys of what was made before them alone, and enter where they change something."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from experiments import levers, person_arms
+from experiments.pooled import RESULTS, _commands
+from selfdebias.config import load
+from selfdebias.job_plan import hash_of_job
+from selfdebias.later_options import LATER
+from selfdebias.plan import make_plan
+
+OTHER = {
+    "projector.layers": ("project", "projector.layers=1"),
+    "projector.activation": ("project", "projector.activation=relu"),
+    "projector.time": ("project", "projector.time=step"),
+    "projector.standardised": ("project", "projector.standardised=false"),
+    "projector.schedule": ("project", "projector.schedule=constant"),
+    "guidance.counted_at": ("generate/guided", "guidance.counted_at=0.01"),
+}
+BASE = ["guidance=self_debias", "guidance.temperature=0.3", "logger=none"]
+
+
+@pytest.mark.parametrize(("study", "names"), [
+    (person_arms.STUDY, ["transport, the default", "self_debias", "mean_difference"]),
+    (levers.STUDY, ["temperature 0.1"]),
+])  # fmt: skip
+def test_the_hashes_of_committed_studies_hold(study, names):
+    every = json.loads((RESULTS / f"{study.name}.json").read_text())
+    for name in names:
+        command = _commands([*study.common, *study.variants[name]], study.seeds)[0]
+        assert hash_of_job(load(command)) == every[name]["config_hashes"][0], name
+
+
+def test_every_later_option_is_looked_at():
+    assert {f"{group}.{name}" for group, names in LATER.items() for name in names} == OTHER.keys()
+
+
+@pytest.mark.parametrize("option", OTHER)
+def test_a_later_option_enters_the_key_where_it_changes_something(option):
+    stage, override = OTHER[option]
+    plain, other = (make_plan(load([*BASE, *more]), {}) for more in ([], [override]))
+    group, _, name = option.partition(".")
+    assert name not in plain[stage].record["config"][group] and name in other[stage].record["config"][group]
+    assert plain[stage].key != other[stage].key
+
+
+def test_images_that_are_counted_at_another_temperature_than_before_are_other_images():
+    soft = make_plan(load([*BASE, "guidance.temperature=8"]), {})["generate/guided"]
+    assert soft.record["config"]["guidance"]["counted_at"] == 0.3
