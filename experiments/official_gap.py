@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from experiments.variants import Every, Study, vanilla_and_guided
+from experiments.variants import Study, vanilla_and_guided
 
 BASE = "`experiment=paper_tuned`"
 PAPER = ["experiment=paper_tuned"]

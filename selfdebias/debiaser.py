@@ -200,9 +200,10 @@ class SelfDebias:
                 "Whether the pipeline is of the fitted model is not checked: its weights are offloaded or rounded otherwise."
             )
         elif not same:
+            names = self.facts["model"], fitted.get("float16", "")[:8], (loaded or {}).get("float16", "")[:8]
             self._say(
-                f"The weights of this pipeline's UNet ({loaded and loaded['float16'][:8]}) are not those that this debiaser was "
-                f"fitted on ({self.facts['model']}, {fitted.get('float16', '')[:8]}): if it is another model, or was trained on, fit on it: SelfDebias.fit(pipe, ...)."
+                "The weights of this pipeline's UNet are not those that this debiaser was fitted on ({}; {} there, {} here): if "
+                "it is another model, or was trained on, fit on it: SelfDebias.fit(pipe, ...).".format(*names)
             )
 
     def _check_prompts(self, rule: Guidance, small: Rule | None, prompts: Mapping[str, int]) -> None:

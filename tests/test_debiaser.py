@@ -21,6 +21,11 @@ from tests.tiny import sample, tiny_pipeline
 FIT = {"encoder": PixelEncoder(), "n_images": 10, "batch_size": 4, "timesteps": 2, "call": {"num_inference_steps": 4}}
 
 
+def _forget(attachment) -> None:
+    del attachment
+    gc.collect()
+
+
 def fit(pipeline, **options) -> SelfDebias:
     modes = SpectralModes(k_min=2, k_max=3, n_neighbors=(3,))
     return SelfDebias.fit(pipeline, "a person", **{**FIT, "clustering": modes, **options})
@@ -169,8 +174,7 @@ def test_a_pipeline_that_takes_prompts_is_given_some():
 
 def test_attached_without_with_it_says_so(pipeline, debiaser):
     with pytest.warns(UserWarning, match="attached without `with`, so nothing was guided"):
-        debiaser.attach(pipeline)
-        gc.collect()
+        _forget(debiaser.attach(pipeline))
 
 
 @pytest.mark.parametrize(("name", "kind"), [("guidance", "Guidance"), ("schedule", "GuidanceWindow")])

@@ -12,7 +12,6 @@ from selfdebias.guidance.soft_assignment import (
     EPSILON,
     SoftAssignmentGuidance,
     check_above_0,
-    check_share,
     kl_divergence,
 )
 from selfdebias.guidance.state import GuidanceState
