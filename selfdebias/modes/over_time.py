@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.base import clone
 from selfdebias.modes.sphere import Labels, Vectors, by_size, centers_of, nearest, unit
 
 UNKNOWN = -1
+VOTES = 9  # timesteps, at most, that say how many modes there are
 
 
 class ModesOverTime(NamedTuple):
@@ -20,7 +22,7 @@ class ModesOverTime(NamedTuple):
         labels: (M,) the mode of each vector at its timestep.
         of_image: (N,) the mode of each image, at the reference; of one not recorded there, at its own last step.
         depths: (K,) as `ModeEstimator.depths_`.
-        reference: the timestep whose modes the others are matched with: the last step of sampling with enough images.
+        reference: the timestep whose modes the others are matched with: the last in sampling that has as many modes as most.
         clustered: the timesteps, ascending, that were clustered; at the others too few images were recorded, and each went to the
             nearest centre of the timestep before.
         fitted: the clustering, fitted at the reference.
@@ -37,6 +39,9 @@ class ModesOverTime(NamedTuple):
 def follow_modes(z: Vectors, image: Labels, timestep: np.ndarray, clustering: Any) -> ModesOverTime:
     """Cluster the vectors of each timestep, from the reference on, and match neighbours in time.
 
+    Where k is not given, evenly spaced timesteps say how many modes there are: the number that most of them have, the smallest of
+    equals. One timestep alone may have another one: the last step of sampling often does.
+
     Clusters are matched with the modes so far by Hungarian assignment on how many images they share; where they share none, as at
     timesteps recorded of different images, the cosine of the centres decides. A cluster too many joins the mode that it fits best.
 
@@ -50,7 +55,7 @@ def follow_modes(z: Vectors, image: Labels, timestep: np.ndarray, clustering: An
         ValueError: if no timestep has enough images to be clustered.
     """
     grid = np.unique(timestep)
-    reference, fitted = _first_clustered(z, timestep, grid, clustering)
+    reference, fitted = _reference(z, timestep, grid, clustering)
     rows = timestep == reference
     labels = np.full(len(z), UNKNOWN, dtype=np.int64)
     known = np.full(int(image.max()) + 1, UNKNOWN, dtype=np.int64)
@@ -76,18 +81,25 @@ def follow_modes(z: Vectors, image: Labels, timestep: np.ndarray, clustering: An
     )
 
 
-def _first_clustered(z: Vectors, timestep: np.ndarray, grid: np.ndarray, clustering: Any) -> tuple[float, Any]:
-    """Return the smallest timestep whose vectors can be clustered, and the clustering fitted there."""
-    refused = ""
-    for t in grid:
+def _reference(z: Vectors, timestep: np.ndarray, grid: np.ndarray, clustering: Any) -> tuple[float, Any]:
+    """Return the smallest timestep with as many modes as most have, and the clustering fitted there."""
+    fits, refused = [], ""
+    voters = np.unique(np.linspace(0, len(grid) - 1, min(VOTES, len(grid))).round().astype(int))
+    for place in [*voters, *np.setdiff1d(np.arange(len(grid)), voters)]:
+        if fits and (place not in voters or clustering.get_params().get("k")):
+            break  # the others are for where none of the voters has enough images
         try:
-            return float(t), clone(clustering).fit(z[timestep == t])
+            fits.append((float(grid[place]), clone(clustering).fit(z[timestep == grid[place]])))
         except ValueError as error:
             refused = refused or str(error)
-    raise ValueError(
-        f"`collect.timesteps` must be larger, or there must be more images, in the space `projected`, where each timestep is "
-        f"clustered by itself: {refused}"
-    )
+    if not fits:
+        raise ValueError(
+            f"`collect.timesteps` must be larger, or there must be more images, in the space `projected`, where each timestep is "
+            f"clustered by itself: {refused}"
+        )
+    counts = Counter(len(fitted.centers_) for _, fitted in fits)
+    k = min(counts, key=lambda count: (-counts[count], count))
+    return next((t, fitted) for t, fitted in fits if len(fitted.centers_) == k)
 
 
 def _with_k(clustering: Any, k: int) -> Any:

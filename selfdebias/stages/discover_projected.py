@@ -19,7 +19,7 @@ from selfdebias.stages.discover import facts_of, prompts_of, read_embeddings, st
 from selfdebias.stages.project import embed, read_activations
 from selfdebias.storage.batches import BatchFolder
 
-VERSION = 1
+VERSION = 2
 CONFIG = ("clustering", "vocabulary", "discover")
 
 

@@ -75,3 +75,16 @@ def test_clusters_too_many_join_the_mode_that_they_fit():
     image, timestep = np.tile(np.arange(100), 2), np.repeat([0.0, 100.0], 100)
     found = follow_modes(z, image, timestep, HdbscanModes())
     assert np.array_equal(found.labels, np.tile(np.repeat([0, 1], [60, 40]), 2))
+
+
+def test_one_timestep_alone_does_not_say_how_many_modes_there_are():
+    """The last step shows six clusters in place of two."""
+    rng = np.random.default_rng(0)
+    mode, part = np.repeat([0, 1], 60), np.tile(np.arange(3), 40)
+    two = np.eye(12)[mode]
+    six = np.eye(12)[4 + 3 * mode + part]
+    z = unit(np.concatenate([six, two, two]) + 0.02 * rng.standard_normal((360, 12)))
+    image, timestep = np.tile(np.arange(120), 3), np.repeat([0.0, 100.0, 200.0], 120)
+    found = follow_modes(z, image, timestep, KMeansModes())
+    assert found.reference == 100 and len(found.depths) == 2
+    assert np.array_equal(found.labels, np.tile(mode, 3)) or np.array_equal(found.labels, 1 - np.tile(mode, 3))
