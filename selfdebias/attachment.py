@@ -15,6 +15,7 @@ from torch import Tensor
 
 from selfdebias.guidance import Guidance, GuidanceState
 from selfdebias.hspace import BottleneckHook, Step
+from selfdebias.normal_tensors import normal_tensors
 from selfdebias.schedules import GuidanceWindow
 
 EMBEDDED = "embeddings "  # what the group of a prompt starts with that is given by its embeddings
@@ -82,7 +83,7 @@ class Attachment:
         self._rule, self._small, self._on_prompts = Rule(guidance, schedule), small, on_prompts
         take_back = self._take_back if guidance.passes > 1 else None
         self._hook = BottleneckHook(
-            pipeline, self._act, self._begin, self._extrapolate, take_back, self._acts, self._end
+            pipeline, self._act, self._begin, self._extrapolate, take_back, self._acts, self._end, state.close
         )
         self._groups: list[Group] = []
         self._images, self._said = 0, False
@@ -158,7 +159,8 @@ class Attachment:
         if self._one_mode or not (watched or edited):
             return None
         self._check(h, step)
-        with self.state.timed(), torch.no_grad():
+        with self.state.timed(), normal_tensors():
+            h = h.clone() if h.is_inference() else h
             if watched:
                 for group, rows in self._enter_groups(h, step):
                     group.rule.guidance.watch(h[rows], group.rule.at(step), self.state)
@@ -169,9 +171,10 @@ class Attachment:
         if self._one_mode:
             return []
         taken: list[int] = []
-        for group in self._groups:
-            self._enter(group)
-            taken += group.places[group.rule.guidance.take_back(self.state)].tolist()
+        with normal_tensors():
+            for group in self._groups:
+                self._enter(group)
+                taken += group.places[group.rule.guidance.take_back(self.state)].tolist()
         return taken
 
     def _edit(self, h: Tensor, step: Step) -> Tensor:

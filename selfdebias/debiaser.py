@@ -17,6 +17,7 @@ from selfdebias.fitting import default, fit_stages, guidance_named, schedule_nam
 from selfdebias.folders import check_inside, hash_file
 from selfdebias.guidance import Guidance, GuidanceState, Semantics
 from selfdebias.model_identity import identity_of, is_same
+from selfdebias.normal_tensors import normal_tensors
 from selfdebias.plain_data import check_plain
 from selfdebias.schedules import GuidanceWindow
 from selfdebias.seeds import generators
@@ -133,7 +134,7 @@ class SelfDebias:
         Raises:
             ValueError: if an argument is out of range, or the pipeline cannot be guided.
         """
-        with TemporaryDirectory() as temporary:
+        with TemporaryDirectory() as temporary, normal_tensors():
             semantics, facts = fit_stages(
                 pipe, prompts, encoder, n_images=n_images, batch_size=batch_size, timesteps=timesteps, seed=seed,
                 root=Path(folder or temporary), clustering=clustering,

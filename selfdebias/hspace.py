@@ -70,6 +70,7 @@ class BottleneckHook:
             returns replaces nothing; after the second, this gives the places of the images that are taken from the first.
         acts: whether the action is to see a step; None for each of them. A pipeline call in which it missed one is an error.
         on_end: gets the number of planned steps after each pass that ended without an exception.
+        on_close: gets, after each pipeline call, whether it is whole: it neither raised nor was interrupted.
 
     Raises:
         ValueError: if the pipeline has no UNet with a bottleneck, or the UNet is compiled; on entering, if the pipeline is
@@ -86,13 +87,14 @@ class BottleneckHook:
         take_back: Callable[[], Sequence[int]] | None = None,
         acts: Callable[[Step], bool] | None = None,
         on_end: Callable[[int], None] | None = None,
+        on_close: Callable[[bool], None] | None = None,
     ):
         self.pipeline = pipeline
         self.action = action
         self.on_call = on_call
         self.extrapolate = extrapolate
         self.take_back, self.last = take_back, True
-        self.acts, self.on_end = acts, on_end
+        self.acts, self.on_end, self.on_close = acts, on_end, on_close
         self.unet = find_unet(pipeline)
         self._handles: list[Any] = []
         self._calling = threading.Lock()  # held while the pipeline is called
@@ -158,17 +160,32 @@ class BottleneckHook:
                 "`pipeline` must be called once at a time while it is attached, got a second call before the first one ended: "
                 "give each thread a pipeline of its own (such as pipeline.from_pipe(pipeline)), and attach to each."
             )
+        whole = False
         try:
-            if not self.take_back:
-                with self._one_pass(arguments):
-                    return call()
-            with self._one_pass(arguments, last=False), noise_kept(self.pipeline, arguments):
-                first = call()
-            with self._one_pass(arguments):
-                output = call()
-            return taken_from(first, output, self.take_back())
+            output = self._in_passes(call, arguments)
+            whole = not self._interrupted
+            return output
         finally:
+            if self.on_close:
+                self.on_close(whole)
             self._calling.release()
+
+    def _in_passes(self, call: Callable[[], Any], arguments: Mapping[str, Any]) -> Any:
+        if not self.take_back:
+            with self._one_pass(arguments):
+                return call()
+        with self._one_pass(arguments, last=False), noise_kept(self.pipeline, arguments):
+            first = call()
+        if self._interrupted:
+            return first
+        with self._one_pass(arguments):
+            output = call()
+        return taken_from(first, output, self.take_back())
+
+    @property
+    def _interrupted(self) -> bool:
+        """Whether somebody has asked the pipeline to leave out the steps that are left, as diffusers' `interrupt` does."""
+        return bool(getattr(self.pipeline, "interrupt", False))
 
     @contextmanager
     def _one_pass(self, arguments: Mapping[str, Any], last: bool = True) -> Iterator[None]:
@@ -188,7 +205,7 @@ class BottleneckHook:
         left = [
             i for i in range(self._index + 1, count) if self._acts(Step(math.nan, i, count, (), 1.0, alpha_bar=0.5))
         ]
-        if left and not getattr(self.pipeline, "interrupt", False):
+        if left and not self._interrupted:
             raise RuntimeError(
                 f"`pipeline.unet` must be the one that was attached, got a call in which it ran {self._index + 1} of {count} "
                 f"times: attach again after another UNet, or a cache of its blocks, was put in."

@@ -168,6 +168,7 @@ class GuidanceState:
     traces: dict[str, Trace] = field(default_factory=dict)
     seconds: float = 0.0
     collective: Collective = ALONE
+    _found: dict[tuple[str, int], Tensor] | None = None  # the memory as the current call found it; None between calls
 
     def require_semantics(self) -> Semantics:
         """Return the semantics of the current group's prompt.
@@ -186,7 +187,15 @@ class GuidanceState:
         self.traces, self.guided = {}, guided
         self.ends = {place: end for place, end in self.ends.items() if guided and not place[1]}
         self.plans = {name: TransportPlan(plan.left, plan.left) for name, plan in self.plans.items()}
+        self._found = dict(self.memory)
         self.enter(group, seeds)
+
+    def close(self, whole: bool) -> None:
+        """End the current call; of one that raised or was interrupted, forget what it left owed and added to the memory."""
+        if self._found is not None and not whole:
+            self.plans = {name: TransportPlan(plan.owed, plan.owed) for name, plan in self.plans.items()}
+            self.memory = self._found
+        self._found = None
 
     def enter(self, group: str, seeds: tuple[int, ...]) -> None:
         """Turn to one group of the current call."""
