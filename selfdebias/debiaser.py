@@ -12,7 +12,8 @@ from typing import Any, Self
 
 import torch
 
-from selfdebias.attachment import EMBEDDED, SMALL, Attachment, Rule
+from selfdebias.attachment import SMALL, Attachment, Rule
+from selfdebias.conditioning import EMBEDDED
 from selfdebias.fitting import default, fit_stages, guidance_named, schedule_named, with_options
 from selfdebias.folders import check_inside, hash_file
 from selfdebias.guidance import Guidance, GuidanceState, Semantics
@@ -155,10 +156,11 @@ class SelfDebias:
     ) -> Attachment:  # fmt: skip
         """Return a context in which the pipeline's calls are guided.
 
-        Images of one prompt in a call are balanced together. Calls of fewer than 8 are balanced with the calls before them: what
-        did not come to its mode is made up for (``closed_loop``), and guidance starts at 12% of the steps, unless `options` or
-        `schedule` say otherwise; the trace says so. Warns, once each, if the pipeline is of another model than the fitted one, a
-        prompt was not fitted, or the denoiser runs for another pipeline.
+        Images of one prompt in a call are balanced together; those with another negative prompt by themselves. Calls of fewer
+        than 8 are balanced with the calls before them: what did not come to its mode is made up for (``closed_loop``), and
+        guidance starts at 12% of the steps, unless `options` or `schedule` say otherwise; the trace says so. Warns, once each, if
+        the pipeline is of another model than the fitted one, a prompt was not fitted, the denoiser runs for another pipeline, or
+        it is compiled as a whole, and runs uncompiled here.
 
         Args:
             pipe: the pipeline, of the model that this was fitted on.

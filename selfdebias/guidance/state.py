@@ -143,7 +143,8 @@ class GuidanceState:
 
     Attributes:
         semantics: projector and bank; None for guidance that needs none.
-        group: the prompt that the current batch is drawn from; memory is kept for each.
+        group: name of the current group of images, which memory is kept under: as a rule its prompt.
+        prompt: that they are drawn from.
         seeds: seeds of the current batch's images.
         replay: by step index, (B,) edit sizes that a control repeats.
         memory: by (group, step index), (K + 1,) float64: decayed sums of earlier batches' assignments, and their count.
@@ -158,6 +159,7 @@ class GuidanceState:
 
     semantics: Semantics | None = None
     group: str = ""
+    prompt: str = ""
     seeds: tuple[int, ...] = ()
     replay: Mapping[int, Tensor] = field(default_factory=dict)
     memory: dict[tuple[str, int], Tensor] = field(default_factory=dict)
@@ -180,7 +182,7 @@ class GuidanceState:
             raise ValueError(
                 "`state.semantics` must hold a projector and a mode bank, got None: run discover and project first."
             )
-        return self.semantics.of_prompt(self.group)
+        return self.semantics.of_prompt(self.prompt)
 
     def begin(self, group: str, seeds: tuple[int, ...], guided: bool = True) -> None:
         """Start a pass of a pipeline call: new traces and plans, the memory and what is owed kept."""
@@ -197,9 +199,10 @@ class GuidanceState:
             self.memory = self._found
         self._found = None
 
-    def enter(self, group: str, seeds: tuple[int, ...]) -> None:
-        """Turn to one group of the current call."""
-        self.group, self.seeds, self.trace = group, seeds, self.traces.setdefault(group, Trace())
+    def enter(self, group: str, seeds: tuple[int, ...], prompt: str | None = None) -> None:
+        """Turn to one group of the current call; its prompt is its name, unless another one is given."""
+        self.group, self.prompt = group, group if prompt is None else prompt
+        self.seeds, self.trace = seeds, self.traces.setdefault(group, Trace())
 
     def recall(self, index: int, n_modes: int) -> Tensor:
         """Return the memory (K + 1,) of the current group at a step; zeros if there is none."""
