@@ -17,6 +17,7 @@ from selfdebias.conditioning import EMBEDDED
 from selfdebias.fitting import default, fit_stages, guidance_named, schedule_named, with_options
 from selfdebias.folders import check_inside, hash_file
 from selfdebias.guidance import Guidance, GuidanceState, Semantics
+from selfdebias.hspace import find_unet
 from selfdebias.model_identity import identity_of, is_same
 from selfdebias.normal_tensors import normal_tensors
 from selfdebias.plain_data import check_plain
@@ -191,7 +192,7 @@ class SelfDebias:
 
     def _check_model(self, pipe: Any) -> None:
         """Warn if the pipeline's weights are not those that this was fitted on."""
-        fitted, loaded = self.facts.get("unet"), identity_of(pipe.unet)
+        fitted, loaded = self.facts.get("unet"), identity_of(find_unet(pipe))
         if not isinstance(fitted, Mapping):
             return
         same = None if loaded is None else is_same(fitted, loaded)
