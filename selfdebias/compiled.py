@@ -31,8 +31,16 @@ def uncompiled(pipeline: Any) -> Iterator[None]:
 
     Compiled code neither runs hooks that were added later nor forgets those that it was traced with, as torch guards no hooks.
     To throw all compiled code away (`torch.compiler.reset`) would cost minutes for each context, and refuse `fullgraph=True`.
+
+    Raises:
+        ValueError: if the UNet was offloaded by accelerate after `torch.compile` wrapped it: uncompiled, it would stay where it is.
     """
     wrapped, unet = pipeline.unet, plain(pipeline.unet)
+    if wrapped is not unet and "_hf_hook" in vars(unet) and "forward" not in vars(unet):
+        raise ValueError(
+            "`pipe.unet` must be offloaded before `torch.compile` wraps it, got it offloaded afterwards: compile it in place, with "
+            "pipe.unet.compile()."
+        )
     _put_aside(unet)
     if wrapped is not unet:
         pipeline.unet = unet

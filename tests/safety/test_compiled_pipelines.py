@@ -8,6 +8,7 @@ import warnings
 
 import pytest
 import torch
+from accelerate.hooks import ModelHook, add_hook_to_module
 
 from selfdebias import SelfDebias
 from selfdebias.hspace import BottleneckHook
@@ -181,6 +182,35 @@ def test_after_an_exception_the_unet_is_compiled_as_before(fitted, compiled):
             with pytest.raises(RuntimeError, match="inside"):
                 sample(pipeline, [1])
             assert pipeline.unet is unet and unet._compiled_call_impl is call
+
+
+@pytest.mark.filterwarnings("ignore:.*runs uncompiled")
+@pytest.mark.parametrize(
+    ("compiled", "offloaded_first", "works"),
+    [(in_place, False, True), (in_place, True, True), (wrapped, True, True), (wrapped, False, False)],
+)
+def test_offloading_goes_on_or_is_an_error(fitted, compiled, offloaded_first, works):
+    pipeline, debiaser, _, guided = fitted
+    hook = Moving()
+    steps = [lambda: add_hook_to_module(pipeline.unet, hook), lambda: compiled(pipeline)]
+    for act in steps if offloaded_first else steps[::-1]:
+        act()
+    with debiaser.attach(pipeline):
+        if works:
+            assert same(sample(pipeline, EIGHT), guided) and hook.moved == 3
+        else:
+            with pytest.raises(ValueError, match=r"must be offloaded before .* compile it in place"):
+                sample(pipeline, EIGHT)
+
+
+class Moving(ModelHook):
+    """Counts what an offloading hook would move to the GPU."""
+
+    moved = 0
+
+    def pre_forward(self, module, *args, **kwargs):
+        self.moved += 1
+        return args, kwargs
 
 
 @pytest.mark.parametrize("compiled", [in_place, wrapped])
