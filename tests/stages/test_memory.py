@@ -208,4 +208,4 @@ def test_memory_does_not_grow_with_the_number_of_images(stage, tmp_path):
     )  # fmt: skip
     _, few, many = (int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("peak"))
     grown, more = many - few, (written["many"] - written["few"]) // 2**20
-    assert more > 60 and grown < 0.25 * more, f"{few} MiB, then {many} MiB, with {more} MiB more on disk"
+    assert more > 60 and grown < 0.4 * more, f"{few} MiB, then {many} MiB, with {more} MiB more on disk"
