@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import math
 import warnings
@@ -13,11 +12,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from selfdebias.conditioning import conditions_of, groups_of, seeds_of
 from selfdebias.guidance import Guidance, GuidanceState
 from selfdebias.hspace import BottleneckHook, Step
+from selfdebias.normal_tensors import normal_tensors
 from selfdebias.schedules import GuidanceWindow
 
-EMBEDDED = "embeddings "  # what the group of a prompt starts with that is given by its embeddings
 SMALL = 8  # images of a prompt in a call, below which batches are balanced with those before them
 
 
@@ -41,16 +41,18 @@ class Rule:
 
 @dataclass(frozen=True)
 class Group:
-    """The images of one prompt in a call.
+    """The images of a call that are drawn from the same prompt and the same other conditioning.
 
     Attributes:
-        name: the prompt.
+        name: what its memory and its trace are kept under: the prompt, unless the context saw it with other conditioning first.
+        prompt: whose modes are balanced.
         seeds: of the images; empty where the call does not name them.
         places: (n,) int64, of the images in the call.
         rule: how they are guided.
     """
 
     name: str
+    prompt: str
     seeds: tuple[int, ...]
     places: Tensor
     rule: Rule
@@ -59,8 +61,9 @@ class Group:
 class Attachment:
     """A context in which the calls of one pipeline are guided; outside of it the pipeline is what it was before.
 
-    Equal prompts of a call form a group that is balanced on its own. Memory is kept for each prompt, as long as the context
-    is open. Where there is one mode, there is nothing to balance, and no image is edited.
+    Equal prompts of a call form a group that is balanced on its own, and so do equal ones with another negative prompt, or
+    other conditioning. Memory is kept for each group, as long as the context is open. Where there is one mode, there is
+    nothing to balance, and no image is edited.
 
     Args:
         pipeline: a diffusers pipeline with a UNet, unmodified.
@@ -68,7 +71,7 @@ class Attachment:
         schedule: when, and how strongly.
         state: memory, traces and semantics.
         small: what takes the place of guidance and schedule for groups of fewer than `SMALL` images; None for the same.
-        on_prompts: gets the prompts of each call before it starts.
+        on_prompts: gets the prompts of each call before it starts, with the images of the smallest group of each.
 
     Raises:
         ValueError: if the pipeline cannot be guided, or not with these semantics.
@@ -82,9 +85,10 @@ class Attachment:
         self._rule, self._small, self._on_prompts = Rule(guidance, schedule), small, on_prompts
         take_back = self._take_back if guidance.passes > 1 else None
         self._hook = BottleneckHook(
-            pipeline, self._act, self._begin, self._extrapolate, take_back, self._acts, self._end
+            pipeline, self._act, self._begin, self._extrapolate, take_back, self._acts, self._end, state.close
         )
         self._groups: list[Group] = []
+        self._plain: dict[str, str] = {}  # by prompt, the conditioning that was seen first
         self._images, self._said = 0, False
         self._entered = True  # until all is known to be right
         refuse_more_branches(pipeline)
@@ -109,30 +113,36 @@ class Attachment:
         self._hook.__exit__(*exception)
 
     def _begin(self, arguments: Mapping[str, Any]) -> None:
-        names, seeds = groups_of(arguments), seeds_of(arguments)
-        self._images = len(names)
-        rows = {name: [i for i, other in enumerate(names) if other == name] for name in names}
-        known = len(seeds) == len(names)
+        drawn_from, seeds = list(zip(groups_of(arguments), conditions_of(arguments), strict=True)), seeds_of(arguments)
+        self._images = len(drawn_from)
+        rows = {it: [i for i, other in enumerate(drawn_from) if other == it] for it in drawn_from}
+        known = len(seeds) == len(drawn_from)
         if self._on_prompts:
-            self._on_prompts({name: len(places) for name, places in rows.items()})
+            sizes = {prompt: [len(rows[it]) for it in rows if it[0] == prompt] for prompt, _ in rows}
+            self._on_prompts({prompt: min(images) for prompt, images in sizes.items()})
         self._groups = [
             Group(
-                name,
+                self._name(prompt, condition),
+                prompt,
                 tuple(seeds[i] for i in places) if known else (),
                 torch.tensor(places),
                 self._rule_for(len(places)),
             )
-            for name, places in rows.items()
+            for (prompt, condition), places in rows.items()
         ]
         self.state.begin(self._groups[0].name, self._groups[0].seeds, self._hook.last)
         for group in self._groups:
             self._enter(group)
 
+    def _name(self, prompt: str, condition: str) -> str:
+        plain = self._plain.setdefault(prompt, condition) == condition
+        return prompt if plain else f"{prompt} {condition}"
+
     def _rule_for(self, images: int) -> Rule:
         return self._small if self._small and images < SMALL else self._rule
 
     def _enter(self, group: Group) -> None:
-        self.state.enter(group.name, group.seeds)
+        self.state.enter(group.name, group.seeds, group.prompt)
         self.state.trace.closed_loop = bool(getattr(group.rule.guidance, "closed_loop", False))
 
     @property
@@ -168,7 +178,8 @@ class Attachment:
         if self._one_mode or not (watched or edited):
             return None
         self._check(h, step)
-        with self.state.timed(), torch.no_grad():
+        with self.state.timed(), normal_tensors():
+            h = h.clone() if h.is_inference() else h
             if watched:
                 for group, rows in self._enter_groups(h, step):
                     group.rule.guidance.watch(h[rows], group.rule.at(step), self.state)
@@ -179,9 +190,10 @@ class Attachment:
         if self._one_mode:
             return []
         taken: list[int] = []
-        for group in self._groups:
-            self._enter(group)
-            taken += group.places[group.rule.guidance.take_back(self.state)].tolist()
+        with normal_tensors():
+            for group in self._groups:
+                self._enter(group)
+                taken += group.places[group.rule.guidance.take_back(self.state)].tolist()
         return taken
 
     def _edit(self, h: Tensor, step: Step) -> Tensor:
@@ -216,34 +228,6 @@ class Attachment:
             )
 
 
-def groups_of(arguments: Mapping[str, Any]) -> list[str]:
-    """Return the group of each image of a pipeline call: its prompt; a hash where embeddings are given in its place.
-
-    Args:
-        arguments: the call's arguments by name, as diffusers names them.
-
-    Example:
-        >>> groups_of({"prompt": ["a cat", "a dog"], "num_images_per_prompt": 2})
-        ['a cat', 'a cat', 'a dog', 'a dog']
-        >>> groups_of({"batch_size": 3})
-        ['', '', '']
-    """
-    prompt, embeddings = arguments.get("prompt"), arguments.get("prompt_embeds")
-    if prompt is not None:
-        names = [prompt] if isinstance(prompt, str) else [str(text) for text in prompt]
-    elif embeddings is not None:
-        names = [_digest(row) for row in embeddings]
-    else:
-        names = [""] * int(arguments.get("batch_size") or 1)
-    return [name for name in names for _ in range(int(arguments.get("num_images_per_prompt") or 1))]
-
-
-def seeds_of(arguments: Mapping[str, Any]) -> list[int]:
-    """Return the seed of each image, where the call has one generator for each; else an empty list."""
-    generator = arguments.get("generator")
-    return [g.initial_seed() for g in generator] if isinstance(generator, Sequence) else []
-
-
 def refuse_more_branches(pipeline: Any) -> None:
     """Raise a ValueError for a pipeline that stacks a third branch beside those of classifier-free guidance."""
     extra = [name for name in ("image_guidance_scale", "do_perturbed_attention_guidance") if _has(pipeline, name)]
@@ -266,7 +250,3 @@ def refuse_other_width(unet: Any, shape: Sequence[int]) -> None:
 
 def _has(pipeline: Any, name: str) -> bool:
     return hasattr(type(pipeline), name) or name in inspect.signature(type(pipeline).__call__).parameters
-
-
-def _digest(row: Tensor) -> str:
-    return EMBEDDED + hashlib.sha256(row.detach().float().cpu().numpy().tobytes()).hexdigest()[:16]

@@ -12,11 +12,14 @@ from typing import Any, Self
 
 import torch
 
-from selfdebias.attachment import EMBEDDED, SMALL, Attachment, Rule
+from selfdebias.attachment import SMALL, Attachment, Rule
+from selfdebias.conditioning import EMBEDDED
 from selfdebias.fitting import default, fit_stages, guidance_named, schedule_named, with_options
 from selfdebias.folders import check_inside, hash_file
 from selfdebias.guidance import Guidance, GuidanceState, Semantics
+from selfdebias.hspace import find_unet
 from selfdebias.model_identity import identity_of, is_same
+from selfdebias.normal_tensors import normal_tensors
 from selfdebias.plain_data import check_plain
 from selfdebias.schedules import GuidanceWindow
 from selfdebias.seeds import generators
@@ -133,7 +136,7 @@ class SelfDebias:
         Raises:
             ValueError: if an argument is out of range, or the pipeline cannot be guided.
         """
-        with TemporaryDirectory() as temporary:
+        with TemporaryDirectory() as temporary, normal_tensors():
             semantics, facts = fit_stages(
                 pipe, prompts, encoder, n_images=n_images, batch_size=batch_size, timesteps=timesteps, seed=seed,
                 root=Path(folder or temporary), clustering=clustering,
@@ -154,10 +157,11 @@ class SelfDebias:
     ) -> Attachment:  # fmt: skip
         """Return a context in which the pipeline's calls are guided.
 
-        Images of one prompt in a call are balanced together. Calls of fewer than 8 are balanced with the calls before them: what
-        did not come to its mode is made up for (``closed_loop``), and guidance starts at 12% of the steps, unless `options` or
-        `schedule` say otherwise; the trace says so. Warns, once each, if the pipeline is of another model than the fitted one, a
-        prompt was not fitted, or the denoiser runs for another pipeline.
+        Images of one prompt in a call are balanced together; those with another negative prompt by themselves. Calls of fewer
+        than 8 are balanced with the calls before them: what did not come to its mode is made up for (``closed_loop``), and
+        guidance starts at 12% of the steps, unless `options` or `schedule` say otherwise; the trace says so. Warns, once each, if
+        the pipeline is of another model than the fitted one, a prompt was not fitted, the denoiser runs for another pipeline, or
+        it is compiled as a whole, and runs uncompiled here.
 
         Args:
             pipe: the pipeline, of the model that this was fitted on.
@@ -191,7 +195,7 @@ class SelfDebias:
 
     def _check_model(self, pipe: Any) -> None:
         """Warn if the pipeline's weights are not those that this was fitted on."""
-        fitted, loaded = self.facts.get("unet"), identity_of(pipe.unet)
+        fitted, loaded = self.facts.get("unet"), identity_of(find_unet(pipe))
         if not isinstance(fitted, Mapping):
             return
         same = None if loaded is None else is_same(fitted, loaded)

@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary, WeakSet
 import torch
 from torch import Tensor, nn
 
+from selfdebias.compiled import is_compiled, plain, uncompiled
 from selfdebias.passes import bound, noise_kept, taken_from
 
 MARK = "_selfdebias_hooked"  # on the class of a pipeline while it is hooked
@@ -70,10 +71,10 @@ class BottleneckHook:
             returns replaces nothing; after the second, this gives the places of the images that are taken from the first.
         acts: whether the action is to see a step; None for each of them. A pipeline call in which it missed one is an error.
         on_end: gets the number of planned steps after each pass that ended without an exception.
+        on_close: gets, after each pipeline call, whether it is whole: it neither raised nor was interrupted.
 
     Raises:
-        ValueError: if the pipeline has no UNet with a bottleneck, or the UNet is compiled; on entering, if the pipeline is
-            hooked already.
+        ValueError: if the pipeline has no UNet with a bottleneck; on entering, if the pipeline is hooked already.
         RuntimeError: in a call of the pipeline, if another one runs, or if the UNet's bottleneck did not run where it should.
     """
 
@@ -86,18 +87,20 @@ class BottleneckHook:
         take_back: Callable[[], Sequence[int]] | None = None,
         acts: Callable[[Step], bool] | None = None,
         on_end: Callable[[int], None] | None = None,
+        on_close: Callable[[bool], None] | None = None,
     ):
         self.pipeline = pipeline
         self.action = action
         self.on_call = on_call
         self.extrapolate = extrapolate
         self.take_back, self.last = take_back, True
-        self.acts, self.on_end = acts, on_end
+        self.acts, self.on_end, self.on_close = acts, on_end, on_close
         self.unet = find_unet(pipeline)
         self._handles: list[Any] = []
         self._calling = threading.Lock()  # held while the pipeline is called
         self._thread: int | None = None  # that calls it
-        self._index, self._seen, self._said = -1, -1, False
+        self._index, self._seen = -1, -1
+        self._said: set[str] = set()  # each warning comes once
         self._timestep = 0.0
         self._scale = 1.0
 
@@ -119,6 +122,7 @@ class BottleneckHook:
     def __exit__(self, *exception: object) -> None:
         for handle in self._handles:
             handle.remove()
+        self._handles = []
         _hooks[self.unet].discard(self)
         self.pipeline.__class__ = self._class
 
@@ -158,17 +162,38 @@ class BottleneckHook:
                 "`pipeline` must be called once at a time while it is attached, got a second call before the first one ended: "
                 "give each thread a pipeline of its own (such as pipeline.from_pipe(pipeline)), and attach to each."
             )
+        whole = False
+        if is_compiled(self.pipeline):
+            self._say_once(
+                f"The UNet of the attached {self._class.__name__} is compiled as a whole, and runs uncompiled while attached: "
+                f"pipe.unet.compile_repeated_blocks() compiles its blocks in its place, and these stay compiled."
+            )
         try:
-            if not self.take_back:
-                with self._one_pass(arguments):
-                    return call()
-            with self._one_pass(arguments, last=False), noise_kept(self.pipeline, arguments):
-                first = call()
-            with self._one_pass(arguments):
-                output = call()
-            return taken_from(first, output, self.take_back())
+            with uncompiled(self.pipeline):
+                output = self._in_passes(call, arguments)
+            whole = not self._interrupted
+            return output
         finally:
+            if self.on_close:
+                self.on_close(whole)
             self._calling.release()
+
+    def _in_passes(self, call: Callable[[], Any], arguments: Mapping[str, Any]) -> Any:
+        if not self.take_back:
+            with self._one_pass(arguments):
+                return call()
+        with self._one_pass(arguments, last=False), noise_kept(self.pipeline, arguments):
+            first = call()
+        if self._interrupted:
+            return first
+        with self._one_pass(arguments):
+            output = call()
+        return taken_from(first, output, self.take_back())
+
+    @property
+    def _interrupted(self) -> bool:
+        """Whether somebody has asked the pipeline to leave out the steps that are left, as diffusers' `interrupt` does."""
+        return bool(getattr(self.pipeline, "interrupt", False))
 
     @contextmanager
     def _one_pass(self, arguments: Mapping[str, Any], last: bool = True) -> Iterator[None]:
@@ -188,7 +213,7 @@ class BottleneckHook:
         left = [
             i for i in range(self._index + 1, count) if self._acts(Step(math.nan, i, count, (), 1.0, alpha_bar=0.5))
         ]
-        if left and not getattr(self.pipeline, "interrupt", False):
+        if left and not self._interrupted:
             raise RuntimeError(
                 f"`pipeline.unet` must be the one that was attached, got a call in which it ran {self._index + 1} of {count} "
                 f"times: attach again after another UNet, or a cache of its blocks, was put in."
@@ -204,7 +229,7 @@ class BottleneckHook:
 
     def _before_unet(self, unet: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         if not self._inside or unet is not self.unet:
-            self._say_once(unet)
+            self._check_outside(unet)
             return None
         self._scale = 1.0
         self._index += 1
@@ -224,24 +249,26 @@ class BottleneckHook:
         edited = self.action(h, self._step())
         return edited if self.last else None
 
-    def _say_once(self, unet: nn.Module) -> None:
+    def _check_outside(self, unet: nn.Module) -> None:
         """Warn where the UNet runs for another pipeline, unless that one is attached too."""
-        if self._said or unet is not self.unet or any(hook._inside for hook in _hooks[self.unet]):
-            return
-        self._said = True
-        warnings.warn(
-            f"The UNet of the attached {self._class.__name__} runs outside of its calls: what another pipeline that shares it "
-            f"draws is not guided. Attach to that pipeline as well.",
-            stacklevel=2,
-        )
+        if unet is self.unet and self._handles and not any(hook._inside for hook in _hooks[self.unet]):
+            self._say_once(
+                f"The UNet of the attached {self._class.__name__} runs outside of its calls: what another pipeline that shares it "
+                f"draws is not guided. Attach to that pipeline as well."
+            )
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            warnings.warn(text, stacklevel=3)
 
     def _after_unet(self, unet: nn.Module, args: tuple, output: Any) -> Any:
         if not self._inside or unet is not self.unet:
             return None
         if self._seen != self._index and self._acts(self._step()):
             raise RuntimeError(
-                f"`pipeline.unet.mid_block` must run at each step, and did not at step {self._index}: attach before "
-                f"`unet.forward` is compiled, and without a cache that leaves blocks out."
+                f"`pipeline.unet.mid_block` must run at each step, and did not at step {self._index}: compile the UNet "
+                f"(`pipe.unet.compile()`) and not its `forward`, and attach without a cache that leaves blocks out."
             )
         if self._scale == 1:
             return None
@@ -285,18 +312,16 @@ def _twice(value: Any, rows: int) -> Any:
 
 
 def find_unet(pipeline: Any) -> Any:
-    """Return the pipeline's UNet.
+    """Return the pipeline's UNet; of a compiled one, the module that was compiled.
 
     Raises:
-        ValueError: if there is none with a ``mid_block``, or it is compiled (a hook added afterwards would be ignored).
+        ValueError: if there is none with a ``mid_block``.
     """
-    unet = getattr(pipeline, "unet", None)
+    unet = plain(getattr(pipeline, "unet", None))
     if getattr(unet, "mid_block", None) is None:
         raise ValueError(
             f"`pipeline` must have a `unet` with a `mid_block`, got {type(pipeline).__name__} without one."
         )
-    if hasattr(unet, "_orig_mod") or getattr(unet, "_compiled_call_impl", None) is not None:
-        raise ValueError("`pipeline.unet` must not be compiled, got a compiled one: attach first, compile afterwards.")
     return unet
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from selfdebias.modes.bank import interpolate
 from selfdebias.storage.atomic import write_tensors
+from selfdebias.storage.tensor_rows import TensorRows, in_parts
 
 FREQUENCIES = 16  # sines and cosines of the timestep
 EMBEDDED = 128  # width of a learned embedding of the step
@@ -200,18 +201,24 @@ class SemanticProjector(nn.Module):
         """Return `z` (B, d) float32 unit vectors; arguments as in `standardise`."""
         return self.project(self.standardise(h, timestep, branch), timestep, branch)
 
-    def fit_scales(self, h: Tensor, timestep: Tensor, branch: Tensor) -> None:
-        """Learn the channel means and scales of recorded activations, by timestep and branch.
+    def fit_scales(self, h: Tensor | TensorRows, timestep: Tensor, branch: Tensor) -> None:
+        """Learn the channel means and scales of recorded activations, in memory or on disk, by timestep and branch.
 
         A scale is at least 1e-3 of the mean scale, so that a dead channel divides by nothing small.
         """
-        for b in range(len(self.branches)):
-            for i, t in enumerate(self.timesteps):
-                rows = h[(branch == b) & (timestep == t)].float()
-                if len(rows):
-                    self.centers[b, i] = rows.mean(dim=(0, 2, 3))
-                    scale = rows.std(dim=(0, 2, 3), unbiased=False)
-                    self.scales[b, i] = scale.clamp(min=1e-3 * float(scale.mean()) + 1e-12)
+        moments = torch.zeros(
+            2, *self.centers.shape, dtype=torch.float64
+        )  # sums over rows of the mean and the mean square
+        count = torch.zeros(*self.centers.shape[:2], 1, dtype=torch.float64)
+        for part, t, b in in_parts(h, timestep, branch):
+            x, place = part.double(), (b, torch.searchsorted(self.timesteps, t))
+            for moment, values in zip(moments, (x, x.square()), strict=True):
+                moment.index_put_(place, values.mean(dim=(2, 3)), accumulate=True)
+            count.index_put_(place, torch.ones(len(x), 1, dtype=torch.float64), accumulate=True)
+        mean, square = moments / count.clamp(min=1)
+        scale = (square - mean.square()).clamp(min=0).sqrt()
+        scale = scale.maximum(1e-3 * scale.mean(dim=2, keepdim=True) + 1e-12)
+        self.centers[:], self.scales[:] = mean, torch.where(count > 0, scale, 1.0)
 
     def save(self, path: Path) -> None:
         """Write weights and shape as one safetensors file, atomically."""

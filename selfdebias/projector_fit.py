@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 
 from selfdebias.projection import SemanticProjector, contrastive_loss
 
@@ -16,8 +17,8 @@ class ProjectorFit(pl.LightningModule):
     shows every mode equally often.
 
     Args:
-        data: ``h`` (M, C, H, W) float16 or float32, ``e`` (M, d), ``id``, ``branch``, ``mode`` (M,) int64, ``timestep``
-            (M,) float32: one row for each recorded activation that is trained on.
+        data: ``h`` (M, C, H, W) float16 or float32, a tensor or, on disk, `TensorRows`; ``e`` (M, d), ``id``, ``branch``, ``mode``
+            (M,) int64, ``timestep`` (M,) float32: one row for each recorded activation that is trained on.
         branches: names of the branches.
         encoder: name of the encoder that `e` comes from.
         reader: how the projector reads `h_t`: ``flattened``, ``pooled`` or ``convolutional``.
@@ -37,7 +38,7 @@ class ProjectorFit(pl.LightningModule):
     """
 
     def __init__(
-        self, data: dict[str, Tensor], branches: tuple[str, ...], encoder: str = "", *, reader: str, hidden: int, noise: float,
+        self, data: dict[str, Any], branches: tuple[str, ...], encoder: str = "", *, reader: str, hidden: int, noise: float,
         temperature: float, steps: int, batch_size: int, learning_rate: float, weight_decay: float, dropout: float, seed: int,
         balanced: bool = True, negatives: bool = True, layers: int = 2, activation: str = "silu", time: str = "sinusoidal",
         standardised: bool = True, schedule: str = "one_cycle",

@@ -8,7 +8,8 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from selfdebias.attachment import Attachment, groups_of
+from selfdebias.attachment import Attachment
+from selfdebias.conditioning import groups_of
 from selfdebias.guidance import Guidance, GuidanceState, SelfDebiasGuidance, Semantics
 from selfdebias.modes import ModeBank
 from selfdebias.projection import SemanticProjector

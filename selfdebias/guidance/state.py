@@ -145,7 +145,8 @@ class GuidanceState:
 
     Attributes:
         semantics: projector and bank; None for guidance that needs none.
-        group: the prompt that the current batch is drawn from; memory is kept for each.
+        group: name of the current group of images, which memory is kept under: as a rule its prompt.
+        prompt: that they are drawn from.
         seeds: seeds of the current batch's images.
         replay: by step index, (B,) edit sizes that a control repeats.
         memory: by (group, step index), (K + 1,) float64: decayed sums of earlier batches' assignments, and their count.
@@ -160,6 +161,7 @@ class GuidanceState:
 
     semantics: Semantics | None = None
     group: str = ""
+    prompt: str = ""
     seeds: tuple[int, ...] = ()
     replay: Mapping[int, Tensor] = field(default_factory=dict)
     memory: dict[tuple[str, int], Tensor] = field(default_factory=dict)
@@ -170,6 +172,7 @@ class GuidanceState:
     traces: dict[str, Trace] = field(default_factory=dict)
     seconds: float = 0.0
     collective: Collective = ALONE
+    _found: dict[tuple[str, int], Tensor] | None = None  # the memory as the current call found it; None between calls
 
     def require_semantics(self) -> Semantics:
         """Return the semantics of the current group's prompt.
@@ -181,18 +184,27 @@ class GuidanceState:
             raise ValueError(
                 "`state.semantics` must hold a projector and a mode bank, got None: run discover and project first."
             )
-        return self.semantics.of_prompt(self.group)
+        return self.semantics.of_prompt(self.prompt)
 
     def begin(self, group: str, seeds: tuple[int, ...], guided: bool = True) -> None:
         """Start a pass of a pipeline call: new traces and plans, the memory and what is owed kept."""
         self.traces, self.guided = {}, guided
         self.ends = {place: end for place, end in self.ends.items() if guided and not place[1]}
         self.plans = {name: TransportPlan(plan.left, plan.left) for name, plan in self.plans.items()}
+        self._found = dict(self.memory)
         self.enter(group, seeds)
 
-    def enter(self, group: str, seeds: tuple[int, ...]) -> None:
-        """Turn to one group of the current call."""
-        self.group, self.seeds, self.trace = group, seeds, self.traces.setdefault(group, Trace())
+    def close(self, whole: bool) -> None:
+        """End the current call; of one that raised or was interrupted, forget what it left owed and added to the memory."""
+        if self._found is not None and not whole:
+            self.plans = {name: TransportPlan(plan.owed, plan.owed) for name, plan in self.plans.items()}
+            self.memory = self._found
+        self._found = None
+
+    def enter(self, group: str, seeds: tuple[int, ...], prompt: str | None = None) -> None:
+        """Turn to one group of the current call; its prompt is its name, unless another one is given."""
+        self.group, self.prompt = group, group if prompt is None else prompt
+        self.seeds, self.trace = seeds, self.traces.setdefault(group, Trace())
 
     def recall(self, index: int, n_modes: int) -> Tensor:
         """Return the memory (K + 1,) of the current group at a step; zeros if there is none."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from selfdebias.modes.bank import interpolate
 from selfdebias.storage.atomic import write_tensors
+from selfdebias.storage.tensor_rows import TensorRows, rows_at_once
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,11 @@ class ModeMeans:
         return cls(**load_file(path))
 
 
-def fit_means(h: Tensor, labels: Tensor, timesteps: Tensor, n_modes: int) -> ModeMeans:
+def fit_means(h: Tensor | TensorRows, labels: Tensor, timesteps: Tensor, n_modes: int) -> ModeMeans:
     """Average activations by mode and timestep.
 
     Args:
-        h: (M, C, H, W) activations of one branch.
+        h: (M, C, H, W) activations of one branch, in memory or on disk.
         labels: (M,) int64, the mode of each one's final image.
         timesteps: (M,) float32, training timesteps.
         n_modes: K.
@@ -56,13 +57,21 @@ def fit_means(h: Tensor, labels: Tensor, timesteps: Tensor, n_modes: int) -> Mod
     grid = timesteps.unique()
     deviations = torch.full((len(grid), n_modes, *h.shape[1:]), float("nan"))
     for i, t in enumerate(grid):
-        means = [h[(timesteps == t) & (labels == k)].float() for k in range(n_modes)]
-        known = [k for k, rows in enumerate(means) if len(rows)]
-        center = torch.stack([means[k].mean(dim=0) for k in known]).mean(dim=0)
+        here = torch.nonzero(timesteps == t)[:, 0]
+        counts = torch.bincount(labels[here], minlength=n_modes)
+        known = torch.nonzero(counts)[:, 0]
+        means = _sums(h, labels, here, n_modes)[known] / counts[known, None, None, None]
         if len(known) > 1:  # one mode alone says nothing of what tells it from the others
-            for k in known:
-                deviations[i, k] = means[k].mean(dim=0) - center
+            deviations[i, known] = (means - means.mean(dim=0)).float()
     over_time = deviations.nanmean(dim=0, keepdim=True).nan_to_num()
     filled = torch.where(deviations.isnan(), over_time, deviations)
     filled = filled - filled.mean(dim=1, keepdim=True)
     return ModeMeans(grid, filled.half())
+
+
+def _sums(h: Tensor | TensorRows, labels: Tensor, rows: Tensor, n_modes: int) -> Tensor:
+    """Return the sums (K, C, H, W) float64 of some rows by mode, which are read a few at a time."""
+    sums = torch.zeros(n_modes, *h.shape[1:], dtype=torch.float64)
+    for some in rows.split(rows_at_once(h)):
+        sums.index_add_(0, labels[some], h[some].double())
+    return sums

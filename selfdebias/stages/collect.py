@@ -53,7 +53,7 @@ def collect(
         sampler.run(trainer)
     if collective.part:
         return
-    shards = [tensors for _, tensors in store.tensors()]
+    shards = [tensors for _, tensors in store.tensors(("h_timestep", "h_branch"))]
     seen = sorted({float(t) for tensors in shards for t in tensors["h_timestep"]})
     branches = BRANCHES[1 + max(int(tensors["h_branch"].max()) for tensors in shards)]
     summary = {"branches": list(branches), "n_images": n_images, "timesteps": seen}

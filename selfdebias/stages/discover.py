@@ -125,7 +125,7 @@ def stability_of(clustering: Any, e: np.ndarray) -> Entry:
 def read_embeddings(store: BatchFolder) -> tuple[list[int], Tensor]:
     """Return ids, sorted, and the embeddings (N, d) in their order."""
     by_id = {record["id"]: (record["batch"], place) for record, place in _places(store)}
-    tensors = dict(store.tensors())
+    tensors = dict(store.tensors(("e",)))
     ids = sorted(by_id)
     return ids, torch.stack([tensors[batch]["e"][place] for batch, place in (by_id[i] for i in ids)])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from selfdebias.modes.sphere import Labels
 from selfdebias.stages.discover import prompts_of, read_embeddings
 from selfdebias.stages.project import read_activations
 from selfdebias.storage.batches import BatchFolder
+from selfdebias.storage.tensor_rows import joined
 
 
 class FittedImages:
@@ -62,18 +64,18 @@ class FittedImages:
             labels[prompts == prompt] = modes.labels(self.e[prompts == prompt])
         return labels
 
-    def activations(self, labels: Labels) -> dict[str, Tensor]:
+    def activations(self, labels: Labels) -> dict[str, Any]:
         """Return all recorded activations as `read_activations` does, ids being numbers, with ``prompt`` (M,) int64.
 
         Args:
             labels: (N,) the mode of each image.
         """
         rows = list(self._of_each_folder(labels))
-        joined = {name: torch.cat([row.pop(name) for row in rows]) for name in list(rows[0])}
+        together: dict[str, Any] = {name: joined([row[name] for row in rows]) for name in rows[0]}
         prompt = torch.tensor([self.prompts.index(text) for text in self.prompt_of])
-        return {**joined, "prompt": prompt[joined["id"]]}
+        return {**together, "prompt": prompt[together["id"]]}
 
-    def _of_each_folder(self, labels: Labels) -> Iterator[dict[str, Tensor]]:
+    def _of_each_folder(self, labels: Labels) -> Iterator[dict[str, Any]]:
         starts = np.cumsum([0, *self._counts])
         for path, store, start in zip(self._paths, self.stores, starts, strict=False):
             number = {i: int(start) + place for place, i in enumerate(store.ids())}

@@ -17,6 +17,7 @@ from selfdebias.guidance.shares import wanted_shares
 from selfdebias.metrics.cost import CostMeter
 from selfdebias.modes.bank import ModeBank
 from selfdebias.modes.means import ModeMeans
+from selfdebias.normal_tensors import normal_tensors
 from selfdebias.projection import SemanticProjector
 from selfdebias.prompts import Prompts
 from selfdebias.rules import ConfigError
@@ -129,11 +130,12 @@ def read_semantics(projected: Path, discovered: Path | None = None) -> Semantics
         discovered: folder of the discover stage, where that was the later one and has the bank.
     """
     means = projected / "means.safetensors"
-    return Semantics(
-        SemanticProjector.load(projected / "projector.safetensors"),
-        ModeBank.load((discovered or projected) / "bank.safetensors"),
-        ModeMeans.load(means) if means.exists() else None,
-    )
+    with normal_tensors():
+        return Semantics(
+            SemanticProjector.load(projected / "projector.safetensors"),
+            ModeBank.load((discovered or projected) / "bank.safetensors"),
+            ModeMeans.load(means) if means.exists() else None,
+        )
 
 
 class ArmSampler(Sampler):

@@ -20,9 +20,11 @@ from selfdebias.projection import SemanticProjector
 from selfdebias.stages.discover import read_embeddings
 from selfdebias.storage.atomic import write_json, write_text
 from selfdebias.storage.batches import BatchFolder
+from selfdebias.storage.tensor_rows import TensorRows, in_parts
 
 VERSION = 5
 CONFIG = ("projector", "project")
+FACTS = ("h_id", "h_timestep", "h_step", "h_branch")  # what is recorded of each activation
 HELD_OUT = 0.125  # share of the images that the projector is measured on
 
 
@@ -60,30 +62,30 @@ def project(
 
 
 def finish(
-    folder: Path, phi: SemanticProjector, bank: ModeBank, z: Tensor, data: dict[str, Tensor], held_out: Tensor
+    folder: Path, phi: SemanticProjector, bank: ModeBank, z: Tensor, data: dict[str, Any], held_out: Tensor
 ) -> None:
     """Write projector, bank and mean activations, and what is measured on the activations (M rows) that are held out."""
     phi.save(folder / "projector.safetensors")
     _calibrated(bank, z[held_out], rows(data, held_out), phi.encoder).save(folder / "bank.safetensors")
-    fitted = ~held_out & (data["branch"] == bank.branches.index("cond"))
-    means = fit_means(data["h"][fitted], data["mode"][fitted], data["timestep"][fitted], len(bank.target))
+    fitted = rows(data, ~held_out & (data["branch"] == bank.branches.index("cond")))
+    means = fit_means(fitted["h"], fitted["mode"], fitted["timestep"], len(bank.target))
     means.save(folder / "means.safetensors")
     write_json(folder / "project.json", measure(z[held_out], rows(data, held_out), bank))
 
 
-def rows(data: dict[str, Tensor], chosen: Tensor) -> dict[str, Tensor]:
-    """Return the activations at `chosen`, a mask (M,)."""
-    return {name: values[chosen] for name, values in data.items()}
+def rows(data: dict[str, Any], chosen: Tensor) -> dict[str, Any]:
+    """Return the activations at `chosen`, a mask (M,); those on disk stay there."""
+    return {n: values.only(chosen) if isinstance(values, TensorRows) else values[chosen] for n, values in data.items()}
 
 
-def _calibrated(bank: ModeBank, z: Tensor, data: dict[str, Tensor], encoder: str) -> ModeBank:
+def _calibrated(bank: ModeBank, z: Tensor, data: dict[str, Any], encoder: str) -> ModeBank:
     """Return the bank with its encoder's name and the temperatures that held-out images give it."""
     temperatures = fit_temperatures(z, data["mode"], data["timestep"], data["branch"], bank, data.get("prompt"))
     return replace(bank, encoder=encoder, temperatures=temperatures)
 
 
 def train(
-    folder: Path, data: dict[str, Tensor], held_out: Tensor, branches: tuple[str, ...], encoder: Any,
+    folder: Path, data: dict[str, Any], held_out: Tensor, branches: tuple[str, ...], encoder: Any,
     projector: Callable[..., Any], seed: int, trainer: Callable[..., pl.Trainer],
 ) -> tuple[SemanticProjector, Tensor]:  # fmt: skip
     """Train the projector on activations (M rows) that are not held out, and write its curves.
@@ -107,39 +109,39 @@ def name_of(encoder: Any) -> str:
     return f"{name}@{encoder.fingerprint()[:12]}" if hasattr(encoder, "fingerprint") else name
 
 
-def read_activations(collected: Path, labels: dict[str, int]) -> dict[str, Tensor]:
-    """Read all recorded activations of the collect stage, with the embedding and the mode of each one's image.
+def read_activations(collected: Path, labels: dict[str, int]) -> dict[str, Any]:
+    """Find all recorded activations of the collect stage, with the embedding and the mode of each one's image.
 
     Returns:
-        ``h`` (M, C, H, W) float16; ``e`` (M, d) float32; ``id``, ``branch``, ``mode`` (M,) int64; ``timestep`` (M,) float32.
+        ``h`` (M, C, H, W) float16, which stays on disk; ``e`` (M, d) float32; ``id``, ``branch``, ``mode`` (M,) int64;
+        ``timestep`` (M,) float32.
     """
     store = BatchFolder.open(collected)
     ids, e = read_embeddings(store)
     row = {i: place for place, i in enumerate(ids)}
-    shards = [_in_order(tensors) for _, tensors in store.tensors()]
-    joined = {name: torch.cat([shard[f"h{name}"] for shard in shards]) for name in ("", "_id", "_timestep", "_branch")}
-    places = torch.tensor([row[int(i)] for i in joined["_id"]])
+    shards = [_in_order(store.rows(batch, "h"), facts) for batch, facts in store.tensors(FACTS)]
+    facts = {name: torch.cat([shard[name] for _, shard in shards]) for name in FACTS}
+    places = torch.tensor([row[int(i)] for i in facts["h_id"]])
     mode = torch.tensor([labels[str(i)] for i in ids])
     return {
-        "h": joined[""], "e": e[places], "id": joined["_id"], "branch": joined["_branch"],
-        "mode": mode[places], "timestep": joined["_timestep"].float(),
+        "h": TensorRows.join([h for h, _ in shards]), "e": e[places], "id": facts["h_id"], "branch": facts["h_branch"],
+        "mode": mode[places], "timestep": facts["h_timestep"].float(),
     }  # fmt: skip
 
 
-def _in_order(shard: dict[str, Tensor]) -> dict[str, Tensor]:
+def _in_order(h: TensorRows, facts: dict[str, Tensor]) -> tuple[TensorRows, dict[str, Tensor]]:
     """Return a batch's recorded rows by step and branch, as one process writes them; parts stand one behind the other."""
-    order = torch.argsort(2 * shard["h_step"] + shard["h_branch"], stable=True)
-    return {name: values[order] for name, values in shard.items() if name.startswith("h")}
+    order = torch.argsort(2 * facts["h_step"] + facts["h_branch"], stable=True)
+    return h.only(order), {name: values[order] for name, values in facts.items()}
 
 
 @torch.no_grad()
-def embed(phi: SemanticProjector, data: dict[str, Tensor]) -> Tensor:
+def embed(phi: SemanticProjector, data: dict[str, Any]) -> Tensor:
     """Return `z` (M, d) of all activations."""
-    parts = zip(*(data[name].split(1024) for name in ("h", "timestep", "branch")), strict=True)
-    return torch.cat([phi(h, timestep, branch) for h, timestep, branch in parts])
+    return torch.cat([phi(*part) for part in in_parts(data["h"], data["timestep"], data["branch"])])
 
 
-def measure(z: Tensor, data: dict[str, Tensor], bank: ModeBank) -> dict[str, Any]:
+def measure(z: Tensor, data: dict[str, Any], bank: ModeBank) -> dict[str, Any]:
     """Measure a projector on held-out images: cosine to the embedding, and how often the nearest centroid is the mode."""
     accuracy: dict[str, dict[str, float]] = {branch: {} for branch in bank.branches}
     right = bank.scores_of(z, data["timestep"], data["branch"], data.get("prompt")).argmax(dim=1) == data["mode"]
@@ -151,7 +153,7 @@ def measure(z: Tensor, data: dict[str, Tensor], bank: ModeBank) -> dict[str, Any
     return {**measure_projector(z, data, bank.branches), "accuracy_by_timestep": accuracy}
 
 
-def measure_projector(z: Tensor, data: dict[str, Tensor], branches: Sequence[str]) -> dict[str, Any]:
+def measure_projector(z: Tensor, data: dict[str, Any], branches: Sequence[str]) -> dict[str, Any]:
     """Measure a projector on held-out images, modes aside: cosine to the embedding, and retrieval; arguments as there."""
     return {
         "cosine_held_out": float((z * data["e"]).sum(dim=1).mean()),
@@ -160,7 +162,7 @@ def measure_projector(z: Tensor, data: dict[str, Tensor], branches: Sequence[str
     }
 
 
-def retrieval(z: Tensor, data: dict[str, Tensor], branches: Sequence[str], among: int = 64) -> dict[str, Any]:
+def retrieval(z: Tensor, data: dict[str, Any], branches: Sequence[str], among: int = 64) -> dict[str, Any]:
     """Measure how often the embedding nearest to a projected vector is that of its own image.
 
     Args:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from selfdebias.storage import StorageError
 from selfdebias.storage.atomic import append_line, encode_tensors, write_bytes, write_text
 from selfdebias.storage.images import decode_png, encode_png
 from selfdebias.storage.manifest import MANIFESTS, place_of, read_manifests
+from selfdebias.storage.tensor_rows import StoredTensor, TensorRows
 
 
 class BatchFolder:
@@ -148,14 +150,26 @@ class BatchFolder:
             raise ValueError(f"`ids` must be ids of images in {self.path}, got {missing[0] if missing else 'none'}.")
         return torch.stack([decode_png(self._read(places[i], f"images/{i:06d}.png")) for i in wanted])
 
-    def tensors(self) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    def tensors(self, names: Sequence[str] | None = None) -> Iterator[tuple[int, dict[str, Tensor]]]:
         """Yields (batch, its named tensors) by batch index, one at a time.
+
+        Args:
+            names: Reads these tensors alone; None reads all.
 
         Raises:
             ValueError: If a file is not what was written.
         """
         for batch, lines in self._batches().items():
-            yield batch, self._join(lines)
+            yield batch, self._join(lines, names)
+
+    def rows(self, batch: int, name: str) -> TensorRows:
+        """The rows of a tensor of one batch, those of its parts one below the other, without reading or checking them.
+
+        Args:
+            batch: Index of the batch.
+            name: Of a tensor with the images along its first axis.
+        """
+        return TensorRows([StoredTensor.find(self.path / _shard(line), name) for line in self._batches()[batch]])
 
     def tensors_of(self, batch: int) -> dict[str, Tensor]:
         """The named tensors of one batch, those of its parts put together.
@@ -175,13 +189,20 @@ class BatchFolder:
             batches.setdefault(batch, []).append(line)
         return batches
 
-    def _join(self, lines: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        parts = [load(self._read(line, _shard(line))) for line in lines]
+    def _join(self, lines: Sequence[Mapping[str, Any]], names: Sequence[str] | None = None) -> dict[str, Tensor]:
+        parts = [self._tensors(line, names) for line in lines]
         along = lines[0].get("along", {})
         return {
             name: torch.cat([part[name] for part in parts], dim=along[name]) if name in along else tensor
             for name, tensor in parts[0].items()
         }
+
+    def _tensors(self, line: Mapping[str, Any], names: Sequence[str] | None) -> dict[str, Tensor]:
+        """The tensors of a file, or those of these names, without holding the others in memory."""
+        if names is None:
+            return load(self._read(line, _shard(line)))
+        with safe_open(self._checked(line, _shard(line)), framework="pt") as file:
+            return {name: file.get_tensor(name).clone() for name in names}
 
     def _read_manifests(self) -> dict[tuple[int, int], dict[str, Any]]:
         return {place_of(line): line for line in read_manifests(self.path, self.config_hash)}
@@ -203,24 +224,27 @@ class BatchFolder:
 
     def _is_whole(self, line: Mapping[str, Any]) -> bool:
         paths = {self.path / name: digest for name, digest in line["files"].items()}
-        return all(path.exists() and _sha256(path.read_bytes()) == digest for path, digest in paths.items())
+        return all(path.exists() and _sha256_of(path) == digest for path, digest in paths.items())
 
     def _places(self) -> dict[int, dict[str, Any]]:
         return {i: line for line in self._lines.values() for i in line["ids"]}
 
     def _read(self, line: Mapping[str, Any], name: str) -> bytes:
+        return self._checked(line, name).read_bytes()
+
+    def _checked(self, line: Mapping[str, Any], name: str) -> Path:
+        """The path of a file, after its hash was compared."""
         if name not in line["files"]:
             raise ValueError(f"`{name}` must be stored in {self.path}, but batch {line['batch']} was added without it.")
         path = self.path / name
         if not path.is_file():
             raise StorageError(f"`{name}` must be stored in {self.path}, but the file is gone: {self._way_out()}.")
-        data = path.read_bytes()
-        if _sha256(data) != line["files"][name]:
+        if _sha256_of(path) != line["files"][name]:
             raise StorageError(
                 f"`{name}` must have sha256 {line['files'][name][:12]}..., got another: {path} was changed; "
                 f"{self._way_out()}."
             )
-        return data
+        return path
 
     def _way_out(self) -> str:
         return f"delete {self.path} and give the same command again"
@@ -242,3 +266,8 @@ def _refuse_doubles(ids: Sequence[int], seen: set[int], path: Path) -> None:
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -87,4 +87,4 @@ def test_one_timestep_alone_does_not_say_how_many_modes_there_are():
     image, timestep = np.tile(np.arange(120), 3), np.repeat([0.0, 100.0, 200.0], 120)
     found = follow_modes(z, image, timestep, KMeansModes())
     assert found.reference == 100 and len(found.depths) == 2
-    assert np.array_equal(found.labels, np.tile(mode, 3)) or np.array_equal(found.labels, 1 - np.tile(mode, 3))
+    assert found.labels[120:].tolist() in (np.tile(mode, 2).tolist(), np.tile(1 - mode, 2).tolist())

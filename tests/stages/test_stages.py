@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from selfdebias.backbones import StableDiffusionBackbone
 from selfdebias.guidance import NoGuidance, RandomGuidance, TransportGuidance
 from selfdebias.projection import SemanticProjector
 from selfdebias.stages.collect import choose_steps
@@ -169,6 +170,16 @@ def test_a_stopped_transport_goes_on_with_what_was_owed(model, root):
     given = torch.cat([one["assigned"] for one in kept[1]])
     counts = torch.bincount(given, minlength=len(kept[0][0]["owed"]))
     assert (counts - 5 / len(counts)).abs().max() < 1
+
+
+def test_a_models_negative_prompt_leaves_what_is_owed_under_the_prompt(model, root):
+    """Each batch is an attachment of its own, and goes on from what the one before it wrote."""
+    asked = StableDiffusionBackbone(str(model), steps=STEPS, guidance_scale=3.0, negative_prompt="bad")
+    folder = run_generate(model, root, "guided", transport(), name="negative", n_images=5, batch_size=1, backbone=asked)
+    kept = [tensors for _, tensors in BatchFolder.open(folder).tensors()]
+    counts = torch.bincount(torch.cat([one["assigned"] for one in kept]), minlength=len(kept[0]["owed"]))
+    assert (counts - 5 / len(counts)).abs().max() < 1
+    assert torch.allclose(kept[-1]["owed"], 5 / len(counts) - counts.double(), atol=1e-6)
 
 
 @pytest.mark.parametrize(("target", "size", "wanted"), [([0.5, 0.5], 2, "batch"), ([0.6, 0.4], 2, "run")])

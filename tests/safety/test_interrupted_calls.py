@@ -1,0 +1,132 @@
+"""What a call that raised, or that somebody interrupted, delivered to nobody is counted nowhere."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+import torch
+
+from selfdebias.attachment import Attachment
+from selfdebias.guidance import GuidanceState, SelfDebiasGuidance, TransportGuidance, TwoPassGuidance
+from selfdebias.schedules import GuidanceWindow
+from tests.test_attachment import semantics
+from tests.tiny import sample, tiny_pipeline
+
+PROMPT = "a person"
+RULES = {
+    "transport": TransportGuidance(6.0, 0.1),
+    "closed_loop": TransportGuidance(6.0, 0.1, closed_loop=True),
+    "two_pass": TwoPassGuidance(6.0, 0.1),
+    "memory": SelfDebiasGuidance(0.8, 0.1, decay=0.9, slack=10.0),
+}
+
+
+def attached(pipeline, rule) -> Attachment:
+    return Attachment(pipeline, RULES[rule], GuidanceWindow(), GuidanceState(semantics()))
+
+
+def ended(pipeline, seeds, at, act, pass_=0):
+    """Draw as `sample` does, and do something after a step of a pass."""
+    seen = []
+
+    def callback(pipe, index, timestep, tensors):
+        seen.append(index)
+        if index == at and seen.count(index) == pass_ + 1:
+            act(pipe)
+        return tensors
+
+    return torch.from_numpy(
+        pipeline(
+            [PROMPT] * len(seeds), num_inference_steps=3, guidance_scale=3.0, output_type="np", callback_on_step_end=callback,
+            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+        ).images
+    ), seen  # fmt: skip
+
+
+def fail(pipe):
+    raise KeyboardInterrupt
+
+
+def interrupt(pipe):
+    pipe._interrupt = True
+
+
+def account(state) -> tuple:
+    """What a state knows of the calls before: what is owed, and the memory."""
+    owed = {group: plan.left.tolist() for group, plan in state.plans.items() if plan.left.any()}
+    return owed, {place: values.tolist() for place, values in state.memory.items()}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_three_calls_that_raise_leave_nothing_owed(rule):
+    pipeline = tiny_pipeline()
+    with attached(pipeline, rule) as guided:
+        for seed, step in enumerate((0, 1, 2)):
+            with pytest.raises(KeyboardInterrupt):
+                ended(pipeline, [seed], step, fail, RULES[rule].passes - 1)
+            assert account(guided.state) == ({}, {})
+        after = sample(pipeline, [3, 4, 5])
+        kept = account(guided.state)
+    with attached(pipeline, rule) as guided:
+        assert torch.equal(after, sample(pipeline, [3, 4, 5])) and account(guided.state) == kept != ({}, {})
+
+
+@pytest.mark.parametrize("act", [fail, interrupt])
+@pytest.mark.parametrize("rule", RULES)
+def test_what_was_counted_before_stays_as_it_was(rule, act):
+    pipeline = tiny_pipeline()
+    with attached(pipeline, rule) as guided:
+        sample(pipeline, [1])
+        before = account(guided.state)
+        assert before != ({}, {})
+        for pass_ in range(RULES[rule].passes):
+            with contextlib.suppress(KeyboardInterrupt):
+                ended(pipeline, [2], 1, act, pass_)
+            assert account(guided.state) == before
+        sample(pipeline, [3])
+        after = account(guided.state)
+    with attached(pipeline, rule) as guided:
+        sample(pipeline, [1])
+        sample(pipeline, [3])
+        assert account(guided.state) == after
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_call_that_raises_before_it_begins_takes_nothing_from_the_one_before(rule):
+    pipeline = tiny_pipeline()
+    with attached(pipeline, rule) as guided:
+        sample(pipeline, [1])
+        before = account(guided.state)
+        with pytest.raises(TypeError):
+            pipeline(["a person"], num_images_per_prompt=[2])
+        with pytest.raises(ValueError, match="callback_on_step_end_tensor_inputs"):
+            pipeline(["a person"], callback_on_step_end_tensor_inputs=["nothing"])
+        assert account(guided.state) == before != ({}, {})
+
+
+def test_a_call_that_is_interrupted_at_its_last_step_is_not_counted_either():
+    pipeline = tiny_pipeline()
+    with attached(pipeline, "transport") as guided:
+        ended(pipeline, [1], 2, interrupt)
+        assert account(guided.state) == ({}, {})
+
+
+@pytest.mark.parametrize("step", [0, 1, 2])
+def test_a_first_pass_that_is_interrupted_is_returned_and_no_second_one_begins(step):
+    pipeline = tiny_pipeline()
+    wanted, steps = ended(pipeline, [1, 2, 3], step, interrupt)
+    with attached(pipeline, "two_pass") as guided:
+        images, seen = ended(pipeline, [1, 2, 3], step, interrupt)
+        assert torch.equal(images, wanted) and seen == steps == [*range(step + 1)]
+        whole = sample(pipeline, [1, 2, 3])
+        assert guided.state.trace.index == [0, 1, 2]
+    with attached(pipeline, "two_pass"):
+        assert torch.equal(whole, sample(pipeline, [1, 2, 3]))
+
+
+def test_an_interrupted_second_pass_returns_what_it_drew():
+    pipeline = tiny_pipeline()
+    with attached(pipeline, "two_pass"):
+        images, seen = ended(pipeline, [1, 2, 3], 1, interrupt, pass_=1)
+    assert seen == [0, 1, 2, 0, 1] and images.shape == (3, 32, 32, 3)
