@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
+from safetensors.torch import load_file
 
 from selfdebias import config
 from selfdebias.debiaser import SelfDebias
@@ -50,6 +52,47 @@ def test_all_stages_run_on(entry, tmp_path, encoders):
         assert results["arms"]["guided"][attribute]["fd_hard"]["n"] > 0
     assert (job / "report.html").stat().st_size > 10_000
     assert SelfDebias.from_pretrained(job).n_modes == results["modes"]["k"]
+
+
+OWN_SAMPLER = ["model.scheduler.name=null", "model.scheduler.options=null"]  # a model without prompts has no PNDM
+
+
+QUICK = {("paper", "sd14"), ("official", "sd2"), ("paper_tuned", "ddpm_celebahq")}
+METHODS = [
+    pytest.param(preset, entry, marks=[] if (preset, entry) in QUICK else pytest.mark.slow)
+    for preset in ("paper", "official", "paper_tuned")
+    for entry in ("sd14", "sd15", "sd2", "ddpm_celebahq")
+]
+
+
+@pytest.mark.parametrize(("preset", "entry"), METHODS)
+def test_the_papers_method_runs_on(preset, entry, tmp_path, encoders):
+    folder = save_model(entry, tmp_path / "model")
+    sampler = OWN_SAMPLER if entry.startswith("ddpm") else []
+    own = [
+        *ON_CPU,
+        *with_encoders(encoders),
+        *(it for it in SMALL if "k_max" not in it or preset != "official"),
+        *sampler,
+    ]
+    job = run(
+        tmp_path, [f"experiment={preset}", f"model={entry}", f"model.pretrained={folder}", "guidance.eta=10", *own]
+    )
+    results = json.loads((job / "results.json").read_text())
+    assert set(results["arms"]) == {"vanilla", "guided"} and (job / "report.html").stat().st_size > 10_000
+    edits = json.loads((job / "job.json").read_text())["stages"]["generate/guided"]
+    traces = [load_file(path) for path in sorted((tmp_path / "runs" / edits).glob("batch-*.safetensors"))]
+    assert traces and all(float(trace["edit_norm"].max()) > 0 and int(trace["skipped"]) == 0 for trace in traces)
+
+
+def test_the_papers_faces_run_with_a_negative_prompt_of_the_users(tmp_path, encoders):
+    folder = save_model("sd15", tmp_path / "model")
+    (tmp_path / "negative.txt").write_text("a, b")
+    more = [f"model.pretrained={folder}", f"model.negative_prompt_file={tmp_path / 'negative.txt'}"]
+    job = run(tmp_path, ["experiment=[paper,paper/faces]", *more, *ON_CPU, *with_encoders(encoders), *SMALL])
+    assert json.loads((job / "results.json").read_text())["prompts"]["text"].startswith("a photo of a person")
+    stored = yaml.safe_load((job / "config.yaml").read_text())
+    assert stored["model"]["negative_prompt"] == "a, b" and str(tmp_path) not in (job / "config.yaml").read_text()
 
 
 @pytest.mark.parametrize("entry", ["emoji", "emoji_ddpm"])
