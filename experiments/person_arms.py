@@ -8,7 +8,7 @@ from experiments.pooled import modes_in_words, row
 from experiments.variants import EARLIER, NO_TRIALS, Every, Study
 from selfdebias.report.explanations import verdicts_in_words
 
-DEFAULT, PRESET = "transport, the default", "`experiment=paper`"
+DEFAULT = "transport, the default"
 TWICE = "two passes, at twice the time"
 RANDOM, TOLD = "edits as large, in random directions", "told the attribute: prompts that state it"
 BEFORE = "with the settings of before: from 12% of the steps on, noise 0.3, 256 images of the model's own scale"
@@ -23,20 +23,14 @@ VARIANTS = {
     f"mean_difference, {BEFORE}": ["guidance=mean_difference", *EARLIER],
     "told the attribute: the judge's classes in place of modes": ["bank=supervised"],
     TOLD: ["guidance=attribute_prompts"],
-    PRESET: ["experiment=paper"],
-    "`experiment=official`": ["experiment=official"],
 }
 THIRD = {RANDOM: "random", TOLD: "attribute_prompts"}  # arms that stand beside a guided one in their jobs
 
 
 def rows(every: Every) -> list[str]:
-    """One row for each variant; the presets draw with another sampler, whose vanilla images stand above them."""
-    lines = [row("vanilla", next(iter(every.values())), "vanilla")]
-    for name, results in every.items():
-        if name == PRESET:
-            lines += [row("vanilla, with the sampler of the presets", results, "vanilla")]
-        lines += [row(name, results, THIRD.get(name, "guided"))]
-    return lines
+    """The vanilla images, and one row for each variant."""
+    vanilla = row("vanilla", next(iter(every.values())), "vanilla")
+    return [vanilla, *(row(name, results, THIRD.get(name, "guided")) for name, results in every.items())]
 
 
 def notes(every: Every) -> list[str]:
