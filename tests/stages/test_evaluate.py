@@ -242,13 +242,13 @@ def test_images_are_compared_by_the_extractor_where_there_is_one(run, tmp_path):
     pictures = BatchFolder.open(tmp_path / "guided").images(list(range(16)))
     assert np.allclose(guided.features, Grid()(pictures), atol=1e-6)
     entries = results["arms"]["guided"]
-    assert {key: entries[key]["features"] for key in ("fid", "kid", "cmmd", "precision", "recall")} == {
-        "fid": 12, "kid": 12, "cmmd": 3, "precision": 12, "recall": 12,
+    assert {key: entries[key]["features"] for key in ("frechet_distance", "kid", "cmmd", "precision", "recall")} == {
+        "frechet_distance": 12, "kid": 12, "cmmd": 3, "precision": 12, "recall": 12,
     }  # fmt: skip
     assert entries["kid"]["value"] == pytest.approx(kid(guided.features, reference.features))
     assert entries["cmmd"]["value"] == pytest.approx(cmmd(guided.e, reference.e))
     plain = run(tmp_path / "plain")
-    assert plain["features"] is None and load_arm(tmp_path / "plain", "guided").features is None
+    assert plain["features"] == {"name": "mean-colour", "dim": 3} and load_arm(tmp_path / "plain", "guided").features is None
 
 
 def test_clip_score_is_of_each_image_and_its_prompt(run, tmp_path):

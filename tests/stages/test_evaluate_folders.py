@@ -90,7 +90,7 @@ def test_two_folders_of_a_thousand_files_with_damaged_ones(thousand, capsys):
     assert [(it["value"], it["n"], it["blocks"]) for it in blanked] == [(0, 1000, 1000), (0, 997, 997)]
     assert (peer["psnr"]["identical"], peer["psnr"]["other_size"], peer["psnr"]["n"]) == (2, 2, 993)
     assert peer["gender"]["fd_soft"]["n"] == 997
-    assert "evaluate.modes" in peer["mode_fd"]["reason"] and "evaluate.reference" in peer["fid"]["reason"]
+    assert "evaluate.modes" in peer["mode_fd"]["reason"] and "evaluate.reference" in peer["frechet_distance"]["reason"]
     assert (results["seeds"], results["prompts"]["text"]) == ({}, "")
     assert "skipped 3 files" in (job / "table.md").read_text()
     assert {path.name for path in (root / "runs" / "stages").iterdir()} == {"evaluate"}
@@ -272,7 +272,7 @@ def test_plain_copies_of_the_images_give_the_same_shares_and_twins(job, tmp_path
     assert (
         guided["kept_share"] == expected["kept_share"] and guided["colour"]["fd_hard"] == expected["colour"]["fd_hard"]
     )
-    for key in ("fid", "kid", "psnr", "kept_cosine"):
+    for key in ("frechet_distance", "kid", "psnr", "kept_cosine"):
         assert guided[key]["value"] == pytest.approx(expected[key]["value"], rel=1e-5)
     assert results["cost"]["ratio"]["reason"] == "folders of images do not say what drawing them took"
     assert json.loads((tmp_path / "b" / "images.json").read_text())["guided"][3] == "000003"
