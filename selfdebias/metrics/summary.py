@@ -13,14 +13,14 @@ from selfdebias.metrics.bootstrap import BlockBootstrap
 from selfdebias.metrics.entries import Entry, missing
 from selfdebias.metrics.spaces import JUDGE, PIXELS
 from selfdebias.metrics.suite import MetricSuite
-from selfdebias.metrics.summary_corrected import corrected_metrics
 from selfdebias.metrics.summary_agreement import paired_agreement
 from selfdebias.metrics.summary_composition import composition
+from selfdebias.metrics.summary_corrected import corrected_metrics
 from selfdebias.metrics.summary_cost import summarise_cost
 from selfdebias.metrics.summary_fairness import attribute_metrics, attribute_shares, by_run, mode_metrics_of, rate
 from selfdebias.metrics.summary_preservation import preservation
 from selfdebias.metrics.summary_quality import clip_score_of, distances, keys_for, silent_clip_score
-from selfdebias.metrics.summary_spaces import ENCODER, EXTRACTOR, Sets, quality_by_features
+from selfdebias.metrics.summary_spaces import ENCODER, EXTRACTOR, Quality, Sets, quality_by_features
 from selfdebias.metrics.summary_within import distances_within_modes
 from selfdebias.metrics.twins import NO_MODES, NO_REFERENCE, Comparison, twin_rows
 from selfdebias.metrics.verdict import verdicts
@@ -80,10 +80,13 @@ def summarise(
     vanilla = arms.get(compared.baseline)
     described = describe_spaces([*arms.values()], suite, judge or {}, spaces or {})
     features = described.get(EXTRACTOR, described[ENCODER])
-    measured_arms = {
-        name: summarise_arm(arm, vanilla, shown, modes, attributes, suite, resampling, error, compared, features)
-        for name, arm in arms.items()
-    }
+    measured_arms: dict[str, dict[str, Any]] = {}
+    for name in sorted(arms, key=lambda name: name != compared.baseline):  # the baseline first: others have its floors
+        own = measured_arms.get(compared.baseline, {}).get("quality")
+        measured_arms[name] = summarise_arm(
+            arms[name], vanilla, shown, modes, attributes, suite, resampling, error, compared, features, own
+        )
+    measured_arms = {name: measured_arms[name] for name in arms}
     silence_clip_scores(measured_arms)
     return {
         "seeds": dict(seeds or {}),
@@ -129,6 +132,7 @@ def summarise_arm(
     error: Mapping[str, Any],
     compared: Comparison,
     features: Mapping[str, Any],
+    own: Quality | None,
 ) -> dict[str, Any]:
     """Measure one arm against the reference and, unless it is vanilla itself, against its vanilla twins."""
     shown = arm.rows(~arm.blanked)
@@ -153,7 +157,7 @@ def summarise_arm(
     result["clip_score"] = clip_score_of(shown, suite.level)
     result |= preservation(arm, vanilla, reference, n_modes, suite, resampling, compared)
     sets = Sets(arm, vanilla, reference)
-    result["quality"] = quality_by_features(sets, result, n_modes, suite, resampling, compared)
+    result["quality"] = quality_by_features(sets, result, n_modes, suite, resampling, compared, own)
     result["paired_agreement"] = paired_agreement(arm, vanilla, attributes, n_modes, suite.level, compared)
     result["composition"] = composition(arm, vanilla, attributes, n_modes, resampling, compared)
     return result
@@ -164,7 +168,9 @@ def describe_spaces(
 ) -> dict[str, dict[str, Any]]:
     """Say whose features images are compared by: by name, `name` and `dim`, and of an extractor what it says of itself."""
     first = arms[0] if arms else None
-    names: dict[str, Mapping[str, Any]] = {ENCODER: {"name": "encoder", "dim": 0 if first is None else first.e.shape[1]}}
+    names: dict[str, Mapping[str, Any]] = {
+        ENCODER: {"name": "encoder", "dim": 0 if first is None else first.e.shape[1]}
+    }
     if first is not None and first.features is not None:
         names[EXTRACTOR] = {"name": "extractor", "dim": first.features.shape[1]} | (suite.described_features() or {})
     who = {JUDGE: judge.get("name") or "judge", PIXELS: "averages of 16 x 16 cells"}

@@ -12,7 +12,7 @@ from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap
 from selfdebias.metrics.entries import NO_INTERVAL, Entry, mean_of, measured, missing
 from selfdebias.metrics.frechet import frechet_distance
-from selfdebias.metrics.mmd import Kernel, mmd, mmd_interval
+from selfdebias.metrics.mmd import Kernel, mmd, mmd_with_interval
 from selfdebias.metrics.neighbours import knn_covered, knn_recall
 from selfdebias.metrics.suite import INCEPTION, MetricSuite
 from selfdebias.metrics.summary_fairness import rate
@@ -31,6 +31,7 @@ def distances(
     resampling: BlockBootstrap,
     baseline: str = VANILLA,
     keys: Sequence[str] = KEYS,
+    own: Mapping[str, Entry] | None = None,
 ) -> dict[str, Entry]:
     """Measure each of `keys` of an arm against the reference, each with the floor that vanilla images have.
 
@@ -47,13 +48,14 @@ def distances(
         resampling: repeats, seed and level.
         baseline: name of the vanilla arm.
         keys: some of `KEYS`; `frechet_distance` is called `fid` where Inception made the features, see `keys_for`.
+        own: what is measured of the vanilla arm against this reference, where it is: the floors need not be measured again.
     """
     floor_of, left, right = floor_pair(vanilla, reference, baseline)
     results, floors, measures = {}, _measures(suite, None), _measures(suite, resampling)
     for key in keys:
         dim = (arm.e if key == "cmmd" else arm.compared).shape[1]
         sizes = {"n": len(arm), "reference_n": len(reference), "features": dim, "floor_of": floor_of}
-        results[key] = sizes | measures[key](arm, reference) | floor(floors[key](left, right))
+        results[key] = sizes | measures[key](arm, reference) | floor(own[key] if own else floors[key](left, right))
     return results
 
 
@@ -120,10 +122,9 @@ def _frechet(arm: ArmData, reference: ArmData) -> Entry:
 def _mmd(
     x: np.ndarray, y: np.ndarray, arm: ArmData, reference: ArmData, kernel: Kernel, resampling: BlockBootstrap | None
 ) -> Entry:
-    value = mmd(x, y, kernel)
     if resampling is None:
-        return measured(value)
-    return measured(value, mmd_interval(x, y, arm.blocks, reference.blocks, resampling, kernel))
+        return measured(mmd(x, y, kernel))
+    return measured(*mmd_with_interval(x, y, arm.blocks, reference.blocks, resampling, kernel))
 
 
 def clip_score_of(arm: ArmData, level: float) -> Entry:

@@ -78,9 +78,18 @@ class Sets(NamedTuple):
         return Sets(*(it if it is None else replace(it, features=scaled(it.spaces[name]), spaces={}) for it in self))
 
 
+Quality = dict[str, dict[str, Entry]]
+
+
 def quality_by_features(
-    sets: Sets, told: Mapping[str, Any], n_modes: int, suite: MetricSuite, resampling: BlockBootstrap, compared: Comparison
-) -> dict[str, dict[str, Entry]]:
+    sets: Sets,
+    told: Mapping[str, Any],
+    n_modes: int,
+    suite: MetricSuite,
+    resampling: BlockBootstrap,
+    compared: Comparison,
+    own: Quality | None = None,
+) -> Quality:
     """Measure quality in each space of features that an arm has.
 
     `kid` and `precision` are against the reference, each with vanilla's floor; `turned_precision_ratio` is the k-NN
@@ -97,22 +106,30 @@ def quality_by_features(
         suite: fixed choices of the metrics.
         resampling: repeats, seed and level.
         compared: which arm is the baseline.
+        own: what this function returned for the baseline; None for the baseline itself.
 
     Returns:
         by name of the features, an entry for each of `KEYS`.
     """
+    floors = own or {}
     first = ENCODER if sets.arm.features is None else EXTRACTOR
     found = {first: _told(sets, told, n_modes, resampling, compared)}
     if first == EXTRACTOR:
         plain = Sets(*(data if data is None else replace(data, features=None) for data in sets))
-        found = {ENCODER: _measured(plain, n_modes, replace(suite, kid_gamma=1.0), resampling, compared), **found}
+        found = {
+            ENCODER: _measured(
+                plain, n_modes, replace(suite, kid_gamma=1.0), resampling, compared, floors.get(ENCODER)
+            ),
+            **found,
+        }
     for name, x in sets.arm.spaces.items():
         try:
-            own = sets.by(name)
+            these = sets.by(name)
         except ValueError as error:
             found[name] = {key: missing(str(error)) for key in KEYS}
         else:
-            found[name] = _measured(own, n_modes, replace(suite, kid_gamma=1 / x.shape[1]), resampling, compared)
+            choices = replace(suite, kid_gamma=1 / x.shape[1]), resampling, compared
+            found[name] = _measured(these, n_modes, *choices, floors.get(name))
     return found
 
 
@@ -121,20 +138,25 @@ def _told(
 ) -> dict[str, Entry]:
     """What is measured already, and the cosine of kept images with its floor."""
     turned = told["turned"]
-    ratio = turned["precision_ratio"] if "precision_ratio" in turned else turned
+    ratio = turned.get("precision_ratio", turned)  # without twins `turned` itself is null
     own = {key: told[key] for key in ("kid", "precision")}
     return {**own, "turned_precision_ratio": ratio, "kept": _kept(sets, n_modes, resampling, compared)}
 
 
 def _measured(
-    sets: Sets, n_modes: int, suite: MetricSuite, resampling: BlockBootstrap, compared: Comparison
+    sets: Sets,
+    n_modes: int,
+    suite: MetricSuite,
+    resampling: BlockBootstrap,
+    compared: Comparison,
+    own: Mapping[str, Entry] | None,
 ) -> dict[str, Entry]:
     """Measure `KEYS` by the features that images are compared by."""
     arm, vanilla, reference = sets.without_blanked()
     found: dict[str, Entry] = {key: missing(NO_REFERENCE) for key in KEYS[:3]}
     if reference is not None:
         baseline = None if arm.arm == compared.baseline else vanilla
-        found = distances(arm, baseline, reference, suite, resampling, compared.baseline, KEYS[:2])
+        found = distances(arm, baseline, reference, suite, resampling, compared.baseline, KEYS[:2], own)
         found["turned_precision_ratio"] = _ratio(sets, reference, n_modes, suite, resampling, compared)
     return {**found, "kept": _kept(sets, n_modes, resampling, compared)}
 

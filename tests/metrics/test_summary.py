@@ -200,11 +200,22 @@ def test_blanked_images_count_as_nothing_else():
     measured = summary([vanilla, guided])["arms"]["guided"]
     assert measured["blanked"]["value"] == 0.25
     assert measured["gender"]["gap"]["value"] == pytest.approx(8 / 24 - 16 / 24)
-    assert measured["gender"]["fd_soft"]["n"] == measured["turned"]["share"]["n"] == measured["frechet_distance"]["n"] == 24
+    assert (
+        measured["gender"]["fd_soft"]["n"]
+        == measured["turned"]["share"]["n"]
+        == measured["frechet_distance"]["n"]
+        == 24
+    )
     guided.blanked[:] = True
     measured = summary([vanilla, guided])["arms"]["guided"]
     assert measured["blanked"]["value"] == 1
-    for entry in (measured["gender"]["gap"], measured["mode_fd"], measured["frechet_distance"], measured["kid"], measured["turned"]):
+    for entry in (
+        measured["gender"]["gap"],
+        measured["mode_fd"],
+        measured["frechet_distance"],
+        measured["kid"],
+        measured["turned"],
+    ):
         assert entry["value"] is None
         assert entry["reason"]
 

@@ -69,7 +69,10 @@ def test_precision_has_the_interval_of_a_share_over_blocks():
 def test_too_few_images_are_null_with_the_reason_and_so_is_the_floor():
     few = REFERENCE.rows(np.arange(3))
     found = distances(GUIDED, VANILLA, few, SUITE, RESAMPLING)
-    for key, reason in (("frechet_distance", "N must be above"), ("precision", "`real` must have at least 4 rows, got 3")):
+    for key, reason in (
+        ("frechet_distance", "N must be above"),
+        ("precision", "`real` must have at least 4 rows, got 3"),
+    ):
         assert found[key]["value"] is None and reason in found[key]["reason"] and reason in found[key]["floor_reason"]
     none = distances(GUIDED.rows(np.zeros(32, dtype=bool)), VANILLA, REFERENCE, SUITE, RESAMPLING)
     assert all(entry["value"] is None and entry["reason"] for entry in none.values())

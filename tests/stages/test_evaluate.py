@@ -248,7 +248,10 @@ def test_images_are_compared_by_the_extractor_where_there_is_one(run, tmp_path):
     assert entries["kid"]["value"] == pytest.approx(kid(guided.features, reference.features))
     assert entries["cmmd"]["value"] == pytest.approx(cmmd(guided.e, reference.e))
     plain = run(tmp_path / "plain")
-    assert plain["features"] == {"name": "mean-colour", "dim": 3} and load_arm(tmp_path / "plain", "guided").features is None
+    assert (
+        plain["features"] == {"name": "mean-colour", "dim": 3}
+        and load_arm(tmp_path / "plain", "guided").features is None
+    )
 
 
 def test_clip_score_is_of_each_image_and_its_prompt(run, tmp_path):
