@@ -15,9 +15,14 @@ from selfdebias.metrics.suite import INCEPTION
 from selfdebias.metrics.summary import summarise
 from selfdebias.metrics.summary_spaces import KEYS, Scaled, cosine_of_strangers
 from selfdebias.metrics.twins import NO_MODES, NO_REFERENCE
-from tests.metrics.test_summary import MODES, PROMPTS, arm, summary
+from tests.metrics.test_summary import PROMPTS, arm
 
 D, MEAN = 8, 3.0  # width and mean of the planted features
+MODES = {"k": 2, "sizes": [100, 60], "target": [0.5, 0.5]}
+
+
+def summary(arms, reference, **more):
+    return summarise({it.arm: it for it in arms}, reference, MODES, PROMPTS, MetricSuite(), bootstrap=100, **more)
 
 
 def seen(data, seed, offset=0.0):
@@ -130,7 +135,7 @@ def test_results_say_whose_features_they_are(world):
     results = summary([world["vanilla"], world["guided"]], world["reference"], spaces=told, judge={"name": "Ours"})
     assert results["features"] == {"name": "emoji_clip", "dim": 3}
     assert results["spaces"] == {"encoder": results["features"], "judge": {"name": "Ours", "dim": D}}
-    assert summary([world["vanilla"]])["features"] == {"name": "encoder", "dim": 3}
+    assert summary([world["vanilla"]], None)["features"] == {"name": "encoder", "dim": 3}
 
 
 @pytest.mark.parametrize(("name", "key"), [(INCEPTION, "fid"), ("dinov2", "frechet_distance")])
@@ -159,7 +164,9 @@ def test_what_is_not_there_says_why(world):
     arms = {"vanilla": vanilla, "guided": guided}
     bare = summarise(arms, None, None, PROMPTS, MetricSuite(), bootstrap=20)["arms"]["guided"]["quality"]["judge"]
     assert bare["kid"]["reason"] == NO_REFERENCE and bare["kept"]["reason"] == NO_MODES
-    kept = summarise(arms, None, MODES, PROMPTS, MetricSuite(), bootstrap=20)["arms"]["guided"]["quality"]["judge"]["kept"]
+    kept = summarise(arms, None, MODES, PROMPTS, MetricSuite(), bootstrap=20)["arms"]["guided"]["quality"]["judge"][
+        "kept"
+    ]
     assert kept["value"] > kept["floor"]  # centred on the vanilla images, as there is no reference
     json.dumps(quality(world), allow_nan=False)
 
