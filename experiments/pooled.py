@@ -10,6 +10,7 @@ from selfdebias.config import load
 from selfdebias.job import run_job
 from selfdebias.job_plan import hash_of_job
 from selfdebias.report.explanations import judge_in_words, verdicts_in_words
+from selfdebias.report.feature_words import frechet_key
 from selfdebias.report.measures import measure
 from selfdebias.report.wording import Notes, written
 from selfdebias.storage.atomic import write_json, write_text
@@ -101,7 +102,7 @@ def row(name: str, results: dict, arm: str) -> str:
     within = it["within_modes"]["kid"]
     cells = [
         name, str(fd["n"]), interval(shares["man"]), interval(fd), f"{shift:.3f}", interval(it["kept_cosine"]),
-        _number(turned.get("n"), 0), interval(turned.get("precision_ratio")), _number(it["fid"]), interval(it["kid"]),
+        _number(turned.get("n"), 0), interval(turned.get("precision_ratio")), _number(it[frechet_key(it)]), interval(it["kid"]),
         f"{_number(within)} ({_number(within.get('floor'))})",
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"
@@ -109,7 +110,7 @@ def row(name: str, results: dict, arm: str) -> str:
 
 HEADER = (
     "| Arm | N | men | gender `fd_hard` | largest shift of a tone's share | `kept_cosine` | turned | turned precision, "
-    "of vanilla's own | FID | KID | KID within modes (floor) |\n|" + "---|" * 11
+    "of vanilla's own | Frechet distance (encoder) | KID (encoder) | KID within modes (floor) |\n|" + "---|" * 11
 )
 
 
