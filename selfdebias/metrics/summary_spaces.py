@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,16 +52,22 @@ class Scaled(NamedTuple):
         return ((x - self.mean) / self.scale).astype(np.float32)
 
 
-class Sets(NamedTuple):
+@dataclass(frozen=True)
+class Sets:
     """What quality is measured on: an arm, the arm that it is compared with, and the reference, blanked images among them."""
 
     arm: ArmData
     vanilla: ArmData | None
     reference: ArmData | None
 
+    def each(self, change: Callable[[ArmData], ArmData]) -> Sets:
+        """Change all that are there."""
+        vanilla, reference = (None if data is None else change(data) for data in (self.vanilla, self.reference))
+        return Sets(change(self.arm), vanilla, reference)
+
     def without_blanked(self) -> Sets:
         """The images that no safety checker replaced."""
-        return Sets(*(data if data is None else data.rows(~data.blanked) for data in self))
+        return self.each(lambda data: data.rows(~data.blanked))
 
     def by(self, name: str) -> Sets:
         """Compare images by the features `name`, scaled as the reference asks, without it as the baseline.
@@ -69,13 +75,11 @@ class Sets(NamedTuple):
         Raises:
             ValueError: if a set lacks the features, or has them of another width, or they cannot be scaled.
         """
-        found = [data.spaces.get(name) for data in self if data is not None]
-        if len({None if x is None else x.shape[1] for x in found}) > 1:
+        every = [data for data in (self.reference, self.vanilla, self.arm) if data is not None]
+        if len({data.spaces[name].shape[1] if name in data.spaces else None for data in every}) > 1:
             raise ValueError("not all arms and the reference have these features")
-        seen = self.without_blanked()
-        base = next(data for data in (seen.reference, seen.vanilla, seen.arm) if data is not None)
-        scaled = Scaled.of(base.spaces[name])
-        return Sets(*(it if it is None else replace(it, features=scaled(it.spaces[name]), spaces={}) for it in self))
+        scaled = Scaled.of(every[0].spaces[name][~every[0].blanked])
+        return self.each(lambda data: replace(data, features=scaled(data.spaces[name]), spaces={}))
 
 
 Quality = dict[str, dict[str, Entry]]
@@ -115,7 +119,7 @@ def quality_by_features(
     first = ENCODER if sets.arm.features is None else EXTRACTOR
     found = {first: _told(sets, told, n_modes, resampling, compared)}
     if first == EXTRACTOR:
-        plain = Sets(*(data if data is None else replace(data, features=None) for data in sets))
+        plain = sets.each(lambda data: replace(data, features=None))
         found = {
             ENCODER: _measured(
                 plain, n_modes, replace(suite, kid_gamma=1.0), resampling, compared, floors.get(ENCODER)
@@ -152,7 +156,8 @@ def _measured(
     own: Mapping[str, Entry] | None,
 ) -> dict[str, Entry]:
     """Measure `KEYS` by the features that images are compared by."""
-    arm, vanilla, reference = sets.without_blanked()
+    shown = sets.without_blanked()
+    arm, vanilla, reference = shown.arm, shown.vanilla, shown.reference
     found: dict[str, Entry] = {key: missing(NO_REFERENCE) for key in KEYS[:3]}
     if reference is not None:
         baseline = None if arm.arm == compared.baseline else vanilla
@@ -168,8 +173,8 @@ def _ratio(
     if reason or sets.vanilla is None:
         return missing(reason)
     arm, vanilla = shown_twins(sets.arm, sets.vanilla)
-    placed = (Placed(data.compared, data.modes) for data in (reference, vanilla, arm))
-    return turned_precisions(*placed, n_modes, arm.blocks, resampling, suite.nearest)["precision_ratio"]
+    real, own, new = (Placed(data.compared, data.modes) for data in (reference, vanilla, arm))
+    return turned_precisions(real, own, new, n_modes, arm.blocks, resampling, suite.nearest)["precision_ratio"]
 
 
 def _kept(sets: Sets, n_modes: int, resampling: BlockBootstrap, compared: Comparison) -> Entry:

@@ -21,7 +21,7 @@ from selfdebias.stages.evaluate_folders import evaluate_folders
 from selfdebias.stages.folder_pass import Chunks
 from selfdebias.storage.atomic import write_json, write_tensors
 from selfdebias.storage.image_folder import ImageFolder
-from tests.stages.test_evaluate import CENTERS, TRAINER, MeanColour, RedOrGreen, fill, images
+from tests.stages.test_evaluate import CENTERS, TRAINER, MeanColour, RedOrGreen, SeeingJudge, fill, images
 
 QUIET = ["stages=[evaluate]", "trainer.enable_progress_bar=false", "trainer.accelerator=cpu", "evaluate.bootstrap=50"]
 
@@ -227,7 +227,7 @@ FIXED = {
 
 def ordinary(job, out: Path, **more) -> dict:
     arms = {arm: job[arm] for arm in ("vanilla", "guided")}
-    evaluate(out, arms, job["collect"], job["discover"], batch_size=5, **FIXED, **more)
+    evaluate(out, arms, job["collect"], job["discover"], batch_size=5, **{**FIXED, **more})
     return json.loads((out / "results.json").read_text())
 
 
@@ -308,3 +308,16 @@ def test_labels_of_other_images_are_not_taken_for_those_of_the_reference(job, tm
     results = given({"vanilla": job["vanilla"]}, tmp_path / "b", tmp_path / "real", job["discover"])
     assert results["modes"]["k"] == 2 and results["modes"]["nmi"]["colour"]["value"] is None
     assert results["arms"]["vanilla"]["mode_fd"]["value"] is not None
+
+
+def test_a_cached_reference_lends_its_pixels_and_what_the_same_judge_saw(job, tmp_path):
+    judge = SeeingJudge()
+    ordinary(job, tmp_path / "a", judge=judge)
+    cached, folders = tmp_path / "a" / "probabilities-reference.safetensors", {"vanilla": job["vanilla"]}
+    same = given(folders, tmp_path / "b", cached, job["job"], judge=judge)["arms"]["vanilla"]["quality"]
+    assert same["judge"]["kid"]["value"] is not None and same["pixels"]["kid"]["value"] is not None
+    other = SeeingJudge()
+    other.classes = {"colour": ("green", "red")}
+    found = given(folders, tmp_path / "c", cached, job["job"], judge=other)["arms"]["vanilla"]["quality"]
+    assert "not all arms and the reference" in found["judge"]["kid"]["reason"]
+    assert found["pixels"]["kid"] == same["pixels"]["kid"]
