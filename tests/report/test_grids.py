@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from experiments.pooled import RESULTS, row
+from experiments.pooled import RESULTS, header, row
 from selfdebias.report.columns import sections
 from selfdebias.report.explanations import verdicts_in_words
 from selfdebias.report.feature_words import kid_title
@@ -128,4 +128,7 @@ def test_committed_results_are_read(results):
     assert row("guided", one, "guided") in (RESULTS / "person_targets.md").read_text().replace(
         next(iter(committed)), "guided", 1
     )
-    assert row("guided", results, "guided").count("|") == row("guided", one, "guided").count("|")
+    assert header(one) in (RESULTS / "person_targets.md").read_text()
+    assert row("guided", results, "guided").count("|") == header(results).partition("\n")[0].count("|")
+    assert "Frechet distance (emoji_clip, 8-d) | KID (emoji_clip, 8-d)" in header(results)
+    assert "FID | KID" in header(results, one)  # rows of before are kept in a table beside new ones
