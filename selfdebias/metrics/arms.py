@@ -42,7 +42,7 @@ class ArmData:
         blanked: (N,) bool, images that the model's safety checker replaced; they count as nothing else.
         psnr: (N,) float64 in dB against the vanilla twin, infinite where equal, NaN where the twin has another size or
             is not there; None where the arm has no twins.
-        features: (N, d_f) float32, what FID, KID, precision and recall compare images by; None for `e`.
+        features: (N, d_f) float32, what distances, precision and recall compare images by; None for `e`.
         clip_score: (N,) float64, of each image with its own prompt, NaN where that is empty; None where the encoder
             embeds no text.
         spaces: (N, d_s) float16, or float32 where values are too large for it, by name: features that guidance does not

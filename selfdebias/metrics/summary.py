@@ -173,7 +173,7 @@ def describe_spaces(
     }
     if first is not None and first.features is not None:
         names[EXTRACTOR] = {"name": "extractor", "dim": first.features.shape[1]} | (suite.described_features() or {})
-    who = {JUDGE: judge.get("name") or "judge", PIXELS: "averages of 16 x 16 cells"}
+    who = {JUDGE: judge.get("name") or "judge", PIXELS: "colours averaged over a grid of 16 x 16"}
     for arm in arms:
         names |= {name: {"name": who.get(name, name), "dim": x.shape[1]} for name, x in arm.spaces.items()}
     return {name: {**it, **told.get(name, {}), "dim": it["dim"]} for name, it in names.items()}

@@ -113,7 +113,7 @@ def distances_in_words(results: Results, shown: Collection[str]) -> list[str]:
     warned = {
         plain(it["warning"]) for it in entries if isinstance(it, Mapping) and it.get("warning") and frechet in shown
     }
-    return lines + [f"{without_label(frechet)}: {text}" for text in sorted(warned)]
+    return lines + sorted(warned)  # "Frechet distance with N = ..."
 
 
 def _floors_of(results: Results) -> list[str]:
