@@ -72,6 +72,13 @@ def test_the_predicted_interval_covers_what_reweighting_the_population_gives():
     assert 90 <= hits <= 99
 
 
+def test_few_batches_do_not_widen_what_many_independent_images_tell():
+    guided, vanilla = pair(3)
+    few = replace(guided, blocks=np.arange(320) % 3)  # three batches, all balanced alike
+    wide, narrow = (predicted(it, vanilla, "tone", 2, RESAMPLING)["predicted_fd_hard"] for it in (few, guided))
+    assert wide["high"] - wide["low"] < 1.2 * (narrow["high"] - narrow["low"])
+
+
 def test_what_cannot_be_predicted_says_why():
     guided, vanilla = pair(0)
     assert composition(vanilla, vanilla, ["tone"], 2, RESAMPLING, COMPARED)["reason"].endswith("weighted anew")
