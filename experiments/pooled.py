@@ -10,6 +10,7 @@ from selfdebias.config import load
 from selfdebias.job import run_job
 from selfdebias.job_plan import hash_of_job
 from selfdebias.report.explanations import judge_in_words, verdicts_in_words
+from selfdebias.report.feature_words import frechet_key, frechet_title, kid_title
 from selfdebias.report.measures import measure
 from selfdebias.report.wording import Notes, written
 from selfdebias.storage.atomic import write_json, write_text
@@ -93,7 +94,7 @@ def _commands(overrides: Sequence[str], seeds: Sequence[int], root: str = ROOT) 
 
 
 def row(name: str, results: dict, arm: str) -> str:
-    """Write one row of a study's table: `HEADER` names the columns."""
+    """Write one row of a study's table: `header` names the columns."""
     it, vanilla = results["arms"][arm], results["arms"]["vanilla"]
     fd, shares, tones = it["gender"]["fd_hard"], it["shares"]["gender"], it["shares"]["tone"]
     shift = max(abs(tones[tone]["value"] - vanilla["shares"]["tone"][tone]["value"]) for tone in tones)
@@ -101,16 +102,20 @@ def row(name: str, results: dict, arm: str) -> str:
     within = it["within_modes"]["kid"]
     cells = [
         name, str(fd["n"]), interval(shares["man"]), interval(fd), f"{shift:.3f}", interval(it["kept_cosine"]),
-        _number(turned.get("n"), 0), interval(turned.get("precision_ratio")), _number(it["fid"]), interval(it["kid"]),
+        _number(turned.get("n"), 0), interval(turned.get("precision_ratio")), _number(it[frechet_key(it)]), interval(it["kid"]),
         f"{_number(within)} ({_number(within.get('floor'))})",
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"
 
 
-HEADER = (
-    "| Arm | N | men | gender `fd_hard` | largest shift of a tone's share | `kept_cosine` | turned | turned precision, "
-    "of vanilla's own | FID | KID | KID within modes (floor) |\n|" + "---|" * 11
-)
+def header(*every: dict) -> str:
+    """Write the head of a study's table; distances are called after their features, and as they were in results of before."""
+    told = all("spaces" in results for results in every)
+    distances = f"{frechet_title(every[0])} | {kid_title(every[0])}" if told else "FID | KID"
+    return (
+        "| Arm | N | men | gender `fd_hard` | largest shift of a tone's share | `kept_cosine` | turned | turned precision, "
+        f"of vanilla's own | {distances} | KID within modes (floor) |\n|" + "---|" * 11
+    )
 
 
 def who_judged(results: dict) -> str:
@@ -162,7 +167,7 @@ def write_arms(name: str, title: str, results: dict, note: str = "") -> None:
     text = [
         f"# {title}", "",
         f"`python -m experiments.{name}`, config hashes {', '.join(results['config_hashes'])}.", "",
-        HEADER, *(row(arm, results, arm) for arm in ("vanilla", "guided", "random")), "",
+        header(results), *(row(arm, results, arm) for arm in ("vanilla", "guided", "random")), "",
         f"{who_judged(results)} {modes_in_words(results)}",
         *([note] if note else []), "", *(f"- {line}" for line in verdicts_in_words(results)),
     ]  # fmt: skip

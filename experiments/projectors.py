@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from experiments.pooled import HEADER, ROOT, row, run_pooled, who_judged, write_study
+from experiments.pooled import ROOT, header, row, run_pooled, who_judged, write_study
 from experiments.variants import EARLIER
 from selfdebias.projection import SemanticProjector
 
@@ -25,7 +25,7 @@ def main(overrides: list[str]) -> None:
         "`python -m experiments.projectors`; 512 images to fit on, of which 64 are held out.", "",
         "| Reader | weights | held-out cosine | retrieval among 64 | the same, t > 880 | right mode, t > 880 |",
         "|---|---|---|---|---|---|",
-        *(_fit(name, results) for name, results in every.items()), "", HEADER, *rows, "", who_judged(first),
+        *(_fit(name, results) for name, results in every.items()), "", header(*every.values()), *rows, "", who_judged(first),
     ]  # fmt: skip
     write_study("projectors", "\n".join(text), every)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from experiments.pooled import HEADER, kept, row, run_pooled, who_judged, write_study
+from experiments.pooled import header, kept, row, run_pooled, who_judged, write_study
 
 Every = dict[str, dict]  # pooled results by variant
 SHARP = "projector.noise=0.3"  # a projector trained on hardly noisy activations
@@ -64,7 +64,7 @@ class Study:
         variants: overrides of the command line by the name of the row.
         common: overrides of all of them, before their own.
         rows: from pooled results by variant to the lines of the table.
-        header: names of the columns and the line below them.
+        header: names of the columns and the line below them; "" for those of `pooled.row`.
         notes: from pooled results by variant to what stands below the table.
     """
 
@@ -74,7 +74,7 @@ class Study:
     variants: Mapping[str, Sequence[str]]
     common: Sequence[str] = ()
     rows: Callable[[Every], list[str]] = vanilla_and_guided
-    header: str = HEADER
+    header: str = ""
     notes: Callable[[Every], list[str]] = lambda every: []
 
     def main(self, arguments: Sequence[str], seeds: Sequence[int] = ()) -> None:
@@ -102,5 +102,6 @@ class Study:
         head = f"# {self.title}, generate seeds {', '.join(map(str, seeds))}"
         command = f"`python -m experiments.{self.name}`: {len(every)} of its {len(self.variants)} variants."
         notes = self.notes(every)
-        text = [head, "", command, "", self.header, *self.rows(every), "", who_judged(next(iter(every.values())))]
+        names = self.header or header(*every.values())
+        text = [head, "", command, "", names, *self.rows(every), "", who_judged(next(iter(every.values())))]
         return "\n".join([*text, *([""] if notes else []), *notes]).rstrip()

@@ -67,7 +67,18 @@ def test_results_have_their_stable_keys_and_no_number_is_nan(quick):
     assert results["seeds"] == {"collect": 0, "generate": 1}
     assert set(results["arms"]) == {"vanilla", "guided", "random"}
     for arm in results["arms"].values():
-        wanted = {"gender", "tone", "age", "shares", "mode_fd", "mode_kl", "fid", "kid", "turned", "kept_cosine"}
+        wanted = {
+            "gender",
+            "tone",
+            "age",
+            "shares",
+            "mode_fd",
+            "mode_kl",
+            "frechet_distance",
+            "kid",
+            "turned",
+            "kept_cosine",
+        }
         assert wanted <= set(arm)
         assert {"value", "low", "high", "n"} <= set(arm["gender"]["fd_hard"])
         assert math.isclose(sum(entry["value"] for entry in arm["shares"]["gender"].values()), 1, abs_tol=1e-9)

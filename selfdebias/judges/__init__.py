@@ -20,6 +20,10 @@ class Judge(Protocol):
 
     A judge may also state its own error, as `confusion: Mapping[str, Confusion] | None`, by attribute
     (`selfdebias.judges.confusion`); without it nothing is known but what is measured on labelled images.
+
+    A judge may also say what it sees, as `features(images)`, (B, d) floats: those of its last layer but one. Guidance
+    does not act on them, so quality is measured in them too. With `from_features(features)`, which gives what the
+    judge says of images with these features, images pass through it once for both.
     """
 
     classes: Mapping[str, tuple[str, ...]]

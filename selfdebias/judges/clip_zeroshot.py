@@ -60,7 +60,6 @@ class ClipZeroShotJudge(Judge):
         """Return the encoder's."""
         return str(self.encoder.fingerprint())
 
-    @torch.no_grad()
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """Return the class probabilities of each attribute.
 
@@ -70,8 +69,20 @@ class ClipZeroShotJudge(Judge):
         Returns:
             By attribute, (B, C) float32 that sum to one; the order is that of `classes`.
         """
-        e = self.encoder(images)
-        return {name: (e @ self._classes(name).to(e).T / self.temperature).softmax(dim=1) for name in self.attributes}
+        return self.from_features(self.features(images))
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """Return the encoder's unit embeddings (B, d) of images as `__call__` takes them."""
+        return self.encoder(images)
+
+    @torch.no_grad()
+    def from_features(self, features: Tensor) -> dict[str, Tensor]:
+        """Return what `__call__` says of the images that have these embeddings, (B, d)."""
+        return {
+            name: (features @ self._classes(name).to(features).T / self.temperature).softmax(dim=1)
+            for name in self.attributes
+        }
 
     def _classes(self, name: str) -> Tensor:
         """Return the unit embedding of each class (C, d), of its texts in all templates."""

@@ -39,7 +39,10 @@ class JudgeNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Return the logits (B, C) of each attribute for images (B, 3, H, W) float32 in [0, 1]."""
-        features = self.features(images * 2 - 1)
+        return self.read(self.features(images * 2 - 1))
+
+    def read(self, features: Tensor) -> dict[str, Tensor]:
+        """Return the logits (B, C) of each attribute from the features (B, d) under the heads."""
         return {name: head(features) for name, head in self.heads.items()}
 
 
@@ -86,7 +89,6 @@ class EmojiJudge(Judge):
         """Return a hash of its files: weights, classes, and the error that it states."""
         return hash_files(self._path)
 
-    @torch.no_grad()
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """Return the class probabilities of each attribute.
 
@@ -96,10 +98,23 @@ class EmojiJudge(Judge):
         Returns:
             By attribute, (B, C) float32 that sum to one; the order is that of `classes`.
         """
+        return self.from_features(self.features(images))
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """Return the features (B, 2048) float32 that all heads read, of images as `__call__` takes them."""
+        network = self._loaded().to(images.device)
+        if images.shape[-2:] != (SIDE, SIDE):
+            images = F.interpolate(images, size=(SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 1)
+        return network.features(images * 2 - 1)
+
+    @torch.no_grad()
+    def from_features(self, features: Tensor) -> dict[str, Tensor]:
+        """Return what `__call__` says of the images that have these features, (B, 2048)."""
+        return {name: logits.softmax(dim=1) for name, logits in self._loaded().read(features).items()}
+
+    def _loaded(self) -> JudgeNetwork:
         if self._network is None:
             self._network = JudgeNetwork(self.classes).eval()
             self._network.load_state_dict(load_file(self._path / "model.safetensors"))
-        network = self._network.to(images.device)
-        if images.shape[-2:] != (SIDE, SIDE):
-            images = F.interpolate(images, size=(SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 1)
-        return {name: logits.softmax(dim=1) for name, logits in network(images).items()}
+        return self._network

@@ -78,7 +78,6 @@ class FairFaceJudge(Judge):
         read_weights(self._file, network)
         return self._file.fingerprint()
 
-    @torch.no_grad()
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """Return the class probabilities of each attribute.
 
@@ -88,15 +87,28 @@ class FairFaceJudge(Judge):
         Returns:
             By attribute, (B, C) float32 that sum to one; the order is that of `classes`.
         """
-        if self._network is None:
-            self._network = ResNet34(N_OUTPUTS).eval()
-            self._network.load_state_dict(read_weights(self._file, self._network), strict=False)
-        outputs = self._network.to(images.device)(self.prepare(images))
+        return self.from_features(self.features(images))
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """Return the features (B, 512) float32 under the last layer, of images as `__call__` takes them."""
+        return self._loaded().to(images.device).features(self.prepare(images))
+
+    @torch.no_grad()
+    def from_features(self, features: Tensor) -> dict[str, Tensor]:
+        """Return what `__call__` says of the images that have these features, (B, 512)."""
+        outputs = self._loaded().fc(features)
         heads = {name: outputs[:, places].softmax(dim=1) for name, places in HEADS.items()}
         return {
             name: torch.stack([heads[head][:, list(places)].sum(dim=1) for places in reading.values()], dim=1)
             for name, (head, reading) in READINGS.items()
         }
+
+    def _loaded(self) -> ResNet34:
+        if self._network is None:
+            self._network = ResNet34(N_OUTPUTS).eval()
+            self._network.load_state_dict(read_weights(self._file, self._network), strict=False)
+        return self._network
 
     def prepare(self, images: Tensor) -> Tensor:
         """Return images (B, 3, H, W) in [0, 1] as the net wants them: (B, 3, 224, 224), normalised."""

@@ -61,7 +61,11 @@ class ResNet34(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (B, n_outputs) for normalised images (B, 3, H, W), as published 224 x 224."""
+        return self.fc(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the features (B, 512) under the last layer, of images as `forward` takes them."""
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(images))), 3, stride=2, padding=1)
         for stage in range(1, len(WIDTHS) + 1):
             x = getattr(self, f"layer{stage}")(x)
-        return self.fc(torch.flatten(F.adaptive_avg_pool2d(x, 1), 1))
+        return torch.flatten(F.adaptive_avg_pool2d(x, 1), 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from selfdebias.storage.atomic import write_tensors
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
-_PREFIX = "probabilities/"
+_PREFIX, _SPACE = "probabilities/", "spaces/"
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,11 @@ class ArmData:
         blanked: (N,) bool, images that the model's safety checker replaced; they count as nothing else.
         psnr: (N,) float64 in dB against the vanilla twin, infinite where equal, NaN where the twin has another size or
             is not there; None where the arm has no twins.
-        features: (N, d_f) float32, what FID, KID, precision and recall compare images by; None for `e`.
+        features: (N, d_f) float32, what distances, precision and recall compare images by; None for `e`.
         clip_score: (N,) float64, of each image with its own prompt, NaN where that is empty; None where the encoder
             embeds no text.
+        spaces: (N, d_s) float16, or float32 where values are too large for it, by name: features that guidance does not
+            act in (`selfdebias.metrics.spaces`); empty in what earlier versions saved.
     """
 
     arm: str
@@ -61,6 +63,7 @@ class ArmData:
     psnr: Array | None = None
     features: NDArray[np.float32] | None = None
     clip_score: Array | None = None
+    spaces: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -110,8 +113,10 @@ class ArmData:
 
     def rows(self, chosen: NDArray[Any]) -> ArmData:
         """Return the images at `chosen`, a mask (N,) or indices."""
-        arrays = {name: value[chosen] for name, value in self._arrays().items()}
-        return replace(self, probabilities={name: p[chosen] for name, p in self.probabilities.items()}, **arrays)
+        arrays: dict[str, Any] = {name: value[chosen] for name, value in self._arrays().items()}
+        for name in ("probabilities", "spaces"):
+            arrays[name] = {key: value[chosen] for key, value in getattr(self, name).items()}
+        return replace(self, **arrays)
 
     @property
     def kind(self) -> tuple[Any, ...]:
@@ -133,6 +138,7 @@ def save_arm(folder: Path, data: ArmData, origin: Mapping[str, str] | None = Non
         origin: further texts for the file's metadata, as `metrics.cached.origin_of` makes them.
     """
     arrays = data._arrays() | {_PREFIX + name: p for name, p in data.probabilities.items()}
+    arrays |= {_SPACE + name: x for name, x in data.spaces.items()}
     tensors = {name: torch.from_numpy(value.copy()) for name, value in arrays.items()}
     for name in ("e", *(name for name in tensors if name.startswith(_PREFIX))):
         tensors[name] = tensors[name].float()
@@ -163,10 +169,11 @@ def read_arm(path: Path) -> ArmData:
     """Read one file that `save_arm` wrote."""
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
-        arrays = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118
+        arrays: dict[str, Any] = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118
     classes = {name: tuple(names) for name, names in json.loads(metadata["classes"]).items()}
     probabilities = {name: arrays.pop(_PREFIX + name).astype(np.float64) for name in classes}
     arrays["e"] = arrays["e"].astype(np.float64)
+    arrays["spaces"] = {name[len(_SPACE) :]: arrays.pop(name) for name in [*arrays] if name.startswith(_SPACE)}
     return ArmData(metadata["arm"], float(metadata["threshold"]), classes, probabilities, **arrays)
 
 
@@ -174,7 +181,7 @@ def pool(runs: Sequence[ArmData]) -> ArmData:
     """Join one arm's images of several runs, in the order of the runs.
 
     Pool each arm over the same runs in the same order: then rows of two pooled arms are twins exactly when they were
-    so in their runs. Blocks of different runs stay apart.
+    so in their runs. Blocks of different runs stay apart. Of `spaces` those are kept that all runs have.
 
     Raises:
         ValueError: if there is no run, the runs differ in arm, judge, or what was measured, or share a seed.
@@ -195,4 +202,11 @@ def pool(runs: Sequence[ArmData]) -> ArmData:
     arrays["runs"] = np.repeat(np.arange(len(runs)), [len(run) for run in runs])
     arrays["blocks"] = np.concatenate([run.blocks + offset for run, offset in zip(runs, offsets, strict=True)])
     probabilities = {name: np.concatenate([run.probabilities[name] for run in runs]) for name in first.classes}
-    return replace(first, probabilities=probabilities, **arrays)
+    return replace(first, probabilities=probabilities, spaces=_shared_spaces(runs), **arrays)
+
+
+def _shared_spaces(runs: Sequence[ArmData]) -> dict[str, NDArray[Any]]:
+    """The features that all runs have, of one width; runs of before have none."""
+    widths = [{(name, x.shape[1]) for name, x in run.spaces.items()} for run in runs]
+    shared = {name for name, _ in set.intersection(*widths)}
+    return {name: np.concatenate([run.spaces[name] for run in runs]) for name in runs[0].spaces if name in shared}

@@ -14,6 +14,7 @@ from selfdebias.evaluation_inputs import ORIGIN, read_origin
 from selfdebias.judges import Judge
 from selfdebias.metrics.arms import ArmData, read_arm
 from selfdebias.metrics.modes import assign_modes
+from selfdebias.metrics.spaces import JUDGE
 
 
 def identity(part: Any) -> str:
@@ -58,6 +59,9 @@ def load_reference(path: Path, arm: str, judge: Judge, centers: ArrayLike | None
         ValueError: If the embeddings have another width than the centres.
     """
     data = read_arm(path)
-    data = replace(data, arm=arm, threshold=judge.threshold, modes=assign_modes(data.e, centers), psnr=None)
     origin = read_origin(path)
+    own = origin["judge"] == identity(judge)  # another judge's features are of another space
+    spaces = {name: x for name, x in data.spaces.items() if own or name != JUDGE}
+    modes = assign_modes(data.e, centers)
+    data = replace(data, arm=arm, threshold=judge.threshold, modes=modes, psnr=None, spaces=spaces)
     return data, {name: origin[name] for name in ORIGIN}

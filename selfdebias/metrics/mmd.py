@@ -117,7 +117,16 @@ def cmmd(x: ArrayLike, y: ArrayLike, kernel: Kernel | None = None) -> float:
 def mmd_interval(
     x: ArrayLike, y: ArrayLike, x_blocks: ArrayLike, y_blocks: ArrayLike, bootstrap: BlockBootstrap, kernel: Kernel
 ) -> Interval:
-    """Bound `mmd` by resampling blocks of both sides; an image never meets its own copy, so the resamples stay unbiased.
+    """Bound `mmd`; see `mmd_with_interval`."""
+    return mmd_with_interval(x, y, x_blocks, y_blocks, bootstrap, kernel)[1]
+
+
+def mmd_with_interval(
+    x: ArrayLike, y: ArrayLike, x_blocks: ArrayLike, y_blocks: ArrayLike, bootstrap: BlockBootstrap, kernel: Kernel
+) -> tuple[float, Interval]:
+    """Measure `mmd`, and bound it by resampling blocks of both sides.
+
+    An image never meets its own copy, so the resamples stay unbiased.
 
     Args:
         x, y: (N, d) and (M, d) features.
@@ -126,14 +135,14 @@ def mmd_interval(
         kernel: as for `mmd`.
 
     Returns:
-        the interval, with the number of blocks of the side that has fewer.
+        the value, and the interval, with the number of blocks of the side that has fewer.
     """
     x, y = paired(x, y, least=2)
     sums = _kernel_sums(x, y, x_blocks, y_blocks, kernel)
     sizes = len(sums.x), len(sums.y)
     weights = [bootstrap.weights(size, stream) for stream, size in enumerate(sizes)]
     value = float(_mmd(sums, *(np.ones((1, size)) for size in sizes))[0])
-    return bootstrap.around(value, _mmd(sums, *weights), min(sizes))
+    return value, bootstrap.around(value, _mmd(sums, *weights), min(sizes))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from selfdebias.metrics.mmd import GaussianKernel, PolynomialKernel
 
+INCEPTION = "inception-v3-2015-12-05"  # the features of published FID figures, by their `encoder_id`
+
 
 class FeatureExtractor(Protocol):
     """What makes the features that images are compared by: an encoder, or `InceptionFeatures`. Frozen."""
@@ -39,8 +41,8 @@ class MetricSuite:
         kid_coef: constant of that kernel; 1.0 as published.
         cmmd_sigma: width of the Gaussian kernel of CMMD; 10 as published, for unit vectors.
         cmmd_scale: factor of CMMD; 1000 as published.
-        features: what FID, KID, precision and recall compare images by; None for the embeddings of the job's encoder,
-            which CMMD compares them by in any case.
+        features: what the Frechet distance, KID, precision and recall compare images by; None for the embeddings of the
+            job's encoder, which CMMD compares them by in any case.
         level: coverage of the intervals, in (0, 1).
 
     Raises:

@@ -11,13 +11,16 @@ from selfdebias.metrics import modes as mode_metrics
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap
 from selfdebias.metrics.entries import Entry, missing
+from selfdebias.metrics.spaces import JUDGE, PIXELS
 from selfdebias.metrics.suite import MetricSuite
+from selfdebias.metrics.summary_agreement import paired_agreement
+from selfdebias.metrics.summary_composition import composition
 from selfdebias.metrics.summary_corrected import corrected_metrics
 from selfdebias.metrics.summary_cost import summarise_cost
 from selfdebias.metrics.summary_fairness import attribute_metrics, attribute_shares, by_run, mode_metrics_of, rate
 from selfdebias.metrics.summary_preservation import preservation
-from selfdebias.metrics.summary_quality import KEYS as DISTANCE_KEYS
-from selfdebias.metrics.summary_quality import clip_score_of, distances
+from selfdebias.metrics.summary_quality import clip_score_of, distances, keys_for, silent_clip_score
+from selfdebias.metrics.summary_spaces import ENCODER, EXTRACTOR, Quality, Sets, quality_by_features
 from selfdebias.metrics.summary_within import distances_within_modes
 from selfdebias.metrics.twins import NO_MODES, NO_REFERENCE, Comparison, twin_rows
 from selfdebias.metrics.verdict import verdicts
@@ -39,6 +42,7 @@ def summarise(
     seeds: Mapping[str, Any] | None = None,
     collected: ArmData | None = None,
     compared: Comparison | None = None,
+    spaces: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Measure each arm, and state every number as a value with interval, N and floor, or as null with a reason.
 
@@ -59,6 +63,8 @@ def summarise(
         seeds: of the stages `collect` and `generate`; copied.
         collected: the images that the modes were found on; None if they are the reference.
         compared: which arm the others are compared with; None for the one called `vanilla`.
+        spaces: by name (`encoder`, `extractor`, `judge`, `pixels`), what is to be said of the features that images are compared
+            by; the `name` of those of the encoder and the extractor are read here.
 
     Returns:
         the JSON object of `results.json`, without `config_hash`.
@@ -72,15 +78,22 @@ def summarise(
     shown, found_on = _shown(reference, attributes), _shown(reference if collected is None else collected, attributes)
     resampling, error = BlockBootstrap(bootstrap, seed, suite.level), (judge or {}).get("error", {})
     vanilla = arms.get(compared.baseline)
-    measured_arms = {
-        name: summarise_arm(arm, vanilla, shown, modes, attributes, suite, resampling, error, compared)
-        for name, arm in arms.items()
-    }
+    described = describe_spaces([*arms.values()], suite, judge or {}, spaces or {})
+    features = described.get(EXTRACTOR, described[ENCODER])
+    measured_arms: dict[str, dict[str, Any]] = {}
+    for name in sorted(arms, key=lambda name: name != compared.baseline):  # the baseline first: others have its floors
+        own = measured_arms.get(compared.baseline, {}).get("quality")
+        measured_arms[name] = summarise_arm(
+            arms[name], vanilla, shown, modes, attributes, suite, resampling, error, compared, features, own
+        )
+    measured_arms = {name: measured_arms[name] for name in arms}
+    silence_clip_scores(measured_arms)
     return {
         "seeds": dict(seeds or {}),
         "prompts": dict(prompts),
         "judge": dict(judge or {}),
-        "features": suite.described_features(),
+        "features": features,
+        "spaces": described,
         "arms": measured_arms,
         "verdicts": verdicts(measured_arms, compared.baseline, attributes),
         "baseline": compared.baseline,
@@ -118,6 +131,8 @@ def summarise_arm(
     resampling: BlockBootstrap,
     error: Mapping[str, Any],
     compared: Comparison,
+    features: Mapping[str, Any],
+    own: Quality | None,
 ) -> dict[str, Any]:
     """Measure one arm against the reference and, unless it is vanilla itself, against its vanilla twins."""
     shown = arm.rows(~arm.blanked)
@@ -132,15 +147,45 @@ def summarise_arm(
     n_modes = len(modes["target"]) if modes else 0
     choices = suite, resampling, compared.baseline
     if reference is None:
-        result |= _all_missing((*DISTANCE_KEYS, "within_modes"), NO_REFERENCE)
+        result |= _all_missing((*keys_for(features), "within_modes"), NO_REFERENCE)
     else:
-        result |= distances(shown, shown_vanilla, reference, *choices)
+        result |= distances(shown, shown_vanilla, reference, *choices, keys_for(features))
         within = (
             distances_within_modes(shown, shown_vanilla, reference, n_modes, *choices) if modes else missing(NO_MODES)
         )
         result["within_modes"] = within
     result["clip_score"] = clip_score_of(shown, suite.level)
-    return result | preservation(arm, vanilla, reference, n_modes, suite, resampling, compared)
+    result |= preservation(arm, vanilla, reference, n_modes, suite, resampling, compared)
+    sets = Sets(arm, vanilla, reference)
+    result["quality"] = quality_by_features(sets, result, n_modes, suite, resampling, compared, own)
+    result["paired_agreement"] = paired_agreement(arm, vanilla, attributes, n_modes, suite.level, compared)
+    result["composition"] = composition(arm, vanilla, attributes, n_modes, resampling, compared)
+    return result
+
+
+def describe_spaces(
+    arms: Sequence[ArmData], suite: MetricSuite, judge: Mapping[str, Any], told: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Say whose features images are compared by: by name, `name` and `dim`, and of an extractor what it says of itself."""
+    first = arms[0] if arms else None
+    names: dict[str, Mapping[str, Any]] = {
+        ENCODER: {"name": "encoder", "dim": 0 if first is None else first.e.shape[1]}
+    }
+    if first is not None and first.features is not None:
+        names[EXTRACTOR] = {"name": "extractor", "dim": first.features.shape[1]} | (suite.described_features() or {})
+    who = {JUDGE: judge.get("name") or "judge", PIXELS: "colours averaged over a grid of 16 x 16"}
+    for arm in arms:
+        names |= {name: {"name": who.get(name, name), "dim": x.shape[1]} for name, x in arm.spaces.items()}
+    return {name: {**it, **told.get(name, {}), "dim": it["dim"]} for name, it in names.items()}
+
+
+def silence_clip_scores(arms: Mapping[str, dict[str, Any]]) -> None:
+    """Make the CLIP score of each arm null where it says nothing of all of them together."""
+    reason = silent_clip_score([arm["clip_score"] for arm in arms.values()])
+    for arm in arms.values() if reason else ():
+        counts = {key: arm["clip_score"][key] for key in ("n", "at_zero") if key in arm["clip_score"]}
+        if arm["clip_score"]["value"] is not None:
+            arm["clip_score"] = missing(reason, **counts)
 
 
 def _all_missing(keys: Sequence[str], reason: str) -> dict[str, Entry]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from selfdebias.metrics import fairness
 from selfdebias.metrics.entries import Entry, measured, missing
+from selfdebias.prompt_texts import CROSS
 
 MEASURES = ("deviation_ratio", "fd_hard")
+REPEATS = 4000  # draws of a fair sampler
 
 
 def over_prompts(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -23,7 +27,8 @@ def over_prompts(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, A
 
     Returns:
         By arm: by attribute the entries `deviation_ratio` and `fd_hard`, and for an attribute with two classes `share`, of its
-        first class, which is named in it; and `kept_cosine` for arms that have one.
+        first class, which is named in it; and `kept_cosine` for arms that have one. Distances have the `floor` of their mean,
+        what a perfectly fair independent sampler of as many images comes to; 95% of its means stay below `floor_high`.
 
     Example:
         >>> def row(ratio):
@@ -47,12 +52,56 @@ def over_prompts(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, A
 
 
 def _attribute(rows: Mapping[str, Mapping[str, Any]], arm: str, attribute: str) -> dict[str, Entry]:
-    entries = {key: _mean(_entries(rows, arm, attribute, key)) for key in MEASURES}
+    entries = {
+        key: _with_upper_floor(key, _entries(rows, arm, attribute, key), _classes(rows, attribute)) for key in MEASURES
+    }
     classes = next(row["judge"]["classes"].get(attribute, ()) for row in rows.values())
     if len(classes) == 2:
         share = _mean(_entries(rows, arm, "shares", attribute, classes[0]))
         entries["share"] = {**share, "class": classes[0]}
     return entries
+
+
+def _classes(rows: Mapping[str, Mapping[str, Any]], attribute: str) -> int:
+    """Number of classes of an attribute, or of an intersection; 0 where no row says it."""
+    known = [row["judge"]["classes"] for row in rows.values() if "classes" in row.get("judge", {})]
+    sizes = [len(known[0].get(part, ())) for part in attribute.split(CROSS)] if known else [0]
+    return int(np.prod(sizes))
+
+
+def _with_upper_floor(key: str, entries: list[Entry], n_classes: int) -> Entry:
+    """The mean of entries; with a floor, also what 95% of fair samplers' means stay below, and the images behind each."""
+    mean, known = _mean(entries), [entry for entry in entries if entry.get("value") is not None]
+    counts = tuple(int(entry["n"]) for entry in known if entry.get("n"))
+    if "floor" not in mean or n_classes < 2 or len(counts) != len(known):
+        return mean
+    images = {"floor_n": [min(counts), max(counts)]}
+    return mean | {"floor_high": fair_mean_quantile(key, n_classes, tuple(sorted(counts)))} | images
+
+
+@lru_cache(maxsize=256)
+def fair_mean_quantile(
+    metric: str, n_classes: int, counts: tuple[int, ...], level: float = 0.95, seed: int = 0
+) -> float:
+    """Value that the mean of a metric over prompts stays below with probability `level` under a perfectly fair sampler.
+
+    Its expected value, the floor, does not depend on how many prompts there are; how far means scatter around it does.
+
+    Args:
+        metric: a key of `MEASURES`.
+        n_classes: C, at least 2.
+        counts: independent images of each prompt.
+        level: in (0, 1).
+        seed: of the draws.
+
+    Example:
+        >>> one, many = (fair_mean_quantile("deviation_ratio", 2, (384,) * prompts) for prompts in (1, 17))
+        >>> round(one, 2), round(many, 2)  # expected are 0.041 of both
+        (0.1, 0.05)
+    """
+    generator, function = np.random.default_rng(seed), fairness.metric_function(metric)
+    drawn = [function(generator.multinomial(n, fairness.uniform(n_classes), size=REPEATS) / n) for n in counts]
+    return float(np.quantile(np.mean(drawn, axis=0), level))
 
 
 def _entries(rows: Mapping[str, Mapping[str, Any]], arm: str, *path: str) -> list[Entry]:

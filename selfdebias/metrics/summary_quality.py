@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,13 +12,14 @@ from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap
 from selfdebias.metrics.entries import NO_INTERVAL, Entry, mean_of, measured, missing
 from selfdebias.metrics.frechet import frechet_distance
-from selfdebias.metrics.mmd import Kernel, mmd, mmd_interval
+from selfdebias.metrics.mmd import Kernel, mmd, mmd_with_interval
 from selfdebias.metrics.neighbours import knn_covered, knn_recall
-from selfdebias.metrics.suite import MetricSuite
+from selfdebias.metrics.suite import INCEPTION, MetricSuite
 from selfdebias.metrics.summary_fairness import rate
 from selfdebias.metrics.twins import VANILLA
 
-KEYS = ("fid", "kid", "cmmd", "precision", "recall")
+FID, FRECHET = "fid", "frechet_distance"
+KEYS = (FRECHET, "kid", "cmmd", "precision", "recall")
 Measure = Callable[[ArmData, ArmData], Entry]
 
 
@@ -28,21 +30,43 @@ def distances(
     suite: MetricSuite,
     resampling: BlockBootstrap,
     baseline: str = VANILLA,
+    keys: Sequence[str] = KEYS,
+    own: Mapping[str, Entry] | None = None,
 ) -> dict[str, Entry]:
-    """Measure each of `KEYS` of an arm against the reference, each with the floor that vanilla images have.
+    """Measure each of `keys` of an arm against the reference, each with the floor that vanilla images have.
 
     The floor is the same measure of the vanilla arm against the same reference; for the vanilla arm itself (`vanilla`
-    None) it is that of one half of the reference against the other, and `floor_of` says which. FID, KID, precision and
-    recall compare images by the extractor's features where there is one, CMMD by the encoder's unit embeddings always;
-    `features` is the width of those used. FID and recall have no interval, and their `reason` says why.
+    None) it is that of one half of the reference against the other, and `floor_of` says which. CMMD compares images by
+    the encoder's unit embeddings always, the others by the extractor's features where there is one; `features` is the
+    width of those used. The Frechet distance and recall have no interval, and their `reason` says why.
+
+    Args:
+        arm: the images.
+        vanilla: the vanilla arm; None for itself.
+        reference: vanilla images of other seeds.
+        suite: fixed choices of the metrics.
+        resampling: repeats, seed and level.
+        baseline: name of the vanilla arm.
+        keys: some of `KEYS`; `frechet_distance` is called `fid` where Inception made the features, see `keys_for`.
+        own: what is measured of the vanilla arm against this reference, where it is: the floors need not be measured again.
     """
     floor_of, left, right = floor_pair(vanilla, reference, baseline)
-    results, floors = {}, _measures(suite, None)
-    for key, measure in _measures(suite, resampling).items():
+    results, floors, measures = {}, _measures(suite, None), _measures(suite, resampling)
+    for key in keys:
         dim = (arm.e if key == "cmmd" else arm.compared).shape[1]
         sizes = {"n": len(arm), "reference_n": len(reference), "features": dim, "floor_of": floor_of}
-        results[key] = sizes | measure(arm, reference) | floor(floors[key](left, right))
+        results[key] = sizes | measures[key](arm, reference) | floor(own[key] if own else floors[key](left, right))
     return results
+
+
+def keys_for(features: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the keys of an arm's distances by these features: FID is the name of Inception's Frechet distance alone.
+
+    Example:
+        >>> keys_for({"name": "emoji_clip", "dim": 64})[0], keys_for({"name": INCEPTION, "dim": 2048})[0]
+        ('frechet_distance', 'fid')
+    """
+    return (FID, *KEYS[1:]) if features.get("name") == INCEPTION else KEYS
 
 
 def floor_pair(vanilla: ArmData | None, reference: ArmData, baseline: str = VANILLA) -> tuple[str, ArmData, ArmData]:
@@ -72,8 +96,8 @@ def _measures(suite: MetricSuite, resampling: BlockBootstrap | None) -> dict[str
     def cmmd(arm: ArmData, reference: ArmData) -> Entry:
         return _mmd(arm.e, reference.e, arm, reference, suite.cmmd_kernel, resampling)
 
-    measures = (_frechet, kid, cmmd, precision, recall)
-    return {key: _or_why_not(measure) for key, measure in zip(KEYS, measures, strict=True)}
+    measures = {FID: _frechet, FRECHET: _frechet, "kid": kid, "cmmd": cmmd, "precision": precision, "recall": recall}
+    return {key: _or_why_not(measure) for key, measure in measures.items()}
 
 
 def _or_why_not(measure: Measure) -> Measure:
@@ -98,10 +122,9 @@ def _frechet(arm: ArmData, reference: ArmData) -> Entry:
 def _mmd(
     x: np.ndarray, y: np.ndarray, arm: ArmData, reference: ArmData, kernel: Kernel, resampling: BlockBootstrap | None
 ) -> Entry:
-    value = mmd(x, y, kernel)
     if resampling is None:
-        return measured(value)
-    return measured(value, mmd_interval(x, y, arm.blocks, reference.blocks, resampling, kernel))
+        return measured(mmd(x, y, kernel))
+    return measured(*mmd_with_interval(x, y, arm.blocks, reference.blocks, resampling, kernel))
 
 
 def clip_score_of(arm: ArmData, level: float) -> Entry:
@@ -114,3 +137,24 @@ def clip_score_of(arm: ArmData, level: float) -> Entry:
     prompted, at_zero = np.isfinite(arm.clip_score), int((arm.clip_score == 0).sum())
     reason = "no image was drawn from a prompt"
     return mean_of(arm.clip_score, prompted, arm.blocks, level, reason, least=0, most=100) | {"at_zero": at_zero}
+
+
+def silent_clip_score(scores: Sequence[Entry]) -> str:
+    """Say why CLIP scores say nothing, "" where they do: of all arms' images more than half are at the lower bound.
+
+    Then a mean is that of few images, and may move while hardly any image does.
+
+    Args:
+        scores: what `clip_score_of` returned for each arm.
+
+    Example:
+        >>> silent_clip_score([{"value": 0.2, "n": 32, "at_zero": 30}, {"value": 0.9, "n": 32, "at_zero": 10}])
+        '40 of 64 images of all arms are at its lower bound of 0, so it says nothing'
+        >>> silent_clip_score([{"value": 20.0, "n": 32, "at_zero": 16}])
+        ''
+    """
+    known = [entry for entry in scores if entry["value"] is not None]
+    at_zero, n = (sum(entry[key] for entry in known) for key in ("at_zero", "n"))
+    if 2 * at_zero <= n:
+        return ""
+    return f"{at_zero} of {n} images of all arms are at its lower bound of 0, so it says nothing"

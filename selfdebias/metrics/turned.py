@@ -54,11 +54,11 @@ def turned_quality(
         `n` (turned images), `share`, and an entry for each of `MEASURES`.
     """
     turned = ~kept(arm.modes, vanilla.modes)
-    n = int(turned.sum())
-    result: dict[str, int | Entry] = {"n": n, "share": rate(turned, np.asarray(blocks), bootstrap.level)}
-    if n == 0:
-        return result | {name: missing("no image was turned", n=0) for name in MEASURES}
-    precision = _precisions(reference, vanilla, arm, turned, n_modes, np.asarray(blocks), bootstrap, k)
+    result: dict[str, int | Entry] = {
+        "n": int(turned.sum()),
+        "share": rate(turned, np.asarray(blocks), bootstrap.level),
+    }
+    precision = turned_precisions(reference, vanilla, arm, n_modes, blocks, bootstrap, k)
     return result | precision | turned_distance("kid", kernel or PolynomialKernel(), reference, vanilla, arm, n_modes)
 
 
@@ -98,16 +98,20 @@ def covered_in_mode(reference: Placed, placed: Placed, n_modes: int, k: int) -> 
     return covered
 
 
-def _precisions(
+def turned_precisions(
     reference: Placed,
     vanilla: Placed,
     arm: Placed,
-    turned: NDArray[np.bool_],
     n_modes: int,
-    blocks: NDArray[np.int64],
+    blocks: ArrayLike,
     bootstrap: BlockBootstrap,
-    k: int,
+    k: int = 3,
 ) -> dict[str, Entry]:
+    """Measure `precision`, `vanilla_precision` and `precision_ratio` alone; arguments as for `turned_quality`."""
+    turned = ~kept(arm.modes, vanilla.modes)
+    if not turned.any():
+        return {name: missing("no image was turned", n=0) for name in MEASURES[:3]}
+
     def counts(placed: Placed, rows: NDArray[np.bool_]) -> Array:
         """Hits and images of each block by mode, (B, 2, K)."""
         covered = covered_in_mode(reference, placed, n_modes, k)

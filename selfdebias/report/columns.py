@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from selfdebias.report.feature_words import frechet_key, frechet_title, kid_title
 from selfdebias.report.measures import (
     Measure,
     arms_of,
@@ -124,15 +125,17 @@ def _bare(entry: Measure, notes: Notes, style: str = ".3f") -> str:
 
 
 def _quality(results: Results, notes: Notes) -> list[Column]:
-    names = {"fid": "FID", "kid": "KID", "cmmd": "CMMD", "precision": "precision", "recall": "recall"}
+    frechet = frechet_key(next(iter(results["arms"].values())))
+    names = {frechet: frechet_title(results), "kid": kid_title(results)}
+    names |= {"cmmd": "CMMD", "precision": "precision", "recall": "recall"}
     paths: list[tuple[tuple[str, ...], str]] = [((key,), title) for key, title in names.items()]
     paths += [(("within_modes", "kid"), "KID within modes"), (("within_modes", "precision"), "precision within modes")]
     columns = []
     for path, title in paths:
         columns += _column(title, results, notes, _read(results, *path, style=".3g", floor=True))
-    if any(measure(arm, "clip_score").value is not None for arm in results["arms"].values()):
+    if any(clip_score(arm).value is not None for arm in results["arms"].values()):
         cells = {arm: written(clip_score(results["arms"][arm]), notes, ".2f") for arm in arms_of(results)}
-        columns.append(Column("CLIP score", cells))  # also where no arm shows a score: each has a count of its own
+        columns.append(Column("CLIP score", cells))
     return columns
 
 

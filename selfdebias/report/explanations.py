@@ -6,7 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from selfdebias.metrics.summary_judge import STATED
+from selfdebias.metrics.verdict import LESS_FAIR
 from selfdebias.prompt_texts import CROSS
+from selfdebias.report.composed import composed_in_words
+from selfdebias.report.feature_words import frechet_key, frechet_title, is_inception, kid_title, label_of, without_label
 from selfdebias.report.given import (
     batches_in_words,
     colourless_in_words,
@@ -14,6 +17,7 @@ from selfdebias.report.given import (
     reference_in_words,
     twins_in_words,
 )
+from selfdebias.report.grids import grids_in_words
 from selfdebias.report.measures import INTERVAL, arms_of, attributes_of, batches_of, finite, images_of
 from selfdebias.report.wording import AT_FLOOR, plain
 
@@ -25,7 +29,7 @@ def explanations(results: Results, shown: Collection[str]) -> list[str]:
 
     Args:
         results: The contents of `results.json`.
-        shown: Titles of the columns beside it; nothing is said of others.
+        shown: Titles of the columns and tables beside it; nothing is said of others.
     """
     return [
         *skipped_edits_in_words(results),
@@ -38,6 +42,7 @@ def explanations(results: Results, shown: Collection[str]) -> list[str]:
         *(_given_in_words(results, shown) if "sources" in results else []),
         *distances_in_words(results, shown),
         *preservation_in_words(results, shown),
+        *grids_in_words(results, [*shown]),
     ]
 
 
@@ -92,10 +97,11 @@ def fairness_in_words(results: Results, shown: Collection[str]) -> list[str]:
 
 
 def distances_in_words(results: Results, shown: Collection[str]) -> list[str]:
-    """What FID and KID are taken against, what their floors are, and what the evaluation warns of."""
-    against = [name for name in ("FID", "KID", "precision", "recall", "CMMD") if name in shown]
+    """What distances are taken against and on, what their floors are, and what the evaluation warns of."""
+    frechet = frechet_title(results)
+    against = [name for name in (frechet, kid_title(results), "precision", "recall", "CMMD") if name in shown]
     lines = [*_compared_by(results, against, shown), *_floors_of(results)] if against else []
-    unbounded = [name for name in ("FID", "recall", "KID within modes") if name in shown]
+    unbounded = [without_label(name) for name in (frechet, "recall", "KID within modes") if name in shown]
     if unbounded:
         lines.append(f"{', '.join(unbounded)}: no interval, since resampled sets hold copies of images, which move it.")
     if "CLIP score" in shown:
@@ -103,15 +109,17 @@ def distances_in_words(results: Results, shown: Collection[str]) -> list[str]:
             "CLIP score: 100 times the cosine of image and prompt, at least 0, so from 0 to 100; comparable under one encoder "
             "alone, and shown where at most half of the images are at 0."
         )
-    entries = [arm["fid"] for arm in results["arms"].values() if isinstance(arm.get("fid"), Mapping)]
-    warned = {plain(entry["warning"]) for entry in entries if entry.get("warning") and "FID" in shown}
-    return lines + [f"FID: {text}" for text in sorted(warned)]
+    entries = [arm.get(frechet_key(arm)) for arm in results["arms"].values()]
+    warned = {
+        plain(it["warning"]) for it in entries if isinstance(it, Mapping) and it.get("warning") and frechet in shown
+    }
+    return lines + sorted(warned)  # "Frechet distance with N = ..."
 
 
 def _floors_of(results: Results) -> list[str]:
     floors: dict[str, list[str]] = {}
     for arm in arms_of(results):
-        entry = results["arms"][arm].get("fid")
+        entry = results["arms"][arm].get(frechet_key(results["arms"][arm]))
         if isinstance(entry, Mapping):
             floors.setdefault(plain(entry.get("floor_of", "vanilla against vanilla")), []).append(plain(arm))
     return [f"floor of these for {', '.join(names)}: {text}." for text, names in floors.items()]
@@ -119,16 +127,20 @@ def _floors_of(results: Results) -> list[str]:
 
 def _compared_by(results: Results, against: Sequence[str], shown: Collection[str]) -> list[str]:
     features = results.get("features") or {}
-    on = "the encoder's embeddings"
-    if features.get("name"):
-        on = f"features of {plain(features['name'])} ({plain(features.get('resize', ''))})"
-    names, cmmd = [name for name in against if name != "CMMD"], "CMMD" in against
+    on = f"the embeddings of {label_of(results)}"
+    if features.get("resize"):
+        on = f"features of {plain(features['name'])} ({plain(features['resize'])})"
+    names, cmmd = [without_label(name) for name in against if name != "CMMD"], "CMMD" in against
     text = f"{', '.join(names or against)}: against {reference_in_words(results)}, on {on}"
     lines = [text + ("; CMMD on the encoder's embeddings." if cmmd and names else ".")]
+    if not is_inception(results):
+        lines.append(
+            "FID is the name of Inception's Frechet distance alone (metrics=inception): no figure here is one."
+        )
     if "KID within modes" in shown:
         lines.append(
-            "A new mix of modes moves FID, KID and CMMD by itself: those within modes are the mean over modes, weighted by the "
-            "arm's own mix."
+            "A new mix of modes moves Frechet distance, KID and CMMD by itself: those within modes are the mean over modes, "
+            "weighted by the arm's own mix."
         )
     return lines
 
@@ -180,7 +192,11 @@ def verdicts_in_words(results: Results) -> list[str]:
     baseline = plain(results.get("baseline") or "vanilla")
     lines = []
     for arm, verdicts in results.get("verdicts", {}).items():
-        told = [f"{plain(name)} {verdict}" for name, verdict in _in_order(results, verdicts) if verdict]
+        told = [
+            f"{plain(name)} {verdict}{composed_in_words(results['arms'][arm], name) if verdict == LESS_FAIR else ''}"
+            for name, verdict in _in_order(results, verdicts)
+            if verdict
+        ]
         said = [f"{'; '.join(told)} (overlapping intervals tell nothing apart)"] if told else []
         untold: dict[str, list[str]] = {}
         for name in [name for name, verdict in _in_order(results, verdicts) if not verdict]:

@@ -23,7 +23,7 @@ def folders_in_words(results: Mapping[str, Any]) -> str:
 
 
 def reference_in_words(results: Mapping[str, Any]) -> str:
-    """What FID and KID are taken against.
+    """What distances are taken against.
 
     Example:
         >>> reference_in_words({"reference": {"path": "real", "images": 5000, "sha256": "0123456789abcdef"}})
@@ -69,7 +69,7 @@ def measured_on_twins(shown: Collection[str]) -> str:
     """What is measured on twins, among the columns that are shown.
 
     Example:
-        >>> measured_on_twins({"turned", "PSNR, dB", "FID"})
+        >>> measured_on_twins({"turned", "PSNR, dB", "recall"})
         'PSNR, turned'
     """
     names = {"kept cosine": "kept cosine", "PSNR, dB": "PSNR", "turned": "turned"}

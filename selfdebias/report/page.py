@@ -15,6 +15,7 @@ from selfdebias.provenance import in_words
 from selfdebias.report.columns import sections, titles_of
 from selfdebias.report.explanations import explanations, interval_in_words, verdicts_in_words
 from selfdebias.report.gallery import Chart, Pair
+from selfdebias.report.grids import grids
 from selfdebias.report.material import Material
 from selfdebias.report.measures import Measure, arms_of, attributes_of, class_shares, images_of, measure
 from selfdebias.report.wording import Notes, plain, prompt_of, written
@@ -60,7 +61,7 @@ def render_page(material: Material, pictures: Pictures) -> str:
     """
     notes = Notes()
     results = material.results
-    found = sections(results, notes)
+    found, extra = sections(results, notes), grids(results, notes)
     return (
         environment()
         .get_template("page.html.j2")
@@ -81,7 +82,8 @@ def render_page(material: Material, pictures: Pictures) -> str:
             cost=cost_rows(results, notes),
             cosine=written(measure(material.trained, "cosine_held_out"), notes) if material.trained else "",
             verdicts=verdicts_in_words(results),
-            explanations=explanations(results, titles_of(found)),
+            grids=extra,
+            explanations=explanations(results, titles_of(found) | {grid.title for grid in extra}),
             interval=interval_in_words(results),
             warnings=warnings(results),
             notes=notes.lines(),

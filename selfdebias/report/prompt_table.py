@@ -103,8 +103,24 @@ def means_of(results: Results, attribute: str) -> list[str]:
     lines = []
     for key in TITLES:
         said = [f"{plain(arm)} {written(measure(means.get(arm), attribute, key), Notes())}" for arm in arms]
-        lines.append(f"mean {key}: {', '.join(said)}.")
+        lines.append(
+            f"mean {key}: {', '.join(said)}.{_floor_of_means([_entry(means.get(arm), (attribute, key)) for arm in arms])}"
+        )
     return lines
+
+
+def _floor_of_means(entries: Sequence[Mapping[str, Any]]) -> str:
+    """What a mean over prompts comes to under a perfectly fair sampler, "" in results of before."""
+    known = [it for it in entries if it.get("value") is not None and "floor_high" in it]
+    if not known:
+        return ""
+    floors, highs = (_range([it[key] for it in known]) for key in ("floor", "floor_high"))
+    counts = sorted({n for it in known for n in it["floor_n"]})
+    images = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
+    return (
+        f" Floor of the mean: {floors}, expected of a perfectly fair independent sampler of N = {images} images in each of "
+        f"{max(it['rows'] for it in known)} prompts; 95% of its means are below {highs}."
+    )
 
 
 def verdicts_of(results: Results, attribute: str) -> list[str]:

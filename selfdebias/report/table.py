@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from selfdebias.report.columns import Column, Results, sections, titles_of
 from selfdebias.report.explanations import explanations
 from selfdebias.report.given import folders_in_words
+from selfdebias.report.grids import Grid, grids
 from selfdebias.report.measures import arms_of, images_of
 from selfdebias.report.packing import packed
 from selfdebias.report.skipped import skipped_in_words
 from selfdebias.report.wording import Notes, clip, escaped, plain, prompt_of, wrapped
+
+LONGEST_NAME = 24  # terminal columns of what names a row
 
 
 def render_table(results: Results, width: int = 80) -> str:
@@ -32,8 +37,11 @@ def render_table(results: Results, width: int = 80) -> str:
     for title, columns in found:
         lines += ["-" * width, title]
         lines += _blocks(columns, arms_of(results), width)
+    extra = grids(results, notes)
+    for grid in extra:
+        lines += ["-" * width, *wrapped(grid.title.upper(), width), *_grid_blocks(grid, width)]
     lines.append("-" * width)
-    for note in [*explanations(results, titles_of(found)), *notes.lines()]:
+    for note in [*explanations(results, _shown(found, extra)), *notes.lines()]:
         lines += wrapped(note, width)
     return "\n".join([*lines, "=" * width])
 
@@ -45,8 +53,10 @@ def markdown_table(results: Results) -> str:
     found = sections(results, notes)
     for title, columns in found:
         parts.append(f"### {title.capitalize()}\n\n{_markdown_section(columns, arms_of(results))}")
+    extra = grids(results, notes)
+    parts += [f"### {grid.title}\n\n{_markdown([grid.titles, *grid.rows])}" for grid in extra]
     skipped = (line.strip() for line in skipped_in_words(results))
-    below = [*explanations(results, titles_of(found)), *notes.lines(), *skipped]
+    below = [*explanations(results, _shown(found, extra)), *notes.lines(), *skipped]
     parts.append("\n".join(f"- {escaped(note)}" for note in below))
     return "\n\n".join(parts) + "\n"
 
@@ -77,5 +87,19 @@ def _markdown_section(columns: list[Column], arms: list[str]) -> str:
     rows += [[plain(arm), *(column.cells[arm] for column in columns)] for arm in arms]
     if any(column.floor for column in columns):
         rows.append(["floor", *(column.floor for column in columns)])
+    return _markdown(rows)
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A table, the first row being its head."""
     lines = ["| " + " | ".join(escaped(cell) for cell in row) + " |" for row in rows]
     return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
+
+
+def _grid_blocks(grid: Grid, width: int) -> list[str]:
+    head, *columns = zip(grid.titles, *grid.rows, strict=True)
+    return packed([[clip(cell, LONGEST_NAME) for cell in head]], columns, width)
+
+
+def _shown(found: Sequence[tuple[str, Sequence[Column]]], extra: Sequence[Grid]) -> set[str]:
+    return titles_of(found) | {grid.title for grid in extra}

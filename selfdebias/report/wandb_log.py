@@ -9,6 +9,7 @@ from typing import Any
 
 from PIL import Image
 
+from selfdebias.report.grids import quality_table
 from selfdebias.report.measures import arms_of, finite
 from selfdebias.report.places import without_places
 from selfdebias.report.redact import allowed
@@ -46,7 +47,7 @@ def log_job(
     """Logs a finished job and closes the run.
 
     Numbers go into the run's summary, of a job with rows the means over prompts; tables are `arms` (arms by measures) or
-    `prompts` (prompts by measures), and `results`, the lines of `results.csv`.
+    `prompts` (prompts by measures), `results`, the lines of `results.csv`, and `quality`, by the features that it is measured in.
 
     Args:
         logger: A Lightning `WandbLogger`; with any other logger, or None, nothing happens.
@@ -148,6 +149,9 @@ def _log_tables(run: Any, results: Mapping[str, Any]) -> None:
         name: wandb.Table(columns=columns, data=rows, allow_mixed_types=True),
         "results": wandb.Table(columns=list(COLUMNS), data=lines, allow_mixed_types=True),
     })  # fmt: skip
+    columns, rows = quality_table(results)
+    if rows:
+        run.log({"quality": wandb.Table(columns=columns, data=rows, allow_mixed_types=True)})
 
 
 def _config(results: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:

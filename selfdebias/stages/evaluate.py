@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -21,6 +22,7 @@ from selfdebias.metrics.cached import origin_of
 from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary import summarise
 from selfdebias.metrics.summary_judge import summarise_error
+from selfdebias.metrics.summary_spaces import ENCODER
 from selfdebias.metrics.twins import VANILLA
 from selfdebias.prompts import Prompts, facts_of
 from selfdebias.stages.looking import ArmImages, Evaluation, arm_data, read_centers
@@ -101,6 +103,7 @@ def evaluate(
         judge={**describe_judge(judge, encoder), "error": error},
         costs=facts,
         collected=data[own],
+        spaces={ENCODER: {"name": short_name(encoder)}},
     )
     write_results(Path(folder), results | outside | {"skipped": {**outside.get("skipped", {}), **skipped}})
 
@@ -127,6 +130,18 @@ def _look(
         arm: arm_data(arm, folder.records(), module.outputs(index), module, centers, facts.get(arm))
         for index, (arm, folder) in enumerate(folders.items())
     }
+
+
+def short_name(encoder: Any) -> str:
+    """Return the name of an encoder without the folder or the owner that it is of, for headings.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> [short_name(SimpleNamespace(encoder_id=it)) for it in ("shipped:emoji_clip", "openai/clip-vit-base-patch32")]
+        ['emoji_clip', 'clip-vit-base-patch32']
+    """
+    name = str(getattr(encoder, "encoder_id", None) or type(encoder).__name__)
+    return re.split(r"[/\\:]", name.rstrip("/\\"))[-1]
 
 
 def describe_judge(judge: Judge, encoder: Any) -> dict[str, Any]:

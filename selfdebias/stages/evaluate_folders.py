@@ -20,11 +20,12 @@ from selfdebias.metrics.cached import identity, origin_of
 from selfdebias.metrics.entries import missing
 from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary import summarise
+from selfdebias.metrics.summary_spaces import ENCODER
 from selfdebias.metrics.twins import VANILLA, Comparison
 from selfdebias.prompts import Prompts
 from selfdebias.report.table import markdown_table
 from selfdebias.rules import ConfigError
-from selfdebias.stages.evaluate import describe_judge, judge_error, target_of
+from selfdebias.stages.evaluate import describe_judge, judge_error, short_name, target_of
 from selfdebias.stages.folder_pass import Looked, look_at_folders
 from selfdebias.stages.looking import Evaluation, arm_data, read_centers
 from selfdebias.stages.reference import outside_reference
@@ -132,6 +133,7 @@ def evaluate_folders(
         arms, ideal, found.fitting(outside.get("reference", {}), judge),
         {"text": "", "attributes": list(prompts.attributes)}, metrics, bootstrap, seed,
         judge={**describe_judge(judge, encoder), "error": error}, costs=drawings, compared=compared,
+        spaces={ENCODER: {"name": short_name(encoder)}},
     )  # fmt: skip
     _write(folder, results | outside | {"skipped": outside["skipped"] | skipped}, given, looked)
 

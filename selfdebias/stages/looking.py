@@ -18,9 +18,11 @@ from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.clip_score import prompt_scores
 from selfdebias.metrics.modes import assign_modes
 from selfdebias.metrics.preservation import psnr
+from selfdebias.metrics.spaces import judged_with_features
 from selfdebias.storage.batches import BatchFolder
 
 Vectors = Callable[[Tensor], Tensor]  # images to one vector each
+SPACE = "spaces/"  # before the names of features that guidance does not act in
 
 
 class ArmImages(Dataset):
@@ -52,7 +54,7 @@ class ArmImages(Dataset):
 
 
 class Evaluation(pl.LightningModule):
-    """Collects, for each of several sets of images, what judge and encoder say of each image.
+    """Collects, for each of several sets of images, what judge and encoder say of each image, and its small pixels.
 
     Args:
         judge: images to probabilities.
@@ -73,7 +75,9 @@ class Evaluation(pl.LightningModule):
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Judge and embed one batch."""
-        outputs = {f"probabilities/{name}": p for name, p in self.judge(batch["image"]).items()}
+        probabilities, spaces = judged_with_features(self.judge, self.encoder, batch["image"])
+        outputs = {f"probabilities/{name}": p for name, p in probabilities.items()}
+        outputs |= {SPACE + name: x for name, x in spaces.items()}
         outputs["e"] = self.encoder(batch["image"])
         if self.extractor is not None:
             outputs["features"] = self.extractor(batch["image"])
@@ -83,9 +87,10 @@ class Evaluation(pl.LightningModule):
             self.seen[dataloader_idx].setdefault(name, []).append(value.detach().cpu())
 
     def outputs(self, index: int) -> dict[str, np.ndarray]:
-        """Return the outputs of one set, (N, ...) each: features float32, as there may be gigabytes, the rest float64."""
+        """Return the outputs of one set, (N, ...) each: features compact, as there may be gigabytes, the rest float64."""
         joined = {name: torch.cat(values) for name, values in self.seen[index].items()}
-        return {name: (x.float() if name == "features" else x.double()).numpy() for name, x in joined.items()}
+        kinds = {name: torch.float32 if name == "features" else torch.float64 for name in joined}
+        return {name: (x if name.startswith(SPACE) else x.to(kinds[name])).numpy() for name, x in joined.items()}
 
 
 def blocks_of(records: Sequence[Mapping[str, Any]], facts: Mapping[str, Any] | None) -> np.ndarray:
@@ -140,6 +145,7 @@ def arm_data(
         psnr=outputs.get("psnr"),
         features=outputs.get("features"),
         clip_score=prompt_scores(outputs["e"], [record.get("prompt", "") for record in records], module.encoder),
+        spaces={name.removeprefix(SPACE): x for name, x in outputs.items() if name.startswith(SPACE)},
     )
 
 

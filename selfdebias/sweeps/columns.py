@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from selfdebias.metrics.entries import Entry
 from selfdebias.metrics.verdict import FAIRER, LESS_FAIR, compare
+from selfdebias.report.feature_words import kid_title
 from selfdebias.report.measures import Measure
 from selfdebias.report.wording import AT_FLOOR, Notes, number, plain, written
 from selfdebias.sweeps.record import DONE
@@ -73,7 +74,7 @@ def number_columns(rows: Sequence[Row], fairness: str, notes: Notes, intervals: 
     if not known:
         return []
     columns = [Column("N", [row.images for row in rows])]
-    for name, (title, style) in _measures(known[0], fairness).items():
+    for name, (title, style) in (_measures(known[0], fairness) | {"kid": (_kid_title(known), ".3g")}).items():
         columns += _column(title, name, rows, style, notes, intervals)
         if name == fairness and not shared_vanilla([row.group for row in rows]):
             columns += _column(f"vanilla {title}", name, rows, style, notes, intervals, vanilla=True)
@@ -102,8 +103,16 @@ def _measures(row: Row, fairness: str) -> dict[str, tuple[str, str]]:
     shown |= {f"{attribute}.fd_hard": (f"{attribute} fd_hard", ".3f") for attribute in attributes}
     shown |= {f"{attributes[0]}.deviation_ratio": ("dev. ratio", ".3f"), "mode_fd": ("mode_fd", ".3f")}
     shown |= {} if fairness in shown else {fairness: (fairness.replace(".", " "), ".3f")}
-    shown |= {"kept_cosine": ("kept", ".3f"), "precision_ratio": ("turned precision", ".3f")}
-    return shown | {"kid": ("KID", ".3g")}
+    return shown | {"kept_cosine": ("kept", ".3f"), "precision_ratio": ("turned precision", ".3f")}
+
+
+def _kid_title(rows: Sequence[Row]) -> str:
+    """KID with its features, where all jobs have the same."""
+    every = [row.group.results for row in rows if row.group.results is not None]
+    titles = {
+        kid_title(one) for results in every for one in (results["rows"].values() if "rows" in results else [results])
+    }
+    return titles.pop() if len(titles) == 1 else "KID"
 
 
 def _value(row: Row, key: str, keys: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ HIGHER_IS_BETTER = {"kept_cosine": True, "precision_ratio": True, "kid": False, 
 WORDS = {
     "kept_cosine": "kept cosine to the vanilla twin",
     "precision_ratio": "turned precision ratio",
-    "kid": "KID",
+    "kid": "KID, of the features that images are compared by",
     "clip_score": "CLIP score",
 }
 SIZE, DPI = (7.2, 5.0), 111  # inches, and pixels an inch: 800 pixels across

@@ -18,6 +18,7 @@ from selfdebias.metrics.entries import Entry, missing
 from selfdebias.metrics.modes import assign_modes as place_in_modes
 from selfdebias.metrics.summary import summarise
 from selfdebias.metrics.summary_prompts import over_prompts
+from selfdebias.metrics.summary_spaces import EXTRACTOR
 
 Results = dict[str, Any]
 
@@ -113,12 +114,13 @@ def _pool_row(
         judge=first["judge"],
         seeds=_seeds(every),
         collected=collected,
+        spaces=_spaces(first),
     )
     skipped = {
         arm: sum(it.get("skipped_edits", {}).get(arm, 0) for it in every) for arm in first.get("skipped_edits", {})
     }
     cost = {"seconds_per_image": {arm: _seconds(every, arm) for arm in arms}}
-    copied = {str(key): first[key] for key in ("features", "dependence") if key in first}
+    copied = {str(key): first[key] for key in ("dependence",) if key in first}
     return {**results, **copied, "skipped_edits": skipped, "cost": cost}
 
 
@@ -137,6 +139,11 @@ def _modes(jobs: Sequence[Path], root: Path, row: str, said: Mapping[str, Any]) 
     if len(set(found)) > 1 or found[0] is None or said.get("target") is None:
         return None
     return {**json.loads((found[0] / "modes.json").read_text()), "target": said["target"]}
+
+
+def _spaces(first: Results) -> dict[str, Any]:
+    """What a job says of the features that images are compared by; one of before says it of an extractor alone."""
+    return first.get("spaces") or ({EXTRACTOR: first["features"]} if first.get("features") else {})
 
 
 def _suite(metrics: Mapping[str, Any]) -> MetricSuite:

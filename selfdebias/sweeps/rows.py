@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from selfdebias.report.feature_words import frechet_key
 from selfdebias.report.measures import Measure, arms_of, clip_score, images_of, measure
 from selfdebias.rules import refuse
 from selfdebias.sweeps.finished import SweptJob
@@ -179,4 +180,6 @@ def _measure(group: Group, arm: str, name: str) -> Measure:
         return measure(tree, attribute, "share") if "rows" in results else measure(tree, "shares", attribute, first)
     if name == "clip_score":
         return clip_score(tree)
+    if name in ("fid", "frechet_distance"):  # one number, `fid` of any features in results of before
+        return measure(tree, frechet_key(tree))
     return measure(tree, *(("turned", name) if name == "precision_ratio" else name.split(".")))

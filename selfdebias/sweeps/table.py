@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from selfdebias.report.explanations import judge_in_words
+from selfdebias.report.feature_words import without_label
 from selfdebias.report.measures import INTERVAL
 from selfdebias.report.packing import packed
 from selfdebias.report.wording import AT_FLOOR, Notes, clip, escaped, plain, prompt_of, wrapped
@@ -174,7 +175,7 @@ def explanations(table: Table, shown: Sequence[Column], stars: bool, notes: Note
         "fd_hard: distance of the class shares from equal ones; dev. ratio: the largest one, as a share of what it can be; 0 is "
         "best. floor: expected value of a perfectly fair independent sampler at this N."
     )
-    lines += [text for title, text in MEANINGS.items() if title in titles]
+    lines += [text for title, text in MEANINGS.items() if title in map(without_label, titles)]
     if any(not row.is_baseline for row in table.rows if row.group.results is not None):
         untold = "an empty cell" if AGAINST in titles else "which is so for all jobs here"
         lines.append(
@@ -190,7 +191,8 @@ MEANINGS = {
     "kept": "kept: cosine of each image to its vanilla twin from the same seed; 1: the same image.",
     "turned precision": "turned precision: how well images that changed their mode fit among vanilla images of that mode; 1: as "
     "well as those do themselves.",
-    "KID": "KID: against the reference of each job; a new mix of modes moves it by itself.",
+    "KID": "KID: of the features that each job compares images by, the encoder's unless metrics.features says others, against the "
+    "reference of each job; a new mix of modes moves it by itself.",
 }
 
 

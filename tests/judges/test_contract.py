@@ -61,6 +61,17 @@ def test_probabilities_are_float32_sum_to_one_and_do_not_depend_on_the_batch(mad
 
 
 @pytest.mark.parametrize("option", OPTIONS)
+def test_its_features_are_what_it_reads_its_probabilities_from(made, option):
+    judge, images = made(option), torch.rand(4, 3, 48, 80, generator=torch.Generator().manual_seed(0))
+    features = judge.features(images)
+    assert features.shape[0] == 4 and features.ndim == 2 and features.shape[1] > 4 and not features.requires_grad
+    said, read = judge(images), judge.from_features(features)
+    assert all(torch.equal(said[name], read[name]) for name in judge.classes)
+    flat = judge.from_features(torch.zeros_like(features))  # nothing but the features is read
+    assert all(torch.equal(p, p[:1].expand_as(p)) for p in flat.values())
+
+
+@pytest.mark.parametrize("option", OPTIONS)
 def test_what_it_states_of_its_error_fits_its_classes(made, option):
     judge = made(option)
     for name, it in (getattr(judge, "confusion", None) or {}).items():

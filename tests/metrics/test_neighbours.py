@@ -93,3 +93,11 @@ def test_float32_and_chunks_change_nothing(monkeypatch):
 
 
 MEASURES = (neighbours.knn_precision, neighbours.knn_recall, neighbours.density, neighbours.coverage)
+
+
+def test_wide_features_have_the_neighbours_that_a_loop_finds():
+    draw = np.random.default_rng(0)
+    real, fake = draw.normal(size=(30, neighbours.WIDE + 44)) + 5, draw.normal(size=(25, neighbours.WIDE + 44)) + 5
+    reach = [sorted(np.linalg.norm(real - x, axis=1))[3] for x in real]
+    naive = [any(np.linalg.norm(x - y) <= r for y, r in zip(real, reach, strict=True)) for x in fake]
+    assert 0 < sum(naive) < 25 and neighbours.knn_covered(real, fake, 3).tolist() == naive

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from selfdebias.encoders import PixelEncoder
+from selfdebias.encoders import InceptionFeatures, PixelEncoder
 from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.mmd import GaussianKernel, PolynomialKernel
+from selfdebias.metrics.suite import INCEPTION
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,7 @@ def test_kernels_are_those_that_were_asked_for():
     suite = MetricSuite(kid_degree=2, kid_gamma=0.5, kid_coef=0.25, cmmd_sigma=3.0, cmmd_scale=7.0)
     assert suite.kid_kernel == PolynomialKernel(2, 0.5, 0.25)
     assert suite.cmmd_kernel == GaussianKernel(3.0, 7.0)
+
+
+def test_fid_goes_by_the_name_that_inceptions_features_have():
+    assert InceptionFeatures.encoder_id == INCEPTION

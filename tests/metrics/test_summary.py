@@ -172,12 +172,12 @@ def test_twins_of_vanilla(results):
 
 
 def test_distances_state_floor_and_reference(results):
-    vanilla, guided = results["arms"]["vanilla"]["fid"], results["arms"]["guided"]["fid"]
+    vanilla, guided = results["arms"]["vanilla"]["frechet_distance"], results["arms"]["guided"]["frechet_distance"]
     assert guided["floor"] == vanilla["value"]  # vanilla against the same reference
     assert guided["reference_n"] == 60
     assert "half of the reference" in vanilla["floor_of"]
     assert vanilla["floor"] is not None
-    assert "biased upwards" in summary([arm("vanilla", 2, n=16)])["arms"]["vanilla"]["fid"]["warning"]
+    assert "biased upwards" in summary([arm("vanilla", 2, n=16)])["arms"]["vanilla"]["frechet_distance"]["warning"]
     assert results["arms"]["guided"]["kid"]["low"] <= results["arms"]["guided"]["kid"]["high"]
 
 
@@ -189,7 +189,7 @@ def test_every_null_has_a_reason_and_nothing_is_nan(results):
 
 
 def test_fid_is_null_at_n_up_to_d():
-    entry = summary([arm("vanilla", 1, n=3)])["arms"]["vanilla"]["fid"]
+    entry = summary([arm("vanilla", 1, n=3)])["arms"]["vanilla"]["frechet_distance"]
     assert entry["value"] is None
     assert "N must be above the feature dimension 3" in entry["reason"]
 
@@ -200,11 +200,22 @@ def test_blanked_images_count_as_nothing_else():
     measured = summary([vanilla, guided])["arms"]["guided"]
     assert measured["blanked"]["value"] == 0.25
     assert measured["gender"]["gap"]["value"] == pytest.approx(8 / 24 - 16 / 24)
-    assert measured["gender"]["fd_soft"]["n"] == measured["turned"]["share"]["n"] == measured["fid"]["n"] == 24
+    assert (
+        measured["gender"]["fd_soft"]["n"]
+        == measured["turned"]["share"]["n"]
+        == measured["frechet_distance"]["n"]
+        == 24
+    )
     guided.blanked[:] = True
     measured = summary([vanilla, guided])["arms"]["guided"]
     assert measured["blanked"]["value"] == 1
-    for entry in (measured["gender"]["gap"], measured["mode_fd"], measured["fid"], measured["kid"], measured["turned"]):
+    for entry in (
+        measured["gender"]["gap"],
+        measured["mode_fd"],
+        measured["frechet_distance"],
+        measured["kid"],
+        measured["turned"],
+    ):
         assert entry["value"] is None
         assert entry["reason"]
 

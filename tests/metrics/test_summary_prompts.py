@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from selfdebias.metrics.share_interval import share_interval
-from selfdebias.metrics.summary_prompts import over_prompts
+from selfdebias.metrics.summary_prompts import fair_mean_quantile, over_prompts
 from tests.report.example import example_results
 
 
@@ -103,3 +103,30 @@ def test_intervals_of_means_cover():
         mean = over_prompts(rows)["vanilla"]["gender"]["deviation_ratio"]
         hits += mean["low"] <= shares.mean() <= mean["high"]
     assert hits / 200 >= 0.93
+
+
+def test_the_floor_of_a_mean_is_what_fair_samplers_come_to(rows):
+    mean = over_prompts(rows)["guided"]["tone"]["deviation_ratio"]
+    draw = np.random.default_rng(1)
+    fair = [
+        np.mean([np.abs(draw.multinomial(n, [0.2] * 5) / n - 0.2).max() / 0.8 for n in (16, 24, 32)])
+        for _ in range(4000)
+    ]
+    assert mean["floor"] == pytest.approx(np.mean(fair), abs=0.005)
+    assert mean["floor_high"] == pytest.approx(np.quantile(fair, 0.95), abs=0.01)
+    assert mean["floor_n"] == [16, 32]
+    for row in rows.values():  # of before, or of a judge that is not described
+        del row["judge"]
+    assert (
+        "floor_high"
+        not in over_prompts({k: {**v, "judge": {"classes": {}}} for k, v in rows.items()})["guided"]["tone"]["fd_hard"]
+    )
+
+
+def test_the_floor_of_an_intersection_counts_its_pairs_of_classes(rows):
+    for row in rows.values():
+        row["prompts"]["attributes"] = ["gender x tone"]
+        for arm in row["arms"].values():
+            arm["gender x tone"] = arm["tone"]
+    mean = over_prompts(rows)["guided"]["gender x tone"]["fd_hard"]
+    assert mean["floor_high"] == fair_mean_quantile("fd_hard", 10, (16, 24, 32))

@@ -25,7 +25,7 @@ HALVES = REFERENCE.rows(np.arange(0, 60, 2)), REFERENCE.rows(np.arange(1, 60, 2)
 def test_each_measure_is_its_pure_function_with_vanilla_as_the_floor():
     found = distances(GUIDED, VANILLA, REFERENCE, SUITE, RESAMPLING)
     pure = {
-        "fid": frechet_distance,
+        "frechet_distance": frechet_distance,
         "kid": kid,
         "cmmd": cmmd,
         "precision": lambda x, y: knn_precision(y, x),
@@ -69,7 +69,10 @@ def test_precision_has_the_interval_of_a_share_over_blocks():
 def test_too_few_images_are_null_with_the_reason_and_so_is_the_floor():
     few = REFERENCE.rows(np.arange(3))
     found = distances(GUIDED, VANILLA, few, SUITE, RESAMPLING)
-    for key, reason in (("fid", "N must be above"), ("precision", "`real` must have at least 4 rows, got 3")):
+    for key, reason in (
+        ("frechet_distance", "N must be above"),
+        ("precision", "`real` must have at least 4 rows, got 3"),
+    ):
         assert found[key]["value"] is None and reason in found[key]["reason"] and reason in found[key]["floor_reason"]
     none = distances(GUIDED.rows(np.zeros(32, dtype=bool)), VANILLA, REFERENCE, SUITE, RESAMPLING)
     assert all(entry["value"] is None and entry["reason"] for entry in none.values())
@@ -124,7 +127,7 @@ def test_features_of_an_extractor_are_what_is_compared_but_by_cmmd():
     found = distances(*sets, suite, RESAMPLING)
     within = distances_within_modes(*sets, 2, suite, RESAMPLING)
     assert found["kid"]["value"] == pytest.approx(kid(sets[0].features, sets[2].features, suite.kid_kernel))
-    assert found["fid"]["value"] == pytest.approx(frechet_distance(sets[0].features, sets[2].features))
+    assert found["frechet_distance"]["value"] == pytest.approx(frechet_distance(sets[0].features, sets[2].features))
     assert found["cmmd"]["value"] == pytest.approx(cmmd(GUIDED.e, REFERENCE.e))
     assert [found[key]["features"] for key in KEYS] == [5, 5, 3, 5, 5]
     assert {key: entry["features"] for key, entry in within.items()} == {"kid": 5, "cmmd": 3, "precision": 5}

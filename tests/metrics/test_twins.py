@@ -69,7 +69,7 @@ def test_without_modes_the_twins_have_their_psnr_alone():
     assert (b["psnr"]["value"], b["psnr"]["n"], results["twins"], results["baseline"]) == (20, 2, {"b": 2}, "a")
     for key in ("turned", "kept_cosine", "kept_share", "mode_fd", "mode_kl", "mode_shares"):
         assert b[key] == {"value": None, "reason": NO_MODES}
-    assert b["fid"] == b["kid"] == {"value": None, "reason": NO_REFERENCE}
+    assert b["frechet_distance"] == b["kid"] == {"value": None, "reason": NO_REFERENCE}
     assert "evaluate.modes" in results["modes"]["reason"]
     assert results["arms"]["a"]["psnr"]["reason"] == "a images have no other a twin"
     other = summary({"a": arms["a"], "b": arm("b", [7, 8], 2)}, compared=Comparison("a", "names"))

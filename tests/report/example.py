@@ -47,7 +47,13 @@ def example_arm(arm: str, share: float, n: int, seed: int, d: int = 8) -> ArmDat
         runs=np.zeros_like(ids),
         blanked=np.zeros(n, dtype=bool),
         psnr=None if arm in ("reference", "vanilla") else np.full(n, 25.0),
+        spaces={"judge": example_features(modes, seed, 16), "pixels": example_features(modes, seed + 1000, 12)},
     )
+
+
+def example_features(modes: np.ndarray, seed: int, d: int) -> np.ndarray:
+    """Features that guidance does not act in, (N, d) float16."""
+    return (np.eye(d)[modes] + 0.3 * np.random.default_rng(seed).random((len(modes), d))).astype(np.float16)
 
 
 def example_arms(names: tuple[str, ...] = ("vanilla", "guided"), n: int = 32) -> dict[str, ArmData]:
@@ -92,6 +98,7 @@ def example_results(
         judge={"name": "EmojiJudge", "circular": False, "encoder_id": None, "classes": CLASSES},
         costs=costs,
         seeds={"collect": 0, "generate": 1},
+        spaces={"encoder": {"name": "emoji_clip"}},
     )
     return {"config_hash": "0123456789abcdef", **results}
 

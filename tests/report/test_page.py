@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from selfdebias.report.grids import AGREEMENT, COMPOSITION, QUALITY
 from selfdebias.report.page import settings
 from selfdebias.stages.report import read_figures, report
 from tests.report.example import write_job
@@ -158,6 +159,18 @@ def test_shows_the_numbers_of_the_results(job):
                 assert f"{share['value']:.3f} [{share['low']:.3f}, {share['high']:.3f}]" in page.text, attribute
     assert f"{results['modes']['ari']['gender']:.3f}" in page.text
     assert f"{results['cost']['ratio']:.3f}" in page.text
+
+
+def test_quality_by_features_pairs_and_composition_are_tables_of_their_own(job):
+    folder, page = job
+    results = json.loads((folder.parent / "evaluate" / "results.json").read_text())
+    tables = [it["aria-label"] for it in page.all("div") if (it.get("aria-label") or "").startswith("Table: ")]
+    assert tables[-3:] == [f"Table: {title}" for title in (QUALITY, AGREEMENT, COMPOSITION)]
+    for arm in ("guided", "random"):
+        kid = results["arms"][arm]["quality"]["judge"]["kid"]
+        assert f"{arm}, judge" in page.text and f"{kid['value']:.3g} [{kid['low']:.3g}, {kid['high']:.3g}]" in page.text
+        predicted = results["arms"][arm]["composition"]["tone"]["predicted_fd_hard"]["value"]
+        assert f"{predicted:.3f}" in page.text
 
 
 def test_writes_table_and_figures_and_no_temporary_file(job):

@@ -103,6 +103,26 @@ def test_means_have_intervals_and_fairer_is_counted_where_it_can_be_told(job):
     assert "how often it is wrong was not measured" in text
 
 
+def test_the_floor_of_a_mean_is_said_beside_it_in_table_and_page(job):
+    folder, results = job
+    mean = results["over_prompts"]["guided"]["gender"]["deviation_ratio"]
+    said = (
+        f"Floor of the mean: {mean['floor']:.3f}, expected of a perfectly fair independent sampler of N = 16 to 32 images in each "
+        f"of 3 prompts; 95% of its means are below {mean['floor_high']:.3f}."
+    )
+    for text in (
+        render_table(results),
+        (folder / "table.md").read_text(),
+        Page((folder / "report.html").read_text()).text,
+    ):
+        assert said in " ".join(text.split())
+    before = copy.deepcopy(results)
+    for arm in before["over_prompts"].values():
+        for key in ("deviation_ratio", "fd_hard"):
+            del arm["gender"][key]["floor_high"], arm["gender"][key]["floor_n"]
+    assert "Floor of the mean" not in render_table(before)
+
+
 def test_edits_that_were_left_out_are_summed_over_the_prompts(job):
     found = copy.deepcopy(job[1])
     for count, row in enumerate(found["rows"].values()):

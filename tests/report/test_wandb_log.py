@@ -75,7 +75,15 @@ def test_a_real_offline_run_holds_the_job_and_no_secret(tmp_path, secrets):
     logger = WandbLogger(project="test", save_dir=str(tmp_path), mode="offline", settings=PRIVATE_SETTINGS)
     log_job(logger, results, images, lines, config=secrets)
     record, files = _record(tmp_path), _files(tmp_path)
-    for fact in (PROMPT, "guided/gender/fd_hard", "guided/fid/floor", "cost/ratio", "project/loss", "figures/mode-0"):
+    for fact in (
+        PROMPT,
+        "guided/gender/fd_hard",
+        "guided/frechet_distance/floor",
+        "guided/quality/judge/kid",
+        "cost/ratio",
+        "project/loss",
+        "figures/mode-0",
+    ):
         assert fact.encode() in record, fact
     assert len([name for name in files if name.endswith(".png")]) == 2
     everything = b"".join(files.values()) + "".join(files).encode()
@@ -154,6 +162,22 @@ def test_both_tables_hold_the_numbers_of_the_results(tmp_path):
         assert fd == results["arms"][row[0]]["gender"]["fd_hard"]["value"]
         (line,) = [line for line in lines["data"] if line[1:3] == [row[0], "gender/fd_hard"]]
         assert line[3] == fd and line[6] == pytest.approx(results["arms"][row[0]]["gender"]["fd_hard"]["floor"])
+
+
+def test_quality_by_features_is_a_table_of_its_own(tmp_path):
+    results = example_results()
+    logger = WandbLogger(project="test", save_dir=str(tmp_path), mode="offline", settings=PRIVATE_SETTINGS)
+    log_job(logger, results)
+    table = offline_runs(tmp_path)[0].table("quality")
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    assert [(row["arm"], row["features"]) for row in rows[3:]] == [
+        ("guided", it) for it in ("encoder", "judge", "pixels")
+    ]
+    judge, own = rows[4], results["arms"]["guided"]["quality"]["judge"]
+    assert (judge["name"], judge["dim"]) == ("EmojiJudge", 16)
+    for key, entry in own.items():
+        assert judge[key] == pytest.approx(entry["value"]) and judge[f"{key}/low"] == pytest.approx(entry["low"]), key
+    assert judge["kept/floor"] == pytest.approx(own["kept"]["floor"]) and rows[0]["kept"] is None
 
 
 def test_two_jobs_in_one_process_are_two_runs_of_their_group(tmp_path):

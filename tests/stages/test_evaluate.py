@@ -19,6 +19,7 @@ from selfdebias.judges.confusion import Confusion
 from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.arms import load_arm, pool
 from selfdebias.metrics.mmd import cmmd, kid
+from selfdebias.metrics.spaces import pixel_averages
 from selfdebias.prompts import Prompts
 from selfdebias.stages.evaluate import describe_judge, evaluate
 from selfdebias.stages.looking import blocks_of
@@ -61,6 +62,13 @@ class MeanColour(torch.nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return torch.nn.functional.normalize(images.mean((2, 3)), dim=1)
+
+
+class SeeingJudge(RedOrGreen):
+    """The same judge, which says what it sees: the mean colour."""
+
+    def features(self, images: Tensor) -> Tensor:
+        return images.mean((2, 3))
 
 
 class ColourAndText(MeanColour):
@@ -242,13 +250,16 @@ def test_images_are_compared_by_the_extractor_where_there_is_one(run, tmp_path):
     pictures = BatchFolder.open(tmp_path / "guided").images(list(range(16)))
     assert np.allclose(guided.features, Grid()(pictures), atol=1e-6)
     entries = results["arms"]["guided"]
-    assert {key: entries[key]["features"] for key in ("fid", "kid", "cmmd", "precision", "recall")} == {
-        "fid": 12, "kid": 12, "cmmd": 3, "precision": 12, "recall": 12,
+    assert {key: entries[key]["features"] for key in ("frechet_distance", "kid", "cmmd", "precision", "recall")} == {
+        "frechet_distance": 12, "kid": 12, "cmmd": 3, "precision": 12, "recall": 12,
     }  # fmt: skip
     assert entries["kid"]["value"] == pytest.approx(kid(guided.features, reference.features))
     assert entries["cmmd"]["value"] == pytest.approx(cmmd(guided.e, reference.e))
     plain = run(tmp_path / "plain")
-    assert plain["features"] is None and load_arm(tmp_path / "plain", "guided").features is None
+    assert (
+        plain["features"] == {"name": "mean-colour", "dim": 3}
+        and load_arm(tmp_path / "plain", "guided").features is None
+    )
 
 
 def test_clip_score_is_of_each_image_and_its_prompt(run, tmp_path):
@@ -260,3 +271,27 @@ def test_clip_score_is_of_each_image_and_its_prompt(run, tmp_path):
     assert entry["low"] < entry["value"] < entry["high"]
     without = run(tmp_path / "without")["arms"]["guided"]["clip_score"]
     assert without["value"] is None and without["reason"] == "the encoder embeds no text"
+
+
+def test_quality_is_also_measured_by_what_the_judge_sees_and_by_pixels(run, tmp_path):
+    results = run(tmp_path / "out", SeeingJudge())
+    pictures = BatchFolder.open(tmp_path / "guided").images(list(range(16)))
+    for arm in ("reference", "vanilla", "guided"):
+        spaces = load_arm(tmp_path / "out", arm).spaces
+        assert {name: (x.shape[1], x.dtype) for name, x in spaces.items()} == {
+            "judge": (3, np.float16), "pixels": (768, np.float16)
+        }  # fmt: skip
+    guided = load_arm(tmp_path / "out", "guided").spaces
+    assert np.allclose(guided["judge"], pictures.mean((2, 3)), atol=1e-3)
+    assert np.allclose(guided["pixels"], pixel_averages(pictures), atol=1e-3)
+    quality = results["arms"]["guided"]["quality"]
+    assert list(quality) == ["encoder", "judge", "pixels"] and quality["pixels"]["kept"]["value"] == pytest.approx(1)
+    assert results["spaces"]["judge"] == {"name": "SeeingJudge", "dim": 3}
+    agreement = results["arms"]["guided"]["paired_agreement"]["colour"]
+    assert (agreement["switched"]["value"], agreement["unswitched"]["value"]) == (0, 1)
+    composition = results["arms"]["guided"]["composition"]["colour"]
+    assert composition["predicted_shares"]["green"]["value"] == 0.5  # a mode is a colour here
+    assert list(run(tmp_path / "plain")["arms"]["guided"]["quality"]) == ["encoder", "pixels"]
+    with pytest.warns(UserWarning, match="share the encoder"):  # what such a judge sees is the encoder's
+        shared = run(tmp_path / "shared", SeeingJudge("mean-colour"))
+    assert list(shared["arms"]["guided"]["quality"]) == ["encoder", "pixels"]

@@ -21,7 +21,7 @@ from selfdebias.stages.evaluate_folders import evaluate_folders
 from selfdebias.stages.folder_pass import Chunks
 from selfdebias.storage.atomic import write_json, write_tensors
 from selfdebias.storage.image_folder import ImageFolder
-from tests.stages.test_evaluate import CENTERS, TRAINER, MeanColour, RedOrGreen, fill, images
+from tests.stages.test_evaluate import CENTERS, TRAINER, MeanColour, RedOrGreen, SeeingJudge, fill, images
 
 QUIET = ["stages=[evaluate]", "trainer.enable_progress_bar=false", "trainer.accelerator=cpu", "evaluate.bootstrap=50"]
 
@@ -90,7 +90,7 @@ def test_two_folders_of_a_thousand_files_with_damaged_ones(thousand, capsys):
     assert [(it["value"], it["n"], it["blocks"]) for it in blanked] == [(0, 1000, 1000), (0, 997, 997)]
     assert (peer["psnr"]["identical"], peer["psnr"]["other_size"], peer["psnr"]["n"]) == (2, 2, 993)
     assert peer["gender"]["fd_soft"]["n"] == 997
-    assert "evaluate.modes" in peer["mode_fd"]["reason"] and "evaluate.reference" in peer["fid"]["reason"]
+    assert "evaluate.modes" in peer["mode_fd"]["reason"] and "evaluate.reference" in peer["frechet_distance"]["reason"]
     assert (results["seeds"], results["prompts"]["text"]) == ({}, "")
     assert "skipped 3 files" in (job / "table.md").read_text()
     assert {path.name for path in (root / "runs" / "stages").iterdir()} == {"evaluate"}
@@ -227,7 +227,7 @@ FIXED = {
 
 def ordinary(job, out: Path, **more) -> dict:
     arms = {arm: job[arm] for arm in ("vanilla", "guided")}
-    evaluate(out, arms, job["collect"], job["discover"], batch_size=5, **FIXED, **more)
+    evaluate(out, arms, job["collect"], job["discover"], batch_size=5, **{**FIXED, **more})
     return json.loads((out / "results.json").read_text())
 
 
@@ -272,7 +272,7 @@ def test_plain_copies_of_the_images_give_the_same_shares_and_twins(job, tmp_path
     assert (
         guided["kept_share"] == expected["kept_share"] and guided["colour"]["fd_hard"] == expected["colour"]["fd_hard"]
     )
-    for key in ("fid", "kid", "psnr", "kept_cosine"):
+    for key in ("frechet_distance", "kid", "psnr", "kept_cosine"):
         assert guided[key]["value"] == pytest.approx(expected[key]["value"], rel=1e-5)
     assert results["cost"]["ratio"]["reason"] == "folders of images do not say what drawing them took"
     assert json.loads((tmp_path / "b" / "images.json").read_text())["guided"][3] == "000003"
@@ -308,3 +308,16 @@ def test_labels_of_other_images_are_not_taken_for_those_of_the_reference(job, tm
     results = given({"vanilla": job["vanilla"]}, tmp_path / "b", tmp_path / "real", job["discover"])
     assert results["modes"]["k"] == 2 and results["modes"]["nmi"]["colour"]["value"] is None
     assert results["arms"]["vanilla"]["mode_fd"]["value"] is not None
+
+
+def test_a_cached_reference_lends_its_pixels_and_what_the_same_judge_saw(job, tmp_path):
+    judge = SeeingJudge()
+    ordinary(job, tmp_path / "a", judge=judge)
+    cached, folders = tmp_path / "a" / "probabilities-reference.safetensors", {"vanilla": job["vanilla"]}
+    same = given(folders, tmp_path / "b", cached, job["job"], judge=judge)["arms"]["vanilla"]["quality"]
+    assert same["judge"]["kid"]["value"] is not None and same["pixels"]["kid"]["value"] is not None
+    other = SeeingJudge()
+    other.classes = {"colour": ("green", "red")}
+    found = given(folders, tmp_path / "c", cached, job["job"], judge=other)["arms"]["vanilla"]["quality"]
+    assert "not all arms and the reference" in found["judge"]["kid"]["reason"]
+    assert found["pixels"]["kid"] == same["pixels"]["kid"]

@@ -58,6 +58,44 @@ def test_jobs_that_differ_in_the_seed_are_measured_as_one(sweep):
     assert pooled["cost"]["seconds_per_image"] == {"vanilla": 0.2, "guided": pytest.approx(0.3)}
 
 
+def test_pooled_jobs_have_quality_by_features_pairs_and_composition(sweep):
+    pooled = pool_jobs([sweep.root / "jobs" / name for name in ("h0", "h1")], sweep.root)
+    runs = [arms_of_job(seed, STRENGTHS[3.0]) for seed in (1, 2)]
+    expected = measured({name: pool([run[name] for run in runs]) for name in runs[0]}, [1, 2])["arms"]["guided"]
+    guided = pooled["arms"]["guided"]
+    assert list(guided["quality"]) == ["encoder", "judge", "pixels"]
+    for name in ("judge", "pixels"):  # the encoder's own were saved in float32
+        assert guided["quality"][name] == expected["quality"][name]
+    assert guided["quality"]["pixels"]["kept"]["n"] + guided["turned"]["n"] == 64
+    assert guided["paired_agreement"] == expected["paired_agreement"]
+    assert guided["composition"] == expected["composition"]
+    assert guided["composition"]["tone"]["predicted_fd_hard"]["high"] > 0
+    assert pooled["features"] == {"name": "encoder", "dim": 8} and "fid" not in guided
+
+
+def test_jobs_of_before_are_pooled_without_what_they_did_not_save(sweep, tmp_path):
+    shutil.copytree(sweep.root, tmp_path / "runs")
+    root = tmp_path / "runs"
+    for arm in ("vanilla", "guided", "reference"):
+        folder = root / "stages" / "evaluate" / "h0"
+        save_arm(folder, replace(load_arm(folder, arm), spaces={}))
+    results = read(root / "jobs" / "h0" / "results.json")
+    results["features"] = None
+    del results["spaces"]
+    write_json(root / "jobs" / "h0" / "results.json", results)
+    pooled = pool_jobs([root / "jobs" / name for name in ("h0", "h1")], root)
+    assert list(pooled["arms"]["guided"]["quality"]) == ["encoder"]
+    assert pooled["features"] == {"name": "encoder", "dim": 8} and pooled["arms"]["guided"]["composition"]
+
+
+def test_kid_is_called_after_its_features_where_all_jobs_have_the_same(sweep):
+    rows = rows_of(grouped(read_source(sweep.path).jobs, ["generate.seed"]))
+    titles = [column.title for column in number_columns(rows, "mode_fd", Notes(), False)]
+    assert "KID (encoder, 8-d)" in titles
+    rows[-1].group.results["features"]["name"] = "another"
+    assert "KID" in [column.title for column in number_columns(rows, "mode_fd", Notes(), False)]
+
+
 def test_the_reference_images_of_another_job_may_take_the_place_of_their_own(sweep, tmp_path):
     shutil.copytree(sweep.root, tmp_path / "runs")
     root, other = tmp_path / "runs", example_arm("reference", 0.5, 40, seed=7)

@@ -1,0 +1,174 @@
+"""Entries of composition: what a new mix of modes does to the shares of an attribute, if no image is changed otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from selfdebias.metrics import fairness
+from selfdebias.metrics.arms import ArmData
+from selfdebias.metrics.bootstrap import BlockBootstrap, Interval, block_sums
+from selfdebias.metrics.entries import Entry, bounds, measured, missing
+from selfdebias.metrics.summary_fairness import attribute_metrics
+from selfdebias.metrics.twins import NO_MODES, Comparison
+
+Array = NDArray[np.float64]
+
+
+def composition(
+    arm: ArmData,
+    vanilla: ArmData | None,
+    attributes: Sequence[str],
+    n_modes: int,
+    resampling: BlockBootstrap,
+    compared: Comparison,
+) -> dict[str, Any]:
+    """Predict an arm's class shares by weighting vanilla images so that their modes have the arm's shares.
+
+    Any method that mixes modes anew pays what is predicted, selection of vanilla images too. What is measured beyond it
+    is done to the images themselves.
+
+    Args:
+        arm: the images, whose mode shares are taken.
+        vanilla: the baseline, whose images are weighted; they need not be twins.
+        attributes: judged attributes, or intersections.
+        n_modes: K, 0 where no modes are known.
+        resampling: repeats, seed and level.
+        compared: which arm is the baseline.
+
+    Returns:
+        by attribute `predicted_shares` (an entry a class), `predicted_fd_hard` and `measured_fd_hard`; or one null with the
+        reason. The intervals of what is predicted hold the error of both arms; `vanilla_n` is the number of images behind it.
+    """
+    reason = _why_not(arm, vanilla, n_modes, compared)
+    if reason or vanilla is None:
+        return missing(reason)
+    arm, vanilla = (data.rows(~data.blanked) for data in (arm, vanilla))
+
+    def entries(attribute: str) -> dict[str, Any]:
+        found = predicted(arm, vanilla, attribute, n_modes, resampling)
+        return {**found, "measured_fd_hard": attribute_metrics(arm, attribute, resampling)["fd_hard"]}
+
+    return {name: entries(name) for name in attributes}
+
+
+def _why_not(arm: ArmData, vanilla: ArmData | None, n_modes: int, compared: Comparison) -> str:
+    if vanilla is None:
+        return f"there is no {compared.baseline} arm"
+    if arm.arm == compared.baseline:
+        return f"{compared.baseline} images are what is weighted anew"
+    return "" if n_modes else NO_MODES
+
+
+def predicted(
+    arm: ArmData, vanilla: ArmData, attribute: str, n_modes: int, resampling: BlockBootstrap
+) -> dict[str, Any]:
+    """Predict the shares of one attribute, and their distance from equal ones; see `composition`."""
+    names = arm.classes[attribute]
+    tables, wanted = counts_by_mode(vanilla, attribute, n_modes), block_sums(np.eye(n_modes)[arm.modes], arm.blocks)
+    shares = reweighted(tables.sum(0, keepdims=True), wanted.sum(0, keepdims=True), len(names))[0]
+    if not np.isfinite(shares).all():
+        why = missing("there is no classified vanilla image of a mode that the arm shows")
+        return {"predicted_shares": why, "predicted_fd_hard": why}
+    drawn = _drawn(tables, wanted, len(names), resampling)
+    sizes = len(wanted), len(tables)
+
+    def entry(value: float, statistic: Callable[[Array], Array], most: float) -> Entry:
+        interval = welch_interval(value, [statistic(it) for it in drawn], sizes, resampling).within(0.0, most)
+        return measured(value, **_limits(interval), vanilla_n=len(vanilla))
+
+    def share_of(c: int) -> Callable[[Array], Array]:
+        return lambda f: f[:, c]
+
+    most = fairness.range_of("fd_hard", len(names))[1]
+    return {
+        "predicted_shares": {name: entry(shares[c], share_of(c), 1.0) for c, name in enumerate(names)},
+        "predicted_fd_hard": entry(float(fairness.fd_hard(shares)), fairness.fd_hard, most),
+    }
+
+
+def _drawn(tables: Array, wanted: Array, n_classes: int, resampling: BlockBootstrap) -> list[Array]:
+    """Resampled predictions, (repeats, C): of the arm's blocks, of the vanilla arm's, and of both; none with one block."""
+    if min(len(tables), len(wanted)) < 2:
+        return []
+    modes = resampling.weights(len(wanted), 0) @ wanted
+    images = np.tensordot(resampling.weights(len(tables), 1), tables, 1)
+    pairs = [(tables.sum(0, keepdims=True), modes), (images, wanted.sum(0, keepdims=True)), (images, modes)]
+    return [reweighted(table, mode, n_classes) for table, mode in pairs]
+
+
+def welch_interval(
+    value: float, drawn: Sequence[Array], sizes: tuple[int, int], resampling: BlockBootstrap
+) -> Interval:
+    """Bound a statistic of two sets of blocks, with as many degrees of freedom as the two variances are known by.
+
+    Few guided batches hardly widen it where most of the scatter is that of many independent images.
+
+    Args:
+        value: of the statistic.
+        drawn: its values, (repeats,) each, where the first set is resampled, the second one, and both.
+        sizes: number of blocks of each set.
+        resampling: its level.
+
+    References:
+        Welch, The generalization of Student's problem when several different population variances are involved, 1947.
+
+    Example:
+        >>> noise = np.linspace(-1, 1, 101)
+        >>> interval = welch_interval(0.0, [0 * noise, 0.1 * noise, 0.1 * noise], (2, 1000), BlockBootstrap())
+        >>> round(interval.low, 2), round(interval.high, 2)
+        (-0.11, 0.11)
+    """
+    blocks = min(sizes)
+    if not drawn:
+        return Interval(None, None, blocks)
+    alone, both = [it[np.isfinite(it)] for it in drawn[:2]], drawn[2][np.isfinite(drawn[2])]
+    if not all(map(len, (*alone, both))):
+        return Interval(None, None, blocks)
+    variances = np.array([it.var() * size / (size - 1) for it, size in zip(alone, sizes, strict=True)])
+    total = variances.sum()
+    freedom = total**2 / (np.square(variances) / (np.array(sizes) - 1)).sum() if total > 0 else blocks - 1
+    centre = 2 * value - both.mean()
+    width = float(student.ppf((1 + resampling.level) / 2, freedom)) * np.sqrt(total)
+    return Interval(float(centre - width), float(centre + width), blocks)
+
+
+def _limits(interval: Interval) -> Entry:
+    """Return the bounds without the number of blocks, which would be read as the arm's own."""
+    return {key: value for key, value in bounds(interval).items() if key != "blocks"}
+
+
+def counts_by_mode(data: ArmData, attribute: str, n_modes: int) -> Array:
+    """Count the images of each mode in each class, in each block; unclassified ones stand last: (B, K, C + 1)."""
+    labels, sure = data.labels(attribute)
+    n_columns = len(data.classes[attribute]) + 1
+    cells = data.modes * n_columns + np.where(sure, labels, n_columns - 1)
+    return block_sums(np.eye(n_modes * n_columns)[cells], data.blocks).reshape(-1, n_modes, n_columns)
+
+
+def reweighted(tables: Array, modes: Array, n_classes: int) -> Array:
+    """Weight images so that their modes have other shares, and return the shares of the classes.
+
+    Args:
+        tables: (R, K, C + 1) counts of images by mode and class, unclassified ones last; R may be 1 on either side.
+        modes: (R, K) counts that the modes are to have, up to a factor.
+        n_classes: C.
+
+    Returns:
+        (R, C) shares among the classified; NaN where a mode is to be shown of which there is no image, or none is classified.
+
+    Example:
+        >>> tables = np.array([[[6.0, 2.0, 0.0], [0.0, 2.0, 0.0]]])  # of mode 0 a quarter is of class 1, of mode 1 all are
+        >>> reweighted(tables, np.array([[1.0, 1.0]]), 2).tolist()
+        [[0.375, 0.625]]
+    """
+    totals = np.broadcast_to(tables.sum(2), np.broadcast_shapes(tables.shape[:2], modes.shape))
+    lost = ((totals == 0) & (modes > 0)).any(1)
+    weights = np.divide(modes, totals, out=np.zeros(totals.shape), where=totals > 0)
+    found = fairness.shares((weights[:, :, None] * tables[:, :, :n_classes]).sum(1))
+    found[lost] = np.nan
+    return found
