@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from experiments.pooled import modes_in_words, row
+from experiments.pooled import modes_in_words, quality_table, row
 from experiments.variants import Every, Study
 
 TUNED = "`experiment=paper_tuned`"
@@ -26,13 +26,19 @@ def rows(every: Every) -> list[str]:
     return lines
 
 
+def notes(every: Every) -> list[str]:
+    """The modes of each arm, and its quality by features that guidance does not act in."""
+    modes = [f"- {name}: {modes_in_words(results)}" for name, results in every.items()]
+    return [*modes, "", *quality_table({name: (results, "guided") for name, results in every.items()})]
+
+
 STUDY = Study(
     name="person_paper",
     title='The paper\'s method beside ours, "an emoji of a person"',
     seeds=(601, 602, 603, 604, 605),
     variants=VARIANTS,
     rows=rows,
-    notes=lambda every: [f"- {name}: {modes_in_words(results)}" for name, results in every.items()],
+    notes=notes,
 )
 
 if __name__ == "__main__":

@@ -118,6 +118,23 @@ def header(*every: dict) -> str:
     )
 
 
+def quality_table(arms: Mapping[str, tuple[dict, str]]) -> list[str]:
+    """Write quality by the features of each space, of arms that are named with their results and the arm in these."""
+    lines = [
+        "| Arm | Features | turned precision, of vanilla's own | KID (floor) | kept (that of different images) |",
+        "|" + "---|" * 5,
+    ]
+    for name, (results, arm) in arms.items():
+        for space, it in results["arms"][arm].get("quality", {}).items():
+            told = results["spaces"][space]
+            kid, like = f"{interval(it['kid'])} ({_number(it['kid'].get('floor'))})", it["kept"]
+            lines.append(
+                f"| {name} | {space}: {told['name']}, {told['dim']}-d | {interval(it['turned_precision_ratio'])} | {kid} | "
+                f"{interval(like)} ({_number(like.get('floor'))}) |"
+            )
+    return lines
+
+
 def who_judged(results: dict) -> str:
     """Say who judged and how often it errs, what the intervals are, and the floor: what stands below each table."""
     attribute = results["prompts"]["attributes"][0]

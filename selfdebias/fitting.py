@@ -162,7 +162,7 @@ def fit_stages(
     found = {
         **asked,
         "pipeline": type(pipe).__name__,
-        "model": _known_as(asked["model"]),
+        "model": _known_as(str(asked["model"])),
         **carried,
         **_found(discovered, projected),
         **({"unet": identity} if identity else {}),

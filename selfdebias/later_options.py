@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 
@@ -14,9 +15,14 @@ def _sharp(guidance: Mapping[str, Any]) -> bool:
 
 _PROJECTOR = {"layers": 2, "activation": "silu", "time": "sinusoidal", "standardised": True, "schedule": "one_cycle"}
 
+
+def _as_before(name: str, projector: Mapping[str, Any]) -> bool:
+    return bool(projector[name] == _PROJECTOR[name])
+
+
 # By group and option: what says of the group's values that the option leaves all as it was.
 LATER: Mapping[str, Mapping[str, Callable[[Mapping[str, Any]], bool]]] = {
-    "projector": {name: lambda own, name=name, was=was: own[name] == was for name, was in _PROJECTOR.items()},
+    "projector": {name: partial(_as_before, name) for name in _PROJECTOR},
     "guidance": {"counted_at": _sharp},
 }
 

@@ -83,7 +83,8 @@ def follow_modes(z: Vectors, image: Labels, timestep: np.ndarray, clustering: An
 
 def _reference(z: Vectors, timestep: np.ndarray, grid: np.ndarray, clustering: Any) -> tuple[float, Any]:
     """Return the smallest timestep with as many modes as most have, and the clustering fitted there."""
-    fits, refused = [], ""
+    fits: list[tuple[float, Any]] = []
+    refused = ""
     voters = np.unique(np.linspace(0, len(grid) - 1, min(VOTES, len(grid))).round().astype(int))
     for place in [*voters, *np.setdiff1d(np.arange(len(grid)), voters)]:
         if fits and (place not in voters or clustering.get_params().get("k")):
