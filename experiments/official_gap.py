@@ -62,6 +62,7 @@ STUDY = Study(
     title='From the paper\'s method, one point at a time, "an emoji of a person"',
     seeds=(611, 612),  # that no choice was made on
     variants=VARIANTS,
+    common=["generate.n_images=96"],
     rows=vanilla_and_guided,
     notes=lambda every: [
         f"- {name}: gender `fd_hard` {compared(every, name)}." for name in every if BASE in every and name != BASE
