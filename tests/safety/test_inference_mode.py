@@ -8,6 +8,7 @@ import torch
 from selfdebias import SelfDebias
 from selfdebias.attachment import Attachment
 from selfdebias.guidance import (
+    GradientDescentGuidance,
     GuidanceState,
     InterleavedGuidance,
     MeanDifferenceGuidance,
@@ -29,7 +30,8 @@ GUIDANCES = {
     "transport": TransportGuidance(6.0, 0.1, closed_loop=True, target=UNEVEN),
     "two_pass": TwoPassGuidance(6.0, 0.1, settled=1.0, limit=10.0, target=UNEVEN),
     "mean_difference": MeanDifferenceGuidance(6.0, 0.1, slack=10.0, target=UNEVEN),
-    "interleaved": InterleavedGuidance(6.0, 0.1, slack=10.0, target=UNEVEN),
+    "gradient_descent": GradientDescentGuidance(100.0, 0.1, limit=0.5, inner_steps=2, target=UNEVEN),
+    "interleaved": InterleavedGuidance(100.0, 0.1, limit=0.5, target=UNEVEN),
     "random": RandomGuidance("contrast"),
 }
 
