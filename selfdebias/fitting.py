@@ -98,7 +98,8 @@ def with_options(guidance: Guidance, options: Mapping[str, Any]) -> Guidance:
     changed, own = {name: value for name, value in options.items() if value is not None}, vars(guidance)
     for name, value in changed.items():
         if name not in own:
-            raise ValueError(f"`{name}` is no option of {type(guidance).__name__}, which has {', '.join(own)}.")
+            known = ", ".join(inspect.signature(type(guidance)).parameters)
+            raise ValueError(f"`{name}` is no option of {type(guidance).__name__}, which has {known}.")
         _check_kind(name, value, own[name])
     return type(guidance)(**{**own, **changed}) if changed else guidance
 
