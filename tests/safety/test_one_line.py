@@ -73,7 +73,6 @@ def test_a_command_that_cannot_run_is_one_line_before_any_folder(tmp_path, monke
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-@pytest.mark.xfail(reason="Lightning is asked once it is made", strict=True)
 def test_a_gpu_that_is_not_there_is_one_line_before_any_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     own = [text for text in FEW if not text.startswith("trainer.accelerator")]
