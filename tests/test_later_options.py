@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from experiments import levers, person_arms
+from experiments import person_arms, person_batches
 from experiments.pooled import RESULTS, _commands
 from selfdebias.config import load
 from selfdebias.job_plan import hash_of_job
@@ -25,8 +25,8 @@ BASE = ["guidance=self_debias", "guidance.temperature=0.3", "logger=none"]
 
 
 @pytest.mark.parametrize(("study", "names"), [
-    (person_arms.STUDY, ["transport, the default", "self_debias", "mean_difference"]),
-    (levers.STUDY, ["temperature 0.1"]),
+    (person_arms.STUDY, ["transport, the default", "mean_difference", "edits as large, in random directions"]),
+    (person_batches.STUDY, ["batches of 4, closed loop"]),
 ])  # fmt: skip
 def test_the_hashes_of_committed_studies_hold(study, names):
     every = json.loads((RESULTS / f"{study.name}.json").read_text())
