@@ -8,10 +8,9 @@ from experiments.variants import Study, vanilla_and_guided
 
 BASE = "`experiment=paper_tuned`"
 PAPER = ["experiment=paper_tuned"]
-IMAGES = [
-    "clustering=spectral",
-    "clustering.space=image",
-]  # modes among the encoder's embeddings, by the default's clustering
+ONE_STAGE = ["clustering=spectral", "~clustering.min_size"]  # which has no second stage
+# Modes among the encoder's embeddings, by the default's clustering.
+IMAGES = [*ONE_STAGE, "clustering.n_neighbors=[10,30]", "clustering.space=image"]
 OURS = [*IMAGES, "guidance=transport", "~guidance.eta", "~guidance.inner_steps"]  # which transport has not
 # eta times the square of the temperature is about the same step, as the gradient falls with both.
 VARIANTS = {
@@ -20,12 +19,7 @@ VARIANTS = {
     "official: branches split as 0::2 and 1::2": [*PAPER, "guidance=interleaved"],
     "official: three inner steps": [*PAPER, "guidance.inner_steps=3"],
     "official: no limit": [*PAPER, "guidance.limit=null"],
-    "official: k = 2 given, in place of two stages": [
-        *PAPER,
-        "clustering=spectral",
-        "clustering.k=2",
-        "clustering.space=projected",
-    ],
+    "official: k = 2 given, in place of two stages": [*PAPER, *ONE_STAGE, "clustering.k=2"],
     "`experiment=official`": ["experiment=official"],
     "`experiment=paper`": ["experiment=paper"],
     "one gradient on both branches": [*PAPER, "guidance.branch=both"],
