@@ -18,11 +18,13 @@ VARIANTS = {
 
 def rows(every: Every) -> list[str]:
     """The vanilla images of each sampler above the arms that are drawn with it."""
-    lines = []
+    lines, seen = [], set()
     for name, results in every.items():
-        sampler = "" if not VARIANTS[name] else ", with the sampler of the presets"
-        vanilla = row(f"vanilla{sampler}", results, "vanilla")
-        lines += [*([vanilla] if vanilla not in lines else []), row(name, results, "guided")]
+        sampler = ", with the sampler of the presets" if VARIANTS[name] else ""
+        if sampler not in seen:
+            lines.append(row(f"vanilla{sampler}", results, "vanilla"))
+        seen.add(sampler)
+        lines.append(row(name, results, "guided"))
     return lines
 
 
