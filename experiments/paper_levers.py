@@ -10,14 +10,14 @@ import sys
 from experiments.variants import Study
 
 PAPER = ["experiment=paper"]
-LIMITED = [*PAPER, "guidance.limit=2"]
+LIMITED = [*PAPER, "guidance.limit=2.0"]
 VARIANTS = {
     "eta 2e4, limit 2": [*LIMITED, "guidance.eta=2e4"],
     "eta 1e5, limit 2": [*LIMITED, "guidance.eta=1e5"],
-    "eta 3e4, limit 3": [*PAPER, "guidance.eta=3e4", "guidance.limit=3"],
-    "eta 2e4, limit 4": [*PAPER, "guidance.eta=2e4", "guidance.limit=4"],
+    "eta 3e4, limit 3": [*PAPER, "guidance.eta=3e4", "guidance.limit=3.0"],
+    "eta 2e4, limit 4": [*PAPER, "guidance.eta=2e4", "guidance.limit=4.0"],
     "eta 2e4, limit 2, batches of 64": [*LIMITED, "guidance.eta=2e4", "generate.batch_size=64"],
-    "eta 1e4, limit 3, three inner steps": [*PAPER, "guidance.eta=1e4", "guidance.limit=3", "guidance.inner_steps=3"],
+    "eta 1e4, limit 3, three inner steps": [*PAPER, "guidance.eta=1e4", "guidance.limit=3.0", "guidance.inner_steps=3"],
     "temperature 8, eta 2e7, limit 2": [*LIMITED, "guidance.temperature=8", "guidance.eta=2e7"],
     "temperature 0.3, eta 1.5e5, limit 2": [*LIMITED, "guidance.temperature=0.3", "guidance.eta=1.5e5"],
     "eta 3e4, limit 2, from 12% of the steps on": [*LIMITED, "guidance.eta=3e4", "schedule.start=0.12"],
