@@ -12,7 +12,6 @@ ONE_STAGE = ["clustering=spectral", "~clustering.min_size"]  # which has no seco
 # Modes among the encoder's embeddings, by the default's clustering.
 IMAGES = [*ONE_STAGE, "clustering.n_neighbors=[10,30]", "clustering.space=image"]
 OURS = [*IMAGES, "guidance=transport", "~guidance.eta", "~guidance.inner_steps"]  # which transport has not
-# eta times the square of the temperature is about the same step, as the gradient falls with both.
 VARIANTS = {
     BASE: PAPER,
     "official: t < 850": [*PAPER, "schedule.start=0.15"],

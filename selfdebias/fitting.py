@@ -15,6 +15,7 @@ import torch
 from omegaconf import OmegaConf
 
 from selfdebias.backbones import HeldBackbone
+from selfdebias.backbones.held import takes_prompts
 from selfdebias.config import conf_folder, digest, read_option
 from selfdebias.encoders import encoder_from
 from selfdebias.guidance import Guidance, Semantics
@@ -24,6 +25,7 @@ from selfdebias.modes.naming import NoVocabulary
 from selfdebias.overrides import options_of
 from selfdebias.part_rules import check_projector, part_of_scale
 from selfdebias.quiet import settle_libraries
+from selfdebias.report.places import without_places
 from selfdebias.rules import NAMED, is_number
 from selfdebias.schedules import GuidanceWindow
 from selfdebias.stage_table import STAGES
@@ -159,16 +161,8 @@ def fit_stages(
         ),
     )  # fmt: skip
     identity = read_identity(collected)
-    asked |= {} if _takes_prompts(pipe) else {"prompts": [""]}
-    found = {
-        **asked,
-        "pipeline": type(pipe).__name__,
-        "model": _known_as(str(asked["model"])),
-        **carried,
-        **_found(discovered, projected),
-        **({"unet": identity} if identity else {}),
-    }
-    return read_semantics(projected), found
+    found = {**asked, **_told(pipe, texts), **carried, **_found(discovered, projected)}
+    return read_semantics(projected), {**found, **({"unet": identity} if identity else {})}
 
 
 def at_scale(pipe: Any, call: dict[str, Any], relative: float) -> dict[str, Any]:
@@ -230,16 +224,18 @@ def _found(discovered: Path, projected: Path) -> dict[str, Any]:
     return {"modes": found, "projector_cosine": measured["cosine_held_out"]}
 
 
+def _told(pipe: Any, texts: Sequence[str]) -> dict[str, Any]:
+    """What the model card says of a pipeline: its class, its name without a place, and the prompts that it takes."""
+    prompts = list(texts) if takes_prompts(pipe) else [""]
+    return {"pipeline": type(pipe).__name__, "model": _known_as(_name(pipe)), "prompts": prompts}
+
+
 def _texts(pipe: Any, prompts: str | Sequence[str] | None) -> tuple[str, ...]:
-    if prompts is None and not _takes_prompts(pipe):
+    if prompts is None and not takes_prompts(pipe):
         return ("",)
     if prompts is None:
         raise ValueError(f"`prompts` must be given for {type(pipe).__name__}, which draws what it is asked for.")
     return _given_texts(prompts)
-
-
-def _takes_prompts(pipe: Any) -> bool:
-    return "prompt" in inspect.signature(type(pipe).__call__).parameters
 
 
 def _given_texts(prompts: str | Sequence[str]) -> tuple[str, ...]:
@@ -300,11 +296,10 @@ def _name(pipe: Any) -> str:
 
 def _known_as(name: str) -> str:
     """Return a model's name as others may read it: of a folder of this computer its last part, of one that ships its name."""
-    place = Path(name)
-    if not place.is_dir():
-        return name
-    shipped = Path(__file__).parent / "testbed"
-    return f"shipped:{place.name}" if place.resolve().parent == shipped else place.resolve().name
+    testbed = Path(__file__).parent / "testbed"
+    return (
+        f"shipped:{Path(name).name}" if Path(name).resolve().parent == testbed else without_places(name, "pretrained")
+    )
 
 
 def _weights(unet: torch.nn.Module) -> str:

@@ -26,18 +26,19 @@ def check_devices(trainer: Mapping[str, Any]) -> None:
         ConfigError: If it is not there, or there are fewer.
     """
     asked, accelerator = trainer.get("devices"), trainer.get("accelerator")
-    if accelerator in ("auto", "cpu", None) and (not isinstance(asked, int) or asked <= 1):
-        return
+    devices = asked if isinstance(asked, int) else 1
+    if devices <= 1 and accelerator in ("auto", "cpu", None):
+        return  # there is nothing to ask torch for, which is slow to come
     import torch
 
-    gpu = torch.cuda.is_available(), torch.backends.mps.is_available()
-    if not {"cuda": gpu[0], "mps": gpu[1], "gpu": any(gpu)}.get(str(accelerator), True):
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if not {"cuda": cuda, "mps": mps, "gpu": cuda or mps}.get(str(accelerator), True):
         raise refuse("trainer.accelerator", "auto, cpu, or one that this computer has", accelerator)
-    if not isinstance(asked, int) or asked <= 1:
+    if devices <= 1:
         return
     on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
     there = torch.cuda.device_count() if on_gpu else os.cpu_count() or 1
-    if asked > there:
+    if devices > there:
         raise refuse("trainer.devices", f"at most {there}, the {'GPUs' if on_gpu else 'cores'} of this computer", asked)
 
 

@@ -13,6 +13,11 @@ from selfdebias.backbones.pretrained import to_tensor
 from selfdebias.seeds import generators
 
 
+def takes_prompts(pipeline: Any) -> bool:
+    """Whether a pipeline draws what it is asked for in words."""
+    return "prompt" in inspect.signature(type(pipeline).__call__).parameters
+
+
 @dataclass(frozen=True)
 class HeldBackbone:
     """A pipeline that is there already, called with one seed for each image.
@@ -31,8 +36,7 @@ class HeldBackbone:
 
     def generate(self, pipeline: Any, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         """Return one image (3, H, W) float32 in [0, 1] for each prompt and seed, on the CPU."""
-        takes_prompts = "prompt" in inspect.signature(type(pipeline).__call__).parameters
-        asked = {"prompt": list(prompts)} if takes_prompts else {"batch_size": len(prompts)}
+        asked = {"prompt": list(prompts)} if takes_prompts(pipeline) else {"batch_size": len(prompts)}
         shown = dict(getattr(pipeline, "_progress_bar_config", {}))
         pipeline.set_progress_bar_config(disable=True)  # Lightning's bar counts the batches
         try:

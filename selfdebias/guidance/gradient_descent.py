@@ -29,7 +29,8 @@ class GradientDescentGuidance(SoftAssignmentGuidance):
     assignment answers to `h`.
 
     Args:
-        eta: the step, in units of ``||h||^2 / (N L)``; at least 0, and 0 changes nothing.
+        eta: what the gradient is multiplied by, at least 0, and 0 changes nothing. It scales with ``||h||^2``, and holds for one
+            model, projector and temperature.
         temperature, target, extrapolation_scale: as in `SoftAssignmentGuidance`.
         branch: ``each``: the rows of each branch of classifier-free guidance have their own gradient, against their own
             centroids and over their own mean. With ``cond``, ``both`` or ``contrast`` there is the gradient of the conditional

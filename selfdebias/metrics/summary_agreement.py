@@ -43,6 +43,7 @@ def paired_agreement(
     same_mode = kept(arm.modes, vanilla.modes)
 
     def entries(attribute: str) -> dict[str, Any]:
+        """Of the pairs in which the judge is sure of both images: how many are of one class."""
         (labels, sure), (twins, twins_sure) = arm.labels(attribute), vanilla.labels(attribute)
         both, same = sure & twins_sure, labels == twins
         found = {}

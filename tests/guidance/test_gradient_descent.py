@@ -15,7 +15,7 @@ from selfdebias.guidance import (
     SelfDebiasGuidance,
     Semantics,
 )
-from tests.guidance.worlds import BRANCHES, activations, circle_state, step
+from tests.guidance.worlds import activations, circle_state, step
 
 BIASED = [0.1, 0.2, 0.5, 1.2]  # most near mode 0 (angle 0), one near mode 1 (angle pi / 2)
 TURNED = torch.tensor([[0.8, 0.6], [-0.6, 0.8]])  # the centroids of the unconditional branch
@@ -138,10 +138,6 @@ def test_a_soft_temperature_closes_no_gate_and_stops_no_image():
         moved[counted] = edit.flatten(1).norm(dim=1) / h[6:].flatten(1).norm(dim=1)
     assert (moved[0.3] > 0.01).sum() >= 3  # the images that are too many
     assert (moved[8.0] > 0).sum() == 1  # what was done before
-
-
-def test_the_branches_are_those_of_the_bank():
-    assert tuple(HALVES) == BRANCHES
 
 
 def test_the_edit_is_the_same_whatever_the_modes_are_called():
