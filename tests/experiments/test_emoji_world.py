@@ -22,7 +22,8 @@ from experiments.emoji_world.catalog import AGES, ANIMALS, CREATURES, GENDERS, O
 from experiments.emoji_world.judge_error import write_labelled
 from experiments.emoji_world.recipe import load_recipe
 from experiments.emoji_world.tokenizer import LENGTH, build_tokenizer
-from experiments.emoji_world.train_clip import shared_attributes
+from experiments.emoji_world.train_clip import held_out_drawings, info_nce
+from experiments.emoji_world.train_clip_informed import shared_attributes
 from experiments.emoji_world.train_judge import CLASSES
 from selfdebias.labelled_folder import labelled_fingerprint, labelled_images
 
@@ -111,6 +112,28 @@ def test_soft_targets_are_largest_for_the_same_drawing_and_ordered_in_tone(drawi
     shared = shared_attributes(people)
     assert torch.equal(shared, shared.T) and torch.allclose(shared.diagonal(), torch.ones(len(people)))
     assert (shared[0].diff() < 0).all()  # pale is nearer to light than to dark
+
+
+def test_clips_loss_is_cross_entropy_both_ways_where_no_caption_comes_twice():
+    logits = torch.randn(5, 5, generator=torch.Generator().manual_seed(0))
+    rows = torch.arange(5)
+    plain = (torch.nn.functional.cross_entropy(logits, rows) + torch.nn.functional.cross_entropy(logits.T, rows)) / 2
+    assert torch.allclose(info_nce(logits, list("abcde")), plain)
+
+
+def test_equal_captions_are_positives_of_each_other_and_nothing_else_is():
+    captions = ["a man", "a man", "a woman"]
+    likes_equal = 20 * torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    assert float(info_nce(likes_equal, captions)) == pytest.approx(2 / 3 * np.log(2), abs=1e-4)  # two pairs share it
+    swapped = 20 * torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    assert float(info_nce(swapped, captions)) == pytest.approx(20 / 3, abs=1e-4)  # half of the probability is in place
+    near = ["a man", "an older man", "a woman"]
+    assert float(info_nce(swapped, near)) == pytest.approx(40 / 3, abs=1e-4)  # what they share counts for nothing
+
+
+def test_a_tenth_of_the_drawings_is_held_out_by_the_seed():
+    first, again, other = (held_out_drawings(710, seed) for seed in (1, 1, 2))
+    assert first.sum() == 71 and np.array_equal(first, again) and not np.array_equal(first, other)
 
 
 def test_views_are_in_range_seeded_and_show_the_drawing():
