@@ -14,8 +14,8 @@ from selfdebias.testbed import shipped
 
 UNTRAINED = Path(ROOT) / "encoders" / "untrained_clip"
 VARIANTS = {
-    "`emoji_clip`": ["encoder=emoji_clip"],
-    "`emoji_clip`, untrained": ["encoder=emoji_clip", f"encoder.pretrained={UNTRAINED}"],
+    "`emoji_clip`": ["encoder=emoji_clip_informed"],
+    "`emoji_clip`, untrained": ["encoder=emoji_clip_informed", f"encoder.pretrained={UNTRAINED}"],
     "`pixels`": ["encoder=pixels"],
 }
 COMMON = [*SOFT, "vocabulary=none"]  # which all of them go with; it names modes, and moves no number
@@ -35,7 +35,7 @@ def make_untrained(folder: Path = UNTRAINED, seed: int = 0) -> Path:
     if not (folder / "model.safetensors").exists():
         from transformers import CLIPConfig, CLIPModel
 
-        trained = shipped("emoji_clip")
+        trained = shipped("emoji_clip_informed")
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             CLIPModel(CLIPConfig.from_pretrained(trained)).save_pretrained(folder)

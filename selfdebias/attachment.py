@@ -14,6 +14,7 @@ from torch import Tensor
 
 from selfdebias.conditioning import conditions_of, groups_of, seeds_of
 from selfdebias.guidance import Guidance, GuidanceState
+from selfdebias.guidance.over_axes import edit_all
 from selfdebias.hspace import BottleneckHook, Step
 from selfdebias.normal_tensors import normal_tensors
 from selfdebias.schedules import GuidanceWindow
@@ -199,12 +200,12 @@ class Attachment:
     def _edit(self, h: Tensor, step: Step) -> Tensor:
         if len(self._groups) == 1:
             (group,) = self._groups
-            return group.rule.guidance.edit(h, group.rule.at(step), self.state)
+            return edit_all(group.rule.guidance, h, group.rule.at(step), self.state)
         edited = h.clone()
         for group, rows in self._enter_groups(h, step):
             own = group.rule.at(step)
             if own.weight > 0:
-                edited[rows] = group.rule.guidance.edit(h[rows], own, self.state)
+                edited[rows] = edit_all(group.rule.guidance, h[rows], own, self.state)
         return edited
 
     def _enter_groups(self, h: Tensor, step: Step) -> Iterator[tuple[Group, Tensor]]:

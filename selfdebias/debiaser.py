@@ -17,6 +17,7 @@ from selfdebias.conditioning import EMBEDDED
 from selfdebias.fitting import default, fit_stages, guidance_named, schedule_named, with_options
 from selfdebias.folders import check_inside, hash_file
 from selfdebias.guidance import Guidance, GuidanceState, Semantics
+from selfdebias.guidance.state import AxesSemantics
 from selfdebias.hspace import find_unet
 from selfdebias.model_identity import identity_of, is_same
 from selfdebias.normal_tensors import normal_tensors
@@ -52,7 +53,9 @@ class SelfDebias:
                 images = pipe(["a photo of a doctor"] * 16).images
     """
 
-    def __init__(self, semantics: Semantics, guidance: Guidance, schedule: GuidanceWindow, facts: dict[str, Any]):
+    def __init__(
+        self, semantics: Semantics | AxesSemantics, guidance: Guidance, schedule: GuidanceWindow, facts: dict[str, Any]
+    ):
         self.semantics, self.guidance, self.schedule, self.facts = semantics, guidance, schedule, facts
         self._said: set[str] = set()  # each warning comes once
 
@@ -107,8 +110,8 @@ class SelfDebias:
     def fit(
         cls, pipe: Any, prompts: str | Sequence[str] | None = None, *, encoder: Any, n_images: int = 512, batch_size: int = 16,
         timesteps: int = 8, seed: int = 0, folder: str | Path | None = None, clustering: Any = None,
-        vocabulary: Any = None, projector: Mapping[str, Any] | None = None, guidance: Guidance | None = None,
-        schedule: GuidanceWindow | None = None, call: dict[str, Any] | None = None, fitting_prompts: Sequence[str] = (),
+        vocabulary: Any = None, projector: Mapping[str, Any] | None = None, guidance: Guidance | str | None = None,
+        schedule: GuidanceWindow | str | None = None, call: dict[str, Any] | None = None, fitting_prompts: Sequence[str] = (),
         relative_scale: float = 0.5,
     ) -> Self:  # fmt: skip
         """Sample from a pipeline, find its modes and train the projector; with a progress bar for each.
@@ -123,7 +126,9 @@ class SelfDebias:
             timesteps: activations kept of each image, at least 1.
             seed: of images and training.
             folder: keeps the images and activations, and goes on from them after an interruption; None keeps nothing.
-            clustering, guidance, schedule: None takes the defaults of ``conf/``.
+            clustering: a `ModeEstimator`, or `FactorialAxes`; None takes that of ``conf/``.
+            guidance, schedule: as in `attach`; None takes the defaults of ``conf/``. A guidance by name has the values of
+                ``conf/guidance``: the eta of ``gradient_descent`` holds for the shipped model, and is another one elsewhere.
             projector: options of the projector that differ from those of ``conf/``, such as ``{"steps": 1000}``; bottlenecks of
                 256 channels or more are read through a convolution, smaller ones as they are.
             vocabulary: finds words for the modes, with the encoder's text tower; None gives none.
@@ -136,6 +141,8 @@ class SelfDebias:
         Raises:
             ValueError: if an argument is out of range, or the pipeline cannot be guided.
         """
+        rule = _guidance_of(guidance) or default("guidance", "transport")
+        when = _schedule_of(schedule) or default("schedule", "default")
         with TemporaryDirectory() as temporary, normal_tensors():
             semantics, facts = fit_stages(
                 pipe, prompts, encoder, n_images=n_images, batch_size=batch_size, timesteps=timesteps, seed=seed,
@@ -143,8 +150,7 @@ class SelfDebias:
                 vocabulary=vocabulary, projector=projector or {}, call=call or {}, fitting_prompts=fitting_prompts,
                 relative_scale=relative_scale,
             )  # fmt: skip
-        guidance, schedule = guidance or default("guidance", "transport"), schedule or default("schedule", "default")
-        return cls(semantics, guidance, schedule, {**facts, **described(guidance, schedule)})
+        return cls(semantics, rule, when, {**facts, **described(rule, when)})
 
     @staticmethod
     def generators(seeds: Iterable[int]) -> list[torch.Generator]:
@@ -175,12 +181,8 @@ class SelfDebias:
         Raises:
             ValueError: if the pipeline cannot be guided, there is no such option, or a value is out of range.
         """
-        for name, part, kind in (("guidance", guidance, Guidance), ("schedule", schedule, GuidanceWindow)):
-            if not isinstance(part, kind | str | None):
-                raise ValueError(f"`{name}` must be a name or a {kind.__name__}, got {part!r}.")
-        rule = guidance_named(guidance) if isinstance(guidance, str) else guidance or self.guidance
-        when = schedule_named(schedule) if isinstance(schedule, str) else schedule or self.schedule
-        rule = with_options(rule, options)
+        when = _schedule_of(schedule) or self.schedule
+        rule = with_options(_guidance_of(guidance) or self.guidance, options)
         state = GuidanceState(self.semantics)
         check_shares(rule, state)
         small = None if "closed_loop" in options else _for_small(rule, when, own_time=schedule is None)
@@ -265,6 +267,20 @@ def _check_files(folder: Path, files: Any) -> None:
             raise ValueError(
                 f"`{path}` must be the file that was saved, got one with another sha256: copy the folder again."
             )
+
+
+def _guidance_of(guidance: Guidance | str | None) -> Guidance | None:
+    """Return a guidance, that of a name too; raises a ValueError for anything else."""
+    if not isinstance(guidance, Guidance | str | None):
+        raise ValueError(f"`guidance` must be a name or a Guidance, got {guidance!r}.")
+    return guidance_named(guidance) if isinstance(guidance, str) else guidance
+
+
+def _schedule_of(schedule: GuidanceWindow | str | None) -> GuidanceWindow | None:
+    """Return a schedule, that of a name too; raises a ValueError for anything else."""
+    if not isinstance(schedule, GuidanceWindow | str | None):
+        raise ValueError(f"`schedule` must be a name or a GuidanceWindow, got {schedule!r}.")
+    return schedule_named(schedule) if isinstance(schedule, str) else schedule
 
 
 def described(guidance: Guidance, schedule: GuidanceWindow) -> dict[str, Any]:

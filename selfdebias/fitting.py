@@ -19,8 +19,9 @@ from selfdebias.backbones.held import takes_prompts
 from selfdebias.config import conf_folder, digest, read_option
 from selfdebias.encoders import encoder_from
 from selfdebias.guidance import Guidance, Semantics
+from selfdebias.guidance.state import AxesSemantics
 from selfdebias.hspace import find_unet
-from selfdebias.later_options import without_later
+from selfdebias.later_options import as_keyed
 from selfdebias.modes.naming import NoVocabulary
 from selfdebias.overrides import options_of
 from selfdebias.part_rules import check_projector, part_of_scale
@@ -122,7 +123,7 @@ def fit_stages(
     pipe: Any, prompts: str | Sequence[str] | None, encoder: Any, *, n_images: int, batch_size: int, timesteps: int, seed: int,
     root: Path, clustering: Any, vocabulary: Any, projector: Mapping[str, Any], call: dict[str, Any],
     fitting_prompts: Sequence[str] = (), relative_scale: float = 1.0,
-) -> tuple[Semantics, dict[str, Any]]:  # fmt: skip
+) -> tuple[Semantics | AxesSemantics, dict[str, Any]]:  # fmt: skip
     """Run the three stages under `root`; arguments as in `SelfDebias.fit`.
 
     Returns:
@@ -155,7 +156,7 @@ def fit_stages(
     )
     place = partial(project_bank, fitted=fitted) if others else partial(project, collected=collected)
     projected = _run(
-        root, "project", {**asked, "projector": without_later("projector", described), **carried},
+        root, "project", {**asked, "projector": as_keyed("projector", described), **carried},
         lambda folder, _: place(
             folder, discovered=discovered, encoder=encoder, projector=fit, seed=seed, trainer=trainer
         ),

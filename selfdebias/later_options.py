@@ -1,4 +1,4 @@
-"""Options that came later: a key names them only where they change what was done before, so that older stages are found again."""
+"""Options that came later, and weights that were renamed: a key keeps what it said before, so that older stages are found again."""
 
 from __future__ import annotations
 
@@ -23,8 +23,30 @@ def _as_before(name: str, projector: Mapping[str, Any]) -> bool:
 # By group and option: what says of the group's values that the option leaves all as it was.
 LATER: Mapping[str, Mapping[str, Callable[[Mapping[str, Any]], bool]]] = {
     "projector": {name: partial(_as_before, name) for name in _PROJECTOR},
-    "guidance": {"counted_at": _sharp},
+    "guidance": {"counted_at": _sharp, "axes": lambda guidance: guidance["axes"] is None},
 }
+
+
+# Weights that have another name now. A key has their hash too, so that another model under the old name has another key.
+RENAMED: Mapping[str, str] = {"shipped:emoji_clip_informed": "shipped:emoji_clip"}
+
+
+def as_keyed(group: str, part: Any) -> Any:
+    """Return a group's values as a key has them: without later options that change nothing, and under the old names of weights.
+
+    Example:
+        >>> as_keyed("encoder", {"pretrained": "shipped:emoji_clip_informed"})
+        {'pretrained': 'shipped:emoji_clip'}
+    """
+    return _renamed(without_later(group, part))
+
+
+def _renamed(part: Any) -> Any:
+    if isinstance(part, Mapping):
+        return {name: _renamed(value) for name, value in part.items()}
+    if isinstance(part, list):
+        return [_renamed(value) for value in part]
+    return RENAMED.get(part, part) if isinstance(part, str) else part
 
 
 def without_later(group: str, part: Any) -> Any:

@@ -202,8 +202,20 @@ def _check_space(clustering: Mapping[str, Any], projector: Mapping[str, Any]) ->
         raise refuse("projector.balanced", "false where `clustering.space` is projected, as no mode is known yet", True)
 
 
+def _check_axes(clustering: Mapping[str, Any], n_images: int) -> None:
+    """Axes say themselves what they refuse."""
+    from selfdebias.modes.axes import FactorialAxes
+
+    try:
+        FactorialAxes(**{name: value for name, value in clustering.items() if name != "_target_"}).check(n_images)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(str(error)) from error
+
+
 def _check_clustering(clustering: Mapping[str, Any], n_images: int) -> None:
     """What an estimator says only when it is fitted, and that is after all images are drawn."""
+    if "recurrence" in clustering:
+        _check_axes(clustering, n_images)
     for name, rule in CLUSTERING.items():
         if name in clustering and not rule.holds(clustering[name]):
             raise refuse(f"clustering.{name}", rule.words, clustering[name])

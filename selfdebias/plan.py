@@ -17,7 +17,7 @@ from selfdebias.arms import (
 from selfdebias.banks import SharedBank
 from selfdebias.config import digest, without_devices
 from selfdebias.fitted_prompts import BANK, SOURCE, attribute_prompts, discover_variant, fitted_prompts
-from selfdebias.later_options import without_later
+from selfdebias.later_options import as_keyed
 from selfdebias.rows import in_row, rows_of
 from selfdebias.rules import ConfigError, refuse
 from selfdebias.stage_table import PROJECTED, STAGES, VARIANTS, Stage
@@ -120,6 +120,10 @@ def _plan_of_row(config: Mapping[str, Any], fingerprints: Mapping[str, str], sha
     variants = {"discover": discover_variant(make(config, "bank"))}
     if in_projected_space(config) and (shared or variants["discover"]):
         raise refuse("clustering.space", "image or residual, where `bank` is not own", "projected")
+    if "recurrence" in config["clustering"] and (shared or variants["discover"]):
+        raise refuse(
+            "bank", "own where clustering=axes, since axes are found for one prompt", config["bank"]["_target_"]
+        )
     steps = {ROLES[name]: step for name, step in shared.items() if name in ROLES}
     own_steps = []
     for stage in [stage for stage in _in_order(config) if stage not in steps]:
@@ -226,9 +230,7 @@ def _make_step(
     module = row.module
     config = _as_drawn(stage, config)
     subset = {
-        name: without_later(name, without_devices(_at(config, name)))
-        for name in module.CONFIG
-        if _is_there(config, name)
+        name: as_keyed(name, without_devices(_at(config, name))) for name in module.CONFIG if _is_there(config, name)
     }
     if arm in UNEDITED:
         subset.pop("schedule", None)  # nothing is guided, so nothing says when

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
 from selfdebias.projection import SemanticProjector, contrastive_loss
 
@@ -56,9 +58,7 @@ class ProjectorFit(pl.LightningModule):
             self.projector = SemanticProjector(shape, dim, hidden, branches, grid, dropout, encoder, *design)
         self.projector.fit_scales(data["h"], data["timestep"], data["branch"])
         self.negatives, self.schedule = negatives, schedule
-        self.weights = (
-            1.0 / torch.bincount(data["mode"])[data["mode"]].float() if balanced else torch.ones(len(data["e"]))
-        )
+        self.weights = balance(data) if balanced else torch.ones(len(data["e"]))
         self.curve: list[dict] = []
 
     def configure_optimizers(self):
@@ -90,3 +90,15 @@ class ProjectorFit(pl.LightningModule):
 
     def state_dict(self, *args, **kwargs):
         return self.projector.state_dict(*args, **kwargs)
+
+
+def balance(data: Mapping[str, Any]) -> Tensor:
+    """Return the weights (M,) with which each mode is shown equally often; of axes, on the mean over them each of both sides.
+
+    Args:
+        data: ``mode`` (M,) int64; or, where there are axes, ``sides`` (M, A) int64, 0 or 1.
+    """
+    if "sides" not in data:
+        return 1.0 / torch.bincount(data["mode"])[data["mode"]].float()
+    second = data["sides"].float().mean(dim=0)
+    return torch.where(data["sides"] == 1, 1 / second, 1 / (1 - second)).mean(dim=1)

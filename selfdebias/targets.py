@@ -37,7 +37,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "encoder": ("selfdebias.encoders.base.Encoder",),
     "features": ("selfdebias.encoders.base.Encoder", "selfdebias.encoders.inception.InceptionFeatures"),
     "projector": ("selfdebias.projector_fit.ProjectorFit",),
-    "clustering": ("selfdebias.modes.estimator.ModeEstimator",),
+    "clustering": ("selfdebias.modes.estimator.ModeEstimator", "selfdebias.modes.axes.FactorialAxes"),
     "bank": ("selfdebias.banks.OwnBank", "selfdebias.banks.SupervisedBank", "selfdebias.banks.SharedBank"),
     "vocabulary": ("selfdebias.modes.naming.Vocabulary", "selfdebias.modes.naming.NoVocabulary"),
     "guidance": ("selfdebias.guidance.base.Guidance",),
@@ -207,9 +207,13 @@ def _check_options(path: str, node: Mapping[str, Any], target: type) -> None:
     parameters = inspect.signature(target).parameters
     names = [n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     known, takes_any = _keywords(target)
-    for key in node.keys() - _FOR_HYDRA:
-        if key not in known and not takes_any:
-            raise ConfigError(f"`{path}.{key}` is not an option. {target.__name__} has {', '.join(known) or 'none'}.")
+    unknown = sorted(key for key in node.keys() - _FOR_HYDRA if key not in known and not takes_any)
+    if unknown:
+        ways = " ".join(f"~{path}.{key}" for key in unknown)
+        raise ConfigError(
+            f"`{path}.{unknown[0]}` is not an option. {target.__name__} has {', '.join(known) or 'none'}. Where an experiment "
+            f"set it for another class, leave it out: {ways}"
+        )
     if node["_target_"] not in FOREIGN:  # for which `part_rules` has rules
         _check_kinds(path, node, target)
     if node.get("_partial_"):

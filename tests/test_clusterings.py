@@ -20,6 +20,7 @@ OPTIONS = sorted(path.stem for path in (config.conf_folder() / "clustering").glo
 PROJECTED = ["clustering.space=projected", "projector.balanced=false"]
 SMALLER = {
     "two_stage": ["clustering.min_size=4"],
+    "axes": ["clustering.factors=[2,3]", "clustering.halves=2", "clustering.restarts=2"],
     "hdbscan": ["clustering.min_cluster_size=4", "clustering.min_samples=2"],
 }
 JOBS = {
@@ -50,8 +51,10 @@ def test_a_whole_job_runs(root, name):
     job, record = finished(root, JOBS[name])
     results = json.loads((job / "results.json").read_text())
     found = json.loads((root / record["stages"]["discover"] / "modes.json").read_text())
-    assert results["modes"]["k"] == found["k"] == len(found["depths"]) and sum(found["sizes"]) == 32
-    assert found["sizes"] == sorted(found["sizes"], reverse=True) and (job / "bank.safetensors").exists()
+    axes = len(found.get("axes", []))
+    assert results["modes"]["k"] == found["k"] == len(found["depths"]) and sum(found["sizes"]) == 32 * max(1, axes)
+    assert axes or found["sizes"] == sorted(found["sizes"], reverse=True)
+    assert (job / "bank.safetensors").exists()
     drawn = {
         arm: BatchFolder.open(root / record["stages"][f"generate/{arm}"]).images() for arm in ("vanilla", "guided")
     }

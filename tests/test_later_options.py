@@ -19,6 +19,7 @@ OTHER = {
     "projector.time": ("project", "projector.time=step"),
     "projector.standardised": ("project", "projector.standardised=false"),
     "projector.schedule": ("project", "projector.schedule=constant"),
+    "guidance.axes": ("generate/guided", "guidance.axes=[0]"),
     "guidance.counted_at": ("generate/guided", "guidance.counted_at=0.01"),
 }
 BASE = ["guidance=self_debias", "guidance.temperature=0.3", "logger=none"]
@@ -51,3 +52,13 @@ def test_a_later_option_enters_the_key_where_it_changes_something(option):
 def test_images_that_are_counted_at_another_temperature_than_before_are_other_images():
     soft = make_plan(load([*BASE, "guidance.temperature=8"]), {})["generate/guided"]
     assert soft.record["config"]["guidance"]["counted_at"] == 0.3
+
+
+def test_the_informed_encoder_has_the_key_that_it_had_under_its_old_name():
+    """The other one that has that name now has another key: other weights."""
+    renamed, other = (load([f"encoder={name}", "logger=none"]) for name in ("emoji_clip_informed", "emoji_clip"))
+    weights = {"encoder": "hash of the weights"}
+    plan = make_plan(renamed, weights)
+    assert plan["collect"].record["config"]["encoder"]["pretrained"] == "shipped:emoji_clip"
+    assert plan["collect"].key == make_plan(other, weights)["collect"].key
+    assert plan["collect"].key != make_plan(other, {"encoder": "hash of others"})["collect"].key

@@ -71,15 +71,35 @@ Emoji World's own style, and nowhere else.
 
 {sources}"""
 
-ENCODER = """# The encoder of Emoji World
+INFORMED = """# The informed encoder of Emoji World
 
-A CLIP model with 64-d embeddings, trained contrastively on full captions ("an emoji of a woman doctor with dark skin") with soft
-targets: captions that share attributes are near. Gender counts double, being in the head noun of the captions of people, and tones
-agree by degree. `transformers.CLIPModel.from_pretrained(folder)` loads it. It was trained on all drawings alike, not by the bias
-card, and frozen before any mode was looked at.
+**What it was told: the attributes of each drawing.** A CLIP model with 64-d embeddings, trained contrastively on full captions
+("an emoji of a woman doctor with dark skin") with soft targets: captions that share attributes are near, gender counts double, and
+tones agree by degree. Modes that are found with it are no evidence that an attribute can be found without labels; `emoji_clip` is
+the encoder for that. `transformers.CLIPModel.from_pretrained(folder)` loads it. It was trained on all drawings alike, not by the
+bias card, and frozen before any mode was looked at.
 
 Zero-shot accuracy on fresh augmentations of the drawings, a class being the mean embedding of the captions that state it:
 {zero_shot}.
+
+{sources}"""
+
+CLIP = """# The encoder of Emoji World
+
+**What it was told: the caption of each drawing**, such as "an emoji of a woman doctor with dark skin", and nothing else. A CLIP
+model with 64-d embeddings, trained with CLIP's own symmetric InfoNCE: a drawing and its caption belong together, equal captions in
+a batch are equal, and all other pairs are told apart alike, however much they have in common. It was trained on all drawings
+alike, not by the bias card. `transformers.CLIPModel.from_pretrained(folder)` loads it; the weights are stored in float16.
+
+A tenth of the drawings was held out; of the checks every {check_every} steps the one was kept that found their captions best. The
+recipe was fixed before anything was clustered, and the model was trained with {trainings} seeds, of which this is the first. The
+last row is a training on the captions of the text-to-image model, neutral ones among them, which is not shipped.
+
+| Training | step kept | mean reciprocal rank, held-out drawings | zero-shot accuracy |
+|---|---|---|---|
+{rows}
+
+A class of the zero-shot accuracy is the mean embedding of the captions that state it, on fresh augmentations of all drawings.
 
 {sources}"""
 
@@ -158,9 +178,22 @@ def write_cards(ship: Path) -> None:
     )  # fmt: skip
     (ship / "emoji" / "README.md").write_text(HEAD.format(library="diffusers") + emoji)
     (ship / "emoji_judge" / "README.md").write_text(HEAD.format(library="selfdebias") + judge)
-    (ship / "emoji_clip" / "README.md").write_text(
-        HEAD.format(library="transformers") + ENCODER.format(zero_shot=_shares(metrics["encoder"]), sources=SOURCES)
+    informed = INFORMED.format(zero_shot=_shares(metrics["encoder"]), sources=SOURCES)
+    (ship / "emoji_clip_informed" / "README.md").write_text(HEAD.format(library="transformers") + informed)
+
+
+def write_clip_card(ship: Path) -> None:
+    """Write the README.md of the encoder, from the ``metrics.json`` that `measure_clip` left."""
+    folder = ship / "emoji_clip"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    rows = "\n".join(
+        f"| {name} | {it['step']} | {it['retrieval']:.2f} | {_shares(it['zero_shot'])} |"
+        for name, it in metrics["trainings"].items()
     )
+    text = CLIP.format(
+        check_every=metrics["check_every"], trainings=len(metrics["trainings"]) - 1, rows=rows, sources=SOURCES
+    )
+    (folder / "README.md").write_text(HEAD.format(library="transformers") + text)
 
 
 def _shares(values: dict[str, float], digits: int = 2) -> str:

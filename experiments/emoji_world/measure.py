@@ -145,7 +145,7 @@ def main(recipe: DictConfig) -> None:
     held_out = judge_accuracy(judge, drawings, load_rgba(drawings, recipe.image_size), 4, recipe.seed + 9)
     other = judge_accuracy(judge, fluent, render_rgba(fluent, recipe.image_size), 2, recipe.seed + 9)
     zero_shot = encoder_accuracy(
-        ship / "emoji_clip", drawings, load_rgba(drawings, recipe.image_size), recipe.seed + 10
+        ship / "emoji_clip_informed", drawings, load_rgba(drawings, recipe.image_size), recipe.seed + 10
     )
     draw = Generator(recipe, judge)
     rows, sheets = measure_neutral(draw, recipe)

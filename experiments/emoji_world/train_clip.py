@@ -189,15 +189,19 @@ def train_clip(recipe: DictConfig, name: str, seed: int, neutral: bool = False) 
 
 
 def main(recipe: DictConfig) -> None:
-    """Train a model for each seed, and one with neutral captions; the first goes to ``<ship>/emoji_clip``, all to ``<work>``."""
+    """Train a model for each seed, and one with neutral captions; the first goes to ``<ship>/emoji_clip``, all to ``<work>``.
+
+    Weights are written in float16; they are read, and used, in float32.
+    """
     fetch(recipe)
-    for i, seed in enumerate(recipe.clip.seeds):
+    work, seeds = Path(recipe.work), recipe.clip.seeds
+    for i, seed in enumerate(seeds):
         module = train_clip(recipe, f"clip-{i}", recipe.seed + seed)
-        save_clip(module.clip, module.tokenizer, Path(recipe.work) / f"clip-{i}" / "model")
+        save_clip(module.clip.half(), module.tokenizer, work / f"clip-{i}" / "model")
         if i == 0:
             save_clip(module.clip, module.tokenizer, Path(recipe.ship) / "emoji_clip")
-    module = train_clip(recipe, "clip-neutral", recipe.seed + recipe.clip.seeds[0], neutral=True)
-    save_clip(module.clip, module.tokenizer, Path(recipe.work) / "clip-neutral" / "model")
+    module = train_clip(recipe, "clip-neutral", recipe.seed + seeds[0], neutral=True)
+    save_clip(module.clip.half(), module.tokenizer, work / "clip-neutral" / "model")
 
 
 if __name__ == "__main__":

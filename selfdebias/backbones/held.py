@@ -24,7 +24,7 @@ class HeldBackbone:
 
     Args:
         pipeline: the pipeline.
-        call: further arguments of each call.
+        call: further arguments of each call; a negative prompt that is one text holds for each image.
     """
 
     pipeline: Any
@@ -40,7 +40,15 @@ class HeldBackbone:
         shown = dict(getattr(pipeline, "_progress_bar_config", {}))
         pipeline.set_progress_bar_config(disable=True)  # Lightning's bar counts the batches
         try:
-            images = pipeline(**asked, generator=generators(seeds), output_type="np", **self.call).images
+            images = pipeline(
+                **asked, generator=generators(seeds), output_type="np", **self._call_of(len(prompts))
+            ).images
         finally:
             pipeline.set_progress_bar_config(**shown)
         return to_tensor(images)
+
+    def _call_of(self, images: int) -> dict[str, Any]:
+        """Return the further arguments of a call of some images: diffusers takes no text beside a list of prompts."""
+        names = ("negative_prompt", "negative_prompt_2")
+        texts = {name: [self.call[name]] * images for name in names if isinstance(self.call.get(name), str)}
+        return {**self.call, **texts}

@@ -31,7 +31,7 @@ class GradientDescentGuidance(SoftAssignmentGuidance):
     Args:
         eta: what the gradient is multiplied by, at least 0, and 0 changes nothing. It scales with ``||h||^2``, and holds for one
             model, projector and temperature.
-        temperature, target, extrapolation_scale: as in `SoftAssignmentGuidance`.
+        temperature, target, extrapolation_scale, axes: as in `SoftAssignmentGuidance`.
         branch: ``each``: the rows of each branch of classifier-free guidance have their own gradient, against their own
             centroids and over their own mean. With ``cond``, ``both`` or ``contrast`` there is the gradient of the conditional
             rows alone: it edits these, is copied to both branches, or is taken away from the unconditional ones.
@@ -48,9 +48,9 @@ class GradientDescentGuidance(SoftAssignmentGuidance):
 
     def __init__(
         self, eta: float, temperature: float | str, branch: str = EACH, limit: float | None = None, inner_steps: int = 1,
-        target: Sequence[float] | str | None = None, extrapolation_scale: float = 1.0,
+        target: Sequence[float] | str | None = None, extrapolation_scale: float = 1.0, axes: Sequence[int] | None = None,
     ):  # fmt: skip
-        super().__init__(temperature, target, extrapolation_scale)
+        super().__init__(temperature, target, extrapolation_scale, axes)
         check_rule(branch, EACH)
         if isinstance(eta, bool) or not 0 <= eta <= STEEPEST:
             raise ValueError(f"`guidance.eta` must be in [0, {STEEPEST:g}], got {eta}.")

@@ -20,7 +20,7 @@ class InterleavedGuidance(GradientDescentGuidance):
     nothing to split.
 
     Args:
-        eta, temperature, limit, inner_steps, target, extrapolation_scale: as in `GradientDescentGuidance`.
+        eta, temperature, limit, inner_steps, target, extrapolation_scale, axes: as in `GradientDescentGuidance`.
         branch: ``each``; the split is one of two branches that are edited each by itself.
 
     Raises:
@@ -34,9 +34,9 @@ class InterleavedGuidance(GradientDescentGuidance):
 
     def __init__(
         self, eta: float, temperature: float | str, branch: str = EACH, limit: float | None = None, inner_steps: int = 1,
-        target: Sequence[float] | str | None = None, extrapolation_scale: float = 1.0,
+        target: Sequence[float] | str | None = None, extrapolation_scale: float = 1.0, axes: Sequence[int] | None = None,
     ):  # fmt: skip
-        super().__init__(eta, temperature, branch, limit, inner_steps, target, extrapolation_scale)
+        super().__init__(eta, temperature, branch, limit, inner_steps, target, extrapolation_scale, axes)
         if branch != EACH:
             raise ValueError(f"`guidance.branch` must be {EACH} for interleaved rows, got {branch!r}.")
 

@@ -21,7 +21,7 @@ class MeanDifferenceGuidance(RelativeStepGuidance):
     `SelfDebiasGuidance`. For two modes `d` is the difference of their means. The projector only counts.
 
     Args:
-        strength, temperature, branch, limit, target, extrapolation_scale: as in `RelativeStepGuidance`.
+        strength, temperature, branch, limit, target, extrapolation_scale, axes: as in `RelativeStepGuidance`.
         kappa, slack, counted_at: as in `SelfDebiasGuidance`.
 
     Raises:
@@ -31,9 +31,9 @@ class MeanDifferenceGuidance(RelativeStepGuidance):
     def __init__(
         self, strength: float, temperature: float | str, branch: str = "contrast", kappa: float = 0.01, limit: float = 2.0,
         slack: float = 3.0, target: Sequence[float] | str | None = None, extrapolation_scale: float = 1.0,
-        counted_at: float = COUNTED_AT,
+        counted_at: float = COUNTED_AT, axes: Sequence[int] | None = None,
     ):  # fmt: skip
-        super().__init__(strength, temperature, branch, limit, target, extrapolation_scale)
+        super().__init__(strength, temperature, branch, limit, target, extrapolation_scale, axes)
         check_above_0("kappa", kappa)
         check_above_0("slack", slack)
         check_above_0("counted_at", counted_at)

@@ -35,7 +35,7 @@ class RelativeStepGuidance(SoftAssignmentGuidance):
 
     Args:
         strength: `s`, the size of the edit's effect as a fraction of ``||h||``; at least 0, and 0 changes nothing.
-        temperature, target, extrapolation_scale: as in `SoftAssignmentGuidance`.
+        temperature, target, extrapolation_scale, axes: as in `SoftAssignmentGuidance`.
         branch: ``cond``, ``both`` or ``contrast``: the branch of classifier-free guidance that is edited.
         limit: largest size of one image's edit, as a fraction of its ``||h||``, > 0.
 
@@ -45,9 +45,9 @@ class RelativeStepGuidance(SoftAssignmentGuidance):
 
     def __init__(
         self, strength: float, temperature: float | str, branch: str, limit: float, target: Sequence[float] | str | None,
-        extrapolation_scale: float,
+        extrapolation_scale: float, axes: Sequence[int] | None = None,
     ):  # fmt: skip
-        super().__init__(temperature, target, extrapolation_scale)
+        super().__init__(temperature, target, extrapolation_scale, axes)
         check_rule(branch)
         check_at_least("strength", strength, 0)
         check_above_0("limit", limit)

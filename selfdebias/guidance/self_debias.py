@@ -27,7 +27,7 @@ class SelfDebiasGuidance(RelativeStepGuidance):
     ``gate = min(1, max(KL, 0) / kappa)``.
 
     Args:
-        strength, temperature, branch, limit, target, extrapolation_scale: as in `RelativeStepGuidance`.
+        strength, temperature, branch, limit, target, extrapolation_scale, axes: as in `RelativeStepGuidance`.
         kappa: the KL in nats under which the step fades out, > 0.
         decay: share of the memory of earlier batches that is kept from batch to batch, in [0, 1]; 0 keeps none.
         slack: how many images may be pushed, as a multiple of those that have to turn, > 0. Of each mode that has too many,
@@ -47,8 +47,9 @@ class SelfDebiasGuidance(RelativeStepGuidance):
         self, strength: float, temperature: float | str, branch: str = "cond", kappa: float = 0.01, decay: float = 0.0,
         limit: float = 2.0, slack: float = 3.0, inner_steps: int = 1,
         target: Sequence[float] | str | None = None, extrapolation_scale: float = 1.0, counted_at: float = COUNTED_AT,
+        axes: Sequence[int] | None = None,
     ):  # fmt: skip
-        super().__init__(strength, temperature, branch, limit, target, extrapolation_scale)
+        super().__init__(strength, temperature, branch, limit, target, extrapolation_scale, axes)
         check_above_0("counted_at", counted_at)
         check_above_0("kappa", kappa)
         check_above_0("slack", slack)

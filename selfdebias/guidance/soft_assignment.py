@@ -27,17 +27,22 @@ class SoftAssignmentGuidance(Guidance):
         extrapolation_scale: w, at least 1: where the pipeline has no classifier-free guidance, the UNet draws each image with
             and without the edit, and the prediction is ``(1 - w) eps_u + w eps_c``. There w is what a guidance scale is
             elsewhere: the edit counts by the same gains, at the price of a UNet batch twice as large. 1 turns it off.
+        axes: which axes are balanced, numbers from 0; the others are left alone. None balances all, and is the only choice where
+            modes are one partition.
 
     Raises:
         ValueError: if a value is out of range.
     """
 
-    def __init__(self, temperature: float | str, target: Sequence[float] | str | None, extrapolation_scale: float):
+    def __init__(
+        self, temperature: float | str, target: Sequence[float] | str | None, extrapolation_scale: float,
+        axes: Sequence[int] | None = None,
+    ):  # fmt: skip
         check_at_least("extrapolation_scale", extrapolation_scale, 1)
         if temperature != CALIBRATED:
             check_above_0("temperature", temperature)
         self.temperature, self.target = temperature, check_target(target)
-        self.extrapolation_scale = extrapolation_scale
+        self.extrapolation_scale, self.axes = extrapolation_scale, _check_axes(axes)
 
     def check(self, semantics: Semantics) -> None:
         """See `Guidance.check`."""
@@ -66,6 +71,20 @@ class SoftAssignmentGuidance(Guidance):
     def pi(self, state: GuidanceState) -> Tensor:
         """Return the wanted shares (K,), each larger than 0 so that its logarithm is finite."""
         return wanted_shares(self.target, state.require_semantics().bank).clamp(min=EPSILON)
+
+
+def _check_axes(axes: Sequence[int] | None) -> list[int] | None:
+    """Return the axes as a list; raise a ValueError unless they are different whole numbers of at least 0."""
+    if axes is None:
+        return None
+    numbers = [] if isinstance(axes, str | int | float) else list(axes)
+    if (
+        not numbers
+        or any(isinstance(a, bool) or not isinstance(a, int) or a < 0 for a in numbers)
+        or len(set(numbers)) < len(numbers)
+    ):
+        raise ValueError(f"`guidance.axes` must be null or different axes, whole numbers from 0, got {axes}.")
+    return numbers
 
 
 def kl_divergence(p_hat: Tensor, pi: Tensor) -> float:

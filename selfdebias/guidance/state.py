@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from selfdebias.collective import ALONE, Collective
+from selfdebias.modes.axes_bank import AxesBank
 from selfdebias.modes.bank import ModeBank
 from selfdebias.modes.means import ModeMeans
 from selfdebias.projection import SemanticProjector
@@ -66,6 +67,31 @@ class Semantics:
         """Return the semantics of one prompt; see `ModeBank.of_prompt`."""
         bank = self.bank.of_prompt(prompt)
         return self if bank is self.bank else Semantics(self.projector, bank, self.means)
+
+
+class AxesSemantics:
+    """Reads several axes off a bottleneck activation: one projector, and a bank of two modes for each axis.
+
+    Args:
+        projector: `phi`, frozen.
+        bank: the axes, in the space that the projector maps to.
+        means: the sides in the activations themselves, those of one axis after the other; None where they were not fitted.
+
+    Attributes:
+        axes: the semantics of each axis.
+
+    Raises:
+        ValueError: if projector and bank do not fit.
+    """
+
+    def __init__(self, projector: SemanticProjector, bank: AxesBank, means: ModeMeans | None = None):
+        own = [None if means is None else means.only(slice(2 * a, 2 * a + 2)) for a in range(len(bank.axes))]
+        self.axes = tuple(Semantics(projector, it, mean) for it, mean in zip(bank.axes, own, strict=True))
+        self.projector, self.bank, self.means = projector, bank, means
+
+    def of_prompt(self, prompt: str) -> AxesSemantics:
+        """Return itself: axes hold for every prompt."""
+        return self
 
 
 def shares_and_count(p: Tensor) -> Tensor:
@@ -145,6 +171,7 @@ class GuidanceState:
 
     Attributes:
         semantics: projector and bank; None for guidance that needs none.
+        axes: the state of each axis by itself, where there are axes; else empty.
         group: name of the current group of images, which memory is kept under: as a rule its prompt.
         prompt: that they are drawn from.
         seeds: seeds of the current batch's images.
@@ -159,7 +186,7 @@ class GuidanceState:
         collective: the processes that draw the batch together.
     """
 
-    semantics: Semantics | None = None
+    semantics: Semantics | AxesSemantics | None = None
     group: str = ""
     prompt: str = ""
     seeds: tuple[int, ...] = ()
@@ -172,7 +199,12 @@ class GuidanceState:
     traces: dict[str, Trace] = field(default_factory=dict)
     seconds: float = 0.0
     collective: Collective = ALONE
+    axes: list[GuidanceState] = field(default_factory=list)
     _found: dict[tuple[str, int], Tensor] | None = None  # the memory as the current call found it; None between calls
+
+    def __post_init__(self) -> None:
+        if isinstance(self.semantics, AxesSemantics):
+            self.axes = [GuidanceState(it) for it in self.semantics.axes]
 
     def require_semantics(self) -> Semantics:
         """Return the semantics of the current group's prompt.
@@ -184,6 +216,8 @@ class GuidanceState:
             raise ValueError(
                 "`state.semantics` must hold a projector and a mode bank, got None: run discover and project first."
             )
+        if isinstance(self.semantics, AxesSemantics):
+            raise ValueError("`state.semantics` must be those of one axis, got several: guide each in its own state.")
         return self.semantics.of_prompt(self.prompt)
 
     def begin(self, group: str, seeds: tuple[int, ...], guided: bool = True) -> None:
@@ -192,6 +226,8 @@ class GuidanceState:
         self.ends = {place: end for place, end in self.ends.items() if guided and not place[1]}
         self.plans = {name: TransportPlan(plan.left, plan.left) for name, plan in self.plans.items()}
         self._found = dict(self.memory)
+        for axis in self.axes:
+            axis.begin(group, seeds, guided)
         self.enter(group, seeds)
 
     def close(self, whole: bool) -> None:
@@ -200,11 +236,16 @@ class GuidanceState:
             self.plans = {name: TransportPlan(plan.owed, plan.owed) for name, plan in self.plans.items()}
             self.memory = self._found
         self._found = None
+        for axis in self.axes:
+            axis.close(whole)
 
     def enter(self, group: str, seeds: tuple[int, ...], prompt: str | None = None) -> None:
         """Turn to one group of the current call; its prompt is its name, unless another one is given."""
         self.group, self.prompt = group, group if prompt is None else prompt
         self.seeds, self.trace = seeds, self.traces.setdefault(group, Trace())
+        for axis in self.axes:
+            axis.collective = self.collective
+            axis.enter(group, seeds, prompt)
 
     def recall(self, index: int, n_modes: int) -> Tensor:
         """Return the memory (K + 1,) of the current group at a step; zeros if there is none."""
@@ -222,6 +263,9 @@ class GuidanceState:
 
     def kept_tensors(self) -> dict[str, Tensor]:
         """Return the current group's memory and plan as tensors, so that a resumed run goes on from them."""
+        if self.axes:
+            own = [axis.kept_tensors() for axis in self.axes]
+            return {f"axis-{a}/{name}": x for a, kept in enumerate(own) for name, x in kept.items()}
         plan = self.plans.get(self.group)
         if plan is None or plan.modes is None:
             return self.memory_tensors()
@@ -229,6 +273,11 @@ class GuidanceState:
 
     def restore(self, group: str, tensors: Mapping[str, Tensor]) -> None:
         """Take back what `kept_tensors` returned."""
+        if self.axes:
+            for a, axis in enumerate(self.axes):
+                own = {name.split("/", 1)[1]: x for name, x in tensors.items() if name.startswith(f"axis-{a}/")}
+                axis.restore(group, own)
+            return
         self.restore_memory(group, tensors)
         if "owed" in tensors:
             owed = tensors["owed"].clone()

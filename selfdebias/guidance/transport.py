@@ -23,7 +23,7 @@ class TransportGuidance(RelativeStepGuidance):
 
     Args:
         strength: `s`, the size of the effect on an image that lacks all of its mode, as a fraction of ``||h||``; at least 0.
-        temperature, branch, limit, target, extrapolation_scale: as in `RelativeStepGuidance`.
+        temperature, branch, limit, target, extrapolation_scale, axes: as in `RelativeStepGuidance`.
         settled: the assignment from which on an image counts as being in its mode, in (0, 1].
         freeze: images are assigned anew at each step up to here, as a fraction in [0, 1] of the steps up to the end of the guidance
             schedule; then they keep their mode.
@@ -43,9 +43,9 @@ class TransportGuidance(RelativeStepGuidance):
     def __init__(
         self, strength: float, temperature: float | str, branch: str = "contrast", settled: float = 0.85, freeze: float = 0.7,
         slack: float = 2.5, decay: float = 1.0, closed_loop: bool = False, limit: float = 2.0,
-        target: Sequence[float] | str | None = None, extrapolation_scale: float = 1.0,
+        target: Sequence[float] | str | None = None, extrapolation_scale: float = 1.0, axes: Sequence[int] | None = None,
     ):  # fmt: skip
-        super().__init__(strength, temperature, branch, limit, target, extrapolation_scale)
+        super().__init__(strength, temperature, branch, limit, target, extrapolation_scale, axes)
         check_above_0("settled", settled)
         for name, value in (("settled", settled), ("freeze", freeze), ("decay", decay)):
             check_share(name, value)

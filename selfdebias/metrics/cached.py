@@ -15,6 +15,7 @@ from selfdebias.judges import Judge
 from selfdebias.metrics.arms import ArmData, read_arm
 from selfdebias.metrics.modes import assign_modes
 from selfdebias.metrics.spaces import JUDGE
+from selfdebias.modes.axis_sides import AxisSides
 
 
 def identity(part: Any) -> str:
@@ -46,7 +47,9 @@ def origin_of(judge: Judge, encoder: Any, extractor: Any, images: str, key: str)
     return {"judge": identity(judge), "encoder": identity(encoder), "features": features, "sha256": images, "key": key}
 
 
-def load_reference(path: Path, arm: str, judge: Judge, centers: ArrayLike | None) -> tuple[ArmData, dict[str, str]]:
+def load_reference(
+    path: Path, arm: str, judge: Judge, centers: ArrayLike | AxisSides | None
+) -> tuple[ArmData, dict[str, str]]:
     """Read a cached reference and its origin, and place the images in the modes of this evaluation.
 
     Args:

@@ -11,6 +11,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from selfdebias.metrics import fairness
 from selfdebias.metrics.features import features
+from selfdebias.modes.axis_sides import AxisSides, cells_of
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -30,12 +31,12 @@ class Placed(NamedTuple):
 NO_MODE = -1
 
 
-def assign_modes(e: ArrayLike, centers: ArrayLike | None) -> Labels:
-    """Give each embedding the mode with the nearest centre, by cosine, in the encoder's own space.
+def assign_modes(e: ArrayLike, centers: ArrayLike | AxisSides | None) -> Labels:
+    """Give each embedding the mode with the nearest centre, by cosine, in the encoder's own space; of axes, its cell.
 
     Args:
         e: (N, d) unit embeddings.
-        centers: (K, d) unit centres; None where no modes are known.
+        centers: (K, d) unit centres; axes; None where no modes are known.
 
     Returns:
         (N,) int64 in [0, K); the first of equally near centres. Without centres all `NO_MODE`.
@@ -49,6 +50,8 @@ def assign_modes(e: ArrayLike, centers: ArrayLike | None) -> Labels:
     """
     if centers is None:
         return np.full(len(np.asarray(e)), NO_MODE, dtype=np.int64)
+    if isinstance(centers, AxisSides):
+        return cells_of(centers.sides(features(e, "e", least=0)))
     e, centers = features(e, "e", least=0), features(centers, "centers")
     if e.shape[1] != centers.shape[1]:
         raise ValueError(f"`centers` must have the width {e.shape[1]} of the embeddings, got {centers.shape[1]}.")

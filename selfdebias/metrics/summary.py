@@ -14,10 +14,18 @@ from selfdebias.metrics.entries import Entry, missing
 from selfdebias.metrics.spaces import JUDGE, PIXELS
 from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary_agreement import paired_agreement
+from selfdebias.metrics.summary_axes import axes_agreement
 from selfdebias.metrics.summary_composition import composition
 from selfdebias.metrics.summary_corrected import corrected_metrics
 from selfdebias.metrics.summary_cost import summarise_cost
-from selfdebias.metrics.summary_fairness import attribute_metrics, attribute_shares, by_run, mode_metrics_of, rate
+from selfdebias.metrics.summary_fairness import (
+    attribute_metrics,
+    attribute_shares,
+    axis_metrics_of,
+    by_run,
+    mode_metrics_of,
+    rate,
+)
 from selfdebias.metrics.summary_preservation import preservation
 from selfdebias.metrics.summary_quality import clip_score_of, distances, keys_for, silent_clip_score
 from selfdebias.metrics.summary_spaces import ENCODER, EXTRACTOR, Quality, Sets, quality_by_features
@@ -142,9 +150,9 @@ def summarise_arm(
     result["by_run"] = {name: by_run(shown, name) for name in attributes}
     result["unclassified"] = {name: rate(~shown.labels(name)[1], shown.blocks, resampling.level) for name in attributes}
     result["blanked"] = rate(arm.blanked, arm.blocks, resampling.level)
-    result |= mode_metrics_of(shown, modes["target"], resampling) if modes else _all_missing(MODE_KEYS, NO_MODES)
+    result |= mode_entries(shown, modes, resampling)
     shown_vanilla = None if vanilla is None or arm.arm == compared.baseline else vanilla.rows(~vanilla.blanked)
-    n_modes = len(modes["target"]) if modes else 0
+    n_modes = cells_in(modes)
     choices = suite, resampling, compared.baseline
     if reference is None:
         result |= _all_missing((*keys_for(features), "within_modes"), NO_REFERENCE)
@@ -159,8 +167,26 @@ def summarise_arm(
     sets = Sets(arm, vanilla, reference)
     result["quality"] = quality_by_features(sets, result, n_modes, suite, resampling, compared, own)
     result["paired_agreement"] = paired_agreement(arm, vanilla, attributes, n_modes, suite.level, compared)
-    result["composition"] = composition(arm, vanilla, attributes, n_modes, resampling, compared)
+    axes = len((modes or {}).get("axes", []))
+    result["composition"] = composition(arm, vanilla, attributes, n_modes, resampling, compared, axes)
     return result
+
+
+def mode_entries(shown: ArmData, modes: Mapping[str, Any] | None, resampling: BlockBootstrap) -> dict[str, Any]:
+    """Measure the shares of the modes against their target, or of each axis against its own."""
+    if not modes:
+        return _all_missing(MODE_KEYS, NO_MODES)
+    if "axes" in modes:
+        one_by_one = _all_missing(("mode_fd", "mode_kl"), "there are axes, which are measured one by one: see `axes`")
+        return one_by_one | axis_metrics_of(shown, modes["target"], resampling)
+    return mode_metrics_of(shown, modes["target"], resampling)
+
+
+def cells_in(modes: Mapping[str, Any] | None) -> int:
+    """Return how many modes an image can be in: of A axes the 2^A cells that their sides make; 0 where no modes are known."""
+    if not modes:
+        return 0
+    return 2 ** len(modes["axes"]) if "axes" in modes else len(modes["target"])
 
 
 def describe_spaces(
@@ -203,6 +229,8 @@ def summarise_modes(
         reason = "the reference images are not those that the modes were found on, judged by this judge"
         return facts | {measure: _all_missing(attributes, reason) for measure in ("nmi", "ari")}
     found = np.array([modes["labels"][str(i)] for i in reference.ids], dtype=np.int64)
+    if "axes" in modes:
+        facts["axes"] = axes_agreement(reference, found, modes["axes"], attributes)
 
     def agreement(metric: Any, attribute: str) -> float | Entry:
         labels, sure = reference.labels(attribute)

@@ -15,6 +15,9 @@ from selfdebias.metrics.bootstrap import BlockBootstrap, Interval, block_sums
 from selfdebias.metrics.entries import Entry, bounds, measured, missing
 from selfdebias.metrics.summary_fairness import attribute_metrics
 from selfdebias.metrics.twins import NO_MODES, Comparison
+from selfdebias.modes.axis_sides import sides_of
+
+RAKING = 50  # rounds over the axes
 
 Array = NDArray[np.float64]
 
@@ -26,6 +29,7 @@ def composition(
     n_modes: int,
     resampling: BlockBootstrap,
     compared: Comparison,
+    axes: int = 0,
 ) -> dict[str, Any]:
     """Predict an arm's class shares by weighting vanilla images so that their modes have the arm's shares.
 
@@ -39,6 +43,7 @@ def composition(
         n_modes: K, 0 where no modes are known.
         resampling: repeats, seed and level.
         compared: which arm is the baseline.
+        axes: A, where the modes are the cells of axes; then the sides of each axis have the arm's shares, see `raked`.
 
     Returns:
         by attribute `predicted_shares` (an entry a class), `predicted_fd_hard` and `measured_fd_hard`; or one null with the
@@ -50,7 +55,7 @@ def composition(
     arm, vanilla = (data.rows(~data.blanked) for data in (arm, vanilla))
 
     def entries(attribute: str) -> dict[str, Any]:
-        found = predicted(arm, vanilla, attribute, n_modes, resampling)
+        found = predicted(arm, vanilla, attribute, n_modes, resampling, axes)
         return {**found, "measured_fd_hard": attribute_metrics(arm, attribute, resampling)["fd_hard"]}
 
     return {name: entries(name) for name in attributes}
@@ -65,16 +70,16 @@ def _why_not(arm: ArmData, vanilla: ArmData | None, n_modes: int, compared: Comp
 
 
 def predicted(
-    arm: ArmData, vanilla: ArmData, attribute: str, n_modes: int, resampling: BlockBootstrap
+    arm: ArmData, vanilla: ArmData, attribute: str, n_modes: int, resampling: BlockBootstrap, axes: int = 0
 ) -> dict[str, Any]:
     """Predict the shares of one attribute, and their distance from equal ones; see `composition`."""
     names = arm.classes[attribute]
     tables, wanted = counts_by_mode(vanilla, attribute, n_modes), block_sums(np.eye(n_modes)[arm.modes], arm.blocks)
-    shares = reweighted(tables.sum(0, keepdims=True), wanted.sum(0, keepdims=True), len(names))[0]
+    shares = _mixed(tables.sum(0, keepdims=True), wanted.sum(0, keepdims=True), len(names), axes)[0]
     if not np.isfinite(shares).all():
         why = missing("there is no classified vanilla image of a mode that the arm shows")
         return {"predicted_shares": why, "predicted_fd_hard": why}
-    drawn = _drawn(tables, wanted, len(names), resampling)
+    drawn = _drawn(tables, wanted, len(names), resampling, axes)
     sizes = len(wanted), len(tables)
 
     def entry(value: float, statistic: Callable[[Array], Array], most: float) -> Entry:
@@ -91,14 +96,19 @@ def predicted(
     }
 
 
-def _drawn(tables: Array, wanted: Array, n_classes: int, resampling: BlockBootstrap) -> list[Array]:
+def _drawn(tables: Array, wanted: Array, n_classes: int, resampling: BlockBootstrap, axes: int) -> list[Array]:
     """Resampled predictions, (repeats, C): of the arm's blocks, of the vanilla arm's, and of both; none with one block."""
     if min(len(tables), len(wanted)) < 2:
         return []
     modes = resampling.weights(len(wanted), 0) @ wanted
     images = np.tensordot(resampling.weights(len(tables), 1), tables, 1)
     pairs = [(tables.sum(0, keepdims=True), modes), (images, wanted.sum(0, keepdims=True)), (images, modes)]
-    return [reweighted(table, mode, n_classes) for table, mode in pairs]
+    return [_mixed(table, mode, n_classes, axes) for table, mode in pairs]
+
+
+def _mixed(tables: Array, modes: Array, n_classes: int, axes: int) -> Array:
+    """Return what `reweighted` does, with the modes' counts, or those of the cells that have the same sides."""
+    return reweighted(tables, raked(tables.sum(2), modes, axes) if axes else modes, n_classes)
 
 
 def welch_interval(
@@ -148,6 +158,36 @@ def counts_by_mode(data: ArmData, attribute: str, n_modes: int) -> Array:
     n_columns = len(data.classes[attribute]) + 1
     cells = data.modes * n_columns + np.where(sure, labels, n_columns - 1)
     return block_sums(np.eye(n_modes * n_columns)[cells], data.blocks).reshape(-1, n_modes, n_columns)
+
+
+def raked(have: Array, want: Array, axes: int) -> Array:
+    """Weight cells so that the sides of each axis have wanted shares, and their dependence stays as it is.
+
+    Args:
+        have: (R, 2^A) counts of images by cell; R may be 1 on either side.
+        want: (R, 2^A) counts, of which the shares of the sides of each axis count.
+        axes: A.
+
+    Returns:
+        (R, 2^A) shares of the cells; NaN where a side is wanted of which there is no image.
+
+    References:
+        Deming and Stephan, On a least squares adjustment of a sampled frequency table, Annals of Mathematical Statistics 1940.
+
+    Example:
+        >>> raked(np.array([[4.0, 1.0, 4.0, 1.0]]), np.array([[1.0, 1.0, 0.0, 0.0]]), 1 + 1).round(3).tolist()
+        [[0.5, 0.5, 0.0, 0.0]]
+    """
+    sides = sides_of(np.arange(2**axes), axes).astype(float)
+    masks = np.stack([1 - sides.T, sides.T], 1)  # (A, 2, 2^A)
+    have, want = np.broadcast_arrays(have / have.sum(1, keepdims=True), want / want.sum(1, keepdims=True))
+    found = have.copy()
+    for _ in range(RAKING):
+        for mask in masks:
+            present, wanted = found @ mask.T, want @ mask.T  # (R, 2)
+            factor = np.divide(wanted, present, out=np.where(wanted > 0, np.nan, 0.0), where=present > 0)
+            found = found * (factor @ mask)
+    return found
 
 
 def reweighted(tables: Array, modes: Array, n_classes: int) -> Array:

@@ -15,6 +15,7 @@ from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
 from selfdebias.metrics.class_interval import class_interval
 from selfdebias.metrics.entries import Entry, measured, missing
 from selfdebias.metrics.share_interval import share_interval
+from selfdebias.modes.axis_sides import sides_of
 
 Array = NDArray[np.float64]
 
@@ -44,6 +45,24 @@ def mode_metrics_of(arm: ArmData, target: Sequence[float], resampling: BlockBoot
         "mode_kl": _against(sums, "kl_target", resampling, tuple(target)),
         "mode_shares": _shares(sums, [str(mode) for mode in range(len(target))], resampling),
     }
+
+
+def axis_metrics_of(arm: ArmData, target: Sequence[float], resampling: BlockBootstrap) -> dict[str, Any]:
+    """Measure each axis by itself, where `arm.modes` are cells; `target` has the shares of the sides of one after the other.
+
+    Returns:
+        ``axes``, with ``fd``, ``kl`` and the ``share`` of side 1 of each; ``mode_shares`` by side, side s of axis a being 2 a + s.
+    """
+    sides = sides_of(arm.modes, len(target) // 2)
+    entries: list[dict[str, Entry]] = []
+    shares: dict[str, Entry] = {}
+    for a in range(sides.shape[1]):
+        sums, wanted = block_sums(np.eye(2)[sides[:, a]], arm.blocks), tuple(target[2 * a : 2 * a + 2])
+        own = _shares(sums, [str(2 * a), str(2 * a + 1)], resampling)
+        shares |= own
+        fd, kl = (_against(sums, key, resampling, wanted) for key in ("fd_hard", "kl_target"))
+        entries.append({"fd": fd, "kl": kl, "share": own[str(2 * a + 1)]})
+    return {"axes": entries, "mode_shares": shares}
 
 
 def by_run(arm: ArmData, attribute: str) -> dict[str, list[float | None]]:

@@ -9,6 +9,7 @@ from selfdebias.modes.bank import ModeBank
 
 if TYPE_CHECKING:
     from selfdebias.modes.agglomerative import AgglomerativeModes
+    from selfdebias.modes.axes import FactorialAxes
     from selfdebias.modes.gmm import GaussianMixtureModes
     from selfdebias.modes.hdbscan import HdbscanModes
     from selfdebias.modes.kmeans import KMeansModes
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AgglomerativeModes",
+    "FactorialAxes",
     "GaussianMixtureModes",
     "HdbscanModes",
     "KMeansModes",
@@ -26,6 +28,7 @@ __all__ = [
 ]
 _MODULES = {
     "AgglomerativeModes": "agglomerative",
+    "FactorialAxes": "axes",
     "GaussianMixtureModes": "gmm",
     "HdbscanModes": "hdbscan",
     "KMeansModes": "kmeans",

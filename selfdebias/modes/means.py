@@ -31,6 +31,10 @@ class ModeMeans:
         """Return the deviations (K, C, H, W) float32 at any timestep: linear between the recorded ones, constant beyond them."""
         return interpolate(self.deviations, self.timesteps, timestep).float()
 
+    def only(self, modes: slice) -> ModeMeans:
+        """Return the means of some modes."""
+        return ModeMeans(self.timesteps, self.deviations[:, modes])
+
     def save(self, path: Path) -> None:
         """Write one safetensors file, atomically."""
         tensors = {"timesteps": self.timesteps, "deviations": self.deviations.contiguous()}

@@ -11,7 +11,7 @@ from selfdebias.report.measures import Measure, arms_of, attributes_of, finite, 
 from selfdebias.report.wording import Notes, plain, written
 
 Results = Mapping[str, Any]
-QUALITY = "Quality by features that guidance does not act in"
+QUALITY = "Quality by feature space (guidance acts in the encoder's)"
 AGREEMENT = "Class of the vanilla twin"
 COMPOSITION = "Composition"
 ACTED_IN = ("encoder", "extractor")  # quality by these stands in the columns already

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from selfdebias.metrics.entries import Entry, measured, missing
 from selfdebias.metrics.modes import mode_stability
+from selfdebias.modes.axes import FactorialAxes
+from selfdebias.modes.axis_sides import cells_of
 from selfdebias.modes.estimator import ONE_MODE, RESIDUAL
 from selfdebias.modes.residual import centers_among, mean_offsets, residual
 from selfdebias.modes.sphere import nearest, unit
@@ -33,14 +35,18 @@ def discover(folder: Path, collected: Path, clustering: Any, vocabulary: Any, en
     Args:
         folder: the stage's own folder.
         collected: folder of the collect stage.
-        clustering: a `ModeEstimator`. In the space `residual` it sees each embedding less the mean of its prompt's; the centres
-            that are written lie among the embeddings, where images of any prompt can be held against them.
+        clustering: a `ModeEstimator`, or `FactorialAxes`. In the space `residual` it sees each embedding less the mean of its
+            prompt's; the centres that are written lie among the embeddings, where images of any prompt can be held against them.
         vocabulary: finds the captions that tell the modes apart.
         encoder: the one that collect used; its text tower reads the captions.
     """
     store = BatchFolder.open(collected)
     ids, e = read_embeddings(store)
     X = e.double().numpy()
+    if isinstance(clustering, FactorialAxes):
+        clustering.fit(X)
+        write_axes(folder, ids, X, clustering, vocabulary, encoder, store.images)
+        return
     prompt_of = prompts_of(store, ids)
     apart = unit(residual(X, prompt_of)) if clustering.space == RESIDUAL else X
     clustering.fit(apart)
@@ -87,6 +93,62 @@ def write_modes(
         members = [i for i, label in zip(ids, labels, strict=True) if label == mode][:SHEET]
         shown = images(members) if members else torch.full_like(images([ids[0]]), PALE)  # none of this prompt's
         _write_sheet(folder / f"mode-{mode}.png", shown)
+    write_json(folder / "modes.json", modes)
+
+
+def write_axes(
+    folder: Path, ids: Sequence[int], X: np.ndarray, axes: FactorialAxes, vocabulary: Any, encoder: Any,
+    images: Callable[[Sequence[int]], Tensor],
+) -> None:  # fmt: skip
+    """Write what is known of A axes, as `write_modes` does of modes: mode 2 a + s is side s of axis a.
+
+    ``labels`` in ``modes.json`` is the cell of each image, which its sides of all axes make together; ``axes`` has of each the
+    ``recurrence`` and the ``agreement`` with which it came back. A model without an axis has one mode.
+
+    Args:
+        folder: the stage's own folder.
+        ids: of N images.
+        X: (N, d) their embeddings.
+        axes: fitted to them.
+        vocabulary: finds the captions that tell the two sides of an axis apart.
+        encoder: the one whose embeddings they are; its text tower reads the captions.
+        images: reads images, (n, 3, H, W), by their ids.
+    """
+    sides = axes.sides_
+    count = sides.shape[1]
+    if not count:
+        facts = {
+            "depths": [0],
+            "silhouette": missing(ONE_MODE),
+            "stability": missing(ONE_MODE, n=len(X)),
+            "words": [[]],
+        }
+        center = unit(X.mean(axis=0, keepdims=True))
+        write_modes(folder, ids, np.zeros(len(X), dtype=np.int64), center, np.zeros_like(center), facts, images)
+        return
+    sizes = [int((sides[:, a] == s).sum()) for a in range(count) for s in (0, 1)]
+    found = [
+        {"recurrence": float(r), "agreement": float(g)} for r, g in zip(axes.recurrence_, axes.agreement_, strict=True)
+    ]
+    modes = {
+        "space": axes.space,
+        "axes": found,
+        "k": 2 * count,
+        "sizes": sizes,
+        "shares": [size / len(X) for size in sizes],
+        "target": [0.5] * (2 * count),
+        "depths": [0] * (2 * count),
+        "silhouette": missing("axes are no partition"),
+        "stability": measured(float(axes.agreement_.mean()), n=len(X)),
+        "words": [words for a in range(count) for words in vocabulary.describe(X, sides[:, a], encoder)],
+        "labels": {str(i): int(cell) for i, cell in zip(ids, cells_of(sides), strict=True)},
+    }
+    means = [X[sides[:, a] == s].mean(axis=0) for a in range(count) for s in (0, 1)]
+    tensors = {"centers": unit(np.stack(means)), "origin": axes.origin_, "duals": axes.duals_}
+    write_tensors(folder / "centers.safetensors", {name: torch.from_numpy(x).double() for name, x in tensors.items()})
+    for mode in range(2 * count):
+        members = [i for i, side in zip(ids, sides[:, mode // 2], strict=True) if side == mode % 2][:SHEET]
+        _write_sheet(folder / f"mode-{mode}.png", images(members))
     write_json(folder / "modes.json", modes)
 
 

@@ -24,6 +24,7 @@ from selfdebias.metrics.summary import summarise
 from selfdebias.metrics.summary_judge import summarise_error
 from selfdebias.metrics.summary_spaces import ENCODER
 from selfdebias.metrics.twins import VANILLA
+from selfdebias.modes.axis_sides import AxisSides
 from selfdebias.prompts import Prompts, facts_of
 from selfdebias.stages.looking import ArmImages, Evaluation, arm_data, read_centers
 from selfdebias.stages.reference import REFERENCE, outside_reference
@@ -117,7 +118,7 @@ def target_of(facts: Mapping[str, Mapping[str, Any]]) -> list[float] | None:
 def _look(
     folders: dict[str, BatchFolder],
     facts: Mapping[str, Mapping[str, Any]],
-    centers: np.ndarray,
+    centers: np.ndarray | AxisSides,
     module: Evaluation,
     batch_size: int,
     trainer: Callable[..., pl.Trainer],

@@ -22,6 +22,7 @@ from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary import summarise
 from selfdebias.metrics.summary_spaces import ENCODER
 from selfdebias.metrics.twins import VANILLA, Comparison
+from selfdebias.modes.axis_sides import AxisSides
 from selfdebias.prompts import Prompts
 from selfdebias.report.table import markdown_table
 from selfdebias.rules import ConfigError
@@ -50,7 +51,7 @@ class Found:
     """
 
     modes: dict[str, Any] | None = None
-    centers: np.ndarray | None = None
+    centers: np.ndarray | AxisSides | None = None
     collected: str = ""
 
     @classmethod

@@ -13,9 +13,10 @@ from torch import Tensor
 from selfdebias.attachment import Attachment
 from selfdebias.collective import ALONE, Collective
 from selfdebias.guidance import Guidance, GuidanceState, Semantics
-from selfdebias.guidance.shares import wanted_shares
+from selfdebias.guidance.over_axes import check_all, wanted_of_all
+from selfdebias.guidance.state import AxesSemantics
 from selfdebias.metrics.cost import CostMeter
-from selfdebias.modes.bank import ModeBank
+from selfdebias.modes.axes_bank import AxesBank, load_bank
 from selfdebias.modes.means import ModeMeans
 from selfdebias.normal_tensors import normal_tensors
 from selfdebias.projection import SemanticProjector
@@ -91,8 +92,9 @@ def _dependence(guidance: Guidance, replayed: Path | None, store: BatchFolder) -
 def _facts(guidance: Guidance, state: GuidanceState) -> dict[str, Any]:
     """The guidance as it is written down, its target as shares."""
     facts = {"class": type(guidance).__name__, **vars(guidance)}
-    if facts.get("target") is not None and state.semantics:
-        facts["target"] = wanted_shares(facts["target"], state.semantics.bank).tolist()
+    asked = facts.get("target") is not None or facts.get("axes") is not None
+    if asked and state.semantics:
+        facts["target"] = wanted_of_all(guidance, state.semantics)
     return facts
 
 
@@ -104,7 +106,7 @@ def check_shares(guidance: Guidance, state: GuidanceState) -> None:
     """
     if state.semantics:
         try:
-            guidance.check(state.semantics)
+            check_all(guidance, state.semantics)
         except ValueError as error:
             raise ConfigError(str(error)) from error
 
@@ -122,7 +124,7 @@ def check_prompts(prompts: Sequence[str], state: GuidanceState) -> None:
         raise ConfigError(str(error).replace("`prompt` must be", "`prompts` must be", 1)) from error
 
 
-def read_semantics(projected: Path, discovered: Path | None = None) -> Semantics:
+def read_semantics(projected: Path, discovered: Path | None = None) -> Semantics | AxesSemantics:
     """Read projector and bank of a finished project stage, or of a debiaser's folder, and the modes' means if they are there.
 
     Args:
@@ -131,11 +133,12 @@ def read_semantics(projected: Path, discovered: Path | None = None) -> Semantics
     """
     means = projected / "means.safetensors"
     with normal_tensors():
-        return Semantics(
-            SemanticProjector.load(projected / "projector.safetensors"),
-            ModeBank.load((discovered or projected) / "bank.safetensors"),
-            ModeMeans.load(means) if means.exists() else None,
-        )
+        projector = SemanticProjector.load(projected / "projector.safetensors")
+        bank = load_bank((discovered or projected) / "bank.safetensors")
+        fitted = ModeMeans.load(means) if means.exists() else None
+        if isinstance(bank, AxesBank):
+            return AxesSemantics(projector, bank, fitted)
+        return Semantics(projector, bank, fitted)
 
 
 class ArmSampler(Sampler):

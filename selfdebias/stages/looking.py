@@ -19,6 +19,7 @@ from selfdebias.metrics.clip_score import prompt_scores
 from selfdebias.metrics.modes import assign_modes
 from selfdebias.metrics.preservation import psnr
 from selfdebias.metrics.spaces import judged_with_features
+from selfdebias.modes.axis_sides import AxisSides
 from selfdebias.storage.batches import BatchFolder
 
 Vectors = Callable[[Tensor], Tensor]  # images to one vector each
@@ -116,7 +117,7 @@ def arm_data(
     records: Sequence[Mapping[str, Any]],
     outputs: Mapping[str, np.ndarray],
     module: Evaluation,
-    centers: np.ndarray | None,
+    centers: np.ndarray | AxisSides | None,
     facts: Mapping[str, Any] | None = None,
 ) -> ArmData:
     """Gather what is known of the images of one arm.
@@ -126,7 +127,7 @@ def arm_data(
         records: of each of N images, `id`, `seed`, `batch`, `blanked`, and `prompt` where there is one.
         outputs: what `module` said of them, by name, (N, ...).
         module: the evaluation that saw them.
-        centers: (K, d) centres of the modes; None where no modes are known.
+        centers: (K, d) centres of the modes, or axes; None where no modes are known.
         facts: see `blocks_of`.
     """
     judge = module.judge
@@ -149,6 +150,7 @@ def arm_data(
     )
 
 
-def read_centers(discovered: Path) -> np.ndarray:
-    """Return the centres of the modes that a discover stage found, (K, d) float64 unit vectors."""
-    return load_file(Path(discovered) / "centers.safetensors")["centers"].double().numpy()
+def read_centers(discovered: Path) -> np.ndarray | AxisSides:
+    """Return the centres of the modes that a discover stage found, (K, d) float64 unit vectors; or the axes."""
+    found = {name: x.double().numpy() for name, x in load_file(Path(discovered) / "centers.safetensors").items()}
+    return AxisSides(found["origin"], found["duals"]) if "duals" in found else found["centers"]

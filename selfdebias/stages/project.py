@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from selfdebias.modes.axes_bank import calibrated, fit_axes_bank
+from selfdebias.modes.axis_sides import sides_of
 from selfdebias.modes.bank import ModeBank, fit_bank
 from selfdebias.modes.calibration import fit_temperatures
-from selfdebias.modes.means import fit_means
+from selfdebias.modes.means import ModeMeans, fit_means
 from selfdebias.projection import SemanticProjector
 from selfdebias.stages.discover import read_embeddings
 from selfdebias.storage.atomic import write_json, write_text
@@ -51,8 +53,13 @@ def project(
     modes = json.loads((discovered / "modes.json").read_text())
     branches = tuple(json.loads((collected / "collect.json").read_text())["branches"])
     data = read_activations(collected, modes["labels"])
+    if "axes" in modes:
+        data["sides"] = torch.from_numpy(sides_of(data["mode"].numpy(), len(modes["axes"])))
     held_out = torch.isin(data["id"], held_out_ids(data["id"].unique(), seed))
     phi, z = train(folder, data, held_out, branches, encoder, projector, seed, trainer)
+    if "axes" in modes:
+        finish_axes(folder, phi, z, data, held_out)
+        return
     target = torch.tensor(modes["target"])
     bank = fit_bank(
         z[~held_out], data["mode"][~held_out], data["timestep"][~held_out], data["branch"][~held_out], branches, target
@@ -71,6 +78,32 @@ def finish(
     means = fit_means(fitted["h"], fitted["mode"], fitted["timestep"], len(bank.target))
     means.save(folder / "means.safetensors")
     write_json(folder / "project.json", measure(z[held_out], rows(data, held_out), bank))
+
+
+def finish_axes(folder: Path, phi: SemanticProjector, z: Tensor, data: dict[str, Any], held_out: Tensor) -> None:
+    """Write what `finish` does, of axes; ``sides`` (M, A) of an activation are those of its image."""
+    sides, axes = data["sides"], data["sides"].shape[1]
+    fitted = rows(data, ~held_out)
+    bank = fit_axes_bank(
+        z[~held_out], sides[~held_out], fitted["timestep"], fitted["branch"], phi.branches, phi.encoder
+    )
+    phi.save(folder / "projector.safetensors")
+    kept, kept_sides = rows(data, held_out), sides[held_out]
+    calibrated(bank, z[held_out], kept_sides, kept["timestep"], kept["branch"]).save(folder / "bank.safetensors")
+    cond = ~held_out & (data["branch"] == bank.branches.index("cond"))
+    own = rows(data, cond)
+    means = [fit_means(own["h"], sides[cond, a], own["timestep"], 2) for a in range(axes)]
+    joined = ModeMeans(means[0].timesteps, torch.cat([it.deviations for it in means], dim=1))
+    joined.save(folder / "means.safetensors")
+    by_axis = [
+        measure(z[held_out], {**kept, "mode": kept_sides[:, a]}, axis)["accuracy_by_timestep"]
+        for a, axis in enumerate(bank.axes)
+    ]
+    mean = {
+        branch: {t: sum(it[branch][t] for it in by_axis) / axes for t in by_axis[0][branch]} for branch in bank.branches
+    }
+    measured = {**measure_projector(z[held_out], kept, bank.branches), "accuracy_by_timestep": mean}
+    write_json(folder / "project.json", {**measured, "accuracy_by_axis": by_axis})
 
 
 def rows(data: dict[str, Any], chosen: Tensor) -> dict[str, Any]:

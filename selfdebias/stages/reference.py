@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 from selfdebias.evaluation_inputs import is_file, reference_folder
 from selfdebias.metrics.arms import ArmData, save_arm
 from selfdebias.metrics.cached import load_reference, origin_of
+from selfdebias.modes.axis_sides import AxisSides
 from selfdebias.stages.folder_pass import look_at_folders
 from selfdebias.storage.image_folder import ImageFolder
 
@@ -23,7 +24,7 @@ def outside_reference(
     folder: Path,
     evaluation: Any,
     as_arm: Callable[..., ArmData],
-    centers: np.ndarray | None,
+    centers: np.ndarray | AxisSides | None,
     batch_size: int,
     trainer: Callable[..., pl.Trainer],
 ) -> tuple[ArmData, dict[str, Any]]:

@@ -12,12 +12,14 @@ from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 from selfdebias.judges.emoji import EmojiJudge
 from selfdebias.testbed import HERE, shipped
 
-MODELS = ("emoji", "emoji_clip", "emoji_judge", "emoji_ddpm")
+MODELS = ("emoji", "emoji_clip", "emoji_clip_informed", "emoji_judge", "emoji_ddpm")
+ENCODERS = ("emoji_clip", "emoji_clip_informed")
 
 
-def test_together_they_are_at_most_30_mb_and_safetensors_alone():
+def test_together_they_are_at_most_33_mb_and_safetensors_alone():
     files = [path for path in HERE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    assert sum(path.stat().st_size for path in files) <= 30e6
+    assert sum(path.stat().st_size for path in files) <= 33e6
+    assert sum(path.stat().st_size for path in files if path.relative_to(HERE).parts[0] in ENCODERS) <= 12e6
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".md", ".png", ".txt", ".py"}
 
 
@@ -60,8 +62,9 @@ def test_the_unconditional_model_is_small_loads_as_both_pipelines_and_draws_peop
             assert abs(measured["generated"][attribute][name] - share) <= bar
 
 
-def test_the_encoder_loads_unmodified_and_tells_captions_apart():
-    folder = shipped("emoji_clip")
+@pytest.mark.parametrize("name", ENCODERS)
+def test_the_encoder_loads_unmodified_and_tells_captions_apart(name):
+    folder = shipped(name)
     model, tokenizer = CLIPModel.from_pretrained(folder), CLIPTokenizer.from_pretrained(folder)
     assert CLIPImageProcessor.from_pretrained(folder).size == {"height": 64, "width": 64}
     texts = [

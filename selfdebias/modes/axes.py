@@ -1,0 +1,194 @@
+"""Axes in place of a partition: several attributes at once, each with two sides, found as binary factors that come back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.decomposition import PCA
+
+from selfdebias.modes.axis_sides import AxisSides, Sides
+from selfdebias.modes.estimator import IMAGE
+from selfdebias.modes.factors import Factors, fit_factors, posteriors
+
+Array = NDArray[np.float64]
+MOST = 8  # axes: their cells are 2 to the power of them
+
+
+class Found(NamedTuple):
+    """A factor of one run: the run that it is of, and the side of each vector, (N,) bool."""
+
+    run: int
+    side: NDArray[np.bool_]
+
+
+class FactorialAxes(BaseEstimator):
+    """Finds axes: directions that an image has or has not, whatever its other axes say.
+
+    A partition into clusters has to cut between whole combinations of attributes; here an image is on one of two sides of *each*
+    axis. Halves of the images are described by binary factors (`fit_factors`), with several numbers of factors and from several
+    starts, of which the likeliest counts. An axis is a factor that comes back: in at least `recurrence` of the runs there is one
+    that divides all images as it does. Sides are then told by a least-squares fit of the vectors to all axes together, so that
+    an image's coordinate on one axis does not depend on its side of another.
+
+    Args:
+        factors: numbers of factors that are tried, each in [1, 8].
+        variance: share in (0, 1] of the variance that the principal components hold in which factors are looked for.
+        halves: random halves of the vectors that each number is tried on, at least 2.
+        restarts: starts of each fit, at least 1.
+        recurrence: least share of the runs, in (0, 1], that an axis comes back in.
+        agreement: adjusted Rand index, in (0, 1), from which two factors divide alike.
+        space: ``image``; the embeddings as they are.
+        random_state: seed of all that is drawn, at least 0.
+
+    Attributes:
+        sides_: (N, A) int64, the side, 0 or 1, of each fitted vector; side 0 is the larger one. Axes that come back more often
+            stand first, of equals the one that agrees better. A may be 0.
+        recurrence_: (A,) the share of the runs that each came back in.
+        agreement_: (A,) mean adjusted Rand index between the axis and the factors that came back.
+        origin_: (d,) and directions_: (A, d): ``x = origin + sides @ directions`` in the least squares.
+        duals_: (A, d): ``(x - origin) @ duals.T`` are the coordinates, about 0 and 1 on the two sides.
+
+    References:
+        Ghahramani, Factorial learning and the EM algorithm, NIPS 1994; the search for what comes back is that of Himberg et al.,
+        Validating the independent components of neuroimaging time series via clustering and visualization, NeuroImage 2004.
+    """
+
+    def __init__(
+        self, factors: Sequence[int] = (4, 5, 6), variance: float = 0.9, halves: int = 8, restarts: int = 4,
+        recurrence: float = 0.6, agreement: float = 0.5, random_state: int = 0, space: str = IMAGE,
+    ):  # fmt: skip
+        self.factors = factors
+        self.variance = variance
+        self.halves = halves
+        self.restarts = restarts
+        self.recurrence = recurrence
+        self.agreement = agreement
+        self.random_state = random_state
+        self.space = space
+
+    def fit(self, X: Array, y: None = None) -> Self:
+        """Find the axes.
+
+        Args:
+            X: (N, d) unit vectors.
+            y: ignored.
+
+        Raises:
+            ValueError: if a hyper-parameter is out of range, there are too few vectors, or all are equal.
+        """
+        X = np.asarray(X, dtype=np.float64)
+        self.check(len(X))
+        if np.allclose(X, X[0]):
+            raise ValueError("`X` must hold different vectors, got equal ones: the model draws one image only.")
+        found, runs = self._runs(X)
+        votes, self.recurrence_, self.agreement_ = self._that_come_back(found, runs)
+        self._place(X, votes)
+        larger = self.sides_.mean(0) > 0.5
+        if larger.any():
+            self._place(X, np.where(larger, 1 - self.sides_, self.sides_))
+        return self
+
+    def coordinates(self, X: Array) -> Array:
+        """Return the coordinates (N, A) of vectors (N, d): about 0 on side 0 and about 1 on side 1 of each axis."""
+        return AxisSides(self.origin_, self.duals_).coordinates(X)
+
+    def predict(self, X: Array) -> Sides:
+        """Return the sides (N, A) int64 of vectors (N, d): 1 where the coordinate is above one half."""
+        return AxisSides(self.origin_, self.duals_).sides(X)
+
+    def check(self, n: int) -> None:
+        """Refuse hyper-parameters out of range, and too few vectors, `n`.
+
+        Raises:
+            ValueError: with the first that is wrong.
+        """
+        if self.space != IMAGE:
+            raise ValueError(f"`clustering.space` must be {IMAGE} for axes, got {self.space!r}.")
+        counts = list(self.factors)
+        if not counts or any(isinstance(m, bool) or not isinstance(m, int) or not 1 <= m <= MOST for m in counts):
+            raise ValueError(f"`clustering.factors` must be whole numbers in [1, {MOST}], got {counts}.")
+        for name, least in (("halves", 2), ("restarts", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"`clustering.{name}` must be at least {least}, got {getattr(self, name)}.")
+        for name in ("variance", "recurrence"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"`clustering.{name}` must be in (0, 1], got {getattr(self, name)}.")
+        if not 0 < self.agreement < 1:
+            raise ValueError(f"`clustering.agreement` must be in (0, 1), got {self.agreement}.")
+        least = 4 * 2 ** max(counts)
+        if n < least:
+            raise ValueError(
+                f"`collect.n_images` must be at least {least}, four for each combination of {max(counts)} factors, got {n}."
+            )
+
+    def _runs(self, X: Array) -> tuple[list[Found], int]:
+        """Return the factors of all runs, and how many runs there were."""
+        components = PCA(self.variance if self.variance < 1 else None, svd_solver="full").fit_transform(X)
+        components /= components.std()
+        generator = np.random.default_rng(self.random_state)
+        found: list[Found] = []
+        run = 0
+        for _ in range(self.halves):
+            half = generator.permutation(len(X))[: len(X) // 2]
+            for m in self.factors:
+                tried = [fit_factors(components[half], m, generator) for _ in range(self.restarts)]
+                best: Factors = max(tried, key=lambda it: it.likelihood)
+                found += [Found(run, side) for side in (posteriors(components, best) > 0.5).T]
+                run += 1
+        return found, run
+
+    def _that_come_back(self, found: Sequence[Found], runs: int) -> tuple[Sides, Array, Array]:
+        """Return, of the factors that come back, the majority's sides (N, A), the share of runs, and the mean agreement."""
+        sides = np.array([it.side for it in found])
+        run = np.array([it.run for it in found])
+        alike = pairwise_ari(sides)
+        left, kept = np.ones(len(sides), dtype=bool), []
+        while left.any():
+            near = (alike > self.agreement) & left & left[:, None]
+            centre = int(near.sum(1).argmax())
+            members = np.flatnonzero(near[centre])
+            if len(members) == 0:
+                break
+            left[members] = False
+            kept.append((len(np.unique(run[members])) / runs, float(alike[centre, members].mean()), centre, members))
+        kept = sorted((it for it in kept if it[0] >= self.recurrence), key=lambda it: (-it[0], -it[1]))
+        votes = [_majority(sides[members], sides[centre]) for _, _, centre, members in kept]
+        stacked = np.stack(votes, 1) if votes else np.zeros((sides.shape[1], 0), dtype=np.int64)
+        return stacked, np.array([it[0] for it in kept]), np.array([it[1] for it in kept])
+
+    def _place(self, X: Array, sides: Sides) -> None:
+        """Fit the vectors to the sides of all axes together, and take the sides that this fit tells."""
+        design = np.concatenate([np.ones((len(X), 1)), sides], 1)
+        solved = np.linalg.lstsq(design, X, rcond=None)[0]
+        self.origin_, self.directions_ = solved[0], solved[1:]
+        self.duals_ = np.linalg.pinv(self.directions_).T
+        self.sides_ = self.predict(X)
+
+
+def _majority(sides: NDArray[np.bool_], reference: NDArray[np.bool_]) -> Sides:
+    """Return the side (N,) that most of the factors (n, N) give, each turned the way of the reference (N,)."""
+    turned = np.where(((sides == reference).mean(1) < 0.5)[:, None], ~sides, sides)
+    return (turned.mean(0) > 0.5).astype(np.int64)
+
+
+def pairwise_ari(sides: NDArray[np.bool_]) -> Array:
+    """Return the adjusted Rand index (n, n) between divisions in two, (n, N) bool; 1 of one with itself.
+
+    Example:
+        >>> pairwise_ari(np.array([[True, True, False, False], [False, False, True, True]])).tolist()
+        [[1.0, 1.0], [1.0, 1.0]]
+    """
+    ones = sides.astype(np.float64)
+    n = sides.shape[1]
+    both = ones @ ones.T
+    size = ones.sum(1)
+    cells = np.stack([both, size[:, None] - both, size[None] - both, n - size[:, None] - size[None] + both])
+    pairs = (cells * (cells - 1) / 2).sum(0)
+    own = size * (size - 1) / 2 + (n - size) * (n - size - 1) / 2
+    expected, most = own[:, None] * own[None] / (n * (n - 1) / 2), (own[:, None] + own[None]) / 2
+    same = np.isclose(most, expected)  # both are one group alone
+    return np.where(same, 1.0, (pairs - expected) / np.where(same, 1.0, most - expected))

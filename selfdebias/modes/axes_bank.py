@@ -1,0 +1,175 @@
+"""The bank of several axes: where the two sides of each lie, at each recorded timestep and branch, in the projector's space."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from torch import Tensor
+
+from selfdebias.modes.bank import ModeBank
+from selfdebias.modes.calibration import fit_temperatures
+from selfdebias.storage.atomic import write_tensors
+
+HALF = torch.full((2,), 0.5)
+TENSORS = ("timesteps", "centroids", "sizes", "target", "depths", "temperatures", "origins", "scales")
+RIDGE = 1e-3  # of the least squares, as a share of the rows
+
+
+@dataclass(frozen=True)
+class AxesBank:
+    """One bank of two modes, the sides, for each of A axes.
+
+    Attributes:
+        axes: the banks, all with the same branches, timesteps and encoder.
+    """
+
+    axes: tuple[ModeBank, ...]
+
+    def __post_init__(self) -> None:
+        if not self.axes:
+            raise ValueError("`axes` must hold at least one axis, got none.")
+
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """Names of the branches."""
+        return self.axes[0].branches
+
+    @property
+    def timesteps(self) -> Tensor:
+        """(T,) float32, ascending training timesteps."""
+        return self.axes[0].timesteps
+
+    @property
+    def encoder(self) -> str:
+        """Name of the encoder in whose space the axes were found."""
+        return self.axes[0].encoder
+
+    @property
+    def target(self) -> Tensor:
+        """(2 A,) float32, the wanted shares of the sides of one axis after the other."""
+        return torch.cat([it.target for it in self.axes])
+
+    origins = None  # axes hold for every prompt
+
+    def save(self, path: Path) -> None:
+        """Write the bank as one safetensors file, atomically."""
+        tensors = {
+            f"axis-{a}/{name}": getattr(bank, name).clone()
+            for a, bank in enumerate(self.axes)
+            for name in TENSORS
+            if getattr(bank, name) is not None
+        }
+        texts = {"axes": str(len(self.axes)), "branches": json.dumps(self.branches), "encoder": self.encoder}
+        write_tensors(path, tensors, texts)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        branches = tuple(json.loads(metadata["branches"]))
+        banks = []
+        for a in range(int(metadata["axes"])):
+            own = {name.split("/", 1)[1]: x for name, x in tensors.items() if name.startswith(f"axis-{a}/")}
+            banks.append(ModeBank(branches, encoder=metadata["encoder"], **own))
+        return cls(tuple(banks))
+
+
+def load_bank(path: Path) -> ModeBank | AxesBank:
+    """Read a bank of one partition, or of several axes."""
+    with safe_open(path, framework="pt") as file:
+        several = "axes" in file.metadata()
+    return AxesBank.load(path) if several else ModeBank.load(path)
+
+
+def fit_axes_bank(
+    z: Tensor, sides: Tensor, timesteps: Tensor, branch_index: Tensor, branches: tuple[str, ...], encoder: str = ""
+) -> AxesBank:
+    """Fit projected vectors to the sides of all axes together, by least squares, at each timestep and branch.
+
+    ``z = mu + sum_a side_a v_a + rest``; the coordinate ``u_a`` of an axis is what the pseudo-inverse of all directions `v` makes
+    of ``z - mu``, so that an edit along one axis does not move the coordinates of the others. Its scores are ``cut - u_a`` for
+    side 0 and ``u_a - cut`` for side 1. The cut is where as many recorded activations lie beyond it as there are images on side 1.
+
+    Args:
+        z: (M, d) float32, unit vectors of recorded activations.
+        sides: (M, A) int64, 0 or 1: those of the image that each belongs to.
+        timesteps: (M,) float32, training timesteps.
+        branch_index: (M,) int64, index into `branches`.
+        branches: names of the branches.
+        encoder: name of the encoder.
+
+    Raises:
+        ValueError: if a side of an axis has no activation in a branch.
+    """
+    grid, count = timesteps.unique(), sides.shape[1]
+    _check_sides(sides, branch_index, branches)
+    shape = (count, len(branches), len(grid))
+    origins, duals = torch.zeros(*shape, z.shape[1]), torch.zeros(*shape, z.shape[1])
+    for b in range(len(branches)):
+        for i, t in enumerate(grid):
+            own = branch_index == b
+            rows = own & (timesteps == t)
+            rows = rows if _both_sides(sides[rows]) else own
+            origins[:, b, i], duals[:, b, i] = _axes_at(z[rows], sides[rows].float())
+    size = torch.stack([1 - sides.float().mean(0), sides.float().mean(0)], dim=1)  # (A, 2)
+    banks = []
+    for a in range(count):
+        norm = duals[a].norm(dim=-1)
+        unit = F.normalize(duals[a], dim=-1)
+        banks.append(
+            ModeBank(
+                branches, grid, torch.stack([-unit, unit], dim=2), size[a] * len(sides), HALF.clone(), encoder,
+                origins=origins[a][None], scales=1 / norm,
+            )
+        )  # fmt: skip
+    return AxesBank(tuple(banks))
+
+
+def _axes_at(z: Tensor, sides: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the points (A, d) where each axis is cut, and the duals (A, d), of the activations (n, d) of one timestep."""
+    design = torch.cat([torch.ones(len(z), 1), sides], dim=1).double()
+    gram = design.T @ design + RIDGE * len(z) * torch.eye(design.shape[1], dtype=torch.float64)
+    solved = torch.linalg.solve(gram, design.T @ z.double())
+    mean, directions = solved[0], solved[1:]
+    duals = torch.linalg.pinv(directions).T
+    coordinates = (z.double() - mean) @ duals.T
+    cuts = torch.stack(
+        [torch.quantile(u, 1 - share) for u, share in zip(coordinates.T, sides.double().mean(0), strict=True)]
+    )
+    return (mean + cuts[:, None] * directions).float(), duals.float()
+
+
+def _both_sides(sides: Tensor) -> bool:
+    """Whether there are more rows than axes, and each axis has both sides."""
+    return len(sides) > 2 * sides.shape[1] and bool(((sides == 0).any(0) & (sides == 1).any(0)).all())
+
+
+def _check_sides(sides: Tensor, branch_index: Tensor, branches: Sequence[str]) -> None:
+    for b, name in enumerate(branches):
+        own = sides[branch_index == b]
+        for side in (0, 1):
+            empty = torch.nonzero(~(own == side).any(0)).flatten().tolist()
+            if empty:
+                raise ValueError(
+                    f"`sides` must give both sides of every axis an activation, got none on side {side} of axes {empty} in "
+                    f"the {name} branch."
+                )
+
+
+def calibrated(bank: AxesBank, z: Tensor, sides: Tensor, timesteps: Tensor, branch_index: Tensor) -> AxesBank:
+    """Return the bank with the temperatures of each axis, fitted on held-out activations; arguments as in `fit_axes_bank`."""
+    return AxesBank(
+        tuple(
+            replace(axis, temperatures=fit_temperatures(z, sides[:, a], timesteps, branch_index, axis))
+            for a, axis in enumerate(bank.axes)
+        )
+    )
