@@ -1,0 +1,204 @@
+"""What is found by encoders that were told more or less: partitions and axes of the same images, held against what the judge sees.
+
+Nothing that finds modes reads a label; labels are what the table reports. ICA and a cut of its components are here for comparison
+alone. The trainings beside the shipped one are those that `experiments.emoji_world.train_clip` leaves in its folder of work.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA, FastICA
+from sklearn.metrics import adjusted_rand_score, homogeneity_score, roc_auc_score
+from sklearn.mixture import GaussianMixture
+
+from experiments.emoji_world.recipe import load_recipe
+from experiments.pooled import ROOT, run_jobs, write_study
+from selfdebias.encoders import ClipEncoder
+from selfdebias.judges.emoji import EmojiJudge
+from selfdebias.modes import FactorialAxes, GaussianMixtureModes, KMeansModes, SpectralModes, TwoStageModes
+from selfdebias.storage.batches import BatchFolder
+from selfdebias.sweeps.pooling import stages_of
+
+NAME, FITS = "discovery", (0, 1, 2)
+PROMPTS = {
+    "a person": ("emoji_person", ("gender", "tone", "age")),
+    "a pet": ("emoji_pets", ("animal",)),
+    "a fantasy creature": ("emoji_fantasy", ("creature", "gender", "tone")),
+}
+HEADER = (
+    "| Encoder | Prompt | Way | modes, or axes | attribute | ARI, best join in two | AUC | correlation | homogeneity | share if "
+    "even (as collected) |\n|" + "---|" * 10
+)
+Found = tuple[str, np.ndarray, np.ndarray]  # how many; groups (N, A), numbered along an axis; coordinates (N, A)
+
+
+def encoders() -> dict[str, str]:
+    """Return the encoders by the name of their row."""
+    work = Path(load_recipe([]).work)
+    others = {f"`emoji_clip`, training {i + 1}": str(work / f"clip-{i}" / "model") for i in (1, 2)}
+    neutral = {"`emoji_clip`, neutral captions among its own": str(work / "clip-neutral" / "model")}
+    told = {"`emoji_clip_informed`": "shipped:emoji_clip_informed"}
+    return {"`emoji_clip`": "shipped:emoji_clip", **others, **neutral, **told}
+
+
+def as_partition(clustering: object) -> Callable[[np.ndarray, int], Found]:
+    """A way that finds one partition: its groups, and for each of them whether an image is in it."""
+
+    def find(X: np.ndarray, seed: int) -> Found:
+        labels = clustering.set_params(random_state=seed).fit(X).labels_  # type: ignore[attr-defined]
+        k = int(labels.max()) + 1
+        return f"{k}", labels[:, None], (labels[:, None] == np.arange(k)).astype(float)
+
+    return find
+
+
+def by_axes(X: np.ndarray, seed: int) -> Found:
+    """`clustering=axes`."""
+    axes = FactorialAxes(random_state=seed).fit(X)
+    return f"{axes.sides_.shape[1]} axes", axes.sides_, axes.coordinates(X)
+
+
+def by_ica(cut: str) -> Callable[[np.ndarray, int], Found]:
+    """Six independent components, each cut in two: at the midpoint of two Gaussians, or where their density is least."""
+
+    def find(X: np.ndarray, seed: int) -> Found:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ica = FastICA(whiten="unit-variance", random_state=seed, max_iter=2000)
+            s = ica.fit_transform(PCA(6, whiten=True).fit_transform(X))
+        where = midpoint if cut == "midpoint" else least_dense
+        return "6 components", np.stack([s[:, a] > where(s[:, a]) for a in range(6)], 1).astype(int), s
+
+    return find
+
+
+def midpoint(s: np.ndarray) -> float:
+    """Return the middle between the means of two Gaussians."""
+    return float(GaussianMixture(2, n_init=3, random_state=0).fit(s[:, None]).means_.mean())
+
+
+def least_dense(s: np.ndarray, width: float = 0.25) -> float:
+    """Return where the density of (N,) values of unit variance is least, between their 10% and 90% quantiles."""
+    grid = np.linspace(*np.quantile(s, [0.1, 0.9]), 200)
+    return float(grid[np.exp(-0.5 * ((grid[:, None] - s) / width) ** 2).mean(1).argmin()])
+
+
+WAYS: Mapping[str, Callable[[np.ndarray, int], Found]] = {
+    "spectral, k by silhouette": as_partition(SpectralModes()),
+    "k-means, k by silhouette": as_partition(KMeansModes()),
+    "k-means, k by stability": as_partition(KMeansModes(choice="stability")),
+    "k-means, k = 2": as_partition(KMeansModes(k=2)),
+    "Gaussian mixture, k by silhouette": as_partition(GaussianMixtureModes()),
+    "two-stage": as_partition(TwoStageModes(min_size=64)),
+    "ICA, cut at the midpoint": by_ica("midpoint"),
+    "ICA, cut at the least density": by_ica("density"),
+    "`clustering=axes`": by_axes,
+}
+
+
+def best(groups: np.ndarray, coordinates: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Return how far the best of the groupings goes with an attribute.
+
+    Of more than two classes ARI and AUC are of one against all others; ``even``, of two, is the share that the larger class would
+    have if the groups of the grouping that comes nearest to equal shares were of one size.
+    """
+    classes = [c for c in np.unique(labels) if 0.02 < (labels == c).mean() < 0.98]
+    one = [labels == c for c in (classes if len(classes) > 2 else classes[:1])]
+    columns, larger = coordinates.T, labels == np.bincount(labels).argmax()
+    even = [float(np.mean([larger[g == k].mean() for k in np.unique(g)])) for g in groups.T]
+    two = {
+        "even": min(even, key=lambda it: abs(it - 0.5), default=float(larger.mean())),
+        "collected": float(larger.mean()),
+    }
+    return (two if len(one) == 1 else {}) | {
+        "ari": max((joined_ari(g, it) for g in groups.T for it in one), default=0.0),
+        "auc": max((max(a, 1 - a) for u in columns for it in one for a in [roc_auc_score(it, u)]), default=0.5),
+        "correlation": max((abs(float(np.corrcoef(u, labels)[0, 1])) for u in columns if u.std() > 0), default=0.0),
+        "homogeneity": max((float(homogeneity_score(labels, g)) for g in groups.T), default=0.0),
+    }
+
+
+def joined_ari(groups: np.ndarray, labels: np.ndarray) -> float:
+    """Return the adjusted Rand index of the groups with labels (N,) bool, each group joined to the label that most of it has."""
+    most = [labels[groups == g].mean() > 0.5 for g in range(int(groups.max()) + 1)]
+    return float(adjusted_rand_score(labels, np.array(most)[groups]))
+
+
+def collected(prompt: str, seed: int) -> torch.Tensor:
+    """Return the images (N, 3, H, W) that a job collects for a prompt."""
+    overrides = [f"prompts={prompt}", "encoder=emoji_clip_informed", "stages=[collect]", f"collect.seed={seed}"]
+    (job,) = run_jobs(overrides, [0])
+    return BatchFolder.open(stages_of(job, Path(ROOT))["collect"]).images()
+
+
+def measured() -> list[dict]:
+    """Find modes in every way, with every encoder, on every prompt and fit; a row each."""
+    judge, found = EmojiJudge(None), []
+    for prompt, (option, attributes) in PROMPTS.items():
+        for fit in FITS:
+            images = collected(option, fit)
+            labels = {name: p.argmax(1).numpy() for name, p in _judged(judge, images).items() if name in attributes}
+            for encoder, source in encoders().items():
+                model = ClipEncoder(source)
+                X = torch.cat([model(part).double() for part in images.split(128)]).numpy()
+                for way, find in WAYS.items():
+                    count, groups, coordinates = find(X, fit)
+                    for attribute in attributes:
+                        values = best(groups, coordinates, labels[attribute])
+                        where = {"encoder": encoder, "prompt": prompt, "fit": fit, "way": way, "attribute": attribute}
+                        found.append({**where, "found": count, **values})
+    return found
+
+
+@torch.no_grad()
+def _judged(judge: EmojiJudge, images: torch.Tensor) -> dict[str, torch.Tensor]:
+    parts = [judge(part) for part in images.split(128)]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def page(found: list[dict]) -> str:
+    """The table: the mean over the fits, with the range of the ARI."""
+    groups: dict[tuple, list[dict]] = {}
+    for it in found:
+        groups.setdefault((it["encoder"], it["prompt"], it["way"], it["attribute"]), []).append(it)
+    lines = []
+    for (encoder, prompt, way, attribute), fits in groups.items():
+        ari = [it["ari"] for it in fits]
+        mean = {key: float(np.mean([it[key] for it in fits])) for key in ("auc", "correlation", "homogeneity")}
+        counts = ", ".join(dict.fromkeys(it["found"] for it in fits))
+        lines.append(
+            f"| {encoder} | {prompt} | {way} | {counts} | {attribute} | {np.mean(ari):.2f} ({min(ari):.2f} to {max(ari):.2f}) | "
+            f"{mean['auc']:.2f} | {mean['correlation']:.2f} | {mean['homogeneity']:.2f} | {_even(fits)} |"
+        )
+    text = [
+        "# What encoders find that were told captions alone, and one that was told attributes", "",
+        f"`python -m experiments.{NAME}`", "",
+        HEADER, *lines, "",
+        f"Means over {len(FITS)} fits: other collected images, at half of the guidance scale, and other seeds of the clustering. "
+        "Of the modes or axes that were found, each column states the one that goes best with the attribute. ARI: groups joined in "
+        "two, each to the class that most of it has; in brackets the least and the most of the fits. AUC: of an axis's coordinate, "
+        "or of being in one cluster. Attributes of more than two classes: the one told best, against all others. Share if "
+        "even: of the more frequent class, if all modes, or both sides of one axis, had the same number of images.",
+    ]  # fmt: skip
+    return "\n".join(text)
+
+
+def _even(fits: list[dict]) -> str:
+    if "even" not in fits[0]:
+        return ""
+    return f"{np.mean([it['even'] for it in fits]):.2f} ({np.mean([it['collected'] for it in fits]):.2f})"
+
+
+def main() -> None:
+    """Measure all, and write the study."""
+    found = measured()
+    write_study(NAME, page(found), found)
+
+
+if __name__ == "__main__":
+    main()
