@@ -24,7 +24,7 @@ from selfdebias.modes import FactorialAxes, GaussianMixtureModes, KMeansModes, S
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.sweeps.pooling import stages_of
 
-NAME, FITS = "discovery", (0, 1, 2)
+NAME, FITS = "discovery", (0, 1)
 PROMPTS = {
     "a person": ("emoji_person", ("gender", "tone", "age")),
     "a pet": ("emoji_pets", ("animal",)),
@@ -131,7 +131,7 @@ def joined_ari(groups: np.ndarray, labels: np.ndarray) -> float:
 
 def collected(prompt: str, seed: int) -> torch.Tensor:
     """Return the images (N, 3, H, W) that a job collects for a prompt."""
-    overrides = [f"prompts={prompt}", "encoder=emoji_clip_informed", "stages=[collect]", f"collect.seed={seed}"]
+    overrides = [f"prompts={prompt}", "encoder=emoji_clip", "stages=[collect]", f"collect.seed={seed}"]
     (job,) = run_jobs(overrides, [0])
     return BatchFolder.open(stages_of(job, Path(ROOT))["collect"]).images()
 

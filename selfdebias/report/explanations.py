@@ -34,6 +34,7 @@ def explanations(results: Results, shown: Collection[str]) -> list[str]:
     return [
         *skipped_edits_in_words(results),
         *one_mode_in_words(results),
+        *told_in_words(results),
         *verdicts_in_words(results),
         judge_in_words(results),
         interval_in_words(results),
@@ -69,6 +70,22 @@ def one_mode_in_words(results: Results) -> list[str]:
     if results.get("modes", {}).get("k") != 1:
         return []
     return ["One mode: nothing to balance. Discover found no second one, so the guided images are the vanilla ones."]
+
+
+def told_in_words(results: Results) -> list[str]:
+    """What the encoder was told with which the modes were found; nothing where that is not known.
+
+    Example:
+        >>> told_in_words({"modes": {"k": 2}, "spaces": {"encoder": {"name": "clip", "told": "captions of images"}}})
+        ['The modes were found with the encoder clip, which was told captions of images.']
+    """
+    encoder = results.get("spaces", {}).get("encoder", {})
+    if not encoder.get("told") or "k" not in (results.get("modes") or {}):
+        return []
+    what = "axes" if "axes" in results["modes"] else "modes"
+    return [
+        f"The {what} were found with the encoder {plain(encoder['name'])}, which was told {plain(encoder['told'])}."
+    ]
 
 
 def target_in_words(results: Results) -> str:

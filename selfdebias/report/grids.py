@@ -14,6 +14,7 @@ Results = Mapping[str, Any]
 QUALITY = "Quality by feature space (guidance acts in the encoder's)"
 AGREEMENT = "Class of the vanilla twin"
 COMPOSITION = "Composition"
+AXES = "Axes"
 ACTED_IN = ("encoder", "extractor")  # quality by these stands in the columns already
 KEYS = ("turned_precision_ratio", "precision", "kid", "kept")
 ORDER = (*ACTED_IN, "judge", "pixels")
@@ -41,7 +42,9 @@ def grids(results: Results, notes: Notes) -> list[Grid]:
         results: The contents of `results.json`.
         notes: Takes the reasons of the numbers that are null.
     """
-    found = [quality_grid(results, notes), agreement_grid(results, notes), composition_grid(results, notes)]
+    found = [
+        axes_grid(results, notes), quality_grid(results, notes), agreement_grid(results, notes), composition_grid(results, notes)
+    ]  # fmt: skip
     return [grid for grid in found if grid.rows]
 
 
@@ -71,6 +74,17 @@ def spaces_of(quality: Mapping[str, Any]) -> list[str]:
     """Names of the features that quality is measured by, the encoder's first."""
     found = [name for name, it in quality.items() if isinstance(it, Mapping)]
     return sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+
+
+def axes_grid(results: Results, notes: Notes) -> Grid:
+    """The distance of each axis from its target and the share of its second side, of each arm; no row for a partition."""
+    rows = []
+    for arm in arms_of(results):
+        axes = results["arms"][arm].get("axes", [])
+        for a, tree in enumerate(axes):
+            cells = [written(measure(tree, key), notes) for key in ("fd", "share")]
+            rows.append([f"{plain(arm)}, axis {a}", *cells])
+    return Grid(AXES, ["arm, axis", "fd from the target", "share of side 1"], rows)
 
 
 def agreement_grid(results: Results, notes: Notes) -> Grid:
@@ -126,6 +140,11 @@ def grids_in_words(results: Results, shown: Sequence[str]) -> list[str]:
         shown: Titles of those that are shown.
     """
     lines = []
+    if AXES in shown:
+        lines.append(
+            "Axes: each image is on one of two sides of each axis, side 1 being the smaller one among the collected images. Turned "
+            "images are those whose side of any axis changed."
+        )
     if QUALITY in shown:
         said = [
             f"{plain(name)}: {plain(it['name'])}, {it['dim']}-d"

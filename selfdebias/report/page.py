@@ -72,6 +72,7 @@ def render_page(material: Material, pictures: Pictures) -> str:
             made_with=in_words(material.job.get("made_with", {})),
             prompt=prompt_of(results),
             modes=mode_rows(material, notes),
+            found=found_in_words(material.found),
             agreement=agreement_rows(results, notes),
             stability=written(measure(results, "modes", "stability"), notes, ".2f"),
             silhouette=written(measure(results, "modes", "silhouette"), notes),
@@ -130,7 +131,7 @@ def asked(material: Material) -> list[tuple[str, str]]:
     counts = ", ".join(f"{plain(arm)} {images_of(results, arm) or '?'}" for arm in arms)
     rows = [
         ("Prompt", prompt_of(results)),
-        ("Images (N)", f"{counts}; modes from {sum(material.found['sizes'])} other vanilla images"),
+        ("Images (N)", f"{counts}; modes from {len(material.found['labels'])} other vanilla images"),
         ("Seeds", f"collect {seeds.get('collect', '?')}, generate {seeds.get('generate', '?')} (the same in all arms)"),
         ("Target", "mode shares " + ", ".join(f"{float(share):.2f}" for share in material.found["target"])),
     ]
@@ -175,6 +176,18 @@ def is_set(value: Any) -> bool:
     return value is not None and value != []
 
 
+def found_in_words(found: Mapping[str, Any]) -> str:
+    """What the modes are, in one sentence."""
+    if "axes" in found:
+        return (
+            "Axes of the vanilla images' embeddings, found without a label: each image is on one of two sides of every axis, and a "
+            "mode below is a cell, which the sides of an image make together."
+        )
+    if found.get("space") == "projected":
+        return "Clusters of the vanilla images' projected activations at each timestep, found without a label."
+    return "Clusters of the vanilla images' embeddings, found without a label."
+
+
 def mode_rows(material: Material, notes: Notes) -> list[dict[str, Any]]:
     """Each discovered mode: size and share among the collected images, share in each arm, and words with effect sizes."""
     sizes, results, words = material.found["sizes"], material.results, material.found["words"]
@@ -183,8 +196,9 @@ def mode_rows(material: Material, notes: Notes) -> list[dict[str, Any]]:
         shares = {name: measure(results["arms"][name], "mode_shares", str(mode)) for name in arms_of(results)}
         in_arms = [(plain(name), written(share, notes, ".2f")) for name, share in shares.items()]
         told = [(plain(word["caption"]), f"{word['effect']:.1f}") for word in words[mode]]
-        share = f"{size / max(1, sum(sizes)):.2f}"
-        rows.append({"mode": mode, "size": size, "share": share, "arms": in_arms, "words": told})
+        share = f"{size / max(1, len(material.found['labels'])):.2f}"
+        name = f"Axis {mode // 2}, side {mode % 2}" if "axes" in material.found else f"Mode {mode}"
+        rows.append({"mode": mode, "name": name, "size": size, "share": share, "arms": in_arms, "words": told})
     return rows
 
 

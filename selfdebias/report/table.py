@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from selfdebias.report.columns import Column, Results, sections, titles_of
 from selfdebias.report.explanations import explanations
@@ -70,9 +71,21 @@ def headline(results: Results) -> str:
     seeds, modes = results.get("seeds", {}), results.get("modes", {})
     return (
         f"SelfDebias: {prompt_of(results)}, N = {images} images an arm "
-        f"(generate seed {seeds.get('generate', '?')}), {modes.get('k', '?')} mode{'' if modes.get('k') == 1 else 's'} found on "
-        f"{sum(modes.get('sizes', []))} other images (collect seed {seeds.get('collect', '?')})"
+        f"(generate seed {seeds.get('generate', '?')}), {_found(modes)} found on "
+        f"{_collected(modes)} other images (collect seed {seeds.get('collect', '?')})"
     )
+
+
+def _found(modes: Mapping[str, Any]) -> str:
+    axes = len(modes.get("axes", []))
+    if axes:
+        return f"{axes} {'axis' if axes == 1 else 'axes'}"
+    return f"{modes.get('k', '?')} mode{'' if modes.get('k') == 1 else 's'}"
+
+
+def _collected(modes: Mapping[str, Any]) -> int:
+    """The collected images; each is on one side of every axis."""
+    return sum(modes.get("sizes", [])) // max(1, len(modes.get("axes", [])))
 
 
 def _blocks(columns: list[Column], arms: list[str], width: int) -> list[str]:

@@ -15,6 +15,7 @@ import pytorch_lightning as pl
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from selfdebias.encoders.told import told_of
 from selfdebias.judges import Judge
 from selfdebias.judges.labelled import measure_confusion, skipped_labels
 from selfdebias.metrics.arms import ArmData, save_arm
@@ -104,7 +105,7 @@ def evaluate(
         judge={**describe_judge(judge, encoder), "error": error},
         costs=facts,
         collected=data[own],
-        spaces={ENCODER: {"name": short_name(encoder)}},
+        spaces={ENCODER: {"name": short_name(encoder), "told": told_of(encoder)}},
     )
     write_results(Path(folder), results | outside | {"skipped": {**outside.get("skipped", {}), **skipped}})
 
