@@ -300,3 +300,29 @@ def test_modes_are_carried_over_to_further_prompts(pipeline, tmp_path):
 def test_fitting_prompts_that_are_none_are_refused(pipeline, texts):
     with pytest.raises(ValueError, match="`fitting_prompts` must be"):
         fit(pipeline, fitting_prompts=texts)
+
+
+def test_guidance_and_schedule_are_given_to_fit_by_name_and_a_wrong_one_is_refused_before_an_image_is_drawn(pipeline):
+    fitted = fit(pipeline, guidance="gradient_descent", schedule="cosine", projector={"steps": 20})
+    assert (
+        type(fitted.guidance).__name__ == "GradientDescentGuidance"
+        and type(fitted.schedule).__name__ == "CosineSchedule"
+    )
+    assert fitted.facts["guidance"]["_target_"].endswith("GradientDescentGuidance")
+    for name in ("guidance", "schedule"):
+        with pytest.raises(ValueError, match=f"`{name}` must be one of .*, or an object, got 'nonsense'"):
+            fit(None, **{name: "nonsense"})
+        with pytest.raises(ValueError, match=f"`{name}` must be a name or a "):
+            fit(None, **{name: 3})
+
+
+def test_a_negative_prompt_that_is_one_text_holds_for_each_image(pipeline):
+    from selfdebias.backbones.held import HeldBackbone
+
+    seeds, settings = (0, 1), {"num_inference_steps": 2, "height": 64, "width": 64}
+    one = HeldBackbone(pipeline, {**settings, "negative_prompt": "dark"}).generate(pipeline, ["a person"] * 2, seeds)
+    each = HeldBackbone(pipeline, {**settings, "negative_prompt": ["dark"] * 2}).generate(
+        pipeline, ["a person"] * 2, seeds
+    )
+    plain = HeldBackbone(pipeline, settings).generate(pipeline, ["a person"] * 2, seeds)
+    assert torch.equal(one, each) and not torch.equal(one, plain)
