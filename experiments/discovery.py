@@ -41,9 +41,7 @@ def encoders() -> dict[str, str]:
     """Return the encoders by the name of their row."""
     work = Path(load_recipe([]).work)
     others = {f"`emoji_clip`, training {i + 1}": str(work / f"clip-{i}" / "model") for i in (1, 2)}
-    neutral = {"`emoji_clip`, neutral captions among its own": str(work / "clip-neutral" / "model")}
-    told = {"`emoji_clip_informed`": "shipped:emoji_clip_informed"}
-    return {"`emoji_clip`": "shipped:emoji_clip", **others, **neutral, **told}
+    return {"`emoji_clip`": "shipped:emoji_clip", **others, "`emoji_clip_informed`": "shipped:emoji_clip_informed"}
 
 
 def as_partition(clustering: object) -> Callable[[np.ndarray, int], Found]:

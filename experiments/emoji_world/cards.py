@@ -92,8 +92,7 @@ a batch are equal, and all other pairs are told apart alike, however much they h
 alike, not by the bias card. `transformers.CLIPModel.from_pretrained(folder)` loads it; the weights are stored in float16.
 
 A tenth of the drawings was held out; of the checks every {check_every} steps the one was kept that found their captions best. The
-recipe was fixed before anything was clustered, and the model was trained with {trainings} seeds, of which this is the first. The
-last row is a training on the captions of the text-to-image model, neutral ones among them, which is not shipped.
+recipe was fixed before anything was clustered, and the model was trained with {seeds} seeds, of which this is the first.
 
 | Training | step kept | mean reciprocal rank, held-out drawings | zero-shot accuracy |
 |---|---|---|---|
@@ -190,9 +189,7 @@ def write_clip_card(ship: Path) -> None:
         f"| {name} | {it['step']} | {it['retrieval']:.2f} | {_shares(it['zero_shot'])} |"
         for name, it in metrics["trainings"].items()
     )
-    text = CLIP.format(
-        check_every=metrics["check_every"], trainings=len(metrics["trainings"]) - 1, rows=rows, sources=SOURCES
-    )
+    text = CLIP.format(check_every=metrics["check_every"], seeds=metrics["seeds"], rows=rows, sources=SOURCES)
     (folder / "README.md").write_text(HEAD.format(library="transformers") + text)
 
 

@@ -20,15 +20,17 @@ def main(recipe: DictConfig) -> None:
     drawings = training_drawings(recipe)
     rgba = load_rgba(drawings, recipe.image_size)
     names = {f"clip-{i}": f"seed {recipe.seed + seed}" for i, seed in enumerate(recipe.clip.seeds)}
+    if recipe.clip.neutral:
+        names["clip-neutral"] = "on the text-to-image model's captions, neutral ones among them"
     trainings = {}
-    for name, title in (names | {"clip-neutral": "neutral captions among them"}).items():
+    for name, title in names.items():
         folder = Path(recipe.work) / name
         checks = json.loads((folder / "retrieval.json").read_text())
         step = max(checks, key=lambda it: (checks[it], int(it)))
         accuracy = encoder_accuracy(folder / "model", drawings, rgba, recipe.seed + 10)
         trainings[title] = {"step": int(step), "retrieval": checks[step], "zero_shot": accuracy}
     ship = Path(recipe.ship)
-    metrics = {"check_every": recipe.clip.check_every, "trainings": trainings}
+    metrics = {"check_every": recipe.clip.check_every, "seeds": len(recipe.clip.seeds), "trainings": trainings}
     (ship / "emoji_clip" / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     write_clip_card(ship)
 

@@ -179,7 +179,7 @@ def train_clip(recipe: DictConfig, name: str, seed: int, neutral: bool = False) 
     """
     drawings = training_drawings(recipe)
     sampler = CaptionSampler(drawings, recipe.bias_card, recipe.diffusion.explicit_caption) if neutral else None
-    options = {key: value for key, value in recipe.clip.items() if key != "seeds"}
+    options = {key: value for key, value in recipe.clip.items() if key not in ("seeds", "neutral")}
     folder = Path(recipe.work) / name
     torch.manual_seed(seed)  # of the first weights
     module = ClipRecipe(load_rgba(drawings, recipe.image_size), drawings, folder, sampler=sampler, seed=seed, **options)
@@ -189,7 +189,7 @@ def train_clip(recipe: DictConfig, name: str, seed: int, neutral: bool = False) 
 
 
 def main(recipe: DictConfig) -> None:
-    """Train a model for each seed, and one with neutral captions; the first goes to ``<ship>/emoji_clip``, all to ``<work>``.
+    """Train a model for each seed, and one with neutral captions if asked for; the first is shipped, and all are in ``<work>``.
 
     Weights are written in float16; they are read, and used, in float32.
     """
@@ -200,8 +200,9 @@ def main(recipe: DictConfig) -> None:
         save_clip(module.clip.half(), module.tokenizer, work / f"clip-{i}" / "model")
         if i == 0:
             save_clip(module.clip, module.tokenizer, Path(recipe.ship) / "emoji_clip")
-    module = train_clip(recipe, "clip-neutral", recipe.seed + seeds[0], neutral=True)
-    save_clip(module.clip.half(), module.tokenizer, work / "clip-neutral" / "model")
+    if recipe.clip.neutral:
+        module = train_clip(recipe, "clip-neutral", recipe.seed + seeds[0], neutral=True)
+        save_clip(module.clip.half(), module.tokenizer, work / "clip-neutral" / "model")
 
 
 if __name__ == "__main__":
