@@ -74,6 +74,7 @@ def render_page(material: Material, pictures: Pictures) -> str:
             modes=mode_rows(material, notes),
             found=found_in_words(material.found),
             agreement=agreement_rows(results, notes),
+            axes="axes" in material.found,
             stability=written(measure(results, "modes", "stability"), notes, ".2f"),
             silhouette=written(measure(results, "modes", "silhouette"), notes),
             pictures=pictures,
@@ -180,8 +181,8 @@ def found_in_words(found: Mapping[str, Any]) -> str:
     """What the modes are, in one sentence."""
     if "axes" in found:
         return (
-            "Axes of the vanilla images' embeddings, found without a label: each image is on one of two sides of every axis, and a "
-            "mode below is a cell, which the sides of an image make together."
+            "Axes of the vanilla images' embeddings, found without a label: each image is on one of two sides of every axis. Where "
+            "images are compared by their mode, that is the sides of all axes together."
         )
     if found.get("space") == "projected":
         return "Clusters of the vanilla images' projected activations at each timestep, found without a label."
@@ -203,7 +204,10 @@ def mode_rows(material: Material, notes: Notes) -> list[dict[str, Any]]:
 
 
 def agreement_rows(results: Mapping[str, Any], notes: Notes) -> list[tuple[str, str, str]]:
-    """Agreement of the modes with each judged attribute: name, NMI, ARI."""
+    """Agreement of the modes with each judged attribute: name, NMI, ARI; of axes with each of them, homogeneity in place of NMI."""
+    axes = results.get("modes", {}).get("axes", [])
+    if axes:
+        return [_axis_row(name, a, axis, notes) for name in attributes_of(results) for a, axis in enumerate(axes)]
     known = [key for name in ("nmi", "ari") for key in _keys(results.get("modes", {}).get(name))]
     wanted = [name for name in attributes_of(results) if name in known]
 
@@ -211,6 +215,11 @@ def agreement_rows(results: Mapping[str, Any], notes: Notes) -> list[tuple[str, 
         return written(measure(results, "modes", kind, name), notes)
 
     return [(plain(name), cell("nmi", name), cell("ari", name)) for name in dict.fromkeys([*wanted, *known])]
+
+
+def _axis_row(name: str, a: int, axis: Mapping[str, Any], notes: Notes) -> tuple[str, str, str]:
+    homogeneity, ari = (written(measure(axis, kind, name), notes) for kind in ("homogeneity", "ari"))
+    return f"{plain(name)}, axis {a}", homogeneity, ari
 
 
 def share_rows(results: Mapping[str, Any], notes: Notes) -> list[tuple[str, str, list[str]]]:

@@ -1,0 +1,68 @@
+"""Axes in the table and on the page: both sides of each, their shares, and how they agree with what is judged."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from selfdebias.report.explanations import told_in_words
+from selfdebias.report.grids import AXES, axes_grid, grids_in_words
+from selfdebias.report.page import agreement_rows, found_in_words, mode_rows
+from selfdebias.report.table import headline
+from selfdebias.report.wording import Notes
+
+
+def entry(value: float) -> dict:
+    return {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 64}
+
+
+def results() -> dict:
+    arm = {
+        "axes": [{"fd": entry(0.3), "share": entry(0.25)}, {"fd": entry(0.1), "share": entry(0.45)}],
+        "mode_shares": {str(side): entry(share) for side, share in enumerate((0.75, 0.25, 0.55, 0.45))},
+        "gender": {"fd_hard": entry(0.2)},
+        "shares": {"gender": {"man": entry(0.7), "woman": entry(0.3)}},
+    }
+    axes = [{"ari": {"gender": ari}, "homogeneity": {"gender": ari / 2}, "recurrence": 0.9} for ari in (0.7, 0.0)]
+    return {
+        "prompts": {"text": "a person", "attributes": ["gender"]},
+        "seeds": {"collect": 0, "generate": 1},
+        "arms": {"vanilla": arm, "guided": arm},
+        "modes": {"k": 4, "sizes": [30, 10, 22, 18], "axes": axes, "target": [0.5] * 4},
+        "spaces": {"encoder": {"name": "emoji_clip", "told": "captions of the drawings, and nothing else", "dim": 64}},
+    }
+
+
+def test_the_headline_counts_axes_and_each_image_once():
+    assert "2 axes found on 40 other images (collect seed 0)" in headline(results())
+
+
+def test_each_axis_has_a_row_in_each_arm():
+    grid = axes_grid(results(), Notes())
+    assert [row[0] for row in grid.rows] == ["vanilla, axis 0", "vanilla, axis 1", "guided, axis 0", "guided, axis 1"]
+    assert grid.rows[0][1:] == ["0.300 [0.200, 0.400]", "0.250 [0.150, 0.350]"]
+    assert "side 1 being the smaller one" in " ".join(grids_in_words(results(), [AXES]))
+    assert axes_grid({**results(), "arms": {"vanilla": {}}}, Notes()).rows == []
+
+
+def test_both_sides_of_an_axis_stand_on_the_page():
+    found = {"sizes": [30, 10, 22, 18], "words": [[]] * 4, "labels": {str(i): 0 for i in range(40)}, "axes": [{}, {}]}
+    rows = mode_rows(SimpleNamespace(found=found, results=results()), Notes())
+    assert [row["name"] for row in rows] == ["Axis 0, side 0", "Axis 0, side 1", "Axis 1, side 0", "Axis 1, side 1"]
+    assert [row["share"] for row in rows] == ["0.75", "0.25", "0.55", "0.45"]
+    assert "one of two sides of every axis" in found_in_words(found)
+    assert "at each timestep" in found_in_words({"space": "projected"}) and "embeddings" in found_in_words(
+        {"space": "image"}
+    )
+
+
+def test_each_axis_is_held_against_each_attribute():
+    rows = agreement_rows(results(), Notes())
+    assert [name for name, *_ in rows] == ["gender, axis 0", "gender, axis 1"] and rows[0][1:] == ("0.350", "0.700")
+
+
+def test_what_the_encoder_was_told_is_said_where_it_is_known():
+    (line,) = told_in_words(results())
+    assert line == (
+        "The axes were found with the encoder emoji_clip, which was told captions of the drawings, and nothing else."
+    )
+    assert told_in_words({**results(), "spaces": {}}) == [] == told_in_words({**results(), "modes": {"value": None}})
