@@ -22,6 +22,7 @@ from selfdebias.guidance import Guidance, Semantics
 from selfdebias.guidance.state import AxesSemantics
 from selfdebias.hspace import find_unet
 from selfdebias.later_options import as_keyed
+from selfdebias.model_card import TOLD
 from selfdebias.modes.naming import NoVocabulary
 from selfdebias.overrides import options_of
 from selfdebias.part_rules import check_projector, part_of_scale
@@ -221,7 +222,7 @@ def _run(root: Path, stage: str, asked: Mapping[str, Any], run: Callable[[Path, 
 
 def _found(discovered: Path, projected: Path) -> dict[str, Any]:
     modes, measured = read_json(discovered / "modes.json"), read_json(projected / "project.json")
-    found = {name: modes[name] for name in ("k", "sizes", "silhouette", "words")}
+    found = {name: modes[name] for name in TOLD if name in modes}
     return {"modes": found, "projector_cosine": measured["cosine_held_out"]}
 
 

@@ -42,7 +42,7 @@ def facts_of_run(config: Mapping[str, Any], paths: Mapping[str, Path], encoder: 
         "model": without_places(config["model"]["pretrained"], "pretrained"), "encoder": name_of(encoder),
         "prompts": filled(config["prompts"]["text"], config["prompts"].get("templates", [PLACE])),
         "n_images": config["collect"]["n_images"], "projector_cosine": projected["cosine_held_out"],
-        "modes": {name: modes[name] for name in ("k", "sizes", "silhouette", "words")},
+        "modes": {name: modes[name] for name in TOLD if name in modes},
         "call": {name: drawn[key] for name, key in _CALL.items() if key in drawn},
         "guidance": arms.get("guided", arms["vanilla"]), "schedule": dict(config["schedule"]),
     }  # fmt: skip
@@ -66,6 +66,7 @@ _CALL = {
     "eta": "eta",
 }  # argument of the pipeline: option of the model
 _FILES = {"discover": "modes", "project": "project"}
+TOLD = ("k", "sizes", "silhouette", "words", "axes")  # what a card says of the modes
 
 
 def model_card(facts: Mapping[str, Any]) -> str:
@@ -89,8 +90,8 @@ def model_card(facts: Mapping[str, Any]) -> str:
         f"| images of each | {facts['n_images']} |" if facts.get("fitting_prompts") else f"| images | {facts['n_images']} |",
         f"| arguments of each call | {_cell(', '.join(f'{key} {value}' for key, value in facts['call'].items()) or 'none')} |",
         f"| encoder | {_cell(facts['encoder'])} |",
-        f"| modes | {modes['k']}, of {' / '.join(str(size) for size in modes['sizes'])} images |",
-        *(f"| mode {k} | {_words(words)} |" for k, words in enumerate(modes["words"]) if words),
+        f"| modes | {_counted(modes)} |",
+        *(f"| {_name_of(k, modes)} | {_words(words)} |" for k, words in enumerate(modes["words"]) if words),
         f"| silhouette of the modes | {_silhouette(modes['silhouette'])} |",
         f"| projector: cosine to the embedding, held-out images | {facts['projector_cosine']:.3f} |",
         "", "## Settings", "", "| | |", "|---|---|",
@@ -101,6 +102,19 @@ def model_card(facts: Mapping[str, Any]) -> str:
         "among the fitted images is not known. Method: arXiv 2512.03749.",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _counted(modes: Mapping[str, Any]) -> str:
+    """Return how many modes, or axes, there are, and of how many images each."""
+    sizes = modes["sizes"]
+    if not modes.get("axes"):
+        return f"{modes['k']}, of {' / '.join(str(size) for size in sizes)} images"
+    sides = ", ".join(f"{first} / {second}" for first, second in zip(sizes[::2], sizes[1::2], strict=True))
+    return f"{len(modes['axes'])} axes, with {sides} images on their two sides"
+
+
+def _name_of(mode: int, modes: Mapping[str, Any]) -> str:
+    return f"axis {mode // 2}, side {mode % 2}" if modes.get("axes") else f"mode {mode}"
 
 
 def _code(facts: Mapping[str, Any]) -> str:

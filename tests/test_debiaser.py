@@ -326,3 +326,24 @@ def test_a_negative_prompt_that_is_one_text_holds_for_each_image(pipeline):
     )
     plain = HeldBackbone(pipeline, settings).generate(pipeline, ["a person"] * 2, seeds)
     assert torch.equal(one, each) and not torch.equal(one, plain)
+
+
+def test_axes_are_fitted_attached_one_by_one_saved_and_loaded(pipeline, tmp_path):
+    from tests.stages.test_axes import PlantedAxes
+
+    fitted = fit(pipeline, n_images=24, clustering=PlantedAxes(), projector={"steps": 40})
+    before = sample(pipeline, list(range(8)))
+    with fitted.attach(pipeline, strength=3.0) as attached:
+        both = sample(pipeline, list(range(8)))
+    with fitted.attach(pipeline, strength=3.0, axes=[1]) as one:
+        second = sample(pipeline, list(range(8)))
+    assert not torch.equal(before, both) and not torch.equal(both, second) and not torch.equal(before, second)
+    assert attached.state.trace.tensors(4, 8)["p_hat"].shape[1] == 4
+    assert one.state.trace.tensors(4, 8)["p_hat"][:, :2].isnan().all()
+    fitted.save_pretrained(tmp_path / "saved")
+    loaded = SelfDebias.from_pretrained(tmp_path / "saved")
+    with loaded.attach(pipeline, strength=3.0):
+        assert torch.equal(both, sample(pipeline, list(range(8))))
+    assert "2 axes" in (tmp_path / "saved" / "README.md").read_text()
+    with pytest.raises(ValueError, match="`guidance.axes` must be among the 2 that were found, 0 to 1, got 5"):
+        fitted.attach(pipeline, axes=[5])
