@@ -105,7 +105,7 @@ def evaluate(
         judge={**describe_judge(judge, encoder), "error": error},
         costs=facts,
         collected=data[own],
-        spaces={ENCODER: {"name": short_name(encoder), "told": told_of(encoder)}},
+        spaces={ENCODER: {"name": short_name(encoder)} | ({"told": told_of(encoder)} if told_of(encoder) else {})},
     )
     write_results(Path(folder), results | outside | {"skipped": {**outside.get("skipped", {}), **skipped}})
 
