@@ -104,6 +104,7 @@ def check_parts(config: Mapping[str, Any]) -> None:
     _check_clustering(config["clustering"], config["collect"]["n_images"])
     _check_space(config["clustering"], config["projector"])
     _check_modes(config["clustering"], config["guidance"])
+    _check_guided_axes(config["clustering"], config["guidance"])
 
 
 def part_of_scale(scale: float, relative: float) -> float:
@@ -200,6 +201,18 @@ def _check_space(clustering: Mapping[str, Any], projector: Mapping[str, Any]) ->
     """A projector that comes before the modes cannot be balanced over them."""
     if clustering.get("space") == "projected" and projector.get("balanced") is True:
         raise refuse("projector.balanced", "false where `clustering.space` is projected, as no mode is known yet", True)
+
+
+def _check_guided_axes(clustering: Mapping[str, Any], guidance: Mapping[str, Any]) -> None:
+    """Axes can be chosen where there are some, and two passes know of none: generate would say so after all is collected."""
+    axes = "recurrence" in clustering
+    for path, value in walk(guidance, "guidance"):
+        if path.endswith(".axes") and value is not None and not axes:
+            raise refuse(path, "null where modes are one partition (or choose clustering=axes)", value)
+        if axes and path.endswith("._target_") and str(value).endswith(".TwoPassGuidance"):
+            raise refuse(
+                "guidance", "one that draws once where clustering=axes, such as guidance=transport", "two_pass"
+            )
 
 
 def _check_axes(clustering: Mapping[str, Any], n_images: int) -> None:

@@ -252,3 +252,17 @@ def test_pooling_over_a_key_that_no_job_has_is_refused(key, words):
 @pytest.mark.parametrize("key", ["generate.seed", "guidance", "guidance.settled", "generate.sampler.guidance_scale"])
 def test_pooling_may_be_over_any_key_that_a_job_can_have(key):
     assert config.load([f"table.pool=[{key}]"])["table"]["pool"] == [key]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["guidance.axes=[0]"], "`guidance.axes` must be null where modes are one partition"),
+        (["clustering=axes", "guidance=two_pass"], "`guidance` must be one that draws once where clustering=axes"),
+        (["clustering=axes", "collect.n_images=64"], "`collect.n_images` must be at least 256"),
+        (["clustering=axes", "clustering.factors=[9]"], "`clustering.factors` must be whole numbers"),
+    ],
+)
+def test_axes_that_cannot_be_guided_are_refused_before_anything_is_drawn(overrides, message):
+    with pytest.raises(config.ConfigError, match=message.replace("[", "\\[")):
+        check_early(config.load(overrides))
