@@ -47,3 +47,31 @@ def random_views(rgba: torch.Tensor, generator: torch.Generator) -> torch.Tensor
     placed = F.grid_sample(rgba, grid, padding_mode="zeros", align_corners=False)
     background = uniform(0.8, 1.0, 3)[:, :, None, None]
     return (placed[:, :3] + (1 - placed[:, 3:]) * background).clamp(0, 1)
+
+
+def crops_and_colours(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Crop each image at random (60 to 100% of each side, scaled back), and change its brightness, contrast and saturation (by 40%).
+
+    Args:
+        images: (B, 3, H, W) float32 in [0, 1].
+        generator: the only source of randomness.
+
+    Returns:
+        (B, 3, H, W) float32 in [0, 1].
+
+    References:
+        Chen et al., arXiv 2002.05709, section 3; the hue stays.
+    """
+    n = len(images)
+    scale = torch.rand(n, generator=generator) * 0.4 + 0.6
+    theta = torch.zeros(n, 2, 3)
+    theta[:, 0, 0] = theta[:, 1, 1] = scale
+    theta[:, :, 2] = (torch.rand(n, 2, generator=generator) * 2 - 1) * (1 - scale)[:, None]
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    cropped = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    brightness, contrast, saturation = (torch.rand(3, n, 1, 1, 1, generator=generator) * 0.8 + 0.6).unbind()
+    bright = cropped * brightness
+    middle = bright.mean(dim=(1, 2, 3), keepdim=True)
+    contrasted = (bright - middle) * contrast + middle
+    grey = contrasted.mean(dim=1, keepdim=True)
+    return ((contrasted - grey) * saturation + grey).clamp(0, 1)
