@@ -1,7 +1,8 @@
 """Guidance of all axes at once, on development seeds: how many images are tried and until when, and which guidance.
 
-No label is read here. The rule, set before a row was drawn: of the rows whose axes lie, in the mean, at most 0.03 further from equal
-sides than those of the row that comes nearest, the one that leaves the images that kept their sides most as they were, by pixels.
+No label is read here. The rule, set before a row was drawn: of the rows whose axes lie, in the mean, at most 0.03 further from
+equal sides than those of the row that comes nearest, the one that leaves the images that kept their sides most as they were, by
+pixels.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def fit_stages(
     encoder = encoder_from(encoder) if isinstance(encoder, str) else encoder
     clustering, vocabulary = clustering or default("clustering", "spectral"), vocabulary or NoVocabulary()
     _check(n_images, batch_size, timesteps, clustering)
-    _check_axes(clustering, n_images, others)
+    _check_axes(clustering, n_images)
     _check_call(pipe, call)
     drawn = at_scale(pipe, call, relative_scale)
     described = projector_for(pipe.unet) | dict(projector)
@@ -279,16 +279,10 @@ def _check(n_images: int, batch_size: int, timesteps: int, clustering: Any) -> N
         )
 
 
-def _check_axes(clustering: Any, n_images: int, others: Sequence[str]) -> None:
-    """Refuse, before an image is drawn, axes that cannot be found or carried over."""
-    if "recurrence" not in getattr(clustering, "get_params", dict)():
-        return
-    if others:
-        raise ValueError(
-            f"`fitting_prompts` must be empty for axes, which are found for the prompts themselves, got {list(others)}: name all "
-            f"in `prompts`, or choose a partition."
-        )
-    clustering.check(n_images)
+def _check_axes(clustering: Any, n_images: int) -> None:
+    """Refuse, before an image is drawn, axes that cannot be found."""
+    if "recurrence" in getattr(clustering, "get_params", dict)():
+        clustering.check(n_images)
 
 
 def _check_call(pipe: Any, call: Mapping[str, Any]) -> None:

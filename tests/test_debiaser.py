@@ -328,14 +328,19 @@ def test_a_negative_prompt_that_is_one_text_holds_for_each_image(pipeline):
     assert torch.equal(one, each) and not torch.equal(one, plain)
 
 
-def test_axes_that_cannot_be_found_or_carried_over_are_refused_before_an_image_is_drawn(pipeline, monkeypatch):
+def test_axes_that_cannot_be_found_are_refused_before_an_image_is_drawn(pipeline, monkeypatch):
     from selfdebias.modes import FactorialAxes
 
     monkeypatch.setattr(pipeline.unet, "forward", None)  # whatever is drawn fails
     with pytest.raises(ValueError, match="`collect.n_images` must be at least 256, .*got 24"):
         fit(pipeline, n_images=24, clustering=FactorialAxes())
-    with pytest.raises(ValueError, match=r"`fitting_prompts` must be empty for axes, .*got \['a doctor'\]"):
-        fit(pipeline, n_images=256, clustering=FactorialAxes(), fitting_prompts=["a doctor"])
+
+
+def test_axes_are_carried_over_to_fitting_prompts(pipeline):
+    from tests.stages.test_axes import PlantedAxes
+
+    fitted = fit(pipeline, n_images=24, clustering=PlantedAxes(factors=(2,)), fitting_prompts=["a doctor"])
+    assert len(fitted.semantics.axes) == 2 and fitted.facts["fitting_prompts"] == ["a doctor"]
 
 
 def test_axes_are_fitted_attached_one_by_one_saved_and_loaded(pipeline, tmp_path):

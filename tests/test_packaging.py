@@ -48,7 +48,7 @@ def test_the_core_imports_without_torchvision():
 def test_torchvision_is_in_no_dependency():
     everything = [*PROJECT["dependencies"], *chain.from_iterable(PROJECT["optional-dependencies"].values())]
     assert not [name for name in everything if name.startswith(("torchvision", "lightning"))]
-    assert set(PROJECT["optional-dependencies"]) == {"slurm", "umap", "demo", "dev"}
+    assert set(PROJECT["optional-dependencies"]) == {"slurm", "umap", "demo", "dev", "efficientnet"}
 
 
 @pytest.mark.parametrize("text", lowest.requirements(PROJECT))

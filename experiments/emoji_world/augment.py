@@ -50,7 +50,7 @@ def random_views(rgba: torch.Tensor, generator: torch.Generator) -> torch.Tensor
 
 
 def crops_and_colours(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Crop each image at random (60 to 100% of each side, scaled back), and change its brightness, contrast and saturation (by 40%).
+    """Crop each image at random (60 to 100% of each side, scaled back), and change brightness, contrast and saturation (by 40%).
 
     Args:
         images: (B, 3, H, W) float32 in [0, 1].

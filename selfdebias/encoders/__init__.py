@@ -5,6 +5,7 @@ from __future__ import annotations
 from selfdebias.encoders.base import Encoder
 from selfdebias.encoders.clip import ClipEncoder
 from selfdebias.encoders.dinov2 import Dinov2Encoder
+from selfdebias.encoders.efficientnet import EfficientNetLite0Encoder
 from selfdebias.encoders.inception import InceptionFeatures
 from selfdebias.encoders.pixels import PixelEncoder
 from selfdebias.encoders.pretrained import PretrainedEncoder
@@ -39,6 +40,7 @@ def encoder_from(pretrained: str, revision: str | None = None) -> PretrainedEnco
 __all__ = [
     "ClipEncoder",
     "Dinov2Encoder",
+    "EfficientNetLite0Encoder",
     "Encoder",
     "InceptionFeatures",
     "PixelEncoder",

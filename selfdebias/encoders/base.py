@@ -15,7 +15,10 @@ class Encoder(Protocol):
     Attributes:
         dim: int, width of the embeddings.
         encoder_id: str, the name by which a judge tells whether it shares this encoder.
+        told: str, what it was told in its training, as the end of "which was told ..."; "" where that is not known.
     """
+
+    told: str = ""
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return unit vectors (B, dim) float32 for images (B, 3, H, W) float32 in [0, 1]."""

@@ -17,6 +17,7 @@ class ClipEncoder(TextTower, PretrainedEncoder):
         Radford et al., Learning transferable visual models from natural language supervision, arXiv 2103.00020.
     """
 
+    told = "captions of images"
     types = ("clip",)
 
     @staticmethod

@@ -19,6 +19,7 @@ class Dinov2Encoder(PretrainedEncoder):
         Oquab et al., DINOv2: Learning robust visual features without supervision, arXiv 2304.07193.
     """
 
+    told = "images alone"
     types = ("dinov2",)
 
     @staticmethod

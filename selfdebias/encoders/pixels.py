@@ -27,6 +27,8 @@ class PixelEncoder(Encoder):
         torch.Size([2, 8])
     """
 
+    told = "nothing: it is not trained"
+
     def __init__(self, dim: int, size: int, seed: int):
         for name, value, least in (("dim", dim, 2), ("size", size, 1), ("seed", seed, 0)):
             if value < least:

@@ -19,6 +19,7 @@ class SiglipEncoder(TextTower, PretrainedEncoder):
         Tschannen et al., SigLIP 2, arXiv 2502.14786; Zhai et al., arXiv 2303.15343.
     """
 
+    told = "captions of images"
     types = ("siglip",)
     padding = "max_length"  # as it was trained
 

@@ -91,13 +91,17 @@ def load_bank(path: Path) -> ModeBank | AxesBank:
 
 
 def fit_axes_bank(
-    z: Tensor, sides: Tensor, timesteps: Tensor, branch_index: Tensor, branches: tuple[str, ...], encoder: str = ""
-) -> AxesBank:
+    z: Tensor, sides: Tensor, timesteps: Tensor, branch_index: Tensor, branches: tuple[str, ...], encoder: str = "",
+    prompt_index: Tensor | None = None,
+) -> AxesBank:  # fmt: skip
     """Fit projected vectors to the sides of all axes together, by least squares, at each timestep and branch.
 
     ``z = mu + sum_a side_a v_a + rest``; the coordinate ``u_a`` of an axis is what the pseudo-inverse of all directions `v` makes
     of ``z - mu``, so that an edit along one axis does not move the coordinates of the others. Its scores are ``cut - u_a`` for
     side 0 and ``u_a - cut`` for side 1. The cut is where as many recorded activations lie beyond it as there are images on side 1.
+
+    Of several prompts each has a mean of its own, so that an attribute that goes with a prompt is not taken for the prompt; and
+    coordinates hardly answer to what tells prompts apart, whose spread counts as noise in a generalised least squares.
 
     Args:
         z: (M, d) float32, unit vectors of recorded activations.
@@ -106,6 +110,7 @@ def fit_axes_bank(
         branch_index: (M,) int64, index into `branches`.
         branches: names of the branches.
         encoder: name of the encoder.
+        prompt_index: (M,) int64, the prompt of each; None where there is one.
 
     Raises:
         ValueError: if a side of an axis has no activation in a branch.
@@ -119,7 +124,8 @@ def fit_axes_bank(
             own = branch_index == b
             rows = own & (timesteps == t)
             rows = rows if _both_sides(sides[rows]) else own
-            origins[:, b, i], duals[:, b, i] = _axes_at(z[rows], sides[rows].float())
+            prompts = None if prompt_index is None else prompt_index[rows]
+            origins[:, b, i], duals[:, b, i] = _axes_at(z[rows], sides[rows].float(), prompts)
     size = torch.stack([1 - sides.float().mean(0), sides.float().mean(0)], dim=1)  # (A, 2)
     banks = []
     for a in range(count):
@@ -134,18 +140,44 @@ def fit_axes_bank(
     return AxesBank(tuple(banks))
 
 
-def _axes_at(z: Tensor, sides: Tensor) -> tuple[Tensor, Tensor]:
+def _axes_at(z: Tensor, sides: Tensor, prompts: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return the points (A, d) where each axis is cut, and the duals (A, d), of the activations (n, d) of one timestep."""
-    design = torch.cat([torch.ones(len(z), 1), sides], dim=1).double()
-    gram = design.T @ design + RIDGE * len(z) * torch.eye(design.shape[1], dtype=torch.float64)
-    solved = torch.linalg.solve(gram, design.T @ z.double())
-    mean, directions = solved[0], solved[1:]
-    duals = torch.linalg.pinv(directions).T
+    if prompts is None or len(prompts.unique()) == 1:
+        mean, directions, duals = _of_one_prompt(z, sides)
+    else:
+        mean, directions, duals = _among_prompts(z, sides, prompts)
     coordinates = (z.double() - mean) @ duals.T
     cuts = torch.stack(
         [torch.quantile(u, 1 - share) for u, share in zip(coordinates.T, sides.double().mean(0), strict=True)]
     )
     return (mean + cuts[:, None] * directions).float(), duals.float()
+
+
+def _of_one_prompt(z: Tensor, sides: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the mean (d,) of side 0 of all axes, the directions (A, d) of least squares, and their duals (A, d), in float64."""
+    design = torch.cat([torch.ones(len(z), 1), sides], dim=1).double()
+    gram = design.T @ design + RIDGE * len(z) * torch.eye(design.shape[1], dtype=torch.float64)
+    solved = torch.linalg.solve(gram, design.T @ z.double())
+    mean, directions = solved[0], solved[1:]
+    return mean, directions, torch.linalg.pinv(directions).T
+
+
+def _among_prompts(z: Tensor, sides: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what `_of_one_prompt` does, of several: each prompt has a mean of its own, and their spread counts as noise."""
+    x, s = z.double(), sides.double()
+    _, own = prompts.unique(return_inverse=True)
+    member = torch.nn.functional.one_hot(own).double()
+    x_mean, s_mean = ((member.T @ it) / member.sum(0)[:, None] for it in (x, s))
+    x_rest, s_rest = x - x_mean[own], s - s_mean[own]
+    ridge = RIDGE * len(x) * torch.eye(s.shape[1], dtype=torch.float64)
+    directions = torch.linalg.solve(s_rest.T @ s_rest + ridge, s_rest.T @ x_rest)
+    places = x_mean - s_mean @ directions  # of each prompt, its mean where all sides are 0
+    spread = places - places.mean(0)
+    within = (x_rest - s_rest @ directions).square().mean()
+    noise = spread.T @ spread / len(spread) + within * torch.eye(x.shape[1], dtype=torch.float64)
+    weighed = torch.linalg.solve(noise, directions.T).T
+    duals = torch.linalg.solve(weighed @ directions.T, weighed)
+    return places.mean(0), directions, duals
 
 
 def _both_sides(sides: Tensor) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from pathlib import Path
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 
 Array = NDArray[np.float64]
 Sides = NDArray[np.int64]
@@ -29,6 +31,16 @@ class AxisSides(NamedTuple):
     def sides(self, e: Array) -> Sides:
         """Return the sides (N, A) int64, 0 or 1: 1 where the coordinate is above one half."""
         return (self.coordinates(e) > 0.5).astype(np.int64)
+
+    def labels(self, e: Array) -> Sides:
+        """Return the cell (N,) int64 of embeddings (N, d)."""
+        return cells_of(self.sides(e))
+
+    @classmethod
+    def read(cls, discovered: Path) -> Self:
+        """Read the axes that a discover stage found."""
+        found = load_file(Path(discovered) / "centers.safetensors")
+        return cls(found["origin"].double().numpy(), found["duals"].double().numpy())
 
 
 def cells_of(sides: Sides) -> Sides:

@@ -9,6 +9,7 @@ from typing import Self
 
 from safetensors.torch import load_file
 
+from selfdebias.modes.axis_sides import AxisSides
 from selfdebias.modes.sphere import Labels, Vectors, nearest, unit
 
 
@@ -65,3 +66,9 @@ class CarriedModes:
             [0, 1]
         """
         return nearest(e, self.centers_among(e))
+
+
+def read_carried(discovered: Path) -> CarriedModes | AxisSides:
+    """Read the modes that a discover stage found, or its axes: each is cut, on images of any prompt, where it was found."""
+    axes = "axes" in json.loads((Path(discovered) / "modes.json").read_text())
+    return AxisSides.read(discovered) if axes else CarriedModes.read(discovered)

@@ -91,8 +91,7 @@ def write_modes(
     write_tensors(folder / "centers.safetensors", {name: torch.from_numpy(x).float() for name, x in tensors.items()})
     for mode in range(k):
         members = [i for i, label in zip(ids, labels, strict=True) if label == mode][:SHEET]
-        shown = images(members) if members else torch.full_like(images([ids[0]]), PALE)  # none of this prompt's
-        _write_sheet(folder / f"mode-{mode}.png", shown)
+        _write_members(folder / f"mode-{mode}.png", members, ids, images)
     write_json(folder / "modes.json", modes)
 
 
@@ -126,29 +125,50 @@ def write_axes(
         center = unit(X.mean(axis=0, keepdims=True))
         write_modes(folder, ids, np.zeros(len(X), dtype=np.int64), center, np.zeros_like(center), facts, images)
         return
-    sizes = [int((sides[:, a] == s).sum()) for a in range(count) for s in (0, 1)]
-    found = [
-        {"recurrence": float(r), "agreement": float(g)} for r, g in zip(axes.recurrence_, axes.agreement_, strict=True)
-    ]
-    modes = {
+    facts = {
         "space": axes.space,
-        "axes": found,
-        "k": 2 * count,
-        "sizes": sizes,
-        "shares": [size / len(X) for size in sizes],
-        "target": [0.5] * (2 * count),
-        "depths": [0] * (2 * count),
+        "axes": [
+            {"recurrence": float(r), "agreement": float(g)}
+            for r, g in zip(axes.recurrence_, axes.agreement_, strict=True)
+        ],
         "silhouette": missing("axes are no partition"),
         "stability": measured(float(axes.agreement_.mean()), n=len(X)),
         "words": [words for a in range(count) for words in vocabulary.describe(X, sides[:, a], encoder)],
-        "labels": {str(i): int(cell) for i, cell in zip(ids, cells_of(sides), strict=True)},
     }
     means = [X[sides[:, a] == s].mean(axis=0) for a in range(count) for s in (0, 1)]
     tensors = {"centers": unit(np.stack(means)), "origin": axes.origin_, "duals": axes.duals_}
+    write_sides(folder, ids, sides, tensors, facts, images)
+
+
+def write_sides(
+    folder: Path, ids: Sequence[int], sides: np.ndarray, tensors: Mapping[str, np.ndarray], facts: Mapping[str, Any],
+    images: Callable[[Sequence[int]], Tensor],
+) -> None:  # fmt: skip
+    """Write on which side of each axis images are, and the axes.
+
+    Args:
+        folder: the stage's own folder.
+        ids: of N images.
+        sides: (N, A) int64, 0 or 1; no image may be on a side.
+        tensors: ``centers`` (2 A, d), ``origin`` (d,) and ``duals`` (A, d).
+        facts: what else goes into ``modes.json``.
+        images: reads images, (n, 3, H, W), by their ids.
+    """
+    places = [(a, s) for a in range(sides.shape[1]) for s in (0, 1)]
+    sizes = [int((sides[:, a] == s).sum()) for a, s in places]
+    modes = {
+        **facts,
+        "k": len(places),
+        "sizes": sizes,
+        "shares": [size / len(sides) for size in sizes],
+        "target": [0.5] * len(places),
+        "depths": [0] * len(places),
+        "labels": {str(i): int(cell) for i, cell in zip(ids, cells_of(sides), strict=True)},
+    }
     write_tensors(folder / "centers.safetensors", {name: torch.from_numpy(x).double() for name, x in tensors.items()})
-    for mode in range(2 * count):
-        members = [i for i, side in zip(ids, sides[:, mode // 2], strict=True) if side == mode % 2][:SHEET]
-        _write_sheet(folder / f"mode-{mode}.png", images(members))
+    for mode, (a, s) in enumerate(places):
+        members = [i for i, side in zip(ids, sides[:, a], strict=True) if side == s][:SHEET]
+        _write_members(folder / f"mode-{mode}.png", members, ids, images)
     write_json(folder / "modes.json", modes)
 
 
@@ -204,6 +224,13 @@ def _places(store: BatchFolder):
         place = seen.setdefault(record["batch"], 0)
         seen[record["batch"]] += 1
         yield record, place
+
+
+def _write_members(
+    path: Path, members: Sequence[int], ids: Sequence[int], images: Callable[[Sequence[int]], Tensor]
+) -> None:
+    """Write the sheet of a mode's images; a grey one where none of the prompt's, `ids`, are in it."""
+    _write_sheet(path, images(members) if members else torch.full_like(images([ids[0]]), PALE))
 
 
 def _write_sheet(path: Path, images: Tensor) -> None:

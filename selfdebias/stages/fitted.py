@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from selfdebias.modes.axis_sides import AxisSides
 from selfdebias.modes.carried import CarriedModes
 from selfdebias.modes.sphere import Labels
 from selfdebias.stages.discover import prompts_of, read_embeddings
@@ -57,8 +58,8 @@ class FittedImages:
         """Return images (n, 3, H, W) float32 in [0, 1] by their numbers."""
         return torch.cat([store.images([i]) for store, i in (self._places[n] for n in numbers)])
 
-    def labels(self, modes: CarriedModes) -> Labels:
-        """Return the mode of each image among those of its own prompt, (N,) int64."""
+    def labels(self, modes: CarriedModes | AxisSides) -> Labels:
+        """Return the mode, or the cell, of each image among those of its own prompt, (N,) int64."""
         labels, prompts = np.zeros(len(self), dtype=np.int64), np.asarray(self.prompt_of)
         for prompt in self.prompts:
             labels[prompts == prompt] = modes.labels(self.e[prompts == prompt])

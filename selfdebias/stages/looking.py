@@ -152,5 +152,5 @@ def arm_data(
 
 def read_centers(discovered: Path) -> np.ndarray | AxisSides:
     """Return the centres of the modes that a discover stage found, (K, d) float64 unit vectors; or the axes."""
-    found = {name: x.double().numpy() for name, x in load_file(Path(discovered) / "centers.safetensors").items()}
-    return AxisSides(found["origin"], found["duals"]) if "duals" in found else found["centers"]
+    found = load_file(Path(discovered) / "centers.safetensors")
+    return AxisSides.read(discovered) if "duals" in found else found["centers"].double().numpy()

