@@ -105,6 +105,10 @@ def check_parts(config: Mapping[str, Any]) -> None:
     _check_space(config["clustering"], config["projector"])
     _check_modes(config["clustering"], config["guidance"])
     _check_guided_axes(config["clustering"], config["guidance"])
+    if "recurrence" in config["clustering"] and not str(config["bank"]["_target_"]).endswith(
+        (".OwnBank", ".CarriedBank")
+    ):
+        raise refuse("bank", "own or carried where clustering=axes", config["bank"]["_target_"])
 
 
 def part_of_scale(scale: float, relative: float) -> float:

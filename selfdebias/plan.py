@@ -14,7 +14,7 @@ from selfdebias.arms import (
     model_of_collect,
     reference_count,
 )
-from selfdebias.banks import CarriedBank, OwnBank, SharedBank
+from selfdebias.banks import SharedBank
 from selfdebias.config import digest, without_devices
 from selfdebias.fitted_prompts import BANK, SOURCE, attribute_prompts, discover_variant, fitted_prompts
 from selfdebias.later_options import as_keyed
@@ -120,8 +120,6 @@ def _plan_of_row(config: Mapping[str, Any], fingerprints: Mapping[str, str], sha
     variants = {"discover": discover_variant(make(config, "bank"))}
     if in_projected_space(config) and (shared or variants["discover"]):
         raise refuse("clustering.space", "image or residual, where `bank` is not own", "projected")
-    if "recurrence" in config["clustering"] and not isinstance(make(config, "bank"), OwnBank | CarriedBank):
-        raise refuse("bank", "own or carried where clustering=axes", config["bank"]["_target_"])
     steps = {ROLES[name]: step for name, step in shared.items() if name in ROLES}
     own_steps = []
     for stage in [stage for stage in _in_order(config) if stage not in steps]:
