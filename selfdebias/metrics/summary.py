@@ -61,7 +61,8 @@ def summarise(
         arms: images by arm.
         reference: vanilla images of other seeds, or any that quality is held against; None where there are none.
         modes: what the discover stage wrote: `k`, `sizes`, `silhouette`, `stability`, `target`, `labels` (mode by id of a collected
-            image; without them the modes' agreement with the judge is not measured); None where no modes are known.
+            image; without them the modes' agreement with the judge is not measured); of axes also `places`, an `AxisSides`; None
+            where no modes are known.
         prompts: `text`, and the `attributes` to report.
         suite: fixed choices of the metrics.
         bootstrap: resamples of blocks.
@@ -230,7 +231,7 @@ def summarise_modes(
         return facts | {measure: _all_missing(attributes, reason) for measure in ("nmi", "ari")}
     found = np.array([modes["labels"][str(i)] for i in reference.ids], dtype=np.int64)
     if "axes" in modes:
-        facts["axes"] = axes_agreement(reference, found, modes["axes"], attributes)
+        facts["axes"] = axes_agreement(reference, found, modes["axes"], attributes, modes.get("places"))
 
     def agreement(metric: Any, attribute: str) -> float | Entry:
         labels, sure = reference.labels(attribute)

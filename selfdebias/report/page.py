@@ -203,8 +203,8 @@ def mode_rows(material: Material, notes: Notes) -> list[dict[str, Any]]:
     return rows
 
 
-def agreement_rows(results: Mapping[str, Any], notes: Notes) -> list[tuple[str, str, str]]:
-    """Agreement of the modes with each judged attribute: name, NMI, ARI; of axes with each of them, homogeneity in place of NMI."""
+def agreement_rows(results: Mapping[str, Any], notes: Notes) -> list[tuple[str, ...]]:
+    """Agreement of the modes with each judged attribute: name, NMI, ARI; of axes with each of them homogeneity, ARI, AUC."""
     axes = results.get("modes", {}).get("axes", [])
     if axes:
         return [_axis_row(name, a, axis, notes) for name in attributes_of(results) for a, axis in enumerate(axes)]
@@ -217,9 +217,9 @@ def agreement_rows(results: Mapping[str, Any], notes: Notes) -> list[tuple[str, 
     return [(plain(name), cell("nmi", name), cell("ari", name)) for name in dict.fromkeys([*wanted, *known])]
 
 
-def _axis_row(name: str, a: int, axis: Mapping[str, Any], notes: Notes) -> tuple[str, str, str]:
-    homogeneity, ari = (written(measure(axis, kind, name), notes) for kind in ("homogeneity", "ari"))
-    return f"{plain(name)}, axis {a}", homogeneity, ari
+def _axis_row(name: str, a: int, axis: Mapping[str, Any], notes: Notes) -> tuple[str, ...]:
+    cells = (written(measure(axis, kind, name), notes) for kind in ("homogeneity", "ari", "auc"))
+    return f"{plain(name)}, axis {a}", *cells
 
 
 def share_rows(results: Mapping[str, Any], notes: Notes) -> list[tuple[str, str, list[str]]]:

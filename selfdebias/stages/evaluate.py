@@ -97,7 +97,7 @@ def evaluate(
     results = summarise(
         {arm: data[arm] for arm in arms},
         data[REFERENCE],
-        {**modes, "target": target_of(facts) or modes["target"]},
+        {**modes, "target": target_of(facts) or modes["target"], "places": centers if "axes" in modes else None},
         facts_of(prompts),
         metrics,
         bootstrap,

@@ -19,6 +19,7 @@ from selfdebias.metrics.modes import assign_modes as place_in_modes
 from selfdebias.metrics.summary import summarise
 from selfdebias.metrics.summary_prompts import over_prompts
 from selfdebias.metrics.summary_spaces import EXTRACTOR
+from selfdebias.modes.axis_sides import AxisSides
 
 Results = dict[str, Any]
 
@@ -138,7 +139,8 @@ def _modes(jobs: Sequence[Path], root: Path, row: str, said: Mapping[str, Any]) 
     found = [stages_of(job, root, row).get("discover") for job in jobs]
     if len(set(found)) > 1 or found[0] is None or said.get("target") is None:
         return None
-    return {**json.loads((found[0] / "modes.json").read_text()), "target": said["target"]}
+    modes = json.loads((found[0] / "modes.json").read_text())
+    return {**modes, "target": said["target"], "places": AxisSides.read(found[0]) if "axes" in modes else None}
 
 
 def _spaces(first: Results) -> dict[str, Any]:

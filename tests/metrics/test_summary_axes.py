@@ -11,7 +11,7 @@ from selfdebias.metrics.bootstrap import BlockBootstrap
 from selfdebias.metrics.summary import cells_in, mode_entries, summarise_modes
 from selfdebias.metrics.summary_composition import composition, raked
 from selfdebias.metrics.twins import Comparison
-from selfdebias.modes.axis_sides import cells_of
+from selfdebias.modes.axis_sides import AxisSides, cells_of
 from tests.metrics.test_summary import arm
 
 RESAMPLING = BlockBootstrap(200)
@@ -63,6 +63,14 @@ def test_sides_are_held_against_what_is_judged():
     reference = of_cells("reference", cells, np.where(cells & 1, 2, 0))
     modes = {**MODES, "labels": {str(i): int(cell) for i, cell in zip(reference.ids, cells, strict=True)}}
     first, second = summarise_modes(reference, modes, ["tone"])["axes"]
+    assert "auc" not in first
+    e = np.eye(reference.e.shape[1])[:2]
+    places = AxisSides(np.zeros(len(e.T)), e)  # an axis that is a coordinate; it has no direction
+    told = np.where(cells & 1, -1.0, 1.0) + 0.1 * np.random.default_rng(0).standard_normal(400)
+    other = np.random.default_rng(1).standard_normal(400)
+    moved = replace(reference, e=np.stack([told, other], 1) @ e)
+    auc, chance = (it["auc"]["tone"] for it in summarise_modes(moved, {**modes, "places": places}, ["tone"])["axes"])
+    assert auc == pytest.approx(1) and 0.5 <= chance < 0.6
     assert first["ari"]["tone"] == pytest.approx(1) and first["homogeneity"]["tone"] == pytest.approx(1)
     assert abs(second["ari"]["tone"]) < 0.3 and first["recurrence"] == 0.9
 

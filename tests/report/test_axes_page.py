@@ -22,7 +22,10 @@ def results() -> dict:
         "gender": {"fd_hard": entry(0.2)},
         "shares": {"gender": {"man": entry(0.7), "woman": entry(0.3)}},
     }
-    axes = [{"ari": {"gender": ari}, "homogeneity": {"gender": ari / 2}, "recurrence": 0.9} for ari in (0.7, 0.0)]
+    axes = [
+        {"ari": {"gender": ari}, "homogeneity": {"gender": ari / 2}, "auc": {"gender": 0.96}, "recurrence": 0.9}
+        for ari in (0.7, 0.0)
+    ]
     return {
         "prompts": {"text": "a person", "attributes": ["gender"]},
         "seeds": {"collect": 0, "generate": 1},
@@ -57,7 +60,11 @@ def test_both_sides_of_an_axis_stand_on_the_page():
 
 def test_each_axis_is_held_against_each_attribute():
     rows = agreement_rows(results(), Notes())
-    assert [name for name, *_ in rows] == ["gender, axis 0", "gender, axis 1"] and rows[0][1:] == ("0.350", "0.700")
+    assert [name for name, *_ in rows] == ["gender, axis 0", "gender, axis 1"] and rows[0][1:] == (
+        "0.350",
+        "0.700",
+        "0.960",
+    )
 
 
 def test_what_the_encoder_was_told_is_said_where_it_is_known():
