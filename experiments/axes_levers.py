@@ -15,7 +15,7 @@ from experiments.pooled import interval
 from experiments.variants import Every, Study
 
 COMMON = ["encoder=emoji_clip", "clustering=axes"]
-DEBIAS = "guidance=self_debias"
+DEBIAS, CALIBRATED = "guidance=self_debias", "guidance.temperature=calibrated"
 VARIANTS = {
     "transport: slack 2.5, freeze 0.7": [],
     "transport: slack 1, freeze 0.7": ["guidance.slack=1"],
@@ -26,6 +26,10 @@ VARIANTS = {
     "transport: slack 1, freeze 0.7, strength 12": ["guidance.slack=1", "guidance.strength=12"],
     "transport: slack 1.5, freeze 0.7, strength 12": ["guidance.slack=1.5", "guidance.strength=12"],
     "transport: slack 1, freeze 0.3, strength 12": ["guidance.slack=1", "guidance.freeze=0.3", "guidance.strength=12"],
+    "transport: slack 1, settled at 1": ["guidance.slack=1", "guidance.settled=1"],
+    "transport: slack 1, calibrated": ["guidance.slack=1", CALIBRATED],
+    "transport: slack 1.5, calibrated": ["guidance.slack=1.5", CALIBRATED],
+    "transport: slack 1, calibrated, strength 12": ["guidance.slack=1", CALIBRATED, "guidance.strength=12"],
     "self_debias: slack 3": [DEBIAS],
     "self_debias: slack 1.5": [DEBIAS, "guidance.slack=1.5"],
     "self_debias: slack 1.5, strength 24": [DEBIAS, "guidance.slack=1.5", "guidance.strength=24"],

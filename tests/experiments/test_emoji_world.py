@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.emoji_world.augment import random_views
+from experiments.emoji_world.augment import crops_and_colours, random_views
 from experiments.emoji_world.captions import (
     CaptionSampler,
     Facts,
@@ -25,6 +25,7 @@ from experiments.emoji_world.tokenizer import LENGTH, build_tokenizer
 from experiments.emoji_world.train_clip import held_out_drawings, info_nce
 from experiments.emoji_world.train_clip_informed import shared_attributes
 from experiments.emoji_world.train_judge import CLASSES
+from experiments.emoji_world.train_simclr import nt_xent
 from selfdebias.labelled_folder import labelled_fingerprint, labelled_images
 
 
@@ -129,6 +130,31 @@ def test_equal_captions_are_positives_of_each_other_and_nothing_else_is():
     assert float(info_nce(swapped, captions)) == pytest.approx(20 / 3, abs=1e-4)  # half of the probability is in place
     near = ["a man", "an older man", "a woman"]
     assert float(info_nce(swapped, near)) == pytest.approx(40 / 3, abs=1e-4)  # what they share counts for nothing
+
+
+def test_simclrs_loss_asks_each_view_for_the_other_one_among_all_but_itself():
+    a = torch.nn.functional.normalize(torch.randn(4, 8, generator=torch.Generator().manual_seed(0)), dim=1)
+    b = torch.nn.functional.normalize(torch.randn(4, 8, generator=torch.Generator().manual_seed(1)), dim=1)
+    z = torch.cat([a, b])
+    terms = []
+    for i in range(8):
+        others = [j for j in range(8) if j != i]
+        cosines = torch.tensor([float(z[i] @ z[j]) / 0.2 for j in others])
+        terms.append(float(-torch.log_softmax(cosines, 0)[others.index((i + 4) % 8)]))
+    assert float(nt_xent(a, b, 0.2)) == pytest.approx(np.mean(terms), abs=1e-5)
+    one_apart = torch.eye(4)
+    assert float(nt_xent(one_apart, one_apart, 0.05)) < 1e-6 < float(nt_xent(one_apart, one_apart.roll(1, 0), 0.05))
+
+
+def test_crops_and_colours_are_in_range_seeded_and_keep_the_hue():
+    images = torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    views = [crops_and_colours(images, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
+    assert torch.equal(views[0], views[1]) and not torch.equal(views[0], views[2])
+    assert views[0].shape == images.shape and float(views[0].min()) >= 0 and float(views[0].max()) <= 1
+    red = torch.tensor([0.6, 0.3, 0.3])[None, :, None, None].expand(6, 3, 16, 16)
+    tinted = crops_and_colours(red, torch.Generator().manual_seed(0))
+    assert (tinted[:, 0] > tinted[:, 1]).all() and torch.allclose(tinted[:, 1], tinted[:, 2], atol=1e-6)
+    assert float((tinted - red).abs().max()) > 0.05
 
 
 def test_a_tenth_of_the_drawings_is_held_out_by_the_seed():
