@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from experiments.pooled import header, kept, row, run_pooled, who_judged, write_study
 
@@ -61,6 +61,7 @@ class Study:
         name: of the study's module and files.
         title: of its page, without the seeds.
         seeds: generate seeds.
+        seeds_of: those of variants that have others.
         variants: overrides of the command line by the name of the row.
         common: overrides of all of them, before their own.
         rows: from pooled results by variant to the lines of the table.
@@ -76,6 +77,7 @@ class Study:
     rows: Callable[[Every], list[str]] = vanilla_and_guided
     header: str = ""
     notes: Callable[[Every], list[str]] = lambda every: []
+    seeds_of: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def main(self, arguments: Sequence[str], seeds: Sequence[int] = ()) -> None:
         """Run the variants, and write one table, anew after each of them.
@@ -90,7 +92,11 @@ class Study:
         words = [text for text in arguments if "=" not in text] or [""]
         variants = {name: [*overrides, *self.common, *variant] for name, variant in self.variants.items()}
         asked = [name for name in variants if any(word in name for word in words)]
-        run_variants(self.name, variants, asked, dict.fromkeys(variants, seeds or self.seeds), self.page)
+        run_variants(self.name, variants, asked, self._seeds(seeds), self.page)
+
+    def _seeds(self, seeds: Sequence[int]) -> dict[str, Sequence[int]]:
+        """Return the generate seeds of each variant; those that are given hold for all."""
+        return {name: seeds or self.seeds_of.get(name, self.seeds) for name in self.variants}
 
     def page(self, every: Every) -> str:
         """The page of the variants that are measured.

@@ -102,6 +102,18 @@ A class of the zero-shot accuracy is the mean embedding of the captions that sta
 
 {sources}"""
 
+SIMCLR = """# The encoder of Emoji World that saw images alone
+
+**What it was told: the drawings, without any text.** A DINOv2-shaped transformer with 128-d embeddings, trained by SimCLR: of two
+views of a drawing (shift, size, flip and background; a crop; other brightness, contrast and saturation) each has to find the other
+among those of all drawings of a batch. It was trained on all drawings alike, not by the bias card, {training[steps]} steps of
+{training[batch_size]} drawings at temperature {training[temperature]}; the last weights are kept.
+`transformers.Dinov2Model.from_pretrained(folder)` loads it; the weights are stored in float16, and there is no text tower.
+
+Accuracy of a linear probe, fitted on views of nine tenths of the drawings, on the others: {probe}. What a probe can read need not
+be what a clustering finds.
+
+{sources}"""
 
 DDPM = """# Emoji World without captions: an unconditional model of people, with known biases
 
@@ -190,6 +202,14 @@ def write_clip_card(ship: Path) -> None:
         for name, it in metrics["trainings"].items()
     )
     text = CLIP.format(check_every=metrics["check_every"], seeds=metrics["seeds"], rows=rows, sources=SOURCES)
+    (folder / "README.md").write_text(HEAD.format(library="transformers") + text)
+
+
+def write_simclr_card(ship: Path) -> None:
+    """Write the README.md of the encoder without text, from the ``metrics.json`` that `measure_simclr` left."""
+    folder = ship / "emoji_simclr"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    text = SIMCLR.format(training=metrics["training"], probe=_shares(metrics["linear_probe"]), sources=SOURCES)
     (folder / "README.md").write_text(HEAD.format(library="transformers") + text)
 
 
