@@ -14,7 +14,7 @@ from experiments.pooled import interval, quality_table
 from experiments.variants import Every, Study
 
 HONEST, TOLD = ["encoder=emoji_clip"], ["encoder=emoji_clip_informed"]
-AXES = "clustering=axes"
+AXES, TRANSPORT = "clustering=axes", "guidance=transport"  # which tries more images than transport_axes does
 
 
 def fitted(fit: int) -> list[str]:
@@ -23,16 +23,16 @@ def fitted(fit: int) -> list[str]:
 
 
 VARIANTS = {
-    "all axes, transport, fit 0": [*HONEST, AXES, *fitted(0)],
-    "all axes, transport, fit 1": [*HONEST, AXES, *fitted(1)],
-    "all axes, transport, fit 2": [*HONEST, AXES, *fitted(2)],
+    "all axes, transport, fit 0": [*HONEST, AXES, TRANSPORT, *fitted(0)],
+    "all axes, transport, fit 1": [*HONEST, AXES, TRANSPORT, *fitted(1)],
+    "all axes, transport, fit 2": [*HONEST, AXES, TRANSPORT, *fitted(2)],
     "all axes, self_debias, fit 0": [*HONEST, AXES, *fitted(0), "guidance=self_debias"],
     "all axes, mean_difference, fit 0": [*HONEST, AXES, *fitted(0), "guidance=mean_difference"],
-    "axis 2 alone (women and men), fit 0": [*HONEST, AXES, *fitted(0), "guidance.axes=[2]"],
-    "axes 0 and 2 (skin, and women and men), fit 0": [*HONEST, AXES, *fitted(0), "guidance.axes=[0,2]"],
+    "axis 2 alone (women and men), fit 0": [*HONEST, AXES, TRANSPORT, *fitted(0), "guidance.axes=[2]"],
+    "axes 0 and 2 (skin, and women and men), fit 0": [*HONEST, AXES, TRANSPORT, *fitted(0), "guidance.axes=[0,2]"],
     "a partition (spectral), fit 0": [*HONEST, *fitted(0)[:2]],
     "informed encoder: a partition (spectral), fit 0": [*TOLD, *fitted(0)[:2]],
-    "informed encoder: all axes, fit 0": [*TOLD, AXES, *fitted(0)],
+    "informed encoder: all axes, fit 0": [*TOLD, AXES, TRANSPORT, *fitted(0)],
     "edits as large as those of fit 0, in random directions": [*HONEST, AXES, *fitted(0), "guidance=random"],
 }
 HEADER = (
