@@ -294,9 +294,19 @@ def _in_one_line(error: Exception, folder: Path) -> str:
     config = _compose(folder, [])
     known = [leaf for leaf in _leaves(config) if leaf != key]  # another option of its group may have it
     top = [] if "." in key else [*config, *(path.name for path in folder.iterdir() if path.is_dir())]
+    others = _that_have(folder, key)
+    if others:
+        return f"`{key}` is not an option here: {key.split('.')[0]}={' or '.join(others)} has it."
     near = [*difflib.get_close_matches(key, top, n=1), *difflib.get_close_matches(key, known, n=1, cutoff=0.75)]
     hint = f" Did you mean `{near[0]}`?" if near else " See `selfdebias --cfg job`."
     return f"`{key}` is not an option.{hint}"
+
+
+def _that_have(folder: Path, key: str) -> list[str]:
+    """Return the options of a key's group that have it."""
+    group, _, name = key.partition(".")
+    files = sorted((folder / group).glob("*.yaml")) if name and "." not in name else []
+    return [file.stem for file in files if name in OmegaConf.load(file)]
 
 
 def _leaves(value: Any, prefix: str = "") -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from selfdebias.axes_rules import check_axes
 from selfdebias.prompt_texts import different_texts, with_place
 from selfdebias.rules import AT_LEAST_0, AT_LEAST_1, ConfigError, Rule, is_number, refuse, walk, whole, whole_in
 
@@ -104,11 +105,7 @@ def check_parts(config: Mapping[str, Any]) -> None:
     _check_clustering(config["clustering"], config["collect"]["n_images"])
     _check_space(config["clustering"], config["projector"])
     _check_modes(config["clustering"], config["guidance"])
-    _check_guided_axes(config["clustering"], config["guidance"])
-    if "recurrence" in config["clustering"] and not str(config["bank"]["_target_"]).endswith(
-        (".OwnBank", ".CarriedBank")
-    ):
-        raise refuse("bank", "own or carried where clustering=axes", config["bank"]["_target_"])
+    _check_guided_axes(config["clustering"], config["guidance"], config["bank"])
 
 
 def part_of_scale(scale: float, relative: float) -> float:
@@ -193,6 +190,12 @@ def _check_modes(clustering: Mapping[str, Any], guidance: Mapping[str, Any]) -> 
     """A target must have as many shares as there can be modes."""
     for path, target in walk(guidance, "guidance"):
         if path.endswith(".target") and isinstance(target, list):
+            if "recurrence" in clustering and len(target) != 2:
+                raise refuse(
+                    path,
+                    "2 shares, of both sides of each axis, the larger first (or choose clustering=spectral)",
+                    target,
+                )
             least, most = clustering.get("k_min", 2), clustering.get("k_max")
             if "max_depth" in clustering or clustering.get("k") is not None:
                 continue  # a second stage makes more modes, a given k others: generate knows how many
@@ -207,25 +210,27 @@ def _check_space(clustering: Mapping[str, Any], projector: Mapping[str, Any]) ->
         raise refuse("projector.balanced", "false where `clustering.space` is projected, as no mode is known yet", True)
 
 
-def _check_guided_axes(clustering: Mapping[str, Any], guidance: Mapping[str, Any]) -> None:
+def _check_guided_axes(clustering: Mapping[str, Any], guidance: Mapping[str, Any], bank: Mapping[str, Any]) -> None:
     """Axes can be chosen where there are some, and two passes know of none: generate would say so after all is collected."""
     axes = "recurrence" in clustering
+    if axes and not str(bank["_target_"]).endswith((".OwnBank", ".CarriedBank")):
+        raise refuse("bank", "own or carried where clustering=axes (or choose clustering=spectral)", bank["_target_"])
     for path, value in walk(guidance, "guidance"):
         if path.endswith(".axes") and value is not None and not axes:
             raise refuse(path, "null where modes are one partition (or choose clustering=axes)", value)
         if axes and path.endswith("._target_") and str(value).endswith(".TwoPassGuidance"):
             raise refuse(
-                "guidance", "one that draws once where clustering=axes, such as guidance=transport", "two_pass"
+                "guidance",
+                "one that draws once where clustering=axes, such as guidance=transport (or choose clustering=spectral)",
+                "two_pass",
             )
 
 
 def _check_axes(clustering: Mapping[str, Any], n_images: int) -> None:
     """Axes say themselves what they refuse."""
-    from selfdebias.modes.axes import FactorialAxes
-
     try:
-        FactorialAxes(**{name: value for name, value in clustering.items() if name != "_target_"}).check(n_images)
-    except (TypeError, ValueError) as error:
+        check_axes(clustering, n_images)
+    except ValueError as error:
         raise ConfigError(str(error)) from error
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 SMALL = [
     "logger=none", "vocabulary=none", "prompts.text='a person'", "model.steps=3", "collect.n_images=16",
-    "collect.batch_size=4", "collect.timesteps=2", "clustering.k_max=3", "projector.steps=40",
+    "collect.batch_size=4", "collect.timesteps=2", "clustering=spectral", "clustering.k_max=3", "projector.steps=40",
     "guidance.decay=0.9", "trainer.accelerator=cpu", "trainer.enable_progress_bar=false",
 ]  # fmt: skip
 

@@ -25,11 +25,11 @@ SMALLER = {
 }
 JOBS = {
     **{option: [f"clustering={option}", *SMALLER.get(option, [])] for option in OPTIONS},
-    "stability": ["clustering.choice=stability"],
-    "residual": ["clustering.space=residual"],
-    "projected": PROJECTED,
+    "stability": ["clustering=spectral", "clustering.choice=stability"],
+    "residual": ["clustering=spectral", "clustering.space=residual"],
+    "projected": ["clustering=spectral", *PROJECTED],
     "projected two_stage": ["clustering=two_stage", *SMALLER["two_stage"], *PROJECTED],
-    "one mode": ["clustering.k=1"],
+    "one mode": ["clustering=spectral", "clustering.k=1"],
 }
 
 

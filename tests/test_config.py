@@ -166,15 +166,21 @@ def test_good_overrides_arrive(stand_ins, overrides, path, value):
 
 
 def test_shares_are_held_against_the_number_of_modes_that_is_asked_for():
-    check_early(config.load(["clustering.k=3", "guidance.target=[0.5,0.25,0.25]"]))
+    check_early(config.load(["clustering=spectral", "clustering.k=3", "guidance.target=[0.5,0.25,0.25]"]))
     with pytest.raises(
         config.ConfigError, match=r"`guidance.target` must be 2 shares, .* `clustering.k`, got \[0.5, 0.25"
     ):
-        check_early(config.load(["clustering.k=2", "guidance.target=[0.5,0.25,0.25]"]))
+        check_early(config.load(["clustering=spectral", "clustering.k=2", "guidance.target=[0.5,0.25,0.25]"]))
+    with pytest.raises(
+        config.ConfigError, match=r"`guidance.target` must be 2 shares, of both sides of each axis, .* got"
+    ):
+        check_early(config.load(["clustering=axes", "guidance.target=[0.5,0.25,0.25]"]))
+    check_early(config.load(["clustering=axes", "guidance.target=[0.75,0.25]"]))
 
 
 @pytest.mark.parametrize(
-    "others", [["clustering=two_stage", "clustering.k=2"], ["clustering.k=2", "bank=supervised"], []]
+    "others",
+    [["clustering=two_stage", "clustering.k=2"], ["clustering.k=2", "bank=supervised"], ["clustering=spectral"]],
 )
 def test_shares_are_not_counted_before_the_number_of_modes_is_known(others):
     check_early(config.load([*others, "guidance.target=[0.5,0.25,0.25]"]))
@@ -257,9 +263,9 @@ def test_pooling_may_be_over_any_key_that_a_job_can_have(key):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["guidance.axes=[0]"], "`guidance.axes` must be null where modes are one partition"),
+        (["clustering=spectral", "guidance.axes=[0]"], "`guidance.axes` must be null where modes are one partition"),
         (["clustering=axes", "guidance=two_pass"], "`guidance` must be one that draws once where clustering=axes"),
-        (["clustering=axes", "bank=supervised"], "`bank` must be own or carried where clustering=axes"),
+        (["clustering=axes", "bank=mixture"], "`bank` must be own or carried where clustering=axes"),
         (["clustering=axes", "collect.n_images=64"], "`collect.n_images` must be at least 256"),
         (["clustering=axes", "clustering.factors=[9]"], "`clustering.factors` must be whole numbers"),
     ],

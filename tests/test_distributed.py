@@ -17,7 +17,7 @@ from tests.two_processes import BATCH_SIZE, N_IMAGES, STEPS, draw, work
 
 FIT = [
     "collect.n_images=32", "collect.batch_size=16", "collect.timesteps=4", f"model.steps={STEPS}", "projector.steps=40",
-    "clustering.k_max=4", "trainer.accelerator=cpu", "trainer.enable_progress_bar=false", "logger=none",
+    "clustering=spectral", "clustering.k_max=4", "trainer.accelerator=cpu", "trainer.enable_progress_bar=false", "logger=none",
     "stages=[collect,discover,project]",
     "projector.noise=0.3",  # what 40 steps on 32 images can learn through
 ]  # fmt: skip

@@ -168,7 +168,12 @@ FARMER = ["prompts.text='an emoji of a farmer'", "prompts.attributes=[gender,ton
 
 
 def test_in_the_projected_space_project_comes_before_discover():
-    asked = ["clustering.space=projected", "projector.balanced=false", "collect.relative_scale=1"]
+    asked = [
+        "clustering=spectral",
+        "clustering.space=projected",
+        "projector.balanced=false",
+        "collect.relative_scale=1",
+    ]
     steps = plan.make_plan(config.load(asked), FINGERPRINTS)
     assert list(steps)[:3] == ["collect", "project", "discover"]
     read = {name: steps[name].inputs for name in ("project", "discover", "generate/vanilla", "generate/guided")}
@@ -179,14 +184,14 @@ def test_in_the_projected_space_project_comes_before_discover():
         "generate/guided": {"projected": "project", "discovered": "discover"},
     }
     assert plan.row_of(steps["discover"]).function.endswith(".discover_projected")
-    image = plan.make_plan(config.load(["projector.balanced=false", "collect.relative_scale=1"]), FINGERPRINTS)
+    image = plan.make_plan(config.load(["clustering=spectral", *asked[2:]]), FINGERPRINTS)
     same = {name for name in steps if steps[name].key == image[name].key}
     assert same == {"collect", "generate/vanilla"}
 
 
 def test_keys_of_a_job_without_templates_are_what_they_were():
     as_then = ["collect.n_images=256", "collect.relative_scale=1", "guidance=self_debias", "schedule.start=0.12"]
-    as_then += ["projector.noise=0.3"]
+    as_then += ["projector.noise=0.3", "encoder=emoji_clip_informed", "clustering=spectral"]
     steps = plan.make_plan(config.load(as_then), FINGERPRINTS)
     assert {name: steps[name].key for name in DRAWN} == DRAWN
 

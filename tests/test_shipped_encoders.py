@@ -12,7 +12,8 @@ from selfdebias.testbed import HERE, shipped
 
 SMALL = [
     "collect.n_images=32", "collect.batch_size=16", "collect.timesteps=6", "generate.n_images=6", "generate.batch_size=6",
-    "model.steps=6", "projector.steps=20", "report.images=2", "trainer.enable_progress_bar=false", "logger=none",
+    "model.steps=6", "projector.steps=20", "clustering=spectral", "report.images=2", "trainer.enable_progress_bar=false",
+    "logger=none",
 ]  # fmt: skip
 ENCODERS = sorted(path.parent.name for path in HERE.glob("*/preprocessor_config.json"))
 

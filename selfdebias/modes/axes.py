@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 
+from selfdebias.axes_rules import check_axes
 from selfdebias.modes.axis_sides import AxisSides, Sides
 from selfdebias.modes.estimator import IMAGE
 from selfdebias.modes.factors import Factors, fit_factors, posteriors
 
 Array = NDArray[np.float64]
-MOST = 8  # axes: their cells are 2 to the power of them
 
 
 class Found(NamedTuple):
@@ -106,24 +106,7 @@ class FactorialAxes(BaseEstimator):
         Raises:
             ValueError: with the first that is wrong.
         """
-        if self.space != IMAGE:
-            raise ValueError(f"`clustering.space` must be {IMAGE} for axes, got {self.space!r}.")
-        counts = list(self.factors)
-        if not counts or any(isinstance(m, bool) or not isinstance(m, int) or not 1 <= m <= MOST for m in counts):
-            raise ValueError(f"`clustering.factors` must be whole numbers in [1, {MOST}], got {counts}.")
-        for name, least in (("halves", 2), ("restarts", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"`clustering.{name}` must be at least {least}, got {getattr(self, name)}.")
-        for name in ("variance", "recurrence"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"`clustering.{name}` must be in (0, 1], got {getattr(self, name)}.")
-        if not 0 < self.agreement < 1:
-            raise ValueError(f"`clustering.agreement` must be in (0, 1), got {self.agreement}.")
-        least = 4 * 2 ** max(counts)
-        if n < least:
-            raise ValueError(
-                f"`collect.n_images` must be at least {least}, four for each combination of {max(counts)} factors, got {n}."
-            )
+        check_axes(self.get_params(), n)
 
     def _runs(self, X: Array) -> tuple[list[Found], int]:
         """Return the factors of all runs, and how many runs there were."""

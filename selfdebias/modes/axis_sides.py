@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.torch import load_file
+from safetensors.numpy import load_file
 
 Array = NDArray[np.float64]
 Sides = NDArray[np.int64]
@@ -40,7 +40,7 @@ class AxisSides(NamedTuple):
     def read(cls, discovered: Path) -> Self:
         """Read the axes that a discover stage found."""
         found = load_file(Path(discovered) / "centers.safetensors")
-        return cls(found["origin"].double().numpy(), found["duals"].double().numpy())
+        return cls(found["origin"].astype(np.float64), found["duals"].astype(np.float64))
 
 
 def cells_of(sides: Sides) -> Sides:

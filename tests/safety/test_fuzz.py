@@ -115,7 +115,7 @@ def test_a_random_value_is_accepted_or_refused_in_one_line(known, tmp_path, monk
 SMALL = [
     "vocabulary=none", "model.steps=4", "collect.n_images=32", "collect.batch_size=8", "collect.timesteps=2",
     "generate.n_images=16", "generate.batch_size=8", "evaluate.reference_images=16", "evaluate.bootstrap=20", "projector.steps=40",
-    "clustering.k_max=4", "trainer.enable_progress_bar=false",
+    "clustering=spectral", "clustering.k_max=4", "trainer.enable_progress_bar=false",
 ]  # fmt: skip
 
 

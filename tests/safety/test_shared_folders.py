@@ -31,7 +31,13 @@ FEW = [
     "collect.batch_size=4",
     "collect.timesteps=1",
 ]
-FEW += ["clustering.k_max=2", "stages=[collect]", "trainer.enable_progress_bar=false", "trainer.accelerator=cpu"]
+FEW += [
+    "clustering=spectral",
+    "clustering.k_max=2",
+    "stages=[collect]",
+    "trainer.enable_progress_bar=false",
+    "trainer.accelerator=cpu",
+]
 SECRET = "canary-0123456789"
 
 
