@@ -76,10 +76,10 @@ def page(every: dict[str, dict]) -> str:
         rows = {row: results["rows"][row] for row in results["row_names"]}  # whose order a JSON file loses
         usual = [row for row in rows if row not in EXTREME]
         fresh = [row for row in usual if row not in LOOKED_AT]
-        lines = [_row(row, rows[row]) for row in usual]
+        lines = [occupation_row(row, rows[row]) for row in usual]
         lines += [mean_row(f"mean of the {len(usual)}", rows, usual)]
         lines += [mean_row(f"mean of the {len(fresh)} that nothing was chosen on", rows, fresh)]
-        lines += [_row(row, rows[row]) for row in EXTREME]
+        lines += [occupation_row(row, rows[row]) for row in EXTREME]
         lines += [mean_row(f"mean of the {len(EXTREME)}", rows, EXTREME)]
         if name == "mixture":
             mixed = [row for row in rows if row not in HELD_OUT]
@@ -116,7 +116,8 @@ def below(results: dict) -> str:
     )
 
 
-def _row(row: str, results: dict) -> str:
+def occupation_row(row: str, results: dict) -> str:
+    """Write the row of one occupation."""
     vanilla, guided = (results["arms"][arm] for arm in ("vanilla", "guided"))
     turned = guided["turned"]
     ratio = turned["precision_ratio"]

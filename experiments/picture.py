@@ -1,4 +1,4 @@
-"""The README's picture: the first images of the person result, vanilla above guided, those whose mode changed framed."""
+"""The README's picture: the first images of the person result, vanilla above guided, those framed whose side of an axis changed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from experiments.person_arms import STUDY
-from experiments.pooled import RESULTS, ROOT
-from selfdebias.config import load
-from selfdebias.job import run_job
+from experiments.person_encoders import HEADLINE, STUDY
+from experiments.pooled import RESULTS, ROOT, run_jobs
 from selfdebias.metrics.arms import load_arm
 from selfdebias.storage.atomic import write_bytes
 from selfdebias.storage.batches import BatchFolder
@@ -24,8 +22,7 @@ COLUMNS, ROWS, SCALE, GAP, FRAME = 16, 2, 64, 4, (213, 94, 0)
 
 def main(overrides: list[str]) -> None:
     """Draw the first images of the first seed; nothing is chosen by hand."""
-    arguments = [*overrides, "logger=none", f"paths.root={ROOT}", f"generate.seed={STUDY.seeds[0]}"]
-    job = run_job(load(arguments), arguments)
+    (job,) = run_jobs([*STUDY.variants[HEADLINE[0]], *overrides], STUDY.seeds[:1])
     stages = {name: Path(ROOT) / path for name, path in json.loads((job / "job.json").read_text())["stages"].items()}
     ids = list(range(COLUMNS * ROWS))
     pictures = {arm: BatchFolder.open(stages[f"generate/{arm}"]).images(ids) for arm in ("vanilla", "guided")}

@@ -121,13 +121,14 @@ class SelfDebias:
             prompts: one prompt or several, which take turns; None for a pipeline that takes none.
             encoder: any callable from images, (B, 3, H, W) float32 in [0, 1], to unit vectors, (B, d) float32; or the name
                 of a CLIP, DINOv2 or SigLIP model: a folder, ``owner/name`` on the hub, or ``shipped:emoji_clip``.
-            n_images: images to sample, at least twice the largest number of modes that clustering tries.
+            n_images: images to sample; axes want at least 256, a partition twice the largest number of modes that it tries.
             batch_size: images in one call of the pipeline, at least 1.
             timesteps: activations kept of each image, at least 1.
             seed: of images and training.
             folder: keeps the images and activations, and goes on from them after an interruption; None keeps nothing.
-            clustering: a `ModeEstimator`, or `FactorialAxes`; None takes that of ``conf/``.
-            guidance, schedule: as in `attach`; None takes the defaults of ``conf/``. A guidance by name has the values of
+            clustering: a `ModeEstimator` for a partition, such as `SpectralModes`; None takes `FactorialAxes` as in ``conf/``.
+            guidance, schedule: as in `attach`; None takes the defaults of ``conf/``, ``transport_axes`` where there are axes and
+                ``transport`` where modes are one partition. A guidance by name has the values of
                 ``conf/guidance``: the eta of ``gradient_descent`` holds for the shipped model, and is another one elsewhere.
             projector: options of the projector that differ from those of ``conf/``, such as ``{"steps": 1000}``; bottlenecks of
                 256 channels or more are read through a convolution, smaller ones as they are.
@@ -141,7 +142,7 @@ class SelfDebias:
         Raises:
             ValueError: if an argument is out of range, or the pipeline cannot be guided.
         """
-        rule = _guidance_of(guidance) or default("guidance", "transport")
+        rule = _guidance_of(guidance)
         when = _schedule_of(schedule) or default("schedule", "default")
         with TemporaryDirectory() as temporary, normal_tensors():
             semantics, facts = fit_stages(
@@ -150,6 +151,8 @@ class SelfDebias:
                 vocabulary=vocabulary, projector=projector or {}, call=call or {}, fitting_prompts=fitting_prompts,
                 relative_scale=relative_scale,
             )  # fmt: skip
+        several = isinstance(semantics, AxesSemantics)
+        rule = rule or default("guidance", "transport_axes" if several else "transport")
         return cls(semantics, rule, when, {**facts, **described(rule, when)})
 
     @staticmethod

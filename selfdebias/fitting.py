@@ -133,7 +133,7 @@ def fit_stages(
     find_unet(pipe)
     texts, others = _texts(pipe, prompts), _others(prompts, fitting_prompts)
     encoder = encoder_from(encoder) if isinstance(encoder, str) else encoder
-    clustering, vocabulary = clustering or default("clustering", "spectral"), vocabulary or NoVocabulary()
+    clustering, vocabulary = clustering or default("clustering", "axes"), vocabulary or NoVocabulary()
     _check(n_images, batch_size, timesteps, clustering)
     _check_axes(clustering, n_images)
     _check_call(pipe, call)
