@@ -3,8 +3,8 @@
 Seeds that nothing was looked at on. Settings are those that development seeds gave: of axes `axes_levers`, of the presets
 `paper_levers`, of a partition the earlier studies. The bar, set before a seed of this study was drawn: with captions alone, gender
 `fd_hard` at most 0.10 on the mean of the three fits and none above 0.15, and tone and age not worse than vanilla beyond
-composition. The three fits with captions alone are drawn on all five seeds, all other rows on two of them. Further arms with the encoder that was told attributes
-are in `person_arms` and `person_paper`, on other seeds.
+composition. The three fits with captions alone are drawn on all five seeds, all other rows on two of them. Further arms with the
+encoder that was told attributes are in `person_arms` and `person_paper`, on other seeds.
 """
 
 from __future__ import annotations
