@@ -20,7 +20,7 @@ from sklearn.mixture import GaussianMixture
 
 from experiments.emoji_world.recipe import load_recipe
 from experiments.pooled import RESULTS, ROOT, run_jobs, write_study
-from selfdebias.encoders import ClipEncoder
+from selfdebias.encoders import EfficientNetLite0Encoder, Encoder, encoder_from
 from selfdebias.judges.emoji import EmojiJudge
 from selfdebias.modes import FactorialAxes, GaussianMixtureModes, KMeansModes, SpectralModes, TwoStageModes
 from selfdebias.storage.batches import BatchFolder
@@ -39,11 +39,16 @@ HEADER = (
 Found = tuple[str, np.ndarray, np.ndarray]  # how many; groups (N, A), numbered along an axis; coordinates (N, A)
 
 
-def encoders() -> dict[str, str]:
+def encoders() -> dict[str, Encoder]:
     """Return the encoders by the name of their row."""
     work = Path(load_recipe([]).work)
     others = {f"`emoji_clip`, training {i + 1}": str(work / f"clip-{i}" / "model") for i in (1, 2)}
-    return {"`emoji_clip`": "shipped:emoji_clip", **others, "`emoji_clip_informed`": "shipped:emoji_clip_informed"}
+    others["`emoji_clip` on captions of which half are neutral"] = str(work / "clip-neutral" / "model")
+    shipped = {f"`{name}`": f"shipped:{name}" for name in ("emoji_clip_informed", "emoji_simclr")}
+    every = {"`emoji_clip`": "shipped:emoji_clip", **others, **shipped}
+    return {name: encoder_from(place) for name, place in every.items()} | {
+        "`efficientnet_lite0`": EfficientNetLite0Encoder()
+    }
 
 
 def as_partition(clustering: object) -> Callable[[np.ndarray, int], Found]:
@@ -143,9 +148,9 @@ def measured(prompts: Sequence[str]) -> list[dict]:
         for fit in FITS:
             images = collected(option, fit)
             labels = {name: p.argmax(1).numpy() for name, p in _judged(judge, images).items() if name in attributes}
-            for encoder, source in encoders().items():
-                model = ClipEncoder(source)
-                X = torch.cat([model(part).double() for part in images.split(128)]).numpy()
+            for encoder, model in encoders().items():
+                with torch.no_grad():
+                    X = torch.cat([model(part).double() for part in images.split(64)]).numpy()
                 for way, find in WAYS.items():
                     count, groups, coordinates = find(X, fit)
                     for attribute in attributes:
