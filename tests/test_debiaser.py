@@ -332,7 +332,7 @@ def test_axes_that_cannot_be_found_are_refused_before_an_image_is_drawn(pipeline
     from selfdebias.modes import FactorialAxes
 
     monkeypatch.setattr(pipeline.unet, "forward", None)  # whatever is drawn fails
-    with pytest.raises(ValueError, match="`collect.n_images` must be at least 256, .*got 24"):
+    with pytest.raises(ValueError, match="`collect.n_images` must be at least 256 to find axes, .*got 24"):
         fit(pipeline, n_images=24, clustering=FactorialAxes())
 
 

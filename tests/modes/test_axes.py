@@ -89,7 +89,7 @@ def test_hyper_parameters_are_kept_and_checked():
     ]:  # fmt: skip
         with pytest.raises(ValueError, match=f"`clustering.{name}` must be .*{words}"):
             FactorialAxes(**{name: value}).fit(X)
-    with pytest.raises(ValueError, match="`collect.n_images` must be at least 256, .*got 200"):
+    with pytest.raises(ValueError, match="`collect.n_images` must be at least 256 to find axes, .*got 200"):
         FactorialAxes().fit(X[:200])
     with pytest.raises(ValueError, match="must hold different vectors"):
         FactorialAxes(**QUICK).fit(np.ones((80, 4)) / 2)
