@@ -16,6 +16,7 @@ NAME, SEEDS = "occupations_axes", (721,)
 OVERRIDES = [
     "prompts=emoji_occupations", "prompts.attributes=[gender, tone, occupation]", "encoder=emoji_clip", "clustering=axes",
     "bank=carried", "collect.n_images=256", "generate.n_images=64",
+    "evaluate.reference_images=32",  # no distance to a reference is reported
     "stages=[collect,discover,project,generate,evaluate]",
 ]  # fmt: skip
 

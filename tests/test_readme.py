@@ -25,7 +25,16 @@ README = (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
-    "name", ["person_arms", "occupations", "guidance_cost", "unconditional", "model_sizes", "full_width_sd15"]
+    "name",
+    [
+        "person_encoders",
+        "person_arms",
+        "occupations",
+        "guidance_cost",
+        "unconditional",
+        "model_sizes",
+        "full_width_sd15",
+    ],
 )
 def test_each_table_is_the_measured_one(name):
     shown = re.search(rf"<!-- table: {name} -->\n(.*?)<!-- end -->", README, re.DOTALL)
