@@ -44,8 +44,7 @@ def encoders() -> dict[str, Encoder]:
     work = Path(load_recipe([]).work)
     others = {f"`emoji_clip`, training {i + 1}": str(work / f"clip-{i}" / "model") for i in (1, 2)}
     others["`emoji_clip` on captions of which half are neutral"] = str(work / "clip-neutral" / "model")
-    shipped = {f"`{name}`": f"shipped:{name}" for name in ("emoji_clip_informed", "emoji_simclr")}
-    every = {"`emoji_clip`": "shipped:emoji_clip", **others, **shipped}
+    every = {"`emoji_clip`": "shipped:emoji_clip", **others, "`emoji_clip_informed`": "shipped:emoji_clip_informed"}
     return {name: encoder_from(place) for name, place in every.items()} | {
         "`efficientnet_lite0`": EfficientNetLite0Encoder()
     }
