@@ -31,6 +31,7 @@ from tests.wandb_file import offline_runs
 SMALL = [
     "collect.n_images=32", "collect.batch_size=16", "collect.timesteps=4", "generate.n_images=12", "generate.batch_size=6",
     "model.steps=6", "projector.steps=40", "clustering=spectral", "clustering.k_max=4", "report.images=6",
+    "encoder=emoji_clip_informed",
     "trainer.enable_progress_bar=false",
     "projector.noise=0.3",  # what 40 steps on 32 images can learn through
 ]  # fmt: skip
