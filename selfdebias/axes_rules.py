@@ -25,16 +25,20 @@ def check_axes(values: Mapping[str, Any], n: int) -> None:
     if not counts or any(isinstance(m, bool) or not isinstance(m, int) or not 1 <= m <= MOST for m in counts):
         raise ValueError(f"`clustering.factors` must be whole numbers in [1, {MOST}], got {factors}.")
     for name, least in (("halves", 2), ("restarts", 1)):
-        if values[name] < least:
-            raise ValueError(f"`clustering.{name}` must be at least {least}, got {values[name]}.")
-    for name in ("variance", "recurrence"):
-        if not 0 < values[name] <= 1:
-            raise ValueError(f"`clustering.{name}` must be in (0, 1], got {values[name]}.")
-    if not 0 < values["agreement"] < 1:
-        raise ValueError(f"`clustering.agreement` must be in (0, 1), got {values['agreement']}.")
+        if isinstance(values[name], bool) or not isinstance(values[name], int) or values[name] < least:
+            raise ValueError(f"`clustering.{name}` must be a whole number of at least {least}, got {values[name]}.")
+    for name in ("variance", "recurrence", "agreement"):
+        most = "1)" if name == "agreement" else "1]"
+        if not _share(values[name]) or (name == "agreement" and values[name] == 1):
+            raise ValueError(f"`clustering.{name}` must be a number in (0, {most}, got {values[name]}.")
     least = 4 * 2 ** max(counts)
     if n < least:
         raise ValueError(
             f"`collect.n_images` must be at least {least} to find axes, four for each combination of {max(counts)} factors, "
             f"got {n}: collect more, or look for a partition (clustering=spectral)."
         )
+
+
+def _share(value: Any) -> bool:
+    """Whether a value is a number in (0, 1]."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1

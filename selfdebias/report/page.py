@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -75,6 +76,7 @@ def render_page(material: Material, pictures: Pictures) -> str:
             found=found_in_words(material.found),
             agreement=agreement_rows(results, notes),
             axes="axes" in material.found,
+            place=partial(place_in_words, material.found),
             stability=written(measure(results, "modes", "stability"), notes, ".2f"),
             silhouette=written(measure(results, "modes", "silhouette"), notes),
             pictures=pictures,
@@ -201,6 +203,24 @@ def mode_rows(material: Material, notes: Notes) -> list[dict[str, Any]]:
         name = f"Axis {mode // 2}, side {mode % 2}" if "axes" in material.found else f"Mode {mode}"
         rows.append({"mode": mode, "name": name, "size": size, "share": share, "arms": in_arms, "words": told})
     return rows
+
+
+def place_in_words(found: Mapping[str, Any], mode: int, kind: str | None = None) -> str:
+    """Name the mode of an image; where there are axes, its sides of axis 0, 1 and so on.
+
+    Args:
+        found: what discover says of the modes.
+        mode: of the image; of axes its cell.
+        kind: the word before it; None for ``mode`` or ``sides``.
+
+    Example:
+        >>> place_in_words({}, 3), place_in_words({"axes": [{}, {}, {}]}, 3), place_in_words({}, 3, "")
+        ('mode 3', 'sides 1 1 0', '3')
+    """
+    axes = found.get("axes", [])
+    name = " ".join(str(mode >> a & 1) for a in range(len(axes))) if axes else str(mode)
+    kind = kind if kind is not None else "sides" if axes else "mode"
+    return f"{kind} {name}".strip()
 
 
 def agreement_rows(results: Mapping[str, Any], notes: Notes) -> list[tuple[str, ...]]:
