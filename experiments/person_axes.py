@@ -1,6 +1,6 @@
 """Axes from an encoder that was told captions alone: "an emoji of a person", all axes balanced at once, on three fits.
 
-The settings are the defaults, which were compared on generate seed 301 (96 images; transport, self_debias and mean_difference, by
+The settings were the defaults, compared on generate seed 301 (96 images; transport, self_debias and mean_difference, by
 the axes' own distances and `kept_cosine`). The bar, set before a seed of this study was drawn: gender `fd_hard` at most 0.10 on the
 mean of the three fits and none above 0.15, and tone and age not worse than vanilla beyond composition. The rows of one axis, and of
 two, name them by what their sheets show in the collected images.

@@ -35,7 +35,8 @@ def axes_agreement(
     sides = sides_of(cells, len(axes))
     coordinates = None if places is None else places.coordinates(reference.e)
 
-    def against(a: int) -> dict[str, dict[str, Any]]:
+    def told_by(a: int) -> dict[str, dict[str, Any]]:
+        """Return what axis `a` has to do with each attribute, by measure."""
         values: dict[str, dict[str, Any]] = {"ari": {}, "homogeneity": {}}
         if coordinates is not None:
             values["auc"] = {name: _auc(coordinates[:, a], *reference.labels(name)) for name in attributes}
@@ -47,7 +48,7 @@ def axes_agreement(
                 )
         return values
 
-    return [{**axis, **against(a)} for a, axis in enumerate(axes)]
+    return [{**axis, **told_by(a)} for a, axis in enumerate(axes)]
 
 
 def _auc(u: np.ndarray, labels: np.ndarray, sure: np.ndarray) -> float | Entry:
