@@ -129,15 +129,16 @@ def occupation_row(row: str, results: dict) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def mean_row(name: str, rows: dict, chosen: Sequence[str]) -> str:
+def mean_row(name: str, rows: dict, chosen: Sequence[str], arm: str = "guided") -> str:
     """Write the means over occupations, each with the same weight; precision over turned images.
 
     Args:
         name: of the row.
         rows: results by row of a job.
         chosen: those that are averaged.
+        arm: that stands beside vanilla.
     """
-    arms = {arm: [rows[row]["arms"][arm] for row in chosen] for arm in ("vanilla", "guided")}
+    arms = {name: [rows[row]["arms"][it] for row in chosen] for name, it in (("vanilla", "vanilla"), ("guided", arm))}
     known = [it["turned"] for it in arms["guided"] if it["turned"]["precision_ratio"]["value"] is not None]
     values, counts = [it["precision_ratio"]["value"] for it in known], [it["n"] for it in known]
     ratio = f"{np.average(values, weights=counts):.3f}" if known else "n/a"

@@ -1,6 +1,8 @@
-"""The 20 occupations with an encoder that was told captions alone: axes found on "a person", carried over, all balanced at once.
+"""The 20 occupations, by what the encoder was told: one fresh seed, 64 images of each occupation and arm.
 
-One fresh seed, 64 images of each occupation and arm. Settings are those of "a person"; nothing was chosen on occupations.
+With an encoder that was told captions alone, axes are found on "a person" and carried over, all balanced at once. Beside it edits
+as large in random directions, the encoder that was told attributes with a partition carried over alike, and the tuned form of the
+paper's method, which finds modes of each occupation. Settings are those of "a person"; nothing was chosen on this seed.
 """
 
 from __future__ import annotations
@@ -9,55 +11,84 @@ import sys
 from collections.abc import Sequence
 
 from experiments.occupations import EXTREME, ROW, mean_row, occupation_row
-from experiments.pooled import INTERVALS, run_rows, write_study
+from experiments.pooled import INTERVALS, run_rows
+from experiments.variants import Every, run_variants
 from selfdebias.report.explanations import judge_in_words
 
 NAME, SEEDS = "occupations_axes", (721,)
-OVERRIDES = [
-    "prompts=emoji_occupations", "prompts.attributes=[gender, tone, occupation]", "encoder=emoji_clip", "clustering=axes",
-    "bank=carried", "collect.n_images=256", "generate.n_images=64",
+COMMON = [
+    "prompts=emoji_occupations", "prompts.attributes=[gender, tone, occupation]", "generate.n_images=64",
     "evaluate.reference_images=32",  # no distance to a reference is reported
     "stages=[collect,discover,project,generate,evaluate]",
 ]  # fmt: skip
+HONEST, TOLD = "encoder=emoji_clip", "encoder=emoji_clip_informed"
+FEWER = "collect.n_images=128"  # of each prompt, as in `occupations`
+AXES = [*COMMON, HONEST, "clustering=axes", "bank=carried", "collect.n_images=256"]  # axes need as many
+OWN = "experiment=paper_tuned"
+VARIANTS = {
+    "captions, axes, carried": [*AXES, "guidance=random", "guidance.of.slack=1.5"],
+    "attributes, partition, carried": [*COMMON, TOLD, "clustering=spectral", "bank=carried", FEWER],
+    "captions, `paper_tuned`, own modes": [*COMMON, HONEST, OWN, FEWER],
+    "attributes, `paper_tuned`, own modes": [*COMMON, TOLD, OWN, FEWER],
+}
+RANDOM = {"captions, axes, carried": "as large as those, in random directions"}
 
 
-def page(results: dict) -> str:
-    """Write the table.
+def page(every: Every) -> str:
+    """Write a table of means, and one with each occupation for each variant.
 
     Args:
-        results: of `run_rows`.
+        every: results of `run_rows` by variant.
     """
-    rows = {row: results["rows"][row] for row in results["row_names"]}
-    usual = [row for row in rows if row not in EXTREME]
-    lines = [occupation_row(row, rows[row]) for row in usual]
-    lines += [mean_row(f"mean of the {len(usual)}", rows, usual)]
-    lines += [occupation_row(row, rows[row]) for row in EXTREME]
-    lines += [mean_row(f"mean of the {len(EXTREME)}", rows, EXTREME)]
-    first = next(iter(rows.values()))
-    judge = judge_in_words(first)
+    groups = {f"the {len(_usual(every))}": _usual(every), f"the {len(EXTREME)} extreme ones": list(EXTREME)}
+    means = [
+        mean_row(f"{words}: mean of {group}", rows, chosen, arm)
+        for group, chosen in groups.items()
+        for name, rows in ((name, results["rows"]) for name, results in every.items())
+        for words, arm in [(name, "guided"), *([(RANDOM[name], "random")] if name in RANDOM else [])]
+    ]
+    first = next(iter(every.values()))
+    judge = judge_in_words(next(iter(first["rows"].values())))
     text = [
-        "# Occupations, axes found with an encoder that was told captions alone", "",
-        f"`python -m experiments.{NAME}`, generate seed {SEEDS[0]}. Config hashes: {', '.join(results['config_hashes'])}.", "",
-        ROW, *lines, "",
-        f"N = 64 for each occupation and arm. {judge[:1].upper()}{judge[1:]} {INTERVALS} "
-        f"Axes: {axes_in_words(first)}.",
+        "# Occupations, by what the encoder was told", "",
+        f"`python -m experiments.{NAME}`, generate seed {SEEDS[0]}: {len(every)} of its {len(VARIANTS)} variants.", "",
+        ROW, *means, "",
+        f"N = 64 for each occupation and arm. {judge[:1].upper()}{judge[1:]} {INTERVALS} Means give each occupation the same "
+        "weight. `paper_tuned` has its own sampler, and so other vanilla images.",
     ]  # fmt: skip
+    for name, results in every.items():
+        rows = {row: results["rows"][row] for row in results["row_names"]}
+        lines = [occupation_row(row, rows[row]) for row in [*_usual(every), *EXTREME]]
+        hashes = ", ".join(results["config_hashes"])
+        text += [
+            "",
+            f"## {name[:1].upper()}{name[1:]}",
+            "",
+            f"Config hashes: {hashes}.{axes_in_words(rows)}",
+            "",
+            ROW,
+            *lines,
+        ]
     return "\n".join(text)
 
 
-def axes_in_words(results: dict) -> str:
-    """Say what the axes are, by how they go with what the judge sees among one occupation's collected images."""
+def _usual(every: Every) -> list[str]:
+    return [row for row in next(iter(every.values()))["row_names"] if row not in EXTREME]
+
+
+def axes_in_words(rows: dict) -> str:
+    """Say what the axes are, if there are any, by how they go with what the judge sees among one occupation's collected images."""
     words = []
-    for a, axis in enumerate(results["modes"]["axes"]):
+    for a, axis in enumerate(next(iter(rows.values()))["modes"].get("axes", [])):
         best = max(axis["auc"], key=lambda name: axis["auc"][name] if isinstance(axis["auc"][name], float) else 0)
         words.append(f"axis {a} goes best with {best} (AUC {axis['auc'][best]:.2f})")
-    return ", ".join(words)
+    return f" Axes: {', '.join(words)}." if words else ""
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the jobs and write the page."""
-    results = run_rows([*OVERRIDES, *arguments], SEEDS)
-    write_study(NAME, page(results), results)
+    """Run the variants whose names hold one of the words, all without a word; keep what is measured of the others."""
+    asked = [name for name in VARIANTS if any(word in name for word in arguments or [""])]
+    run_variants(NAME, VARIANTS, asked, dict.fromkeys(VARIANTS, SEEDS), page, run_rows)
 
 
 if __name__ == "__main__":

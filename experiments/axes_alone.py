@@ -1,0 +1,58 @@
+"""Two axes in one run, and each of them alone: "an emoji of a person", with an encoder that was told captions alone.
+
+Which axes these are was read from the sheets of the collected images: axis 0 is skin, axis 2 women and men (fit 0). Settings are the
+defaults. The bar, set before a seed of this study was drawn: with both axes, `fd_hard` of gender and of tone below vanilla's, with
+intervals that do not overlap; with one axis alone, that of its own attribute so, and the others' interval overlaps the predicted one.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from experiments.person_axes import HEADER, HONEST, fitted, line
+from experiments.pooled import interval, quality_table
+from experiments.variants import Every, Study
+
+VARIANTS = {
+    f"{words}, fit 0": [*HONEST, "clustering=axes", *fitted(0), f"guidance.axes={axes}"]
+    for words, axes in (
+        ("axes 0 and 2 (skin, and women and men)", "[0,2]"),
+        ("axis 2 alone (women and men)", "[2]"),
+        ("axis 0 alone (skin)", "[0]"),
+    )
+}
+
+
+def rows(every: Every) -> list[str]:
+    """The vanilla images, and one row for each variant."""
+    vanilla = line("vanilla", next(iter(every.values())), "vanilla")
+    return [vanilla, *(line(name, results, "guided") for name, results in every.items())]
+
+
+def notes(every: Every) -> list[str]:
+    """Shares of each value, of the same noise vanilla and guided, with what composition predicts; and quality by each space."""
+    lines = ["| Arm | attribute | vanilla -> guided (predicted by composition) |", "|" + "---|" * 3]
+    for name, results in every.items():
+        arm, vanilla = results["arms"]["guided"], results["arms"]["vanilla"]
+        for attribute in results["prompts"]["attributes"]:
+            predicted = arm["composition"][attribute]["predicted_shares"]
+            shares = [
+                f"{value} {vanilla['shares'][attribute][value]['value']:.3f} -> {share['value']:.3f} ({predicted[value]['value']:.3f})"
+                for value, share in arm["shares"][attribute].items()
+            ]
+            lines.append(f"| {name} | {attribute} | {', '.join(shares)} |")
+    return [*lines, "", *quality_table({name: (results, "guided") for name, results in every.items()})]
+
+
+STUDY = Study(
+    name="axes_alone",
+    title='Two axes in one run, and each alone, "an emoji of a person"',
+    seeds=(703, 741, 742, 743, 744),
+    variants=VARIANTS,
+    header=HEADER,
+    rows=rows,
+    notes=notes,
+)
+
+if __name__ == "__main__":
+    STUDY.main(sys.argv[1:])
