@@ -1,8 +1,9 @@
 """Two axes in one run, and each of them alone: "an emoji of a person", with an encoder that was told captions alone.
 
-Which axes these are was read from the sheets of the collected images: axis 0 is skin, axis 2 women and men (fit 0). Settings are the
-defaults. The bar, set before a seed of this study was drawn: with both axes, `fd_hard` of gender and of tone below vanilla's, with
-intervals that do not overlap; with one axis alone, that of its own attribute so, and the others' interval overlaps the predicted one.
+Which axes these are was read from the sheets of the collected images: axis 0 is skin, axis 2 women and men (fit 0). Settings are
+the defaults. The bar, set before a seed of this study was drawn: with both axes, `fd_hard` of gender and of tone below vanilla's,
+with intervals that do not overlap; with one axis alone, that of its own attribute so, and the intervals of the others overlap the
+predicted ones.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import sys
 
 from experiments.person_axes import HEADER, HONEST, fitted, line
-from experiments.pooled import interval, quality_table
+from experiments.pooled import quality_table
 from experiments.variants import Every, Study
 
 VARIANTS = {
@@ -35,9 +36,10 @@ def notes(every: Every) -> list[str]:
     for name, results in every.items():
         arm, vanilla = results["arms"]["guided"], results["arms"]["vanilla"]
         for attribute in results["prompts"]["attributes"]:
+            before = vanilla["shares"][attribute]
             predicted = arm["composition"][attribute]["predicted_shares"]
             shares = [
-                f"{value} {vanilla['shares'][attribute][value]['value']:.3f} -> {share['value']:.3f} ({predicted[value]['value']:.3f})"
+                f"{value} {before[value]['value']:.3f} -> {share['value']:.3f} ({predicted[value]['value']:.3f})"
                 for value, share in arm["shares"][attribute].items()
             ]
             lines.append(f"| {name} | {attribute} | {', '.join(shares)} |")
