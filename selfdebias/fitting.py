@@ -18,6 +18,7 @@ from selfdebias.backbones import HeldBackbone
 from selfdebias.backbones.held import takes_prompts
 from selfdebias.config import conf_folder, digest, read_option
 from selfdebias.encoders import encoder_from
+from selfdebias.encoders.told import told_of
 from selfdebias.guidance import Guidance, Semantics
 from selfdebias.guidance.state import AxesSemantics
 from selfdebias.hspace import find_unet
@@ -164,7 +165,7 @@ def fit_stages(
         ),
     )  # fmt: skip
     identity = read_identity(collected)
-    found = {**asked, **_told(pipe, texts), **carried, **_found(discovered, projected)}
+    found = {**asked, "told": told_of(encoder), **_told(pipe, texts), **carried, **_found(discovered, projected)}
     return read_semantics(projected), {**found, **({"unet": identity} if identity else {})}
 
 

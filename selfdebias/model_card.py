@@ -33,13 +33,14 @@ def facts_of_run(config: Mapping[str, Any], paths: Mapping[str, Path], encoder: 
         encoder: the encoder, for its name.
     """
     from selfdebias.arms import guidance_of_arms, model_of_arms
+    from selfdebias.encoders.told import told_of
     from selfdebias.stages.collect import read_identity
     from selfdebias.stages.project import name_of
 
     modes, projected = (read_json(paths[step] / f"{name}.json") for step, name in _FILES.items())
     arms, drawn = guidance_of_arms(config["guidance"]), model_of_arms(config)
     facts = {
-        "model": without_places(config["model"]["pretrained"], "pretrained"), "encoder": name_of(encoder),
+        "model": without_places(config["model"]["pretrained"], "pretrained"), "encoder": name_of(encoder), "told": told_of(encoder),
         "prompts": filled(config["prompts"]["text"], config["prompts"].get("templates", [PLACE])),
         "n_images": config["collect"]["n_images"], "projector_cosine": projected["cosine_held_out"],
         "modes": {name: modes[name] for name in TOLD if name in modes},
@@ -90,6 +91,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
         f"| images of each | {facts['n_images']} |" if facts.get("fitting_prompts") else f"| images | {facts['n_images']} |",
         f"| arguments of each call | {_cell(', '.join(f'{key} {value}' for key, value in facts['call'].items()) or 'none')} |",
         f"| encoder | {_cell(facts['encoder'])} |",
+        *([f"| which was told | {_cell(facts['told'])} |"] if facts.get("told") else []),
         f"| modes | {_counted(modes)} |",
         *(f"| {_name_of(k, modes)} | {_words(words)} |" for k, words in enumerate(modes["words"]) if words),
         f"| silhouette of the modes | {_silhouette(modes['silhouette'])} |",

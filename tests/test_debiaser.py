@@ -85,6 +85,7 @@ def test_saved_and_loaded_it_guides_the_same(pipeline, debiaser, tmp_path):
     assert "| prompts | a person |" in card and f"| modes | {debiaser.n_modes}, of " in card
     assert "| arguments of each call | num_inference_steps 4 |" in card
     assert "images = pipe(['a person'] * 16, num_inference_steps=4).images" in card
+    assert "which was told" not in card  # of an encoder that does not say it
     assert f"| guidance: strength | {debiaser.guidance.strength} |" in card
 
 

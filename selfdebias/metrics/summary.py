@@ -61,8 +61,8 @@ def summarise(
         arms: images by arm.
         reference: vanilla images of other seeds, or any that quality is held against; None where there are none.
         modes: what the discover stage wrote: `k`, `sizes`, `silhouette`, `stability`, `target`, `labels` (mode by id of a collected
-            image; without them the modes' agreement with the judge is not measured); of axes also `places`, an `AxisSides`; None
-            where no modes are known.
+            image; without them the modes' agreement with the judge is not measured); of axes also `places`, an `AxisSides`, and
+            `balanced`, the numbers of those that an arm balanced, if not all; None where no modes are known.
         prompts: `text`, and the `attributes` to report.
         suite: fixed choices of the metrics.
         bootstrap: resamples of blocks.
@@ -225,7 +225,7 @@ def summarise_modes(
     """Describe the modes, and how the discovered labels of the reference images agree with each judged attribute."""
     if modes is None:
         return missing(NO_MODES)
-    facts = {key: modes[key] for key in ("k", "sizes", "silhouette", "stability", "target") if key in modes}
+    facts = {key: modes[key] for key in ("k", "sizes", "silhouette", "stability", "target", "balanced") if key in modes}
     if reference is None or "labels" not in modes:
         reason = "the reference images are not those that the modes were found on, judged by this judge"
         return facts | {measure: _all_missing(attributes, reason) for measure in ("nmi", "ari")}

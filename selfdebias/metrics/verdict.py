@@ -35,7 +35,7 @@ def compare(entry: Entry, baseline: Entry) -> str | None:
 
 
 def verdicts(arms: Mapping[str, Mapping[str, Any]], baseline: str, attributes: list[str]) -> dict[str, Any]:
-    """Compare each arm with the baseline, by `fd_hard` of each attribute and by `mode_fd`.
+    """Compare each arm with the baseline, by `fd_hard` of each attribute and by `mode_fd`, or by `fd` of each axis.
 
     Args:
         arms: by arm, its entries.
@@ -43,14 +43,17 @@ def verdicts(arms: Mapping[str, Mapping[str, Any]], baseline: str, attributes: l
         attributes: judged attributes.
 
     Returns:
-        by arm, by attribute and `modes`: a verdict, or None where it cannot be given; {} without a baseline.
+        by arm, by attribute and `modes` (of axes `axis 0`, `axis 1` and so on): a verdict, or None where it cannot be given; {}
+        without a baseline.
     """
     if baseline not in arms:
         return {}
 
     def of(arm: Mapping[str, Any]) -> dict[str, str | None]:
         own = {name: compare(arm[name]["fd_hard"], arms[baseline][name]["fd_hard"]) for name in attributes}
-        if arm["mode_fd"].get("value", 0) is None:  # no modes are known
+        pairs = zip(arm.get("axes", []), arms[baseline].get("axes", []), strict=True)
+        own |= {f"axis {a}": compare(one["fd"], other["fd"]) for a, (one, other) in enumerate(pairs)}
+        if arm["mode_fd"].get("value", 0) is None:  # no modes are known, or there are axes
             return own
         return own | {"modes": compare(arm["mode_fd"], arms[baseline]["mode_fd"])}
 

@@ -224,18 +224,26 @@ def verdicts_in_words(results: Results) -> list[str]:
 
 
 def _in_order(results: Results, verdicts: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Verdicts in the order of the attributes, which a file does not keep; that of the modes comes last."""
-    return [(name, verdicts[name]) for name in [*attributes_of(results), "modes"] if name in verdicts]
+    """Verdicts in the order of the attributes, which a file does not keep; those of the axes or the modes come last."""
+    axes = [f"axis {a}" for a in range(len(results.get("modes", {}).get("axes", [])))]
+    return [(name, verdicts[name]) for name in [*attributes_of(results), *axes, "modes"] if name in verdicts]
 
 
 def _untold(results: Results, arm: str, name: str) -> str:
     """Why there is no verdict: the reason of the first of the two distances that lacks a value or an interval."""
     baseline = results["arms"][results.get("baseline") or "vanilla"]
     for tree in (results["arms"][arm], baseline):
-        entry = tree["mode_fd"] if name == "modes" else tree[name]["fd_hard"]
+        entry = _distance(tree, name)
         if entry.get("low") is None:
             return plain(entry["reason"]).removeprefix("no interval: ")
     raise ValueError(f"`verdicts` must be given where both have an interval, got none of {arm} in {name}.")
+
+
+def _distance(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The distance of an arm that a verdict is about: an attribute's, that of `modes`, or that of `axis 0` and so on."""
+    if name.startswith("axis ") and name not in tree:
+        return tree["axes"][int(name.removeprefix("axis "))]["fd"]
+    return tree["mode_fd"] if name == "modes" else tree[name]["fd_hard"]
 
 
 def judge_in_words(results: Results) -> str:

@@ -81,9 +81,10 @@ def axes_grid(results: Results, notes: Notes) -> Grid:
     rows = []
     for arm in arms_of(results):
         axes = results["arms"][arm].get("axes", [])
+        balanced = results.get("modes", {}).get("balanced", range(len(axes)))
         for a, tree in enumerate(axes):
             cells = [written(measure(tree, key), notes) for key in ("fd", "share")]
-            rows.append([f"{plain(arm)}, axis {a}", *cells])
+            rows.append([f"{plain(arm)}, axis {a}{'' if a in balanced else ', left alone'}", *cells])
     return Grid(AXES, ["arm, axis", "fd from the target", "share of side 1"], rows)
 
 

@@ -86,7 +86,8 @@ def read_material(
     if "vanilla" not in arms:
         raise ValueError(f"`arms` must hold a vanilla arm, got {list(arms)}.")
     results = _results(job, Path(evaluated))
-    found = {**_json(Path(discovered) / "modes.json"), "target": results["modes"]["target"]}
+    asked = {name: results["modes"][name] for name in ("target", "balanced") if name in results["modes"]}
+    found = {**_json(Path(discovered) / "modes.json"), **asked}
     names = ["vanilla", *(name for name in arms if name != "vanilla")]
     return Material(
         job=job,

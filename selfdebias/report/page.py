@@ -136,11 +136,33 @@ def asked(material: Material) -> list[tuple[str, str]]:
         ("Prompt", prompt_of(results)),
         ("Images (N)", f"{counts}; modes from {len(material.found['labels'])} other vanilla images"),
         ("Seeds", f"collect {seeds.get('collect', '?')}, generate {seeds.get('generate', '?')} (the same in all arms)"),
-        ("Target", "mode shares " + ", ".join(f"{float(share):.2f}" for share in material.found["target"])),
+        ("Target", target_of(material.found)),
     ]
     templates = results.get("prompts", {}).get("templates") or []
     rows[1:1] = [("Templates", "; ".join(plain(template) for template in templates))] if templates else []
     return rows + settings(material.job.get("config", {}))
+
+
+def target_of(found: Mapping[str, Any]) -> str:
+    """The shares that were asked for; of axes those of both sides of each that was balanced.
+
+    Args:
+        found: The contents of `modes.json`, with the target that was asked for, and `balanced`.
+
+    Example:
+        >>> target_of({"target": [0.25, 0.75]})
+        'mode shares 0.25, 0.75'
+        >>> target_of({"axes": [{}, {}], "target": [0.5, 0.5, 0.25, 0.75], "balanced": [1]})
+        'axis 1: 0.25 / 0.75; axes left alone: 0'
+    """
+    shares = [f"{float(share):.2f}" for share in found["target"]]
+    if "axes" not in found:
+        return f"mode shares {', '.join(shares)}"
+    count = len(found["axes"])
+    balanced = found.get("balanced", range(count))
+    sides = [f"axis {a}: {' / '.join(shares[2 * a : 2 * a + 2])}" for a in balanced]
+    alone = ", ".join(str(a) for a in range(count) if a not in balanced)
+    return "; ".join([*sides, *([f"axes left alone: {alone}"] if alone else [])])
 
 
 def settings(config: Mapping[str, Any]) -> list[tuple[str, str]]:

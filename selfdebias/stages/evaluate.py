@@ -97,7 +97,7 @@ def evaluate(
     results = summarise(
         {arm: data[arm] for arm in arms},
         data[REFERENCE],
-        {**modes, "target": target_of(facts) or modes["target"], "places": centers if "axes" in modes else None},
+        {**modes, **asked_of(facts, modes), "places": centers if "axes" in modes else None},
         facts_of(prompts),
         metrics,
         bootstrap,
@@ -108,6 +108,18 @@ def evaluate(
         spaces={ENCODER: {"name": short_name(encoder)} | ({"told": told_of(encoder)} if told_of(encoder) else {})},
     )
     write_results(Path(folder), results | outside | {"skipped": {**outside.get("skipped", {}), **skipped}})
+
+
+def asked_of(facts: Mapping[str, Mapping[str, Any]], modes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what all arms are held against.
+
+    Returns:
+        ``target``: the shares that an arm was guided towards, equal ones where none was; ``balanced``: numbers of the axes that an
+        arm was to balance, if these are not all.
+    """
+    balanced = [list(it["guidance"]["axes"]) for it in facts.values() if it.get("guidance", {}).get("axes") is not None]
+    chosen = {"balanced": balanced[0]} if balanced else {}
+    return {"target": target_of(facts) or modes["target"], **chosen}
 
 
 def target_of(facts: Mapping[str, Mapping[str, Any]]) -> list[float] | None:

@@ -140,7 +140,8 @@ def _modes(jobs: Sequence[Path], root: Path, row: str, said: Mapping[str, Any]) 
     if len(set(found)) > 1 or found[0] is None or said.get("target") is None:
         return None
     modes = json.loads((found[0] / "modes.json").read_text())
-    return {**modes, "target": said["target"], "places": AxisSides.read(found[0]) if "axes" in modes else None}
+    asked = {name: said[name] for name in ("target", "balanced") if name in said}
+    return {**modes, **asked, "places": AxisSides.read(found[0]) if "axes" in modes else None}
 
 
 def _spaces(first: Results) -> dict[str, Any]:

@@ -30,3 +30,17 @@ def test_every_arm_is_compared_with_the_baseline_by_attribute_and_by_modes():
         "random": {"gender": "not told apart", "modes": "not told apart"},
     }
     assert verdicts(arms, "peer", ["gender"]) == {}
+
+
+def test_each_axis_has_a_verdict_of_its_own():
+    def arm(*bounds):
+        axes = [{"fd": {"low": low, "high": high}} for low, high in bounds]
+        return {
+            "gender": {"fd_hard": {"low": 0.1, "high": 0.2}},
+            "mode_fd": {"value": None, "reason": "axes"},
+            "axes": axes,
+        }
+
+    arms = {"vanilla": arm((0.3, 0.4), (0.1, 0.15)), "guided": arm((0.0, 0.1), (0.2, 0.3))}
+    expected = {"gender": "not told apart", "axis 0": "fairer", "axis 1": "less fair"}
+    assert verdicts(arms, "vanilla", ["gender"]) == {"guided": expected}

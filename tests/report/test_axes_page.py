@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from selfdebias.report.explanations import told_in_words
+from selfdebias.model_card import model_card
+from selfdebias.report.explanations import told_in_words, verdicts_in_words
 from selfdebias.report.grids import AXES, axes_grid, grids_in_words
-from selfdebias.report.page import agreement_rows, found_in_words, mode_rows
+from selfdebias.report.page import agreement_rows, found_in_words, mode_rows, target_of
 from selfdebias.report.table import headline
 from selfdebias.report.wording import Notes
 
@@ -47,6 +48,26 @@ def test_each_axis_has_a_row_in_each_arm():
     assert axes_grid({**results(), "arms": {"vanilla": {}}}, Notes()).rows == []
 
 
+def test_an_axis_that_was_left_alone_is_called_so():
+    found = results()
+    found["modes"]["balanced"] = [1]
+    names = [row[0] for row in axes_grid(found, Notes()).rows]
+    assert names[:2] == ["vanilla, axis 0, left alone", "vanilla, axis 1"]
+    assert target_of(found["modes"]) == "axis 1: 0.50 / 0.50; axes left alone: 0"
+
+
+def test_an_axis_that_came_out_worse_is_called_so():
+    found = {
+        **results(),
+        "verdicts": {"guided": {"gender": "not told apart", "axis 0": "fairer", "axis 1": "less fair"}},
+    }
+    (line,) = verdicts_in_words(found)
+    assert "gender not told apart; axis 0 fairer; axis 1 less fair" in line
+    found["verdicts"]["guided"]["axis 1"] = None
+    found["arms"]["vanilla"]["axes"][1]["fd"] = {"value": 0.1, "low": None, "reason": "no interval: one batch"}
+    assert "axis 1: cannot be told (one batch)" in verdicts_in_words(found)[0]
+
+
 def test_both_sides_of_an_axis_stand_on_the_page():
     found = {"sizes": [30, 10, 22, 18], "words": [[]] * 4, "labels": {str(i): 0 for i in range(40)}, "axes": [{}, {}]}
     rows = mode_rows(SimpleNamespace(found=found, results=results()), Notes())
@@ -73,3 +94,13 @@ def test_what_the_encoder_was_told_is_said_where_it_is_known():
         "The axes were found with the encoder emoji_clip, which was told captions of the drawings, and nothing else."
     )
     assert told_in_words({**results(), "spaces": {}}) == [] == told_in_words({**results(), "modes": {"value": None}})
+
+
+def test_the_card_says_what_the_encoder_was_told():
+    facts = {
+        "model": "a/b", "prompts": ["a person"], "n_images": 8, "call": {}, "encoder": "clip", "told": "captions of images",
+        "modes": {"k": 2, "sizes": [4, 4], "silhouette": 0.5, "words": []}, "projector_cosine": 0.9, "guidance": {},
+        "schedule": {},
+    }  # fmt: skip
+    assert "| which was told | captions of images |" in model_card(facts)
+    assert "which was told" not in model_card({**facts, "told": ""})
