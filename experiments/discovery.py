@@ -44,8 +44,12 @@ def encoders() -> dict[str, Encoder]:
     work = Path(load_recipe([]).work)
     others = {f"`emoji_clip`, training {i + 1}": str(work / f"clip-{i}" / "model") for i in (1, 2)}
     others["`emoji_clip` on captions of which half are neutral"] = str(work / "clip-neutral" / "model")
-    every = {"`emoji_clip`": "shipped:emoji_clip", **others, "`emoji_clip_informed`": "shipped:emoji_clip_informed"}
-    return {name: encoder_from(place) for name, place in every.items()} | {
+    shipped = {f"`{name}`": f"shipped:{name}" for name in ("emoji_clip_informed", "emoji_simclr")}
+    every = {"`emoji_clip`": "shipped:emoji_clip", **others, **shipped}
+    there = {name: place for name, place in every.items() if place.startswith("shipped:") or Path(place).exists()}
+    for name in every.keys() - there.keys():
+        print(f"{name} is not there: experiments.emoji_world.train_clip makes it; its rows stay as they are")
+    return {name: encoder_from(place) for name, place in there.items()} | {
         "`efficientnet_lite0`": EfficientNetLite0Encoder()
     }
 
@@ -140,14 +144,14 @@ def collected(prompt: str, seed: int) -> torch.Tensor:
     return BatchFolder.open(stages_of(job, Path(ROOT))["collect"]).images()
 
 
-def measured(prompts: Sequence[str]) -> list[dict]:
-    """Find modes in every way, with every encoder, on every fit of the prompts that are asked for; a row each."""
+def measured(prompts: Sequence[str], models: Mapping[str, Encoder]) -> list[dict]:
+    """Find modes in every way, with each of the encoders, on every fit of the prompts that are asked for; a row each."""
     judge, found = EmojiJudge(None), []
     for prompt, (option, attributes) in ((name, PROMPTS[name]) for name in prompts):
         for fit in FITS:
             images = collected(option, fit)
             labels = {name: p.argmax(1).numpy() for name, p in _judged(judge, images).items() if name in attributes}
-            for encoder, model in encoders().items():
+            for encoder, model in models.items():
                 with torch.no_grad():
                     X = torch.cat([model(part).double() for part in images.split(64)]).numpy()
                 for way, find in WAYS.items():
@@ -206,11 +210,14 @@ def _even(fits: list[dict]) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Measure the prompts whose names hold one of the words, all without a word; keep what is measured of the others."""
-    asked = [name for name in PROMPTS if any(word in name for word in arguments or [""])]
+    """Measure the prompts and encoders whose names hold one of the words, all without one; keep what is measured of the others."""
+    models = encoders()
+    asked = [name for name in PROMPTS if any(word in name for word in arguments)] or list(PROMPTS)
+    chosen = {name: it for name, it in models.items() if any(word in name for word in arguments)} or models
     file = RESULTS / f"{NAME}.json"
     before = json.loads(file.read_text()) if file.exists() else []
-    found = [it for it in before if it["prompt"] not in asked] + measured(asked)
+    kept = [it for it in before if it["prompt"] not in asked or it["encoder"] not in chosen]
+    found = kept + measured(asked, chosen)
     write_study(NAME, page(found), found)
 
 

@@ -64,40 +64,39 @@ def record(folder: Path) -> dict[str, Any]:
     """Run all jobs in a folder, and return what they gave.
 
     Returns:
-        ``images``: by the job and the folder in it, pixels (N, 3, H, W) uint8; ``numbers``: by the job and the path in its results,
+        ``images``: by the folder, pixels (N, 3, H, W) uint8; ``numbers``: by the path, job first,
         each number; ``keys``: by study and row, config hashes.
     """
-    images: dict[str, np.ndarray] = {}
-    numbers: dict[str, float] = {}
     root = folder / "runs"
-    for name, overrides in JOBS.items():
-        before = {*root.glob("jobs/*")}
+    for overrides in JOBS.values():
         _run("-m", "selfdebias.main", *COMMON, f"paths.root={root}", *overrides)
-        for job in sorted({*root.glob("jobs/*")} - before):
-            numbers |= _numbers(job, f"{name}/{job.name}")
-    images |= {str(it.parent.relative_to(root)): _pixels(it) for it in sorted(root.glob("stages/generate/*/images"))}
     vanilla, guided = _arms(root)
-    before = {*root.glob("jobs/*")}
     _run(
-        "-m", "selfdebias", *COMMON, f"paths.root={root}", "stages=[evaluate]", "evaluate.drawn_together=4",
+        "-m", "selfdebias.main", *COMMON, f"paths.root={root}", "stages=[evaluate]", "evaluate.drawn_together=4",
         f"evaluate.folders={{vanilla: {vanilla}, peer: {guided}}}", "encoder=emoji_clip_informed",
     )  # fmt: skip
-    for job in sorted({*root.glob("jobs/*")} - before):
-        numbers |= _numbers(job, "folders")
     (folder / "fit").mkdir()
     _run("-c", FIT, str(folder / "fit"))
-    images["fit"] = _pixels(folder / "fit")
-    return {"images": images, "numbers": numbers, "keys": study_keys()}
+    return gathered(folder) | {"keys": study_keys()}
+
+
+def gathered(folder: Path) -> dict[str, Any]:
+    """Return ``images`` and ``numbers`` of what has run in a folder."""
+    root = folder / "runs"
+    places = {str(it.parent.relative_to(root)): it for it in sorted(root.glob("stages/generate/*/images"))}
+    images = {name: _pixels(it) for name, it in places.items()} | {"fit": _pixels(folder / "fit")}
+    numbers = [_numbers(job) for job in sorted(root.glob("jobs/*"))]
+    return {"images": images, "numbers": {path: value for it in numbers for path, value in it.items()}}
 
 
 def study_keys() -> dict[str, list[str]]:
-    """Return the config hashes that the rows of each committed study have with today's code, by study and row."""
+    """Return the config hash that each row of a committed study has with today's code, at its first seed, by study and row."""
     pooled = importlib.import_module("experiments.pooled")
     keys: dict[str, list[str]] = {}
     for file in sorted(pooled.RESULTS.glob("*.json")):
         for name, seeds, overrides in _rows(json.loads(file.read_text())):
             try:
-                keys[f"{file.stem}/{name}"] = pooled._hashes(overrides, seeds)
+                keys[f"{file.stem}/{name}"] = pooled._hashes(overrides, seeds[:1])
             except Exception as error:
                 keys[f"{file.stem}/{name}"] = [type(error).__name__]
     return keys
@@ -127,10 +126,10 @@ def _pixels(folder: Path) -> np.ndarray:
     return np.stack([np.asarray(Image.open(file)) for file in sorted(folder.glob("*.png"))])
 
 
-def _numbers(job: Path, name: str) -> dict[str, float]:
+def _numbers(job: Path) -> dict[str, float]:
     """Each number of a job's results by its path; times and places are left out."""
     file = job / "results.json"
-    return dict(_leaves(json.loads(file.read_text()), name)) if file.exists() else {}
+    return dict(_leaves(json.loads(file.read_text()), job.name)) if file.exists() else {}
 
 
 def _leaves(tree: Any, path: str) -> Iterator[tuple[str, float]]:

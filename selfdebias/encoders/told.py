@@ -8,6 +8,7 @@ SHIPPED = {
     "shipped:emoji_clip": "captions of the drawings, and nothing else",
     "shipped:emoji_clip_informed": "the attributes of each drawing, gender twice: that modes are these attributes is no evidence "
     "that they are found without labels",
+    "shipped:emoji_simclr": "the drawings alone, without any text",
 }
 
 

@@ -112,7 +112,7 @@ def test_texts_are_embedded_in_the_space_of_the_images(entry, made):
 
 
 def test_an_encoder_without_a_text_tower_brings_no_words():
-    assert WITHOUT_TEXT == ["dinov2_base", "efficientnet_lite0", "pixels"]
+    assert WITHOUT_TEXT == ["dinov2_base", "efficientnet_lite0", "emoji_simclr", "pixels"]
 
 
 def test_features_of_efficientnet_are_what_its_classifier_reads():

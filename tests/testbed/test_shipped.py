@@ -12,8 +12,8 @@ from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 from selfdebias.judges.emoji import EmojiJudge
 from selfdebias.testbed import HERE, shipped
 
-MODELS = ("emoji", "emoji_clip", "emoji_clip_informed", "emoji_judge", "emoji_ddpm")
-ENCODERS = ("emoji_clip", "emoji_clip_informed")
+MODELS = ("emoji", "emoji_clip", "emoji_clip_informed", "emoji_simclr", "emoji_judge", "emoji_ddpm")
+ENCODERS = ("emoji_clip", "emoji_clip_informed", "emoji_simclr")
 
 
 def test_together_they_are_at_most_33_mb_and_safetensors_alone():
