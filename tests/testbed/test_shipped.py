@@ -16,9 +16,9 @@ MODELS = ("emoji", "emoji_clip", "emoji_clip_informed", "emoji_simclr", "emoji_j
 ENCODERS = ("emoji_clip", "emoji_clip_informed", "emoji_simclr")
 
 
-def test_together_they_are_at_most_33_mb_and_safetensors_alone():
+def test_together_they_are_at_most_34_mb_and_safetensors_alone():
     files = [path for path in HERE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    assert sum(path.stat().st_size for path in files) <= 33e6
+    assert sum(path.stat().st_size for path in files) <= 34e6
     assert sum(path.stat().st_size for path in files if path.relative_to(HERE).parts[0] in ENCODERS) <= 12e6
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".md", ".png", ".txt", ".py"}
 
