@@ -15,8 +15,8 @@ from safetensors.numpy import load_file
 from experiments.person_arms import STUDY
 from experiments.pooled import ROOT, run_jobs, write_study
 from experiments.variants import NO_TRIALS, SHARP, SOFT, STRONG
+from selfdebias.jobs.sweeps.pooling import stages_of
 from selfdebias.metrics.arms import load_arm
-from selfdebias.sweeps.pooling import stages_of
 
 VARIANTS = {
     "0.3, strength 12": [SHARP, STRONG],

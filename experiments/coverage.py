@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from experiments.pooled import ROOT, run_jobs, write_study
 from experiments.variants import EARLIER
+from selfdebias.jobs.sweeps.pooling import pooled_arms
 from selfdebias.metrics import fairness
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
@@ -30,7 +31,6 @@ from selfdebias.metrics.summary_preservation import preservation
 from selfdebias.metrics.turned import covered_in_mode
 from selfdebias.metrics.twins import Comparison
 from selfdebias.storage.atomic import write_json
-from selfdebias.sweeps.pooling import pooled_arms
 
 Array = NDArray[np.float64]
 SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)

@@ -21,10 +21,10 @@ from sklearn.mixture import GaussianMixture
 from experiments.emoji_world.recipe import load_recipe
 from experiments.pooled import RESULTS, ROOT, run_jobs, write_study
 from selfdebias.encoders import EfficientNetLite0Encoder, Encoder, encoder_from
+from selfdebias.jobs.sweeps.pooling import stages_of
 from selfdebias.judges.emoji import EmojiJudge
 from selfdebias.modes import FactorialAxes, GaussianMixtureModes, KMeansModes, SpectralModes, TwoStageModes
 from selfdebias.storage.batches import BatchFolder
-from selfdebias.sweeps.pooling import stages_of
 
 NAME, FITS = "discovery", (0, 1)
 PROMPTS = {

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from experiments.pooled import RESULTS
-from selfdebias.arms import guidance_of_arms, model_of_arms, reference_count
-from selfdebias.config import load, load_sweep
-from selfdebias.plan import make_plan
+from selfdebias.config.arms import guidance_of_arms, model_of_arms, reference_count
+from selfdebias.config.compose import load, load_sweep
+from selfdebias.config.targets import make
+from selfdebias.jobs.plan import make_plan
 from selfdebias.storage.atomic import write_text
-from selfdebias.targets import make
 
 NOTEBOOK = Path(__file__).parent / "README.md"
 MARK = "<!-- {}: (.*?) -->\n(.*?)<!-- end -->"

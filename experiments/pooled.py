@@ -6,15 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from selfdebias.config import load
-from selfdebias.job import run_job
-from selfdebias.job_plan import hash_of_job
+from selfdebias.config.compose import load
+from selfdebias.jobs.job import run_job
+from selfdebias.jobs.job_plan import hash_of_job
+from selfdebias.jobs.sweeps.pooling import pool_jobs, stages_of
 from selfdebias.report.explanations import judge_in_words, verdicts_in_words
 from selfdebias.report.feature_words import frechet_key, frechet_title, kid_title
 from selfdebias.report.measures import measure
 from selfdebias.report.wording import Notes, written
 from selfdebias.storage.atomic import write_json, write_text
-from selfdebias.sweeps.pooling import pool_jobs, stages_of
 
 INTERVALS = (
     "Intervals: 95%, over batches of 32 (over images where nothing is guided); *at the floor, <= b*: not told from a perfectly "

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from experiments.pooled import ROOT, header, row, run_pooled, who_judged, write_study
 from experiments.variants import EARLIER
-from selfdebias.projection import SemanticProjector
+from selfdebias.modes.projection import SemanticProjector
 
 SEEDS = (101, 102, 103)
 READERS = ("pooled", "convolutional", "flattened")

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from experiments.occupations import COMMON, HELD_OUT, SEEDS, STAGES, VARIANTS
 from experiments.pooled import RESULTS, ROOT, run_jobs
+from selfdebias.jobs.sweeps.pooling import stages_of
 from selfdebias.metrics.arms import load_arm
 from selfdebias.storage.atomic import write_bytes
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.images import contact_sheet
-from selfdebias.sweeps.pooling import stages_of
 
 SHOWN, COLUMNS, LABEL, GAP = 8, 2, 18, 10  # pairs of an occupation, occupations side by side; px
 ARMS = ("vanilla", "guided")

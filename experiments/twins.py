@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.pooled import RESULTS
-from selfdebias.config import conf_folder, load_sweep
+from selfdebias.config.compose import conf_folder, load_sweep
+from selfdebias.jobs.sweeps.launching import sweep_of
+from selfdebias.jobs.sweeps.table import PLOT, TABLE
+from selfdebias.jobs.sweeps.table import RESULTS as NUMBERS
 from selfdebias.main import main as selfdebias
 from selfdebias.storage.atomic import write_text
-from selfdebias.sweeps.launching import sweep_of
-from selfdebias.sweeps.table import PLOT, TABLE
-from selfdebias.sweeps.table import RESULTS as NUMBERS
 
 USAGE = """\
 python -m experiments.twins [NAME or FOLDER ...] [KEY=VALUE ...]

@@ -12,27 +12,24 @@ from typing import Any, Self
 
 import torch
 
-from selfdebias.attachment import SMALL, Attachment, Rule
-from selfdebias.conditioning import EMBEDDED
-from selfdebias.fitting import default, fit_stages, guidance_named, schedule_named, with_options
-from selfdebias.folders import check_inside, hash_file
+from selfdebias.backbones.hspace import find_unet
+from selfdebias.backbones.normal_tensors import normal_tensors
+from selfdebias.config.plain_data import check_plain
+from selfdebias.config.targets import make
 from selfdebias.guidance import Guidance, GuidanceState, Semantics
+from selfdebias.guidance.attachment import SMALL, Attachment, Rule
+from selfdebias.guidance.conditioning import EMBEDDED
+from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.state import AxesSemantics
-from selfdebias.hspace import find_unet
-from selfdebias.model_identity import identity_of, is_same
-from selfdebias.normal_tensors import normal_tensors
-from selfdebias.plain_data import check_plain
-from selfdebias.schedules import GuidanceWindow
-from selfdebias.seeds import generators
-from selfdebias.stages.generate import check_shares, read_semantics
-from selfdebias.storage.atomic import read_json, write_json, write_text
-from selfdebias.storage.hidden import hidden
+from selfdebias.jobs.fitting import default, fit_stages, guidance_named, schedule_named, with_options
+from selfdebias.jobs.model_card import BANK, FACTS, FORMAT, MEANS, PROJECTOR, write_facts
+from selfdebias.jobs.stages.generate import check_shares, read_semantics
+from selfdebias.storage.atomic import read_json
+from selfdebias.storage.seeds import generators
 from selfdebias.storage.stage_folder import read_header
-from selfdebias.targets import make
+from selfdebias.storage.weights.folders import check_inside, hash_file
+from selfdebias.storage.weights.identity import identity_of, is_same
 
-PROJECTOR, BANK, FACTS, CARD = "projector.safetensors", "bank.safetensors", "debiaser.json", "README.md"
-MEANS = "means.safetensors"  # of the modes in the activations; a folder may lack it
-FORMAT = 1
 SMALL_START = 0.12  # of the steps: from here on calls of few images are guided (experiments/results/person_batches.md)
 
 
@@ -292,13 +289,3 @@ def described(guidance: Guidance, schedule: GuidanceWindow) -> dict[str, Any]:
         name: {"_target_": f"{type(part).__module__}.{type(part).__qualname__}", **vars(part)}
         for name, part in (("guidance", guidance), ("schedule", schedule))
     }
-
-
-def write_facts(folder: Path, facts: dict[str, Any]) -> None:
-    """Write ``debiaser.json``, with the hashes of the tensors that lie beside it, and the model card."""
-    from selfdebias.model_card import model_card
-
-    facts = hidden(facts)
-    files = {name: hash_file(folder / name).hex() for name in (PROJECTOR, BANK, MEANS) if (folder / name).is_file()}
-    write_json(folder / FACTS, {**facts, "format": FORMAT, "files": files})
-    write_text(folder / CARD, model_card(facts))

@@ -1,35 +1,14 @@
-"""The command `selfdebias`: compose the configuration, check it, run the stages, print the table.
-
-Torch and all that needs it are imported once a job really starts.
-"""
+"""The command `selfdebias`: its help, and what a command line asks for."""
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
-from typing import Any
 
-from selfdebias.early_checks import check_early
-from selfdebias.failures import explained
-from selfdebias.job import run_job
-from selfdebias.overrides import refuse_doubles
-from selfdebias.processes import ONE, Processes, run_in_processes, wants_several
-from selfdebias.rules import ConfigError
-from selfdebias.running_again import (
-    FLAG,
-    load_again,
-    note_on_versions,
-    notes_on_weights,
-    refuse_with_sweep,
-    split_from,
-    words_of,
-)
-from selfdebias.stopping import sigterm_as_ctrl_c
+from selfdebias.jobs.commands import outcome, print_out
+from selfdebias.jobs.processes import ONE
 
 USAGE = """\
 selfdebias: finds the semantic modes of what a diffusion model generates,
@@ -59,142 +38,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(arguments):
-        return _show(_help() + "\n")
+        return print_out(_help() + "\n")
     if "--version" in arguments:
-        return _show(f"selfdebias {import_module('selfdebias').__version__}\n")
+        return print_out(f"selfdebias {import_module('selfdebias').__version__}\n")
     code, line = outcome(arguments, ONE)
     if line:
         print(line, file=sys.stderr)
     return code
 
 
-def outcome(arguments: Sequence[str], processes: Processes) -> tuple[int, str]:
-    """Does what the arguments ask for.
-
-    Args:
-        arguments: The command line.
-        processes: This process among those that do it.
-
-    Returns:
-        The exit code, and the line that says what was wrong, "" where nothing was.
-    """
-    try:
-        with sigterm_as_ctrl_c():
-            if {"-m", "--multirun"} & set(arguments):
-                return _run_sweep([word for word in arguments if word not in ("-m", "--multirun")]), ""
-            return _run_or_print(arguments, processes)
-    except BaseException as error:
-        found = explained(error)
-        if found is None:
-            raise
-        return found
-
-
-def _run_sweep(arguments: Sequence[str]) -> int:
-    from selfdebias.sweeps.launching import run_sweep
-
-    refuse_with_sweep(arguments)
-    overrides, show = _split(arguments)
-    refuse_doubles([text for text in overrides if not text.startswith("-")])
-    if show:
-        raise ConfigError("`--cfg job` is not for sweeps: leave out -m, and give each key one value.")
-    return run_sweep(overrides)
-
-
-def _run_or_print(arguments: Sequence[str], processes: Processes) -> tuple[int, str]:
-    """`--cfg job` prints; anything else runs and prints the table and where the report is."""
-    from selfdebias.commented import commented_yaml
-    from selfdebias.config import conf_folder, load, notes_on_subjects
-    from selfdebias.targets import check_names
-
-    words, show = _split(arguments)
-    folder, overrides = split_from(words)
-    refuse_doubles([text for text in overrides if not text.startswith("-")])
-    if folder is not None:
-        return _run_again(folder, overrides, show, processes)
-    config = load(overrides)
-    check_names(config)
-    if show:
-        return _show(commented_yaml(config, overrides, conf_folder())), ""
-    if processes.part == 0 and any(text.startswith("prompts.subjects=") for text in overrides):
-        print("".join(f"{line}\n" for line in notes_on_subjects(overrides, config["prompts"]["subjects"])), end="")
-    if config["stages"] == ["table"]:
-        from selfdebias.sweeps.table import remake_table
-
-        return remake_table(config["table"]), ""
-    return _run(config, overrides, overrides, processes)
-
-
-def _run_again(folder: Path, overrides: Sequence[str], show: bool, processes: Processes) -> tuple[int, str]:
-    """As `_run_or_print`, from what stands in a job's folder."""
-    from selfdebias.config import to_yaml
-    from selfdebias.targets import check_names
-
-    config = load_again(folder, overrides)
-    check_names(config)
-    if show:
-        return _show(to_yaml(config)), ""
-    for note in (note_on_versions(folder), *notes_on_weights(folder, config)):
-        if note and processes.part == 0:
-            print(note, flush=True)
-    return _run(config, words_of(folder, overrides), [FLAG, str(folder), *overrides], processes)
-
-
-def _run(
-    config: Mapping[str, Any], words: Sequence[str], arguments: Sequence[str], processes: Processes
-) -> tuple[int, str]:
-    """Runs a job in as many processes as it wants; `words` ask for the same as `arguments`, without a folder."""
-    if wants_several(config) and processes is ONE:
-        check_early(config)
-        return run_in_processes(arguments, config["trainer"]["devices"])
-    job = run_job(config, words, processes)
-    if processes.part == 0:
-        _print_outcome(job)
-    return 0, ""
-
-
-def _show(text: str) -> int:
-    """Prints what may be long; a reader that goes away before its end, such as `head`, is none the worse for it."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # or the interpreter complains as it flushes at its end
-    return 0
-
-
-def _split(arguments: Sequence[str]) -> tuple[list[str], bool]:
-    """Takes `--cfg job` (or `-c job`) out of the arguments: (the rest, whether it was there)."""
-    rest = list(arguments)
-    for flag in ("--cfg", "-c"):
-        if flag in rest:
-            at = rest.index(flag)
-            if rest[at + 1 : at + 2] != ["job"]:
-                raise ConfigError(f"`{flag}` must be followed by job.")
-            del rest[at : at + 2]
-            return rest, True
-    return rest, False
-
-
-def _print_outcome(job: Path) -> None:
-    results = job / "results.json"
-    if results.exists():
-        found = json.loads(results.read_text())
-        writer = "prompt_table" if "rows" in found else "table"
-        print(import_module(f"selfdebias.report.{writer}").render_table(found, width=80))
-        for line in import_module("selfdebias.report.skipped").skipped_in_words(found):
-            print(line)
-    page = job / "report.html"
-    print(f"report: {page}" if page.exists() else f"job: {job}")
-
-
 def _help() -> str:
     """The usage, the options of each group, and the commented values of config.yaml."""
-    from selfdebias.config import conf_folder
-    from selfdebias.overrides import options_of
-    from selfdebias.sweeps.launchers import launchers_in_words
+    from selfdebias.config.compose import conf_folder
+    from selfdebias.config.overrides import options_of
+    from selfdebias.jobs.sweeps.launchers import launchers_in_words
 
     folder = conf_folder()
     text = (folder / "config.yaml").read_text()

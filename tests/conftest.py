@@ -39,7 +39,8 @@ def stand_ins(tmp_path, monkeypatch):
 
     The plug-in in `tests/plugin` registers the parts; `conf/` is the real one but for the groups with heavy parts.
     """
-    from selfdebias import config, plan
+    from selfdebias.config import compose as config
+    from selfdebias.jobs import plan
 
     monkeypatch.syspath_prepend(Path(__file__).parent / "plugin")
     folder = _stand_in_conf(config.conf_folder(), tmp_path / "conf")
@@ -54,8 +55,8 @@ def stand_ins(tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, module.__name__, module)
         table[name] = dataclasses.replace(stage, function=f"{module.__name__}.{name}")
     monkeypatch.setattr(plan, "STAGES", table)
-    monkeypatch.setattr("selfdebias.job._log", lambda *_: None)  # stand-ins leave no figures to log
-    monkeypatch.setattr("selfdebias.job._gather_debiaser", lambda *_: None)  # and no projector
+    monkeypatch.setattr("selfdebias.jobs.job._log", lambda *_: None)  # stand-ins leave no figures to log
+    monkeypatch.setattr("selfdebias.jobs.job._gather_debiaser", lambda *_: None)  # and no projector
     return calls
 
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from selfdebias.attachment import Attachment
-from selfdebias.conditioning import groups_of
 from selfdebias.guidance import Guidance, GuidanceState, SelfDebiasGuidance, Semantics
+from selfdebias.guidance.attachment import Attachment
+from selfdebias.guidance.conditioning import groups_of
+from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.modes import ModeBank
-from selfdebias.projection import SemanticProjector
-from selfdebias.schedules import GuidanceWindow
+from selfdebias.modes.projection import SemanticProjector
 from tests.tiny import sample, tiny_pipeline, tiny_unet
 
 BRANCHES = ("uncond", "cond")

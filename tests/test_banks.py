@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from selfdebias import config, plan
-from selfdebias.banks import MixtureBank
-from selfdebias.fitted_prompts import fitted_prompts
+from selfdebias.config import compose as config
+from selfdebias.config.prompts import EqualShares, PromptList
+from selfdebias.config.rules import ConfigError
+from selfdebias.config.targets import make
+from selfdebias.jobs import plan
+from selfdebias.jobs.fitted_prompts import fitted_prompts
+from selfdebias.jobs.parts import Parts
+from selfdebias.jobs.rows import rows_of
 from selfdebias.main import main
-from selfdebias.parts import Parts
-from selfdebias.prompts import EqualShares, PromptList
-from selfdebias.rows import rows_of
-from selfdebias.rules import ConfigError
-from selfdebias.targets import make
+from selfdebias.modes.banks import MixtureBank
 
 LIST = ["prompts=emoji_occupations", "prompts.subjects=['a farmer','an office worker']"]
 FARMER = ["prompts.text='an emoji of a farmer'", "prompts.attributes=[gender,tone]"]

@@ -8,7 +8,7 @@ import shlex
 import pytest
 import torch
 
-from selfdebias import config
+from selfdebias.config import compose as config
 from selfdebias.main import main
 from selfdebias.storage.batches import BatchFolder
 

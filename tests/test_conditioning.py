@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from selfdebias.attachment import Attachment
-from selfdebias.conditioning import conditions_of, groups_of
 from selfdebias.guidance import GuidanceState, SelfDebiasGuidance, TransportGuidance
-from selfdebias.schedules import GuidanceWindow
+from selfdebias.guidance.attachment import Attachment
+from selfdebias.guidance.conditioning import conditions_of, groups_of
+from selfdebias.guidance.schedules import GuidanceWindow
 from tests.test_attachment import Noted, attachment, semantics
 from tests.tiny import tiny_pipeline
 

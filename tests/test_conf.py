@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from selfdebias import config
-from selfdebias.parts import Parts
-from selfdebias.prompts import PromptList
-from selfdebias.rules import GROUPS
-from selfdebias.targets import check_job, make
+from selfdebias.config import compose as config
+from selfdebias.config.prompts import PromptList
+from selfdebias.config.rules import GROUPS
+from selfdebias.config.targets import check_job, make
+from selfdebias.jobs.parts import Parts
 
 FOLDER = config.conf_folder()
 OPTIONS = [f"{path.parent.name}={path.stem}" for group in GROUPS for path in sorted((FOLDER / group).glob("*.yaml"))]

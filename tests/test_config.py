@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from selfdebias import config
-from selfdebias.early_checks import check_early
+from selfdebias.config import compose as config
+from selfdebias.jobs.early_checks import check_early
 from selfdebias.main import main
 
 BAD = [

@@ -13,13 +13,13 @@ import pytest
 import torch
 
 import selfdebias.guidance
-from selfdebias import config
-from selfdebias.attachment import Attachment
+from selfdebias.config import compose as config
+from selfdebias.config.targets import check_job, make
 from selfdebias.guidance import GuidanceState
+from selfdebias.guidance.attachment import Attachment
+from selfdebias.guidance.schedules import GuidanceWindow
+from selfdebias.jobs.plan import make_plan
 from selfdebias.main import main
-from selfdebias.plan import make_plan
-from selfdebias.schedules import GuidanceWindow
-from selfdebias.targets import check_job, make
 from tests import small_jobs
 from tests.guidance import test_contract as contract
 from tests.tiny import sample, tiny_pipeline

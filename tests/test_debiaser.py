@@ -11,10 +11,10 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from selfdebias import SelfDebias
-from selfdebias.fitting import at_scale, default, projector_for
 from selfdebias.guidance import TransportGuidance, TwoPassGuidance
+from selfdebias.guidance.schedules import GuidanceWindow
+from selfdebias.jobs.fitting import at_scale, default, projector_for
 from selfdebias.modes import SpectralModes
-from selfdebias.schedules import GuidanceWindow
 from tests.stages.world import PixelEncoder
 from tests.tiny import sample, tiny_pipeline
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from selfdebias import evaluation_inputs as inputs
+from selfdebias.config.rules import ConfigError
 from selfdebias.encoders import ClipEncoder, PixelEncoder
+from selfdebias.jobs import evaluation_inputs as inputs
 from selfdebias.judges.emoji import EmojiJudge
 from selfdebias.metrics.arms import ArmData, save_arm
 from selfdebias.metrics.cached import identity, load_reference, origin_of
-from selfdebias.rules import ConfigError
 from selfdebias.storage.atomic import write_bytes, write_json, write_tensors
 
 NOTHING = {"folders": None, "reference": None, "modes": None, "drawn_together": 1}

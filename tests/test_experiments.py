@@ -10,10 +10,10 @@ import pytest
 import torch
 import yaml
 
-from selfdebias import config
-from selfdebias.job import run_job
+from selfdebias.config import compose as config
+from selfdebias.jobs.job import run_job
+from selfdebias.jobs.parts import Parts
 from selfdebias.main import main
-from selfdebias.parts import Parts
 from selfdebias.storage.batches import BatchFolder
 from tests.test_quickstart import SMALL
 

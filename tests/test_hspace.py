@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from selfdebias.hspace import BottleneckHook, Step, split_branches
+from selfdebias.backbones.hspace import BottleneckHook, Step, split_branches
 from tests.architectures import ddpm
 from tests.tiny import sample, tiny_pipeline, tiny_unet
 

@@ -8,10 +8,10 @@ import pytest
 
 from experiments import person_arms, person_batches
 from experiments.pooled import RESULTS, _commands
-from selfdebias.config import load
-from selfdebias.job_plan import hash_of_job
-from selfdebias.later_options import LATER
-from selfdebias.plan import make_plan
+from selfdebias.config.compose import load
+from selfdebias.jobs.job_plan import hash_of_job
+from selfdebias.jobs.later_options import LATER
+from selfdebias.jobs.plan import make_plan
 
 OTHER = {
     "projector.layers": ("project", "projector.layers=1"),

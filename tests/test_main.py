@@ -16,9 +16,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from selfdebias import plan
-from selfdebias.config import load
-from selfdebias.job_plan import hash_of_job
+from selfdebias.config.compose import load
+from selfdebias.jobs import plan
+from selfdebias.jobs.job_plan import hash_of_job
 from selfdebias.main import main
 
 LATE = {  # what only the parts themselves used to find

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from selfdebias import config
+from selfdebias.config import compose as config
 from selfdebias.debiaser import SelfDebias
-from selfdebias.job import run_job
+from selfdebias.jobs.job import run_job
 from tests.architectures import save_clip, save_model
 
 FOLDER = config.conf_folder()

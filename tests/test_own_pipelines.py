@@ -24,10 +24,10 @@ from peft.utils import get_peft_model_state_dict
 from PIL import Image
 
 from selfdebias import SelfDebias
+from selfdebias.backbones.hspace import BottleneckHook
 from selfdebias.guidance import SelfDebiasGuidance
-from selfdebias.hspace import BottleneckHook
+from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.modes import SpectralModes
-from selfdebias.schedules import GuidanceWindow
 from tests.architectures import ddpm, stable_diffusion, stable_diffusion_xl
 from tests.stages.world import PixelEncoder
 

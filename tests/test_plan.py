@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from selfdebias import config, plan
+from selfdebias.config import compose as config
+from selfdebias.jobs import plan
+from selfdebias.jobs.parts import Parts
 from selfdebias.main import main
-from selfdebias.parts import Parts
 
 
 def keys(*overrides):

@@ -9,12 +9,12 @@ import torch
 import yaml
 from diffusers import PNDMScheduler
 
-from selfdebias import config
+from selfdebias.config import compose as config
+from selfdebias.config.rules import ConfigError, walk
+from selfdebias.guidance.schedules import GuidanceWindow
+from selfdebias.jobs.stages.discover_projected import _of_activations
 from selfdebias.main import main
 from selfdebias.modes.over_time import ModesOverTime
-from selfdebias.rules import ConfigError, walk
-from selfdebias.schedules import GuidanceWindow
-from selfdebias.stages.discover_projected import _of_activations
 
 FOLDER = config.conf_folder() / "experiment"
 PRESETS = {"official": "official.md", "paper": "paper.md", "paper_tuned": "paper.md"}

@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
+from selfdebias.jobs.processes import _why
+from selfdebias.jobs.stopping import STOPPED
 from selfdebias.main import main
-from selfdebias.processes import _why
-from selfdebias.stopping import STOPPED
 from selfdebias.storage.atomic import TEMPORARY
 from selfdebias.storage.batches import BatchFolder
 from tests import small_jobs

@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from selfdebias import part_rules
-from selfdebias.projection import READERS, SemanticProjector, contrastive_loss
-from selfdebias.projector_fit import ProjectorFit
+from selfdebias.config.compose import part_rules
+from selfdebias.modes.projection import READERS, SemanticProjector, contrastive_loss
+from selfdebias.modes.projector_fit import ProjectorFit
 
 OPTIONS = {
     "hidden": 32, "noise": 0.1, "temperature": 0.1, "steps": 150, "batch_size": 32, "learning_rate": 3e-3,

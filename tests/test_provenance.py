@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from selfdebias import provenance
-from selfdebias.job_record import record_of
-from selfdebias.provenance import commit_of, differences, made_with
+from selfdebias.jobs.job_record import record_of
+from selfdebias.storage import provenance
+from selfdebias.storage.provenance import commit_of, differences, made_with
 
 NOBODY = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
 

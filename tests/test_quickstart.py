@@ -14,18 +14,18 @@ import torch
 import yaml
 
 from selfdebias import SelfDebias
-from selfdebias.attachment import Attachment
 from selfdebias.backbones import StableDiffusionBackbone
-from selfdebias.config import conf_folder, read_option
+from selfdebias.config.compose import conf_folder, read_option
 from selfdebias.guidance import GuidanceState, SelfDebiasGuidance, TransportGuidance
+from selfdebias.guidance.attachment import Attachment
+from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.main import main
 from selfdebias.report.results_csv import lines_of
 from selfdebias.report.wandb_log import log_job
 from selfdebias.report.wandb_run import make_logger
-from selfdebias.schedules import GuidanceWindow
-from selfdebias.seeds import image_seeds
 from selfdebias.storage.atomic import link_or_copy
 from selfdebias.storage.batches import BatchFolder
+from selfdebias.storage.seeds import image_seeds
 from tests.wandb_file import offline_runs
 
 SMALL = [

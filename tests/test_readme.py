@@ -15,10 +15,10 @@ from PIL import Image
 from experiments import person_arms
 from experiments.occupations import VARIANTS, page
 from experiments.pooled import RESULTS, row, who_judged
-from selfdebias.config import load, load_sweep
+from selfdebias.config.compose import load, load_sweep
+from selfdebias.jobs.sweeps.launchers import launcher_of, settings_of
 from selfdebias.judges.emoji import EmojiJudge
 from selfdebias.report.explanations import verdicts_in_words
-from selfdebias.sweeps.launchers import launcher_of, settings_of
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from selfdebias import plan
+from selfdebias.jobs import plan
 from selfdebias.main import main
 from selfdebias.storage.atomic import write_json
 from tests.report.example import example_results
@@ -136,7 +136,7 @@ def test_other_numbers_of_arms(evaluated, arms):
 @pytest.mark.parametrize("job", [LIST, ["logger=none"]], ids=["list", "single"])
 def test_a_job_is_logged_once_where_it_has_results(evaluated, monkeypatch, job):
     logged = []
-    monkeypatch.setattr("selfdebias.job._log", lambda *arguments: logged.append(arguments))
+    monkeypatch.setattr("selfdebias.jobs.job._log", lambda *arguments: logged.append(arguments))
     assert main(job) == 0
     assert len(logged) == 1 and (logged[0][2] is None) == (job is LIST)
     assert main([*job, "stages=[report]"]) == 0

@@ -13,15 +13,15 @@ import torch
 import yaml
 from PIL import Image
 
-from selfdebias import plan
-from selfdebias.config import load
-from selfdebias.folders import hash_files
-from selfdebias.job_record import start_job
+from selfdebias.config.compose import load
+from selfdebias.jobs import plan
+from selfdebias.jobs.job_record import start_job
+from selfdebias.jobs.running_again import load_again, notes_on_weights
 from selfdebias.main import main
-from selfdebias.provenance import made_with
-from selfdebias.running_again import load_again, notes_on_weights
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.hidden import HIDDEN
+from selfdebias.storage.provenance import made_with
+from selfdebias.storage.weights.folders import hash_files
 from tests import small_jobs
 from tests.tiny import tiny_pipeline
 
@@ -230,7 +230,7 @@ def test_a_stopped_job_goes_on_from_its_folder(stand_ins, monkeypatch, capsys):
     (job,) = Path("runs/jobs").iterdir()
     monkeypatch.setattr(module, "project", works)
     stand_ins.clear()
-    monkeypatch.setattr("selfdebias.main._print_outcome", lambda _: None)
+    monkeypatch.setattr("selfdebias.jobs.commands._print_outcome", lambda _: None)
     assert main(["--from", str(job), "model.weights=w1", "logger=none"]) == 0
     assert [call["stage"] for call in stand_ins][:2] == ["project", "generate"]
     assert [it.name for it in Path("runs/jobs").iterdir()] == [job.name]

@@ -10,9 +10,9 @@ from diffusers import DDIMScheduler, EulerDiscreteScheduler
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from selfdebias.config import conf_folder
-from selfdebias.hspace import alpha_bar_of
-from selfdebias.schedules import CosineSchedule, GuidanceWindow, LinearSchedule, SignalToNoiseSchedule
+from selfdebias.backbones.hspace import alpha_bar_of
+from selfdebias.config.compose import conf_folder
+from selfdebias.guidance.schedules import CosineSchedule, GuidanceWindow, LinearSchedule, SignalToNoiseSchedule
 
 OPTIONS = sorted(path.stem for path in (Path(conf_folder()) / "schedule").glob("*.yaml"))
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from selfdebias.seeds import generators, image_seeds
+from selfdebias.storage.seeds import generators, image_seeds
 
 
 def test_no_two_stages_and_no_two_seeds_share_an_image():

@@ -8,11 +8,11 @@ import pytest
 import yaml
 from hydra.utils import get_object
 
-from selfdebias.config import conf_folder, load, read_option
+from selfdebias.config.compose import conf_folder, load, read_option
+from selfdebias.config.overrides import options_of
+from selfdebias.config.rules import ConfigError
+from selfdebias.config.targets import FOREIGN, _is_part, check_names, check_objects, make, plugin_packages
 from selfdebias.main import main
-from selfdebias.overrides import options_of
-from selfdebias.rules import ConfigError
-from selfdebias.targets import FOREIGN, _is_part, check_names, check_objects, make, plugin_packages
 
 HANDLER = "torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler.SubprocessHandler"
 REFUSED = [
@@ -36,9 +36,9 @@ REFUSED = [
     "selfdebias.main.sys.exit",
     "selfdebias.storage.atomic.write_text",
     "selfdebias.storage.batches.BatchFolder",
-    "selfdebias.schedules.GuidanceWindow",
+    "selfdebias.guidance.schedules.GuidanceWindow",
     "stand_ins.parts.system",
-    "selfdebias.prompts.Nothing",
+    "selfdebias.config.prompts.Nothing",
     "selfdebias.storage.atomic.tempfile.TemporaryFile",
     "transformers.subprocess.Popen",
     "selfdebias..guidance",
@@ -70,7 +70,7 @@ def test_no_group_takes_a_class_that_starts_a_process_or_a_part_of_another_group
     ("place", "config"),
     [
         ("trainer.callbacks.0", {"trainer": {"callbacks": [{"_target_": "pytorch_lightning.callbacks.Timer"}]}}),
-        ("model.negative_prompt", {"model": {"negative_prompt": {"_target_": "selfdebias.prompts.NoPrompt"}}}),
+        ("model.negative_prompt", {"model": {"negative_prompt": {"_target_": "selfdebias.config.prompts.NoPrompt"}}}),
         ("guidance.target", {"guidance": {"target": {"_target_": HANDLER}}}),
         ("logger.settings", {"logger": {"settings": {"_target_": "pytorch_lightning.loggers.WandbLogger"}}}),
         ("judge.encoder", {"judge": {"encoder": {"_target_": "selfdebias.judges.emoji.EmojiJudge"}}}),
@@ -137,8 +137,8 @@ def test_options_are_held_against_the_class(stand_ins):
     with pytest.raises(ConfigError, match="`model.size` is not an option. Model has weights, steps"):
         check_objects({"model": {"_target_": "stand_ins.parts.Model", "size": 3}})
     with pytest.raises(ConfigError, match="`bank.attribute` must be given for SupervisedBank"):
-        check_objects({"bank": {"_target_": "selfdebias.banks.SupervisedBank"}})
+        check_objects({"bank": {"_target_": "selfdebias.modes.banks.SupervisedBank"}})
     with pytest.raises(ConfigError, match="_args_"):
-        check_objects({"bank": {"_target_": "selfdebias.banks.SupervisedBank", "_args_": ["gender"]}})
+        check_objects({"bank": {"_target_": "selfdebias.modes.banks.SupervisedBank", "_args_": ["gender"]}})
     with pytest.raises(ConfigError, match="_partial_"):
-        check_objects({"bank": {"_target_": "selfdebias.banks.OwnBank", "_partial_": True}})
+        check_objects({"bank": {"_target_": "selfdebias.modes.banks.OwnBank", "_partial_": True}})

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
-from selfdebias.config import load
+from selfdebias.config.compose import load
 from selfdebias.report.wandb_log import flat_numbers
 from selfdebias.report.wandb_run import check_logger
 from tests.report.example import example_results

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from selfdebias.main import main
-from selfdebias.weight_file import fairface
+from selfdebias.storage.weights.file import fairface
 
 PUBLISHED = "res34_fair_align_multi_7_20190809.pt"
 

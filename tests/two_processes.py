@@ -6,14 +6,14 @@ from pathlib import Path
 
 import torch
 
-from selfdebias.collective import Collective
-from selfdebias.config import load
+from selfdebias.config.compose import load
+from selfdebias.config.targets import make
 from selfdebias.guidance import GuidanceState, SelfDebiasGuidance
-from selfdebias.processes import SeveralProcesses
-from selfdebias.schedules import GuidanceWindow
-from selfdebias.stages.generate import ArmSampler, read_semantics
+from selfdebias.guidance.collective import Collective
+from selfdebias.guidance.schedules import GuidanceWindow
+from selfdebias.jobs.processes import SeveralProcesses
+from selfdebias.jobs.stages.generate import ArmSampler, read_semantics
 from selfdebias.storage.batches import BatchFolder
-from selfdebias.targets import make
 
 N_IMAGES, BATCH_SIZE, STEPS = 33, 32, 5  # so that the last batch has an image for one process alone
 

@@ -12,11 +12,11 @@ from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
 from experiments.pooled import RESULTS, write_study
-from selfdebias.config import read_option
+from selfdebias.config.compose import read_option
+from selfdebias.config.targets import make
 from selfdebias.metrics.cost import CostMeter
 from selfdebias.report.figures import LIGHT, to_png
 from selfdebias.storage.atomic import write_bytes
-from selfdebias.targets import make
 
 SIZES = (1_000, 2_000, 5_000, 10_000, 20_000)
 DIM = 512

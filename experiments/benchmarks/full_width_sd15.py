@@ -17,15 +17,15 @@ from tqdm import tqdm
 
 from experiments.pooled import write_study
 from experiments.published import SD_UNET, VAE
-from selfdebias.attachment import Attachment
-from selfdebias.config import load
+from selfdebias.config.compose import load
+from selfdebias.config.targets import make
 from selfdebias.guidance import GuidanceState, Semantics
+from selfdebias.guidance.attachment import Attachment
+from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.metrics.cost import CostMeter
 from selfdebias.modes.bank import ModeBank
-from selfdebias.projection import SemanticProjector
-from selfdebias.schedules import GuidanceWindow
-from selfdebias.seeds import generators, image_seeds
-from selfdebias.targets import make
+from selfdebias.modes.projection import SemanticProjector
+from selfdebias.storage.seeds import generators, image_seeds
 
 BATCHES = (1, 2)
 ROUNDS = 3

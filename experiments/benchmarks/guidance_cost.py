@@ -12,14 +12,14 @@ import torch
 from tqdm import tqdm
 
 from experiments.pooled import ROOT, write_study
-from selfdebias.attachment import Attachment
-from selfdebias.config import load
+from selfdebias.config.compose import load
+from selfdebias.config.targets import make
 from selfdebias.guidance import GuidanceState
-from selfdebias.job import run_job
+from selfdebias.guidance.attachment import Attachment
+from selfdebias.jobs.job import run_job
+from selfdebias.jobs.stages.generate import read_semantics
 from selfdebias.metrics.cost import CostMeter
-from selfdebias.seeds import image_seeds
-from selfdebias.stages.generate import read_semantics
-from selfdebias.targets import make
+from selfdebias.storage.seeds import image_seeds
 
 ROUNDS = 5
 BATCH = 32

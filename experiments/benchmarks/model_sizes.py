@@ -8,8 +8,8 @@ import torch
 
 from experiments.pooled import write_study
 from experiments.published import PARTS
-from selfdebias.config import load
-from selfdebias.projection import SemanticProjector
+from selfdebias.config.compose import load
+from selfdebias.modes.projection import SemanticProjector
 
 DIM = 512  # width of CLIP ViT-B/32's embeddings
 

@@ -15,11 +15,11 @@ from experiments.emoji_world.fetch import fetch, training_drawings
 from experiments.emoji_world.recipe import load_recipe
 from experiments.emoji_world.train_ddpm import half_size
 from experiments.emoji_world.train_judge import CLASSES, targets
-from selfdebias.config import load, read_option
+from selfdebias.config.compose import load, read_option
+from selfdebias.config.targets import make
 from selfdebias.judges.emoji import EmojiJudge
-from selfdebias.seeds import image_seeds
 from selfdebias.storage.images import contact_sheet
-from selfdebias.targets import make
+from selfdebias.storage.seeds import image_seeds
 
 ATTRIBUTES = ("gender", "age", "tone")
 BATCH = 32

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from selfdebias.backbones.pretrained import to_tensor
-from selfdebias.seeds import generators
+from selfdebias.storage.seeds import generators
 
 
 def takes_prompts(pipeline: Any) -> bool:

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from selfdebias.backbones.scheduler_choice import SchedulerChoice
-from selfdebias.rules import ConfigError
-from selfdebias.sources import PipelineSource
+from selfdebias.config.rules import ConfigError
 from selfdebias.storage.atomic import read_json
-from selfdebias.whole_weights import load_parts, one_line, refuse_empty
+from selfdebias.storage.weights.sources import PipelineSource
+from selfdebias.storage.weights.whole import load_parts, one_line, refuse_empty
 
 OPTION = "model.pretrained"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from selfdebias.backbones.pretrained import PretrainedBackbone, to_tensor
-from selfdebias.folders import SAFETY
-from selfdebias.seeds import generators
+from selfdebias.storage.seeds import generators
+from selfdebias.storage.weights.folders import SAFETY
 
 
 class StableDiffusionBackbone(PretrainedBackbone):

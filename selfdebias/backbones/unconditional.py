@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from selfdebias.backbones.pretrained import PretrainedBackbone
-from selfdebias.seeds import generators
+from selfdebias.storage.seeds import generators
 
 SCHEDULERS = {
     "DDIMPipeline": ("DDIMScheduler",),

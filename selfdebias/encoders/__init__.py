@@ -10,7 +10,7 @@ from selfdebias.encoders.inception import InceptionFeatures
 from selfdebias.encoders.pixels import PixelEncoder
 from selfdebias.encoders.pretrained import PretrainedEncoder
 from selfdebias.encoders.siglip import SiglipEncoder
-from selfdebias.sources import ModelSource
+from selfdebias.storage.weights.sources import ModelSource
 
 CLASSES = (ClipEncoder, Dinov2Encoder, SiglipEncoder)
 

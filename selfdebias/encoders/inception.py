@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from selfdebias.encoders.inception_network import InceptionV3
-from selfdebias.weight_file import inception
-from selfdebias.weight_reading import read_weights
+from selfdebias.storage.weights.file import inception
+from selfdebias.storage.weights.reading import read_weights
 
 SIDE = 299  # px
 

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from selfdebias.encoders.base import Encoder
-from selfdebias.sources import ModelSource
-from selfdebias.whole_weights import load_whole
+from selfdebias.storage.weights.sources import ModelSource
+from selfdebias.storage.weights.whole import load_whole
 
 RESAMPLING = {2: "bilinear", 3: "bicubic"}  # by the numbers of Pillow, which preprocessing files use
 

@@ -6,12 +6,14 @@ from selfdebias.guidance.gradient_descent import GradientDescentGuidance
 from selfdebias.guidance.interleaved import InterleavedGuidance
 from selfdebias.guidance.mean_difference import MeanDifferenceGuidance
 from selfdebias.guidance.random import RandomGuidance
+from selfdebias.guidance.schedules import CosineSchedule, GuidanceWindow, LinearSchedule, SignalToNoiseSchedule
 from selfdebias.guidance.self_debias import SelfDebiasGuidance
 from selfdebias.guidance.state import GuidanceState, Semantics
 from selfdebias.guidance.transport import TransportGuidance
 from selfdebias.guidance.two_pass import TwoPassGuidance
 
 __all__ = [
-    "AttributePrompts", "GradientDescentGuidance", "Guidance", "GuidanceState", "InterleavedGuidance", "MeanDifferenceGuidance",
-    "NoGuidance", "RandomGuidance", "SelfDebiasGuidance", "Semantics", "TransportGuidance", "TwoPassGuidance",
+    "AttributePrompts", "CosineSchedule", "GradientDescentGuidance", "Guidance", "GuidanceState", "GuidanceWindow",
+    "InterleavedGuidance", "LinearSchedule", "MeanDifferenceGuidance", "NoGuidance", "RandomGuidance", "SelfDebiasGuidance",
+    "Semantics", "SignalToNoiseSchedule", "TransportGuidance", "TwoPassGuidance",
 ]  # fmt: skip

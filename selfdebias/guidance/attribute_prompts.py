@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from selfdebias.config.prompt_texts import attribute_texts
 from selfdebias.guidance.base import NoGuidance
-from selfdebias.prompt_texts import attribute_texts
 
 
 class AttributePrompts(NoGuidance):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from selfdebias.hspace import Step
+from selfdebias.backbones.hspace import Step
 
 if TYPE_CHECKING:
     from selfdebias.guidance.state import GuidanceState, Semantics

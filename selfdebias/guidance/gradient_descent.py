@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from selfdebias.backbones.hspace import Step, split_branches
 from selfdebias.guidance.branch_rule import EACH, add_edit, check_rule
 from selfdebias.guidance.soft_assignment import (
     EPSILON,
@@ -15,7 +16,6 @@ from selfdebias.guidance.soft_assignment import (
     kl_divergence,
 )
 from selfdebias.guidance.state import GuidanceState
-from selfdebias.hspace import Step, split_branches
 
 STEEPEST = 1e15  # of eta: beyond it nothing is measured but overflow
 

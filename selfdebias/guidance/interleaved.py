@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from selfdebias.backbones.hspace import Step
 from selfdebias.guidance.branch_rule import EACH
 from selfdebias.guidance.gradient_descent import GradientDescentGuidance
-from selfdebias.hspace import Step
 
 
 class InterleavedGuidance(GradientDescentGuidance):

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from selfdebias.backbones.hspace import Step
 from selfdebias.guidance.relative_step import Move, RelativeStepGuidance, along
 from selfdebias.guidance.self_debias import COUNTED_AT, pushed
 from selfdebias.guidance.soft_assignment import check_above_0, kl_divergence
 from selfdebias.guidance.state import GuidanceState, Semantics
-from selfdebias.hspace import Step
 
 
 class MeanDifferenceGuidance(RelativeStepGuidance):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from selfdebias.backbones.hspace import Step, split_branches
 from selfdebias.guidance.base import Guidance
 from selfdebias.guidance.shares import wanted_shares
 from selfdebias.guidance.state import AxesSemantics, GuidanceState, Semantics
-from selfdebias.hspace import Step, split_branches
 
 
 def edit_all(guidance: Guidance, h: Tensor, step: Step, state: GuidanceState) -> Tensor:

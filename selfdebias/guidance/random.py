@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from selfdebias.backbones.hspace import Step, split_branches
 from selfdebias.guidance.base import Guidance
 from selfdebias.guidance.branch_rule import EACH, add_edit, check_rule
 from selfdebias.guidance.state import GuidanceState
-from selfdebias.hspace import Step, split_branches
 
 
 class RandomGuidance(Guidance):

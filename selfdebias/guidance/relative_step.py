@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from selfdebias.backbones.hspace import Step, split_branches
 from selfdebias.guidance.branch_rule import add_edit, branch_gain, check_rule
 from selfdebias.guidance.soft_assignment import EPSILON, SoftAssignmentGuidance, check_above_0, check_at_least
 from selfdebias.guidance.state import GuidanceState
-from selfdebias.hspace import Step, split_branches
 
 
 @dataclass(frozen=True)

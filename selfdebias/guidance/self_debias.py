@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from selfdebias.collective import Collective
+from selfdebias.backbones.hspace import Step
+from selfdebias.guidance.collective import Collective
 from selfdebias.guidance.gradient_descent import check_steps
 from selfdebias.guidance.relative_step import Move, RelativeStepGuidance, along
 from selfdebias.guidance.soft_assignment import CALIBRATED, EPSILON, check_above_0, check_share, kl_divergence
 from selfdebias.guidance.state import GuidanceState
-from selfdebias.hspace import Step
 
 FLAT = 1e-3  # N dKL per relative change of h: a batch whose gradient is flatter than this takes no full step
 COUNTED_AT = 0.3  # temperature at which modes are told apart well enough to count images

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from selfdebias.backbones.hspace import Step
+from selfdebias.config.rules import LARGEST
 from selfdebias.guidance.base import Guidance
 from selfdebias.guidance.shares import check_target, wanted_shares
 from selfdebias.guidance.state import GuidanceState, Semantics
-from selfdebias.hspace import Step
-from selfdebias.rules import LARGEST
 
 EPSILON = 1e-12
 CALIBRATED = "calibrated"

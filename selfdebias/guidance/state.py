@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from selfdebias.collective import ALONE, Collective
+from selfdebias.guidance.collective import ALONE, Collective
 from selfdebias.modes.axes_bank import AxesBank
 from selfdebias.modes.bank import ModeBank
 from selfdebias.modes.means import ModeMeans
-from selfdebias.projection import SemanticProjector
+from selfdebias.modes.projection import SemanticProjector
 
 
 class Semantics:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from selfdebias.backbones.hspace import Step
 from selfdebias.guidance.assignment import assign_modes, capacities, left_over, widened
 from selfdebias.guidance.relative_step import Move, RelativeStepGuidance, along
 from selfdebias.guidance.soft_assignment import EPSILON, check_above_0, check_at_least, check_share, kl_divergence
 from selfdebias.guidance.state import GuidanceState
-from selfdebias.hspace import Step
 
 
 class TransportGuidance(RelativeStepGuidance):

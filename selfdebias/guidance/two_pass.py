@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from selfdebias.backbones.hspace import Step, split_branches
 from selfdebias.guidance.assignment import assign_modes, capacities, left_over
 from selfdebias.guidance.state import GuidanceState
 from selfdebias.guidance.transport import TransportGuidance
-from selfdebias.hspace import Step, split_branches
 
 
 class TwoPassGuidance(TransportGuidance):

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from selfdebias.folders import hash_files
-from selfdebias.judge_classes import emoji_classes, emoji_folder
 from selfdebias.judges import Judge
+from selfdebias.judges.classes import emoji_classes, emoji_folder
 from selfdebias.judges.confusion import Confusion
+from selfdebias.storage.weights.folders import hash_files
 
 SIDE = 64  # px of the images that it was trained on
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from selfdebias.judges import Judge
 from selfdebias.judges.resnet import ResNet34
-from selfdebias.weight_file import fairface
-from selfdebias.weight_reading import read_weights
+from selfdebias.storage.weights.file import fairface
+from selfdebias.storage.weights.reading import read_weights
 
 SIDE = 224  # px of the images that it was trained on
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's colours

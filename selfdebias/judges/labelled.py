@@ -11,8 +11,8 @@ from torch import Tensor
 
 from selfdebias.judges import Judge, classify
 from selfdebias.judges.confusion import Confusion
-from selfdebias.labelled_folder import labelled_images
-from selfdebias.metrics.judge_error import confusion_counts
+from selfdebias.judges.judge_error import confusion_counts
+from selfdebias.storage.labelled_folder import labelled_images
 from selfdebias.storage.pictures import UnreadableError, read_picture_file
 
 

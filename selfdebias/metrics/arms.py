@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
 
+from selfdebias.config.prompt_texts import CROSS
 from selfdebias.judges import classify
 from selfdebias.metrics.modes import Placed
-from selfdebias.prompt_texts import CROSS
 from selfdebias.storage.atomic import write_tensors
 
 Array = NDArray[np.float64]

@@ -10,12 +10,12 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from selfdebias.evaluation_inputs import ORIGIN, read_origin
 from selfdebias.judges import Judge
 from selfdebias.metrics.arms import ArmData, read_arm
 from selfdebias.metrics.modes import assign_modes
 from selfdebias.metrics.spaces import JUDGE
 from selfdebias.modes.axis_sides import AxisSides
+from selfdebias.storage.origin import ORIGIN, read_origin
 
 
 def identity(part: Any) -> str:

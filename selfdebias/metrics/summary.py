@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from selfdebias.config.prompt_texts import CROSS
 from selfdebias.metrics import modes as mode_metrics
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap
@@ -32,7 +33,6 @@ from selfdebias.metrics.summary_spaces import ENCODER, EXTRACTOR, Quality, Sets,
 from selfdebias.metrics.summary_within import distances_within_modes
 from selfdebias.metrics.twins import NO_MODES, NO_REFERENCE, Comparison, twin_rows
 from selfdebias.metrics.verdict import verdicts
-from selfdebias.prompt_texts import CROSS
 
 MODE_KEYS = ("mode_fd", "mode_kl", "mode_shares")
 

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from selfdebias.config.prompt_texts import CROSS
+from selfdebias.judges.judge_error import confusion_rates, corrected_shares
 from selfdebias.metrics import fairness
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap, Interval
 from selfdebias.metrics.class_interval import expanded_shares
 from selfdebias.metrics.entries import Entry, measured, missing
-from selfdebias.metrics.judge_error import confusion_rates, corrected_shares
 from selfdebias.metrics.share_interval import drawn_shares
 from selfdebias.metrics.summary_fairness import class_sums
-from selfdebias.prompt_texts import CROSS
 
 Array = NDArray[np.float64]
 PRIOR = 0.5  # added to each count of the confusion matrix when it is drawn anew (Jeffreys): a mistake not yet seen is possible

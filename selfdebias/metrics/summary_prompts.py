@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from selfdebias.config.prompt_texts import CROSS
 from selfdebias.metrics import fairness
 from selfdebias.metrics.entries import Entry, measured, missing
-from selfdebias.prompt_texts import CROSS
 
 MEASURES = ("deviation_ratio", "fd_hard")
 REPEATS = 4000  # draws of a fair sampler

@@ -10,24 +10,36 @@ from selfdebias.modes.bank import ModeBank
 if TYPE_CHECKING:
     from selfdebias.modes.agglomerative import AgglomerativeModes
     from selfdebias.modes.axes import FactorialAxes
+    from selfdebias.modes.banks import CarriedBank, MixtureBank, OwnBank, SupervisedBank
     from selfdebias.modes.gmm import GaussianMixtureModes
     from selfdebias.modes.hdbscan import HdbscanModes
     from selfdebias.modes.kmeans import KMeansModes
+    from selfdebias.modes.projector_fit import ProjectorFit
     from selfdebias.modes.spectral import SpectralModes
     from selfdebias.modes.two_stage import TwoStageModes
 
 __all__ = [
     "AgglomerativeModes",
+    "CarriedBank",
     "FactorialAxes",
     "GaussianMixtureModes",
     "HdbscanModes",
     "KMeansModes",
+    "MixtureBank",
     "ModeBank",
+    "OwnBank",
+    "ProjectorFit",
     "SpectralModes",
+    "SupervisedBank",
     "TwoStageModes",
 ]
 _MODULES = {
     "AgglomerativeModes": "agglomerative",
+    "CarriedBank": "banks",
+    "MixtureBank": "banks",
+    "OwnBank": "banks",
+    "ProjectorFit": "projector_fit",
+    "SupervisedBank": "banks",
     "FactorialAxes": "axes",
     "GaussianMixtureModes": "gmm",
     "HdbscanModes": "hdbscan",
@@ -38,7 +50,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a clustering when it is first asked for: guidance needs none, and scikit-learn is slow to come."""
+    """Import a class when it is first asked for: guidance needs none of them, and scikit-learn takes long to import."""
     if name in _MODULES:
         return getattr(import_module(f"selfdebias.modes.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

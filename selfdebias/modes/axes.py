@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 
-from selfdebias.axes_rules import check_axes
+from selfdebias.config.axes_rules import check_axes
 from selfdebias.modes.axis_sides import AxisSides, Sides
 from selfdebias.modes.estimator import IMAGE
 from selfdebias.modes.factors import Factors, fit_factors, posteriors

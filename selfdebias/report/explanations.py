@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from selfdebias.config.prompt_texts import CROSS
 from selfdebias.metrics.summary_judge import STATED
 from selfdebias.metrics.verdict import LESS_FAIR
-from selfdebias.prompt_texts import CROSS
 from selfdebias.report.composed import composed_in_words
 from selfdebias.report.feature_words import frechet_key, frechet_title, is_inception, kid_title, label_of, without_label
 from selfdebias.report.given import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,3 +146,20 @@ def _mappings(tree: Any) -> list[Mapping[str, Any]]:
     if not isinstance(tree, Mapping):
         return []
     return [tree, *(found for child in tree.values() for found in _mappings(child))]
+
+
+def named_numbers(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Walk a part of `results.json`, yielding each number's entry with its path.
+
+    Example:
+        >>> list(named_numbers({"guided": {"gender": {"gap": {"value": 0.5, "n": 4}}, "turned": {"n": 2}}}))
+        [('guided/gender/gap', {'value': 0.5, 'n': 4}), ('guided/turned/n', {'value': 2})]
+    """
+    for key, value in tree.items():
+        path = f"{prefix}{key}"
+        if not isinstance(value, Mapping):
+            yield path, {"value": value}
+        elif "value" in value:
+            yield path, dict(value)
+        else:
+            yield from named_numbers(value, path + "/")

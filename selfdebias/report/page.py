@@ -11,8 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from selfdebias.arms import guidance_of_arms
-from selfdebias.provenance import in_words
+from selfdebias.config.arms import guidance_of_arms
 from selfdebias.report.columns import sections, titles_of
 from selfdebias.report.explanations import explanations, interval_in_words, verdicts_in_words
 from selfdebias.report.gallery import Chart, Pair
@@ -21,6 +20,7 @@ from selfdebias.report.material import Material
 from selfdebias.report.measures import Measure, arms_of, attributes_of, class_shares, images_of, measure
 from selfdebias.report.wording import Notes, plain, prompt_of, written
 from selfdebias.storage.hidden import redacted, redacted_command
+from selfdebias.storage.provenance import in_words
 
 NO_BREAK = chr(0xA0)
 

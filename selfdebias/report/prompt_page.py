@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from selfdebias.provenance import in_words
 from selfdebias.report.page import environment, settings, warnings
 from selfdebias.report.prompt_table import (
     columns,
@@ -19,6 +18,7 @@ from selfdebias.report.prompt_table import (
 )
 from selfdebias.report.wording import Notes, plain
 from selfdebias.storage.hidden import redacted_command
+from selfdebias.storage.provenance import in_words
 
 
 def render_prompt_page(results: Mapping[str, Any], job: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:

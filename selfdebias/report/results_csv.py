@@ -7,8 +7,7 @@ import io
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from selfdebias.report.measures import arms_of, finite
-from selfdebias.stages.results_file import named_numbers
+from selfdebias.report.measures import arms_of, finite, named_numbers
 
 COLUMNS = ("prompt", "arm", "metric", "value", "low", "high", "floor", "n", "reason")
 MEAN = "over_prompts"  # stands as the prompt of means over prompts; names of rows have no underscore

@@ -52,7 +52,7 @@ def log_job(
     Args:
         logger: A Lightning `WandbLogger`; with any other logger, or None, nothing happens.
         results: The contents of `results.json`.
-        images: Figures by name (`selfdebias.stages.report.read_figures` has those of a finished report), PIL or PNG.
+        images: Figures by name (`selfdebias.jobs.stages.report.read_figures` has those of a finished report), PIL or PNG.
         metrics_lines: Lines of `metrics.jsonl`; those with a stage, step and value become curves `<stage>/<name>`.
         config: The job's resolved configuration; only its allowed parts are logged, redacted.
         fitted: The job's folder, whose projectors and banks become one artifact; None for no artifact.

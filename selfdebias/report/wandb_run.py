@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from selfdebias.part_rules import WANDB_MODES as MODES
+from selfdebias.config.part_rules import WANDB_MODES as MODES
+from selfdebias.config.rules import ConfigError
+from selfdebias.config.targets import make
 from selfdebias.report.wording import plain
-from selfdebias.rules import ConfigError
 from selfdebias.storage.atomic import append_line, read_lines
 from selfdebias.storage.hidden import hidden, redacted_command
-from selfdebias.targets import make
 
 ALIASES = {"dryrun": "offline", "run": "online"}
 MARK = "logged.jsonl"

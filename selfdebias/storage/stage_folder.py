@@ -11,10 +11,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from selfdebias.folders import hash_file
 from selfdebias.storage import StorageError
 from selfdebias.storage.atomic import TEMPORARY, read_json, remove_temporaries, write_json
 from selfdebias.storage.manifest import MANIFESTS, files_of_batches, read_manifests
+from selfdebias.storage.weights.folders import hash_file
 
 MARK = "stage.json"
 TIMED = ("collect.json", "generate.json")  # they state seconds, so that they differ where all else is the same

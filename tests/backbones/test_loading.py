@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from transformers import CLIPConfig, CLIPImageProcessor
 
 from selfdebias.backbones import SchedulerChoice, StableDiffusionBackbone, UnconditionalBackbone
-from selfdebias.hspace import BottleneckHook
-from selfdebias.stages.sampling import Sampler
+from selfdebias.backbones.hspace import BottleneckHook
+from selfdebias.jobs.stages.sampling import Sampler
 from selfdebias.storage.batches import BatchFolder
 from tests.architectures import ddpm, single_file, stable_diffusion
 

@@ -15,9 +15,9 @@ import transformers
 from PIL import Image
 from transformers import AutoModel
 
-from selfdebias import config
+from selfdebias.config import compose as config
+from selfdebias.config.targets import make
 from selfdebias.encoders import EfficientNetLite0Encoder, PixelEncoder, encoder_from
-from selfdebias.targets import make
 from selfdebias.testbed import shipped
 from tests.architectures import save_encoder, save_siglip
 

@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from selfdebias import config
+from selfdebias.config import compose as config
+from selfdebias.config.rules import ConfigError
+from selfdebias.config.targets import make
 from selfdebias.encoders import InceptionFeatures
 from selfdebias.encoders.inception_network import InceptionV3
+from selfdebias.jobs.parts import Parts
+from selfdebias.jobs.source_checks import check_sources
 from selfdebias.metrics import MetricSuite
-from selfdebias.parts import Parts
-from selfdebias.rules import ConfigError
-from selfdebias.source_checks import check_sources
-from selfdebias.targets import make
 
 # Height and width of each convolution by block, and its channels (from, to): what the published file holds.
 STEM = {

@@ -12,7 +12,7 @@ from experiments import notebook
 from experiments.notebook import NOT_RUN, NOTEBOOK, cost_of, filled, table_of
 from experiments.pooled import RESULTS
 from experiments.twins import FOLDERS
-from selfdebias.config import conf_folder, load, load_sweep
+from selfdebias.config.compose import conf_folder, load, load_sweep
 
 TEXT = NOTEBOOK.read_text()
 STUDIES = [f"{folder}/{name}" for folder, names in FOLDERS.items() for name in names]

@@ -12,9 +12,9 @@ import torch
 from experiments import answers, encoders, occupation_levers, occupations, pooled, sheets
 from experiments.pooled import RESULTS
 from experiments.variants import NO_TRIALS, SOFT, Study, run_variants
-from selfdebias.config import load
+from selfdebias.config.compose import load
 from selfdebias.encoders import ClipEncoder
-from selfdebias.plan import make_plan
+from selfdebias.jobs.plan import make_plan
 
 MODULES = [importlib.import_module(f"experiments.{file.stem}") for file in sorted(RESULTS.parent.glob("[a-z]*.py"))]
 STUDIES = {

@@ -9,10 +9,10 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from selfdebias.attachment import Attachment
-from selfdebias.config import conf_folder
+from selfdebias.config.compose import conf_folder
 from selfdebias.guidance import Guidance, GuidanceState, NoGuidance
-from selfdebias.schedules import GuidanceWindow
+from selfdebias.guidance.attachment import Attachment
+from selfdebias.guidance.schedules import GuidanceWindow
 from tests.guidance.worlds import activations, begin, circle_state, step
 from tests.test_attachment import semantics
 from tests.tiny import sample, tiny_pipeline

@@ -7,8 +7,8 @@ import threading
 import pytest
 import torch
 
-from selfdebias.collective import ALONE, Collective
 from selfdebias.guidance import Guidance, GuidanceState
+from selfdebias.guidance.collective import ALONE, Collective
 from tests.guidance.test_contract import OPTIONS, _build
 from tests.guidance.threads import in_threads
 from tests.guidance.worlds import activations, begin, circle_state, step

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from selfdebias.attachment import Attachment
+from selfdebias.backbones.hspace import BottleneckHook
 from selfdebias.guidance import GuidanceState, Semantics, TransportGuidance, TwoPassGuidance
+from selfdebias.guidance.attachment import Attachment
+from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.two_pass import choose
-from selfdebias.hspace import BottleneckHook
 from selfdebias.modes import ModeBank
-from selfdebias.schedules import GuidanceWindow
 from tests.guidance.worlds import activations, circle_state, step
 from tests.test_attachment import semantics
 from tests.tiny import redrawn, sample, tiny_pipeline

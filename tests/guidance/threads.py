@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from selfdebias.collective import Collective
+from selfdebias.guidance.collective import Collective
 
 
 class Board:

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from selfdebias.backbones.hspace import Step
 from selfdebias.guidance import Guidance, GuidanceState, Semantics
-from selfdebias.hspace import Step
 from selfdebias.modes import ModeBank
 from selfdebias.modes.means import ModeMeans
 

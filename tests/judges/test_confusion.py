@@ -11,7 +11,7 @@ import pytest
 
 from selfdebias.judges.confusion import Confusion
 from selfdebias.judges.emoji import EmojiJudge
-from selfdebias.metrics.judge_error import confusion_rates, corrected_shares
+from selfdebias.judges.judge_error import confusion_rates, corrected_shares
 from selfdebias.metrics.summary_judge import summarise_error
 from selfdebias.testbed import shipped
 

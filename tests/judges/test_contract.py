@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from selfdebias import config
+from selfdebias.config import compose as config
+from selfdebias.config.targets import check_job, make
+from selfdebias.jobs.source_checks import check_sources
 from selfdebias.judges import Judge
-from selfdebias.source_checks import check_sources
-from selfdebias.targets import check_job, make
 from tests.architectures import save_clip
 from tests.fairface_weights import published
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from selfdebias.judges.labelled import measure_confusion
-from selfdebias.labelled_folder import labelled_fingerprint, labelled_images
+from selfdebias.storage.labelled_folder import labelled_fingerprint, labelled_images
 
 
 class Reddish:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selfdebias.metrics.judge_error import confusion_counts, confusion_rates, corrected_shares
+from selfdebias.judges.judge_error import confusion_counts, confusion_rates, corrected_shares
 
 
 def distribution(rng, n_classes, concentration=1.0):

@@ -128,7 +128,7 @@ def write_job(
     config = {
         "collect": {"n_images": 48, "seed": 0},
         "generate": {"n_images": n, "seed": 1},
-        "prompts": {"_target_": "selfdebias.prompts.Prompts", "text": prompt},
+        "prompts": {"_target_": "selfdebias.config.prompts.Prompts", "text": prompt},
         "model": {"_target_": "selfdebias.backbones.stable_diffusion.StableDiffusion", "steps": 25, "scale": 3.0},
         "guidance": {"_target_": "selfdebias.guidance.self_debias.SelfDebiasGuidance", "strength": 0.8, "tau": 0.1},
         "logger": {"_target_": "pytorch_lightning.loggers.WandbLogger", "mode": "offline"},

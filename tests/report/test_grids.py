@@ -8,13 +8,13 @@ import json
 import pytest
 
 from experiments.pooled import RESULTS, header, row
+from selfdebias.jobs.sweeps.rows import Group, Row
 from selfdebias.report.columns import sections
 from selfdebias.report.explanations import verdicts_in_words
 from selfdebias.report.feature_words import kid_title
 from selfdebias.report.grids import AGREEMENT, COMPOSITION, QUALITY, grids, quality_grid
 from selfdebias.report.table import markdown_table, render_table
 from selfdebias.report.wording import Notes, columns_of
-from selfdebias.sweeps.rows import Group, Row
 from tests.report.example import example_results
 
 NEW = ("quality", "paired_agreement", "composition")

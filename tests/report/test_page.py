@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from selfdebias.jobs.stages.report import read_figures, report
 from selfdebias.report.grids import AGREEMENT, COMPOSITION, QUALITY
 from selfdebias.report.page import settings
-from selfdebias.stages.report import read_figures, report
 from tests.report.example import write_job
 
 ALL = ("vanilla", "guided", "random")

@@ -9,7 +9,7 @@ import re
 import pytest
 from PIL import Image
 
-from selfdebias.gathering import folder_of_row, gather_rows
+from selfdebias.jobs.gathering import folder_of_row, gather_rows
 from selfdebias.report.prompt_page import render_prompt_page
 from selfdebias.report.prompt_table import markdown_table, render_table
 from selfdebias.report.wandb_log import flat_numbers, table_of_rows

@@ -14,11 +14,11 @@ import yaml
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import DummyLogger
 
+from selfdebias.config.rules import ConfigError
 from selfdebias.report.redact import allowed
 from selfdebias.report.results_csv import COLUMNS
 from selfdebias.report.wandb_log import PRIVATE_SETTINGS, flat_numbers, log_job
 from selfdebias.report.wandb_run import check_logger, is_logged, make_logger, mark_logged, mode_of
-from selfdebias.rules import ConfigError
 from selfdebias.storage.hidden import HIDDEN, redacted, redacted_command
 from tests.report.example import PROMPT, example_results
 from tests.wandb_file import OfflineRun, offline_runs
@@ -123,7 +123,7 @@ def test_without_wandb_nothing_happens(tmp_path, monkeypatch, logger):
 
 
 def test_the_shipped_option_is_offline_and_as_private():
-    from selfdebias.config import conf_folder
+    from selfdebias.config.compose import conf_folder
 
     option = yaml.safe_load((conf_folder() / "logger" / "wandb.yaml").read_text())
     assert option["mode"] == "offline" and option["log_model"] is False
@@ -248,7 +248,7 @@ def test_the_environment_can_only_make_it_more_private(monkeypatch, asked, aroun
 @pytest.mark.parametrize("where", ["configuration", "environment"])
 def test_disabled_leaves_no_folder_and_imports_no_wandb(tmp_path, where):
     code = (
-        "import sys; from pathlib import Path; from selfdebias.job import _log; "
+        "import sys; from pathlib import Path; from selfdebias.jobs.job import _log; "
         "_log(Path('job'), {'logger': {'_target_': 'pytorch_lightning.loggers.WandbLogger', 'mode': sys.argv[1]}}, None, '');"
         "assert 'wandb' not in sys.modules"
     )

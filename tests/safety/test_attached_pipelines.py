@@ -15,12 +15,12 @@ from diffusers import StableDiffusionPipeline
 
 from selfdebias import SelfDebias
 from selfdebias.encoders import encoder_from
-from selfdebias.fitting import default
 from selfdebias.guidance import SelfDebiasGuidance, TransportGuidance
+from selfdebias.guidance.schedules import CosineSchedule, GuidanceWindow
+from selfdebias.jobs.fitting import default
 from selfdebias.judges.emoji import EmojiJudge
 from selfdebias.main import main
-from selfdebias.model_identity import identity_of, is_same
-from selfdebias.schedules import CosineSchedule, GuidanceWindow
+from selfdebias.storage.weights.identity import identity_of, is_same
 from selfdebias.testbed import shipped
 from tests.safety.fitted import PROMPT, tiny_debiaser
 from tests.tiny import sample, tiny_pipeline, tiny_unet

@@ -11,7 +11,7 @@ import torch
 from accelerate.hooks import ModelHook, add_hook_to_module
 
 from selfdebias import SelfDebias
-from selfdebias.hspace import BottleneckHook
+from selfdebias.backbones.hspace import BottleneckHook
 from selfdebias.modes import KMeansModes
 from tests.safety.fitted import PROMPT, tiny_debiaser
 from tests.stages.world import PixelEncoder

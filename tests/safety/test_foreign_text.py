@@ -9,9 +9,9 @@ import re
 import pytest
 from PIL import Image
 
+from selfdebias.jobs.model_card import model_card
+from selfdebias.jobs.stages.report import report
 from selfdebias.main import main
-from selfdebias.model_card import model_card
-from selfdebias.stages.report import report
 from tests.report.example import write_job
 
 HOSTILE = (

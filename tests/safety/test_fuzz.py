@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from selfdebias.config import load
+from selfdebias.config.compose import load
+from selfdebias.config.rules import walk
 from selfdebias.main import main
-from selfdebias.rules import walk
 
 EXAMPLES, QUICK = 500, 100  # of the slow test, and of the one of `make test`
 # Keys of which it is known that some values end in a traceback: `tests/safety/test_one_line.py` has them.
@@ -94,7 +94,7 @@ def known():
 
 @pytest.mark.parametrize("examples", [QUICK, pytest.param(EXAMPLES, marks=pytest.mark.slow)])
 def test_a_random_value_is_accepted_or_refused_in_one_line(known, tmp_path, monkeypatch, capsys, examples):
-    monkeypatch.setattr("selfdebias.job.start_job", accepted)
+    monkeypatch.setattr("selfdebias.jobs.job.start_job", accepted)
     monkeypatch.chdir(tmp_path)
     root, seen = tmp_path / "runs", {"accepted": 0, "refused": 0}
 
@@ -136,7 +136,7 @@ def test_twenty_of_what_is_accepted_run_to_their_end(known, tmp_path, monkeypatc
             chosen[key[1]] = command
 
     with monkeypatch.context() as patched:
-        patched.setattr("selfdebias.job.start_job", accepted)
+        patched.setattr("selfdebias.jobs.job.start_job", accepted)
         each()
     assert len(chosen) == 20
     for command in chosen.values():

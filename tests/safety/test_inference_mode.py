@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from selfdebias import SelfDebias
-from selfdebias.attachment import Attachment
 from selfdebias.guidance import (
     GradientDescentGuidance,
     GuidanceState,
@@ -17,8 +16,9 @@ from selfdebias.guidance import (
     TransportGuidance,
     TwoPassGuidance,
 )
+from selfdebias.guidance.attachment import Attachment
+from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.modes import KMeansModes
-from selfdebias.schedules import GuidanceWindow
 from tests.safety.fitted import PROMPT, tiny_debiaser, write_debiaser
 from tests.stages.world import PixelEncoder
 from tests.tiny import sample, tiny_pipeline

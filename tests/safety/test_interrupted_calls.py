@@ -7,9 +7,9 @@ import contextlib
 import pytest
 import torch
 
-from selfdebias.attachment import Attachment
 from selfdebias.guidance import GuidanceState, SelfDebiasGuidance, TransportGuidance, TwoPassGuidance
-from selfdebias.schedules import GuidanceWindow
+from selfdebias.guidance.attachment import Attachment
+from selfdebias.guidance.schedules import GuidanceWindow
 from tests.test_attachment import semantics
 from tests.tiny import sample, tiny_pipeline
 

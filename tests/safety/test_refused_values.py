@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from selfdebias.config import ConfigError, load, load_sweep
-from selfdebias.early_checks import check_early
-from selfdebias.evaluation_inputs import with_named_folders
+from selfdebias.config.compose import ConfigError, load, load_sweep
+from selfdebias.jobs.early_checks import check_early
+from selfdebias.jobs.evaluation_inputs import with_named_folders
 from selfdebias.main import main
 
 REFUSED = {

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from selfdebias.config import load
+from selfdebias.config.compose import load
+from selfdebias.config.rules import ConfigError
 from selfdebias.main import main
-from selfdebias.rules import ConfigError
 from selfdebias.storage.atomic import append_line, encode_tensors, read_json, read_lines, write_json, write_text
 from selfdebias.storage.hidden import HIDDEN, hidden, hidden_text, redacted_command
 from tests import small_jobs

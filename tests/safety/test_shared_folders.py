@@ -14,8 +14,8 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from selfdebias import SelfDebias
-from selfdebias.config import load
-from selfdebias.job_record import start_job
+from selfdebias.config.compose import load
+from selfdebias.jobs.job_record import start_job
 from selfdebias.main import main
 from selfdebias.testbed import shipped
 from tests.safety.fitted import write_debiaser
@@ -235,7 +235,7 @@ DEBIASERS = {
     "a process as guidance": (facts(guidance=handler), "`guidance._target_` must be a Guidance"),
     "a foreign class": (facts(schedule={"_target_": "torch.nn.Identity"}), "`schedule._target_` must be"),
     "a part of another group": (
-        facts(schedule={"_target_": "selfdebias.banks.OwnBank"}),
+        facts(schedule={"_target_": "selfdebias.modes.banks.OwnBank"}),
         "`schedule._target_` must be",
     ),
     "the environment": (facts(guidance=SPECTRE), "an interpolation at `guidance.strength`"),

@@ -9,18 +9,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from selfdebias.config.prompts import Prompts
+from selfdebias.config.rules import ConfigError
 from selfdebias.guidance import TransportGuidance
 from selfdebias.guidance.state import AxesSemantics
+from selfdebias.jobs.stages.discover import discover, read_embeddings
+from selfdebias.jobs.stages.discover_carried import discover_carried
+from selfdebias.jobs.stages.generate import read_semantics
+from selfdebias.jobs.stages.looking import read_centers
+from selfdebias.jobs.stages.project_bank import project_bank
 from selfdebias.modes import FactorialAxes
 from selfdebias.modes.axis_sides import AxisSides, cells_of, sides_of
 from selfdebias.modes.naming import NoVocabulary
-from selfdebias.prompts import Prompts
-from selfdebias.rules import ConfigError
-from selfdebias.stages.discover import discover, read_embeddings
-from selfdebias.stages.discover_carried import discover_carried
-from selfdebias.stages.generate import read_semantics
-from selfdebias.stages.looking import read_centers
-from selfdebias.stages.project_bank import project_bank
 from selfdebias.storage.batches import BatchFolder
 from tests.stages.world import FIT, TRAINER, PixelEncoder, run_collect, run_generate, run_project
 from tests.tiny import tiny_pipeline

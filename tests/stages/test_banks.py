@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from selfdebias.banks import SupervisedBank
+from selfdebias.config.prompts import Prompts
+from selfdebias.config.rules import ConfigError
+from selfdebias.jobs.stages.discover import discover
+from selfdebias.jobs.stages.discover_carried import discover_carried
+from selfdebias.jobs.stages.discover_mixture import discover_mixture
+from selfdebias.jobs.stages.discover_supervised import discover_supervised
+from selfdebias.jobs.stages.fitted import FittedImages
+from selfdebias.jobs.stages.project_bank import project_bank
 from selfdebias.modes import SpectralModes
 from selfdebias.modes.bank import ModeBank
+from selfdebias.modes.banks import SupervisedBank
 from selfdebias.modes.naming import NoVocabulary
-from selfdebias.projector_fit import ProjectorFit
-from selfdebias.prompts import Prompts
-from selfdebias.rules import ConfigError
-from selfdebias.stages.discover import discover
-from selfdebias.stages.discover_carried import discover_carried
-from selfdebias.stages.discover_mixture import discover_mixture
-from selfdebias.stages.discover_supervised import discover_supervised
-from selfdebias.stages.fitted import FittedImages
-from selfdebias.stages.project_bank import project_bank
+from selfdebias.modes.projector_fit import ProjectorFit
 from selfdebias.storage.batches import BatchFolder
 from tests.stages.world import TRAINER, PixelEncoder, guided, run_collect, run_generate
 from tests.tiny import tiny_pipeline

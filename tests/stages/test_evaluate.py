@@ -13,16 +13,16 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from selfdebias.config.prompts import Prompts
 from selfdebias.encoders import ClipEncoder
+from selfdebias.jobs.stages.evaluate import describe_judge, evaluate
+from selfdebias.jobs.stages.looking import blocks_of
 from selfdebias.judges.clip_zeroshot import ClipZeroShotJudge
 from selfdebias.judges.confusion import Confusion
 from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.arms import load_arm, pool
 from selfdebias.metrics.mmd import cmmd, kid
 from selfdebias.metrics.spaces import pixel_averages
-from selfdebias.prompts import Prompts
-from selfdebias.stages.evaluate import describe_judge, evaluate
-from selfdebias.stages.looking import blocks_of
 from selfdebias.storage.atomic import write_json, write_tensors
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.images import encode_png

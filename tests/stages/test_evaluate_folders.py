@@ -12,13 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
+from selfdebias.config.prompts import Prompts
+from selfdebias.jobs.stages.evaluate import evaluate
+from selfdebias.jobs.stages.evaluate_folders import evaluate_folders
+from selfdebias.jobs.stages.folder_pass import Chunks
 from selfdebias.main import main
 from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.arms import load_arm
-from selfdebias.prompts import Prompts
-from selfdebias.stages.evaluate import evaluate
-from selfdebias.stages.evaluate_folders import evaluate_folders
-from selfdebias.stages.folder_pass import Chunks
 from selfdebias.storage.atomic import write_json, write_tensors
 from selfdebias.storage.image_folder import ImageFolder
 from tests.stages.test_evaluate import CENTERS, TRAINER, MeanColour, RedOrGreen, SeeingJudge, fill, images

@@ -13,15 +13,15 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
+from selfdebias.jobs.stages.discover_projected import discover_projected
+from selfdebias.jobs.stages.fitted import FittedImages
+from selfdebias.jobs.stages.project import embed, project, read_activations, rows
+from selfdebias.jobs.stages.project_bank import project_bank
+from selfdebias.jobs.stages.project_first import project_first
 from selfdebias.modes import KMeansModes
 from selfdebias.modes.means import fit_means
 from selfdebias.modes.naming import NoVocabulary
-from selfdebias.projection import SemanticProjector
-from selfdebias.stages.discover_projected import discover_projected
-from selfdebias.stages.fitted import FittedImages
-from selfdebias.stages.project import embed, project, read_activations, rows
-from selfdebias.stages.project_bank import project_bank
-from selfdebias.stages.project_first import project_first
+from selfdebias.modes.projection import SemanticProjector
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.tensor_rows import TensorRows
 from tests.stages.world import FIT, TRAINER, PixelEncoder

@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 
 from selfdebias.backbones import StableDiffusionBackbone
 from selfdebias.guidance import NoGuidance, RandomGuidance, TransportGuidance
-from selfdebias.projection import SemanticProjector
-from selfdebias.stages.collect import choose_steps
-from selfdebias.stages.discover import read_embeddings
-from selfdebias.stages.generate import read_semantics
-from selfdebias.stages.project import embed, read_activations
+from selfdebias.jobs.stages.collect import choose_steps
+from selfdebias.jobs.stages.discover import read_embeddings
+from selfdebias.jobs.stages.generate import read_semantics
+from selfdebias.jobs.stages.project import embed, read_activations
+from selfdebias.modes.projection import SemanticProjector
 from selfdebias.storage.batches import BatchFolder
 from tests.stages.world import (
     STEPS,

@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from selfdebias.config.prompts import Prompts
 from selfdebias.guidance import NoGuidance, RandomGuidance
-from selfdebias.prompts import Prompts
 from selfdebias.storage.batches import BatchFolder
 from tests.stages.world import STEPS, backbone, guided, run_collect, run_discover, run_generate, run_project
 from tests.tiny import tiny_pipeline

@@ -10,18 +10,18 @@ import torch
 import torch.nn.functional as F
 
 from selfdebias.backbones import StableDiffusionBackbone
+from selfdebias.config.prompts import Prompts
 from selfdebias.guidance import SelfDebiasGuidance
+from selfdebias.guidance.schedules import GuidanceWindow
+from selfdebias.jobs.stages.collect import collect
+from selfdebias.jobs.stages.discover import discover
+from selfdebias.jobs.stages.discover_projected import discover_projected
+from selfdebias.jobs.stages.generate import generate
+from selfdebias.jobs.stages.project import project
+from selfdebias.jobs.stages.project_first import project_first
 from selfdebias.modes import SpectralModes
 from selfdebias.modes.naming import NoVocabulary
-from selfdebias.projector_fit import ProjectorFit
-from selfdebias.prompts import Prompts
-from selfdebias.schedules import GuidanceWindow
-from selfdebias.stages.collect import collect
-from selfdebias.stages.discover import discover
-from selfdebias.stages.discover_projected import discover_projected
-from selfdebias.stages.generate import generate
-from selfdebias.stages.project import project
-from selfdebias.stages.project_first import project_first
+from selfdebias.modes.projector_fit import ProjectorFit
 
 TRAINER = partial(
     pl.Trainer, accelerator="cpu", inference_mode=False, logger=False, enable_checkpointing=False,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from selfdebias.config import load, load_sweep
+from selfdebias.config.compose import load, load_sweep
+from selfdebias.config.rules import ConfigError
 from selfdebias.main import main
-from selfdebias.rules import ConfigError
 
 SWEEP = """\
 # @package _global_

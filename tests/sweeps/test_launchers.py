@@ -11,11 +11,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from hydra.utils import instantiate
 
-from selfdebias.config import conf_folder
+from selfdebias.config.compose import conf_folder
+from selfdebias.config.rules import ConfigError
+from selfdebias.jobs.sweeps import launchers
+from selfdebias.jobs.sweeps.launchers import cores_shared, launcher_of, settings_of
 from selfdebias.main import main
-from selfdebias.rules import ConfigError
-from selfdebias.sweeps import launchers
-from selfdebias.sweeps.launchers import cores_shared, launcher_of, settings_of
 
 PRESETS = sorted(file.stem for file in (conf_folder() / "hydra" / "launcher").glob("*.yaml"))
 
@@ -149,7 +149,7 @@ def test_help_lists_all_launchers_that_there_are_and_the_keys_of_the_presets(cap
 
 
 def test_jobs_of_several_processes_run_where_each_has_its_own_place(stand_ins, slurm, monkeypatch, capsys):
-    monkeypatch.setattr("selfdebias.sweeps.launching._launch", lambda *_: "")
+    monkeypatch.setattr("selfdebias.jobs.sweeps.launching._launch", lambda *_: "")
     arguments = ["-m", "trainer=ddp", "trainer.devices=2", "generate.seed=1,2"]
     assert main([*arguments, "hydra/launcher=submitit_slurm"]) == 1  # checked, and not run here
     assert main(arguments) == 2

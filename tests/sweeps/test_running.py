@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from selfdebias import plan
+from selfdebias.jobs import plan
+from selfdebias.jobs.sweeps.record import DONE, FAILED, NOT_STARTED, STOPPED, SweepFolder
 from selfdebias.main import main
 from selfdebias.storage.atomic import write_json
-from selfdebias.sweeps.record import DONE, FAILED, NOT_STARTED, STOPPED, SweepFolder
 from tests.report.example import example_results
 
 SIX = ["-m", "guidance.strength=0.2,0.4,0.8", "clustering.k_max=3,4", "logger=none"]
@@ -175,7 +175,7 @@ def test_the_folder_says_what_was_asked_for_without_secrets(measured, monkeypatc
 
 @pytest.mark.reliability
 def test_a_job_that_says_it_runs_while_nobody_holds_it_was_stopped(tmp_path):
-    from selfdebias.sweeps.record import RUNNING, JobState
+    from selfdebias.jobs.sweeps.record import RUNNING, JobState
 
     sweep = SweepFolder(tmp_path / "sweeps" / "id")
     assert sweep.state(0).state == NOT_STARTED

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from selfdebias.jobs.sweeps.record import DONE, RUNNING, STOPPED, SweepFolder
 from selfdebias.main import main
-from selfdebias.sweeps.record import DONE, RUNNING, STOPPED, SweepFolder
 from tests import small_jobs
 from tests.tiny import tiny_pipeline
 

@@ -11,16 +11,16 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from selfdebias.jobs.sweeps.columns import number_columns
+from selfdebias.jobs.sweeps.finished import differing, read_source
+from selfdebias.jobs.sweeps.pooling import pool_jobs
+from selfdebias.jobs.sweeps.record import FAILED, JobState, SweepFolder
+from selfdebias.jobs.sweeps.rows import grouped, rows_of
 from selfdebias.main import main
 from selfdebias.metrics.arms import load_arm, pool, save_arm
 from selfdebias.report.measures import Measure
 from selfdebias.report.wording import AT_FLOOR, Notes
 from selfdebias.storage.atomic import write_json
-from selfdebias.sweeps.columns import number_columns
-from selfdebias.sweeps.finished import differing, read_source
-from selfdebias.sweeps.pooling import pool_jobs
-from selfdebias.sweeps.record import FAILED, JobState, SweepFolder
-from selfdebias.sweeps.rows import grouped, rows_of
 from tests.report.example import example_arm
 from tests.sweeps.world import arms_of_job, config_of, measured, read, write_job, write_sweep
 

@@ -1,0 +1,317 @@
+"""Composes the configuration and refuses, in one line, what cannot run.
+
+Nothing here imports torch: a wrong command line is answered at once, before any weight is read or any folder made.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from selfdebias.config.evaluated_folders import with_named_folders
+from selfdebias.config.local_paths import check_interpolations
+from selfdebias.config.negative_prompt import with_negative_prompt
+from selfdebias.config.overrides import (
+    HYDRA,
+    check_options,
+    choices,
+    expand,
+    is_group,
+    parse,
+    refuse_sweep,
+)
+from selfdebias.config.part_rules import check_parts
+from selfdebias.config.rules import GROUPS, ConfigError, check, whole
+
+# Where a job runs and what watches it changes none of its results.
+NOT_IN_KEY = frozenset(
+    {"accelerator", "devices", "device", "num_nodes", "strategy", "use_distributed_sampler", "offload"}
+    | {"enable_progress_bar", "logger"}
+)
+
+
+def conf_folder() -> Path:
+    """The folder of the YAML files: inside an installed package, beside it in a source tree."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "conf"
+    return inside if (inside / "config.yaml").exists() else package.parent / "conf"
+
+
+def load(overrides: Sequence[str]) -> dict[str, Any]:
+    """Composes `conf/` with overrides in Hydra's grammar, resolves it and checks it.
+
+    Args:
+        overrides: Such as `guidance=none` or `collect.n_images=64`.
+
+    Returns:
+        The resolved configuration as plain dictionaries and lists; see `with_floats`.
+
+    Raises:
+        ConfigError: With one line that names the option, the rule and the value.
+    """
+    folder = conf_folder()
+    parsed = parse(overrides)
+    check_options(parsed, folder)
+    config, swept = _compose_with_sweep(folder, list(overrides))
+    refuse_sweep(parsed, swept)
+    config = _of_other_classes(config, parsed)
+    chosen = choices(parsed, folder)
+    defaults = config if len(chosen) == len(overrides) else _compose(folder, chosen)
+    return check_resolved(config, defaults)
+
+
+def _of_other_classes(config: dict[str, Any], parsed: Sequence[Override]) -> dict[str, Any]:
+    """The configuration in which a group, whose class the command line names, has no values but those that it gives as well.
+
+    The values of the option that was there before belong to another class: the new one has defaults of its own.
+    """
+    given = [override.key_or_group for override in parsed]
+    for group in GROUPS:
+        if f"{group}._target_" in given:
+            own = {key for key in config[group] if any(it.startswith(f"{group}.{key}") for it in given)}
+            config[group] = {key: it for key, it in config[group].items() if key in own or key.startswith("_")}
+    return config
+
+
+def check_resolved(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Checks a resolved configuration, names the folders that it evaluates, and makes floats as `with_floats` does.
+
+    Args:
+        config: As it was composed, or as a job left it.
+        defaults: As in `selfdebias.config.rules.check`.
+
+    Raises:
+        ConfigError: With one line that names the option, the rule and the value.
+    """
+    config = with_negative_prompt(config)
+    check(config, defaults)
+    check_parts(config)
+    return with_named_folders(with_floats(config, defaults))
+
+
+def with_floats(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with each whole number as a float where the default is one, so that 12 and 12.0 have one key.
+
+    Example:
+        >>> with_floats({"guidance": {"strength": 12, "inner_steps": 3}}, {"guidance": {"strength": 6.0, "inner_steps": 1}})
+        {'guidance': {'strength': 12.0, 'inner_steps': 3}}
+    """
+    return {key: _with_float(value, defaults.get(key)) for key, value in config.items()}
+
+
+def _with_float(value: Any, default: Any) -> Any:
+    if isinstance(value, Mapping) and isinstance(default, Mapping):
+        return with_floats(value, default)
+    return float(value) if isinstance(default, float) and whole(value) else value
+
+
+def compose_groups(overrides: Sequence[str]) -> dict[str, Any]:
+    """The configuration that choices of groups compose to.
+
+    Args:
+        overrides: Such as `logger=none`.
+
+    Raises:
+        ConfigError: If there is no such option.
+    """
+    folder = conf_folder()
+    check_options(parse(overrides), folder)
+    return _compose(folder, list(overrides))
+
+
+def change_values(resolved: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Changes values of a resolved configuration, by overrides in Hydra's grammar.
+
+    Raises:
+        ConfigError: If one of them chooses an option of a group, or is wrong.
+    """
+    for override in parse(overrides):
+        if is_group(override, conf_folder()):
+            name = override.key_or_group
+            raise ConfigError(
+                f"`{name}` is a group, and only values of a resolved configuration can be changed: {name}.<key>=..."
+            )
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "config.yaml").write_text(yaml.safe_dump(dict(resolved), sort_keys=False), encoding="utf-8")
+        return _compose(Path(folder), list(overrides))
+
+
+def notes_on_subjects(overrides: Sequence[str], subjects: Sequence[str]) -> list[str]:
+    """A line for each subject that is nearly one of those that the chosen protocol has of its own."""
+    folder = conf_folder()
+    own = _compose(folder, choices(parse(overrides), folder))["prompts"].get("subjects", [])
+    near = {it: difflib.get_close_matches(it, own, n=1, cutoff=0.8) for it in subjects if it not in own}
+    return [f"`{it}` is not of this protocol; did you mean `{found[0]}`?" for it, found in near.items() if found]
+
+
+class SweepJob(NamedTuple):
+    """One job of a sweep.
+
+    Attributes:
+        overrides: what `load` takes for it, each key once and with one value.
+        config: what `load` makes of them.
+    """
+
+    overrides: list[str]
+    config: dict[str, Any]
+
+
+def load_sweep(overrides: Sequence[str]) -> list[SweepJob]:
+    """Composes and checks every job of a sweep, as `load` does, so that no job runs where another cannot.
+
+    An experiment may name what it sweeps over, in `hydra.sweeper.params`; the command line wins over it.
+
+    Args:
+        overrides: In Hydra's grammar; `key=a,b` stands for two jobs. Those of Hydra's own settings are left to it.
+
+    Returns:
+        The jobs in their order, the last key changing fastest.
+
+    Raises:
+        ConfigError: With one line about the first job that is wrong.
+    """
+    own = [text for text in overrides if not text.lstrip("+~").startswith(HYDRA)]
+    jobs = [job for command in _by_experiment(own) for job in expand(command)]
+    return [SweepJob(job, load(job)) for job in jobs]
+
+
+def _by_experiment(overrides: Sequence[str]) -> list[list[str]]:
+    """One command line for each experiment, since each may sweep over keys of its own, which then come first."""
+    chosen = [text for text in overrides if text.lstrip("+").startswith("experiment=")]
+    rest = [text for text in overrides if text not in chosen]
+    return [[*experiment, *_swept_by(experiment), *rest] for experiment in expand(chosen)]
+
+
+def _swept_by(experiment: Sequence[str]) -> list[str]:
+    """What an experiment sweeps over, as overrides."""
+    if not experiment:
+        return []
+    check_options(parse(experiment), conf_folder())
+    return [f"{key}={values}" for key, values in _compose_with_sweep(conf_folder(), list(experiment))[1].items()]
+
+
+def to_yaml(config: Mapping[str, Any]) -> str:
+    """The configuration as YAML, keys in their order."""
+    return OmegaConf.to_yaml(OmegaConf.create(dict(config)))
+
+
+def read_option(group: str, option: str) -> dict[str, Any]:
+    """The plain content of one option's file, `conf/<group>/<option>.yaml`."""
+    content = OmegaConf.to_container(OmegaConf.load(conf_folder() / group / f"{option}.yaml"), resolve=True)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items() if key != "defaults"}
+
+
+def digest(obj: Any) -> str:
+    """The first 16 hexadecimal digits of the sha256 of `obj` as canonical JSON.
+
+    Raises:
+        ValueError: If a number in it is not finite.
+
+    Example:
+        >>> digest({"b": 1, "a": [2]}) == digest({"a": [2], "b": 1})
+        True
+        >>> digest({"a": 1}) == digest({"a": 1.5})
+        False
+    """
+    text = json.dumps(obj, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def without_devices(value: Any) -> Any:
+    """A copy of a part of the configuration without what may change no key.
+
+    Example:
+        >>> without_devices({"devices": 2, "max_steps": 5, "of": [{"device": "cpu"}]})
+        {'max_steps': 5, 'of': [{}]}
+    """
+    if isinstance(value, Mapping):
+        return {key: without_devices(item) for key, item in value.items() if key not in NOT_IN_KEY}
+    if isinstance(value, list):
+        return [without_devices(item) for item in value]
+    return value
+
+
+def _compose(folder: Path, overrides: list[str]) -> dict[str, Any]:
+    return _compose_with_sweep(folder, overrides)[0]
+
+
+def _compose_with_sweep(folder: Path, overrides: list[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The resolved configuration, and what `hydra.sweeper.params` of its files says: the values of each swept key."""
+    changed = max(path.stat().st_mtime_ns for path in (folder, *folder.rglob("*")))
+    config, swept = _composed(folder, changed, tuple(overrides), tuple(sorted(os.environ.items())))
+    return deepcopy(config), dict(swept)
+
+
+@lru_cache(maxsize=256)
+def _composed(
+    folder: Path, changed: int, overrides: tuple[str, ...], environment: tuple[tuple[str, str], ...]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """As `_compose_with_sweep`; remembered for the same files, last `changed` at a time, and the same environment."""
+    sweep = GlobalHydra.instance().hydra  # set while a sweep's job runs, and then to be given back
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(folder), version_base="1.3"):
+            config = hydra_compose("config", list(overrides), return_hydra_config=True)
+        swept = dict(OmegaConf.select(config, "hydra.sweeper.params") or {})
+        with open_dict(config):
+            del config["hydra"]
+        check_interpolations(OmegaConf.to_container(config, resolve=False))
+        resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_in_one_line(error, folder)) from None
+    finally:
+        GlobalHydra.instance().hydra = sweep
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}, {str(key): str(it) for key, it in swept.items()}
+
+
+def _in_one_line(error: Exception, folder: Path) -> str:
+    """Hydra's message as one line; for an unknown key, with the nearest one that exists."""
+    first = str(error).splitlines()[0]
+    if not first.startswith("Could not override '"):
+        return " ".join(str(error).split())
+    key = first.split("'")[1]
+    if key.endswith("scheduler.options"):  # it is there, and empty
+        return f"`{key}` takes new keys with a plus: +{key}={{<key>: <value>}}."
+    config = _compose(folder, [])
+    known = [leaf for leaf in _leaves(config) if leaf != key]  # another option of its group may have it
+    top = [] if "." in key else [*config, *(path.name for path in folder.iterdir() if path.is_dir())]
+    others = _that_have(folder, key)
+    if others:
+        return f"`{key}` is not an option here: {key.split('.')[0]}={' or '.join(others)} has it."
+    near = [*difflib.get_close_matches(key, top, n=1), *difflib.get_close_matches(key, known, n=1, cutoff=0.75)]
+    hint = f" Did you mean `{near[0]}`?" if near else " See `selfdebias --cfg job`."
+    return f"`{key}` is not an option.{hint}"
+
+
+def _that_have(folder: Path, key: str) -> list[str]:
+    """Return the options of a key's group that have it."""
+    group, _, name = key.partition(".")
+    files = sorted((folder / group).glob("*.yaml")) if name and "." not in name else []
+    return [file.stem for file in files if name in OmegaConf.load(file)]
+
+
+def _leaves(value: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            yield from _leaves(item, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix

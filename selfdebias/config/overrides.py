@@ -1,0 +1,130 @@
+"""The command line in Hydra's grammar: what it says of keys and groups, before anything is composed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from selfdebias.config.rules import ConfigError
+
+HYDRA = ("hydra.", "hydra/")  # keys of Hydra's own settings
+MANY = 16  # options that a message names all of
+
+
+def parse(overrides: Sequence[str], sweep: bool = False) -> list[Override]:
+    """Parses overrides.
+
+    Args:
+        overrides: Those of the command line.
+        sweep: Whether a key may have several values.
+
+    Raises:
+        ConfigError: If one of them is no override, or has several values or sets Hydra itself and may not.
+    """
+    parser = OverridesParser.create()
+    parsed = []
+    for text in overrides:
+        if text.startswith("-"):
+            raise ConfigError(f"`{text}` is not an option. See `selfdebias --help`.")
+        try:
+            override = parser.parse_override(text)
+        except HydraException:
+            raise ConfigError(
+                f"`{text}` must be <key>=<value> in Hydra's grammar; quote a value with spaces."
+            ) from None
+        if not sweep and override.key_or_group.startswith(HYDRA):  # which a single job would ignore
+            raise ConfigError(f"`{override.key_or_group}` is for sweeps: start one with -m.")
+        if override.is_sweep_override() and not sweep:
+            raise ConfigError(f"`{text}` names several values: start a sweep with -m, or put a text in quotes.")
+        parsed.append(override)
+    return parsed
+
+
+def refuse_doubles(overrides: Sequence[str]) -> None:
+    """Refuses a command line that gives a key twice: Hydra would take the later value without a word.
+
+    Raises:
+        ConfigError: With the first of them.
+    """
+    seen: dict[str, str] = {}
+    for override in parse(overrides, sweep=True):
+        key = override.get_key_element().lstrip("+~")
+        if key in seen:
+            raise ConfigError(f"`{key}` must be given once, got `{seen[key]}` and `{override.input_line}`.")
+        seen[key] = str(override.input_line)
+
+
+def choices(parsed: Sequence[Override], folder: Path) -> list[str]:
+    """The overrides that choose an option of a group."""
+    return [o.input_line for o in parsed if is_group(o, folder) and o.input_line]
+
+
+def is_group(override: Override, folder: Path) -> bool:
+    """Whether an override is one of a group, by its folder among those of the configuration."""
+    name = override.key_or_group
+    return "." not in name and (folder / name).is_dir()
+
+
+def options_of(group: Path) -> list[str]:
+    """The options of a group by its folder: `paper`, and after these `ablation/strength`, of a folder in it."""
+    options = [file.relative_to(group).with_suffix("").as_posix() for file in group.rglob("*.yaml")]
+    return sorted(options, key=lambda option: ("/" in option, option))
+
+
+def check_options(parsed: Sequence[Override], folder: Path) -> None:
+    """Refuses `group=option` where there is no such file; Hydra's own message takes seven lines. Experiments go in lists too."""
+    for override in parsed:
+        if not is_group(override, folder) or override.is_delete():
+            continue
+        options, chosen = options_of(folder / override.key_or_group), override.value()
+        several = chosen if isinstance(chosen, list) and override.key_or_group == "experiment" else [chosen]
+        for option in several:  # of another group, one is taken
+            if option not in options:
+                raise ConfigError(
+                    f"`{override.key_or_group}` must be one of {_in_words(options, str(option))}, got {option}."
+                )
+
+
+def _in_words(options: Sequence[str], given: str) -> str:
+    """All options, or where they are many how many there are, and those that are most like the given one.
+
+    Example:
+        >>> _in_words(["flattened", "pooled"], "pool")
+        'flattened, pooled'
+        >>> _in_words([f"ablation/{name}" for name in "abcdefghijklmnopq"] + ["paper/faces"], "paper/facez")
+        '18 options (near: paper/faces; `selfdebias --help` lists all)'
+    """
+    if len(options) <= MANY:
+        return ", ".join(options)
+    near = difflib.get_close_matches(given, options, n=3, cutoff=0.75)
+    hint = f"near: {', '.join(near)}; " if near else ""
+    return f"{len(options)} options ({hint}`selfdebias --help` lists all)"
+
+
+def expand(overrides: Sequence[str]) -> list[list[str]]:
+    """The overrides of each job: all pairs of values; of a key that is there twice the later value, in the former's place."""
+    values: dict[str, list[str]] = {}
+    for override in parse(overrides, sweep=True):
+        key = override.get_key_element()
+        values[key] = [str(override.input_line)]
+        if override.is_sweep_override():
+            try:
+                values[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+            except HydraException:
+                raise ConfigError(f"`{key}` must name its values in a sweep, as in {key}=a,b.") from None
+    return [list(job) for job in product(*values.values())]
+
+
+def refuse_sweep(parsed: Sequence[Override], swept: Mapping[str, str]) -> None:
+    """Refuses an experiment that is a sweep, unless each key that it sweeps over has one value."""
+    given = {override.get_key_element().lstrip("+") for override in parsed}
+    left = [key for key in swept if key.lstrip("+") not in given]
+    if left:
+        name = next((str(override.value()) for override in parsed if override.key_or_group == "experiment"), "")
+        raise ConfigError(f"`experiment` {name} is a sweep over {', '.join(left)}: start it with -m.")

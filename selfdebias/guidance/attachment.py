@@ -1,0 +1,253 @@
+"""Guidance on a pipeline: which rows of its batch belong together, and the edit of each group at each step."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from selfdebias.backbones.hspace import BottleneckHook, Step
+from selfdebias.backbones.normal_tensors import normal_tensors
+from selfdebias.guidance import Guidance, GuidanceState
+from selfdebias.guidance.conditioning import conditions_of, groups_of, seeds_of
+from selfdebias.guidance.over_axes import edit_all
+from selfdebias.guidance.schedules import GuidanceWindow
+
+SMALL = 8  # images of a prompt in a call, below which batches are balanced with those before them
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How, and when, a group is guided.
+
+    Attributes:
+        guidance: how `h_t` is edited.
+        schedule: when, and how strongly.
+    """
+
+    guidance: Guidance
+    schedule: GuidanceWindow
+
+    def at(self, step: Step) -> Step:
+        """Return the step with the schedule's weight."""
+        weight = self.schedule.weight(step.index, step.count, step.alpha_bar)
+        return replace(step, weight=weight, stop=self.schedule.stop)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The images of a call that are drawn from the same prompt and the same other conditioning.
+
+    Attributes:
+        name: what its memory and its trace are kept under: the prompt, unless the context saw it with other conditioning first.
+        prompt: whose modes are balanced.
+        seeds: of the images; empty where the call does not name them.
+        places: (n,) int64, of the images in the call.
+        rule: how they are guided.
+    """
+
+    name: str
+    prompt: str
+    seeds: tuple[int, ...]
+    places: Tensor
+    rule: Rule
+
+
+class Attachment:
+    """A context in which the calls of one pipeline are guided; outside of it the pipeline is what it was before.
+
+    Equal prompts of a call form a group that is balanced on its own, and so do equal ones with another negative prompt, or
+    other conditioning. Memory is kept for each group, as long as the context is open. Where there is one mode, there is
+    nothing to balance, and no image is edited.
+
+    Args:
+        pipeline: a diffusers pipeline with a UNet, unmodified.
+        guidance: how `h_t` is edited.
+        schedule: when, and how strongly.
+        state: memory, traces and semantics.
+        small: what takes the place of guidance and schedule for groups of fewer than `SMALL` images; None for the same.
+        on_prompts: gets the prompts of each call before it starts, with the images of the smallest group of each.
+
+    Raises:
+        ValueError: if the pipeline cannot be guided, or not with these semantics.
+    """
+
+    def __init__(
+        self, pipeline: Any, guidance: Guidance, schedule: GuidanceWindow, state: GuidanceState, small: Rule | None = None,
+        on_prompts: Callable[[Mapping[str, int]], None] | None = None,
+    ):  # fmt: skip
+        self.guidance, self.schedule, self.state = guidance, schedule, state
+        self._rule, self._small, self._on_prompts = Rule(guidance, schedule), small, on_prompts
+        take_back = self._take_back if guidance.passes > 1 else None
+        self._hook = BottleneckHook(
+            pipeline, self._act, self._begin, self._extrapolate, take_back, self._acts, self._end, state.close
+        )
+        self._groups: list[Group] = []
+        self._plain: dict[str, str] = {}  # by prompt, the conditioning that was seen first
+        self._images, self._said = 0, False
+        self._entered = True  # until all is known to be right
+        refuse_more_branches(pipeline)
+        schedule.check(pipeline)
+        if state.semantics:
+            refuse_other_width(self._hook.unet, state.semantics.projector.shape)
+        self._entered = False
+
+    def __enter__(self) -> Self:
+        self._entered = True
+        self._hook.__enter__()
+        return self
+
+    def __del__(self) -> None:
+        if not getattr(self, "_entered", True):
+            warnings.warn(
+                "A debiaser was attached without `with`, so nothing was guided: with debiaser.attach(pipe): pipe(...).",
+                stacklevel=2,
+            )
+
+    def __exit__(self, *exception: object) -> None:
+        self._hook.__exit__(*exception)
+
+    def _begin(self, arguments: Mapping[str, Any]) -> None:
+        drawn_from, seeds = list(zip(groups_of(arguments), conditions_of(arguments), strict=True)), seeds_of(arguments)
+        self._images = len(drawn_from)
+        rows = {it: [i for i, other in enumerate(drawn_from) if other == it] for it in drawn_from}
+        known = len(seeds) == len(drawn_from)
+        if self._on_prompts:
+            sizes = {prompt: [len(rows[it]) for it in rows if it[0] == prompt] for prompt, _ in rows}
+            self._on_prompts({prompt: min(images) for prompt, images in sizes.items()})
+        self._groups = [
+            Group(
+                self._name(prompt, condition),
+                prompt,
+                tuple(seeds[i] for i in places) if known else (),
+                torch.tensor(places),
+                self._rule_for(len(places)),
+            )
+            for (prompt, condition), places in rows.items()
+        ]
+        self.state.begin(self._groups[0].name, self._groups[0].seeds, self._hook.last)
+        for group in self._groups:
+            self._enter(group)
+
+    def _name(self, prompt: str, condition: str) -> str:
+        plain = self._plain.setdefault(prompt, condition) == condition
+        return prompt if plain else f"{prompt} {condition}"
+
+    def _rule_for(self, images: int) -> Rule:
+        return self._small if self._small and images < SMALL else self._rule
+
+    def _enter(self, group: Group) -> None:
+        self.state.enter(group.name, group.seeds, group.prompt)
+        self.state.trace.closed_loop = bool(getattr(group.rule.guidance, "closed_loop", False))
+
+    @property
+    def _one_mode(self) -> bool:
+        """Whether there is nothing to balance, so that no image is edited."""
+        return self.state.semantics is not None and len(self.state.semantics.bank.target) == 1
+
+    def _acts(self, step: Step) -> bool:
+        """Whether a group is edited at a step."""
+        return not self._one_mode and any(group.rule.at(step).weight > 0 for group in self._groups)
+
+    def _end(self, count: int) -> None:
+        """Warn, once, where a whole call went by without a guided step."""
+        steps = [Step(math.nan, i, count, (), 1.0, alpha_bar=0.5) for i in range(count)]
+        if self._said or self._one_mode or any(self._acts(step) for step in steps):
+            return
+        self._said = True
+        window = self._groups[0].rule.schedule
+        warnings.warn(
+            f"Nothing was guided: none of the {count} steps of this call lies between {window.start} and {window.stop} of "
+            f"them. Take more steps, or another schedule.",
+            stacklevel=2,
+        )
+
+    def _extrapolate(self, step: Step) -> float:
+        if self._one_mode:
+            return 1.0
+        steps = [(group.rule.guidance, group.rule.at(step)) for group in self._groups]
+        return max(guidance.extrapolation(it) if it.weight else 1.0 for guidance, it in steps)
+
+    def _act(self, h: Tensor, step: Step) -> Tensor | None:
+        watched, edited = self.guidance.passes > 1, self._hook.last and self._acts(step)
+        if self._one_mode or not (watched or edited):
+            return None
+        self._check(h, step)
+        with self.state.timed(), normal_tensors():
+            h = h.clone() if h.is_inference() else h
+            if watched:
+                for group, rows in self._enter_groups(h, step):
+                    group.rule.guidance.watch(h[rows], group.rule.at(step), self.state)
+            return self._edit(h, step) if edited else None
+
+    def _take_back(self) -> list[int]:
+        """Return the places of the images that are taken from the first of two passes."""
+        if self._one_mode:
+            return []
+        taken: list[int] = []
+        with normal_tensors():
+            for group in self._groups:
+                self._enter(group)
+                taken += group.places[group.rule.guidance.take_back(self.state)].tolist()
+        return taken
+
+    def _edit(self, h: Tensor, step: Step) -> Tensor:
+        if len(self._groups) == 1:
+            (group,) = self._groups
+            return edit_all(group.rule.guidance, h, group.rule.at(step), self.state)
+        edited = h.clone()
+        for group, rows in self._enter_groups(h, step):
+            own = group.rule.at(step)
+            if own.weight > 0:
+                edited[rows] = edit_all(group.rule.guidance, h[rows], own, self.state)
+        return edited
+
+    def _enter_groups(self, h: Tensor, step: Step) -> Iterator[tuple[Group, Tensor]]:
+        """Turn the state to one group after the other, and give it with the rows of its images in all branches."""
+        for group in self._groups:
+            self._enter(group)
+            rows = [group.places + b * self._images for b in range(len(step.branches))]
+            yield group, torch.cat(rows).to(h.device)
+
+    def _check(self, h: Tensor, step: Step) -> None:
+        if len(h) != len(step.branches) * self._images:
+            raise ValueError(
+                f"`pipeline` must stack {len(step.branches)} branches of {self._images} images in its UNet's batch, got "
+                f"{len(h)} rows: pipelines that add branches of their own cannot be guided."
+            )
+        shape = self.state.semantics.projector.shape if self.state.semantics else tuple(h.shape[1:])
+        if tuple(h.shape[1:]) != shape:
+            raise ValueError(
+                f"`h_t` must have the shape {shape} that the projector was fitted on, got {tuple(h.shape[1:])}: draw at the "
+                f"same height and width, or fit anew at this size."
+            )
+
+
+def refuse_more_branches(pipeline: Any) -> None:
+    """Raise a ValueError for a pipeline that stacks a third branch beside those of classifier-free guidance."""
+    extra = [name for name in ("image_guidance_scale", "do_perturbed_attention_guidance") if _has(pipeline, name)]
+    if extra:
+        raise ValueError(
+            f"`pipeline` must stack at most two branches, got {type(pipeline).__name__}, whose `{extra[0]}` adds a third: "
+            f"use the plain pipeline of the same model."
+        )
+
+
+def refuse_other_width(unet: Any, shape: Sequence[int]) -> None:
+    """Raise a ValueError if the UNet's bottleneck has another width than the activations (C, H, W) that were fitted."""
+    width = int(unet.config.block_out_channels[-1])
+    if width != shape[0]:
+        raise ValueError(
+            f"`pipeline` must have a bottleneck of {shape[0]} channels, which the projector was fitted on, got {width}: "
+            f"fit on this model, with SelfDebias.fit(pipeline, ...)."
+        )
+
+
+def _has(pipeline: Any, name: str) -> bool:
+    return hasattr(type(pipeline), name) or name in inspect.signature(type(pipeline).__call__).parameters

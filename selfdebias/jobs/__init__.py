@@ -1,0 +1,1 @@
+"""A job as a plan of stages, and its one runner."""

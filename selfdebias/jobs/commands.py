@@ -1,0 +1,153 @@
+"""What a command line asks for: a job, a job again from its folder, a sweep, or the configuration as YAML.
+
+Torch and all that needs it are imported once a job really starts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from selfdebias.config.overrides import refuse_doubles
+from selfdebias.config.rules import ConfigError
+from selfdebias.jobs.early_checks import check_early
+from selfdebias.jobs.failures import explained
+from selfdebias.jobs.job import run_job
+from selfdebias.jobs.processes import ONE, Processes, run_in_processes, wants_several
+from selfdebias.jobs.running_again import (
+    FLAG,
+    load_again,
+    note_on_versions,
+    notes_on_weights,
+    refuse_with_sweep,
+    split_from,
+    words_of,
+)
+from selfdebias.jobs.stopping import sigterm_as_ctrl_c
+
+
+def outcome(arguments: Sequence[str], processes: Processes) -> tuple[int, str]:
+    """Does what the arguments ask for.
+
+    Args:
+        arguments: The command line.
+        processes: This process among those that do it.
+
+    Returns:
+        The exit code, and the line that says what was wrong, "" where nothing was.
+    """
+    try:
+        with sigterm_as_ctrl_c():
+            if {"-m", "--multirun"} & set(arguments):
+                return _run_sweep([word for word in arguments if word not in ("-m", "--multirun")]), ""
+            return _run_or_print(arguments, processes)
+    except BaseException as error:
+        found = explained(error)
+        if found is None:
+            raise
+        return found
+
+
+def _run_sweep(arguments: Sequence[str]) -> int:
+    from selfdebias.jobs.sweeps.launching import run_sweep
+
+    refuse_with_sweep(arguments)
+    overrides, show = _split(arguments)
+    refuse_doubles([text for text in overrides if not text.startswith("-")])
+    if show:
+        raise ConfigError("`--cfg job` is not for sweeps: leave out -m, and give each key one value.")
+    return run_sweep(overrides)
+
+
+def _run_or_print(arguments: Sequence[str], processes: Processes) -> tuple[int, str]:
+    """`--cfg job` prints; anything else runs and prints the table and where the report is."""
+    from selfdebias.config.commented import commented_yaml
+    from selfdebias.config.compose import conf_folder, load, notes_on_subjects
+    from selfdebias.config.targets import check_names
+
+    words, show = _split(arguments)
+    folder, overrides = split_from(words)
+    refuse_doubles([text for text in overrides if not text.startswith("-")])
+    if folder is not None:
+        return _run_again(folder, overrides, show, processes)
+    config = load(overrides)
+    check_names(config)
+    if show:
+        return print_out(commented_yaml(config, overrides, conf_folder())), ""
+    if processes.part == 0 and any(text.startswith("prompts.subjects=") for text in overrides):
+        print("".join(f"{line}\n" for line in notes_on_subjects(overrides, config["prompts"]["subjects"])), end="")
+    if config["stages"] == ["table"]:
+        from selfdebias.jobs.sweeps.table import remake_table
+
+        return remake_table(config["table"]), ""
+    return _run(config, overrides, overrides, processes)
+
+
+def _run_again(folder: Path, overrides: Sequence[str], show: bool, processes: Processes) -> tuple[int, str]:
+    """As `_run_or_print`, from what stands in a job's folder."""
+    from selfdebias.config.compose import to_yaml
+    from selfdebias.config.targets import check_names
+
+    config = load_again(folder, overrides)
+    check_names(config)
+    if show:
+        return print_out(to_yaml(config)), ""
+    for note in (note_on_versions(folder), *notes_on_weights(folder, config)):
+        if note and processes.part == 0:
+            print(note, flush=True)
+    return _run(config, words_of(folder, overrides), [FLAG, str(folder), *overrides], processes)
+
+
+def _run(
+    config: Mapping[str, Any], words: Sequence[str], arguments: Sequence[str], processes: Processes
+) -> tuple[int, str]:
+    """Runs a job in as many processes as it wants; `words` ask for the same as `arguments`, without a folder."""
+    if wants_several(config) and processes is ONE:
+        check_early(config)
+        return run_in_processes(arguments, config["trainer"]["devices"])
+    job = run_job(config, words, processes)
+    if processes.part == 0:
+        _print_outcome(job)
+    return 0, ""
+
+
+def print_out(text: str) -> int:
+    """Prints what may be long; a reader that goes away before its end, such as `head`, is none the worse for it."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # or the interpreter complains as it flushes at its end
+    return 0
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[str], bool]:
+    """Takes `--cfg job` (or `-c job`) out of the arguments: (the rest, whether it was there)."""
+    rest = list(arguments)
+    for flag in ("--cfg", "-c"):
+        if flag in rest:
+            at = rest.index(flag)
+            if rest[at + 1 : at + 2] != ["job"]:
+                raise ConfigError(f"`{flag}` must be followed by job.")
+            del rest[at : at + 2]
+            return rest, True
+    return rest, False
+
+
+def _print_outcome(job: Path) -> None:
+    results = job / "results.json"
+    if results.exists():
+        found = json.loads(results.read_text())
+        writer = "prompt_table" if "rows" in found else "table"
+        print(import_module(f"selfdebias.report.{writer}").render_table(found, width=80))
+        for line in import_module("selfdebias.report.skipped").skipped_in_words(found):
+            print(line)
+    page = job / "report.html"
+    print(f"report: {page}" if page.exists() else f"job: {job}")

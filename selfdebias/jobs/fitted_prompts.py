@@ -1,0 +1,91 @@
+"""Which prompts a bank is fitted on, and which ones stand for a prompt in an arm that is told the attribute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from selfdebias.config.prompt_texts import attribute_texts, row_names
+from selfdebias.config.prompts import EqualShares, Prompts
+from selfdebias.config.rules import ConfigError, refuse
+from selfdebias.modes.banks import CarriedBank, MixtureBank, OwnBank, SharedBank, SupervisedBank
+
+BANK = "(bank)"  # what stands for a row in the names of steps that all rows share; no row has such a name
+SOURCE = "source"  # name of the prompt that modes are carried over from
+Bank = OwnBank | SupervisedBank | SharedBank
+
+
+def discover_variant(bank: Bank) -> str:
+    """What finds the modes of a row, by the names of `plan.VARIANTS`."""
+    return "carried" if isinstance(bank, SharedBank) else "supervised" if isinstance(bank, SupervisedBank) else ""
+
+
+def fitted_prompts(
+    bank: SharedBank, rows: Mapping[str, Mapping[str, Any]], clustering: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """The configuration of each prompt that a shared bank is fitted on, by a name; that of a source comes first.
+
+    Args:
+        bank: The bank.
+        rows: Configuration of the prompts of each row.
+        clustering: Configuration of the clustering.
+
+    Raises:
+        ConfigError: If the model takes no prompts, or a mixture has one prompt alone, or lacks some of the job's whose means it
+            may need.
+    """
+    first = next(iter(rows.values()))
+    if not first.get("text"):
+        raise ConfigError("`bank` must be own for a model without prompts: there is nothing to carry over (bank=own).")
+    texts = None if bank.fitting is None else dict(zip(row_names(bank.fitting), bank.fitting, strict=True))
+    others = dict(rows) if texts is None else {name: _prompts(text, first) for name, text in texts.items()}
+    if isinstance(bank, MixtureBank):
+        if len(others) < 2:
+            raise refuse(
+                "bank.fitting", "at least two prompts, where the job has one (or take bank=carried)", bank.fitting
+            )
+        mixed = [str(prompts.get("text")) for prompts in others.values()]
+        missing = [text for row in rows.values() if (text := str(row.get("text"))) not in mixed]
+        if missing and not _two_modes(clustering):
+            words = (
+                f"a list that holds all of the job's prompts, and lacks {', '.join(map(repr, missing))}: add them, or take "
+                f"bank.fitting=null, clustering.k=2 (two modes hold for other prompts too) or bank=carried"
+            )
+            raise refuse("bank.fitting", words, mixed)
+        return {name: dict(prompts) for name, prompts in others.items()}
+    assert isinstance(bank, CarriedBank)
+    source = _prompts(bank.source, first)
+    beside = {f"{name or 'prompt'}": dict(prompts) for name, prompts in others.items() if not _same(prompts, source)}
+    return {SOURCE: source} | {(f"{name}-2" if name == SOURCE else name): it for name, it in beside.items()}
+
+
+def attribute_prompts(prompts: Mapping[str, Any], guidance: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of the prompts that state an attribute, in place of a row's.
+
+    Args:
+        prompts: Configuration of the row's prompts.
+        guidance: Configuration of `AttributePrompts`: its `texts` and its `generic` noun.
+
+    Raises:
+        ConfigError: If the prompt has no noun to which an attribute could be given.
+    """
+    try:
+        texts = attribute_texts(str(prompts.get("text", "")), guidance["texts"], str(guidance.get("generic", "")))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    kept = {name: prompts[name] for name in ("attributes", "templates") if name in prompts}
+    return {"_target_": f"{EqualShares.__module__}.{EqualShares.__qualname__}", "texts": texts, **kept}
+
+
+def _two_modes(clustering: Mapping[str, Any]) -> bool:
+    """Whether two modes are asked for, which no cut makes more."""
+    return clustering.get("k") == 2 and not clustering.get("max_depth")
+
+
+def _prompts(text: str, like: Mapping[str, Any]) -> dict[str, Any]:
+    target = f"{Prompts.__module__}.{Prompts.__qualname__}"
+    return {"_target_": target, "text": text, "attributes": like["attributes"]}
+
+
+def _same(prompts: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return all(prompts.get(name) == other.get(name) for name in ("text", "templates"))

@@ -1,0 +1,79 @@
+"""What a job's folder says of it from the start: its configuration, and in `job.json` its command, seeds and versions."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from selfdebias.config.rules import STAGES
+from selfdebias.jobs.portable import portable
+from selfdebias.storage.atomic import read_json, write_json, write_text
+from selfdebias.storage.hidden import redacted, redacted_command
+from selfdebias.storage.provenance import made_with
+
+CONFIG, RECORD = "config.yaml", "job.json"
+
+
+def record_of(
+    job: Path, config: Mapping[str, Any], words: Sequence[str], stages: Mapping[str, str], is_done: bool
+) -> dict[str, Any]:
+    """Gather what `job.json` holds.
+
+    Args:
+        job: The job's folder; its name is the hash of the whole configuration.
+        config: The resolved configuration.
+        words: The command line.
+        stages: Folder of each step, relative to the root of all runs.
+        is_done: Whether all steps were finished before: what they were made with is then left as it stands there.
+
+    Returns:
+        `config_hash`, `command`, `stages`, `seeds` by stage and `made_with` (`selfdebias.storage.provenance.made_with`).
+    """
+    earlier = read_record(job).get("made_with") if is_done else None
+    return {
+        "config_hash": job.name,
+        "command": redacted_command(shlex.join(["selfdebias", *words])),
+        "stages": dict(stages),
+        "seeds": seeds_of(config),
+        "made_with": earlier or made_with(),
+    }
+
+
+def seeds_of(config: Mapping[str, Any]) -> dict[str, int]:
+    """The seed of each stage that has one; where folders are evaluated, nothing is drawn, found or trained.
+
+    Example:
+        >>> seeds_of({"collect": {"seed": 3}, "clustering": {"random_state": 0}, "evaluate": {"seed": 1, "folders": None}})
+        {'collect': 3, 'discover': 0, 'evaluate': 1}
+        >>> seeds_of({"collect": {"seed": 3}, "clustering": {}, "evaluate": {"seed": 1, "folders": {"a": "b"}}})
+        {'evaluate': 1}
+    """
+    if config["evaluate"]["folders"]:
+        return {"evaluate": config["evaluate"]["seed"]}
+    every = {stage: config.get(stage, {}).get("seed") for stage in STAGES}
+    every["discover"] = config["clustering"].get("random_state")
+    return {stage: seed for stage, seed in every.items() if seed is not None}
+
+
+def read_record(job: Path) -> dict[str, Any]:
+    """The contents of `job.json`, empty where there is none.
+
+    Raises:
+        StorageError: If it cannot be read, with one line that names it.
+    """
+    path = Path(job) / RECORD
+    return read_json(path) if path.exists() else {}
+
+
+def start_job(job: Path, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """Writes what was asked for, so that a job that is killed can be told apart from the others.
+
+    The configuration is plain data that runs anywhere: without secrets, without interpolations, without paths of this computer
+    (`selfdebias.jobs.portable.portable`).
+    """
+    from selfdebias.config.compose import to_yaml
+
+    write_text(job / CONFIG, to_yaml(redacted(portable(config))))
+    write_json(job / RECORD, record)

@@ -1,0 +1,173 @@
+"""The model card of a fitted debiaser, filled in from its facts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from selfdebias.config.prompt_texts import PLACE, filled
+from selfdebias.report.places import without_places
+from selfdebias.report.wording import plain
+from selfdebias.storage.atomic import read_json, write_json, write_text
+from selfdebias.storage.hidden import hidden
+from selfdebias.storage.weights.folders import hash_file
+
+PROJECTOR, BANK, FACTS, CARD = "projector.safetensors", "bank.safetensors", "debiaser.json", "README.md"
+MEANS = "means.safetensors"  # of the modes in the activations; a folder may lack it
+FORMAT = 1
+CODE = """\
+```python
+from diffusers import {pipeline}
+from selfdebias import SelfDebias{extra}
+
+pipe = {pipeline}.from_pretrained({model})
+debiaser = SelfDebias.from_pretrained("this/folder")
+with debiaser.attach(pipe):
+    images = pipe({asked}{call}).images
+```"""
+
+
+def facts_of_run(config: Mapping[str, Any], paths: Mapping[str, Path], encoder: Any) -> dict[str, Any]:
+    """Gather the facts of a finished run: what was fitted on what, the guided arm's settings, and fairness where measured.
+
+    Args:
+        config: the run's configuration.
+        paths: folders of its finished steps, by name.
+        encoder: the encoder, for its name.
+    """
+    from selfdebias.config.arms import guidance_of_arms, model_of_arms
+    from selfdebias.encoders.told import told_of
+    from selfdebias.jobs.stages.collect import read_identity
+    from selfdebias.jobs.stages.project import name_of
+
+    modes, projected = (read_json(paths[step] / f"{name}.json") for step, name in _FILES.items())
+    arms, drawn = guidance_of_arms(config["guidance"]), model_of_arms(config)
+    facts = {
+        "model": without_places(config["model"]["pretrained"], "pretrained"), "encoder": name_of(encoder), "told": told_of(encoder),
+        "prompts": filled(config["prompts"]["text"], config["prompts"].get("templates", [PLACE])),
+        "n_images": config["collect"]["n_images"], "projector_cosine": projected["cosine_held_out"],
+        "modes": {name: modes[name] for name in TOLD if name in modes},
+        "call": {name: drawn[key] for name, key in _CALL.items() if key in drawn},
+        "guidance": arms.get("guided", arms["vanilla"]), "schedule": dict(config["schedule"]),
+    }  # fmt: skip
+    if "pipeline" in config["model"]:
+        facts["pipeline"] = config["model"]["pipeline"]
+    identity = read_identity(paths["collect"])
+    if identity:
+        facts["unet"] = identity
+    if "source" in config["bank"]:
+        facts["carried_from"] = config["bank"]["source"]
+    if "evaluate" in paths:
+        measured = read_json(paths["evaluate"] / "results.json")["arms"]
+        attributes = config["prompts"]["attributes"]
+        facts["results"] = {arm: {name: it[name]["fd_hard"] for name in attributes} for arm, it in measured.items()}
+    return facts
+
+
+_CALL = {
+    "num_inference_steps": "steps",
+    "guidance_scale": "guidance_scale",
+    "eta": "eta",
+}  # argument of the pipeline: option of the model
+_FILES = {"discover": "modes", "project": "project"}
+TOLD = ("k", "sizes", "silhouette", "words", "axes")  # what a card says of the modes
+
+
+def model_card(facts: Mapping[str, Any]) -> str:
+    """Write the card in Markdown.
+
+    Args:
+        facts: the contents of ``debiaser.json``; what it lacks is left out, never guessed.
+    """
+    modes, prompts = facts["modes"], facts["prompts"]
+    lines = [
+        "---", "library_name: selfdebias", "tags: [diffusion, fairness]", "---", "",
+        f"# SelfDebias for {_cell(facts['model'])}", "",
+        "Balances the modes that a diffusion model generates. They were found without labels, so a mode has a number and no "
+        "name: look at its images before you choose a target.", "",
+        "## Use", "", _code(facts), "",
+        "## Fitted on", "",
+        "| | |", "|---|---|",
+        f"| prompts | {_cell('; '.join(prompts)) or 'none'} |",
+        *([f"| modes carried over from | {_cell(facts['carried_from'])} |"] if "carried_from" in facts else []),
+        *([f"| carried over to | {_cell('; '.join(facts['fitting_prompts']))} |"] if facts.get("fitting_prompts") else []),
+        f"| images of each | {facts['n_images']} |" if facts.get("fitting_prompts") else f"| images | {facts['n_images']} |",
+        f"| arguments of each call | {_cell(', '.join(f'{key} {value}' for key, value in facts['call'].items()) or 'none')} |",
+        f"| encoder | {_cell(facts['encoder'])} |",
+        *([f"| which was told | {_cell(facts['told'])} |"] if facts.get("told") else []),
+        f"| modes | {_counted(modes)} |",
+        *(f"| {_name_of(k, modes)} | {_words(words)} |" for k, words in enumerate(modes["words"]) if words),
+        f"| silhouette of the modes | {_silhouette(modes['silhouette'])} |",
+        f"| projector: cosine to the embedding, held-out images | {facts['projector_cosine']:.3f} |",
+        "", "## Settings", "", "| | |", "|---|---|",
+        *(f"| {part}: {_cell(key)} | {_cell(value)} |" for part in ("guidance", "schedule") for key, value in facts[part].items()),
+        *_measured(facts),
+        "", "## Limits", "",
+        "It holds for this model, these prompts, this image size and this guidance scale. A mode that the model did not show "
+        "among the fitted images is not known. Method: arXiv 2512.03749.",
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _counted(modes: Mapping[str, Any]) -> str:
+    """Return how many modes, or axes, there are, and of how many images each."""
+    sizes = modes["sizes"]
+    if not modes.get("axes"):
+        return f"{modes['k']}, of {' / '.join(str(size) for size in sizes)} images"
+    sides = ", ".join(f"{first} / {second}" for first, second in zip(sizes[::2], sizes[1::2], strict=True))
+    return f"{len(modes['axes'])} axes, with {sides} images on their two sides"
+
+
+def _name_of(mode: int, modes: Mapping[str, Any]) -> str:
+    return f"axis {mode // 2}, side {mode % 2}" if modes.get("axes") else f"mode {mode}"
+
+
+def _code(facts: Mapping[str, Any]) -> str:
+    """Return the lines that load and attach; a model that comes with the package is named as such."""
+    model, prompt = str(facts["model"]), facts["prompts"][0]
+    pipeline = facts.get("pipeline", "")
+    filled_in = {
+        "pipeline": pipeline if re.fullmatch(r"\w+Pipeline", pipeline) else "DiffusionPipeline",
+        "asked": f"[{prompt!r}] * 16" if prompt else "batch_size=16",
+        "call": "".join(f", {key}={value!r}" for key, value in facts["call"].items() if str(key).isidentifier()),
+    }
+    name = model.removeprefix("shipped:")
+    if name == model:
+        return CODE.format(model=repr(model), extra="", **filled_in)
+    return CODE.format(model=f"shipped({name!r})", extra="\nfrom selfdebias.testbed import shipped", **filled_in)
+
+
+def _cell(value: object) -> str:
+    """What somebody else wrote, on one line of Markdown that shows it as it stands."""
+    return re.sub(r"([\\`*|<>\[\]])", r"\\\1", plain(value))
+
+
+def _silhouette(value: float | Mapping[str, Any]) -> str:
+    return _cell(value["reason"]) if isinstance(value, Mapping) else f"{value:.3f}"
+
+
+def _words(words: list[Mapping[str, Any]]) -> str:
+    return ", ".join(f"{_cell(word['caption'])} (d {word['effect']:.1f})" for word in words)
+
+
+def _measured(facts: Mapping[str, Any]) -> list[str]:
+    """Return the section of results, if the run has measured any."""
+    results = facts.get("results")
+    if not results:
+        return []
+    rows = [
+        f"| {_cell(arm)} | {_cell(attribute)} | {entry['value']:.3f} | {entry['n']} |"
+        for arm, attributes in sorted(results.items(), key=lambda item: (item[0] != "vanilla", item[0]))
+        for attribute, entry in attributes.items()
+    ]
+    return ["", "## Measured", "", "| arm | attribute | `fd_hard` | images |", "|---|---|---|---|", *rows]
+
+
+def write_facts(folder: Path, facts: dict[str, Any]) -> None:
+    """Write ``debiaser.json``, with the hashes of the tensors that lie beside it, and the model card."""
+    facts = hidden(facts)
+    files = {name: hash_file(folder / name).hex() for name in (PROJECTOR, BANK, MEANS) if (folder / name).is_file()}
+    write_json(folder / FACTS, {**facts, "format": FORMAT, "files": files})
+    write_text(folder / CARD, model_card(facts))

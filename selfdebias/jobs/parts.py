@@ -1,0 +1,144 @@
+"""The objects that a configuration describes, each made once and none of them heavy until it is used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from selfdebias.config.arms import guidance_of_arms, model_of_arms, model_of_collect
+from selfdebias.config.prompt_texts import CROSS
+from selfdebias.config.rules import GROUPS, ConfigError, refuse
+from selfdebias.config.targets import check_job, make
+from selfdebias.jobs.plan import FOLDERS
+from selfdebias.modes.banks import SupervisedBank
+from selfdebias.storage.labelled_folder import labelled_fingerprint
+
+
+def check_devices(trainer: Mapping[str, Any]) -> None:
+    """Refuses an accelerator that is not there, and more devices than there are.
+
+    Args:
+        trainer: The group's configuration.
+
+    Raises:
+        ConfigError: If it is not there, or there are fewer.
+    """
+    asked, accelerator = trainer.get("devices"), trainer.get("accelerator")
+    devices = asked if isinstance(asked, int) else 1
+    if devices <= 1 and accelerator in ("auto", "cpu", None):
+        return  # there is nothing to ask torch for, which is slow to come
+    import torch
+
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if not {"cuda": cuda, "mps": mps, "gpu": cuda or mps}.get(str(accelerator), True):
+        raise refuse("trainer.accelerator", "auto, cpu, or one that this computer has", accelerator)
+    if devices <= 1:
+        return
+    on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
+    there = torch.cuda.device_count() if on_gpu else os.cpu_count() or 1
+    if devices > there:
+        raise refuse("trainer.devices", f"at most {there}, the {'GPUs' if on_gpu else 'cores'} of this computer", asked)
+
+
+def check_attributes(attributes: Sequence[str], classes: Mapping[str, Any]) -> None:
+    """Refuses attributes that the judge does not know.
+
+    Raises:
+        ConfigError: With the first such attribute.
+    """
+    for name in [part for attribute in attributes for part in attribute.split(CROSS)]:  # "gender x tone": both
+        if name not in classes:
+            raise refuse("prompts.attributes", f"some of {', '.join(classes)}, which the judge knows", name)
+
+
+def check_bank(bank: Any, classes: Mapping[str, Any]) -> None:
+    """Refuses a supervised bank of an attribute that the judge does not know.
+
+    Raises:
+        ConfigError: If it does not.
+    """
+    if isinstance(bank, SupervisedBank) and bank.attribute not in classes:
+        raise refuse("bank.attribute", f"one of {', '.join(classes)}, which the judge knows", bank.attribute)
+
+
+class Parts:
+    """Model, encoder, clustering, ... of a job.
+
+    Making the object makes every part but the logger, so that each one has checked its values before a stage runs.
+
+    Args:
+        config: The resolved configuration.
+
+    Raises:
+        ConfigError: If a `_target_` is not allowed, or a part refuses a value.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        check_job(config)
+        self._config = config
+        if config["evaluate"]["folders"]:  # nothing is drawn, so only what judges has to be there
+            self._parts = {group: make(config, group) for group in FOLDERS.parts}
+            check_attributes(config["prompts"]["attributes"], self._parts["judge"].classes)
+            return
+        groups = [group for group in GROUPS if group not in ("paths", "logger", "guidance")]
+        self._parts = {group: make(config, group) for group in groups}
+        for name, model in (("sampler", model_of_arms(config)), ("collector", model_of_collect(config))):
+            self._parts[name] = make({"model": model}, "model")
+        for guidance in guidance_of_arms(config["guidance"]).values():
+            make({"guidance": guidance}, "guidance")
+        self._check_words()
+        self._check_prompt()
+        check_attributes(config["prompts"]["attributes"], self._parts["judge"].classes)
+        check_bank(self._parts["bank"], self._parts["judge"].classes)
+        self._labelled()
+
+    def _check_words(self) -> None:
+        try:
+            self._parts["vocabulary"].check(self._parts["encoder"])
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+
+    def _check_prompt(self) -> None:
+        """Refuses a prompt that the model would not even see."""
+        prompts = self._config["prompts"]
+        name = "subjects" if "subjects" in prompts else "text"
+        if prompts[name] and not getattr(self._parts["model"], "takes_prompts", True):
+            raise refuse(f"prompts.{name}", "empty for a model without prompts (prompts=unconditional)", prompts[name])
+
+    def fingerprints(self) -> dict[str, str]:
+        """Hash of the weight files, or the hub revision, of each group that offers one; and of labelled images.
+
+        Raises:
+            ConfigError: If a weight file is missing.
+        """
+        try:
+            weighty = {group: part for group, part in self._parts.items() if hasattr(part, "fingerprint")}
+            weights = {
+                group: part.fingerprint() for group, part in weighty.items() if group not in ("sampler", "collector")
+            }
+        except (OSError, ValueError) as error:
+            raise ConfigError(" ".join(str(error).split())) from error
+        return weights | self._labelled()
+
+    def _labelled(self) -> dict[str, str]:
+        """The hash of the labelled images, as what the stage evaluate reads beside the weights; empty without them."""
+        folder = self._config["evaluate"]["labelled"]
+        if folder is None:
+            return {}
+        try:
+            return {"evaluate": labelled_fingerprint(Path(folder), self._parts["judge"].classes)}
+        except (OSError, ValueError) as error:
+            raise ConfigError(" ".join(str(error).split())) from error
+
+    def get(self, group: str, guidance: Mapping[str, Any]) -> Any:
+        """One part.
+
+        Args:
+            group: Name of the group.
+            guidance: Configuration of the guidance of the arm that asks; each arm has an object of its own.
+        """
+        if group == "guidance":
+            return make({"guidance": guidance}, group)
+        return self._parts[group]

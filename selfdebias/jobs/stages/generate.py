@@ -1,0 +1,184 @@
+"""Generate: draw one arm, vanilla or guided, from the seeds that all arms share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import Tensor
+
+from selfdebias.backbones.normal_tensors import normal_tensors
+from selfdebias.config.prompts import Prompts
+from selfdebias.config.rules import ConfigError
+from selfdebias.guidance import Guidance, GuidanceState, Semantics
+from selfdebias.guidance.attachment import Attachment
+from selfdebias.guidance.collective import ALONE, Collective
+from selfdebias.guidance.over_axes import check_all, wanted_of_all
+from selfdebias.guidance.schedules import GuidanceWindow
+from selfdebias.guidance.state import AxesSemantics
+from selfdebias.jobs.stages.sampling import Sampler, batches_of_one_prompt
+from selfdebias.metrics.cost import CostMeter
+from selfdebias.modes.axes_bank import AxesBank, load_bank
+from selfdebias.modes.means import ModeMeans
+from selfdebias.modes.projection import SemanticProjector
+from selfdebias.storage.atomic import write_json
+from selfdebias.storage.batches import BatchFolder
+
+VERSION = 3
+CONFIG = ("model", "guidance", "schedule", "prompts.text", "prompts.templates", "generate")
+
+
+def generate(
+    folder: Path, key: str, arm: str, backbone: Any, guidance: Guidance, schedule: GuidanceWindow, prompts: Prompts,
+    n_images: int, batch_size: int, seed: int, projected: Path | None, replayed: Path | None,
+    trainer: Callable[..., pl.Trainer], collective: Collective = ALONE, discovered: Path | None = None,
+) -> None:  # fmt: skip
+    """Fill a folder with the images of one arm.
+
+    Args:
+        folder: the stage's own folder.
+        key: the stage's key.
+        arm: name of the arm.
+        backbone: the model.
+        guidance: how `h_t` is edited.
+        schedule: when, and how strongly.
+        prompts: what is asked for.
+        n_images: number of images.
+        batch_size: images that are guided together.
+        seed: seed of the images, the same for all arms.
+        projected: folder of the project stage; None for guidance that needs no semantics.
+        replayed: folder of the arm whose edit sizes are replayed; None for guidance that replays none.
+        trainer: makes the Lightning trainer.
+        collective: the processes that draw each batch together, and guide it as one.
+        discovered: folder of the discover stage, if it is that which has the bank; None where the project stage has it.
+    """
+    store = BatchFolder(folder, key, collective.part)
+    state = GuidanceState(read_semantics(projected, discovered) if guidance.needs_semantics and projected else None)
+    check_shares(guidance, state)
+    images = prompts.for_images(n_images)
+    check_prompts(images, state)
+    sampling = (store, backbone, images, batch_size, "generate", seed, collective)
+    sampler = ArmSampler(guidance, schedule, state, replayed, *sampling)
+    left = n_images - len(store.ids())
+    with CostMeter() as meter:
+        sampler.run(trainer)
+    if collective.part:
+        return
+    # A stage that was killed after its last batch has nothing left to time.
+    cost = {"seconds_per_image": meter.seconds / left, "guidance_share": state.seconds / meter.seconds} if left else {}
+    summary = {
+        "arm": arm,
+        **cost,
+        "peak_memory_mb": meter.peak_memory_mb if left else None,
+        "processes": collective.among,
+        "dependence": _dependence(guidance, replayed, store),
+        "skipped_edits": sum(int(tensors["skipped"]) for _, tensors in store.tensors()),
+    }
+    write_json(folder / "generate.json", {**summary, "guidance": _facts(guidance, state)})
+
+
+def _dependence(guidance: Guidance, replayed: Path | None, store: BatchFolder) -> str:
+    """What an image of the arm depends on; edits whose sizes are replayed depend on what the other arm's do."""
+    if replayed is not None:
+        return str(json.loads((replayed / "generate.json").read_text())["dependence"])
+    if guidance.dependence != "remainder":
+        return guidance.dependence
+    return "run" if any(tensors["owed"].any() for _, tensors in store.tensors() if "owed" in tensors) else "batch"
+
+
+def _facts(guidance: Guidance, state: GuidanceState) -> dict[str, Any]:
+    """The guidance as it is written down, its target as shares."""
+    facts = {"class": type(guidance).__name__, **vars(guidance)}
+    asked = facts.get("target") is not None or facts.get("axes") is not None
+    if asked and state.semantics:
+        facts["target"] = wanted_of_all(guidance, state.semantics)
+    return facts
+
+
+def check_shares(guidance: Guidance, state: GuidanceState) -> None:
+    """Refuse, before an image is drawn, modes that the guidance cannot work with.
+
+    Raises:
+        ConfigError: if they are such.
+    """
+    if state.semantics:
+        try:
+            check_all(guidance, state.semantics)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+
+
+def check_prompts(prompts: Sequence[str], state: GuidanceState) -> None:
+    """Refuse, before an image is drawn, prompts that the bank does not know.
+
+    Raises:
+        ConfigError: with the first such prompt.
+    """
+    try:
+        for prompt in dict.fromkeys(prompts if state.semantics else ()):
+            state.semantics.of_prompt(prompt)  # type: ignore[union-attr]
+    except ValueError as error:
+        raise ConfigError(str(error).replace("`prompt` must be", "`prompts` must be", 1)) from error
+
+
+def read_semantics(projected: Path, discovered: Path | None = None) -> Semantics | AxesSemantics:
+    """Read projector and bank of a finished project stage, or of a debiaser's folder, and the modes' means if they are there.
+
+    Args:
+        projected: that folder.
+        discovered: folder of the discover stage, where that was the later one and has the bank.
+    """
+    means = projected / "means.safetensors"
+    with normal_tensors():
+        projector = SemanticProjector.load(projected / "projector.safetensors")
+        bank = load_bank((discovered or projected) / "bank.safetensors")
+        fitted = ModeMeans.load(means) if means.exists() else None
+        if isinstance(bank, AxesBank):
+            return AxesSemantics(projector, bank, fitted)
+        return Semantics(projector, bank, fitted)
+
+
+class ArmSampler(Sampler):
+    """Edits activations while it draws.
+
+    Args:
+        guidance: how `h_t` is edited.
+        schedule: when, and how strongly.
+        state: memory, trace and semantics.
+        replayed: folder of the arm whose edit sizes are replayed, or None.
+        sampling: arguments of `Sampler`.
+    """
+
+    def __init__(
+        self, guidance: Guidance, schedule: GuidanceWindow, state: GuidanceState, replayed: Path | None, *sampling: Any
+    ):
+        super().__init__(*sampling)
+        self.guidance, self.schedule, self.state, self.replayed = guidance, schedule, state, replayed
+
+    def split(self) -> list[list[int]]:
+        """See `Sampler.split`; a batch is balanced as a whole, so it holds images of one prompt."""
+        return batches_of_one_prompt(self.prompts, self.batch_size)
+
+    def draw_batch(self, batch: int, ids: Sequence[int]) -> None:
+        """See `Sampler.draw_batch`; guidance goes on from the memory that the last batch of the same prompt left."""
+        group = self.prompts[ids[0]]
+        self.state.collective = self.team
+        if batch > 0 and self.prompts[self.ids_of(batch - 1)[0]] == group:
+            self.state.restore(group, self.folder.tensors_of(batch - 1))
+        if self.replayed:
+            self.state.replay = self._read_replay(batch, ids)
+        with Attachment(self.pipeline, self.guidance, self.schedule, self.state):
+            images = self.draw(ids)
+        n_modes = len(self.state.semantics.bank.target) if self.state.semantics else 0
+        tensors = {**self.state.trace.tensors(n_modes, len(ids)), **self.state.kept_tensors()}
+        self.keep(batch, ids, images, tensors, {"edit_norm": 1})
+
+    def _read_replay(self, batch: int, ids: Sequence[int]) -> dict[int, Tensor]:
+        """Return, by step index, the sizes (B,) of the edits that the other arm made to these images."""
+        assert self.replayed is not None
+        found = BatchFolder.open(self.replayed).tensors_of(batch)
+        places = [self.ids_of(batch).index(i) for i in ids]
+        return dict(zip(found["edit_index"].tolist(), found["edit_norm"][:, places], strict=True))

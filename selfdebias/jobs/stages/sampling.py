@@ -1,0 +1,135 @@
+"""Sampling batch by batch: what collect and generate share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from selfdebias.guidance.collective import ALONE, Collective
+from selfdebias.storage.batches import BatchFolder
+from selfdebias.storage.seeds import image_seeds
+
+
+class Sampler(pl.LightningModule, ABC):
+    """Draws the images of a stage with the pipeline's own call, one batch for each `predict_step`.
+
+    Args:
+        folder: where batches are kept; finished ones are not drawn again.
+        backbone: loads and calls the pipeline.
+        prompts: one for each image id.
+        batch_size: images in a pipeline call, at least 1.
+        stage: name that goes into the seeds.
+        seed: seed of the run.
+        collective: the processes that draw each batch together.
+    """
+
+    def __init__(
+        self, folder: BatchFolder, backbone: Any, prompts: Sequence[str], batch_size: int, stage: str, seed: int,
+        collective: Collective = ALONE,
+    ):  # fmt: skip
+        super().__init__()
+        self.folder, self.backbone, self.prompts = folder, backbone, list(prompts)
+        self.batch_size, self.seeds = batch_size, image_seeds(stage, seed, range(len(prompts)))
+        self.batches = self.split()
+        self.pipeline: Any = None
+        self.collective = self.team = collective  # the team of a batch: those of the processes that have an image of it
+
+    def run(self, trainer: Callable[..., pl.Trainer]) -> None:
+        """Draw all batches that are not finished; afterwards the folder is that of one process."""
+        self._merge()
+        finished = self.folder.finished
+        left = [batch for batch in range(len(self.batches)) if batch not in finished]
+        self.collective.wait()  # nobody writes before all know what is left
+        if left:
+            self.pipeline = self.backbone.load()
+            if self.collective.part == 0:
+                self.loaded()
+            trainer().predict(self, DataLoader(left, batch_size=None), return_predictions=False)  # type: ignore[arg-type]
+            self._merge()
+
+    def loaded(self) -> None:
+        """Take note of the pipeline, before an image is drawn."""
+
+    def _merge(self) -> None:
+        self.collective.wait()
+        if self.collective.part == 0:
+            self.folder.merge()
+        self.collective.wait()
+        self.folder.refresh()
+
+    def ids_of(self, batch: int) -> list[int]:
+        """Return the image ids of a batch."""
+        return self.batches[batch]
+
+    def split(self) -> list[list[int]]:
+        """Return the image ids of each batch; here by id alone, as vanilla images depend on no other image of their batch."""
+        return chunks(range(len(self.prompts)), self.batch_size)
+
+    def draw(self, ids: Sequence[int]) -> Tensor:
+        """Return the images (B, 3, H, W) of these ids."""
+        return self.backbone.generate(self.pipeline, [self.prompts[i] for i in ids], [self.seeds[i] for i in ids])
+
+    def records(self, batch: int, ids: Sequence[int], images: Tensor) -> list[dict[str, Any]]:
+        """Return what the manifest says of each image; an image that is black all over was blanked by a safety checker."""
+        blanked = (images.amax(dim=(1, 2, 3)) == 0).tolist()
+        return [
+            {"id": i, "seed": self.seeds[i], "prompt": self.prompts[i], "batch": batch, "blanked": black}
+            for i, black in zip(ids, blanked, strict=True)
+        ]
+
+    def keep(
+        self, batch: int, ids: Sequence[int], images: Tensor, tensors: dict[str, Tensor], along: dict[str, int]
+    ) -> None:
+        """Keep what this process drew of a batch; `along` is as in `BatchFolder.add`."""
+        part = (self.team.part, self.team.among)
+        self.folder.add(batch, ids, images, tensors, self.records(batch, ids, images), part, along)
+
+    @torch.no_grad()
+    def predict_step(self, batch: Any, batch_idx: int) -> int:
+        """Draw one batch, keep it, and return its index; of several processes, each draws its share."""
+        ids = self.ids_of(int(batch))
+        self.team = self.collective.first(len(ids))
+        own = self.team.share(ids)
+        if own:
+            self.draw_batch(int(batch), own)
+        if self.collective.among > 1:
+            self.collective.wait()
+            self.folder.refresh()
+        return int(batch)
+
+    @abstractmethod
+    def draw_batch(self, batch: int, ids: Sequence[int]) -> None:
+        """Draw and keep these images, this process's share of the batch of this index."""
+
+
+def chunks(ids: Sequence[int], size: int) -> list[list[int]]:
+    """Cut ids into batches of `size`, the last one smaller where they do not fill it.
+
+    Example:
+        >>> chunks(range(5), 2)
+        [[0, 1], [2, 3], [4]]
+    """
+    return [list(ids[start : start + size]) for start in range(0, len(ids), size)]
+
+
+def batches_of_one_prompt(prompts: Sequence[str], size: int) -> list[list[int]]:
+    """Cut the ids of images into batches that each hold one prompt, at most `size` images of it.
+
+    Args:
+        prompts: one for each image id.
+        size: at least 1.
+
+    Example:
+        >>> batches_of_one_prompt(["a", "a", "a", "b", "b"], 2)
+        [[0, 1], [2], [3, 4]]
+    """
+    ids: dict[str, list[int]] = {}
+    for i, prompt in enumerate(prompts):
+        ids.setdefault(prompt, []).append(i)
+    return [batch for own in ids.values() for batch in chunks(own, size)]

@@ -1,0 +1,165 @@
+"""The columns of a sweep's table: the keys that were swept, how far each job came, and what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from selfdebias.jobs.sweeps.record import DONE
+from selfdebias.jobs.sweeps.rows import Row, attributes_in, share_of, shared_vanilla
+from selfdebias.metrics.entries import Entry
+from selfdebias.metrics.verdict import FAIRER, LESS_FAIR, compare
+from selfdebias.report.feature_words import kid_title
+from selfdebias.report.measures import Measure
+from selfdebias.report.wording import AT_FLOOR, Notes, number, plain, written
+
+AGAINST = "to vanilla"
+OF_TWINS = ("kept_cosine", "precision_ratio")  # measured against vanilla, so not of vanilla itself
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column, a cell for each row.
+
+    Attributes:
+        title: what stands above it.
+        cells: one text for each row.
+        floor: what its distances come to by sampling alone, "" where that is not known.
+    """
+
+    title: str
+    cells: list[str]
+    floor: str = ""
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """The shortest name of each key that no other one has, in whole words.
+
+    Example:
+        >>> list(short_names(["guidance.strength", "generate.seed", "collect.seed", "clustering"]).values())
+        ['strength', 'generate.seed', 'collect.seed', 'clustering']
+    """
+    names = {}
+    for key in keys:
+        words = key.split(".")
+        ends = [".".join(words[-count:]) for count in range(1, len(words) + 1)]
+        others = [f".{other}" for other in keys if other != key]
+        names[key] = next((end for end in ends if not any(it.endswith(f".{end}") for it in others)), key)
+    return names
+
+
+def head_columns(rows: Sequence[Row]) -> list[Column]:
+    """The columns that say which job a row is: swept keys, arm where there are several, state where not all are done."""
+    keys = list(dict.fromkeys(key for row in rows for key in row.group.values))
+    columns = [Column(name, [_value(row, key, keys) for row in rows]) for key, name in short_names(keys).items()]
+    if not keys:
+        columns = [Column("job", ["vanilla" if row.shared else row.group.jobs[0].name for row in rows])]
+    if {row.arm for row in rows if row.arm and not row.is_baseline} - {"guided"}:
+        columns.append(Column("arm", [plain(row.arm) for row in rows]))
+    if any(job.state != DONE for row in rows for job in row.group.jobs):
+        columns.append(Column("state", ["" if row.shared else row.group.state for row in rows]))
+    return columns
+
+
+def number_columns(rows: Sequence[Row], fairness: str, notes: Notes, intervals: bool) -> list[Column]:
+    """The columns of numbers; one that no row has is left out.
+
+    Args:
+        rows: Rows of the table.
+        fairness: The measure that rows are held against vanilla by.
+        notes: Takes the reasons of the numbers that are not there.
+        intervals: Whether each number is written with its interval; else a mark says where a distance is not told from its floor.
+    """
+    known = [row for row in rows if row.group.results is not None]
+    if not known:
+        return []
+    columns = [Column("N", [row.images for row in rows])]
+    for name, (title, style) in (_measures(known[0], fairness) | {"kid": (_kid_title(known), ".3g")}).items():
+        columns += _column(title, name, rows, style, notes, intervals)
+        if name == fairness and not shared_vanilla([row.group for row in rows]):
+            columns += _column(f"vanilla {title}", name, rows, style, notes, intervals, vanilla=True)
+        if name == fairness:
+            verdicts = [_verdict(row, fairness) for row in rows]
+            columns += [Column(AGAINST, verdicts)] if any(verdicts) else []
+    return columns
+
+
+def entry_of(found: Measure) -> Entry:
+    """A number as an entry of `results.json`.
+
+    Example:
+        >>> entry_of(Measure(0.5, 0.4, 0.6))
+        {'value': 0.5, 'low': 0.4, 'high': 0.6}
+    """
+    return {"value": found.value, "low": found.low, "high": found.high}
+
+
+def _measures(row: Row, fairness: str) -> dict[str, tuple[str, str]]:
+    """What is shown, by its name: title and style."""
+    results = row.group.results
+    assert results is not None
+    attributes, share = attributes_in(results), share_of(results)
+    shown = {"share": (share[1], ".2f")} if share else {}
+    shown |= {f"{attribute}.fd_hard": (f"{attribute} fd_hard", ".3f") for attribute in attributes}
+    shown |= {f"{attributes[0]}.deviation_ratio": ("dev. ratio", ".3f"), "mode_fd": ("mode_fd", ".3f")}
+    shown |= {} if fairness in shown else {fairness: (fairness.replace(".", " "), ".3f")}
+    return shown | {"kept_cosine": ("kept", ".3f"), "precision_ratio": ("turned precision", ".3f")}
+
+
+def _kid_title(rows: Sequence[Row]) -> str:
+    """KID with its features, where all jobs have the same."""
+    every = [row.group.results for row in rows if row.group.results is not None]
+    titles = {
+        kid_title(one) for results in every for one in (results["rows"].values() if "rows" in results else [results])
+    }
+    return titles.pop() if len(titles) == 1 else "KID"
+
+
+def _value(row: Row, key: str, keys: Sequence[str]) -> str:
+    """The value of a swept key; the row that all jobs share has none, and says what it is in its first cell."""
+    if row.shared:
+        return "vanilla" if key == keys[0] else ""
+    return plain(row.group.values.get(key, ""))
+
+
+def _column(
+    title: str, name: str, rows: Sequence[Row], style: str, notes: Notes, intervals: bool, vanilla: bool = False
+) -> list[Column]:
+    found = [row.vanilla(name) if vanilla else row.measure(name) for row in rows]
+    if all(entry.value is None for entry in found):
+        return []
+    write: Callable[[Measure], str] = _with_interval(notes, style) if intervals else _alone(notes, style)
+    cells = ["" if _says_nothing(row, name) else write(entry) for row, entry in zip(rows, found, strict=True)]
+    floors = sorted(
+        {number(entry.floor, style) for entry in found if entry.floor is not None and entry.value is not None}
+    )
+    floor = " to ".join(dict.fromkeys([floors[0], floors[-1]])) if floors and style == ".3f" else ""
+    return [Column(plain(title), cells, floor)]
+
+
+def _says_nothing(row: Row, name: str) -> bool:
+    return row.group.results is None or (row.is_baseline and name in OF_TWINS)
+
+
+def _with_interval(notes: Notes, style: str) -> Callable[[Measure], str]:
+    return lambda found: written(found, notes, style)
+
+
+def _alone(notes: Notes, style: str) -> Callable[[Measure], str]:
+    """The value, with a mark where it is not told from a fair sampler: a star at the floor, a question mark far above it."""
+
+    def cell(found: Measure) -> str:
+        bare = written(replace(found, low=None, high=None, at_floor=False), notes, style)
+        if not found.at_floor or found.value is None:
+            return bare
+        return bare + ("*" if found.floor is not None and found.value <= AT_FLOOR * found.floor else "?")
+
+    return cell
+
+
+def _verdict(row: Row, fairness: str) -> str:
+    """Whether the arm is fairer than vanilla or less fair, said only where the intervals are apart."""
+    if row.group.results is None or row.is_baseline:
+        return ""
+    verdict = compare(entry_of(row.measure(fairness)), entry_of(row.vanilla(fairness)))
+    return verdict if verdict in (FAIRER, LESS_FAIR) else ""

@@ -1,0 +1,196 @@
+"""Fairness against quality: a point for each row of a sweep, and the front of those that none beats in both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation, Text
+from matplotlib.transforms import Bbox
+
+from selfdebias.jobs.sweeps.rows import Row
+from selfdebias.report.figures import LIGHT, MARKERS, Theme
+from selfdebias.report.measures import INTERVAL, Measure
+from selfdebias.report.wording import clip, plain
+
+HIGHER_IS_BETTER = {"kept_cosine": True, "precision_ratio": True, "kid": False, "clip_score": True}
+WORDS = {
+    "kept_cosine": "kept cosine to the vanilla twin",
+    "precision_ratio": "turned precision ratio",
+    "kid": "KID, of the features that images are compared by",
+    "clip_score": "CLIP score",
+}
+SIZE, DPI = (7.2, 5.0), 111  # inches, and pixels an inch: 800 pixels across
+PLACES = tuple(
+    (side * (9 + abs(up) // 2), up) for up in (0, 14, -14, 28, -28, 42, -42, 56, -56, 70, -70) for side in (1, -1)
+)
+OF_VANILLA = {"kept_cosine": 1.0, "precision_ratio": 1.0}  # what vanilla has by definition
+
+
+@dataclass(frozen=True)
+class Point:
+    """One row in the plot.
+
+    Attributes:
+        label: its swept values; "vanilla" for the arm without guidance.
+        quality: x.
+        fairness: y, smaller is better.
+        vanilla: whether it is the arm without guidance.
+    """
+
+    label: str
+    quality: Measure
+    fairness: Measure
+    vanilla: bool = False
+
+
+def points_of(rows: Sequence[Row], quality: str, fairness: str) -> list[Point]:
+    """The points of all rows that have both numbers, and their vanilla arms; none where no guided arm has both."""
+    known = [row for row in rows if row.group.results is not None]
+    points = [Point(_label(row), row.measure(quality), row.measure(fairness)) for row in known if not row.is_baseline]
+    points = [point for point in points if _is_whole(point)]
+    vanilla = [Point("vanilla", _of_vanilla(row.measure(quality), quality), row.measure(fairness), True) for row in known
+               if row.is_baseline]  # fmt: skip
+    if not vanilla:  # each job has one of its own, too many to be named
+        own = [Point("", _of_vanilla(row.vanilla(quality), quality), row.vanilla(fairness), True) for row in known]
+        vanilla = list(dict.fromkeys(own))
+    return [*(point for point in vanilla if _is_whole(point)), *points] if points else []
+
+
+def front_of(points: Sequence[Point], higher: bool) -> list[Point]:
+    """The points that no other one beats in both numbers, by quality.
+
+    Args:
+        points: All of them.
+        higher: Whether a higher quality is better.
+
+    Example:
+        >>> def point(label, x, y):
+        ...     return Point(label, Measure(x), Measure(y))
+        >>> [p.label for p in front_of([point("a", 1.0, 0.3), point("b", 0.9, 0.1), point("c", 0.8, 0.2)], True)]
+        ['a', 'b']
+    """
+    front: list[Point] = []
+    for point in sorted(points, key=lambda point: (_badness(point, higher), _y(point))):
+        if not front or _y(point) < _y(front[-1]):
+            front.append(point)
+    return front
+
+
+def tradeoff_figure(points: Sequence[Point], quality: str, fairness: str, theme: Theme = LIGHT) -> Figure:
+    """The plot: bars are 95% intervals, where a number has one.
+
+    Args:
+        points: What `points_of` returned.
+        quality: Name of x.
+        fairness: Name of y.
+        theme: Colours.
+    """
+    higher = HIGHER_IS_BETTER[quality]
+    figure = Figure(figsize=SIZE, dpi=DPI, facecolor=theme.paper, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot(facecolor=theme.paper)
+    front = front_of(points, higher)
+    axes.plot([_x(p) for p in front], [_y(p) for p in front], color=theme.faint, linewidth=3, zorder=1, label="front")
+    for place, point in enumerate(point for point in points if not point.vanilla):
+        _draw(axes, point, theme.mark(place), MARKERS[place % 7], theme)  # the eighth is vanilla's
+    for point in (point for point in points if point.vanilla):
+        _draw(axes, point, theme.ink, "*", theme)
+    axes.set_xlabel(f"{WORDS[quality]} ({'higher is better: right' if higher else 'lower is better: left'})")
+    axes.set_ylabel(f"{plain(fairness.replace('.', ' '))} (lower is fairer: down)")
+    _style(axes, theme, any(point.quality.low is not None or point.fairness.low is not None for point in points))
+    _name(figure, axes, points, theme)
+    return figure
+
+
+def _label(row: Row) -> str:
+    """The swept values of a row, and its arm where that is not the guided one."""
+    values = [plain(value) for value in row.group.values.values() if value]
+    return ", ".join([*values, *([] if row.arm == "guided" else [plain(row.arm)])]) or row.group.jobs[0].name
+
+
+def _of_vanilla(found: Measure, quality: str) -> Measure:
+    return Measure(OF_VANILLA[quality]) if quality in OF_VANILLA else found
+
+
+def _is_whole(point: Point) -> bool:
+    return point.quality.value is not None and point.fairness.value is not None
+
+
+def _x(point: Point) -> float:
+    assert point.quality.value is not None
+    return point.quality.value
+
+
+def _y(point: Point) -> float:
+    assert point.fairness.value is not None
+    return point.fairness.value
+
+
+def _draw(axes: Axes, point: Point, colour: str, marker: str, theme: Theme) -> None:
+    """A mark, with a bar for each interval that is known."""
+    miss = [_miss(point.quality), _miss(point.fairness)]
+    axes.errorbar(
+        _x(point), _y(point), xerr=miss[0], yerr=miss[1], color=colour, elinewidth=1, capsize=3, alpha=0.55, zorder=2
+    )
+    size = 14 if point.vanilla else 8
+    axes.plot(_x(point), _y(point), marker, ms=size, color=colour, markeredgecolor=theme.paper, zorder=3)
+
+
+def _miss(found: Measure) -> list[list[float]] | None:
+    """How far the interval reaches below and above the number; None where it has no interval."""
+    if found.value is None or found.low is None or found.high is None:
+        return None
+    return [[max(0.0, found.value - found.low)], [max(0.0, found.high - found.value)]]
+
+
+def _style(axes: Axes, theme: Theme, bars: bool) -> None:
+    axes.margins(x=0.1, y=0.12)
+    low, high = axes.get_ylim()
+    axes.set_ylim(bottom=max(low, -0.03 * high))  # a distance is not below 0
+    axes.tick_params(colors=theme.ink, labelsize=10)
+    axes.grid(color=theme.faint, linewidth=0.5)
+    axes.set_axisbelow(True)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set(color=theme.ink, fontsize=11)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(theme.faint)
+    said = "grey line: jobs that none beats in both" + (f"; bars: {INTERVAL}" if bars else "")
+    axes.set_title(said, color=theme.ink, fontsize=10)
+
+
+def _name(figure: Figure, axes: Axes, points: Sequence[Point], theme: Theme) -> None:
+    """Writes each label near its mark, at the first place where it covers no other label and no mark."""
+    figure.draw_without_rendering()
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    marks = [axes.transData.transform((_x(point), _y(point))) for point in points]
+    taken: list[Bbox] = [Bbox.from_extents(x - 6, y - 6, x + 6, y + 6) for x, y in marks]
+    inside = axes.get_window_extent()
+    for point in points:
+        text = _write(axes, point, theme)
+        for across, up in PLACES:
+            text.set(position=(across, up), ha="left" if across > 0 else "right")
+            text.update_positions(renderer)
+            box = Text.get_window_extent(text)  # without its line
+            free = not any(box.overlaps(other) for other in taken)
+            if free and inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1:
+                break
+        taken.append(Text.get_window_extent(text))
+
+
+def _write(axes: Axes, point: Point, theme: Theme) -> Annotation:
+    """A label, with a line to its mark where it stands away from it."""
+    line = {"arrowstyle": "-", "color": theme.ink, "linewidth": 0.6, "alpha": 0.6, "shrinkA": 0, "shrinkB": 4}
+    return axes.annotate(
+        clip(point.label, 32), (_x(point), _y(point)), xytext=(0, 0), textcoords="offset points", fontsize=10,
+        color=theme.ink, va="center", zorder=4, arrowprops=line if point.label else None,
+        bbox={"facecolor": theme.paper, "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
+    )  # fmt: skip
+
+
+def _badness(point: Point, higher: bool) -> float:
+    return -_x(point) if higher else _x(point)

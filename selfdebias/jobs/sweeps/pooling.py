@@ -1,0 +1,166 @@
+"""Measures finished jobs that differ in the generate seed as if they were one, with more images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from selfdebias.jobs.fitted_prompts import BANK
+from selfdebias.metrics import MetricSuite
+from selfdebias.metrics.arms import ArmData, load_arm, pool
+from selfdebias.metrics.entries import Entry, missing
+from selfdebias.metrics.modes import assign_modes as place_in_modes
+from selfdebias.metrics.summary import summarise
+from selfdebias.metrics.summary_prompts import over_prompts
+from selfdebias.metrics.summary_spaces import EXTRACTOR
+from selfdebias.modes.axis_sides import AxisSides
+
+Results = dict[str, Any]
+
+
+def pool_jobs(jobs: Sequence[Path], root: Path, reference: Path | None = None) -> Results:
+    """Measures the arms of jobs pooled, by the same choices as each job's own evaluation.
+
+    Args:
+        jobs: Folders of finished jobs with the same arms and prompts, in the order in which they are pooled.
+        root: The root of runs that their stages are in.
+        reference: A finished job with the same rows, whose reference images take the place of theirs; None for their own.
+
+    Returns:
+        What `results.json` of one job holds, over all of them: blocks are batches, and no batch spans two jobs.
+
+    Raises:
+        ValueError: If the jobs share images, or differ in judge or arms.
+    """
+    every = [json.loads((job / "results.json").read_text()) for job in jobs]
+    config = yaml.safe_load((jobs[0] / "config.yaml").read_text())
+    if "rows" not in every[0]:
+        return _pool_row("", jobs, root, every, config, reference)
+    names = every[0].get("row_names", list(every[0]["rows"]))
+    rows = {}
+    for row in names:
+        rows[row] = _pool_row(row, jobs, root, [results["rows"][row] for results in every], config, reference)
+    return {**every[0], "seeds": _seeds(every), "rows": rows, "row_names": names, "over_prompts": over_prompts(rows)}
+
+
+def pooled_arms(
+    jobs: Sequence[Path], root: Path, names: Sequence[str], row: str = ""
+) -> tuple[dict[str, ArmData], ArmData]:
+    """Pools each arm over jobs.
+
+    Args:
+        jobs: Folders of finished jobs.
+        root: The root of runs that their stages are in.
+        names: The arms.
+        row: Name of the row, "" in jobs of one prompt.
+
+    Returns:
+        The arms by name, and the reference: that of the first job, or of all where these do not share it.
+    """
+    evaluated = [stages_of(job, root, row)["evaluate"] for job in jobs]
+    arms = {name: pool([load_arm(folder, name) for folder in evaluated]) for name in names}
+    return arms, _shared_arm(evaluated, "reference")
+
+
+def _shared_arm(evaluated: Sequence[Path], name: str) -> ArmData:
+    """Images that jobs share: those of the first one, or of all where they do not."""
+    found = [load_arm(folder, name) for folder in evaluated]
+    return found[0] if all(np.array_equal(found[0].seeds, other.seeds) for other in found) else pool(found)
+
+
+def stages_of(job: Path, root: Path, row: str = "") -> dict[str, Path]:
+    """The folders of a job's stages by their names in a row; those that all rows share are among them."""
+    stages = json.loads((job / "job.json").read_text())["stages"]
+    own = {name: path for name, path in stages.items() if not row or name.split("/")[1:2] in ([row], [BANK])}
+    return {_in_row(name, row): Path(root) / path for name, path in own.items()}
+
+
+def _in_row(name: str, row: str) -> str:
+    """The name of a row's step as it is in a job of one prompt.
+
+    Example:
+        >>> _in_row("generate/cook/guided", "cook"), _in_row("discover/cook", "cook"), _in_row("generate/guided", "")
+        ('generate/guided', 'discover', 'generate/guided')
+    """
+    return "/".join(part for part in name.split("/") if not row or part not in (row, BANK))
+
+
+def _pool_row(
+    row: str, jobs: Sequence[Path], root: Path, every: Sequence[Results], config: Mapping[str, Any], other: Path | None
+) -> Results:
+    """What `summarise` says of the pooled arms of one row, and the means of what the jobs cost."""
+    first, evaluate = every[0], config["evaluate"]
+    if "sources" in first:
+        raise ValueError("`evaluate.folders` must be null in jobs that are pooled.")
+    arms, reference = pooled_arms(jobs, root, list(first["arms"]), row)
+    evaluated = [stages_of(job, root, row)["evaluate"] for job in jobs]
+    apart = all((folder / "probabilities-collected.safetensors").exists() for folder in evaluated)
+    collected = _shared_arm(evaluated, "collected") if apart else reference
+    if other is not None:
+        reference = _reference_of(other, stages_of(jobs[0], root, row), root, row)
+    results = summarise(
+        arms,
+        reference,
+        _modes(jobs, root, row, first["modes"]),
+        first["prompts"],
+        _suite(config["metrics"]),
+        evaluate["bootstrap"],
+        evaluate["seed"],
+        judge=first["judge"],
+        seeds=_seeds(every),
+        collected=collected,
+        spaces=_spaces(first),
+    )
+    skipped = {
+        arm: sum(it.get("skipped_edits", {}).get(arm, 0) for it in every) for arm in first.get("skipped_edits", {})
+    }
+    cost = {"seconds_per_image": {arm: _seconds(every, arm) for arm in arms}}
+    copied = {str(key): first[key] for key in ("dependence",) if key in first}
+    return {**results, **copied, "skipped_edits": skipped, "cost": cost}
+
+
+def _reference_of(other: Path, stages: Mapping[str, Path], root: Path, row: str) -> ArmData:
+    """The reference images of another job, in the modes that these stages found."""
+    from selfdebias.jobs.stages.looking import read_centers  # here, since what it needs is slow to come
+
+    reference = load_arm(stages_of(other, root, row)["evaluate"], "reference")
+    centers = read_centers(stages["discover"]) if "discover" in stages else None
+    return replace(reference, modes=place_in_modes(reference.e, centers))
+
+
+def _modes(jobs: Sequence[Path], root: Path, row: str, said: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The modes that all jobs have, with the target that was asked for; None where each has its own."""
+    found = [stages_of(job, root, row).get("discover") for job in jobs]
+    if len(set(found)) > 1 or found[0] is None or said.get("target") is None:
+        return None
+    modes = json.loads((found[0] / "modes.json").read_text())
+    asked = {name: said[name] for name in ("target", "balanced") if name in said}
+    return {**modes, **asked, "places": AxisSides.read(found[0]) if "axes" in modes else None}
+
+
+def _spaces(first: Results) -> dict[str, Any]:
+    """What a job says of the features that images are compared by; one of before says it of an extractor alone."""
+    return first.get("spaces") or ({EXTRACTOR: first["features"]} if first.get("features") else {})
+
+
+def _suite(metrics: Mapping[str, Any]) -> MetricSuite:
+    """The choices of the jobs' metrics; what images are compared by is in the arms already."""
+    return MetricSuite(**{key: value for key, value in metrics.items() if key not in ("_target_", "features")})
+
+
+def _seeds(every: Sequence[Results]) -> dict[str, Any]:
+    """Seeds of the stages: one, or the list of those that the jobs have."""
+    seeds = {stage: list(dict.fromkeys(it.get("seeds", {}).get(stage) for it in every)) for stage in every[0]["seeds"]}
+    return {stage: found if len(found) > 1 or stage == "generate" else found[0] for stage, found in seeds.items()}
+
+
+def _seconds(every: Sequence[Results], arm: str) -> float | Entry:
+    found = [results["cost"]["seconds_per_image"].get(arm) for results in every]
+    known = [float(value) for value in found if isinstance(value, int | float)]
+    return float(np.mean(known)) if len(known) == len(every) else missing(f"the time of the {arm} arm was not measured")

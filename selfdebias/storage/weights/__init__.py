@@ -1,0 +1,1 @@
+"""Where pretrained weights come from, and what must be in their files."""
