@@ -26,10 +26,11 @@ test: $(STAMP)  ## the fast tests
 test-lowest:  ## the fast tests on the lowest versions that pyproject.toml allows; on Python 3.11, not all have wheels for others
 	$(MAKE) test VENV=.venv-lowest CONSTRAINTS=$(LOWEST)
 
-check: $(STAMP)  ## linter, formatter, types, fast tests
+check: $(STAMP)  ## linter, formatter, types, layers of imports, fast tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(WORKERS) $(PYTEST_ARGS)
 
 constraints:  ## constraints.txt anew: the newest versions that pyproject.toml allows; run the tests with them then

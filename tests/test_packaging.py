@@ -21,7 +21,7 @@ from tests import lowest, pins
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PINS = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
-UNTESTED = ("umap-learn", "gradio")  # of extras that the environment of the tests does not install
+UNTESTED = ("umap-learn",)  # of extras that the environment of the tests does not install
 SHEETS = [sheet.relative_to(ROOT) for sheet in (ROOT / "selfdebias" / "testbed").glob("*/samples.png")]
 LARGEST_WHEEL = 27e6  # bytes; the weights of the test bed are nearly all of it
 WITHOUT_TORCHVISION = """
@@ -48,7 +48,7 @@ def test_the_core_imports_without_torchvision():
 def test_torchvision_is_in_no_dependency():
     everything = [*PROJECT["dependencies"], *chain.from_iterable(PROJECT["optional-dependencies"].values())]
     assert not [name for name in everything if name.startswith(("torchvision", "lightning"))]
-    assert set(PROJECT["optional-dependencies"]) == {"slurm", "umap", "demo", "dev", "efficientnet"}
+    assert set(PROJECT["optional-dependencies"]) == {"slurm", "umap", "dev", "efficientnet"}
 
 
 @pytest.mark.parametrize("text", lowest.requirements(PROJECT))

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfdebias.metrics import fairness
-from selfdebias.metrics.fairness_metric import JudgedFairness, ModeFairness
 
 labelled = st.integers(2, 6).flatmap(
     lambda c: st.tuples(st.just(c), st.lists(st.integers(0, c - 1), min_size=1, max_size=40))
@@ -124,37 +123,3 @@ def test_monte_carlo_floor_agrees_with_the_sum_over_all_outcomes():
 def test_floor_against_a_target_is_for_a_sampler_that_draws_from_it():
     skewed = fairness.expected_floor("fd_hard", 2, 400, (0.9, 0.1))
     assert skewed == pytest.approx(math.sqrt(2) * math.sqrt(2 / math.pi * 0.09 / 400), rel=0.02)  # normal limit
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 30))
-def test_metric_does_not_mind_how_batches_are_split(seed, n, cut):
-    probabilities = torch.from_numpy(np.random.default_rng(seed).dirichlet([0.3] * 4, size=n)).float()
-    whole, split = (JudgedFairness("abcd", threshold=0.5) for _ in range(2))
-    whole.update(probabilities)
-    for part in probabilities.split(cut):
-        split.update(part)
-    one, other = whole.compute(), split.compute()
-    assert one.keys() == other.keys()
-    assert all(torch.allclose(one[key], other[key], rtol=0, atol=1e-12, equal_nan=True) for key in one)
-
-
-def test_metric_keys_are_fixed_and_states_are_float64_sums():
-    metric = JudgedFairness(["x", "y", "z"], threshold=0.6)
-    metric.update(torch.tensor([[0.9, 0.1, 0.0], [0.5, 0.4, 0.1]]))
-    results = metric.compute()
-    assert set(results) == {*fairness.METRICS, "share/x", "share/y", "share/z", "unclassified", "n"}
-    assert results["share/x"] == 1
-    assert results["share/z"] == 0  # absent, kept
-    assert results["unclassified"] == 0.5
-    assert results["fd_soft"] == pytest.approx(float(fairness.fd_soft([0.7, 0.25, 0.05])))
-    assert {metric.p_sum.dtype, metric.counts.dtype, metric.n.dtype} == {torch.float64}
-    assert {value.dtype for value in results.values()} == {torch.float64}
-
-
-def test_metric_after_reset_forgets():
-    metric = ModeFairness([0.25, 0.75])
-    metric.update(torch.tensor([0, 0]))
-    metric.reset()
-    metric.update(torch.tensor([0, 1, 1, 1]))
-    assert metric.compute() == {"mode_fd": torch.tensor(0.0).double(), "mode_kl": torch.tensor(0.0).double()}
