@@ -15,7 +15,7 @@ from selfdebias.guidance import TransportGuidance, TwoPassGuidance
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.jobs.fitting import at_scale, default, projector_for
 from selfdebias.modes import SpectralModes
-from tests.stages.world import PixelEncoder
+from tests.jobs.stages.world import PixelEncoder
 from tests.tiny import sample, tiny_pipeline
 
 FIT = {"encoder": PixelEncoder(), "n_images": 10, "batch_size": 4, "timesteps": 2, "call": {"num_inference_steps": 4}}
@@ -338,14 +338,14 @@ def test_axes_that_cannot_be_found_are_refused_before_an_image_is_drawn(pipeline
 
 
 def test_axes_are_carried_over_to_fitting_prompts(pipeline):
-    from tests.stages.test_axes import PlantedAxes
+    from tests.jobs.stages.test_axes import PlantedAxes
 
     fitted = fit(pipeline, n_images=24, clustering=PlantedAxes(factors=(2,)), fitting_prompts=["a doctor"])
     assert len(fitted.semantics.axes) == 2 and fitted.facts["fitting_prompts"] == ["a doctor"]
 
 
 def test_axes_are_fitted_attached_one_by_one_saved_and_loaded(pipeline, tmp_path):
-    from tests.stages.test_axes import PlantedAxes
+    from tests.jobs.stages.test_axes import PlantedAxes
 
     fitted = fit(pipeline, n_images=24, clustering=PlantedAxes(factors=(2,)), projector={"steps": 40})
     before = sample(pipeline, list(range(8)))

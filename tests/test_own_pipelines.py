@@ -29,7 +29,7 @@ from selfdebias.guidance import SelfDebiasGuidance
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.modes import SpectralModes
 from tests.architectures import ddpm, stable_diffusion, stable_diffusion_xl
-from tests.stages.world import PixelEncoder
+from tests.jobs.stages.world import PixelEncoder
 
 PICTURE = Image.fromarray((np.random.default_rng(0).random((64, 64, 3)) * 255).astype("uint8"))
 STEPS = {"num_inference_steps": 4}

@@ -20,7 +20,7 @@ from selfdebias.main import main
 from selfdebias.storage.atomic import TEMPORARY
 from selfdebias.storage.batches import BatchFolder
 from tests import small_jobs
-from tests.stages.world import run_collect
+from tests.jobs.stages.world import run_collect
 from tests.tiny import tiny_pipeline
 
 pytestmark = pytest.mark.reliability

@@ -1,4 +1,4 @@
-"""What each of two real processes does in `tests/test_distributed.py`; a module of its own, which they import."""
+"""What each of two real processes does in `tests/jobs/test_distributed.py`; a module of its own, which they import."""
 
 from __future__ import annotations
 

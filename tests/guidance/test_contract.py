@@ -13,8 +13,8 @@ from selfdebias.config.compose import conf_folder
 from selfdebias.guidance import Guidance, GuidanceState, NoGuidance
 from selfdebias.guidance.attachment import Attachment
 from selfdebias.guidance.schedules import GuidanceWindow
+from tests.guidance.test_attachment import semantics
 from tests.guidance.worlds import activations, begin, circle_state, step
-from tests.test_attachment import semantics
 from tests.tiny import sample, tiny_pipeline
 
 OPTIONS = sorted(path.stem for path in (Path(conf_folder()) / "guidance").glob("*.yaml"))

@@ -14,8 +14,8 @@ from selfdebias.guidance.attachment import Attachment
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.two_pass import choose
 from selfdebias.modes import ModeBank
+from tests.guidance.test_attachment import semantics
 from tests.guidance.worlds import activations, circle_state, step
-from tests.test_attachment import semantics
 from tests.tiny import redrawn, sample, tiny_pipeline
 
 SIDE = 0.5 * math.pi

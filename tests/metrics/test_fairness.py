@@ -6,8 +6,7 @@ import math
 
 import numpy as np
 import pytest
-import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from selfdebias.metrics import fairness

@@ -8,7 +8,7 @@ from typing import Any
 
 from selfdebias import SelfDebias
 from selfdebias.modes import KMeansModes
-from tests.stages.world import PixelEncoder
+from tests.jobs.stages.world import PixelEncoder
 from tests.tiny import tiny_pipeline
 
 PROMPT = "a person"

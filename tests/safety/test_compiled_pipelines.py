@@ -13,8 +13,8 @@ from accelerate.hooks import ModelHook, add_hook_to_module
 from selfdebias import SelfDebias
 from selfdebias.backbones.hspace import BottleneckHook
 from selfdebias.modes import KMeansModes
+from tests.jobs.stages.world import PixelEncoder
 from tests.safety.fitted import PROMPT, tiny_debiaser
-from tests.stages.world import PixelEncoder
 from tests.tiny import sample, tiny_pipeline
 
 EIGHT = list(range(8))

@@ -19,8 +19,8 @@ from selfdebias.guidance import (
 from selfdebias.guidance.attachment import Attachment
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.modes import KMeansModes
+from tests.jobs.stages.world import PixelEncoder
 from tests.safety.fitted import PROMPT, tiny_debiaser, write_debiaser
-from tests.stages.world import PixelEncoder
 from tests.tiny import sample, tiny_pipeline
 
 EIGHT = list(range(8))

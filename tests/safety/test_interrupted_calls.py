@@ -10,7 +10,7 @@ import torch
 from selfdebias.guidance import GuidanceState, SelfDebiasGuidance, TransportGuidance, TwoPassGuidance
 from selfdebias.guidance.attachment import Attachment
 from selfdebias.guidance.schedules import GuidanceWindow
-from tests.test_attachment import semantics
+from tests.guidance.test_attachment import semantics
 from tests.tiny import sample, tiny_pipeline
 
 PROMPT = "a person"

@@ -12,7 +12,7 @@ from selfdebias.jobs.sweeps.pareto import points_of
 from selfdebias.jobs.sweeps.rows import grouped, rows_of
 from selfdebias.main import main
 from tests import small_jobs
-from tests.sweeps.world import write_sweep
+from tests.jobs.sweeps.world import write_sweep
 from tests.tiny import tiny_pipeline
 
 

@@ -22,9 +22,9 @@ from selfdebias import SelfDebias
 from selfdebias.main import main
 from selfdebias.testbed import shipped
 from tests import small_jobs
+from tests.jobs.stages.world import PixelEncoder
 from tests.safety.fitted import PROMPT, tiny_debiaser
 from tests.safety.test_shared_folders import FEW
-from tests.stages.world import PixelEncoder
 from tests.tiny import sample, tiny_pipeline
 
 

@@ -21,7 +21,7 @@ from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.arms import load_arm
 from selfdebias.storage.atomic import write_json, write_tensors
 from selfdebias.storage.image_folder import ImageFolder
-from tests.stages.test_evaluate import CENTERS, TRAINER, MeanColour, RedOrGreen, SeeingJudge, fill, images
+from tests.jobs.stages.test_evaluate import CENTERS, TRAINER, MeanColour, RedOrGreen, SeeingJudge, fill, images
 
 QUIET = ["stages=[evaluate]", "trainer.enable_progress_bar=false", "trainer.accelerator=cpu", "evaluate.bootstrap=50"]
 

@@ -23,7 +23,7 @@ from selfdebias.modes.banks import SupervisedBank
 from selfdebias.modes.naming import NoVocabulary
 from selfdebias.modes.projector_fit import ProjectorFit
 from selfdebias.storage.batches import BatchFolder
-from tests.stages.world import TRAINER, PixelEncoder, guided, run_collect, run_generate
+from tests.jobs.stages.world import TRAINER, PixelEncoder, guided, run_collect, run_generate
 from tests.tiny import tiny_pipeline
 
 TEXTS = ("a person", "a doctor")

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from selfdebias.config.prompts import Prompts
 from selfdebias.guidance import NoGuidance, RandomGuidance
 from selfdebias.storage.batches import BatchFolder
-from tests.stages.world import STEPS, backbone, guided, run_collect, run_discover, run_generate, run_project
+from tests.jobs.stages.world import STEPS, backbone, guided, run_collect, run_discover, run_generate, run_project
 from tests.tiny import tiny_pipeline
 
 TWO = Prompts("a person", ["gender"], ["Image of {}", "Photo of {}"])

@@ -21,8 +21,8 @@ from selfdebias.metrics.arms import load_arm, pool, save_arm
 from selfdebias.report.measures import Measure
 from selfdebias.report.wording import AT_FLOOR, Notes
 from selfdebias.storage.atomic import write_json
+from tests.jobs.sweeps.world import arms_of_job, config_of, measured, read, write_job, write_sweep
 from tests.report.example import example_arm
-from tests.sweeps.world import arms_of_job, config_of, measured, read, write_job, write_sweep
 
 STRENGTHS = {3.0: 0.65, 6.0: 0.5}  # share of men by strength
 

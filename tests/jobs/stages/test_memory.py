@@ -24,7 +24,7 @@ from selfdebias.modes.naming import NoVocabulary
 from selfdebias.modes.projection import SemanticProjector
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.tensor_rows import TensorRows
-from tests.stages.world import FIT, TRAINER, PixelEncoder
+from tests.jobs.stages.world import FIT, TRAINER, PixelEncoder
 
 SHAPE = (1280 // 20, 32, 32)  # of SDXL at 1024 px, a twentieth as wide
 STEPS, MODES, DIM, BATCH = 4, 2, 6, 8
@@ -165,7 +165,7 @@ PEAK = """
 import resource, sys
 from pathlib import Path
 from functools import partial
-from tests.stages.test_memory import STAGES
+from tests.jobs.stages.test_memory import STAGES
 for root in sys.argv[2:]:
     STAGES[sys.argv[1]](Path(root))
     print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, flush=True)
@@ -204,7 +204,7 @@ def test_memory_does_not_grow_with_the_number_of_images(stage, tmp_path):
     }
     done = subprocess.run(
         [sys.executable, "-c", PEAK, stage, *(str(tmp_path / name) for name in ("few", "few", "many"))],
-        capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2],
+        capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3],
     )  # fmt: skip
     _, few, many = (int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("peak"))
     grown, more = many - few, (written["many"] - written["few"]) // 2**20

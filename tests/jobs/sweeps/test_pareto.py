@@ -11,7 +11,7 @@ from selfdebias.jobs.sweeps.finished import read_source
 from selfdebias.jobs.sweeps.pareto import HIGHER_IS_BETTER, Point, front_of, points_of, tradeoff_figure
 from selfdebias.jobs.sweeps.rows import Group, Row, grouped, rows_of
 from selfdebias.report.measures import Measure
-from tests.sweeps.world import write_sweep
+from tests.jobs.sweeps.world import write_sweep
 
 
 def points(count: int, seed: int = 0) -> list[Point]:

@@ -18,7 +18,7 @@ from selfdebias.jobs.stages.generate import read_semantics
 from selfdebias.jobs.stages.project import embed, read_activations
 from selfdebias.modes.projection import SemanticProjector
 from selfdebias.storage.batches import BatchFolder
-from tests.stages.world import (
+from tests.jobs.stages.world import (
     STEPS,
     PixelEncoder,
     backbone,

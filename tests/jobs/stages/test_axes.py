@@ -22,7 +22,7 @@ from selfdebias.modes import FactorialAxes
 from selfdebias.modes.axis_sides import AxisSides, cells_of, sides_of
 from selfdebias.modes.naming import NoVocabulary
 from selfdebias.storage.batches import BatchFolder
-from tests.stages.world import FIT, TRAINER, PixelEncoder, run_collect, run_generate, run_project
+from tests.jobs.stages.world import FIT, TRAINER, PixelEncoder, run_collect, run_generate, run_project
 from tests.tiny import tiny_pipeline
 
 IMAGES = 24

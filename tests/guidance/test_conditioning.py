@@ -9,7 +9,7 @@ from selfdebias.guidance import GuidanceState, SelfDebiasGuidance, TransportGuid
 from selfdebias.guidance.attachment import Attachment
 from selfdebias.guidance.conditioning import conditions_of, groups_of
 from selfdebias.guidance.schedules import GuidanceWindow
-from tests.test_attachment import Noted, attachment, semantics
+from tests.guidance.test_attachment import Noted, attachment, semantics
 from tests.tiny import tiny_pipeline
 
 PROMPT = "a person"
