@@ -32,7 +32,7 @@ REFUSED = [
     "transformers.AutoModel",
     "sklearn.cluster.KMeans",
     "torchmetrics.Metric",
-    "selfdebias.main.os.system",
+    "selfdebias.jobs.commands.os.system",
     "selfdebias.main.sys.exit",
     "selfdebias.storage.atomic.write_text",
     "selfdebias.storage.batches.BatchFolder",
@@ -112,7 +112,7 @@ def test_the_name_is_refused_before_it_is_imported(tmp_path, monkeypatch):
     assert "evil_package" not in sys.modules
 
 
-@pytest.mark.parametrize("name", ["os.system", "selfdebias.main.os.system", "stand_ins.parts.system", HANDLER])
+@pytest.mark.parametrize("name", ["os.system", "selfdebias.jobs.commands.os.system", "stand_ins.parts.system", HANDLER])
 def test_the_command_line_refuses_it_and_runs_nothing(stand_ins, tmp_path, capsys, name):
     assert main([f"model._target_={name}", "model.weights='touch ran'"]) == 2
     assert capsys.readouterr().err.count("\n") == 1

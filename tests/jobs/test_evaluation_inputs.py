@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from selfdebias.config.evaluated_folders import drawn_or_not, with_named_folders
 from selfdebias.config.rules import ConfigError
 from selfdebias.encoders import ClipEncoder, PixelEncoder
 from selfdebias.jobs import evaluation_inputs as inputs
@@ -13,6 +14,7 @@ from selfdebias.judges.emoji import EmojiJudge
 from selfdebias.metrics.arms import ArmData, save_arm
 from selfdebias.metrics.cached import identity, load_reference, origin_of
 from selfdebias.storage.atomic import write_bytes, write_json, write_tensors
+from selfdebias.storage.origin import read_origin
 
 NOTHING = {"folders": None, "reference": None, "modes": None, "drawn_together": 1}
 PIXELS = PixelEncoder(dim=4, size=2, seed=0)
@@ -46,19 +48,19 @@ def job(tmp_path):
 
 
 def test_a_list_is_named_by_the_last_parts_of_its_paths():
-    named = inputs.with_named_folders(config(folders=["x/a", "../b/", "/c.d"]))
+    named = with_named_folders(config(folders=["x/a", "../b/", "/c.d"]))
     assert named["evaluate"]["folders"] == {"a": "x/a", "b": "../b/", "c.d": "/c.d"}
     same = config(folders={"vanilla": "x/a", "peer-2": "b"})
-    assert inputs.with_named_folders(same)["evaluate"]["folders"] == same["evaluate"]["folders"]
-    assert inputs.with_named_folders(config()) == config()
+    assert with_named_folders(same)["evaluate"]["folders"] == same["evaluate"]["folders"]
+    assert with_named_folders(config()) == config()
     for folders in (["a b"], ["/"], [".hidden"], {"collected": "a"}, {"": "a"}, {3: "a"}):
         with pytest.raises(ConfigError, match=r"`evaluate.folders` must be folders whose names are letters"):
-            inputs.with_named_folders(config(folders=folders))
+            with_named_folders(config(folders=folders))
 
 
 def test_without_folders_the_model_stays():
-    assert "model" in inputs.drawn_or_not(config())
-    assert "model" not in inputs.drawn_or_not(config(folders={"a": "a"}))
+    assert "model" in drawn_or_not(config())
+    assert "model" not in drawn_or_not(config(folders={"a": "a"}))
 
 
 def test_the_hash_follows_all_that_is_read_and_the_order_of_the_arms(tmp_path, job):
@@ -126,7 +128,7 @@ def test_a_cached_reference_keeps_its_images_and_gets_the_modes_of_this_evaluati
 
 def test_a_file_without_a_note_of_its_encoder_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="with a note of its encoder"):
-        inputs.read_origin(cached(tmp_path, origin=False))
+        read_origin(cached(tmp_path, origin=False))
     write_bytes(tmp_path / "other", b"no tensors")
     with pytest.raises(ConfigError, match="`evaluate.reference` must be a folder, a job, or a probabilities-<arm>"):
-        inputs.read_origin(tmp_path / "other")
+        read_origin(tmp_path / "other")

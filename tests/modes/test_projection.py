@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from selfdebias.config.compose import part_rules
+from selfdebias.config import part_rules
 from selfdebias.modes.projection import READERS, SemanticProjector, contrastive_loss
 from selfdebias.modes.projector_fit import ProjectorFit
 

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from selfdebias.config.compose import ConfigError, load, load_sweep
+from selfdebias.config.evaluated_folders import with_named_folders
 from selfdebias.jobs.early_checks import check_early
-from selfdebias.jobs.evaluation_inputs import with_named_folders
 from selfdebias.main import main
 
 REFUSED = {
