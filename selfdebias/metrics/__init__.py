@@ -1,4 +1,4 @@
-"""Fairness, quality, preservation and cost: pure float64 functions over arrays, and torchmetrics around them."""
+"""Fairness, quality, preservation and cost: pure float64 functions over arrays."""
 
 from selfdebias.metrics.suite import MetricSuite
 

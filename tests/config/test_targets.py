@@ -11,7 +11,9 @@ from hydra.utils import get_object
 from selfdebias.config.compose import conf_folder, load, read_option
 from selfdebias.config.overrides import options_of
 from selfdebias.config.rules import ConfigError
-from selfdebias.config.targets import FOREIGN, _is_part, check_names, check_objects, make, plugin_packages
+from selfdebias.config.targets import FOREIGN, MOVED, _is_part, check_names, check_objects, make, plugin_packages
+from selfdebias.guidance import GuidanceWindow
+from selfdebias.jobs.later_options import as_keyed
 from selfdebias.main import main
 
 HANDLER = "torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler.SubprocessHandler"
@@ -142,3 +144,15 @@ def test_options_are_held_against_the_class(stand_ins):
         check_objects({"bank": {"_target_": "selfdebias.modes.banks.SupervisedBank", "_args_": ["gender"]}})
     with pytest.raises(ConfigError, match="_partial_"):
         check_objects({"bank": {"_target_": "selfdebias.modes.banks.OwnBank", "_partial_": True}})
+
+
+@pytest.mark.parametrize("old", sorted(MOVED))
+def test_a_class_under_its_old_name_is_the_same_part_and_has_the_same_key(old):
+    kind = get_object(MOVED[old])
+    names = (MOVED[old], f"{kind.__module__}.{kind.__qualname__}")
+    assert [as_keyed("any", {"_target_": name}) for name in (old, *names)] == [{"_target_": old}] * 3
+
+
+def test_what_a_folder_of_before_names_is_made():
+    schedule = make({"schedule": {"_target_": "selfdebias.schedules.GuidanceWindow", "start": 0.25}}, "schedule")
+    assert type(schedule) is GuidanceWindow and schedule.start == 0.25
