@@ -2,7 +2,8 @@
 
 With an encoder that was told captions alone, axes are found on "a person" and carried over, all balanced at once. Beside it edits
 as large in random directions, the encoder that was told attributes with a partition carried over alike, and the tuned form of the
-paper's method, which finds modes of each occupation. Settings are those of "a person"; nothing was chosen on this seed.
+paper's method, which finds modes of each occupation: of every third one alone, six, since each takes a fit and 50 steps. Settings
+are those of "a person"; nothing was chosen on this seed.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from experiments.occupations import EXTREME, ROW, mean_row, occupation_row
+from experiments.occupations import EXTREME, HELD_OUT, ROW, mean_row, occupation_row
 from experiments.pooled import INTERVALS, run_rows
 from experiments.variants import Every, run_variants
+from selfdebias.config import read_option
 from selfdebias.report.explanations import judge_in_words
 
 NAME, SEEDS = "occupations_axes", (721,)
@@ -24,13 +26,16 @@ COMMON = [
 HONEST, TOLD = "encoder=emoji_clip", "encoder=emoji_clip_informed"
 FEWER = "collect.n_images=128"  # of each prompt, as in `occupations`
 AXES = [*COMMON, HONEST, "clustering=axes", "bank=carried", "collect.n_images=256"]  # axes need as many
-OWN = "experiment=paper_tuned"
+SIX = "prompts.subjects=[a student, a teacher, an office worker, an astronaut, a judge, a construction worker]"  # HELD_OUT
+TUNED = [SIX, "experiment=paper_tuned", FEWER]
 VARIANTS = {
     "captions, axes, carried": [*AXES, "guidance=random", "guidance.of.slack=1.5"],
     "attributes, partition, carried": [*COMMON, TOLD, "clustering=spectral", "bank=carried", FEWER],
-    "captions, `paper_tuned`, own modes": [*COMMON, HONEST, OWN, FEWER],
-    "attributes, `paper_tuned`, own modes": [*COMMON, TOLD, OWN, FEWER],
+    "captions, `paper_tuned`, own modes": [*COMMON, HONEST, *TUNED],
+    "attributes, `paper_tuned`, own modes": [*COMMON, TOLD, *TUNED],
 }
+OCCUPATIONS = [it.split(" ", 1)[1].replace(" ", "-") for it in read_option("prompts", "emoji_occupations")["subjects"]]
+USUAL = [row for row in OCCUPATIONS if row not in EXTREME]
 RANDOM = {"captions, axes, carried": "as large as those, in random directions"}
 
 
@@ -40,12 +45,17 @@ def page(every: Every) -> str:
     Args:
         every: results of `run_rows` by variant.
     """
-    groups = {f"the {len(_usual(every))}": _usual(every), f"the {len(EXTREME)} extreme ones": list(EXTREME)}
+    groups = {
+        f"the {len(USUAL)}": USUAL,
+        f"the {len(EXTREME)} extreme ones": EXTREME,
+        f"six of the {len(OCCUPATIONS)}": HELD_OUT,
+    }
     means = [
-        mean_row(f"{words}: mean of {group}", rows, chosen, arm)
+        mean_row(f"{words}: mean of {group}", results["rows"], chosen, arm)
         for group, chosen in groups.items()
-        for name, rows in ((name, results["rows"]) for name, results in every.items())
+        for name, results in every.items()
         for words, arm in [(name, "guided"), *([(RANDOM[name], "random")] if name in RANDOM else [])]
+        if {*chosen} <= results["rows"].keys()
     ]
     first = next(iter(every.values()))
     judge = judge_in_words(next(iter(first["rows"].values())))
@@ -58,7 +68,7 @@ def page(every: Every) -> str:
     ]  # fmt: skip
     for name, results in every.items():
         rows = {row: results["rows"][row] for row in results["row_names"]}
-        lines = [occupation_row(row, rows[row]) for row in [*_usual(every), *EXTREME]]
+        lines = [occupation_row(row, rows[row]) for row in (*USUAL, *EXTREME) if row in rows]
         hashes = ", ".join(results["config_hashes"])
         text += [
             "",
@@ -70,10 +80,6 @@ def page(every: Every) -> str:
             *lines,
         ]
     return "\n".join(text)
-
-
-def _usual(every: Every) -> list[str]:
-    return [row for row in next(iter(every.values()))["row_names"] if row not in EXTREME]
 
 
 def axes_in_words(rows: dict) -> str:
