@@ -213,6 +213,13 @@ def test_a_sweep_with_one_wrong_job_starts_none(stand_ins, table, capsys, tmp_pa
     assert stand_ins == [] and not (tmp_path / "runs").exists()
 
 
+def test_python_m_selfdebias_is_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "selfdebias", "--version"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and done.stdout.startswith("selfdebias ")
+
+
 def test_each_job_of_a_sweep_says_which_it_is_wherever_the_flag_stands(stand_ins, table, capsys):
     assert main(["logger=none", "-m", "guidance.strength=0.2,0.4", "generate.seed=range(1,3)"]) == 0
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("job ") and "guidance" in line]

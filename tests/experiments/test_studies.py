@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments import answers, encoders, occupation_levers, occupations, pooled, sheets
+from experiments import answers, encoders, occupation_levers, occupations, occupations_axes, pooled, sheets
 from experiments.pooled import RESULTS
 from experiments.variants import NO_TRIALS, SOFT, Study, run_variants
 from selfdebias.config.compose import load
@@ -25,6 +25,7 @@ STUDIES = {
 BY_HAND = {
     "answers": {name: [*SOFT, *NO_TRIALS, *it] for name, it in answers.VARIANTS.items()},
     "occupations": {name: [*occupations.COMMON, occupations.STAGES, *it] for name, it in occupations.VARIANTS.items()},
+    "occupations_axes": occupations_axes.VARIANTS,
     "occupation_levers": {name: [*occupation_levers.COMMON, *it] for name, it in occupation_levers.VARIANTS.items()},
 }
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 from selfdebias.jobs.sweeps.finished import read_source
@@ -49,14 +46,6 @@ def test_a_hint_names_what_works(capsys, tmp_path, text, words):
     assert main([text, f"paths.root={tmp_path / 'runs'}"]) == 2
     err = capsys.readouterr().err
     assert words in err.replace(text, "") and "override experiment" not in err
-
-
-@not_yet("there is no such entry")
-def test_python_m_selfdebias_is_the_command():
-    done = subprocess.run(
-        [sys.executable, "-m", "selfdebias", "--version"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0 and done.stdout.startswith("selfdebias ")
 
 
 @not_yet("the bar of Lightning counts batches")
