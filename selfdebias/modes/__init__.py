@@ -5,11 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from selfdebias.modes.bank import ModeBank
-
 if TYPE_CHECKING:
     from selfdebias.modes.agglomerative import AgglomerativeModes
     from selfdebias.modes.axes import FactorialAxes
+    from selfdebias.modes.bank import ModeBank
     from selfdebias.modes.banks import CarriedBank, MixtureBank, OwnBank, SupervisedBank
     from selfdebias.modes.gmm import GaussianMixtureModes
     from selfdebias.modes.hdbscan import HdbscanModes
@@ -37,6 +36,7 @@ _MODULES = {
     "AgglomerativeModes": "agglomerative",
     "CarriedBank": "banks",
     "MixtureBank": "banks",
+    "ModeBank": "bank",
     "OwnBank": "banks",
     "ProjectorFit": "projector_fit",
     "SupervisedBank": "banks",
