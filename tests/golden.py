@@ -3,9 +3,7 @@
 `python -m tests.golden record FOLDER` runs a job of three arms, a job of two prompts with modes carried over, an evaluation of
 folders, a sweep of four jobs, a job with axes, and a fit with attach, all small, and writes `record.json`: hashes of all images and
 all numbers of each `results.json`, and the keys of the committed studies. `python -m tests.golden compare ONE OTHER` names what
-differs between two of them; on one machine nothing may. `tests/test_golden.py` holds a fresh record against the committed one, as
-near as other processors round.
-"""
+differs between two of them; on one machine nothing may."""
 
 from __future__ import annotations
 
@@ -128,8 +126,9 @@ def _pixels(folder: Path) -> np.ndarray:
 
 def _numbers(job: Path) -> dict[str, float]:
     """Each number of a job's results by its path; times and places are left out."""
-    file = job / "results.json"
-    return dict(_leaves(json.loads(file.read_text()), job.name)) if file.exists() else {}
+    file, command = job / "results.json", json.loads((job / "job.json").read_text())["command"]
+    name = "folders" if "evaluate.folders" in command else job.name  # whose key is that of files, with their dates
+    return dict(_leaves(json.loads(file.read_text()), name)) if file.exists() else {}
 
 
 def _leaves(tree: Any, path: str) -> Iterator[tuple[str, float]]:
