@@ -210,8 +210,15 @@ def _even(fits: list[dict]) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Measure the prompts and encoders whose names hold one of the words, all without one; keep what is measured of the others."""
+    """Measure the prompts and encoders whose names hold one of the words, all without one; keep what is measured of the others.
+
+    Raises:
+        SystemExit: if a word names neither a prompt nor an encoder.
+    """
     models = encoders()
+    unknown = [word for word in arguments if not any(word in name for name in (*PROMPTS, *models))]
+    if unknown:
+        sys.exit(f"discovery: {unknown[0]} names no prompt and no encoder; there are {', '.join((*PROMPTS, *models))}.")
     asked = [name for name in PROMPTS if any(word in name for word in arguments)] or list(PROMPTS)
     chosen = {name: it for name, it in models.items() if any(word in name for word in arguments)} or models
     file = RESULTS / f"{NAME}.json"

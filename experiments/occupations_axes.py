@@ -26,7 +26,9 @@ COMMON = [
 HONEST, TOLD = "encoder=emoji_clip", "encoder=emoji_clip_informed"
 FEWER = "collect.n_images=128"  # of each prompt, as in `occupations`
 AXES = [*COMMON, HONEST, "clustering=axes", "bank=carried", "collect.n_images=256"]  # axes need as many
-SIX = "prompts.subjects=[a student, a teacher, an office worker, an astronaut, a judge, a construction worker]"  # HELD_OUT
+SUBJECTS = {it.split(" ", 1)[1].replace(" ", "-"): it for it in read_option("prompts", "emoji_occupations")["subjects"]}
+USUAL = [row for row in SUBJECTS if row not in EXTREME]
+SIX = f"prompts.subjects=[{', '.join(SUBJECTS[row] for row in HELD_OUT)}]"
 TUNED = [SIX, "experiment=paper_tuned", FEWER]
 VARIANTS = {
     "captions, axes, carried": [*AXES, "guidance=random", "guidance.of.slack=1.5"],
@@ -34,8 +36,6 @@ VARIANTS = {
     "captions, `paper_tuned`, own modes": [*COMMON, HONEST, *TUNED],
     "attributes, `paper_tuned`, own modes": [*COMMON, TOLD, *TUNED],
 }
-OCCUPATIONS = [it.split(" ", 1)[1].replace(" ", "-") for it in read_option("prompts", "emoji_occupations")["subjects"]]
-USUAL = [row for row in OCCUPATIONS if row not in EXTREME]
 RANDOM = {"captions, axes, carried": "as large as those, in random directions"}
 
 
@@ -48,7 +48,7 @@ def page(every: Every) -> str:
     groups = {
         f"the {len(USUAL)}": USUAL,
         f"the {len(EXTREME)} extreme ones": EXTREME,
-        f"six of the {len(OCCUPATIONS)}": HELD_OUT,
+        f"six of the {len(SUBJECTS)}": HELD_OUT,
     }
     means = [
         mean_row(f"{words}: mean of {group}", results["rows"], chosen, arm)

@@ -1,1 +1,1 @@
-"""A job as a plan of stages, and its one runner."""
+"""A job as a plan of stages, the stages, and what runs them; sweeps of jobs."""
