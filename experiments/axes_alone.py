@@ -49,7 +49,9 @@ def notes(every: Every) -> list[str]:
                 for value, share in arm["shares"][attribute].items()
             ]
             lines.append(f"| {name} | {attribute} | {', '.join(shares)} |")
-    return [*lines, "", *quality_table({name: (results, "guided") for name, results in every.items()})]
+    accuracy = ", ".join(f"{it:.2f}" for it in next(iter(every.values()))["axis_accuracy"])
+    told = f"The projector tells the sides of axes 0, 1, 2 and so on in {accuracy} of held-out images (mean over timesteps)."
+    return [told, "", *lines, "", *quality_table({name: (results, "guided") for name, results in every.items()})]
 
 
 STUDY = Study(

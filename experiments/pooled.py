@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import mean
 
 from selfdebias.config.compose import load
 from selfdebias.jobs.job import run_job
@@ -35,12 +36,15 @@ def run_pooled(overrides: Sequence[str], seeds: Sequence[int], root: str = ROOT)
 
     Returns:
         A results object as in ``results.json``, over all seeds; blocks are batches, and no batch spans two seeds. Beside it
-        ``config_hashes``, one for each seed, ``overrides``, and ``mode_words``, those of the first job's modes.
+        ``config_hashes``, one for each seed, ``overrides``, and of the first job ``mode_words``, those of its modes, and
+        ``axis_accuracy``: in how many held-out images its projector tells the sides of each axis, the mean over timesteps and
+        branches; [] for a partition.
     """
     jobs = run_jobs(overrides, seeds, root)
     costs = [json.loads((job / "results.json").read_text())["cost"] for job in jobs]
     hashes = [job.name for job in jobs]
     beside = {"config_hashes": hashes, "overrides": list(overrides), "mode_words": _mode_words(jobs[0], Path(root))}
+    beside["axis_accuracy"] = _axis_accuracy(jobs[0], Path(root))
     return {**pool_jobs(jobs, Path(root)), "cost": costs, **beside}
 
 
@@ -58,6 +62,12 @@ def _mode_words(job: Path, root: Path) -> list[list[str]]:
     """The captions of each mode that a job found, strongest first."""
     modes = json.loads((stages_of(job, root)["discover"] / "modes.json").read_text())
     return [[word["caption"] for word in words] for words in modes["words"]]
+
+
+def _axis_accuracy(job: Path, root: Path) -> list[float]:
+    """By axis, the mean of the projector's accuracy over timesteps and branches; [] where there are no axes."""
+    said = json.loads((stages_of(job, root)["project"] / "project.json").read_text())
+    return [mean(mean(steps.values()) for steps in axis.values()) for axis in said.get("accuracy_by_axis", [])]
 
 
 def run_jobs(overrides: Sequence[str], seeds: Sequence[int], root: str = ROOT) -> list[Path]:
