@@ -24,10 +24,10 @@ from selfdebias.guidance.state import AxesSemantics
 from selfdebias.jobs.fitting import default, fit_stages, guidance_named, schedule_named, with_options
 from selfdebias.jobs.model_card import BANK, FACTS, FORMAT, MEANS, PROJECTOR, write_facts
 from selfdebias.jobs.stages.generate import check_shares, read_semantics
-from selfdebias.storage.atomic import read_json
+from selfdebias.storage.atomic import hash_file, read_json
 from selfdebias.storage.seeds import generators
 from selfdebias.storage.stage_folder import read_header
-from selfdebias.storage.weights.folders import check_inside, hash_file
+from selfdebias.storage.weights.folders import check_inside
 from selfdebias.storage.weights.identity import identity_of, is_same
 
 SMALL_START = 0.12  # of the steps: from here on calls of few images are guided (experiments/results/person_batches.md)
@@ -263,7 +263,7 @@ def _check_files(folder: Path, files: Any) -> None:
         if not path.is_file():
             continue
         read_header(path)
-        if isinstance(files, Mapping) and hash_file(path).hex() != files.get(name):
+        if isinstance(files, Mapping) and hash_file(path) != files.get(name):
             raise ValueError(
                 f"`{path}` must be the file that was saved, got one with another sha256: copy the folder again."
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from selfdebias.encoders.base import Encoder
+from selfdebias.storage.atomic import sha256_of
 
 SIDE = 224  # px of the images that it was trained on
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's colours
@@ -52,8 +52,7 @@ class EfficientNetLite0Encoder(Encoder):
 
     def fingerprint(self) -> str:
         """Return the sha256 of the weights."""
-        with self._file().open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(self._file())
 
     def load(self) -> Any:
         """Load the frozen network once, in float32; returns it."""

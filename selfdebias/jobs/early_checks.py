@@ -70,7 +70,7 @@ def _check_attributes(config: Mapping[str, Any]) -> None:
     from selfdebias.config.targets import make
     from selfdebias.jobs.parts import check_attributes
     from selfdebias.judges.classes import known_classes
-    from selfdebias.storage.labelled_folder import labelled_images
+    from selfdebias.judges.labelled import labelled_images
 
     prompts = make(config, "prompts")
     try:

@@ -14,11 +14,11 @@ from typing import Any
 
 from selfdebias.config.rules import ConfigError, refuse
 from selfdebias.jobs.job_record import read_record
+from selfdebias.judges.labelled import check_layout
 from selfdebias.storage import StorageError
-from selfdebias.storage.atomic import read_json
+from selfdebias.storage.atomic import read_json, sha256_of
 from selfdebias.storage.image_folder import ImageFolder
-from selfdebias.storage.labelled_folder import check_layout
-from selfdebias.storage.origin import read_origin
+from selfdebias.storage.provenance import read_origin
 from selfdebias.storage.stage_folder import check_left
 
 KEY = re.compile(r"[\w-]+")
@@ -48,10 +48,10 @@ def fingerprint_inputs(evaluate: Mapping[str, Any]) -> dict[str, str]:
     """Hash of all that comes from outside, as the weights of `evaluate` in its key; empty if nothing does."""
     parts: list[Any] = [[it.option, it.sha256, [f.facts for f in it.files], it.drawing] for it in _folders(evaluate)]
     if is_file(evaluate["reference"]):
-        parts.append(_hash(Path(evaluate["reference"])))
+        parts.append(sha256_of(Path(evaluate["reference"])))
     if evaluate["modes"]:
         folder = discover_folder(evaluate["modes"])
-        parts += [_hash(folder / name) for name in ("modes.json", "centers.safetensors")]
+        parts += [sha256_of(folder / name) for name in ("modes.json", "centers.safetensors")]
     if not parts:
         return {}
     return {"evaluate": hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()}
@@ -161,8 +161,3 @@ def _mark(file: Path, section: str) -> Mapping[str, Any]:
     """A section of a `stage.json`; empty where there is none."""
     found = read_json(file).get(section) if file.exists() else None
     return found if isinstance(found, Mapping) else {}
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -16,6 +16,7 @@ from selfdebias.report.prompt_page import render_prompt_page
 from selfdebias.report.prompt_table import markdown_table
 from selfdebias.report.results_csv import csv_of
 from selfdebias.storage.atomic import write_json, write_text
+from selfdebias.storage.images import read_picture_file
 
 ROWS = "rows"
 
@@ -59,10 +60,6 @@ def gather_rows(job: Path, config: Mapping[str, Any], rows: Sequence[str], recor
     write_text(job / "results.csv", csv_of(results))
     if "report" in config["stages"]:
         write_text(job / "table.md", markdown_table(results))
-        pictures = within_budget({row: _picture(folder_of_row(job, row) / "first.png") for row in rows})
+        sheets = {row: read_picture_file(folder_of_row(job, row) / "first.png") for row in rows}
+        pictures = within_budget({row: Image.fromarray(sheet) for row, sheet in sheets.items()})
         write_text(job / "report.html", render_prompt_page(results, {**record, "config": config}, pictures))
-
-
-def _picture(path: Path) -> Image.Image:
-    with Image.open(path) as picture:
-        return picture.convert("RGB")

@@ -10,9 +10,8 @@ from typing import Any
 from selfdebias.config.prompt_texts import PLACE, filled
 from selfdebias.report.places import without_places
 from selfdebias.report.wording import plain
-from selfdebias.storage.atomic import read_json, write_json, write_text
+from selfdebias.storage.atomic import hash_file, read_json, write_json, write_text
 from selfdebias.storage.hidden import hidden
-from selfdebias.storage.weights.folders import hash_file
 
 PROJECTOR, BANK, FACTS, CARD = "projector.safetensors", "bank.safetensors", "debiaser.json", "README.md"
 MEANS = "means.safetensors"  # of the modes in the activations; a folder may lack it
@@ -168,6 +167,6 @@ def _measured(facts: Mapping[str, Any]) -> list[str]:
 def write_facts(folder: Path, facts: dict[str, Any]) -> None:
     """Write ``debiaser.json``, with the hashes of the tensors that lie beside it, and the model card."""
     facts = hidden(facts)
-    files = {name: hash_file(folder / name).hex() for name in (PROJECTOR, BANK, MEANS) if (folder / name).is_file()}
+    files = {name: hash_file(folder / name) for name in (PROJECTOR, BANK, MEANS) if (folder / name).is_file()}
     write_json(folder / FACTS, {**facts, "format": FORMAT, "files": files})
     write_text(folder / CARD, model_card(facts))

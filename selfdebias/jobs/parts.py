@@ -12,8 +12,8 @@ from selfdebias.config.prompt_texts import CROSS
 from selfdebias.config.rules import GROUPS, ConfigError, refuse
 from selfdebias.config.targets import check_job, make
 from selfdebias.jobs.plan import FOLDERS
+from selfdebias.judges.labelled import labelled_fingerprint
 from selfdebias.modes.banks import SupervisedBank
-from selfdebias.storage.labelled_folder import labelled_fingerprint
 
 
 def check_devices(trainer: Mapping[str, Any]) -> None:

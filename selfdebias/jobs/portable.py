@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from selfdebias.config.local_paths import HERE, LOCAL, WEIGHTS, local_files
-from selfdebias.storage.weights.folders import CONFIGS, PICKLES, TENSORS, hash_file, hash_files
+from selfdebias.storage.atomic import hash_file
+from selfdebias.storage.weights.folders import CONFIGS, PICKLES, TENSORS, hash_files
 
 
 def portable(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,4 +41,4 @@ def _named(path: str, text: str) -> str:
 
 
 def _hash(place: Path) -> str:
-    return hash_file(place).hex() if place.is_file() else hash_files(place, (*TENSORS, *CONFIGS, *PICKLES))
+    return hash_file(place) if place.is_file() else hash_files(place, (*TENSORS, *CONFIGS, *PICKLES))

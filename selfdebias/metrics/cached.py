@@ -15,7 +15,7 @@ from selfdebias.metrics.arms import ArmData, read_arm
 from selfdebias.metrics.modes import assign_modes
 from selfdebias.metrics.spaces import JUDGE
 from selfdebias.modes.axis_sides import AxisSides
-from selfdebias.storage.origin import ORIGIN, read_origin
+from selfdebias.storage.provenance import ORIGIN, read_origin
 
 
 def identity(part: Any) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from selfdebias.storage.atomic import sha256_of
 
 SHIPPED = Path(__file__).parent / "vocabularies"
 
@@ -51,7 +52,7 @@ class Vocabulary:
 
     def fingerprint(self) -> str:
         """Return the sha256 of the file."""
-        return hashlib.sha256(self.file.read_bytes()).hexdigest()
+        return sha256_of(self.file)
 
     def captions(self) -> list[str]:
         """Return the captions, in the order of the file.

@@ -17,6 +17,7 @@ from selfdebias.metrics.arms import load_arm
 from selfdebias.report.measures import finite
 from selfdebias.storage.atomic import read_lines
 from selfdebias.storage.batches import BatchFolder
+from selfdebias.storage.images import read_picture_file
 
 Array = NDArray[np.floating]
 
@@ -93,7 +94,10 @@ def read_material(
         job=job,
         results=results,
         found=found,
-        sheets={mode: _picture(Path(discovered) / f"mode-{mode}.png") for mode in range(len(found["sizes"]))},
+        sheets={
+            mode: Image.fromarray(read_picture_file(Path(discovered) / f"mode-{mode}.png"))
+            for mode in range(len(found["sizes"]))
+        },
         arms={name: _arm(Path(arms[name]), Path(evaluated), name) for name in names},
         curves=read_curves(Path(projected) / "metrics.jsonl") if projected else {},
         trained=_json_or_nothing(Path(projected) / "project.json") if projected else {},
@@ -143,8 +147,3 @@ def _json_or_nothing(path: Path) -> dict[str, Any]:
 
 def _json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _picture(path: Path) -> Image.Image:
-    with Image.open(path) as picture:
-        return picture.convert("RGB")

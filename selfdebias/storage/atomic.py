@@ -1,4 +1,4 @@
-"""Writes a file whole or not at all, without secrets, and reads it back.
+"""Writes a file whole or not at all, without secrets, reads it back and hashes it.
 
 Each file is written under a temporary name in its own folder, flushed, synced and renamed, so that a reader, or a
 job that starts again after a kill, never sees half of one. All texts go through `selfdebias.storage.hidden` on their way.
@@ -6,12 +6,14 @@ job that starts again after a kill, never sees half of one. All texts go through
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import struct
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,6 +147,23 @@ def read_lines(path: Path) -> list[Any]:
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is damaged"
         raise StorageError(f"`{path}` must be a file of JSON lines that can be read: {reason}.") from None
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, 64 hexadecimal digits, read anew at each call."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """`sha256_of` a file, remembered as long as size and time of change stay the same: weights are large."""
+    status = path.stat()
+    return _remembered(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _remembered(path: Path, size: int, changed: int) -> str:
+    return sha256_of(path)
 
 
 def remove_temporaries(folder: Path) -> None:

@@ -19,8 +19,8 @@ from safetensors.torch import load
 from torch import Tensor
 
 from selfdebias.storage import StorageError
-from selfdebias.storage.atomic import append_line, encode_tensors, write_bytes, write_text
-from selfdebias.storage.images import decode_png, encode_png
+from selfdebias.storage.atomic import append_line, encode_tensors, sha256_of, write_bytes, write_text
+from selfdebias.storage.images import encode_png, read_picture, to_tensor
 from selfdebias.storage.manifest import MANIFESTS, place_of, read_manifests
 from selfdebias.storage.tensor_rows import StoredTensor, TensorRows
 
@@ -61,7 +61,11 @@ class BatchFolder:
     @property
     def finished(self) -> set[int]:
         """Batches that are there in full: the lines of all parts exist, and each of their files with the recorded hash."""
-        return {batch for batch, lines in self._batches().items() if self._is_complete(lines)}
+        return {
+            batch
+            for batch, lines in self._batches().items()
+            if {line.get("parts", 1) for line in lines} == {len(lines)} and all(map(self._is_whole, lines))
+        }
 
     def merge(self) -> None:
         """Gathers the manifests of all processes in one, without what belongs to batches that are not finished.
@@ -110,11 +114,8 @@ class BatchFolder:
         """
         ids = [int(i) for i in ids]
         self._check_new((batch, part[0]), ids, images, records)
-        files = (
-            {f"images/{i:06d}.png": encode_png(image) for i, image in zip(ids, images, strict=True)}
-            if (images is not None)
-            else {}
-        )
+        pairs = [] if images is None else zip(ids, images, strict=True)
+        files = {f"images/{i:06d}.png": encode_png(image) for i, image in pairs}
         line: dict[str, Any] = {"batch": batch, "ids": ids}
         if part[1] > 1:
             line |= {"part": part[0], "parts": part[1], "along": dict(along or {})}
@@ -122,7 +123,7 @@ class BatchFolder:
         for name, data in files.items():
             write_bytes(self.path / name, data)
         line |= {
-            "files": {name: _sha256(data) for name, data in files.items()},
+            "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
             "records": [{**record, "id": i} for i, record in zip(ids, records, strict=True)],
             "config_hash": self.config_hash,
         }
@@ -143,12 +144,13 @@ class BatchFolder:
         Raises:
             ValueError: If an id is not there, or its file is not what was written.
         """
-        places = self._places()
+        places = {i: line for line in self._lines.values() for i in line["ids"]}
         wanted = self.ids() if ids is None else [int(i) for i in ids]
         missing = [i for i in wanted if i not in places]
         if missing or not wanted:
             raise ValueError(f"`ids` must be ids of images in {self.path}, got {missing[0] if missing else 'none'}.")
-        return torch.stack([decode_png(self._read(places[i], f"images/{i:06d}.png")) for i in wanted])
+        files = [self._checked(places[i], f"images/{i:06d}.png") for i in wanted]
+        return torch.stack([to_tensor(read_picture(file.read_bytes())) for file in files])
 
     def tensors(self, names: Sequence[str] | None = None) -> Iterator[tuple[int, dict[str, Tensor]]]:
         """Yields (batch, its named tensors) by batch index, one at a time.
@@ -199,9 +201,10 @@ class BatchFolder:
 
     def _tensors(self, line: Mapping[str, Any], names: Sequence[str] | None) -> dict[str, Tensor]:
         """The tensors of a file, or those of these names, without holding the others in memory."""
+        path = self._checked(line, _shard(line))
         if names is None:
-            return load(self._read(line, _shard(line)))
-        with safe_open(self._checked(line, _shard(line)), framework="pt") as file:
+            return load(path.read_bytes())
+        with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name).clone() for name in names}
 
     def _read_manifests(self) -> dict[tuple[int, int], dict[str, Any]]:
@@ -214,60 +217,32 @@ class BatchFolder:
             raise ValueError(f"`records` must be one for each of {len(ids)} ids, got {len(records)}.")
         if place in self._lines and self._is_whole(self._lines[place]):
             raise ValueError(f"`batch` must be new to {self.path}, got {place[0]}.")
-        _refuse_doubles(
-            ids, {i for other, line in self._lines.items() if other != place for i in line["ids"]}, self.path
-        )
-
-    def _is_complete(self, lines: Sequence[Mapping[str, Any]]) -> bool:
-        counts = {line.get("parts", 1) for line in lines}
-        return counts == {len(lines)} and all(self._is_whole(line) for line in lines)
+        known = {i for other, line in self._lines.items() if other != place for i in line["ids"]}
+        for i in ids:
+            if i in known:
+                raise ValueError(f"`ids` must be new to {self.path}, got {i} twice.")
+            known.add(i)
 
     def _is_whole(self, line: Mapping[str, Any]) -> bool:
-        paths = {self.path / name: digest for name, digest in line["files"].items()}
-        return all(path.exists() and _sha256_of(path) == digest for path, digest in paths.items())
-
-    def _places(self) -> dict[int, dict[str, Any]]:
-        return {i: line for line in self._lines.values() for i in line["ids"]}
-
-    def _read(self, line: Mapping[str, Any], name: str) -> bytes:
-        return self._checked(line, name).read_bytes()
+        files = ((self.path / name, sha256) for name, sha256 in line["files"].items())
+        return all(path.exists() and sha256_of(path) == sha256 for path, sha256 in files)
 
     def _checked(self, line: Mapping[str, Any], name: str) -> Path:
         """The path of a file, after its hash was compared."""
         if name not in line["files"]:
             raise ValueError(f"`{name}` must be stored in {self.path}, but batch {line['batch']} was added without it.")
-        path = self.path / name
+        path, sha256 = self.path / name, line["files"][name]
+        way_out = f"delete {self.path} and give the same command again"
         if not path.is_file():
-            raise StorageError(f"`{name}` must be stored in {self.path}, but the file is gone: {self._way_out()}.")
-        if _sha256_of(path) != line["files"][name]:
+            raise StorageError(f"`{name}` must be stored in {self.path}, but the file is gone: {way_out}.")
+        if sha256_of(path) != sha256:
             raise StorageError(
-                f"`{name}` must have sha256 {line['files'][name][:12]}..., got another: {path} was changed; "
-                f"{self._way_out()}."
+                f"`{name}` must have sha256 {sha256[:12]}..., got another: {path} was changed; {way_out}."
             )
         return path
-
-    def _way_out(self) -> str:
-        return f"delete {self.path} and give the same command again"
 
 
 def _shard(line: Mapping[str, Any]) -> str:
     """The name of the tensor file of a batch, or of a part of it."""
     part = f"-{line['part']}of{line['parts']}" if "parts" in line else ""
     return f"batch-{line['batch']:05d}{part}.safetensors"
-
-
-def _refuse_doubles(ids: Sequence[int], seen: set[int], path: Path) -> None:
-    known = set(seen)
-    for i in ids:
-        if i in known:
-            raise ValueError(f"`ids` must be new to {path}, got {i} twice.")
-        known.add(i)
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdebias.storage.pictures import SUFFIXES, UnreadableError, read_picture_file
+from selfdebias.storage.atomic import sha256_of
+from selfdebias.storage.images import SUFFIXES, UnreadableError, read_picture_file
 
 
 @dataclass(frozen=True)
@@ -87,17 +87,16 @@ class ImageFolder:
         Raises:
             ValueError: With the reason for the first file.
         """
-        reasons = []
+        reason = ""
         for file in self.files:
             try:
                 file.read()
-            except UnreadableError as error:
-                reasons.append(f"{file.path.name}: {error}")
-            else:
                 return
+            except UnreadableError as error:
+                reason = reason or f"{file.path.name}: {error}"
         raise ValueError(
             f"`{self.option}` must hold an image that can be read, got {str(self.path)!r}, where none of {len(self)} "
-            f"can; {reasons[0]}."
+            f"can; {reason}."
         )
 
     @cached_property
@@ -122,27 +121,27 @@ class ImageFolder:
     def _listed(self, drawn_together: int) -> list[ImageFile]:
         paths = [path for path in self.path.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir()]
         found = {path: path.relative_to(self.path) for path in paths}
-        names = {path: it.with_suffix("").as_posix() for path, it in found.items() if not _hidden(it.parts)}
+        names = {
+            path: it.with_suffix("").as_posix()
+            for path, it in sorted(found.items())
+            if not any(part.startswith(".") for part in it.parts)
+        }
         if not names:
             raise ValueError(
                 f"`{self.option}` must be a folder with images ({', '.join(SUFFIXES)}), got {str(self.path)!r} without any."
             )
-        self._refuse_doubles(names)
+        seen: dict[str, Path] = {}
+        for path, name in names.items():
+            if seen.setdefault(name, path) != path:
+                raise ValueError(
+                    f"`{self.option}` must be a folder of images with different names, got {seen[name].name} and "
+                    f"{path.name} in {str(path.parent)!r}."
+                )
         ordered = sorted(names.items(), key=lambda item: (_natural(item[1]), item[1]))
         return [
             ImageFile(path, name, place, seed_of(name), place // drawn_together)
             for place, (path, name) in enumerate(ordered)
         ]
-
-    def _refuse_doubles(self, names: dict[Path, str]) -> None:
-        seen: dict[str, Path] = {}
-        for path, name in sorted(names.items()):
-            if name in seen:
-                raise ValueError(
-                    f"`{self.option}` must be a folder of images with different names, got {seen[name].name} and "
-                    f"{path.name} in {str(path.parent)!r}."
-                )
-            seen[name] = path
 
     def relative(self, file: ImageFile) -> str:
         """The path of a file inside the folder."""
@@ -182,15 +181,8 @@ def _natural(name: str) -> list[str | int]:
     return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"([0-9]+)", name))]
 
 
-def _hidden(parts: Sequence[str]) -> bool:
-    return any(part.startswith(".") for part in parts)
-
-
 def _hash(path: Path) -> str:
     try:
-        if not path.is_file():
-            return "no file"
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path) if path.is_file() else "no file"
     except OSError as error:  # such a file is skipped, and that is part of the outcome
         return error.strerror or type(error).__name__

@@ -1,19 +1,128 @@
-"""Images between tensors, PNG files and contact sheets."""
+"""Images between tensors, image files of any origin, and contact sheets. Reading a file does not need torch."""
 
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from PIL import Image, ImageDraw
-from torch import Tensor
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, UnidentifiedImageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 GAP_GREY = (236, 236, 236)
 LABEL_GREY = (70, 70, 70)
 LABEL_HEIGHT = 14
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # no other decoder of Pillow sees a file, whatever its name says
+# What Pillow raises for damaged files, by trying (`tests/storage/test_pictures.py`): AssertionError where a palette is gone.
+ERRORS = (
+    OSError, SyntaxError, ValueError, EOFError, AssertionError, struct.error, zlib.error, Image.DecompressionBombError,
+)  # fmt: skip
+MOST_PIXELS = 2**26  # of a picture: larger ones take gigabytes as numbers, though their files may be a few kilobytes
+ORIENTATION = 0x0112  # tag of EXIF
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class UnreadableError(ValueError):
+    """Why an image file cannot be read, in a few words."""
+
+
+def read_picture(data: bytes) -> NDArray[np.uint8]:
+    """Decodes an image file; the first picture of an animated one.
+
+    Grey values become RGB (16-bit ones divided by 257 and rounded), transparent pixels are laid on white, and the
+    orientation that a camera noted is applied.
+
+    Args:
+        data: Bytes of a PNG, JPEG, WebP or BMP file.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        UnreadableError: If the file is empty, damaged, larger than `MOST_PIXELS`, or no such image.
+
+    Example:
+        >>> file = io.BytesIO()
+        >>> Image.new("LA", (2, 1), (0, 0)).save(file, "PNG")  # black, and fully transparent
+        >>> read_picture(file.getvalue()).tolist()
+        [[[255, 255, 255], [255, 255, 255]]]
+    """
+    if not data:
+        raise UnreadableError("the file is empty")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                raise UnreadableError(f"{picture.width} x {picture.height} pixels, more than {MOST_PIXELS}")
+            picture.load()
+            return _rgb(_upright(picture))
+    except UnidentifiedImageError:  # its own message holds an address in memory
+        raise UnreadableError(f"no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from None
+    except ERRORS as error:
+        raise UnreadableError(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def read_picture_file(path: Path) -> NDArray[np.uint8]:
+    """Reads an image file as `read_picture` does.
+
+    Raises:
+        UnreadableError: Also if it is no regular file: a link to nowhere, or a pipe, at which a reader would wait for ever.
+    """
+    try:
+        if path.is_symlink() and not path.exists():
+            raise UnreadableError("a link to nowhere")
+        if path.exists() and not path.is_file():
+            raise UnreadableError("no regular file")
+        data = path.read_bytes()
+    except OSError as error:
+        raise UnreadableError(error.strerror or type(error).__name__) from error
+    return read_picture(data)
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Turns a picture as its EXIF says; EXIF that cannot be read turns nothing, since the pixels are whole."""
+    try:
+        turn = TURNS.get(picture.getexif().get(ORIENTATION, 1))
+    except (*ERRORS, TypeError):
+        return picture
+    return picture if turn is None else picture.transpose(turn)
+
+
+def _rgb(picture: Image.Image) -> NDArray[np.uint8]:
+    if picture.mode.startswith("I"):  # 16 bits of grey, for which Pillow's own conversions clip
+        grey = np.asarray(picture).astype(np.float64).clip(0, 65535)
+        return np.repeat(np.rint(grey / 257).astype(np.uint8)[:, :, None], 3, axis=2)
+    if picture.has_transparency_data:
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture.convert("RGBA"))
+    return np.array(picture.convert("RGB"))
+
+
+def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
+    """Images (..., H, W, 3) uint8 as (..., 3, H, W) float32 in [0, 1], laid out in this order in memory.
+
+    Example:
+        >>> to_tensor(np.full((4, 5, 3), 255, np.uint8)).shape
+        torch.Size([3, 4, 5])
+    """
+    import torch  # takes seconds, and files are looked at before it is there
+
+    return torch.from_numpy(pixels).movedim(-1, -3).contiguous().float() / 255
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -23,6 +132,7 @@ def to_uint8(images: Tensor) -> Tensor:
         ValueError: If a value is not finite or lies outside [0, 1] by more than 1e-3.
 
     Example:
+        >>> import torch
         >>> to_uint8(torch.tensor([0.0, 0.5, 1.0])).tolist()
         [0, 128, 255]
     """
@@ -30,7 +140,7 @@ def to_uint8(images: Tensor) -> Tensor:
     outside = ~((images >= -1e-3) & (images <= 1 + 1e-3))  # also true for NaN
     if outside.any():
         raise ValueError(f"`images` must lie in [0, 1], got {images[outside][0].item()}.")
-    return (images * 255).round().clamp(0, 255).to(torch.uint8)
+    return (images * 255).round().clamp(0, 255).byte()
 
 
 def encode_png(image: Tensor) -> bytes:
@@ -38,23 +148,6 @@ def encode_png(image: Tensor) -> bytes:
     buffer = io.BytesIO()
     _to_pil(image).save(buffer, format="PNG")
     return buffer.getvalue()
-
-
-def decode_png(data: bytes) -> Tensor:
-    """One image (3, H, W) float32 in [0, 1] from the bytes of an image file.
-
-    Example:
-        >>> decode_png(encode_png(torch.zeros(3, 2, 2))).shape
-        torch.Size([3, 2, 2])
-    """
-    with Image.open(io.BytesIO(data)) as picture:
-        pixels = np.asarray(picture.convert("RGB"))
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
-
-
-def read_png(path: Path) -> Tensor:
-    """One image file as (3, H, W) float32 in [0, 1]."""
-    return decode_png(Path(path).read_bytes())
 
 
 def contact_sheet(images: Tensor, columns: int, gap: int = 2, labels: Sequence[str] | None = None) -> Image.Image:
@@ -70,6 +163,7 @@ def contact_sheet(images: Tensor, columns: int, gap: int = 2, labels: Sequence[s
         ValueError: If there is no image, no column, or another number of labels than of images.
 
     Example:
+        >>> import torch
         >>> contact_sheet(torch.zeros(5, 3, 8, 8), columns=3).size
         (32, 22)
     """

@@ -1,4 +1,7 @@
-"""What a job was made with: versions, the commit of this package, and the kind of computer. No name of a host or user."""
+"""What a job was made with: versions, the commit of this package, the kind of computer, and for an evaluated arm what judged it.
+
+No name of a host or user is noted.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from selfdebias.config.rules import refuse
+
 LIBRARIES = (
     "torch", "diffusers", "transformers", "numpy", "scipy", "scikit-learn", "hydra-core", "pytorch-lightning",
 )  # fmt: skip
+ORIGIN = ("judge", "encoder", "features", "sha256", "key")  # what is noted in the file of an arm
 
 
 @lru_cache(maxsize=1)
@@ -98,6 +104,25 @@ def in_words(found: Mapping[str, Any]) -> str:
     """
     names = {"python": "Python"}
     return ", ".join(f"{names.get(name, name)} {said}" for name, said in _versions(found))
+
+
+def read_origin(path: str | Path) -> dict[str, str]:
+    """What an earlier evaluation noted in its file `probabilities-<arm>.safetensors`.
+
+    Raises:
+        ConfigError: If the file is none of these, or from a version that noted nothing.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    words = "a folder, a job, or a probabilities-<arm>.safetensors of a finished evaluate stage"
+    try:
+        with safe_open(path, framework="numpy") as file:
+            origin = dict(file.metadata() or {})
+    except SafetensorError:
+        raise refuse("evaluate.reference", words, str(path)) from None
+    if not {*ORIGIN} <= origin.keys():
+        raise refuse("evaluate.reference", f"{words}, with a note of its encoder (evaluate again)", str(path))
+    return origin
 
 
 def _versions(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -12,9 +12,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from selfdebias.storage import StorageError
-from selfdebias.storage.atomic import TEMPORARY, read_json, remove_temporaries, write_json
+from selfdebias.storage.atomic import TEMPORARY, hash_file, read_json, remove_temporaries, write_json
 from selfdebias.storage.manifest import MANIFESTS, files_of_batches, read_manifests
-from selfdebias.storage.weights.folders import hash_file
 
 MARK = "stage.json"
 TIMED = ("collect.json", "generate.json")  # they state seconds, so that they differ where all else is the same
@@ -90,7 +89,7 @@ class StageFolder:
             StorageError: If the folder holds other images than were asked for. It is then left unfinished.
         """
         self._check_ids()
-        files = {name: hash_file(self.path / name).hex() for name in _left(self.path)}
+        files = {name: hash_file(self.path / name) for name in _left(self.path)}
         write_json(
             self.path / MARK,
             {**meta, "name": self.stage, "key": self.key, "files": files, "read": dict(read or {}),
@@ -173,7 +172,7 @@ def _check_file(folder: Path, name: str, sha256: Any, way_out: str) -> None:
         raise StorageError(f"`{folder / MARK}` must name files of its folder, got {name!r}: {way_out}.")
     if not path.is_file():
         raise StorageError(f"`{path}` must be there, and is not: {way_out}.")
-    if hash_file(path).hex() != sha256:
+    if hash_file(path) != sha256:
         raise StorageError(
             f"`{path}` must have the sha256 {str(sha256)[:12]}..., got another: it was changed; {way_out}."
         )

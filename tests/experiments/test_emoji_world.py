@@ -26,7 +26,7 @@ from experiments.emoji_world.train_clip import held_out_drawings, info_nce
 from experiments.emoji_world.train_clip_informed import shared_attributes
 from experiments.emoji_world.train_judge import CLASSES
 from experiments.emoji_world.train_simclr import nt_xent
-from selfdebias.storage.labelled_folder import labelled_fingerprint, labelled_images
+from selfdebias.judges.labelled import labelled_fingerprint, labelled_images
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from selfdebias.judges.emoji import EmojiJudge
 from selfdebias.metrics.arms import ArmData, save_arm
 from selfdebias.metrics.cached import identity, load_reference, origin_of
 from selfdebias.storage.atomic import write_bytes, write_json, write_tensors
-from selfdebias.storage.origin import read_origin
+from selfdebias.storage.provenance import read_origin
 
 NOTHING = {"folders": None, "reference": None, "modes": None, "drawn_together": 1}
 PIXELS = PixelEncoder(dim=4, size=2, seed=0)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from selfdebias.encoders import ClipEncoder, Dinov2Encoder
 from selfdebias.judges import Judge
 from selfdebias.judges.clip_zeroshot import ClipZeroShotJudge
-from selfdebias.storage.images import read_png
+from selfdebias.storage.images import read_picture_file, to_tensor
 from selfdebias.testbed import shipped
 
 GENDER = {"man": "an emoji of a man", "woman": "an emoji of a woman"}
@@ -22,7 +22,7 @@ def judge(**options) -> ClipZeroShotJudge:
 
 def drawings() -> torch.Tensor:
     """The first row of the sample sheet: twelve people."""
-    sheet = read_png(shipped("emoji") / "samples.png")
+    sheet = to_tensor(read_picture_file(shipped("emoji") / "samples.png"))
     return torch.stack([sheet[:, 2:66, 2 + 66 * i : 66 + 66 * i] for i in range(12)])
 
 

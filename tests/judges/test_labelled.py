@@ -8,8 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from selfdebias.judges.labelled import measure_confusion
-from selfdebias.storage.labelled_folder import labelled_fingerprint, labelled_images
+from selfdebias.judges.labelled import labelled_fingerprint, labelled_images, measure_confusion
 
 
 class Reddish:

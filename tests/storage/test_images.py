@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from selfdebias.storage.images import GAP_GREY, contact_sheet, encode_png, read_png, to_uint8
+from selfdebias.storage.images import GAP_GREY, contact_sheet, encode_png, read_picture_file, to_tensor, to_uint8
 
 
 def test_png_returns_every_8_bit_value(tmp_path):
     image = (torch.arange(256).float() / 255).reshape(1, 16, 16).repeat(3, 1, 1)
     image[1] = image[1].flip(0)
     (tmp_path / "a.png").write_bytes(encode_png(image))
-    assert torch.equal(read_png(tmp_path / "a.png"), image)
+    assert torch.equal(to_tensor(read_picture_file(tmp_path / "a.png")), image)
 
 
 @pytest.mark.parametrize("value", [1.7, -0.5, float("nan"), float("inf")])

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from selfdebias.storage import pictures
-from selfdebias.storage.images import decode_png
-from selfdebias.storage.pictures import UnreadableError, read_picture
+from selfdebias.storage.images import ORIENTATION, UnreadableError, read_picture, to_tensor
 
 RGB = (np.random.default_rng(0).random((5, 7, 3)) * 255).astype(np.uint8)
 
@@ -27,7 +25,7 @@ def saved(picture: Image.Image, kind: str = "PNG", **options) -> bytes:
 def test_colours_come_back_as_they_were(kind, options):
     data = saved(Image.fromarray(RGB), kind, **options)
     assert np.array_equal(read_picture(data), RGB)
-    assert np.array_equal(decode_png(data).permute(1, 2, 0).numpy(), np.float32(RGB) / np.float32(255))
+    assert np.array_equal(to_tensor(read_picture(data)).permute(1, 2, 0).numpy(), np.float32(RGB) / np.float32(255))
 
 
 def test_grey_becomes_three_equal_channels():
@@ -61,7 +59,7 @@ def test_a_transparent_colour_of_a_palette_is_white():
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_the_orientation_of_the_camera_is_applied(orientation):
     exif = Image.Exif()
-    exif[pictures.ORIENTATION] = orientation
+    exif[ORIENTATION] = orientation
     data = saved(Image.fromarray(RGB), exif=exif)
     with Image.open(io.BytesIO(data)) as picture:
         assert np.array_equal(read_picture(data), np.asarray(ImageOps.exif_transpose(picture)))

@@ -10,12 +10,11 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from selfdebias.metrics.preservation import psnr
 from selfdebias.storage.image_folder import ImageFolder
-from selfdebias.storage.pictures import UnreadableError
+from selfdebias.storage.images import UnreadableError, to_tensor
 
 Pixels = NDArray[np.uint8]
 Place = tuple[int, int]  # folder, row
@@ -110,7 +109,7 @@ def _part(
     part = {
         "set": place,
         "rows": np.array(rows),
-        "image": _as_tensor(pixels),
+        "image": to_tensor(np.stack(pixels)),
         "black": np.array([not it.any() for it in pixels]),
         "grey": np.array([bool(it.any() and (it == it[:, :, :1]).all()) for it in pixels]),
     }
@@ -121,13 +120,10 @@ def _psnr(pixels: Sequence[Pixels], twins: Sequence[Pixels | None]) -> NDArray[n
     values = np.full(len(pixels), np.nan)
     pairs = {i: twin for i, twin in enumerate(twins) if twin is not None and twin.shape == pixels[i].shape}
     if pairs:
-        values[[*pairs]] = psnr(_as_tensor([pixels[i] for i in pairs]), _as_tensor([*pairs.values()])).numpy()
+        values[[*pairs]] = psnr(
+            to_tensor(np.stack([pixels[i] for i in pairs])), to_tensor(np.stack([*pairs.values()]))
+        ).numpy()
     return values
-
-
-def _as_tensor(pixels: Sequence[Pixels]) -> Tensor:
-    """Lay pixels out as `decode_png` does, so that sums over them run in the same order and give the same bits."""
-    return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous().float() / 255
 
 
 class _Pass(pl.LightningModule):

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from selfdebias.storage.weights.folders import hash_file
+from selfdebias.storage.atomic import hash_file
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
@@ -45,9 +45,9 @@ class WeightFile:
                 f"`{self.option}` must be the file {self.published}, got {found}: no weights are shipped. Fetch it from "
                 f"{self.origin}, then set {self.option}=/path/to/{self.published}."
             )
-        if self.sha256 is not None and hash_file(path).hex() != self.sha256.lower():
+        if self.sha256 is not None and hash_file(path) != self.sha256.lower():
             raise ValueError(
-                f"`{self._sha256}` must be the checksum of {self.path}, {hash_file(path).hex()}, got {self.sha256}: fetch "
+                f"`{self._sha256}` must be the checksum of {self.path}, {hash_file(path)}, got {self.sha256}: fetch "
                 f"the file again, or set null to take it as it is."
             )
         return path
@@ -65,7 +65,7 @@ class WeightFile:
 
     def fingerprint(self) -> str:
         """Return the sha256 of the file; raises as `check` does."""
-        return hash_file(self.check()).hex()
+        return hash_file(self.check())
 
     @property
     def _sha256(self) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatch
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from selfdebias.storage.atomic import read_json
+from selfdebias.storage.atomic import hash_file, read_json
 
 PICKLES = ("*.bin", "*.ckpt", "*.pt", "*.pth")
 TENSORS = ("*.safetensors",)
@@ -140,20 +139,8 @@ def hash_files(folder: Path, patterns: Iterable[str] = (*TENSORS, *CONFIGS)) -> 
     digest = hashlib.sha256()
     for file in sorted(files_of(folder)):
         if _has([Path(file).name], patterns) and file != "metrics.json":
-            digest.update(file.encode() + hash_file(folder / file))
+            digest.update(file.encode() + bytes.fromhex(hash_file(folder / file)))
     return digest.hexdigest()
-
-
-def hash_file(path: Path) -> bytes:
-    """Return the sha256 of a file; remembered as long as size and time of change stay the same."""
-    status = path.stat()
-    return _hash(path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=256)
-def _hash(path: Path, size: int, changed: int) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _inside(part: str, files: Collection[str]) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from selfdebias.config.local_paths import SINGLE_FILES, is_hub_id
-from selfdebias.storage.atomic import read_json
+from selfdebias.storage.atomic import hash_file, read_json
 from selfdebias.storage.weights import folders, hub
 from selfdebias.testbed import shipped
 
@@ -88,7 +88,7 @@ class Source(ABC):
         if local is None:
             return f"{self.name}@{self._listing().commit}"
         if local.is_file():
-            return folders.hash_file(local).hex()
+            return hash_file(local)
         pickles = folders.PICKLES if self.allow_pickle else ()
         return folders.hash_files(local, (*folders.TENSORS, *folders.CONFIGS, *pickles))
 
