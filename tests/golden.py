@@ -3,7 +3,8 @@
 `python -m tests.golden record FOLDER` runs a job of three arms, a job of two prompts with modes carried over, an evaluation of
 folders, a sweep of four jobs, a job with axes, and a fit with attach, all small, and writes `record.json`: hashes of all images and
 all numbers of each `results.json`, and the keys of the committed studies. `python -m tests.golden compare ONE OTHER` names what
-differs between two of them; on one machine nothing may."""
+differs between two of them; on one machine nothing may. `python -m tests.golden reference` writes what `tests/test_golden.py` holds
+today's package against: few images and numbers of a job of three arms, an evaluation of its folders, and a fit."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,7 @@ JOBS = {
         "projector.steps=40", "evaluate.reference_images=8",
     ],
 }  # fmt: skip
+REFERENCE = Path(__file__).parent / "golden"
 FIT = """
 import sys
 from diffusers import StableDiffusionPipeline
@@ -76,6 +79,42 @@ def record(folder: Path) -> dict[str, Any]:
     (folder / "fit").mkdir()
     _run("-c", FIT, str(folder / "fit"))
     return gathered(folder) | {"keys": study_keys()}
+
+
+def few(folder: Path) -> dict[str, Any]:
+    """Run the smallest of all this in this process.
+
+    Returns:
+        ``images``: by the arm, pixels (2, 64, 64, 3) uint8; ``numbers``: by the job and the path in its results, each number;
+        ``stages``: the key of each stage of the job of three arms; ``files``: what is in its folder.
+    """
+    main = importlib.import_module("selfdebias.main").main
+    root = folder / "runs"
+    assert main([*COMMON, f"paths.root={root}", *SMALL, "guidance=random"]) == 0
+    (job,) = root.glob("jobs/*")
+    vanilla, guided = _arms(root)
+    evaluated = [
+        "stages=[evaluate]", "evaluate.drawn_together=4", f"evaluate.folders={{vanilla: {vanilla}, peer: {guided}}}",
+        "encoder=emoji_clip_informed",
+    ]  # fmt: skip
+    assert main([*COMMON, f"paths.root={root}", *evaluated]) == 0
+    (other,) = set(root.glob("jobs/*")) - {job}
+    (folder / "fit").mkdir()
+    exec(FIT.replace("sys.argv[1]", repr(str(folder / "fit"))), {})
+    stages = json.loads((job / "job.json").read_text())["stages"]
+    drawn = {name.rpartition("/")[2]: root / place / "images" for name, place in stages.items() if "generate/" in name}
+    return {
+        "images": {name: _pixels(it)[:2] for name, it in (drawn | {"fit": folder / "fit"}).items()},
+        "numbers": {"arms": _results(job), "folders": _results(other)},
+        "stages": stages,
+        "files": sorted(it.name for it in job.iterdir()),
+    }
+
+
+def _results(job: Path) -> dict[str, float]:
+    """Each number of a job's results by its path, rounded; those of the shipped judge's own error are the same in all jobs."""
+    leaves = _leaves(json.loads((job / "results.json").read_text()), "")
+    return {path: round(value, 8) for path, value in leaves if not path.startswith("/judge/error")}
 
 
 def gathered(folder: Path) -> dict[str, Any]:
@@ -180,6 +219,11 @@ if __name__ == "__main__":
         place = Path(places[0])
         place.mkdir(parents=True)
         write(record(place), place)
+    elif task == "reference":
+        with tempfile.TemporaryDirectory() as place:
+            found = few(Path(place))
+        np.savez_compressed(REFERENCE.with_suffix(".npz"), **found.pop("images"))
+        REFERENCE.with_suffix(".json").write_text(json.dumps(found, indent=0, sort_keys=True) + "\n")
     else:
         found = differences(*map(Path, places))
         print("\n".join(found) or "no difference")
