@@ -22,14 +22,13 @@ from selfdebias.jobs.sweeps.pooling import pooled_arms
 from selfdebias.metrics import fairness
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
-from selfdebias.metrics.mmd import PolynomialKernel, mmd_interval
-from selfdebias.metrics.preservation import kept, twin_cosine
+from selfdebias.metrics.corrected import corrected_intervals
+from selfdebias.metrics.mmd import PolynomialKernel, mmd_with_interval
+from selfdebias.metrics.preservation import preservation, twin_cosine
+from selfdebias.metrics.shares import attribute_metrics, attribute_shares, mode_metrics_of
 from selfdebias.metrics.suite import MetricSuite
-from selfdebias.metrics.summary_corrected import corrected_intervals
-from selfdebias.metrics.summary_fairness import attribute_metrics, attribute_shares, mode_metrics_of
-from selfdebias.metrics.summary_preservation import preservation
 from selfdebias.metrics.turned import covered_in_mode
-from selfdebias.metrics.twins import Comparison
+from selfdebias.metrics.twins import Comparison, kept
 from selfdebias.storage.atomic import write_json
 
 Array = NDArray[np.float64]
@@ -142,7 +141,7 @@ def entries(
     found |= {"turned share": twins["turned"]["share"], "turned precision": twins["turned"]["precision"]}
     found["turned precision ratio"] = twins["turned"]["precision_ratio"]
     reference = population.reference.e[generator.integers(0, len(population.reference), len(population.reference))]
-    interval = mmd_interval(arm.e, reference, blocks, np.arange(len(reference)), bootstrap, PolynomialKernel())
+    _, interval = mmd_with_interval(arm.e, reference, blocks, np.arange(len(reference)), bootstrap, PolynomialKernel())
     return found | {"KID": {"low": interval.low, "high": interval.high}} | corrected(arm, blocks, generator, seed)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from selfdebias.jobs.fitted_prompts import BANK
-from selfdebias.metrics.summary_prompts import over_prompts
+from selfdebias.metrics.prompts import over_prompts
 from selfdebias.report.pictures import within_budget
 from selfdebias.report.prompt_page import render_prompt_page
 from selfdebias.report.prompt_table import markdown_table

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,12 +16,22 @@ from safetensors import safe_open
 
 from selfdebias.config.prompt_texts import CROSS
 from selfdebias.judges import classify
-from selfdebias.metrics.modes import Placed
 from selfdebias.storage.atomic import write_tensors
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 _PREFIX, _SPACE = "probabilities/", "spaces/"
+
+
+class Placed(NamedTuple):
+    """Embeddings `e`, (N, d), with the mode that each falls in, `modes`, (N,) int64."""
+
+    e: Array
+    modes: Integers
+
+    def inside(self, mode: int) -> Array:
+        """Return the embeddings of one mode."""
+        return self.e[self.modes == mode]
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ class ArmData:
         clip_score: (N,) float64, of each image with its own prompt, NaN where that is empty; None where the encoder
             embeds no text.
         spaces: (N, d_s) float16, or float32 where values are too large for it, by name: features that guidance does not
-            act in (`selfdebias.metrics.spaces`); empty in what earlier versions saved.
+            act in (`selfdebias.metrics.features`); empty in what earlier versions saved.
     """
 
     arm: str

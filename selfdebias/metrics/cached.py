@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 
 from selfdebias.judges import Judge
 from selfdebias.metrics.arms import ArmData, read_arm
+from selfdebias.metrics.features import JUDGE
 from selfdebias.metrics.modes import assign_modes
-from selfdebias.metrics.spaces import JUDGE
 from selfdebias.modes.axis_sides import AxisSides
 from selfdebias.storage.provenance import ORIGIN, read_origin
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from selfdebias.metrics.bootstrap import Interval, block_sums
-from selfdebias.metrics.share_interval import mean_interval
+from selfdebias.metrics.intervals import mean_interval
 
 Entry = dict[str, Any]
 NO_INTERVAL = "no interval: resampled sets hold copies of images, which move it"
@@ -89,3 +90,8 @@ def mean_of(
     chosen = np.where(rows, np.asarray(values, dtype=np.float64), 0.0)
     sums = block_sums(np.stack([chosen, rows], 1), blocks)
     return measured(chosen[rows].mean(), mean_interval(sums, level).within(least, most), n=int(rows.sum()))
+
+
+def all_missing(keys: Iterable[str], reason: str) -> dict[str, Entry]:
+    """Return the same null for each key."""
+    return {key: missing(reason) for key in keys}

@@ -38,21 +38,8 @@ def moments(x: ArrayLike) -> Moments:
         part = x[rows] - shift
         total += part.sum(0)
         outer += part.T @ part
-    shifted = moments_from_sums(len(x), total, outer)
-    return shifted._replace(mean=shifted.mean + shift)
-
-
-def moments_from_sums(n: int, total: ArrayLike, outer: ArrayLike) -> Moments:
-    """Turn `n` >= 2 images, their sum (d,) and their sum of outer products (d, d) into moments.
-
-    Example:
-        >>> moments_from_sums(2, [4.0], [[10.0]])
-        Moments(n=2, mean=array([2.]), cov=array([[2.]]))
-    """
-    if n < 2:
-        raise ValueError(f"`n` must be at least 2 for a covariance, got {n}.")
-    total, outer = np.asarray(total, dtype=np.float64), np.asarray(outer, dtype=np.float64)
-    return Moments(n, total / n, (outer - np.outer(total, total / n)) / (n - 1))
+    mean = total / len(x)
+    return Moments(len(x), mean + shift, (outer - np.outer(total, mean)) / (len(x) - 1))
 
 
 def frechet_from_moments(mean_x: ArrayLike, cov_x: ArrayLike, mean_y: ArrayLike, cov_y: ArrayLike) -> float:
@@ -78,26 +65,6 @@ def frechet_from_moments(mean_x: ArrayLike, cov_x: ArrayLike, mean_y: ArrayLike,
     cross = np.sqrt(eigvalsh((product + product.T) / 2, overwrite_a=True).clip(0)).sum()
     distance = np.square(mean_x - mean_y).sum() + np.trace(cov_x) + np.trace(cov_y) - 2 * cross
     return float(max(distance, 0.0))
-
-
-def frechet_of(x: Moments, y: Moments) -> float:
-    """Frechet distance of two sets of features by their moments.
-
-    With N <= d the covariance is singular and the figure mostly counts images, so it is refused; it is biased upwards
-    below about 10 d, where a warning is given.
-
-    Raises:
-        ValueError: if there are no more than d images on a side, or the widths differ.
-
-    Example:
-        >>> x = moments([[-1.0], [1.0]] * 5)
-        >>> round(frechet_of(x, x._replace(mean=x.mean + 2)), 6)
-        4.0
-    """
-    if len(x.mean) != len(y.mean):
-        raise ValueError(f"`x` and `y` must have the same width, got {len(x.mean)} and {len(y.mean)}.")
-    _check_size(min(x.n, y.n), len(x.mean))
-    return frechet_from_moments(x.mean, x.cov, y.mean, y.cov)
 
 
 def frechet_distance(x: ArrayLike, y: ArrayLike) -> float:

@@ -85,42 +85,6 @@ def mmd(x: ArrayLike, y: ArrayLike, kernel: Kernel) -> float:
     return float(_mmd(sums, np.ones((1, 1)), np.ones((1, 1)))[0])
 
 
-def kid(x: ArrayLike, y: ArrayLike, kernel: Kernel | None = None) -> float:
-    """Kernel Inception Distance: `mmd` with the published cubic kernel, gamma 1 unless another is given.
-
-    References:
-        arXiv 1801.01401.
-
-    Example:
-        >>> kid([[0.0], [0.0]], [[1.0], [1.0]])
-        7.0
-    """
-    return mmd(x, y, kernel or PolynomialKernel())
-
-
-def cmmd(x: ArrayLike, y: ArrayLike, kernel: Kernel | None = None) -> float:
-    """CLIP maximum mean discrepancy: `mmd` with the published Gaussian kernel of width 10, times 1000.
-
-    The published embeddings are those of CLIP ViT-L/14 at 336 px, made unit vectors. The authors' code keeps the pairs
-    i = j (the biased estimate); this one leaves them out, as their paper says.
-
-    References:
-        arXiv 2401.09603.
-
-    Example:
-        >>> round(cmmd([[0.0], [0.0]], [[1.0], [1.0]]), 6)  # 1000 (2 - 2 exp(-1 / 200))
-        9.975042
-    """
-    return mmd(x, y, kernel or GaussianKernel())
-
-
-def mmd_interval(
-    x: ArrayLike, y: ArrayLike, x_blocks: ArrayLike, y_blocks: ArrayLike, bootstrap: BlockBootstrap, kernel: Kernel
-) -> Interval:
-    """Bound `mmd`; see `mmd_with_interval`."""
-    return mmd_with_interval(x, y, x_blocks, y_blocks, bootstrap, kernel)[1]
-
-
 def mmd_with_interval(
     x: ArrayLike, y: ArrayLike, x_blocks: ArrayLike, y_blocks: ArrayLike, bootstrap: BlockBootstrap, kernel: Kernel
 ) -> tuple[float, Interval]:

@@ -1,34 +1,28 @@
-"""Discovered modes, measured without a judge: where images fall, and how modes agree with judged attributes."""
+"""Discovered modes, measured without a judge: where images fall, and how modes and axes agree with judged attributes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.metrics import adjusted_rand_score, homogeneity_score, normalized_mutual_info_score, roc_auc_score
 
-from selfdebias.metrics import fairness
+from selfdebias.metrics.arms import ArmData
+from selfdebias.metrics.bootstrap import BlockBootstrap
+from selfdebias.metrics.entries import Entry, all_missing, missing
 from selfdebias.metrics.features import features
-from selfdebias.modes.axis_sides import AxisSides, cells_of
+from selfdebias.metrics.shares import axis_metrics_of, mode_metrics_of
+from selfdebias.metrics.twins import NO_MODES
+from selfdebias.modes.axis_sides import AxisSides, cells_of, sides_of
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 
-class Placed(NamedTuple):
-    """Embeddings `e`, (N, d), with the mode that each falls in, `modes`, (N,) int64."""
-
-    e: Array
-    modes: Labels
-
-    def inside(self, mode: int) -> Array:
-        """Return the embeddings of one mode."""
-        return self.e[self.modes == mode]
-
-
 NO_MODE = -1
+MODE_KEYS = ("mode_fd", "mode_kl", "mode_shares")
 
 
 def assign_modes(e: ArrayLike, centers: ArrayLike | AxisSides | None) -> Labels:
@@ -56,26 +50,6 @@ def assign_modes(e: ArrayLike, centers: ArrayLike | AxisSides | None) -> Labels:
     if e.shape[1] != centers.shape[1]:
         raise ValueError(f"`centers` must have the width {e.shape[1]} of the embeddings, got {centers.shape[1]}.")
     return (e @ centers.T).argmax(1).astype(np.int64)
-
-
-def mode_fd(f: ArrayLike, target: ArrayLike) -> Array:
-    """Fairness Discrepancy of mode shares (..., K) from a target (K,), `||f - pi||_2`.
-
-    Example:
-        >>> float(mode_fd([0.5, 0.5], [0.5, 0.5]))
-        0.0
-    """
-    return fairness.fd_hard(f, target)
-
-
-def mode_kl(f: ArrayLike, target: ArrayLike) -> Array:
-    """Divergence of mode shares (..., K) from a target (K,) above 0, `KL(f || pi)` in nats.
-
-    Example:
-        >>> round(float(mode_kl([1.0, 0.0], [0.5, 0.5])), 4)
-        0.6931
-    """
-    return fairness.kl_target(f, target)
 
 
 def nmi(modes: ArrayLike, labels: ArrayLike) -> float:
@@ -126,3 +100,97 @@ def mode_stability(cluster: Callable[[], Any], e: ArrayLike, seed: int, repeats:
         return ari(*(cluster().fit(e[half]).predict(e) for half in halves))
 
     return float(np.mean([once() for _ in range(repeats)]))
+
+
+def axes_agreement(
+    reference: ArmData, cells: np.ndarray, axes: Sequence[Mapping[str, Any]], attributes: Sequence[str],
+    places: AxisSides | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Hold the sides of each axis against each judged attribute.
+
+    Args:
+        reference: N images, judged.
+        cells: (N,) int64, the cell of each.
+        axes: what discover says of each axis; copied.
+        attributes: names.
+        places: the axes in the encoder's space; None leaves ``auc`` out.
+
+    Returns:
+        for each axis what was said of it, and by attribute ``ari`` and ``homogeneity`` (the share of the attribute's entropy that
+        the sides tell) of the sides with the classes that the judge is sure of, and ``auc`` of the coordinates, in [0.5, 1] since
+        an axis has no direction: of more than two classes the one told best, against all others. Null where it is sure of none.
+    """
+    sides = sides_of(cells, len(axes))
+    coordinates = None if places is None else places.coordinates(reference.e)
+
+    def told_by(a: int) -> dict[str, dict[str, Any]]:
+        """Return what axis `a` has to do with each attribute, by measure."""
+        values: dict[str, dict[str, Any]] = {"ari": {}, "homogeneity": {}}
+        if coordinates is not None:
+            values["auc"] = {name: _auc(coordinates[:, a], *reference.labels(name)) for name in attributes}
+        for name in attributes:
+            labels, sure = reference.labels(name)
+            for key, metric in (("ari", ari), ("homogeneity", _homogeneity)):
+                values[key][name] = (
+                    metric(sides[sure, a], labels[sure]) if sure.any() else missing("no reference image is classified")
+                )
+        return values
+
+    return [{**axis, **told_by(a)} for a, axis in enumerate(axes)]
+
+
+def _auc(u: np.ndarray, labels: np.ndarray, sure: np.ndarray) -> float | Entry:
+    """Return the area under the ROC curve of coordinates (N,): one class against all others, the one that is told best."""
+    labels, u = labels[sure], u[sure]
+    classes = np.unique(labels)
+    if len(classes) < 2:
+        return missing("the reference images are of one class")
+    return max(max(area, 1 - area) for k in classes for area in [float(roc_auc_score(labels == k, u))])
+
+
+def _homogeneity(sides: np.ndarray, labels: np.ndarray) -> float:
+    return float(homogeneity_score(sides, labels)) if len(np.unique(labels)) > 1 else 1.0
+
+
+def mode_entries(shown: ArmData, modes: Mapping[str, Any] | None, resampling: BlockBootstrap) -> dict[str, Any]:
+    """Measure the shares of the modes against their target, or of each axis against its own."""
+    if not modes:
+        return all_missing(MODE_KEYS, NO_MODES)
+    if "axes" in modes:
+        one_by_one = all_missing(("mode_fd", "mode_kl"), "there are axes, which are measured one by one: see `axes`")
+        return one_by_one | axis_metrics_of(shown, modes["target"], resampling)
+    return mode_metrics_of(shown, modes["target"], resampling)
+
+
+def cells_in(modes: Mapping[str, Any] | None) -> int:
+    """Return how many modes an image can be in: of A axes the 2^A cells that their sides make; 0 where no modes are known."""
+    if not modes:
+        return 0
+    return 2 ** len(modes["axes"]) if "axes" in modes else len(modes["target"])
+
+
+def summarise_modes(
+    reference: ArmData | None, modes: Mapping[str, Any] | None, attributes: list[str]
+) -> dict[str, Any]:
+    """Describe the modes, and how the discovered labels of the reference images agree with each judged attribute."""
+    if modes is None:
+        return missing(NO_MODES)
+    facts = {key: modes[key] for key in ("k", "sizes", "silhouette", "stability", "target", "balanced") if key in modes}
+    if reference is None or "labels" not in modes:
+        reason = "the reference images are not those that the modes were found on, judged by this judge"
+        return facts | {measure: all_missing(attributes, reason) for measure in ("nmi", "ari")}
+    found = np.array([modes["labels"][str(i)] for i in reference.ids], dtype=np.int64)
+    if "axes" in modes:
+        facts["axes"] = axes_agreement(reference, found, modes["axes"], attributes, modes.get("places"))
+
+    def agreement(metric: Any, attribute: str) -> float | Entry:
+        labels, sure = reference.labels(attribute)
+        if not sure.any():
+            return missing("no reference image is classified")
+        return metric(found[sure], labels[sure])
+
+    return {
+        **facts,
+        "nmi": {name: agreement(nmi, name) for name in attributes},
+        "ari": {name: agreement(ari, name) for name in attributes},
+    }

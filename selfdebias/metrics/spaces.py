@@ -1,78 +1,218 @@
-"""Features that guidance does not act in, of each image: what the judge sees, and the image's own pixels, made small.
-
-Guidance moves images in the encoder's space, so quality that is measured there is measured by what was aimed at.
-"""
+"""Quality by features: in the encoder's space, which guidance acts in, and in others, which it does not."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-JUDGE, PIXELS = "judge", "pixels"
-SIDE = 16  # cells across and down
+from selfdebias.metrics.arms import ArmData, Placed
+from selfdebias.metrics.bootstrap import BlockBootstrap
+from selfdebias.metrics.entries import Entry, mean_of, missing
+from selfdebias.metrics.features import features
+from selfdebias.metrics.preservation import twin_cosine
+from selfdebias.metrics.quality import distances
+from selfdebias.metrics.suite import MetricSuite
+from selfdebias.metrics.turned import turned_precisions
+from selfdebias.metrics.twins import NO_MODES, NO_REFERENCE, Comparison, kept, shown_twins
+
+Array = NDArray[np.float64]
+KEYS = ("kid", "precision", "turned_precision_ratio", "kept")
+ENCODER, EXTRACTOR = "encoder", "extractor"
+COSINES = (-1.0, 1.0)  # their range
+FLOOR_OF_KEPT = "pairs of different images of the arm that it is compared with, in one mode"
 
 
-def pixel_averages(images: Tensor) -> Tensor:
-    """Average each image over a grid of 16 x 16 cells, by colour.
+class Scaled(NamedTuple):
+    """Centre (d,) and one scale by which features of unknown size are made comparable: mean 0 and mean square 1."""
+
+    mean: Array
+    scale: float
+
+    @classmethod
+    def of(cls, x: NDArray[Any]) -> Scaled:
+        """Take both from the reference images' features, (N, d).
+
+        Raises:
+            ValueError: if there is none, one is not finite, or all images have the same.
+        """
+        x = features(x, "reference").astype(np.float64)
+        mean = x.mean(0)
+        scale = float(np.sqrt(np.square(x - mean).mean()))
+        if scale == 0:
+            raise ValueError("all reference images have the same features")
+        return cls(mean, scale)
+
+    def __call__(self, x: NDArray[Any]) -> NDArray[np.float32]:
+        """Return (x - mean) / scale, (N, d) float32: neighbours and directions stay as they are."""
+        return ((x - self.mean) / self.scale).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Sets:
+    """What quality is measured on: an arm, the arm that it is compared with, and the reference, blanked images among them."""
+
+    arm: ArmData
+    vanilla: ArmData | None
+    reference: ArmData | None
+
+    def each(self, change: Callable[[ArmData], ArmData]) -> Sets:
+        """Change all that are there."""
+        vanilla, reference = (None if data is None else change(data) for data in (self.vanilla, self.reference))
+        return Sets(change(self.arm), vanilla, reference)
+
+    def without_blanked(self) -> Sets:
+        """The images that no safety checker replaced."""
+        return self.each(lambda data: data.rows(~data.blanked))
+
+    def by(self, name: str) -> Sets:
+        """Compare images by the features `name`, scaled as the reference asks, without it as the baseline.
+
+        Raises:
+            ValueError: if a set lacks the features, or has them of another width, or they cannot be scaled.
+        """
+        every = [data for data in (self.reference, self.vanilla, self.arm) if data is not None]
+        if len({data.spaces[name].shape[1] if name in data.spaces else None for data in every}) > 1:
+            raise ValueError("not all arms and the reference have these features")
+        scaled = Scaled.of(every[0].spaces[name][~every[0].blanked])
+        return self.each(lambda data: replace(data, features=scaled(data.spaces[name]), spaces={}))
+
+
+Quality = dict[str, dict[str, Entry]]
+
+
+def quality_by_features(
+    sets: Sets,
+    told: Mapping[str, Any],
+    n_modes: int,
+    suite: MetricSuite,
+    resampling: BlockBootstrap,
+    compared: Comparison,
+    own: Quality | None = None,
+) -> Quality:
+    """Measure quality in each space of features that an arm has.
+
+    `kid` and `precision` are against the reference, each with vanilla's floor; `turned_precision_ratio` is the k-NN
+    precision of the images that changed their mode as a share of vanilla's own in that mode; `kept` is the cosine of the
+    images that did not with their twins, and its floor the mean cosine of different vanilla images of one mode.
+
+    Features other than the encoder's and the extractor's are centred on the reference and scaled to a mean square of 1,
+    and KID's kernel has the published gamma of 1/d, so that values of several spaces can be read side by side.
 
     Args:
-        images: (B, 3, H, W) float in [0, 1].
+        sets: arm, baseline and reference; the baseline is the arm itself where it is measured.
+        told: what is measured already, whose numbers are those of the extractor, or without one of the encoder.
+        n_modes: K, 0 where no modes are known.
+        suite: fixed choices of the metrics.
+        resampling: repeats, seed and level.
+        compared: which arm is the baseline.
+        own: what this function returned for the baseline; None for the baseline itself.
 
     Returns:
-        (B, 768) of the same kind and range; cells of an image below 16 px share pixels.
-
-    Example:
-        >>> pixel_averages(torch.full((2, 3, 64, 64), 0.5)).unique().tolist()
-        [0.5]
+        by name of the features, an entry for each of `KEYS`.
     """
-    return F.adaptive_avg_pool2d(images, SIDE).flatten(1)
+    floors = own or {}
+    first = ENCODER if sets.arm.features is None else EXTRACTOR
+    found = {first: _told(sets, told, n_modes, resampling, compared)}
+    if first == EXTRACTOR:
+        plain = sets.each(lambda data: replace(data, features=None))
+        found = {
+            ENCODER: _measured(
+                plain, n_modes, replace(suite, kid_gamma=1.0), resampling, compared, floors.get(ENCODER)
+            ),
+            **found,
+        }
+    for name, x in sets.arm.spaces.items():
+        try:
+            these = sets.by(name)
+        except ValueError as error:
+            found[name] = {key: missing(str(error)) for key in KEYS}
+        else:
+            choices = replace(suite, kid_gamma=1 / x.shape[1]), resampling, compared
+            found[name] = _measured(these, n_modes, *choices, floors.get(name))
+    return found
 
 
-def judged_with_features(judge: Any, encoder: Any, images: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Let the judge look at images once, and keep what it says and what it sees.
+def _told(
+    sets: Sets, told: Mapping[str, Any], n_modes: int, resampling: BlockBootstrap, compared: Comparison
+) -> dict[str, Entry]:
+    """What is measured already, and the cosine of kept images with its floor."""
+    turned = told["turned"]
+    ratio = turned.get("precision_ratio", turned)  # without twins `turned` itself is null
+    own = {key: told[key] for key in ("kid", "precision")}
+    return {**own, "turned_precision_ratio": ratio, "kept": _kept(sets, n_modes, resampling, compared)}
+
+
+def _measured(
+    sets: Sets,
+    n_modes: int,
+    suite: MetricSuite,
+    resampling: BlockBootstrap,
+    compared: Comparison,
+    own: Mapping[str, Entry] | None,
+) -> dict[str, Entry]:
+    """Measure `KEYS` by the features that images are compared by."""
+    shown = sets.without_blanked()
+    arm, vanilla, reference = shown.arm, shown.vanilla, shown.reference
+    found: dict[str, Entry] = {key: missing(NO_REFERENCE) for key in KEYS[:3]}
+    if reference is not None:
+        baseline = None if arm.arm == compared.baseline else vanilla
+        found = distances(arm, baseline, reference, suite, resampling, compared.baseline, KEYS[:2], own)
+        found["turned_precision_ratio"] = _ratio(sets, reference, n_modes, suite, resampling, compared)
+    return {**found, "kept": _kept(sets, n_modes, resampling, compared)}
+
+
+def _ratio(
+    sets: Sets, reference: ArmData, n_modes: int, suite: MetricSuite, resampling: BlockBootstrap, compared: Comparison
+) -> Entry:
+    reason = compared.why_no_twins(sets.arm, sets.vanilla) or ("" if n_modes else NO_MODES)
+    if reason or sets.vanilla is None:
+        return missing(reason)
+    arm, vanilla = shown_twins(sets.arm, sets.vanilla)
+    real, own, new = (Placed(data.compared, data.modes) for data in (reference, vanilla, arm))
+    return turned_precisions(real, own, new, n_modes, arm.blocks, resampling, suite.nearest)["precision_ratio"]
+
+
+def _kept(sets: Sets, n_modes: int, resampling: BlockBootstrap, compared: Comparison) -> Entry:
+    """Mean cosine of the images that kept their mode with their twins."""
+    reason = compared.why_no_twins(sets.arm, sets.vanilla) or ("" if n_modes else NO_MODES)
+    if reason or sets.vanilla is None:
+        return missing(reason)
+    arm, vanilla = shown_twins(sets.arm, sets.vanilla)
+    with np.errstate(invalid="ignore"):  # an image may stand at the centre, and has no direction then
+        cosines = twin_cosine(arm.compared, vanilla.compared)
+    same = kept(arm.modes, vanilla.modes) & np.isfinite(cosines)
+    entry = mean_of(cosines, same, arm.blocks, resampling.level, "no image kept its mode", *COSINES)
+    chance = cosine_of_strangers(vanilla.compared, vanilla.modes, np.bincount(vanilla.modes[same], minlength=n_modes))
+    return entry if chance is None else {**entry, "floor": chance, "floor_of": FLOOR_OF_KEPT}
+
+
+def cosine_of_strangers(x: NDArray[Any], modes: NDArray[np.int64], weights: NDArray[Any]) -> float | None:
+    """Average the cosine of different images of one mode over all pairs, and over modes by weight.
 
     Args:
-        judge: images to probabilities; with `features` and `from_features` where it has them.
-        encoder: what guidance acts in; a judge that rests on it sees nothing of its own.
-        images: (B, 3, H, W) float32 in [0, 1].
+        x: (N, d) features.
+        modes: (N,) mode of each.
+        weights: (K,) at least 0.
 
     Returns:
-        by attribute, probabilities (B, C); and by name, features (B, d) that guidance does not act in, on the CPU, float16.
-
-    Raises:
-        ValueError: if the judge's features are no (B, d) tensor.
-    """
-    spaces = {PIXELS: pixel_averages(images)}
-    seen = features_of(judge, encoder)
-    if seen is None:
-        probabilities = judge(images)
-    else:
-        found = seen(images)
-        if not isinstance(found, Tensor) or found.shape[:-1] != (len(images),):
-            got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-            raise ValueError(f"`judge.features` must return one row of features an image, got {got}.")
-        spaces = {JUDGE: found, **spaces}
-        probabilities = judge.from_features(found) if hasattr(judge, "from_features") else judge(images)
-    return probabilities, {name: compact(x) for name, x in spaces.items()}
-
-
-def features_of(judge: Any, encoder: Any) -> Callable[[Tensor], Tensor] | None:
-    """Return the judge's `features`; None where it has none, or where they are the encoder's own."""
-    shared = judge.encoder_id is not None and judge.encoder_id == getattr(encoder, "encoder_id", None)
-    found = getattr(judge, "features", None)
-    return None if shared or not callable(found) else found
-
-
-def compact(x: Tensor) -> Tensor:
-    """Return features on the CPU as float16, or as float32 where they are too large for it.
+        in [-1, 1]; None where no mode of positive weight has two images.
 
     Example:
-        >>> compact(torch.tensor([[0.5]])).dtype, compact(torch.tensor([[1e6]])).dtype
-        (torch.float16, torch.float32)
+        >>> x = np.array([[2.0, 0.0], [0.0, 1.0], [0.0, 3.0], [1.0, 0.0]])
+        >>> cosine_of_strangers(x, np.array([0, 0, 1, 1]), np.array([1, 0])), cosine_of_strangers(x[1:3], np.zeros(2, int), [5])
+        (0.0, 1.0)
     """
-    x = x.detach().cpu().float()
-    return x.half() if x.abs().max(dim=-1).values.lt(torch.finfo(torch.float16).max).all() else x
+    norms = np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
+    unit = np.divide(x, norms, out=np.zeros(x.shape), where=norms > 0)
+    means, used = [], []
+    for mode, weight in enumerate(weights):
+        own = unit[modes == mode]
+        if weight > 0 and len(own) > 1:
+            pairs = np.square(own.sum(0)).sum() - np.square(own).sum()
+            means.append(pairs / (len(own) * (len(own) - 1)))
+            used.append(weight)
+    return float(np.average(means, weights=used)) if means else None

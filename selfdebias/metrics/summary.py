@@ -5,36 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from selfdebias.config.prompt_texts import CROSS
-from selfdebias.metrics import modes as mode_metrics
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap
-from selfdebias.metrics.entries import Entry, missing
-from selfdebias.metrics.spaces import JUDGE, PIXELS
-from selfdebias.metrics.suite import MetricSuite
-from selfdebias.metrics.summary_agreement import paired_agreement
-from selfdebias.metrics.summary_axes import axes_agreement
-from selfdebias.metrics.summary_composition import composition
-from selfdebias.metrics.summary_corrected import corrected_metrics
-from selfdebias.metrics.summary_cost import summarise_cost
-from selfdebias.metrics.summary_fairness import (
+from selfdebias.metrics.clip_score import clip_score_of, silent_clip_score
+from selfdebias.metrics.composition import composition
+from selfdebias.metrics.corrected import corrected_metrics
+from selfdebias.metrics.cost import summarise_cost
+from selfdebias.metrics.entries import all_missing, missing
+from selfdebias.metrics.features import JUDGE, PIXELS
+from selfdebias.metrics.modes import cells_in, mode_entries, summarise_modes
+from selfdebias.metrics.preservation import paired_agreement, preservation
+from selfdebias.metrics.quality import distances, keys_for
+from selfdebias.metrics.shares import (
     attribute_metrics,
     attribute_shares,
-    axis_metrics_of,
     by_run,
-    mode_metrics_of,
     rate,
 )
-from selfdebias.metrics.summary_preservation import preservation
-from selfdebias.metrics.summary_quality import clip_score_of, distances, keys_for, silent_clip_score
-from selfdebias.metrics.summary_spaces import ENCODER, EXTRACTOR, Quality, Sets, quality_by_features
-from selfdebias.metrics.summary_within import distances_within_modes
+from selfdebias.metrics.spaces import ENCODER, EXTRACTOR, Quality, Sets, quality_by_features
+from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.twins import NO_MODES, NO_REFERENCE, Comparison, twin_rows
 from selfdebias.metrics.verdict import verdicts
-
-MODE_KEYS = ("mode_fd", "mode_kl", "mode_shares")
+from selfdebias.metrics.within_modes import distances_within_modes
 
 
 def summarise(
@@ -156,7 +149,7 @@ def summarise_arm(
     n_modes = cells_in(modes)
     choices = suite, resampling, compared.baseline
     if reference is None:
-        result |= _all_missing((*keys_for(features), "within_modes"), NO_REFERENCE)
+        result |= all_missing((*keys_for(features), "within_modes"), NO_REFERENCE)
     else:
         result |= distances(shown, shown_vanilla, reference, *choices, keys_for(features))
         within = (
@@ -171,23 +164,6 @@ def summarise_arm(
     axes = len((modes or {}).get("axes", []))
     result["composition"] = composition(arm, vanilla, attributes, n_modes, resampling, compared, axes)
     return result
-
-
-def mode_entries(shown: ArmData, modes: Mapping[str, Any] | None, resampling: BlockBootstrap) -> dict[str, Any]:
-    """Measure the shares of the modes against their target, or of each axis against its own."""
-    if not modes:
-        return _all_missing(MODE_KEYS, NO_MODES)
-    if "axes" in modes:
-        one_by_one = _all_missing(("mode_fd", "mode_kl"), "there are axes, which are measured one by one: see `axes`")
-        return one_by_one | axis_metrics_of(shown, modes["target"], resampling)
-    return mode_metrics_of(shown, modes["target"], resampling)
-
-
-def cells_in(modes: Mapping[str, Any] | None) -> int:
-    """Return how many modes an image can be in: of A axes the 2^A cells that their sides make; 0 where no modes are known."""
-    if not modes:
-        return 0
-    return 2 ** len(modes["axes"]) if "axes" in modes else len(modes["target"])
 
 
 def describe_spaces(
@@ -213,34 +189,3 @@ def silence_clip_scores(arms: Mapping[str, dict[str, Any]]) -> None:
         counts = {key: arm["clip_score"][key] for key in ("n", "at_zero") if key in arm["clip_score"]}
         if arm["clip_score"]["value"] is not None:
             arm["clip_score"] = missing(reason, **counts)
-
-
-def _all_missing(keys: Sequence[str], reason: str) -> dict[str, Entry]:
-    return {key: missing(reason) for key in keys}
-
-
-def summarise_modes(
-    reference: ArmData | None, modes: Mapping[str, Any] | None, attributes: list[str]
-) -> dict[str, Any]:
-    """Describe the modes, and how the discovered labels of the reference images agree with each judged attribute."""
-    if modes is None:
-        return missing(NO_MODES)
-    facts = {key: modes[key] for key in ("k", "sizes", "silhouette", "stability", "target", "balanced") if key in modes}
-    if reference is None or "labels" not in modes:
-        reason = "the reference images are not those that the modes were found on, judged by this judge"
-        return facts | {measure: _all_missing(attributes, reason) for measure in ("nmi", "ari")}
-    found = np.array([modes["labels"][str(i)] for i in reference.ids], dtype=np.int64)
-    if "axes" in modes:
-        facts["axes"] = axes_agreement(reference, found, modes["axes"], attributes, modes.get("places"))
-
-    def agreement(metric: Any, attribute: str) -> float | Entry:
-        labels, sure = reference.labels(attribute)
-        if not sure.any():
-            return missing("no reference image is classified")
-        return metric(found[sure], labels[sure])
-
-    return {
-        **facts,
-        "nmi": {name: agreement(mode_metrics.nmi, name) for name in attributes},
-        "ari": {name: agreement(mode_metrics.ari, name) for name in attributes},
-    }

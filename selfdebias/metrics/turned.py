@@ -7,15 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from selfdebias.metrics.arms import Placed
 from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
 from selfdebias.metrics.entries import NO_INTERVAL, Entry, measured, missing
+from selfdebias.metrics.intervals import drawn_shares, share_interval
 from selfdebias.metrics.mmd import Kernel, PolynomialKernel, mmd
-from selfdebias.metrics.modes import Placed
-from selfdebias.metrics.neighbours import knn_covered
-from selfdebias.metrics.preservation import kept
-from selfdebias.metrics.share_interval import drawn_shares, share_interval
-from selfdebias.metrics.summary_fairness import rate
-from selfdebias.metrics.within_modes import weighted, within_modes
+from selfdebias.metrics.shares import rate
+from selfdebias.metrics.twins import kept
+from selfdebias.metrics.within_modes import covered_in_mode, weighted, within_modes
 
 Array = NDArray[np.float64]
 MEASURES = ("precision", "vanilla_precision", "precision_ratio", "kid", "vanilla_kid")
@@ -82,20 +81,6 @@ def turned_distance(
         reason = "no target mode has at least 2 images each of turned, vanilla and reference"
         return {name: missing(reason, n=0) for name in names}
     return {name: measured(value, n=means.n, reason=NO_INTERVAL) for name, value in zip(names, means[:2], strict=True)}
-
-
-def covered_in_mode(reference: Placed, placed: Placed, n_modes: int, k: int) -> Array:
-    """Tell which embeddings the reference images *of their own mode* cover.
-
-    Returns:
-        (N,) float64, 1 or 0, and NaN where the reference has no more than k images of that mode.
-    """
-    covered = np.full(len(placed.modes), np.nan)
-    for mode in range(n_modes):
-        real, rows = reference.inside(mode), placed.modes == mode
-        if len(real) > k:
-            covered[rows] = knn_covered(real, placed.e[rows], k)
-    return covered
 
 
 def turned_precisions(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from selfdebias.metrics.arms import ArmData
 
@@ -70,3 +70,16 @@ def shown_twins(arm: ArmData, vanilla: ArmData) -> tuple[ArmData, ArmData]:
     rows, twins = twin_rows(arm.seeds, vanilla.seeds)
     shown = ~(arm.blanked[rows] | vanilla.blanked[twins])
     return arm.rows(rows[shown]), vanilla.rows(twins[shown])
+
+
+def kept(modes: ArrayLike, twin_modes: ArrayLike) -> NDArray[np.bool_]:
+    """Tell which images are in the mode of their vanilla twin; the others were *turned*.
+
+    Example:
+        >>> kept([0, 1, 1], [0, 0, 1]).tolist()
+        [True, False, True]
+    """
+    modes, twin_modes = np.asarray(modes), np.asarray(twin_modes)
+    if modes.shape != twin_modes.shape:
+        raise ValueError(f"`twin_modes` must have shape {modes.shape}, got {twin_modes.shape}.")
+    return modes == twin_modes

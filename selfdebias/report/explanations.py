@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from selfdebias.config.prompt_texts import CROSS
-from selfdebias.metrics.summary_judge import STATED
+from selfdebias.metrics.corrected import STATED
 from selfdebias.metrics.verdict import LESS_FAIR
 from selfdebias.report.composed import composed_in_words
 from selfdebias.report.feature_words import frechet_key, frechet_title, is_inception, kid_title, label_of, without_label

@@ -12,7 +12,7 @@ import pytest
 from selfdebias.judges.confusion import Confusion
 from selfdebias.judges.emoji import EmojiJudge
 from selfdebias.judges.judge_error import confusion_rates, corrected_shares
-from selfdebias.metrics.summary_judge import summarise_error
+from selfdebias.metrics.corrected import summarise_error
 from selfdebias.testbed import shipped
 
 CLASSES = {"side": ("heads", "tails"), "metal": ("gold", "tin"), "year": ("old", "new")}

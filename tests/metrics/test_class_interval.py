@@ -7,8 +7,7 @@ import pytest
 
 from selfdebias.metrics import fairness
 from selfdebias.metrics.bootstrap import BlockBootstrap, Interval
-from selfdebias.metrics.class_interval import class_interval, resampled_shares
-from selfdebias.metrics.share_interval import share_interval
+from selfdebias.metrics.intervals import class_interval, resampled_shares, share_interval
 
 BOOTSTRAP = BlockBootstrap(500)
 

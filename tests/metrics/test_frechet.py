@@ -106,8 +106,8 @@ class Watched:
         return self.rows[part]
 
 
-def test_moments_of_sums_need_two_images():
-    with pytest.raises(ValueError, match="`n` must be at least 2 for a covariance, got 1"):
-        frechet.moments_from_sums(1, [0.0], [[0.0]])
+def test_features_of_two_widths_or_of_one_image_are_refused():
+    with pytest.raises(ValueError, match="`x` must have at least 2 rows, got 1"):
+        frechet.moments(gaussian(0, 1))
     with pytest.raises(ValueError, match="same width, got 4 and 3"):
-        frechet.frechet_of(frechet.moments(gaussian(0, 50)), frechet.moments(gaussian(0, 50, d=3)))
+        frechet.frechet_distance(gaussian(0, 50), gaussian(0, 50, d=3))

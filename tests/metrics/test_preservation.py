@@ -1,4 +1,4 @@
-"""PSNR and the share and cosine of kept images, against loops."""
+"""PSNR, cosines with twins and which images kept their mode, against loops."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from selfdebias.metrics import preservation
+from selfdebias.metrics.twins import kept
 
 
 def test_psnr_is_that_of_a_loop_and_infinite_for_equal_images():
@@ -26,11 +27,8 @@ def test_kept_images_are_those_whose_mode_did_not_change():
     e, twins = np.random.default_rng(0).normal(size=(2, 5, 3))
     modes, twin_modes = [0, 1, 2, 1, 0], [0, 1, 1, 1, 2]
     cosines = [a @ b / np.sqrt((a @ a) * (b @ b)) for a, b in zip(e, twins, strict=True)]
-    assert preservation.kept_share(modes, twin_modes) == 3 / 5
-    assert preservation.kept_cosine(e, twins, modes, twin_modes) == pytest.approx(
-        np.mean([cosines[i] for i in (0, 1, 3)])
-    )
-    assert math.isnan(preservation.kept_cosine(e, twins, [0] * 5, [1] * 5))
+    assert kept(modes, twin_modes).tolist() == [True, True, False, True, False]
+    assert preservation.twin_cosine(e, twins) == pytest.approx(cosines)
 
 
 def test_unequal_shapes_are_refused():
@@ -39,4 +37,4 @@ def test_unequal_shapes_are_refused():
     with pytest.raises(ValueError, match="`twin_e` must have 2 rows, got 1"):
         preservation.twin_cosine(np.ones((2, 3)), np.ones((1, 3)))
     with pytest.raises(ValueError, match="`twin_modes` must have shape"):
-        preservation.kept([0, 1], [0])
+        kept([0, 1], [0])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from selfdebias.metrics.arms import Placed
 from selfdebias.metrics.bootstrap import BlockBootstrap
-from selfdebias.metrics.mmd import GaussianKernel, cmmd, kid
-from selfdebias.metrics.modes import Placed
-from selfdebias.metrics.neighbours import knn_precision
-from selfdebias.metrics.turned import MEASURES, covered_in_mode, turned_distance, turned_quality
+from selfdebias.metrics.mmd import GaussianKernel
+from selfdebias.metrics.turned import MEASURES, turned_distance, turned_quality
+from selfdebias.metrics.within_modes import covered_in_mode
+from tests.metrics.references import cmmd, kid, knn_precision
 
 BOOTSTRAP = BlockBootstrap(repeats=100)
 

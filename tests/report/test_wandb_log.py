@@ -346,7 +346,7 @@ def test_keeps_what_is_no_secret(value):
 
 
 def test_a_job_with_rows_is_one_run_with_one_table_and_no_secret(tmp_path, secrets):
-    from selfdebias.metrics.summary_prompts import over_prompts
+    from selfdebias.metrics.prompts import over_prompts
 
     rows = {"farmer": example_results(n=16), "office-worker": example_results(("vanilla",), n=24)}
     results = {"config_hash": "0123", "rows": rows, "row_names": list(rows), "over_prompts": over_prompts(rows)}

@@ -24,10 +24,10 @@ from selfdebias.judges import Judge
 from selfdebias.judges.labelled import measure_confusion, skipped_labels
 from selfdebias.metrics.arms import ArmData, save_arm
 from selfdebias.metrics.cached import origin_of
+from selfdebias.metrics.corrected import summarise_error
+from selfdebias.metrics.spaces import ENCODER
 from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary import summarise
-from selfdebias.metrics.summary_judge import summarise_error
-from selfdebias.metrics.summary_spaces import ENCODER
 from selfdebias.metrics.twins import VANILLA
 from selfdebias.modes.axis_sides import AxisSides
 from selfdebias.storage.batches import BatchFolder

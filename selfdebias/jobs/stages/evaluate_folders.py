@@ -25,9 +25,9 @@ from selfdebias.judges import Judge
 from selfdebias.metrics.arms import ArmData, save_arm
 from selfdebias.metrics.cached import identity, origin_of
 from selfdebias.metrics.entries import missing
+from selfdebias.metrics.spaces import ENCODER
 from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary import summarise
-from selfdebias.metrics.summary_spaces import ENCODER
 from selfdebias.metrics.twins import VANILLA, Comparison
 from selfdebias.modes.axis_sides import AxisSides
 from selfdebias.report.table import markdown_table

@@ -16,9 +16,9 @@ from torch.utils.data import Dataset
 from selfdebias.judges import Judge
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.clip_score import prompt_scores
+from selfdebias.metrics.features import judged_with_features
 from selfdebias.metrics.modes import assign_modes
 from selfdebias.metrics.preservation import psnr
-from selfdebias.metrics.spaces import judged_with_features
 from selfdebias.modes.axis_sides import AxisSides
 from selfdebias.storage.batches import BatchFolder
 

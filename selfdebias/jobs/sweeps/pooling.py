@@ -16,9 +16,9 @@ from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.arms import ArmData, load_arm, pool
 from selfdebias.metrics.entries import Entry, missing
 from selfdebias.metrics.modes import assign_modes as place_in_modes
+from selfdebias.metrics.prompts import over_prompts
+from selfdebias.metrics.spaces import EXTRACTOR
 from selfdebias.metrics.summary import summarise
-from selfdebias.metrics.summary_prompts import over_prompts
-from selfdebias.metrics.summary_spaces import EXTRACTOR
 from selfdebias.modes.axis_sides import AxisSides
 
 Results = dict[str, Any]

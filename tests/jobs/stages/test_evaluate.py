@@ -21,11 +21,11 @@ from selfdebias.judges.clip_zeroshot import ClipZeroShotJudge
 from selfdebias.judges.confusion import Confusion
 from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.arms import load_arm, pool
-from selfdebias.metrics.mmd import cmmd, kid
-from selfdebias.metrics.spaces import pixel_averages
+from selfdebias.metrics.features import pixel_averages
 from selfdebias.storage.atomic import write_json, write_tensors
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.images import encode_png
+from tests.metrics.references import cmmd, kid
 
 TRAINER = partial(
     pl.Trainer,

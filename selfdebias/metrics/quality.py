@@ -1,4 +1,4 @@
-"""Entries of quality: how far an arm's images are from the reference, and how well they go with their prompts."""
+"""How far an arm's images are from the reference: each distance with the floor that vanilla images have."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap
-from selfdebias.metrics.entries import NO_INTERVAL, Entry, mean_of, measured, missing
+from selfdebias.metrics.entries import NO_INTERVAL, Entry, measured, missing
 from selfdebias.metrics.frechet import frechet_distance
 from selfdebias.metrics.mmd import Kernel, mmd, mmd_with_interval
 from selfdebias.metrics.neighbours import knn_covered, knn_recall
+from selfdebias.metrics.shares import rate
 from selfdebias.metrics.suite import INCEPTION, MetricSuite
-from selfdebias.metrics.summary_fairness import rate
 from selfdebias.metrics.twins import VANILLA
 
 FID, FRECHET = "fid", "frechet_distance"
@@ -125,36 +125,3 @@ def _mmd(
     if resampling is None:
         return measured(mmd(x, y, kernel))
     return measured(*mmd_with_interval(x, y, arm.blocks, reference.blocks, resampling, kernel))
-
-
-def clip_score_of(arm: ArmData, level: float) -> Entry:
-    """Average the CLIP score over the images that were drawn from a prompt.
-
-    `at_zero` counts the images whose score is 0, its lower bound: where they are many, the mean says little.
-    """
-    if arm.clip_score is None:
-        return missing("the encoder embeds no text")
-    prompted, at_zero = np.isfinite(arm.clip_score), int((arm.clip_score == 0).sum())
-    reason = "no image was drawn from a prompt"
-    return mean_of(arm.clip_score, prompted, arm.blocks, level, reason, least=0, most=100) | {"at_zero": at_zero}
-
-
-def silent_clip_score(scores: Sequence[Entry]) -> str:
-    """Say why CLIP scores say nothing, "" where they do: of all arms' images more than half are at the lower bound.
-
-    Then a mean is that of few images, and may move while hardly any image does.
-
-    Args:
-        scores: what `clip_score_of` returned for each arm.
-
-    Example:
-        >>> silent_clip_score([{"value": 0.2, "n": 32, "at_zero": 30}, {"value": 0.9, "n": 32, "at_zero": 10}])
-        '40 of 64 images of all arms are at its lower bound of 0, so it says nothing'
-        >>> silent_clip_score([{"value": 20.0, "n": 32, "at_zero": 16}])
-        ''
-    """
-    known = [entry for entry in scores if entry["value"] is not None]
-    at_zero, n = (sum(entry[key] for entry in known) for key in ("at_zero", "n"))
-    if 2 * at_zero <= n:
-        return ""
-    return f"{at_zero} of {n} images of all arms are at its lower bound of 0, so it says nothing"

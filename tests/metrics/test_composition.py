@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from selfdebias.metrics.bootstrap import BlockBootstrap
-from selfdebias.metrics.share_interval import share_interval
-from selfdebias.metrics.summary_agreement import paired_agreement
-from selfdebias.metrics.summary_composition import composition, predicted, reweighted
+from selfdebias.metrics.composition import composition, predicted, reweighted
+from selfdebias.metrics.intervals import share_interval
+from selfdebias.metrics.preservation import paired_agreement
 from selfdebias.metrics.twins import NO_MODES, Comparison
 from tests.metrics.test_summary import arm, summary
 

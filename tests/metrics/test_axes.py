@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from selfdebias.metrics.bootstrap import BlockBootstrap
-from selfdebias.metrics.summary import cells_in, mode_entries, summarise_modes
-from selfdebias.metrics.summary_composition import composition, raked
+from selfdebias.metrics.composition import composition, raked
+from selfdebias.metrics.modes import cells_in, mode_entries, summarise_modes
 from selfdebias.metrics.twins import Comparison
 from selfdebias.modes.axis_sides import AxisSides, cells_of
 from tests.metrics.test_summary import arm

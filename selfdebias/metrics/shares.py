@@ -1,4 +1,4 @@
-"""Entries of fairness for one arm: value, interval over blocks, number of images, and the fair sampler's floor."""
+"""Entries of an arm's shares: value, interval over blocks, number of images, and the fair sampler's floor."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from selfdebias.metrics import fairness
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
-from selfdebias.metrics.class_interval import class_interval
 from selfdebias.metrics.entries import Entry, measured, missing
-from selfdebias.metrics.share_interval import share_interval
+from selfdebias.metrics.intervals import class_interval, share_interval
 from selfdebias.modes.axis_sides import sides_of
 
 Array = NDArray[np.float64]

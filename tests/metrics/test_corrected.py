@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from selfdebias.metrics.bootstrap import BlockBootstrap
-from selfdebias.metrics.share_interval import share_interval
-from selfdebias.metrics.summary_corrected import corrected_intervals, corrected_metrics
+from selfdebias.metrics.corrected import corrected_intervals, corrected_metrics
+from selfdebias.metrics.intervals import share_interval
 from tests.metrics.test_summary import arm
 
 BOOTSTRAP = BlockBootstrap(500)

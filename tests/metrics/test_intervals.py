@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfdebias.metrics.bootstrap import Interval
-from selfdebias.metrics.share_interval import mean_interval, share_interval, share_precision
+from selfdebias.metrics.intervals import mean_interval, share_interval, share_precision
 
 
 def rows(hits: np.ndarray, size: float) -> np.ndarray:

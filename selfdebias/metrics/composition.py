@@ -1,4 +1,4 @@
-"""Entries of composition: what a new mix of modes does to the shares of an attribute, if no image is changed otherwise."""
+"""What a new mix of modes does to the shares of an attribute, if no image is changed otherwise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from selfdebias.metrics import fairness
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap, Interval, block_sums
 from selfdebias.metrics.entries import Entry, bounds, measured, missing
-from selfdebias.metrics.summary_fairness import attribute_metrics
+from selfdebias.metrics.shares import attribute_metrics
 from selfdebias.metrics.twins import NO_MODES, Comparison
 from selfdebias.modes.axis_sides import sides_of
 

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from selfdebias.metrics.share_interval import share_interval
-from selfdebias.metrics.summary_prompts import fair_mean_quantile, over_prompts
+from selfdebias.metrics.intervals import share_interval
+from selfdebias.metrics.prompts import fair_mean_quantile, over_prompts
 from tests.report.example import example_results
 
 

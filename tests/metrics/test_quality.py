@@ -9,11 +9,12 @@ import pytest
 
 from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.bootstrap import BlockBootstrap
+from selfdebias.metrics.clip_score import clip_score_of
 from selfdebias.metrics.frechet import frechet_distance
-from selfdebias.metrics.mmd import cmmd, kid
-from selfdebias.metrics.neighbours import knn_precision, knn_recall
-from selfdebias.metrics.summary_quality import KEYS, clip_score_of, distances
-from selfdebias.metrics.summary_within import distances_within_modes
+from selfdebias.metrics.neighbours import knn_recall
+from selfdebias.metrics.quality import KEYS, distances
+from selfdebias.metrics.within_modes import distances_within_modes
+from tests.metrics.references import cmmd, kid, knn_precision
 from tests.metrics.test_summary import arm
 
 RESAMPLING, SUITE = BlockBootstrap(50), MetricSuite()
