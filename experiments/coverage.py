@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.pooled import ROOT, run_jobs, write_study
-from experiments.variants import EARLIER
 from selfdebias.jobs.sweeps.pooling import pooled_arms
 from selfdebias.metrics import fairness
 from selfdebias.metrics.arms import ArmData
@@ -37,6 +36,9 @@ SIZES = (128, 384, 640)
 DRAWS = ("independent", "balanced", "clustered")
 BATCH = 32
 SEEDS = (11, 12, 13, 14, 15)
+GUIDED = [
+    "guidance=self_debias", "collect.n_images=256", "collect.relative_scale=1", "schedule.start=0.12", "projector.noise=0.3",
+]  # fmt: skip
 CORRELATION = 0.1  # between the images of a clustered batch
 ERRORS = (0.05, 0.1, 0.2)  # planted, of a judge of two classes
 LABELLED = 200  # images of each class that the judge's error is measured on
@@ -213,7 +215,7 @@ def _is_distance(name: str) -> bool:
 
 def main(overrides: list[str]) -> None:
     """Draw the images if they are not there, then run all cells, and write the table."""
-    jobs = run_jobs([*overrides, "guidance=self_debias", *EARLIER], SEEDS)  # what was the default then
+    jobs = run_jobs([*overrides, *GUIDED], SEEDS)
     arms, reference = pooled_arms(jobs, Path(ROOT), ("vanilla", "guided"))
     population = Population(arms["guided"], arms["vanilla"], reference)
     results = cells(population, REPEATS, Path(ROOT) / "coverage")

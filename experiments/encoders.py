@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from experiments.pooled import ROOT, interval, mode_shares
+from experiments.columns import header, row
+from experiments.pooled import ROOT
 from experiments.variants import SOFT, Every, Study
 from selfdebias.testbed import shipped
 
@@ -20,9 +21,9 @@ VARIANTS = {
 }
 COMMON = [*SOFT, "vocabulary=none"]  # which all of them go with; it names modes, and moves no number
 MODES = (
-    "| Encoder | modes | silhouette | ARI with gender | with tone | with age | shares of the modes, vanilla | guided | "
-    "`mode_fd`, vanilla | guided |\n|" + "---|" * 10
-)
+    "modes", "silhouette", "ari_gender", "ari_tone", "ari_age", "shares_vanilla", "shares_guided", "mode_fd_vanilla",
+    "mode_fd_guided",
+)  # fmt: skip
 
 
 def make_untrained(folder: Path = UNTRAINED, seed: int = 0) -> Path:
@@ -46,20 +47,11 @@ def make_untrained(folder: Path = UNTRAINED, seed: int = 0) -> Path:
 
 def notes(every: Every) -> list[str]:
     """What the modes of each encoder are, and whether those are balanced at least."""
-    lines = [_modes(name, results) for name, results in every.items()]
     words = (
         "`kept_cosine`, turned images and their precision are taken in each encoder's own space; men are the judge's."
     )
-    return [words, "", MODES, *lines]
-
-
-def _modes(name: str, results: dict) -> str:
-    arms, modes = [results["arms"][arm] for arm in ("vanilla", "guided")], results["modes"]
-    cells = [
-        name, str(modes["k"]), f"{modes['silhouette']:.2f}", *(f"{modes['ari'][key]:.2f}" for key in ("gender", "tone", "age")),
-        *map(mode_shares, arms), *(interval(it["mode_fd"]) for it in arms),
-    ]  # fmt: skip
-    return "| " + " | ".join(cells) + " |"
+    lines = [row(name, results, "guided", MODES) for name, results in every.items()]
+    return [words, "", header(MODES, every, "Encoder"), *lines]
 
 
 STUDY = Study(

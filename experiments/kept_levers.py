@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import sys
 
-from experiments.person_batches import LOOP
-from experiments.person_depth import DEPTH
 from experiments.pooled import interval
-from experiments.transport_levers import QUARTER
 from experiments.variants import SOFT, Every, Study
 
+LOOP = "guidance.closed_loop=true"
 HOW = {
     "temperature 0.3, the default before": SOFT,
     "temperature 0.1, the default": [],
@@ -25,8 +23,8 @@ WHERE = {
     "batches of 32": [],
     "of 4, closed loop": ["generate.batch_size=4", LOOP],
     "of 1, closed loop": ["generate.batch_size=1", LOOP],
-    "two stages": DEPTH,
-    "25 : 75": QUARTER,
+    "two stages": ["clustering=two_stage", "clustering.k=2", "clustering.max_depth=1", "guidance.target=uniform"],
+    "25 : 75": ["clustering.k=2", "guidance.target=[0.25,0.75]"],
 }
 VARIANTS = {f"{how}; {where}": [*own, *asked] for how, own in HOW.items() for where, asked in WHERE.items()}
 HEADER = (

@@ -1,4 +1,4 @@
-"""Writes the measured tables and the estimated costs into the lab notebook, `experiments/README.md`: none is copied by hand."""
+"""Writes the studies' questions and claims, tables and estimated costs into the lab notebook, `experiments/README.md`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.pooled import RESULTS
+from experiments.study import read_study
 from selfdebias.config.arms import guidance_of_arms, model_of_arms, reference_count
 from selfdebias.config.compose import load, load_sweep
 from selfdebias.config.targets import make
@@ -58,6 +59,16 @@ def table_of(name: str, results: Path = RESULTS) -> str:
     return "\n".join([*tables, *plots, f"[How it was measured, and by whom it was judged](results/{name}.md).{jobs}\n"])
 
 
+def head_of(name: str) -> str:
+    """The head of the section of a study that is a YAML file: question, claim and commands."""
+    it = read_study(name)
+    parts = [
+        f"### {name}", f"**Question.** {it['question']}", f"**Claim.** {it['claim']}",
+        f"**Here:** `python -m experiments.study {name}`", *([f"**On a GPU:** `{it['gpu']}`"] if "gpu" in it else []),
+    ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
 def hashes_in(found: Any) -> Iterator[str]:
     """The config hashes anywhere in the numbers of a study.
 
@@ -103,8 +114,8 @@ def _drawn(config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
 
 
 def main() -> None:
-    """Fill tables and costs in."""
-    text = filled(NOTEBOOK.read_text(), "table", table_of)
+    """Fill heads, tables and costs in."""
+    text = filled(filled(NOTEBOOK.read_text(), "study", head_of), "table", table_of)
     write_text(NOTEBOOK, filled(text, "cost", cost_of))
 
 

@@ -11,8 +11,7 @@ from selfdebias.config.compose import load
 from selfdebias.jobs.job import run_job
 from selfdebias.jobs.job_plan import hash_of_job
 from selfdebias.jobs.sweeps.pooling import pool_jobs, stages_of
-from selfdebias.report.explanations import judge_in_words, verdicts_in_words
-from selfdebias.report.feature_words import frechet_key, frechet_title, kid_title
+from selfdebias.report.explanations import judge_in_words
 from selfdebias.report.measures import measure
 from selfdebias.report.wording import Notes, written
 from selfdebias.storage.atomic import write_json, write_text
@@ -121,31 +120,6 @@ def as_then(overrides: Sequence[str]) -> list[str]:
     return [*(f"{name}={value}" for name, value in then.items()), *overrides]
 
 
-def row(name: str, results: dict, arm: str) -> str:
-    """Write one row of a study's table: `header` names the columns."""
-    it, vanilla = results["arms"][arm], results["arms"]["vanilla"]
-    fd, shares, tones = it["gender"]["fd_hard"], it["shares"]["gender"], it["shares"]["tone"]
-    shift = max(abs(tones[tone]["value"] - vanilla["shares"]["tone"][tone]["value"]) for tone in tones)
-    turned = it.get("turned") or {}
-    within = it["within_modes"]["kid"]
-    cells = [
-        name, str(fd["n"]), interval(shares["man"]), interval(fd), f"{shift:.3f}", interval(it["kept_cosine"]),
-        _number(turned.get("n"), 0), interval(turned.get("precision_ratio")), _number(it[frechet_key(it)]), interval(it["kid"]),
-        f"{_number(within)} ({_number(within.get('floor'))})",
-    ]  # fmt: skip
-    return "| " + " | ".join(cells) + " |"
-
-
-def header(*every: dict) -> str:
-    """Write the head of a study's table; distances are called after their features, and as they were in results of before."""
-    told = all("spaces" in results for results in every)
-    distances = f"{frechet_title(every[0])} | {kid_title(every[0])}" if told else "FID | KID"
-    return (
-        "| Arm | N | men | gender `fd_hard` | largest shift of a tone's share | `kept_cosine` | turned | turned precision, "
-        f"of vanilla's own | {distances} | KID within modes (floor) |\n|" + "---|" * 11
-    )
-
-
 def quality_table(arms: Mapping[str, tuple[dict, str]]) -> list[str]:
     """Write quality by the features of each space, of arms that are named with their results and the arm in these."""
     lines = [
@@ -155,10 +129,10 @@ def quality_table(arms: Mapping[str, tuple[dict, str]]) -> list[str]:
     for name, (results, arm) in arms.items():
         for space, it in results["arms"][arm].get("quality", {}).items():
             told = results["spaces"][space]
-            kid, like = f"{interval(it['kid'])} ({_number(it['kid'].get('floor'))})", it["kept"]
+            kid, like = f"{interval(it['kid'])} ({number(it['kid'].get('floor'))})", it["kept"]
             lines.append(
                 f"| {name} | {space}: {told['name']}, {told['dim']}-d | {interval(it['turned_precision_ratio'])} | {kid} | "
-                f"{interval(like)} ({_number(like.get('floor'))}) |"
+                f"{interval(like)} ({number(like.get('floor'))}) |"
             )
     return lines
 
@@ -200,25 +174,6 @@ def mode_lines(results: dict) -> list[str]:
     ]
 
 
-def write_arms(name: str, title: str, results: dict, note: str = "") -> None:
-    """Write the table of a study of three arms: vanilla, guided, random.
-
-    Args:
-        name: of the study's module and files.
-        title: of the page.
-        results: what `run_pooled` returned.
-        note: what else is to be said, as a sentence.
-    """
-    text = [
-        f"# {title}", "",
-        f"`python -m experiments.{name}`, config hashes {', '.join(results['config_hashes'])}.", "",
-        header(results), *(row(arm, results, arm) for arm in ("vanilla", "guided", "random")), "",
-        f"{who_judged(results)} {modes_in_words(results)}",
-        *([note] if note else []), "", *(f"- {line}" for line in verdicts_in_words(results)),
-    ]  # fmt: skip
-    write_study(name, "\n".join(text), results)
-
-
 def write_study(name: str, text: str, results: object) -> None:
     """Write a study's table and its numbers to ``experiments/results``."""
     write_text(RESULTS / f"{name}.md", text.rstrip() + "\n")
@@ -233,10 +188,11 @@ def _sentence(text: str) -> str:
 def interval(entry: dict | None) -> str:
     """Write a measured value with its interval, without one where there is none, and n/a where there is no value."""
     if entry is None or entry.get("low") is None:
-        return _number(entry)
+        return number(entry)
     return written(measure(entry), Notes())
 
 
-def _number(entry: dict | float | None, digits: int = 3) -> str:
+def number(entry: dict | float | None, digits: int = 3) -> str:
+    """Write a measured value without its interval, and n/a where there is none."""
     value = entry["value"] if isinstance(entry, dict) else entry
     return "n/a" if value is None else f"{value:.{digits}f}"

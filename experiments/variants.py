@@ -5,26 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from experiments.pooled import header, kept, row, run_pooled, who_judged, write_study
+from experiments.columns import USUAL, header, row
+from experiments.pooled import kept, run_pooled, who_judged, write_study
 
 Every = dict[str, dict]  # pooled results by variant
-SHARP = "projector.noise=0.3"  # a projector trained on hardly noisy activations
-STRONG = "guidance.strength=12"  # twice the strength of transport's default
-SOFT = ("guidance.temperature=0.3",)  # transport's when the studies that name it were made
-# What was the default of guidance by KL when the earlier studies were made; transport then had STRONG and NO_TRIALS beside it.
-EARLIER = ("collect.n_images=256", "collect.relative_scale=1", "schedule.start=0.12", SHARP)
-NO_TRIALS = ("guidance.slack=1", "guidance.freeze=0.3")
+SOFT = ("guidance.temperature=0.3",)  # transport's previous default, which some of the studies have
 
 
 def vanilla_and_guided(every: Every) -> list[str]:
     """One row of the vanilla images that all variants share, and the guided arm of each variant."""
     first = next(iter(every.values()))
     return [row("vanilla", first, "vanilla"), *(row(name, results, "guided") for name, results in every.items())]
-
-
-def both_arms(every: Every) -> list[str]:
-    """The vanilla and the guided arm of each variant, where each has vanilla images of its own."""
-    return [row(f"{name}, {arm}", results, arm) for name, results in every.items() for arm in ("vanilla", "guided")]
 
 
 def run_variants(
@@ -67,6 +58,7 @@ class Study:
         rows: from pooled results by variant to the lines of the table.
         header: names of the columns and the line below them; "" for those of `pooled.row`.
         notes: from pooled results by variant to what stands below the table.
+        command: what runs it, after ``python -m experiments.``; "" for a module of its name.
     """
 
     name: str
@@ -78,6 +70,7 @@ class Study:
     header: str = ""
     notes: Callable[[Every], list[str]] = lambda every: []
     seeds_of: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    command: str = ""
 
     def main(self, arguments: Sequence[str], seeds: Sequence[int] = ()) -> None:
         """Run the variants, and write one table, anew after each of them.
@@ -106,8 +99,10 @@ class Study:
         """
         seeds = next(iter(every.values()))["seeds"]["generate"]
         head = f"# {self.title}, generate seeds {', '.join(map(str, seeds))}"
-        command = f"`python -m experiments.{self.name}`: {len(every)} of its {len(self.variants)} variants."
+        command = (
+            f"`python -m experiments.{self.command or self.name}`: {len(every)} of its {len(self.variants)} variants."
+        )
         notes = self.notes(every)
-        names = self.header or header(*every.values())
+        names = self.header or header(USUAL, every)
         text = [head, "", command, "", names, *self.rows(every), "", who_judged(next(iter(every.values())))]
         return "\n".join([*text, *([""] if notes else []), *notes]).rstrip()

@@ -12,9 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments import person_arms
+from experiments.columns import row
 from experiments.occupations import VARIANTS, page
-from experiments.pooled import RESULTS, row, who_judged
+from experiments.pooled import RESULTS, who_judged
+from experiments.study import names
 from selfdebias.config.compose import load, load_sweep
 from selfdebias.jobs.sweeps.launchers import launcher_of, settings_of
 from selfdebias.judges.emoji import EmojiJudge
@@ -43,12 +44,6 @@ def test_each_table_is_the_measured_one(name):
     rows = [line for line in shown[1].splitlines() if line.startswith("|")]
     assert len(rows) > 2
     assert all(row in measured for row in rows)
-
-
-def test_the_arms_are_what_their_writer_makes_of_their_numbers():
-    results = json.loads((RESULTS / "person_arms.json").read_text())
-    every = {name: results[name] for name in person_arms.VARIANTS if name in results}  # whose order a JSON file loses
-    assert person_arms.STUDY.page(every) + "\n" == (RESULTS / "person_arms.md").read_text()
 
 
 @pytest.mark.parametrize("name", ["unconditional"])
@@ -139,6 +134,7 @@ def test_each_sweep_of_an_experiment_composes():
 def test_each_module_that_is_named_is_there():
     for module in re.findall(r"python -m (experiments[.\w]+)", README):
         assert (ROOT / (module.replace(".", "/") + ".py")).exists()
+    assert {*re.findall(r"(?<!experiments\.)study ([a-z]\w+)`", README)} <= {*names()}
 
 
 def test_each_link_of_the_repository_leads_somewhere():

@@ -9,8 +9,9 @@ import shlex
 import pytest
 
 from experiments import notebook
-from experiments.notebook import NOT_RUN, NOTEBOOK, cost_of, filled, table_of
+from experiments.notebook import NOT_RUN, NOTEBOOK, cost_of, filled, head_of, table_of
 from experiments.pooled import RESULTS
+from experiments.study import names
 from experiments.twins import FOLDERS
 from selfdebias.config.compose import conf_folder, load, load_sweep
 
@@ -21,6 +22,11 @@ TABLES = re.findall(notebook.MARK.format("table"), TEXT, re.DOTALL)
 
 def test_its_tables_are_what_its_script_writes():
     assert filled(TEXT, "table", table_of) == TEXT
+
+
+def test_a_study_that_is_a_file_has_its_section_as_its_file_says():
+    assert {*re.findall(r"^<!-- study: (\w+) -->$", TEXT, re.MULTILINE)} == {*names()}
+    assert filled(TEXT, "study", head_of) == TEXT
 
 
 @pytest.mark.parametrize("name", [name for name, _ in TABLES if (RESULTS / f"{name}.md").exists()])
@@ -37,10 +43,10 @@ def test_each_row_is_a_measured_one(name):
 
 def test_each_result_and_each_experiment_has_its_table():
     measured = {file.relative_to(RESULTS).with_suffix("").as_posix() for file in RESULTS.rglob("*.md")}
-    names = {name for name, _ in TABLES}
-    assert measured | set(STUDIES) <= names
+    tables = {name for name, _ in TABLES}
+    assert measured | set(STUDIES) <= tables
     scripts = NOTEBOOK.parent
-    assert all((scripts / f"{name}.py").exists() for name in names - measured - set(STUDIES))
+    assert all((scripts / f"{name}.py").exists() for name in tables - measured - set(STUDIES))
 
 
 def test_a_claim_is_made_where_there_is_a_table_and_only_there():
@@ -53,6 +59,7 @@ def test_a_claim_is_made_where_there_is_a_table_and_only_there():
 def test_each_command_is_there():
     for module in re.findall(r"python -m (experiments[.\w]+)", TEXT):
         assert (NOTEBOOK.parents[1] / (module.replace(".", "/") + ".py")).exists(), module
+    assert {*re.findall(r"experiments\.study ([a-z]\w*)", TEXT)} <= {*names()}
     for name in re.findall(r"experiments\.twins ([\w ]+)`", TEXT):
         assert all(word in [*FOLDERS, *(it.partition("/")[2] for it in STUDIES)] for word in name.split())
     for command in re.findall(r"^\*\*On a GPU:\*\* `selfdebias (.*)`$", TEXT, re.MULTILINE):
@@ -66,7 +73,7 @@ def test_each_command_is_there():
 
 
 def test_each_cost_is_of_the_command_above_it():
-    pairs = re.findall(r"\*\*On a GPU:\*\* `(.*)`\n\n<!-- cost: (.*) -->", TEXT)
+    pairs = re.findall(r"\*\*On a GPU:\*\* `(.*)`\n(?:<!-- end -->\n)?\n<!-- cost: (.*) -->", TEXT)
     assert len(pairs) >= len(STUDIES)
     assert all(command == priced for command, priced in pairs)
 

@@ -1,32 +1,30 @@
-"""Each study can be asked for: every variant composes, and its prompts, modes and stages go together."""
+"""Each study can be asked for: every variant composes, its prompts, modes and stages go together, and its page is its numbers'."""
 
 from __future__ import annotations
 
 import importlib
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from experiments import answers, encoders, occupation_levers, occupations, occupations_axes, pooled, sheets
+from experiments import encoders, occupations, occupations_axes, pooled, sheets
 from experiments.pooled import RESULTS
-from experiments.variants import NO_TRIALS, SOFT, Study, run_variants
+from experiments.study import load_study, main, names, read_study
+from experiments.variants import Study, run_variants
 from selfdebias.config.compose import load
 from selfdebias.encoders import ClipEncoder
 from selfdebias.jobs.plan import make_plan
 
 MODULES = [importlib.import_module(f"experiments.{file.stem}") for file in sorted(RESULTS.parent.glob("[a-z]*.py"))]
-STUDIES = {
-    module.STUDY.name: {name: [*module.STUDY.common, *it] for name, it in module.STUDY.variants.items()}
-    for module in MODULES
-    if isinstance(getattr(module, "STUDY", None), Study)
-}
+IN_PYTHON = [module.STUDY for module in MODULES if isinstance(getattr(module, "STUDY", None), Study)]
+ALL = {study.name: study for study in [*map(load_study, names()), *IN_PYTHON]}
+STUDIES = {study.name: {name: [*study.common, *it] for name, it in study.variants.items()} for study in ALL.values()}
 BY_HAND = {
-    "answers": {name: [*SOFT, *NO_TRIALS, *it] for name, it in answers.VARIANTS.items()},
     "occupations": {name: [*occupations.COMMON, occupations.STAGES, *it] for name, it in occupations.VARIANTS.items()},
     "occupations_axes": occupations_axes.VARIANTS,
-    "occupation_levers": {name: [*occupation_levers.COMMON, *it] for name, it in occupation_levers.VARIANTS.items()},
 }
 
 
@@ -45,7 +43,34 @@ def test_every_variant_of_a_study_composes(name):
 
 def test_every_study_with_variants_is_looked_at():
     varied = {file.stem for file in RESULTS.parent.glob("*.py") if "\nVARIANTS = {" in file.read_text()}
-    assert len(varied) > 10 and varied <= {*STUDIES, *BY_HAND}
+    assert len(varied) > 3 and varied <= {*STUDIES, *BY_HAND}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_page_is_what_its_study_makes_of_its_numbers(name):
+    study, found = ALL[name], json.loads((RESULTS / f"{name}.json").read_text())
+    assert found.keys() <= study.variants.keys()
+    every = {variant: found[variant] for variant in study.variants if variant in found}  # whose order a JSON file loses
+    assert study.page(every) + "\n" == (RESULTS / f"{name}.md").read_text()
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_study_has_no_key_but_those_that_are_read_and_names_its_own_variants(name):
+    content = read_study(name)
+    assert content.keys() <= set(re.findall(r"(?<=[- ;])\w+(?=[:,])", load_study.__doc__))
+    assert {*content.get("rows_of", {}), *content.get("seeds_of", {})} <= content["variants"].keys()
+    assert all(content[key].strip() for key in ("question", "claim", "title"))
+
+
+def test_a_study_that_is_not_there_is_refused_by_name():
+    with pytest.raises(SystemExit, match="`nope` must be one of axes_alone, "):
+        main(["nope"])
+
+
+def test_the_help_names_all_studies(capsys):
+    main(["--help"])
+    said = capsys.readouterr().out
+    assert all(name in said for name in names())
 
 
 def test_rows_that_are_not_asked_for_are_kept_while_their_configuration_is_the_same(tmp_path, monkeypatch):

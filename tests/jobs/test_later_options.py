@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from experiments import person_arms, person_batches
 from experiments.pooled import RESULTS, _commands
+from experiments.study import load_study
 from selfdebias.config.compose import load
 from selfdebias.jobs.job_plan import hash_of_job
 from selfdebias.jobs.later_options import LATER
@@ -26,10 +26,11 @@ BASE = ["guidance=self_debias", "guidance.temperature=0.3", "logger=none"]
 
 
 @pytest.mark.parametrize(("study", "names"), [
-    (person_arms.STUDY, ["transport, the default", "mean_difference", "edits as large, in random directions"]),
-    (person_batches.STUDY, ["batches of 4, closed loop"]),
+    ("person_arms", ["transport, the default", "mean_difference", "edits as large, in random directions"]),
+    ("person_batches", ["batches of 4, closed loop"]),
 ])  # fmt: skip
 def test_the_hashes_of_committed_studies_hold(study, names):
+    study = load_study(study)
     every = json.loads((RESULTS / f"{study.name}.json").read_text())
     for name in names:
         command = _commands([*study.common, *study.variants[name]], study.seeds)[0]

@@ -7,7 +7,8 @@ import json
 
 import pytest
 
-from experiments.pooled import RESULTS, header, row
+from experiments.columns import USUAL, header, row
+from experiments.pooled import RESULTS
 from selfdebias.jobs.sweeps.rows import Group, Row
 from selfdebias.report.columns import sections
 from selfdebias.report.explanations import verdicts_in_words
@@ -128,7 +129,11 @@ def test_committed_results_are_read(results):
     assert row("guided", one, "guided") in (RESULTS / "person_targets.md").read_text().replace(
         next(iter(committed)), "guided", 1
     )
-    assert header(one) in (RESULTS / "person_targets.md").read_text()
-    assert row("guided", results, "guided").count("|") == header(results).partition("\n")[0].count("|")
-    assert "Frechet distance (emoji_clip, 8-d) | KID (emoji_clip, 8-d)" in header(results)
-    assert "FID | KID" in header(results, one)  # rows of before are kept in a table beside new ones
+    assert header(USUAL, {"guided": one}) in (RESULTS / "person_targets.md").read_text()
+    assert row("guided", results, "guided").count("|") == header(USUAL, {"guided": results}).partition("\n")[0].count(
+        "|"
+    )
+    assert "Frechet distance (emoji_clip, 8-d) | KID (emoji_clip, 8-d)" in header(USUAL, {"guided": results})
+    assert "FID | KID" in header(
+        USUAL, {"new": results, "before": one}
+    )  # rows of before are kept in a table beside new ones
