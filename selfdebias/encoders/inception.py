@@ -8,7 +8,6 @@ from torch import Tensor
 
 from selfdebias.encoders.inception_network import InceptionV3
 from selfdebias.storage.weights.file import inception
-from selfdebias.storage.weights.reading import read_weights
 
 SIDE = 299  # px
 
@@ -47,14 +46,14 @@ class InceptionFeatures:
         """
         with torch.device("meta"):
             network = InceptionV3()
-        read_weights(self._file, network)
+        self._file.read(network)
         return self._file.fingerprint()
 
     def load(self) -> InceptionV3:
         """Load the frozen network once, by the names of its tensors; raises as `fingerprint` does."""
         if self._network is None:
             network = InceptionV3()
-            network.load_state_dict(read_weights(self._file, network), strict=False)
+            network.load_state_dict(self._file.read(network), strict=False)
             self._network = network.eval().requires_grad_(False)
         return self._network
 

@@ -11,7 +11,6 @@ from torch import Tensor
 from selfdebias.judges import Judge
 from selfdebias.judges.resnet import ResNet34
 from selfdebias.storage.weights.file import fairface
-from selfdebias.storage.weights.reading import read_weights
 
 SIDE = 224  # px of the images that it was trained on
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's colours
@@ -75,7 +74,7 @@ class FairFaceJudge(Judge):
         """
         with torch.device("meta"):
             network = ResNet34(N_OUTPUTS)
-        read_weights(self._file, network)
+        self._file.read(network)
         return self._file.fingerprint()
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
@@ -107,7 +106,7 @@ class FairFaceJudge(Judge):
     def _loaded(self) -> ResNet34:
         if self._network is None:
             self._network = ResNet34(N_OUTPUTS).eval()
-            self._network.load_state_dict(read_weights(self._file, self._network), strict=False)
+            self._network.load_state_dict(self._file.read(self._network), strict=False)
         return self._network
 
     def prepare(self, images: Tensor) -> Tensor:

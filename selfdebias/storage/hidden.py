@@ -93,8 +93,6 @@ def redacted_command(text: str) -> str:
         >>> redacted_command("selfdebias +logger.api_key=abc https://me:word@example.org/x")
         'selfdebias +logger.api_key=[hidden] https://[hidden]@example.org/x'
     """
-    return _ASSIGNMENT.sub(lambda found: _assignment(*found.groups()), hidden_text(text))
-
-
-def _assignment(name: str, sign: str, value: str) -> str:
-    return f"{name}{sign}{HIDDEN if SECRET_NAME.search(name) else value}"
+    return _ASSIGNMENT.sub(
+        lambda it: f"{it[1]}{it[2]}{HIDDEN if SECRET_NAME.search(it[1]) else it[3]}", hidden_text(text)
+    )

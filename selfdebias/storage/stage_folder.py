@@ -90,11 +90,11 @@ class StageFolder:
         """
         self._check_ids()
         files = {name: hash_file(self.path / name) for name in _left(self.path)}
-        write_json(
-            self.path / MARK,
-            {**meta, "name": self.stage, "key": self.key, "files": files, "read": dict(read or {}),
-             "content": _content(self.path, files)},
-        )  # fmt: skip
+        # images and tensors are part of the content; a manifest has them in any order, and other files state seconds
+        lasting = {name: it for name, it in files.items() if name not in TIMED and not Path(name).match(MANIFESTS)}
+        content = json.dumps({**lasting, **files_of_batches(self.path)}, sort_keys=True)
+        mark = {"name": self.stage, "key": self.key, "files": files, "read": dict(read or {})}
+        write_json(self.path / MARK, {**meta, **mark, "content": hashlib.sha256(content.encode()).hexdigest()})
 
     def content(self) -> str:
         """A hash of what the stage left, the same where it left the same; "" for a stage of an earlier version."""
@@ -151,31 +151,30 @@ def check_left(folder: Path, meta: Mapping[str, Any] | None = None, way_out: str
         if not (folder / MARK).exists():
             return
         meta = read_json(folder / MARK)
-    files = meta.get("files")
-    if not isinstance(files, Mapping):
+    if isinstance(meta.get("files"), Mapping):
+        _check_hashed(folder, meta["files"], way_out)
+    else:
         _check_unhashed(folder, way_out)
-        return
-    if sorted(path.name for path in folder.glob(MANIFESTS)) != sorted(
-        name for name in files if Path(name).match(MANIFESTS)
-    ):
-        raise StorageError(f"{folder} must hold the manifests that its {MARK} names, got others: {way_out}.")
-    for name, sha256 in files.items():
-        _check_file(folder, name, sha256, way_out)
     for name in files_of_batches(folder):
         if not (folder / name).is_file():
             raise StorageError(f"`{folder / name}` must be there, and is not: {way_out}.")
 
 
-def _check_file(folder: Path, name: str, sha256: Any, way_out: str) -> None:
-    path = folder / name
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise StorageError(f"`{folder / MARK}` must name files of its folder, got {name!r}: {way_out}.")
-    if not path.is_file():
-        raise StorageError(f"`{path}` must be there, and is not: {way_out}.")
-    if hash_file(path) != sha256:
-        raise StorageError(
-            f"`{path}` must have the sha256 {str(sha256)[:12]}..., got another: it was changed; {way_out}."
-        )
+def _check_hashed(folder: Path, files: Mapping[str, Any], way_out: str) -> None:
+    """Checks that the files which the mark names are there with their hashes, and no other manifest is."""
+    manifests = {name for name in files if Path(name).match(MANIFESTS)}
+    if {path.name for path in folder.glob(MANIFESTS)} != manifests:
+        raise StorageError(f"{folder} must hold the manifests that its {MARK} names, got others: {way_out}.")
+    for name, sha256 in files.items():
+        path = folder / name
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise StorageError(f"`{folder / MARK}` must name files of its folder, got {name!r}: {way_out}.")
+        if not path.is_file():
+            raise StorageError(f"`{path}` must be there, and is not: {way_out}.")
+        if hash_file(path) != sha256:
+            raise StorageError(
+                f"`{path}` must have the sha256 {str(sha256)[:12]}..., got another: it was changed; {way_out}."
+            )
 
 
 def _check_unhashed(folder: Path, way_out: str) -> None:
@@ -193,9 +192,6 @@ def _check_unhashed(folder: Path, way_out: str) -> None:
                 read_header(path)
         except StorageError as error:
             raise StorageError(f"{str(error).rstrip('.')}; {way_out}.") from None
-    for name in files_of_batches(folder):
-        if not (folder / name).is_file():
-            raise StorageError(f"`{folder / name}` must be there, and is not: {way_out}.")
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -221,10 +217,3 @@ def _left(folder: Path) -> list[str]:
     named = set(files_of_batches(folder))
     paths = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(TEMPORARY)]
     return sorted(name for path in paths if (name := path.relative_to(folder).as_posix()) not in {MARK, *named})
-
-
-def _content(folder: Path, files: Mapping[str, str]) -> str:
-    """A hash of all files: those of batches, and of the others those that state no time."""
-    own = {name: sha256 for name, sha256 in files.items() if name not in TIMED and not Path(name).match(MANIFESTS)}
-    every = json.dumps({**own, **files_of_batches(folder)}, sort_keys=True)
-    return hashlib.sha256(every.encode()).hexdigest()

@@ -1,14 +1,21 @@
-"""A file of weights that the user has to fetch. Nothing heavy is imported here, so that a missing one is said at once."""
+"""A file of weights that the user has to fetch. Torch is imported when it is read, so that a missing one is said at once."""
 
 from __future__ import annotations
 
+import pickle
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from selfdebias.storage.atomic import hash_file
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
 SUFFIXES = (".pt", ".pth", ".safetensors")
+COUNTER = "num_batches_tracked"  # of batch norms, of no use to a frozen net
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 
@@ -38,19 +45,18 @@ class WeightFile:
             ValueError: if it is of another kind, or has another checksum.
         """
         self.check_options()
-        path = Path(str(self.path))
-        if self.path is None or not path.is_file():
+        if self.path is None or not Path(self.path).is_file():
             found = "null" if self.path is None else f"{self.path!r}, which is no file"
             raise FileNotFoundError(
                 f"`{self.option}` must be the file {self.published}, got {found}: no weights are shipped. Fetch it from "
                 f"{self.origin}, then set {self.option}=/path/to/{self.published}."
             )
-        if self.sha256 is not None and hash_file(path) != self.sha256.lower():
+        if self.sha256 is not None and hash_file(Path(self.path)) != self.sha256.lower():
             raise ValueError(
-                f"`{self._sha256}` must be the checksum of {self.path}, {hash_file(path)}, got {self.sha256}: fetch "
-                f"the file again, or set null to take it as it is."
+                f"`{self._sha256}` must be the checksum of {self.path}, {hash_file(Path(self.path))}, got {self.sha256}: "
+                f"fetch the file again, or set null to take it as it is."
             )
-        return path
+        return Path(self.path)
 
     def check_options(self) -> None:
         """Refuse what no file could make right.
@@ -66,6 +72,58 @@ class WeightFile:
     def fingerprint(self) -> str:
         """Return the sha256 of the file; raises as `check` does."""
         return hash_file(self.check())
+
+    def read(self, network: nn.Module) -> dict[str, Tensor]:
+        """Read a state dictionary and compare its names and shapes with a network's; no code in the file is run.
+
+        Args:
+            network: what it is meant for; not changed.
+
+        Returns:
+            the network's tensors by name, on the CPU, without counters of batches.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if its checksum is another, it holds something else than tensors, or one is missing, not known, or of
+                another shape.
+        """
+        content = self._content(self.check())
+        wanted = {name: tensor.shape for name, tensor in network.state_dict().items() if not name.endswith(COUNTER)}
+        found = {name: tensor for name, tensor in content.items() if not str(name).endswith(COUNTER)}
+        for name in wanted:
+            if name not in found:
+                raise ValueError(f"`{self.option}` must have the tensor {name}, got {self.path!r} without it.")
+        for name, tensor in found.items():
+            if name not in wanted:
+                raise ValueError(
+                    f"`{self.option}` must hold the tensors of {self.published}, got {self.path!r} with a tensor {name}."
+                )
+            if tensor.shape != wanted[name]:
+                raise ValueError(
+                    f"`{self.option}` must have {name} of shape {tuple(wanted[name])}, got {tuple(tensor.shape)} in "
+                    f"{self.path!r}."
+                )
+        return found
+
+    def _content(self, path: Path) -> Mapping[Any, Tensor]:
+        """What a *.safetensors holds, or what `torch.save` wrote, of which tensors alone are unpickled."""
+        import torch
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            is_pickle = path.suffix != ".safetensors"
+            content: Any = torch.load(path, map_location="cpu", weights_only=True) if is_pickle else load_file(path)
+        except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
+            raise ValueError(
+                f"`{self.option}` must hold tensors by name and nothing else, got {str(path)!r}, which is broken or holds "
+                f"code, and was not run ({type(error).__name__})."
+            ) from error
+        if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+            raise ValueError(
+                f"`{self.option}` must hold tensors by name, got {str(path)!r} with a {type(content).__name__}."
+            )
+        return content
 
     @property
     def _sha256(self) -> str:

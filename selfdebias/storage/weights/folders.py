@@ -14,11 +14,7 @@ PICKLES = ("*.bin", "*.ckpt", "*.pt", "*.pth")
 TENSORS = ("*.safetensors",)
 CONFIGS = ("*.json", "*.txt", "*.model")
 WITHOUT_WEIGHTS = ("scheduler", "tokenizer", "tokenizer_2", "feature_extractor", "image_processor")
-LIBRARIES = (
-    "diffusers",
-    "transformers",
-    "stable_diffusion",
-)  # that the parts of a pipeline may come from; the last is an old name
+LIBRARIES = ("diffusers", "transformers", "stable_diffusion")  # of the parts of a pipeline; the last is an old name
 SAFETY = ("safety_checker", "feature_extractor")  # parts of a pipeline that are left out, unless they are asked for
 WAY_OUT = "save it again with save_pretrained(folder, safe_serialization=True), or set {group}.allow_pickle=true"
 
