@@ -22,7 +22,7 @@ class AgglomerativeModes(CountedModes):
     Args:
         k_min, k_max, k, choice: see `CountedModes`.
         linkage: `ward`, `average` or `complete`: how far two clusters are apart. The last two leave outliers as modes of their own.
-        random_state, space: see `ModeEstimator`.
+        random_state, space: see `Clustering`.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class AgglomerativeModes(CountedModes):
                 yield Candidate(k, fcluster(tree, k, "maxclust").astype(np.int64) - 1)
 
     def check(self, n: int) -> None:
-        """See `ModeEstimator.check`."""
+        """See `Clustering.check`."""
         super().check(n)
         if self.linkage not in LINKAGES:
             raise ValueError(f"`clustering.linkage` must be one of {', '.join(LINKAGES)}, got {self.linkage!r}.")

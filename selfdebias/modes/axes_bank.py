@@ -14,11 +14,10 @@ from safetensors import safe_open
 from torch import Tensor
 
 from selfdebias.modes.bank import ModeBank
-from selfdebias.modes.calibration import fit_temperatures
+from selfdebias.modes.bank_fit import fit_temperatures
 from selfdebias.storage.atomic import write_tensors
 
 HALF = torch.full((2,), 0.5)
-TENSORS = ("timesteps", "centroids", "sizes", "target", "depths", "temperatures", "origins", "scales")
 RIDGE = 1e-3  # of the least squares, as a share of the rows
 
 
@@ -60,12 +59,8 @@ class AxesBank:
 
     def save(self, path: Path) -> None:
         """Write the bank as one safetensors file, atomically."""
-        tensors = {
-            f"axis-{a}/{name}": getattr(bank, name).clone()
-            for a, bank in enumerate(self.axes)
-            for name in TENSORS
-            if getattr(bank, name) is not None
-        }
+        banks = enumerate(self.axes)
+        tensors = {f"axis-{a}/{name}": tensor.clone() for a, bank in banks for name, tensor in bank.tensors.items()}
         texts = {"axes": str(len(self.axes)), "branches": json.dumps(self.branches), "encoder": self.encoder}
         write_tensors(path, tensors, texts)
 
@@ -166,7 +161,7 @@ def _among_prompts(z: Tensor, sides: Tensor, prompts: Tensor) -> tuple[Tensor, T
     """Return what `_of_one_prompt` does, of several: each prompt has a mean of its own, and their spread counts as noise."""
     x, s = z.double(), sides.double()
     _, own = prompts.unique(return_inverse=True)
-    member = torch.nn.functional.one_hot(own).double()
+    member = F.one_hot(own).double()
     x_mean, s_mean = ((member.T @ it) / member.sum(0)[:, None] for it in (x, s))
     x_rest, s_rest = x - x_mean[own], s - s_mean[own]
     ridge = RIDGE * len(x) * torch.eye(s.shape[1], dtype=torch.float64)

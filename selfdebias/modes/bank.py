@@ -14,6 +14,8 @@ from torch import Tensor
 
 from selfdebias.storage.atomic import write_tensors
 
+TENSORS = ("timesteps", "centroids", "sizes", "target", "depths", "temperatures", "origins", "scales")
+
 
 @dataclass(frozen=True)
 class ModeBank:
@@ -126,12 +128,15 @@ class ModeBank:
             raise ValueError("`temperatures` must be fitted, got none: run the project stage anew.")
         return float(interpolate(self.temperatures[self.branches.index(branch)], self.timesteps, timestep))
 
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors above by name, those that there are."""
+        return {name: getattr(self, name) for name in TENSORS if getattr(self, name) is not None}
+
     def save(self, path: Path) -> None:
         """Write the bank as one safetensors file, atomically."""
-        names = ("timesteps", "centroids", "sizes", "target", "depths", "temperatures", "origins", "scales")
-        tensors = {name: getattr(self, name).contiguous() for name in names if getattr(self, name) is not None}
         texts = {"branches": json.dumps(self.branches), "prompts": json.dumps(self.prompts)}
-        write_tensors(path, tensors, {**texts, "encoder": self.encoder})
+        write_tensors(path, self.tensors, {**texts, "encoder": self.encoder})
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -163,41 +168,3 @@ def interpolate(rows: Tensor, timesteps: Tensor, timestep: float) -> Tensor:
         return rows[min(upper, len(timesteps) - 1)]
     low, high = timesteps[upper - 1], timesteps[upper]
     return torch.lerp(rows[upper - 1], rows[upper], ((timestep - low) / (high - low)).to(rows.dtype))
-
-
-def fit_bank(
-    z: Tensor, labels: Tensor, timesteps: Tensor, branch_index: Tensor, branches: tuple[str, ...], target: Tensor
-) -> ModeBank:
-    """Average projected vectors into centroids.
-
-    Args:
-        z: (M, d) float32, unit vectors of recorded activations.
-        labels: (M,) int64, the mode of the image that each belongs to.
-        timesteps: (M,) float32, training timesteps.
-        branch_index: (M,) int64, index into `branches`.
-        branches: names of the branches.
-        target: (K,) shares.
-
-    Returns:
-        The bank. A mode that was never recorded at a timestep takes its mean over all timesteps there.
-
-    Raises:
-        ValueError: if a mode has no vector in a branch at all.
-    """
-    k = len(target)
-    grid = timesteps.unique()
-    membership = F.one_hot(labels, k).float()
-    for b, name in enumerate(branches):
-        empty = [m for m in range(k) if not ((labels == m) & (branch_index == b)).any()]
-        if empty:
-            raise ValueError(
-                f"`labels` must give every mode an activation, got none in the {name} branch for modes {empty}."
-            )
-    sums = torch.zeros(len(branches), len(grid), k, z.shape[1])
-    for b in range(len(branches)):
-        for i, t in enumerate(grid):
-            rows = (branch_index == b) & (timesteps == t)
-            sums[b, i] = membership[rows].T @ z[rows]
-    missing = sums.norm(dim=-1, keepdim=True) == 0
-    filled = torch.where(missing, sums.sum(dim=1, keepdim=True), sums)
-    return ModeBank(branches, grid, F.normalize(filled, dim=-1), membership.sum(dim=0), target.float())

@@ -25,33 +25,22 @@ SPACES = (IMAGE, RESIDUAL, PROJECTED)
 ONE_MODE = "one mode: nothing to balance"
 
 
-class ModeEstimator(ClusterMixin, BaseEstimator):
-    """Finds the modes of unit vectors; `_find` of a subclass says how.
+class Clustering(BaseEstimator):
+    """What every option of `clustering` has: scikit-learn's contract, and the same refusals. There are two kinds.
 
-    Modes are numbered by size, the largest first, so that a target by position means something. Where a clustering finds none,
-    or more than one is not borne out, there is one mode.
+    `ModeEstimator` puts each vector in one of several modes; `FactorialAxes` on one of the two sides of each of several axes.
 
     A subclass takes these hyper-parameters:
         space: what the stage hands over: `image`, embeddings as they are; `residual`, each prompt's mean taken away;
             `projected`, the projector's outputs at each timestep.
         random_state: seed of all that is drawn, at least 0.
-
-    Attributes:
-        labels_: (N,) int64, the mode of each fitted vector.
-        centers_: (K, d) float64, unit vectors: the normalised means of the modes.
-        depths_: (K,) int64, how often the cluster was split that a mode came out of; 0 without a recursion.
-        noise_: fitted vectors that were in no mode, and went to the nearest.
-        components_: pieces that the neighbour graph was in before they were linked; 1 where there is no graph.
-        silhouette_: mean cosine silhouette of the modes; None for one mode. Above 4,000 vectors over a sample of them.
-        silhouettes_: the same of each k that was tried; empty where none is.
-        stabilities_: by k, the mean agreement (ARI) of the modes of two halves, where k is chosen by it; else empty.
     """
 
     space: str
     random_state: int
 
     def fit(self, X: np.ndarray, y: None = None) -> Self:
-        """Find the modes.
+        """Find the modes, or the axes.
 
         Args:
             X: (N, d) unit vectors.
@@ -64,6 +53,40 @@ class ModeEstimator(ClusterMixin, BaseEstimator):
         self.check(len(X))
         if np.allclose(X, X[0]):
             raise ValueError("`X` must hold different vectors, got equal ones: the model draws one image only.")
+        self._learn(X)
+        return self
+
+    @abstractmethod
+    def check(self, n: int) -> None:
+        """Refuse hyper-parameters out of range, and fewer than enough vectors, `n`.
+
+        Raises:
+            ValueError: with the first that is wrong.
+        """
+
+    @abstractmethod
+    def _learn(self, X: Vectors) -> None:
+        """Set the attributes that end in `_`, from (N, d) float64 vectors that are not all equal."""
+
+
+class ModeEstimator(ClusterMixin, Clustering):
+    """Finds the modes of unit vectors; `_find` of a subclass says how.
+
+    Modes are numbered by size, the largest first, so that a target by position means something. Where a clustering finds none,
+    or more than one is not borne out, there is one mode.
+
+    Attributes:
+        labels_: (N,) int64, the mode of each fitted vector.
+        centers_: (K, d) float64, unit vectors: the normalised means of the modes.
+        depths_: (K,) int64, how often the cluster was split that a mode came out of; 0 without a recursion.
+        noise_: fitted vectors that were in no mode, and went to the nearest.
+        components_: pieces that the neighbour graph was in before they were linked; 1 where there is no graph.
+        silhouette_: mean cosine silhouette of the modes; None for one mode. Above 4,000 vectors over a sample of them.
+        silhouettes_: the same of each k that was tried; empty where none is.
+        stabilities_: by k, the mean agreement (ARI) of the modes of two halves, where k is chosen by it; else empty.
+    """
+
+    def _learn(self, X: Vectors) -> None:
         self.silhouettes_: dict[int, float] = {}
         self.stabilities_: dict[int, float] = {}
         self.components_ = 1
@@ -71,7 +94,6 @@ class ModeEstimator(ClusterMixin, BaseEstimator):
         found, depths = self._find(X, score)
         self._number(X, found, depths)
         self.silhouette_ = score(self.labels_) if len(self.centers_) > 1 else None
-        return self
 
     def predict(self, X: np.ndarray) -> Labels:
         """Return the mode (N,) with the nearest centre of vectors (N, d), by cosine."""
@@ -82,11 +104,7 @@ class ModeEstimator(ClusterMixin, BaseEstimator):
         """Return labels (N,), any numbers from 0 or `NOISE`, and the depth of each label (its number + 1 of them at least)."""
 
     def check(self, n: int) -> None:
-        """Refuse hyper-parameters out of range, and fewer than enough vectors, `n`.
-
-        Raises:
-            ValueError: with the first that is wrong.
-        """
+        """See `Clustering.check`."""
         if self.space not in SPACES:
             raise ValueError(f"`clustering.space` must be one of {', '.join(SPACES)}, got {self.space!r}.")
 
@@ -161,7 +179,7 @@ class CountedModes(ModeEstimator):
         return {k: it.labels for k, it in self._best(X, Silhouette(X, self.random_state)).items()}
 
     def check(self, n: int) -> None:
-        """See `ModeEstimator.check`."""
+        """See `Clustering.check`."""
         super().check(n)
         if not 2 <= self.k_min <= self.k_max:
             raise ValueError(f"`clustering.k_max` must be at least `k_min`={self.k_min} >= 2, got {self.k_max}.")

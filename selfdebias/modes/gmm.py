@@ -22,7 +22,7 @@ class GaussianMixtureModes(CountedModes):
         k_min, k_max, k, choice: see `CountedModes`.
         covariance: `diag`, `spherical`, `tied` or `full`; the last two have d squared numbers, too many for some hundred images.
         n_init: starts, of which the likeliest is kept, at least 1.
-        random_state, space: see `ModeEstimator`.
+        random_state, space: see `Clustering`.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class GaussianMixtureModes(CountedModes):
                 yield Candidate(k, mixture.fit_predict(X))
 
     def check(self, n: int) -> None:
-        """See `ModeEstimator.check`."""
+        """See `Clustering.check`."""
         super().check(n)
         if self.covariance not in COVARIANCES:
             raise ValueError(

@@ -19,7 +19,7 @@ class HdbscanModes(ModeEstimator):
         min_cluster_size: images in a mode, at least 2.
         min_samples: neighbours, an image itself among them, that make a place dense, at least 1.
         random_state: seed of the sample that the silhouette is taken over; the clustering itself draws nothing.
-        space: see `ModeEstimator`.
+        space: see `Clustering`.
 
     References:
         Campello, Moulavi and Sander, Density-based clustering based on hierarchical density estimates, 2013.
@@ -38,7 +38,7 @@ class HdbscanModes(ModeEstimator):
         return found, np.zeros(max(int(found.max()) + 1, 1), dtype=np.int64)
 
     def check(self, n: int) -> None:
-        """See `ModeEstimator.check`."""
+        """See `Clustering.check`."""
         super().check(n)
         for name, value, least in (
             ("min_cluster_size", self.min_cluster_size, 2),

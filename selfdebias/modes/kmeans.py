@@ -19,7 +19,7 @@ class KMeansModes(CountedModes):
     Args:
         k_min, k_max, k, choice: see `CountedModes`.
         n_init: starts, of which the one with the smallest inertia is kept, at least 1.
-        random_state, space: see `ModeEstimator`.
+        random_state, space: see `Clustering`.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class KMeansModes(CountedModes):
             yield Candidate(k, means.labels_)
 
     def check(self, n: int) -> None:
-        """See `ModeEstimator.check`."""
+        """See `Clustering.check`."""
         super().check(n)
         if self.n_init < 1:
             raise ValueError(f"`clustering.n_init` must be at least 1, got {self.n_init}.")

@@ -83,8 +83,9 @@ class SinusoidalTime(nn.Module):
 
     def forward(self, timestep: Tensor, branch: Tensor, grid: Tensor) -> Tensor:
         """Return (B, width)."""
-        sines = _sinusoids(timestep)
-        return torch.cat([sines, F.one_hot(branch, self.branches).to(sines)], dim=1)
+        frequencies = torch.exp(torch.linspace(0, math.log(1e-4), FREQUENCIES, device=timestep.device))
+        angles = timestep.float()[:, None] * frequencies
+        return torch.cat([angles.sin(), angles.cos(), F.one_hot(branch, self.branches).to(angles)], dim=1)
 
 
 class StepEmbedding(nn.Module):
@@ -149,8 +150,9 @@ class SemanticProjector(nn.Module):
         standardised: bool = True,
     ):
         super().__init__()
-        check_reader(reader)
-        for name, value, known in (("time", time, TIMES), ("activation", activation, ACTIVATIONS)):
+        for name, value, known in (
+            ("reader", reader, READERS), ("time", time, TIMES), ("activation", activation, ACTIVATIONS),
+        ):  # fmt: skip
             if value not in known:
                 raise ValueError(f"`projector.{name}` must be one of {', '.join(known)}, got {value!r}.")
         self.shape, self.dim, self.hidden = tuple(shape), dim, hidden
@@ -245,45 +247,3 @@ class SemanticProjector(nn.Module):
             projector = cls(**json.loads(file.metadata()["projector"]), timesteps=weights["timesteps"])
         projector.load_state_dict(weights)
         return projector.eval().requires_grad_(False)
-
-
-def check_reader(reader: str) -> None:
-    """Refuse an unknown reader.
-
-    Raises:
-        ValueError: with those that there are.
-    """
-    if reader not in READERS:
-        raise ValueError(f"`projector.reader` must be one of {', '.join(READERS)}, got {reader!r}.")
-
-
-def contrastive_loss(z: Tensor, e: Tensor, ids: Tensor, temperature: float) -> Tensor:
-    """InfoNCE from projected vectors to image embeddings, with the other images of the batch as negatives.
-
-    Args:
-        z: (B, d) projected unit vectors.
-        e: (B, d) the encoder's embedding of each one's final image.
-        ids: (B,) image ids; pairs that show the same image are no negatives of each other.
-        temperature: of the cosines, > 0.
-
-    Returns:
-        Scalar: ``mean_i -log softmax_j(z_i . e_j / temperature)_i`` over the j with another image, and i itself.
-
-    References:
-        van den Oord et al., arXiv 1807.03748.
-
-    Example:
-        >>> e = torch.eye(3)
-        >>> good, bad = contrastive_loss(e, e, torch.arange(3), 0.1), contrastive_loss(e.roll(1, 0), e, torch.arange(3), 0.1)
-        >>> bool(good < 0.01 < 5 < bad)
-        True
-    """
-    same = (ids[:, None] == ids[None, :]) & ~torch.eye(len(ids), dtype=torch.bool, device=ids.device)
-    logits = (z @ e.T / temperature).masked_fill(same, float("-inf"))
-    return F.cross_entropy(logits, torch.arange(len(z), device=z.device))
-
-
-def _sinusoids(timestep: Tensor) -> Tensor:
-    frequencies = torch.exp(torch.linspace(0, math.log(1e-4), FREQUENCIES, device=timestep.device))
-    angles = timestep.float()[:, None] * frequencies
-    return torch.cat([angles.sin(), angles.cos()], dim=1)

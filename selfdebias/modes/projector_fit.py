@@ -7,9 +7,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from selfdebias.modes.projection import SemanticProjector, contrastive_loss
+from selfdebias.modes.projection import SemanticProjector
 
 
 class ProjectorFit(pl.LightningModule):
@@ -102,3 +103,29 @@ def balance(data: Mapping[str, Any]) -> Tensor:
         return 1.0 / torch.bincount(data["mode"])[data["mode"]].float()
     second = data["sides"].float().mean(dim=0)
     return torch.where(data["sides"] == 1, 1 / second, 1 / (1 - second)).mean(dim=1)
+
+
+def contrastive_loss(z: Tensor, e: Tensor, ids: Tensor, temperature: float) -> Tensor:
+    """InfoNCE from projected vectors to image embeddings, with the other images of the batch as negatives.
+
+    Args:
+        z: (B, d) projected unit vectors.
+        e: (B, d) the encoder's embedding of each one's final image.
+        ids: (B,) image ids; pairs that show the same image are no negatives of each other.
+        temperature: of the cosines, > 0.
+
+    Returns:
+        Scalar: ``mean_i -log softmax_j(z_i . e_j / temperature)_i`` over the j with another image, and i itself.
+
+    References:
+        van den Oord et al., arXiv 1807.03748.
+
+    Example:
+        >>> e = torch.eye(3)
+        >>> good, bad = contrastive_loss(e, e, torch.arange(3), 0.1), contrastive_loss(e.roll(1, 0), e, torch.arange(3), 0.1)
+        >>> bool(good < 0.01 < 5 < bad)
+        True
+    """
+    same = (ids[:, None] == ids[None, :]) & ~torch.eye(len(ids), dtype=torch.bool, device=ids.device)
+    logits = (z @ e.T / temperature).masked_fill(same, float("-inf"))
+    return F.cross_entropy(logits, torch.arange(len(z), device=z.device))

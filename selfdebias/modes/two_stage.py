@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from selfdebias.modes.choice import Silhouette
-from selfdebias.modes.graph import cut, neighbour_graph, spectral_map
-from selfdebias.modes.spectral import SpectralModes
+from selfdebias.modes.spectral import SpectralModes, cut, neighbour_graph, spectral_map
 from selfdebias.modes.sphere import Labels, Vectors
 
 
@@ -65,7 +64,7 @@ class TwoStageModes(SpectralModes):
         return cut(spectral_map(graph.affinity, 2, self.random_state))
 
     def check(self, n: int) -> None:
-        """See `ModeEstimator.check`."""
+        """See `Clustering.check`."""
         super().check(n)
         for name, value, least in (("min_size", self.min_size, 1), ("max_depth", self.max_depth, 0)):
             if value < least:

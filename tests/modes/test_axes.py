@@ -9,10 +9,9 @@ from sklearn.base import clone
 from sklearn.metrics import adjusted_rand_score
 
 from selfdebias.modes import FactorialAxes, KMeansModes
-from selfdebias.modes.axes import pairwise_ari
+from selfdebias.modes.axes import fit_factors, pairwise_ari, posteriors
 from selfdebias.modes.axes_bank import AxesBank, calibrated, fit_axes_bank, load_bank
 from selfdebias.modes.axis_sides import cells_of, sides_of
-from selfdebias.modes.factors import fit_factors, posteriors
 
 QUICK = {"factors": (3, 4), "halves": 3, "restarts": 4}
 

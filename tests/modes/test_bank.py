@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from selfdebias.modes.bank import ModeBank, fit_bank, interpolate
+from selfdebias.modes.bank import ModeBank, interpolate
+from selfdebias.modes.bank_fit import fit_bank
 from selfdebias.storage.atomic import write_tensors
 
 

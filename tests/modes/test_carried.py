@@ -9,11 +9,10 @@ import torch.nn.functional as F
 
 from selfdebias.guidance import Semantics
 from selfdebias.guidance.state import GuidanceState
-from selfdebias.modes.bank import ModeBank, fit_bank
+from selfdebias.modes.bank import ModeBank
+from selfdebias.modes.bank_fit import fit_axis_bank, fit_bank, fit_mean_bank
 from selfdebias.modes.carried import CarriedModes
-from selfdebias.modes.carried_bank import fit_axis_bank, fit_mean_bank
-from selfdebias.modes.residual import mean_offsets
-from selfdebias.modes.sphere import unit
+from selfdebias.modes.sphere import mean_offsets, unit
 from tests.guidance.worlds import CircleProjector
 
 BRANCHES = ("uncond", "cond")

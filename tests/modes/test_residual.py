@@ -7,8 +7,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from selfdebias.modes import SpectralModes
-from selfdebias.modes.residual import centers_among, residual
-from selfdebias.modes.sphere import nearest, unit
+from selfdebias.modes.sphere import centers_among, nearest, residual, unit
 
 PROMPTS = ["a cook", "a judge", "a pilot"]
 

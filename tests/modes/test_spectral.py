@@ -6,7 +6,7 @@ from sklearn.cluster import SpectralClustering
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from selfdebias.modes import SpectralModes
-from selfdebias.modes.graph import cut, neighbour_graph, spectral_map
+from selfdebias.modes.spectral import cut, neighbour_graph, spectral_map
 from tests.modes.blobs import blobs
 
 

@@ -17,8 +17,7 @@ from selfdebias.metrics.modes import mode_stability
 from selfdebias.modes.axes import FactorialAxes
 from selfdebias.modes.axis_sides import cells_of
 from selfdebias.modes.estimator import ONE_MODE, RESIDUAL
-from selfdebias.modes.residual import centers_among, mean_offsets, residual
-from selfdebias.modes.sphere import nearest, unit
+from selfdebias.modes.sphere import centers_among, mean_offsets, nearest, residual, unit
 from selfdebias.storage.atomic import write_bytes, write_json, write_tensors
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.images import contact_sheet

@@ -9,8 +9,7 @@ from typing import Any
 from selfdebias.jobs.stages.discover import facts_of, stability_of, write_modes
 from selfdebias.jobs.stages.fitted import FittedImages
 from selfdebias.modes.estimator import RESIDUAL
-from selfdebias.modes.residual import centers_among, mean_offsets, residual
-from selfdebias.modes.sphere import unit
+from selfdebias.modes.sphere import centers_among, mean_offsets, residual, unit
 
 VERSION = 2
 CONFIG = ("clustering", "vocabulary", "discover")

@@ -12,11 +12,10 @@ from torch import Tensor
 
 from selfdebias.jobs.stages.discover import facts_of, prompts_of, read_embeddings, stability_of, write_modes
 from selfdebias.jobs.stages.project import embed, read_activations
-from selfdebias.modes.bank import fit_bank
+from selfdebias.modes.bank_fit import fit_bank
 from selfdebias.modes.over_time import ModesOverTime, follow_modes
 from selfdebias.modes.projection import SemanticProjector
-from selfdebias.modes.residual import mean_offsets
-from selfdebias.modes.sphere import centers_of, nearest
+from selfdebias.modes.sphere import centers_of, mean_offsets, nearest
 from selfdebias.storage.batches import BatchFolder
 
 VERSION = 2

@@ -16,8 +16,7 @@ from selfdebias.jobs.stages.fitted import FittedImages
 from selfdebias.judges import Judge, classify
 from selfdebias.metrics.entries import missing
 from selfdebias.modes.estimator import IMAGE
-from selfdebias.modes.residual import mean_offsets
-from selfdebias.modes.sphere import by_size, centers_of
+from selfdebias.modes.sphere import by_size, centers_of, mean_offsets
 
 VERSION = 1
 CONFIG = ("bank", "judge")

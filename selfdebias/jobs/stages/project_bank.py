@@ -15,9 +15,9 @@ from torch import Tensor
 from selfdebias.jobs.stages.fitted import FittedImages
 from selfdebias.jobs.stages.project import finish, finish_axes, held_out_ids, train
 from selfdebias.modes.axis_sides import AxisSides, sides_of
-from selfdebias.modes.bank import ModeBank, fit_bank
+from selfdebias.modes.bank import ModeBank
+from selfdebias.modes.bank_fit import fit_axis_bank, fit_bank, fit_mean_bank
 from selfdebias.modes.carried import CarriedModes, read_carried
-from selfdebias.modes.carried_bank import fit_axis_bank, fit_mean_bank
 
 VERSION = 1
 CONFIG = ("projector", "project")
