@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from selfdebias.encoders.told import SHIPPED
+from selfdebias.encoders.base import SHIPPED
 from selfdebias.main import main
 from selfdebias.testbed import HERE, shipped
 

@@ -69,7 +69,7 @@ def _check_attributes(config: Mapping[str, Any]) -> None:
     """Holds attributes and labels against the judge's classes where they are known without torch; else `Parts` does."""
     from selfdebias.config.targets import make
     from selfdebias.jobs.parts import check_attributes
-    from selfdebias.judges.classes import known_classes
+    from selfdebias.judges import known_classes
     from selfdebias.judges.labelled import labelled_images
 
     prompts = make(config, "prompts")

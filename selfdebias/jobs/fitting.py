@@ -23,7 +23,7 @@ from selfdebias.config.part_rules import check_projector, part_of_scale
 from selfdebias.config.rules import NAMED, is_number
 from selfdebias.config.targets import make
 from selfdebias.encoders import encoder_from
-from selfdebias.encoders.told import told_of
+from selfdebias.encoders.base import told_of
 from selfdebias.guidance import Guidance, Semantics
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.state import AxesSemantics

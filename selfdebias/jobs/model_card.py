@@ -37,7 +37,7 @@ def facts_of_run(config: Mapping[str, Any], paths: Mapping[str, Path], encoder: 
         encoder: the encoder, for its name.
     """
     from selfdebias.config.arms import guidance_of_arms, model_of_arms
-    from selfdebias.encoders.told import told_of
+    from selfdebias.encoders.base import told_of
     from selfdebias.jobs.stages.collect import read_identity
     from selfdebias.jobs.stages.project import name_of
 

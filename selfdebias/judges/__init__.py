@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from selfdebias.testbed import shipped
 
 if TYPE_CHECKING:  # the classes of a judge are asked for before torch is there
     from torch import Tensor
+
+Classes = Mapping[str, tuple[str, ...]]
 
 
 @runtime_checkable
@@ -20,7 +26,7 @@ class Judge(Protocol):
             with the same encoder, agreement between them is circular and the results say so.
 
     A judge may also state its own error, as `confusion: Mapping[str, Confusion] | None`, by attribute
-    (`selfdebias.judges.confusion`); without it nothing is known but what is measured on labelled images.
+    (`selfdebias.judges.judge_error`); without it nothing is known but what is measured on labelled images.
 
     A judge may also say what it sees, as `features(images)`, (B, d) floats: those of its last layer but one. Guidance
     does not act on them, so quality is measured in them too. With `from_features(features)`, which gives what the
@@ -63,4 +69,42 @@ def classify(probabilities: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
     return labels, confidence < threshold
 
 
-__all__ = ["Judge", "classify"]
+def emoji_folder(folder: str | None) -> Path:
+    """The folder of Emoji World's judge; None means the shipped one."""
+    return Path(folder) if folder else shipped("emoji_judge")
+
+
+def emoji_classes(folder: str | None) -> Classes:
+    """The classes of Emoji World's judge, by attribute, from its ``config.json``.
+
+    Raises:
+        FileNotFoundError: If the folder has none.
+
+    Example:
+        >>> emoji_classes(None)["gender"]
+        ('man', 'woman')
+    """
+    config = json.loads((emoji_folder(folder) / "config.json").read_text())
+    return {name: tuple(names) for name, names in config["classes"].items()}
+
+
+def known_classes(judge: Mapping[str, Any]) -> Classes | None:
+    """The classes of a configured judge, None where only its own code knows them.
+
+    Raises:
+        FileNotFoundError: As `emoji_classes` does.
+
+    Example:
+        >>> known_classes({"_target_": "x.ClipZeroShotJudge", "attributes": {"side": {"left": "a left", "right": "a right"}}})
+        {'side': ('left', 'right')}
+    """
+    name, attributes = str(judge["_target_"]).rpartition(".")[2], judge.get("attributes")
+    if name == "EmojiJudge" and isinstance(judge.get("folder"), str | None):
+        return emoji_classes(judge.get("folder"))
+    if name != "ClipZeroShotJudge" or not isinstance(attributes, Mapping):
+        return None
+    texts = {attribute: tuple(it) for attribute, it in attributes.items() if isinstance(it, Mapping)}
+    return texts if len(texts) == len(attributes) else None
+
+
+__all__ = ["Judge", "classify", "emoji_classes", "emoji_folder", "known_classes"]

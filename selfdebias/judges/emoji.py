@@ -12,9 +12,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from selfdebias.judges import Judge
-from selfdebias.judges.classes import emoji_classes, emoji_folder
-from selfdebias.judges.confusion import Confusion
+from selfdebias.judges import Judge, emoji_classes, emoji_folder
+from selfdebias.judges.judge_error import Confusion
 from selfdebias.storage.weights.folders import hash_files
 
 SIDE = 64  # px of the images that it was trained on

@@ -7,6 +7,7 @@ the shares `f = p R`. Given `f` and `R`, the functions here find `p`, which must
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +19,47 @@ INSIDE = 1e-12  # how far below zero an exact solution may be, by rounding
 GAP = 1e-9  # log-likelihood, for each image, that a solution may fall short of the largest
 MOST_ROUNDS = 20_000  # of three steps of expectation-maximisation each
 _INTERIOR = 0.01  # share of the uniform distribution in the first guess: a share of exactly 0 could never grow
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """A judge's error on one attribute: how often images of each class were called by each, and which were left out.
+
+    Args:
+        counts: (C, C) numbers of classified images, in the order of the judge's classes; the row is the true class.
+        unclassified: images that no class was sure enough of; not in `counts`, as in the shares that are corrected.
+        skipped: files that could not be read.
+        source: which images they were, in words.
+        unread: name and reason of those files, where they are known.
+
+    Raises:
+        ValueError: if the counts are no square matrix of numbers of at least 0.
+
+    Example:
+        >>> it = Confusion([[3, 1], [0, 4]], unclassified=2, skipped=0, source="eight photos")
+        >>> it.n, it.accuracy
+        (8, 0.875)
+    """
+
+    counts: list[list[int]]
+    unclassified: int
+    skipped: int
+    source: str
+    unread: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        if any(len(row) != len(self.counts) for row in self.counts) or min(min(row) for row in self.counts) < 0:
+            raise ValueError(f"`counts` must be a square matrix of numbers of at least 0, got {self.counts}.")
+
+    @property
+    def n(self) -> int:
+        """Number of classified images."""
+        return int(sum(sum(row) for row in self.counts))
+
+    @property
+    def accuracy(self) -> float:
+        """Share of classified images that were called what they are; NaN where there are none."""
+        return sum(row[c] for c, row in enumerate(self.counts)) / self.n if self.n else float("nan")
 
 
 def confusion_counts(true: ArrayLike, predicted: ArrayLike, n_classes: int) -> Array:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfdebias.judges import Judge, classify
-from selfdebias.judges.confusion import Confusion
-from selfdebias.judges.judge_error import confusion_counts
+from selfdebias.judges.judge_error import Confusion, confusion_counts
 from selfdebias.storage.atomic import hash_file
 from selfdebias.storage.images import SUFFIXES, UnreadableError, read_picture_file, to_tensor
 

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from selfdebias.config.prompt_texts import CROSS
-from selfdebias.judges.confusion import Confusion
-from selfdebias.judges.judge_error import confusion_rates, corrected_shares
+from selfdebias.judges.judge_error import Confusion, confusion_rates, corrected_shares
 from selfdebias.metrics import fairness
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap, Interval

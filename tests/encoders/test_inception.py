@@ -15,7 +15,7 @@ from selfdebias.config import compose as config
 from selfdebias.config.rules import ConfigError
 from selfdebias.config.targets import make
 from selfdebias.encoders import InceptionFeatures
-from selfdebias.encoders.inception_network import InceptionV3
+from selfdebias.encoders.inception import InceptionV3
 from selfdebias.jobs.parts import Parts
 from selfdebias.jobs.source_checks import check_sources
 from selfdebias.metrics import MetricSuite

@@ -9,9 +9,8 @@ import shutil
 import numpy as np
 import pytest
 
-from selfdebias.judges.confusion import Confusion
 from selfdebias.judges.emoji import EmojiJudge
-from selfdebias.judges.judge_error import confusion_rates, corrected_shares
+from selfdebias.judges.judge_error import Confusion, confusion_rates, corrected_shares
 from selfdebias.metrics.corrected import summarise_error
 from selfdebias.testbed import shipped
 

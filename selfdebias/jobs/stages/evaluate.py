@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from selfdebias.config.prompts import Prompts, facts_of
-from selfdebias.encoders.told import told_of
+from selfdebias.encoders.base import told_of
 from selfdebias.jobs.stages.looking import ArmImages, Evaluation, arm_data, read_centers
 from selfdebias.jobs.stages.reference import REFERENCE, outside_reference
 from selfdebias.jobs.stages.results_file import write_results
