@@ -19,13 +19,6 @@ STEPS, WARM, COOLING = 80, 4.0, 0.95  # of EM, which is annealed: its first temp
 RIDGE, RAREST = 1e-3, 0.02
 
 
-class Found(NamedTuple):
-    """A factor of one run: the run that it is of, and the side of each vector, (N,) bool."""
-
-    run: int
-    side: NDArray[np.bool_]
-
-
 class FactorialAxes(Clustering):
     """Finds axes: directions that an image has or has not, whatever its other axes say.
 
@@ -72,8 +65,7 @@ class FactorialAxes(Clustering):
         self.space = space
 
     def _learn(self, X: Array) -> None:
-        found, runs = self._runs(X)
-        votes, self.recurrence_, self.agreement_ = self._that_come_back(found, runs)
+        votes, self.recurrence_, self.agreement_ = self._that_come_back(*self._runs(X))
         self._place(X, votes)
         larger = self.sides_.mean(0) > 0.5
         if larger.any():
@@ -91,26 +83,22 @@ class FactorialAxes(Clustering):
         """See `Clustering.check`."""
         check_axes(self.get_params(), n)
 
-    def _runs(self, X: Array) -> tuple[list[Found], int]:
-        """Return the factors of all runs, and how many runs there were."""
+    def _runs(self, X: Array) -> tuple[NDArray[np.bool_], Sides]:
+        """Return the factors of all runs: the side of each vector, (n, N), and the run that each factor is of, (n,)."""
         components = PCA(self.variance if self.variance < 1 else None, svd_solver="full").fit_transform(X)
         components /= components.std()
         generator = np.random.default_rng(self.random_state)
-        found: list[Found] = []
-        run = 0
+        found = []
         for _ in range(self.halves):
             half = generator.permutation(len(X))[: len(X) // 2]
             for m in self.factors:
                 tried = [fit_factors(components[half], m, generator) for _ in range(self.restarts)]
                 best: Factors = max(tried, key=lambda it: it.likelihood)
-                found += [Found(run, side) for side in (posteriors(components, best) > 0.5).T]
-                run += 1
-        return found, run
+                found.append((posteriors(components, best) > 0.5).T)
+        return np.concatenate(found), np.repeat(np.arange(len(found)), [len(sides) for sides in found])
 
-    def _that_come_back(self, found: Sequence[Found], runs: int) -> tuple[Sides, Array, Array]:
+    def _that_come_back(self, sides: NDArray[np.bool_], run: Sides) -> tuple[Sides, Array, Array]:
         """Return, of the factors that come back, the majority's sides (N, A), the share of runs, and the mean agreement."""
-        sides = np.array([it.side for it in found])
-        run = np.array([it.run for it in found])
         alike = pairwise_ari(sides)
         left, kept = np.ones(len(sides), dtype=bool), []
         while left.any():
@@ -120,11 +108,15 @@ class FactorialAxes(Clustering):
             if len(members) == 0:
                 break
             left[members] = False
-            kept.append((len(np.unique(run[members])) / runs, float(alike[centre, members].mean()), centre, members))
+            kept.append(
+                (len(np.unique(run[members])) / (run.max() + 1), float(alike[centre, members].mean()), centre, members)
+            )
         kept = sorted((it for it in kept if it[0] >= self.recurrence), key=lambda it: (-it[0], -it[1]))
-        votes = [_majority(sides[members], sides[centre]) for _, _, centre, members in kept]
-        stacked = np.stack(votes, 1) if votes else np.zeros((sides.shape[1], 0), dtype=np.int64)
-        return stacked, np.array([it[0] for it in kept]), np.array([it[1] for it in kept])
+        votes = np.zeros((sides.shape[1], len(kept)), dtype=np.int64)
+        for a, (_, _, centre, members) in enumerate(kept):  # each factor is turned the way of the one in the centre
+            same = (sides[members] == sides[centre]).mean(1) >= 0.5
+            votes[:, a] = np.where(same[:, None], sides[members], ~sides[members]).mean(0) > 0.5
+        return votes, np.array([it[0] for it in kept]), np.array([it[1] for it in kept])
 
     def _place(self, X: Array, sides: Sides) -> None:
         """Fit the vectors to the sides of all axes together, and take the sides that this fit tells."""
@@ -133,12 +125,6 @@ class FactorialAxes(Clustering):
         self.origin_, self.directions_ = solved[0], solved[1:]
         self.duals_ = np.linalg.pinv(self.directions_).T
         self.sides_ = self.predict(X)
-
-
-def _majority(sides: NDArray[np.bool_], reference: NDArray[np.bool_]) -> Sides:
-    """Return the side (N,) that most of the factors (n, N) give, each turned the way of the reference (N,)."""
-    turned = np.where(((sides == reference).mean(1) < 0.5)[:, None], ~sides, sides)
-    return (turned.mean(0) > 0.5).astype(np.int64)
 
 
 def pairwise_ari(sides: NDArray[np.bool_]) -> Array:

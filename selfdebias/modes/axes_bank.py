@@ -118,7 +118,9 @@ def fit_axes_bank(
         for i, t in enumerate(grid):
             own = branch_index == b
             rows = own & (timesteps == t)
-            rows = rows if _both_sides(sides[rows]) else own
+            here = sides[rows]
+            if len(here) <= 2 * count or not ((here == 0).any(0) & (here == 1).any(0)).all():
+                rows = own  # too few at this timestep, or an axis without a side
             prompts = None if prompt_index is None else prompt_index[rows]
             origins[:, b, i], duals[:, b, i] = _axes_at(z[rows], sides[rows].float(), prompts)
     size = torch.stack([1 - sides.float().mean(0), sides.float().mean(0)], dim=1)  # (A, 2)
@@ -126,12 +128,8 @@ def fit_axes_bank(
     for a in range(count):
         norm = duals[a].norm(dim=-1)
         unit = F.normalize(duals[a], dim=-1)
-        banks.append(
-            ModeBank(
-                branches, grid, torch.stack([-unit, unit], dim=2), size[a] * len(sides), HALF.clone(), encoder,
-                origins=origins[a][None], scales=1 / norm,
-            )
-        )  # fmt: skip
+        centroids, where = torch.stack([-unit, unit], dim=2), {"origins": origins[a][None], "scales": 1 / norm}
+        banks.append(ModeBank(branches, grid, centroids, size[a] * len(sides), HALF.clone(), encoder, **where))
     return AxesBank(tuple(banks))
 
 
@@ -175,11 +173,6 @@ def _among_prompts(z: Tensor, sides: Tensor, prompts: Tensor) -> tuple[Tensor, T
     return places.mean(0), directions, duals
 
 
-def _both_sides(sides: Tensor) -> bool:
-    """Whether there are more rows than axes, and each axis has both sides."""
-    return len(sides) > 2 * sides.shape[1] and bool(((sides == 0).any(0) & (sides == 1).any(0)).all())
-
-
 def _check_sides(sides: Tensor, branch_index: Tensor, branches: Sequence[str]) -> None:
     for b, name in enumerate(branches):
         own = sides[branch_index == b]
@@ -194,9 +187,5 @@ def _check_sides(sides: Tensor, branch_index: Tensor, branches: Sequence[str]) -
 
 def calibrated(bank: AxesBank, z: Tensor, sides: Tensor, timesteps: Tensor, branch_index: Tensor) -> AxesBank:
     """Return the bank with the temperatures of each axis, fitted on held-out activations; arguments as in `fit_axes_bank`."""
-    return AxesBank(
-        tuple(
-            replace(axis, temperatures=fit_temperatures(z, sides[:, a], timesteps, branch_index, axis))
-            for a, axis in enumerate(bank.axes)
-        )
-    )
+    fitted = [fit_temperatures(z, sides[:, a], timesteps, branch_index, axis) for a, axis in enumerate(bank.axes)]
+    return AxesBank(tuple(replace(axis, temperatures=it) for axis, it in zip(bank.axes, fitted, strict=True)))

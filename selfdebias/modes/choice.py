@@ -63,11 +63,6 @@ def best_of_each_k(candidates: Iterable[Candidate], silhouette: Callable[[Labels
     return dict(sorted(best.items()))
 
 
-def k_by_silhouette(best: Mapping[int, Candidate]) -> int:
-    """Return the k with the largest silhouette, the smallest of equals."""
-    return max(best, key=lambda k: best[k].silhouette)
-
-
 def stabilities(X: Vectors, try_all: Callable[[Vectors], Mapping[int, Labels]], seed: int) -> dict[int, np.ndarray]:
     """Measure how far the modes of two random halves of the images agree on all images.
 

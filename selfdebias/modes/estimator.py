@@ -9,15 +9,7 @@ from typing import Self
 import numpy as np
 from sklearn.base import BaseEstimator, ClusterMixin
 
-from selfdebias.modes.choice import (
-    CHOICES,
-    Candidate,
-    Silhouette,
-    best_of_each_k,
-    k_by_silhouette,
-    k_by_stability,
-    stabilities,
-)
+from selfdebias.modes.choice import CHOICES, Candidate, Silhouette, best_of_each_k, k_by_stability, stabilities
 from selfdebias.modes.sphere import NOISE, Labels, Vectors, by_size, centers_of, nearest
 
 IMAGE, RESIDUAL, PROJECTED = "image", "residual", "projected"
@@ -170,13 +162,14 @@ class CountedModes(ModeEstimator):
                 f"`X` must hold as many different vectors as modes, got fewer than {self.k or self.k_min}."
             )
         if self.k is not None or self.choice == "silhouette":
-            return k_by_silhouette(best)
-        agreement = stabilities(X, self._labels_of_each_k, self.random_state)
+            return max(best, key=lambda k: best[k].silhouette)
+
+        def labels_of_each_k(half: Vectors) -> Mapping[int, Labels]:
+            return {k: it.labels for k, it in self._best(half, Silhouette(half, self.random_state)).items()}
+
+        agreement = stabilities(X, labels_of_each_k, self.random_state)
         self.stabilities_ = {k: float(values.mean()) for k, values in agreement.items()}
         return k_by_stability({k: values for k, values in agreement.items() if k in best})
-
-    def _labels_of_each_k(self, X: Vectors) -> Mapping[int, Labels]:
-        return {k: it.labels for k, it in self._best(X, Silhouette(X, self.random_state)).items()}
 
     def check(self, n: int) -> None:
         """See `Clustering.check`."""

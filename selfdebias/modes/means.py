@@ -64,18 +64,13 @@ def fit_means(h: Tensor | TensorRows, labels: Tensor, timesteps: Tensor, n_modes
         here = torch.nonzero(timesteps == t)[:, 0]
         counts = torch.bincount(labels[here], minlength=n_modes)
         known = torch.nonzero(counts)[:, 0]
-        means = _sums(h, labels, here, n_modes)[known] / counts[known, None, None, None]
+        sums = torch.zeros(n_modes, *h.shape[1:], dtype=torch.float64)
+        for some in here.split(rows_at_once(h)):
+            sums.index_add_(0, labels[some], h[some].double())
+        means = sums[known] / counts[known, None, None, None]
         if len(known) > 1:  # one mode alone says nothing of what tells it from the others
             deviations[i, known] = (means - means.mean(dim=0)).float()
     over_time = deviations.nanmean(dim=0, keepdim=True).nan_to_num()
     filled = torch.where(deviations.isnan(), over_time, deviations)
     filled = filled - filled.mean(dim=1, keepdim=True)
     return ModeMeans(grid, filled.half())
-
-
-def _sums(h: Tensor | TensorRows, labels: Tensor, rows: Tensor, n_modes: int) -> Tensor:
-    """Return the sums (K, C, H, W) float64 of some rows by mode, which are read a few at a time."""
-    sums = torch.zeros(n_modes, *h.shape[1:], dtype=torch.float64)
-    for some in rows.split(rows_at_once(h)):
-        sums.index_add_(0, labels[some], h[some].double())
-    return sums

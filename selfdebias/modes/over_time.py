@@ -62,7 +62,9 @@ def follow_modes(z: Vectors, image: Labels, timestep: np.ndarray, clustering: An
     labels[rows], centers, clustered = fitted.labels_, fitted.centers_.copy(), [float(reference)]
     known[image[rows]] = labels[rows]
     settled = known.copy()
-    again = _with_k(clustering, len(centers))
+    again, options = clone(clustering), clustering.get_params()
+    if "k" in options and "max_depth" not in options:  # with halves of clusters k is not the number of modes
+        again.set_params(k=len(centers))
     for t in [*grid[grid > reference], *grid[grid < reference][::-1]]:
         rows = timestep == t
         found = _labels(clustering, again, z[rows])
@@ -101,12 +103,6 @@ def _reference(z: Vectors, timestep: np.ndarray, grid: np.ndarray, clustering: A
     counts = Counter(len(fitted.centers_) for _, fitted in fits)
     k = min(counts, key=lambda count: (-counts[count], count))
     return next((t, fitted) for t, fitted in fits if len(fitted.centers_) == k)
-
-
-def _with_k(clustering: Any, k: int) -> Any:
-    """Return an unfitted copy that finds k modes, where k can be asked for and is all that there is."""
-    counted = "k" in clustering.get_params() and "max_depth" not in clustering.get_params()
-    return clone(clustering).set_params(k=k) if counted else clone(clustering)
 
 
 def _labels(clustering: Any, with_k: Any, z: Vectors) -> Labels | None:

@@ -72,16 +72,11 @@ def _digests(tensors: Mapping[str, Tensor]) -> dict[str, str] | None:
         return None
     hashes = {kind: hashlib.sha256() for kind in DTYPES}
     for name, tensor in sorted(tensors.items()):
-        values = _sampled(tensor)
+        flat = tensor.reshape(-1)  # evenly spaced values, the first and the last one among them
+        places = torch.linspace(0, max(0, len(flat) - 1), min(SAMPLES, len(flat)), dtype=torch.float64).round().long()
+        values = flat[places.to(flat.device)].float().cpu()
         for kind, dtype in DTYPES.items():
             rounded = values.to(dtype).view(torch.int16).numpy().tobytes()
             hashes[kind].update(f"{name} {tuple(tensor.shape)}".encode() + rounded)
     loaded = str(next(iter(tensors.values())).dtype).removeprefix("torch.")
     return {"dtype": loaded, **{kind: it.hexdigest()[:16] for kind, it in hashes.items()}}
-
-
-def _sampled(tensor: Tensor) -> Tensor:
-    """Return evenly spaced values, at most `SAMPLES`, as float32 on the CPU; the first and the last one are among them."""
-    flat = tensor.reshape(-1)
-    places = torch.linspace(0, max(0, len(flat) - 1), min(SAMPLES, len(flat)), dtype=torch.float64).round().long()
-    return flat[places.to(flat.device)].float().cpu()
