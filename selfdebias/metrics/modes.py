@@ -16,6 +16,7 @@ from selfdebias.metrics.features import features
 from selfdebias.metrics.shares import axis_metrics_of, mode_metrics_of
 from selfdebias.metrics.twins import NO_MODES
 from selfdebias.modes.axis_sides import AxisSides, cells_of, sides_of
+from selfdebias.modes.sphere import nearest
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -49,7 +50,7 @@ def assign_modes(e: ArrayLike, centers: ArrayLike | AxisSides | None) -> Labels:
     e, centers = features(e, "e", least=0), features(centers, "centers")
     if e.shape[1] != centers.shape[1]:
         raise ValueError(f"`centers` must have the width {e.shape[1]} of the embeddings, got {centers.shape[1]}.")
-    return (e @ centers.T).argmax(1).astype(np.int64)
+    return nearest(e, centers)
 
 
 def nmi(modes: ArrayLike, labels: ArrayLike) -> float:

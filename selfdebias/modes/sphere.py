@@ -40,7 +40,7 @@ def nearest(X: Vectors, centers: Vectors) -> Labels:
         >>> nearest(np.array([[2.0, 1.0]]), np.eye(2)).tolist()
         [0]
     """
-    return np.argmax(unit(X) @ centers.T, axis=1)
+    return np.argmax(X @ centers.T, axis=1)  # the length of a vector does not change which centre is nearest
 
 
 def by_size(labels: Labels) -> tuple[Labels, Labels]:
