@@ -39,7 +39,7 @@ class PixelEncoder(Encoder):
 
     @property
     def encoder_id(self) -> str:
-        """The name by which a judge tells whether it shares this encoder."""
+        """The name by which a judge knows whether it shares this encoder."""
         return f"pixels-{self.size}-{self.dim}-{self.seed}"
 
     def fingerprint(self) -> str:

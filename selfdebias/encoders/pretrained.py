@@ -38,7 +38,7 @@ class PretrainedEncoder(Encoder, ABC):
 
     @property
     def encoder_id(self) -> str:
-        """The name by which a judge tells whether it shares this encoder."""
+        """The name by which a judge knows whether it shares this encoder."""
         return self.pretrained
 
     @property

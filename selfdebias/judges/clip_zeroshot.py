@@ -17,7 +17,7 @@ Texts = Mapping[str, str]
 class ClipZeroShotJudge(Judge):
     """Reads attributes off an image with ``softmax_c(cos(e, text_c) / tau)``.
 
-    Its errors are the encoder's: hold them against labelled images before its numbers are believed.
+    Its errors are the encoder's: measure them on labelled images before its numbers are believed.
 
     Args:
         encoder: images to unit vectors, with a text tower (`embed_text`); another one than the modes were found with.

@@ -25,7 +25,7 @@ class FactorialAxes(Clustering):
     A partition into clusters has to cut between whole combinations of attributes; here an image is on one of two sides of *each*
     axis. Halves of the images are described by binary factors (`fit_factors`), with several numbers of factors and from several
     starts, of which the likeliest counts. An axis is a factor that comes back: in at least `recurrence` of the runs there is one
-    that divides all images as it does. Sides are then told by a least-squares fit of the vectors to all axes together, so that
+    that divides all images as it does. Sides then come from a least-squares fit of the vectors to all axes together, so that
     an image's coordinate on one axis does not depend on its side of another.
 
     Args:
@@ -36,7 +36,7 @@ class FactorialAxes(Clustering):
         recurrence: least share of the runs, in (0, 1], that an axis comes back in.
         agreement: adjusted Rand index, in (0, 1), from which two factors divide alike.
         space: ``image``; the embeddings as they are.
-        random_state: seed of all that is drawn, at least 0.
+        random_state: seed of all random choices, at least 0.
 
     Attributes:
         sides_: (N, A) int64, the side, 0 or 1, of each fitted vector; side 0 is the larger one. Axes that come back more often
@@ -113,13 +113,13 @@ class FactorialAxes(Clustering):
             )
         kept = sorted((it for it in kept if it[0] >= self.recurrence), key=lambda it: (-it[0], -it[1]))
         votes = np.zeros((sides.shape[1], len(kept)), dtype=np.int64)
-        for a, (_, _, centre, members) in enumerate(kept):  # each factor is turned the way of the one in the centre
+        for a, (_, _, centre, members) in enumerate(kept):  # factors of the opposite sign than the centre's are negated
             same = (sides[members] == sides[centre]).mean(1) >= 0.5
             votes[:, a] = np.where(same[:, None], sides[members], ~sides[members]).mean(0) > 0.5
         return votes, np.array([it[0] for it in kept]), np.array([it[1] for it in kept])
 
     def _place(self, X: Array, sides: Sides) -> None:
-        """Fit the vectors to the sides of all axes together, and take the sides that this fit tells."""
+        """Fit the vectors to the sides of all axes together, and take the sides of this fit."""
         design = np.concatenate([np.ones((len(X), 1)), sides], 1)
         solved = np.linalg.lstsq(design, X, rcond=None)[0]
         self.origin_, self.directions_ = solved[0], solved[1:]

@@ -96,7 +96,7 @@ def fit_axes_bank(
     side 0 and ``u_a - cut`` for side 1. The cut is where as many recorded activations lie beyond it as there are images on side 1.
 
     Of several prompts each has a mean of its own, so that an attribute that goes with a prompt is not taken for the prompt; and
-    coordinates hardly answer to what tells prompts apart, whose spread counts as noise in a generalised least squares.
+    coordinates hardly depend on differences between prompts, whose spread counts as noise in a generalised least squares.
 
     Args:
         z: (M, d) float32, unit vectors of recorded activations.

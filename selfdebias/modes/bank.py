@@ -29,7 +29,7 @@ class ModeBank:
         target: (K,) float32, `pi`: the wanted proportion, sums to 1.
         encoder: name of the encoder in whose space the modes were found.
         depths: (K,) int64, how often the cluster was split that a mode came out of; not given, all are 0.
-        origins: (P, branches, T, d) float32, what is taken away from a projected vector before it is held against the centroids;
+        origins: (P, branches, T, d) float32, what is taken away from a projected vector before it is compared with the centroids;
             None takes nothing away.
         scales: (branches, T) float32 > 0, what the scores are divided by; None divides by nothing.
         prompts: the P prompts that the origins belong to; empty where one origin, P = 1, holds for every prompt.

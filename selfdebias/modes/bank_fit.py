@@ -10,7 +10,7 @@ from torch import Tensor
 
 from selfdebias.modes.bank import ModeBank
 
-NARROW = 0.1  # of the mean half-distance: a timestep that tells the sides apart less than this counts as this
+NARROW = 0.1  # of the mean half-distance: a smaller half-distance at a timestep counts as this
 GRID = torch.logspace(-2, 0.3, 47)  # temperatures that are tried, on cosines
 CLOSE = 0.01  # a difference of shares, in the 2-norm, that so few images cannot tell from the smallest one
 LIKELY = 0.02  # nats an image, likewise of the likelihood

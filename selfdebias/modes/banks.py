@@ -64,7 +64,7 @@ class MixtureBank(SharedBank):
 
 @dataclass(frozen=True, init=False)
 class CarriedBank(SharedBank):
-    """One for all prompts; the modes are found on a source prompt and carried over to the others.
+    """One for all prompts; the modes are found on a source prompt and transferred to the others.
 
     Args:
         source: the prompt that the modes are found on; projector and bank are fitted on it too.

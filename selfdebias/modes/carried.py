@@ -1,4 +1,4 @@
-"""Modes that are carried over: found on the images of some prompts, and looked for among those of others."""
+"""Transferred modes: found on the images of some prompts, and assigned to those of others."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class Clustering(BaseEstimator):
     A subclass takes these hyper-parameters:
         space: what the stage hands over: `image`, embeddings as they are; `residual`, each prompt's mean taken away;
             `projected`, the projector's outputs at each timestep.
-        random_state: seed of all that is drawn, at least 0.
+        random_state: seed of all random choices, at least 0.
     """
 
     space: str

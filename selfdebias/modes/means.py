@@ -68,7 +68,7 @@ def fit_means(h: Tensor | TensorRows, labels: Tensor, timesteps: Tensor, n_modes
         for some in here.split(rows_at_once(h)):
             sums.index_add_(0, labels[some], h[some].double())
         means = sums[known] / counts[known, None, None, None]
-        if len(known) > 1:  # one mode alone says nothing of what tells it from the others
+        if len(known) > 1:  # one mode alone does not show how it differs from the others
             deviations[i, known] = (means - means.mean(dim=0)).float()
     over_time = deviations.nanmean(dim=0, keepdim=True).nan_to_num()
     filled = torch.where(deviations.isnan(), over_time, deviations)

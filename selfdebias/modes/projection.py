@@ -118,7 +118,7 @@ class SemanticProjector(nn.Module):
         reader: how it reads `h_t`: ``flattened``, ``pooled`` or ``convolutional``.
         layers: number of hidden layers, at least 1.
         activation: of the hidden layers, ``silu`` or ``relu``.
-        time: what it is told of the time: ``sinusoidal``, the training timestep and the branch; or ``step``, a learned embedding
+        time: how the time enters: ``sinusoidal``, the training timestep and the branch; or ``step``, a learned embedding
             of the recorded step.
         standardised: whether the channel means and scales of each timestep and branch are taken out of `h_t` first.
 

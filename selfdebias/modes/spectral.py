@@ -24,7 +24,7 @@ from selfdebias.modes.sphere import TINY, Labels, Vectors
 class SpectralModes(CountedModes):
     """Finds modes as the spectral clusters of a k-nearest-neighbour graph.
 
-    A narrow graph follows single drawings, a wide one blurs small modes: which is right depends on the number of images, so
+    A narrow graph follows single images, a wide one blurs small modes: which is right depends on the number of images, so
     the silhouette chooses the width together with the number of modes.
 
     Args:

@@ -23,11 +23,11 @@ class ImageFile:
 
     Args:
         path: Where it is.
-        name: Its path inside the folder, without the suffix; images of two folders with one name are twins.
+        name: Its path inside the folder, without the suffix; images of two folders with the same name are paired samples.
         id: Its place in the folder, from 0; with a manifest, its id there.
-        seed: With a manifest, the seed that it was drawn from; else `seed_of(name)`.
+        seed: With a manifest, the seed that it was sampled from; else `seed_of(name)`.
         batch: Images of one batch depend on each other.
-        blanked: Whether a safety checker replaced it; None where nothing says so.
+        blanked: Whether it was flagged by the safety checker, which replaced it; None where nothing says so.
         prompt: What it was asked for, "" where nothing says so.
     """
 

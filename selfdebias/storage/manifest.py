@@ -63,8 +63,8 @@ def _check(line: Any, manifest: Path) -> None:
         ids, records = line["ids"], line["records"]
         whole = all(type(i) is int and i >= 0 for i in (line["batch"], line.get("part", 0), line.get("parts", 1), *ids))
         named = all(_FILE.fullmatch(name) and isinstance(sha256, str) for name, sha256 in line["files"].items())
-        told = [record["id"] for record in records] == ids and isinstance(line["config_hash"], str)
+        noted = [record["id"] for record in records] == ids and isinstance(line["config_hash"], str)
     except (TypeError, KeyError, AttributeError):
-        whole = named = told = False
-    if not (whole and named and told):
+        whole = named = noted = False
+    if not (whole and named and noted):
         raise StorageError(f"`{manifest}` must list images and tensors of its own folder, got a line that does not.")

@@ -69,7 +69,7 @@ class StageFolder:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            print(f"{self.stage}: another job is at it, waiting for {self.path}", flush=True)
+            print(f"{self.stage}: locked by another job, waiting for {self.path}", flush=True)
             lock.acquire()
         try:
             self.path.mkdir(exist_ok=True)

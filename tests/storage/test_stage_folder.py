@@ -54,7 +54,7 @@ def test_a_second_job_waits_says_so_and_goes_on_when_the_first_is_killed(tmp_pat
     with StageFolder(tmp_path, "collect", "k").lock():
         waited = time.monotonic() - start
     assert 0.3 < waited < 30
-    assert capfd.readouterr().out.count("another job is at it") == 1
+    assert capfd.readouterr().out.count("locked by another job") == 1
     assert killer.wait() == 0
     holder.wait()
     holder.stdout.close()

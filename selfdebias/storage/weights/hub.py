@@ -79,8 +79,8 @@ def fetch(group: str, name: str, commit: str, patterns: Sequence[str]) -> Path:
 def _in_cache(name: str, revision: str | None) -> Listing:
     from huggingface_hub import snapshot_download
 
-    told = ["model_index.json", "config.json"]  # what there always is; the client refuses a snapshot that lacks a file
-    folder = Path(snapshot_download(name, revision=revision, local_files_only=True, allow_patterns=told))
+    known = ["model_index.json", "config.json"]  # what there always is; the client refuses a snapshot that lacks a file
+    folder = Path(snapshot_download(name, revision=revision, local_files_only=True, allow_patterns=known))
     return Listing(folder.name, tuple(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()))
 
 

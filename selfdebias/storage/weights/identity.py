@@ -1,4 +1,4 @@
-"""Which model a debiaser was fitted on: a digest of the denoiser's weights that can be held against a loaded one in a moment."""
+"""Which model a debiaser was fitted on: a digest of the denoiser's weights that is quickly compared with that of a loaded one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _known: WeakKeyDictionary[nn.Module, tuple[Any, dict[str, str] | None]] = WeakKe
 
 
 def identity_of(denoiser: nn.Module) -> dict[str, str] | None:
-    """Return what tells a denoiser from another one, remembered while its weights are not changed.
+    """Return what distinguishes a denoiser from others, remembered while its weights are not changed.
 
     Names, shapes and 256 evenly spaced values of each tensor, rounded to half precision, so that the same weights in float32
     and in float16 are the same; keys of adapters that are not merged are left out.

@@ -48,11 +48,11 @@ def load_whole(model_class: Any, folder: Path, option: str, name: str, **options
         ConfigError: if a tensor is missing or of another shape, which transformers would fill with random numbers.
     """
     with one_line(option, name):
-        model, told = model_class.from_pretrained(
+        model, info = model_class.from_pretrained(
             folder, output_loading_info=True, ignore_mismatched_sizes=True, local_files_only=True, **options
         )
-    mismatched = [item[0] if isinstance(item, tuple) else item for item in told["mismatched_keys"]]
-    _refuse(option, name, type(model).__name__, sorted(told["missing_keys"]), sorted(mismatched))
+    mismatched = [item[0] if isinstance(item, tuple) else item for item in info["mismatched_keys"]]
+    _refuse(option, name, type(model).__name__, sorted(info["missing_keys"]), sorted(mismatched))
     return model
 
 
