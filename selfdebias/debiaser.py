@@ -17,10 +17,10 @@ from selfdebias.backbones.normal_tensors import normal_tensors
 from selfdebias.config.plain_data import check_plain
 from selfdebias.config.targets import make
 from selfdebias.guidance import Guidance, GuidanceState, Semantics
-from selfdebias.guidance.attachment import SMALL, Attachment, Rule
-from selfdebias.guidance.conditioning import EMBEDDED
+from selfdebias.guidance.attachment import SMALL, Attachment
+from selfdebias.guidance.groups import EMBEDDED, Rule
 from selfdebias.guidance.schedules import GuidanceWindow
-from selfdebias.guidance.state import AxesSemantics
+from selfdebias.guidance.semantics import AxesSemantics
 from selfdebias.jobs.fitting import default, fit_stages, guidance_named, schedule_named, with_options
 from selfdebias.jobs.model_card import BANK, FACTS, FORMAT, MEANS, PROJECTOR, write_facts
 from selfdebias.jobs.stages.generate import check_shares, read_semantics

@@ -13,6 +13,8 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from selfdebias import SelfDebias
 from selfdebias.guidance import TransportGuidance, TwoPassGuidance
 from selfdebias.guidance.schedules import GuidanceWindow
+from selfdebias.guidance.self_debias import AssignmentMemory
+from selfdebias.guidance.two_pass import TwoPassState
 from selfdebias.jobs.fitting import at_scale, default, projector_for
 from selfdebias.modes import SpectralModes
 from tests.jobs.stages.world import PixelEncoder
@@ -58,7 +60,7 @@ def test_another_guidance_is_attached_by_its_name_or_as_an_object(pipeline, debi
         with debiaser.attach(pipeline, guidance=guidance, strength=5.0) as attached:
             images.append(sample(pipeline, [1, 2, 3, 4]))
         assert type(attached.guidance) is TwoPassGuidance and attached.guidance.strength == 5.0
-        assert sorted(attached.state.ends) == [("a person", False), ("a person", True)]
+        assert sorted(attached.state.of(TwoPassState).ends) == [("a person", False), ("a person", True)]
     assert torch.equal(*images) and rule.strength == 6.0
     assert type(debiaser.attach(pipeline).guidance) is TransportGuidance
     assert torch.equal(before, sample(pipeline, [1, 2, 3, 4]))
@@ -98,7 +100,8 @@ def test_a_target_moves_the_projected_shares_towards_it(pipeline, debiaser):
         with guided.attach(pipeline, target=[first, *rest]) as attached:
             attached.guidance.decay = 1.0
             sample(pipeline, list(range(8)))
-        first_mode, *_, n = attached.state.recall(2, debiaser.n_modes).tolist()
+        state = attached.state
+        first_mode, *_, n = state.of(AssignmentMemory).recall(state.group, 2, debiaser.n_modes).tolist()
         shares[first] = first_mode / n
     assert shares[0.02] < shares[0.98] - 0.05
 

@@ -1,19 +1,19 @@
 """Guidance: how `h_t` is edited while a pipeline samples. One method a file."""
 
 from selfdebias.guidance.attribute_prompts import AttributePrompts
-from selfdebias.guidance.base import Guidance, NoGuidance
-from selfdebias.guidance.gradient_descent import GradientDescentGuidance
-from selfdebias.guidance.interleaved import InterleavedGuidance
+from selfdebias.guidance.base import Guidance, NoGuidance, SelectingGuidance
+from selfdebias.guidance.gradient_descent import GradientDescentGuidance, InterleavedGuidance
 from selfdebias.guidance.mean_difference import MeanDifferenceGuidance
 from selfdebias.guidance.random import RandomGuidance
 from selfdebias.guidance.schedules import CosineSchedule, GuidanceWindow, LinearSchedule, SignalToNoiseSchedule
 from selfdebias.guidance.self_debias import SelfDebiasGuidance
-from selfdebias.guidance.state import GuidanceState, Semantics
+from selfdebias.guidance.semantics import Semantics
+from selfdebias.guidance.state import GuidanceState, MethodState
 from selfdebias.guidance.transport import TransportGuidance
 from selfdebias.guidance.two_pass import TwoPassGuidance
 
 __all__ = [
     "AttributePrompts", "CosineSchedule", "GradientDescentGuidance", "Guidance", "GuidanceState", "GuidanceWindow",
-    "InterleavedGuidance", "LinearSchedule", "MeanDifferenceGuidance", "NoGuidance", "RandomGuidance", "SelfDebiasGuidance",
-    "Semantics", "SignalToNoiseSchedule", "TransportGuidance", "TwoPassGuidance",
+    "InterleavedGuidance", "LinearSchedule", "MeanDifferenceGuidance", "MethodState", "NoGuidance", "RandomGuidance",
+    "SelectingGuidance", "SelfDebiasGuidance", "Semantics", "SignalToNoiseSchedule", "TransportGuidance", "TwoPassGuidance",
 ]  # fmt: skip

@@ -5,58 +5,55 @@ from __future__ import annotations
 import inspect
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
 
-from selfdebias.backbones.hspace import BottleneckHook, Step
+from selfdebias.backbones.hspace import BottleneckHook, Step, split_branches
 from selfdebias.backbones.normal_tensors import normal_tensors
-from selfdebias.guidance import Guidance, GuidanceState
-from selfdebias.guidance.conditioning import conditions_of, groups_of, seeds_of
-from selfdebias.guidance.over_axes import edit_all
+from selfdebias.guidance.base import Guidance, SelectingGuidance
+from selfdebias.guidance.groups import Group, Rule, conditions_of, groups_of, seeds_of
 from selfdebias.guidance.schedules import GuidanceWindow
+from selfdebias.guidance.semantics import chosen_axes
+from selfdebias.guidance.state import GuidanceState
 
 SMALL = 8  # images of a prompt in a call, below which batches are balanced with those before them
 
 
-@dataclass(frozen=True)
-class Rule:
-    """How, and when, a group is guided.
+def edit_all(guidance: Guidance, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
+    """Return what `Guidance.edit` does; where there are axes, the sum of what it does for each that is balanced.
 
-    Attributes:
+    The coordinates of an axis do not answer to an edit along another one (`fit_axes_bank`), so axes that are not balanced are left
+    alone, and those that are do not undo each other. The trace has the projected shares of the sides of all axes (those that are
+    not balanced as nan), the size of the whole edit, and the divergences of all axes added up.
+
+    Args:
         guidance: how `h_t` is edited.
-        schedule: when, and how strongly.
+        h: (branches x B, C, H, W), stacked as `step.branches` says.
+        step: where in the sampling loop this is.
+        state: with one state for each axis, or with none of them.
     """
-
-    guidance: Guidance
-    schedule: GuidanceWindow
-
-    def at(self, step: Step) -> Step:
-        """Return the step with the schedule's weight."""
-        weight = self.schedule.weight(step.index, step.count, step.alpha_bar)
-        return replace(step, weight=weight, stop=self.schedule.stop)
-
-
-@dataclass(frozen=True)
-class Group:
-    """The images of a call that are drawn from the same prompt and the same other conditioning.
-
-    Attributes:
-        name: what its memory and its trace are kept under: the prompt, unless the context saw it with other conditioning first.
-        prompt: whose modes are balanced.
-        seeds: of the images; empty where the call does not name them.
-        places: (n,) int64, of the images in the call.
-        rule: how they are guided.
-    """
-
-    name: str
-    prompt: str
-    seeds: tuple[int, ...]
-    places: Tensor
-    rule: Rule
+    if not state.axes:
+        return guidance.edit(h, step, state)
+    total, untouched = torch.zeros_like(h, dtype=torch.float32), True
+    shares = [torch.full((2,), torch.nan) for _ in state.axes]
+    divergence, skipped = 0.0, 0
+    for a in chosen_axes(guidance, len(state.axes)):
+        own = state.axes[a]
+        before, left_out = len(own.trace.index), own.trace.skipped
+        edited = guidance.edit(h, step, own)
+        if edited is not h:
+            total, untouched = total + (edited.float() - h.float()), False
+        skipped += own.trace.skipped - left_out
+        if len(own.trace.index) > before:
+            shares[a], divergence = own.trace.p_hat[-1], divergence + own.trace.kl[-1]
+    state.trace.skipped += skipped
+    size = h.float().flatten(1).norm(dim=1)
+    rows = split_branches(total.flatten(1).norm(dim=1) / size, step.branches)
+    state.trace.add(step.index, torch.cat(shares), torch.stack([*rows.values()]).amax(dim=0), divergence)
+    return h if untouched else (h.float() + total).to(h.dtype)
 
 
 class Attachment:
@@ -114,33 +111,24 @@ class Attachment:
         self._hook.__exit__(*exception)
 
     def _begin(self, arguments: Mapping[str, Any]) -> None:
-        drawn_from, seeds = list(zip(groups_of(arguments), conditions_of(arguments), strict=True)), seeds_of(arguments)
-        self._images = len(drawn_from)
-        rows = {it: [i for i, other in enumerate(drawn_from) if other == it] for it in drawn_from}
-        known = len(seeds) == len(drawn_from)
+        """Form the groups of a call, and start one of its passes."""
+        sampled_from = list(zip(groups_of(arguments), conditions_of(arguments), strict=True))
+        seeds = seeds_of(arguments)
+        self._images = len(sampled_from)
+        places = {it: [i for i, other in enumerate(sampled_from) if other == it] for it in sampled_from}
         if self._on_prompts:
-            sizes = {prompt: [len(rows[it]) for it in rows if it[0] == prompt] for prompt, _ in rows}
+            sizes = {prompt: [len(places[it]) for it in places if it[0] == prompt] for prompt, _ in places}
             self._on_prompts({prompt: min(images) for prompt, images in sizes.items()})
-        self._groups = [
-            Group(
-                self._name(prompt, condition),
-                prompt,
-                tuple(seeds[i] for i in places) if known else (),
-                torch.tensor(places),
-                self._rule_for(len(places)),
-            )
-            for (prompt, condition), places in rows.items()
-        ]
+        self._groups = []
+        for (prompt, condition), own in places.items():
+            plain = self._plain.setdefault(prompt, condition) == condition
+            name = prompt if plain else f"{prompt} {condition}"
+            rule = self._small if self._small and len(own) < SMALL else self._rule
+            known = tuple(seeds[i] for i in own) if len(seeds) == self._images else ()
+            self._groups.append(Group(name, prompt, known, torch.tensor(own), rule))
         self.state.begin(self._groups[0].name, self._groups[0].seeds, self._hook.last)
         for group in self._groups:
             self._enter(group)
-
-    def _name(self, prompt: str, condition: str) -> str:
-        plain = self._plain.setdefault(prompt, condition) == condition
-        return prompt if plain else f"{prompt} {condition}"
-
-    def _rule_for(self, images: int) -> Rule:
-        return self._small if self._small and images < SMALL else self._rule
 
     def _enter(self, group: Group) -> None:
         self.state.enter(group.name, group.seeds, group.prompt)
@@ -155,6 +143,46 @@ class Attachment:
         """Whether a group is edited at a step."""
         return not self._one_mode and any(group.rule.at(step).weight > 0 for group in self._groups)
 
+    def _extrapolate(self, step: Step) -> float:
+        if self._one_mode:
+            return 1.0
+        steps = [(group.rule.guidance, group.rule.at(step)) for group in self._groups]
+        return max(guidance.extrapolation(it) if it.weight else 1.0 for guidance, it in steps)
+
+    def _act(self, h: Tensor, step: Step) -> Tensor | None:
+        """Return the edited activation, or None where none of its rows is edited."""
+        selects, edits = self.guidance.passes > 1, self._hook.last and self._acts(step)
+        if self._one_mode or not (selects or edits):
+            return None
+        self._check(h, step)
+        with self.state.timed(), normal_tensors():
+            h = h.clone() if h.is_inference() else h
+            edited = h.clone()
+            for group in self._groups:
+                self._enter(group)
+                guidance, own, rows = group.rule.guidance, group.rule.at(step), self._rows(group, step)
+                if selects:
+                    cast(SelectingGuidance, guidance).watch(h[rows], own, self.state)
+                if edits and own.weight > 0:
+                    edited[rows] = edit_all(guidance, h[rows], own, self.state)
+        return edited if edits else None
+
+    def _rows(self, group: Group, step: Step) -> Tensor | slice:
+        """Return where the images of a group are in the stacked batch."""
+        if len(self._groups) == 1:
+            return slice(None)
+        return torch.cat([group.places + b * self._images for b in range(len(step.branches))])
+
+    def _take_back(self) -> list[int]:
+        """Return the places of the images that are taken from the first of two passes."""
+        taken: list[int] = []
+        with normal_tensors():
+            for group in () if self._one_mode else self._groups:
+                self._enter(group)
+                rows = cast(SelectingGuidance, group.rule.guidance).take_back(self.state)
+                taken += group.places[rows].tolist()
+        return taken
+
     def _end(self, count: int) -> None:
         """Warn, once, where a whole call went by without a guided step."""
         steps = [Step(math.nan, i, count, (), 1.0, alpha_bar=0.5) for i in range(count)]
@@ -167,53 +195,6 @@ class Attachment:
             f"them. Take more steps, or another schedule.",
             stacklevel=2,
         )
-
-    def _extrapolate(self, step: Step) -> float:
-        if self._one_mode:
-            return 1.0
-        steps = [(group.rule.guidance, group.rule.at(step)) for group in self._groups]
-        return max(guidance.extrapolation(it) if it.weight else 1.0 for guidance, it in steps)
-
-    def _act(self, h: Tensor, step: Step) -> Tensor | None:
-        watched, edited = self.guidance.passes > 1, self._hook.last and self._acts(step)
-        if self._one_mode or not (watched or edited):
-            return None
-        self._check(h, step)
-        with self.state.timed(), normal_tensors():
-            h = h.clone() if h.is_inference() else h
-            if watched:
-                for group, rows in self._enter_groups(h, step):
-                    group.rule.guidance.watch(h[rows], group.rule.at(step), self.state)
-            return self._edit(h, step) if edited else None
-
-    def _take_back(self) -> list[int]:
-        """Return the places of the images that are taken from the first of two passes."""
-        if self._one_mode:
-            return []
-        taken: list[int] = []
-        with normal_tensors():
-            for group in self._groups:
-                self._enter(group)
-                taken += group.places[group.rule.guidance.take_back(self.state)].tolist()
-        return taken
-
-    def _edit(self, h: Tensor, step: Step) -> Tensor:
-        if len(self._groups) == 1:
-            (group,) = self._groups
-            return edit_all(group.rule.guidance, h, group.rule.at(step), self.state)
-        edited = h.clone()
-        for group, rows in self._enter_groups(h, step):
-            own = group.rule.at(step)
-            if own.weight > 0:
-                edited[rows] = edit_all(group.rule.guidance, h[rows], own, self.state)
-        return edited
-
-    def _enter_groups(self, h: Tensor, step: Step) -> Iterator[tuple[Group, Tensor]]:
-        """Turn the state to one group after the other, and give it with the rows of its images in all branches."""
-        for group in self._groups:
-            self._enter(group)
-            rows = [group.places + b * self._images for b in range(len(step.branches))]
-            yield group, torch.cat(rows).to(h.device)
 
     def _check(self, h: Tensor, step: Step) -> None:
         if len(h) != len(step.branches) * self._images:

@@ -10,18 +10,21 @@ from torch import Tensor
 from selfdebias.backbones.hspace import Step
 
 if TYPE_CHECKING:
-    from selfdebias.guidance.state import GuidanceState, Semantics
+    from selfdebias.guidance.semantics import Semantics
+    from selfdebias.guidance.state import GuidanceState
 
 
 class Guidance(ABC):
     """Edits the bottleneck activation at one step.
 
-    Hyper-parameters are validated in `__init__`; everything that changes while sampling is in the state. Of a batch that several
-    processes share, `h` holds this one's images: what depends on the others goes through `state.collective`.
+    Hyper-parameters are validated in `__init__`; everything that changes while sampling is in the state, what a method keeps for
+    itself in a `MethodState` of its own, as ``state.of(ThatState)``. Of a batch that several processes share, `h` holds this one's
+    images: what depends on the others goes through `state.collective`.
     """
 
     needs_semantics = True  # whether the state must hold a projector and a bank
     splits = True  # whether a batch may be split over processes
+    site = "bottleneck"  # where it acts on a pipeline, one of `selfdebias.backbones.hspace.SITES`
 
     def extrapolation(self, step: Step) -> float:
         """Return the scale w, at least 1, with which an edit is extrapolated where there is no classifier-free guidance.
@@ -32,7 +35,7 @@ class Guidance(ABC):
 
     @property
     def passes(self) -> int:
-        """How often each pipeline call is drawn, from the same noise: 1; or 2, the first unguided, to be watched."""
+        """How often each pipeline call is sampled from the same noise: 1; or 2, for a `SelectingGuidance`."""
         return 1
 
     @property
@@ -49,13 +52,6 @@ class Guidance(ABC):
             ValueError: if there are such.
         """
 
-    def watch(self, h: Tensor, step: Step, state: GuidanceState) -> None:  # noqa: B027
-        """Take note of an activation before it is edited, at every step of both passes; arguments as in `edit`."""
-
-    def take_back(self, state: GuidanceState) -> Tensor:
-        """Return which images of the current group, (B,) bool, are to be those of the first pass."""
-        raise NotImplementedError(f"{type(self).__name__} has more than one pass and does not say what is taken back.")
-
     @abstractmethod
     def edit(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
         """Return the edited activation.
@@ -68,6 +64,26 @@ class Guidance(ABC):
         Returns:
             A tensor like `h`; `h` itself, not a copy, where nothing is changed.
         """
+
+
+class SelectingGuidance(Guidance):
+    """Samples each call twice from the same noise, and selects each image from one of both passes.
+
+    The first pass is not edited, but watched.
+    """
+
+    @property
+    def passes(self) -> int:
+        """See `Guidance.passes`."""
+        return 2
+
+    @abstractmethod
+    def watch(self, h: Tensor, step: Step, state: GuidanceState) -> None:
+        """Take note of an activation before it is edited, at every step of both passes; arguments as in `edit`."""
+
+    @abstractmethod
+    def take_back(self, state: GuidanceState) -> Tensor:
+        """Return which images of the current group, (B,) bool, are to be those of the first pass."""
 
 
 class NoGuidance(Guidance):

@@ -1,4 +1,4 @@
-"""The paper's guidance: gradient descent on the KL of a batch's mode shares, in steps on the raw gradient."""
+"""The paper's guidance: gradient descent on the KL of a batch's mode shares, by raw gradients; and as the official code has it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ import torch
 from torch import Tensor
 
 from selfdebias.backbones.hspace import Step, split_branches
-from selfdebias.guidance.branch_rule import EACH, add_edit, check_rule
-from selfdebias.guidance.soft_assignment import (
+from selfdebias.guidance.state import GuidanceState
+from selfdebias.guidance.step_rule import (
+    EACH,
     EPSILON,
     SoftAssignmentGuidance,
+    add_edit,
     check_above_0,
+    check_rule,
+    check_steps,
     kl_divergence,
+    limited,
+    row_norms,
 )
-from selfdebias.guidance.state import GuidanceState
 
 STEEPEST = 1e15  # of eta: beyond it nothing is measured but overflow
 
@@ -70,12 +75,12 @@ class GradientDescentGuidance(SoftAssignmentGuidance):
         edit, found = torch.zeros_like(h, dtype=torch.float32), []
         for _ in range(self.inner_steps):
             gradient, p_hat, kl = self._gradient(h.float() + edit, step, state)
-            edit = self._limited(edit - self.eta * step.weight * gradient, h)
+            edit = edit - self.eta * step.weight * gradient
+            edit = edit if self.limit is None else limited(edit, h, self.limit)
             found.append((p_hat, kl))
-        if state.collective.any(not torch.isfinite(edit).all()):
-            state.trace.skipped += 1
+        if state.skips(edit):
             return h
-        sizes = split_branches(_norms(edit) / _norms(h), step.branches)["cond"]
+        sizes = split_branches(row_norms(edit) / row_norms(h), step.branches)["cond"]
         p_hat, kl = found[0]  # before the edit
         state.trace.add(step.index, p_hat, sizes, kl)
         return (h.float() + edit).to(h.dtype) if edit.any() else h
@@ -91,7 +96,8 @@ class GradientDescentGuidance(SoftAssignmentGuidance):
         """
         counted = self.rows(step, len(h)) if self.branch == EACH else {"cond": self.rows(step, len(h))["cond"]}
         halves = split_branches(torch.arange(len(h)), step.branches)
-        own = torch.cat([torch.full((len(half),), self._index(state, name)) for name, half in halves.items()])
+        known = state.require_semantics().bank.branches
+        own = torch.cat([torch.full((len(half),), known.index(name)) for name, half in halves.items()])
         with torch.enable_grad():
             leaf = h.detach().requires_grad_(True)
             losses = {}
@@ -107,23 +113,37 @@ class GradientDescentGuidance(SoftAssignmentGuidance):
         p_hat, pi, _ = losses["cond"]
         return gradient, p_hat, kl_divergence(p_hat, pi)
 
-    @staticmethod
-    def _index(state: GuidanceState, branch: str) -> int:
-        return state.require_semantics().bank.branches.index(branch)
 
-    def _limited(self, edit: Tensor, h: Tensor) -> Tensor:
-        """Return an edit of which no row is larger than the limit."""
-        if self.limit is None:
-            return edit
-        size = _norms(edit) / (_norms(h) + EPSILON)
-        return edit * (self.limit / size.clamp(min=self.limit))[:, None, None, None]
+class InterleavedGuidance(GradientDescentGuidance):
+    """`GradientDescentGuidance` with a fault of the official code, to measure what it costs: it splits rows as even and odd ones.
 
+    Even rows count as unconditional ones, odd rows as conditional ones, but diffusers stacks ``[uncond; cond]`` in two halves, so
+    with more than one image half of the rows are held against the centroids of the other branch, and are counted in its mean.
+    Every row keeps its own gradient. Without classifier-free guidance there is nothing to split.
 
-def _norms(x: Tensor) -> Tensor:
-    return x.float().flatten(1).norm(dim=1)
+    Args:
+        eta, temperature, limit, inner_steps, target, extrapolation_scale, axes: as in `GradientDescentGuidance`.
+        branch: ``each``; the split is one of two branches that are edited each by itself.
 
+    Raises:
+        ValueError: if a value is out of range.
 
-def check_steps(inner_steps: int) -> None:
-    """Raise a ValueError unless the number of gradient steps is a whole number of at least 1."""
-    if not (isinstance(inner_steps, int) and not isinstance(inner_steps, bool) and inner_steps >= 1):
-        raise ValueError(f"`guidance.inner_steps` must be a whole number of at least 1, got {inner_steps}.")
+    References:
+        The authors' code of arXiv 2512.03749, ``0::2`` and ``1::2``.
+    """
+
+    splits = False  # which branch a row is counted as depends on how many there are
+
+    def __init__(
+        self, eta: float, temperature: float | str, branch: str = EACH, limit: float | None = None, inner_steps: int = 1,
+        target: Sequence[float] | str | None = None, extrapolation_scale: float = 1.0, axes: Sequence[int] | None = None,
+    ):  # fmt: skip
+        super().__init__(eta, temperature, branch, limit, inner_steps, target, extrapolation_scale, axes)
+        if branch != EACH:
+            raise ValueError(f"`guidance.branch` must be {EACH} for interleaved rows, got {branch!r}.")
+
+    def rows(self, step: Step, count: int) -> Mapping[str, Tensor]:
+        """See `GradientDescentGuidance.rows`."""
+        if step.branches == ("cond",):
+            return super().rows(step, count)
+        return {"uncond": torch.arange(0, count, 2), "cond": torch.arange(1, count, 2)}

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from selfdebias.backbones.hspace import Step
-from selfdebias.guidance.relative_step import Move, RelativeStepGuidance, along
+from selfdebias.backbones.hspace import Step, split_branches
 from selfdebias.guidance.self_debias import COUNTED_AT, pushed
-from selfdebias.guidance.soft_assignment import check_above_0, kl_divergence
-from selfdebias.guidance.state import GuidanceState, Semantics
+from selfdebias.guidance.semantics import Semantics
+from selfdebias.guidance.state import GuidanceState
+from selfdebias.guidance.step_rule import RelativeStepGuidance, along, check_above_0, kl_divergence
 
 
 class MeanDifferenceGuidance(RelativeStepGuidance):
@@ -47,20 +47,18 @@ class MeanDifferenceGuidance(RelativeStepGuidance):
                 "`guidance` must not be mean_difference for modes without mean activations, got none: run the project stage anew."
             )
 
-    def move(self, h: Tensor, step: Step, state: GuidanceState) -> Move:
-        """See `RelativeStepGuidance.move`."""
-        p = self.sharper(self.assign(h, step, state), h, step, state, self.counted_at)
+    def edit(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
+        """See `Guidance.edit`; where some direction is not finite nothing is edited, and that is counted."""
+        if self.strength == 0:
+            return h
+        h_cond, means = split_branches(h, step.branches)["cond"], state.require_semantics().means
+        assert means is not None  # `check` refuses the others
+        p = self.sharper(self.assign(h_cond, step, state), h_cond, step, state, self.counted_at)
         everyone, own = state.collective.gather(p.float())
         p_hat, pi = everyone.mean(dim=0), self.pi(state).to(everyone)
         kl = kl_divergence(p_hat, pi)
         chosen = pushed(everyone, self.slack * len(everyone) * (p_hat - pi))[own]
-        direction = torch.einsum("k,k...->...", pi - p_hat, self._means(state, step).to(h.device))
+        d = torch.einsum("k,k...->...", pi - p_hat, means.at(step.timestep).to(h.device))
         size = chosen * min(1.0, kl / self.kappa) * self.effect(step)
-        return Move(along(direction.expand(h.shape), size.clamp(max=self.limit), h), p_hat, kl)
-
-    @staticmethod
-    def _means(state: GuidanceState, step: Step) -> Tensor:
-        means = state.require_semantics().means
-        if means is None:
-            raise ValueError("`state.semantics.means` must hold the modes' mean activations, got None.")
-        return means.at(step.timestep)
+        edit = along(d.expand(h_cond.shape), size.clamp(max=self.limit), h_cond)
+        return h if state.skips(edit) else self.apply(h, edit, p_hat, kl, step, state)

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from selfdebias.backbones.hspace import Step, split_branches
 from selfdebias.guidance.base import Guidance
-from selfdebias.guidance.branch_rule import EACH, add_edit, check_rule
-from selfdebias.guidance.state import GuidanceState
+from selfdebias.guidance.state import GuidanceState, MethodState
+from selfdebias.guidance.step_rule import EACH, add_edit, check_rule
+
+
+class ReplayedSizes(MethodState):
+    """Sizes of another guidance's edits to the images of the current batch.
+
+    Attributes:
+        sizes: by step index, (B,) relative to ``||h||``.
+    """
+
+    def __init__(self) -> None:
+        self.sizes: Mapping[int, Tensor] = {}
 
 
 class RandomGuidance(Guidance):
@@ -41,21 +54,23 @@ class RandomGuidance(Guidance):
 
         Nothing is done where the other guidance did nothing.
         """
-        if step.index not in state.replay:
+        sizes = state.of(ReplayedSizes).sizes.get(step.index)
+        if sizes is None:
             return h
-        h_cond = split_branches(h, step.branches)["cond"]
-        edit = _edit(h_cond, step, state)
+        halves = split_branches(h, step.branches)
+        edit = _edit(halves["cond"], sizes, step, state.seeds)
         no_modes = torch.zeros(0)  # are read by the control
-        state.trace.add(step.index, no_modes, edit.flatten(1).norm(dim=1) / h_cond.flatten(1).norm(dim=1), 0.0)
-        if self.branch == EACH and "uncond" in step.branches:
-            return h + torch.cat([_edit(split_branches(h, step.branches)["uncond"], step, state, 1), edit])
+        norms = edit.flatten(1).norm(dim=1) / halves["cond"].flatten(1).norm(dim=1)
+        state.trace.add(step.index, no_modes, norms, 0.0)
+        if self.branch == EACH and "uncond" in halves:
+            return h + torch.cat([_edit(halves["uncond"], sizes, step, state.seeds, 1), edit])
         return add_edit(h, edit, "cond" if self.branch == EACH else self.branch, step.branches)
 
 
-def _edit(h: Tensor, step: Step, state: GuidanceState, *more: int) -> Tensor:
-    """Return edits of the replayed sizes for the activations (B, C, H, W) of a branch, in directions that `more` numbers change."""
-    noise = torch.stack([_direction(seed, step.index, h[0], *more) for seed in state.seeds]).to(h)
-    return noise * (state.replay[step.index].to(h) * h.flatten(1).norm(dim=1))[:, None, None, None]
+def _edit(h: Tensor, sizes: Tensor, step: Step, seeds: Sequence[int], *more: int) -> Tensor:
+    """Return edits of these sizes for the activations (B, C, H, W) of a branch, in directions that `more` numbers change."""
+    noise = torch.stack([_direction(seed, step.index, h[0], *more) for seed in seeds]).to(h)
+    return noise * (sizes.to(h) * h.flatten(1).norm(dim=1))[:, None, None, None]
 
 
 def _direction(seed: int, index: int, like: Tensor, *more: int) -> Tensor:

@@ -3,21 +3,75 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from selfdebias.backbones.hspace import Step
-from selfdebias.guidance.collective import Collective
-from selfdebias.guidance.gradient_descent import check_steps
-from selfdebias.guidance.relative_step import Move, RelativeStepGuidance, along
-from selfdebias.guidance.soft_assignment import CALIBRATED, EPSILON, check_above_0, check_share, kl_divergence
-from selfdebias.guidance.state import GuidanceState
+from selfdebias.backbones.hspace import Step, split_branches
+from selfdebias.guidance.state import GuidanceState, MethodState
+from selfdebias.guidance.step_rule import (
+    CALIBRATED,
+    EPSILON,
+    RelativeStepGuidance,
+    along,
+    check_above_0,
+    check_share,
+    check_steps,
+    kl_divergence,
+    limited,
+    row_norms,
+)
 
 FLAT = 1e-3  # N dKL per relative change of h: a batch whose gradient is flatter than this takes no full step
 COUNTED_AT = 0.3  # temperature at which modes are told apart well enough to count images
 LEAST = 0.5  # images; with a memory, turning one where fewer are too many would leave more too many elsewhere
+
+
+class AssignmentMemory(MethodState):
+    """Assignments of the earlier batches of each group.
+
+    Attributes:
+        sums: by (group, step index), (K + 1,) float64: decayed sums of the assignments, and behind them the images' number.
+    """
+
+    def __init__(self) -> None:
+        self.sums: dict[tuple[str, int], Tensor] = {}
+        self._found: dict[tuple[str, int], Tensor] = {}
+
+    def begin(self, guided: bool) -> None:
+        """See `MethodState.begin`."""
+        self._found = dict(self.sums)
+
+    def forget(self) -> None:
+        """See `MethodState.forget`."""
+        self.sums = self._found
+
+    def recall(self, group: str, index: int, n_modes: int) -> Tensor:
+        """Return the sums (K + 1,) of a group at a step; zeros if there are none."""
+        return self.sums.get((group, index), torch.zeros(n_modes + 1, dtype=torch.float64))
+
+    def remember(self, p: Tensor, index: int, state: GuidanceState, decay: float) -> None:
+        """Add a batch's assignments (B, K), those of all processes, after decaying what there is by `decay`."""
+        own = torch.cat([p.double().sum(dim=0), p.new_tensor([len(p)], dtype=torch.float64)])
+        now = state.collective.sum(own).cpu()
+        self.sums[state.group, index] = decay * (self.recall(state.group, index, p.shape[1]) + now)
+
+    def tensors(self, group: str) -> dict[str, Tensor]:
+        """See `MethodState.tensors`."""
+        kept = sorted((index, values) for (name, index), values in self.sums.items() if name == group)
+        indices, sums = [index for index, _ in kept], [values for _, values in kept]
+        none = torch.zeros(0, 0, dtype=torch.float64)
+        return {
+            "memory_index": torch.tensor(indices, dtype=torch.int64),
+            "memory": torch.stack(sums) if sums else none,
+        }
+
+    def restore(self, group: str, tensors: Mapping[str, Tensor]) -> None:
+        """See `MethodState.restore`."""
+        if "memory" in tensors:
+            for index, values in zip(tensors["memory_index"].tolist(), tensors["memory"], strict=True):
+                self.sums[group, index] = values.clone()
 
 
 class SelfDebiasGuidance(RelativeStepGuidance):
@@ -63,53 +117,49 @@ class SelfDebiasGuidance(RelativeStepGuidance):
         """See `Guidance.dependence`."""
         return "run" if self.decay else "batch"
 
-    def move(self, h: Tensor, step: Step, state: GuidanceState) -> Move:
-        """See `RelativeStepGuidance.move`."""
-        edit, first = torch.zeros_like(h), None
+    def edit(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
+        """See `Guidance.edit`; where some gradient is not finite nothing is edited, and that is counted."""
+        if self.strength == 0:
+            return h
+        h_cond = split_branches(h, step.branches)["cond"]
+        edit, found = torch.zeros_like(h_cond), []
         for _ in range(self.inner_steps):
-            p_hat, gradient, kl = self._gradient(h + edit, step, state)
-            first = first or (p_hat, kl)
-            size = self._sizes(gradient, kl, h, step, state.collective)
-            edit = edit + along(-gradient, size, h)
-        assert first is not None
-        return Move(self._limited(edit, h) if self.inner_steps > 1 else edit, *first)
-
-    def settle(self, h: Tensor, step: Step, state: GuidanceState) -> None:
-        """Remember the assignments that the edit leaves."""
+            more, p_hat, kl = self._descent(h_cond + edit, h_cond, step, state)
+            edit = edit + more
+            found.append((p_hat, kl))
+        if self.inner_steps > 1:
+            edit = limited(edit, h_cond, self.limit).to(h.dtype)
+        if state.skips(edit):
+            return h
         with torch.no_grad():
-            state.remember(step.index, self.assign(h, step, state), self.decay)
+            p = self.assign(h_cond + edit, step, state)
+        state.of(AssignmentMemory).remember(p, step.index, state, self.decay)
+        p_hat, kl = found[0]  # before the edit
+        return self.apply(h, edit, p_hat, kl, step, state)
 
-    def _gradient(self, h: Tensor, step: Step, state: GuidanceState) -> tuple[Tensor, Tensor, float]:
-        """Return the whole batch's mean assignment (K,), N dKL/dh (B, C, H, W) of the images to push, and the KL in nats.
+    def _descent(self, x: Tensor, h: Tensor, step: Step, state: GuidanceState) -> tuple[Tensor, Tensor, float]:
+        """Return ``- s w ||h|| g / rms(||g||) gate / gain`` (B, C, H, W), the mean assignment (K,), and the KL in nats.
 
-        Shares are over this batch, that of all processes, and the memory. With the sums of the others held fixed,
-        ``N dKL/dp_ik = log(p_hat_k / pi_k) + 1``: coefficients that need no gradient.
+        With the sums of the other images held fixed, ``N dKL/dp_ik = log(p_hat_k / pi_k) + 1``: coefficients that need no
+        gradient. `x` is `h` with the edits of earlier inner steps; shares are over this batch, that of all processes, and memory.
         """
         with torch.enable_grad():
-            leaf = h.detach().float().requires_grad_(True)
+            leaf = x.detach().float().requires_grad_(True)
             p = self.assign(leaf, step, state)
-            everyone, _ = state.collective.gather(p)
-            p_hat, pi = self._shares(everyone, step, state), self.pi(state).to(p)
-            (gradient,) = torch.autograd.grad((p * (torch.log(p_hat / pi) + 1)).sum(), leaf)
-        counted, own = state.collective.gather(self.sharper(p, h, step, state, self.counted_at))
-        shares = self._shares(counted, step, state)
-        remembered = float(state.recall(step.index, len(pi))[-1])
-        excess = (len(counted) + remembered) * (shares - pi)
-        excess = torch.where(excess > LEAST, excess, 0.0) if remembered else excess
-        chosen = pushed(counted, self.slack * excess)[own]
-        return counted.mean(dim=0), gradient * chosen[:, None, None, None], kl_divergence(shares, pi)
-
-    def _shares(self, p: Tensor, step: Step, state: GuidanceState) -> Tensor:
-        """Return `p_hat` (K,) over the assignments (n, K) of all processes and the memory."""
-        memory = state.recall(step.index, p.shape[1]).to(p)
-        return ((p.sum(dim=0) + memory[:-1]) / (len(p) + memory[-1])).clamp(min=EPSILON)
-
-    def _sizes(self, gradient: Tensor, kl: float, h: Tensor, step: Step, collective: Collective) -> Tensor:
-        """Return the size (B,) of each image's edit relative to ``||h||``: METHOD's relative step, limited."""
-        norm, h_norm = gradient.flatten(1).norm(dim=1), h.float().flatten(1).norm(dim=1)
-        rms, mean = _batch_norms(norm, h_norm, collective)
+            memory = state.of(AssignmentMemory).recall(state.group, step.index, p.shape[1])
+            p_hat, pi = _shares(state.collective.gather(p)[0], memory), self.pi(state).to(p)
+            (g,) = torch.autograd.grad((p * (torch.log(p_hat / pi) + 1)).sum(), leaf)
+        counted, own = state.collective.gather(self.sharper(p, x, step, state, self.counted_at))
+        shares = _shares(counted, memory)
+        g = g * pushed(counted, self.slack * _excess(shares - pi, len(counted), memory))[own][:, None, None, None]
+        norm, h_norm = row_norms(g), row_norms(h)
+        sums = torch.stack([norm.square().sum(), (norm > 0).sum(), h_norm.sum(), norm.new_tensor(len(norm))])
+        squares, moved, lengths, images = state.collective.sum(sums)
+        rms, mean = (squares / moved.clamp(min=1)).sqrt(), lengths / images  # over the pushed, and over all images
+        kl = kl_divergence(shares, pi)
         gate = min(1.0, kl / self.kappa) / self.inner_steps
-        return (self.effect(step) * gate * norm / (rms + self._flat / mean)).clamp(max=self.limit)
+        size = self.effect(step) * gate * norm / (rms + self._flat / mean)
+        return along(-g, size.clamp(max=self.limit), h), counted.mean(dim=0), kl
 
     @property
     def _flat(self) -> float:
@@ -117,17 +167,18 @@ class SelfDebiasGuidance(RelativeStepGuidance):
         softer = self.temperature != CALIBRATED and float(self.temperature) > self.counted_at
         return FLAT * (self.counted_at / float(self.temperature)) ** 2 if softer else FLAT
 
-    def _limited(self, edit: Tensor, h: Tensor) -> Tensor:
-        """Return the sum of several steps, no image's larger than the limit."""
-        size = edit.float().flatten(1).norm(dim=1) / (h.float().flatten(1).norm(dim=1) + EPSILON)
-        return (edit.float() * (self.limit / size.clamp(min=self.limit))[:, None, None, None]).to(h.dtype)
+
+def _shares(p: Tensor, memory: Tensor) -> Tensor:
+    """Return `p_hat` (K,) over the assignments (n, K) of all processes and the memory (K + 1,)."""
+    memory = memory.to(p)
+    return ((p.sum(dim=0) + memory[:-1]) / (len(p) + memory[-1])).clamp(min=EPSILON)
 
 
-def _batch_norms(norm: Tensor, h_norm: Tensor, collective: Collective) -> tuple[Tensor, Tensor]:
-    """Return the rms of the gradients' norms (B,) over the images of all processes that are pushed, and the mean of ||h||."""
-    own = torch.stack([norm.square().sum(), (norm > 0).sum(), h_norm.sum(), norm.new_tensor(len(norm))])
-    squares, moved, lengths, images = collective.sum(own)
-    return (squares / moved.clamp(min=1)).sqrt(), lengths / images
+def _excess(lead: Tensor, images: int, memory: Tensor) -> Tensor:
+    """Return how many images are too many in each mode (K,), whose share leads the wanted one by `lead`."""
+    remembered = float(memory[-1])
+    excess = (images + remembered) * lead
+    return torch.where(excess > LEAST, excess, 0.0) if remembered else excess
 
 
 def pushed(p: Tensor, quota: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What guidance knows while it runs: the semantics of `h_t`, the memory of earlier batches, and the trace of its edits."""
+"""What guidance knows while it runs: the semantics of `h_t`, what methods keep, and the trace of their edits."""
 
 from __future__ import annotations
 
@@ -6,102 +6,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from selfdebias.guidance.collective import ALONE, Collective
-from selfdebias.modes.axes_bank import AxesBank
-from selfdebias.modes.bank import ModeBank
-from selfdebias.modes.means import ModeMeans
-from selfdebias.modes.projection import SemanticProjector
-
-
-class Semantics:
-    """Reads the modes off a bottleneck activation: projector and bank together.
-
-    Args:
-        projector: `phi`, frozen.
-        bank: the modes, in the space that the projector maps to.
-        means: the modes in the activations themselves; None where they were not fitted.
-
-    Raises:
-        ValueError: if projector and bank do not fit.
-    """
-
-    def __init__(self, projector: SemanticProjector, bank: ModeBank, means: ModeMeans | None = None):
-        if projector.dim != bank.centroids.shape[-1] or projector.branches != bank.branches:
-            raise ValueError(
-                f"`bank` must have width {projector.dim} and branches {projector.branches}, "
-                f"got {bank.centroids.shape[-1]} and {bank.branches}: refit both together."
-            )
-        if projector.encoder != bank.encoder:
-            raise ValueError(
-                f"`bank` must be of the projector's encoder, {projector.encoder!r}, got one of {bank.encoder!r}: refit both "
-                f"together."
-            )
-        self.projector = projector
-        self.bank = bank
-        self.means = means
-
-    def assign(self, h: Tensor, timestep: float, branch: str, temperature: float, own: Tensor | None = None) -> Tensor:
-        """Return ``p_ik = softmax_k(score_ik / tau)``, (B, K) float32, differentiable in `h`.
-
-        A score is ``cos(phi(h_i, t), c_k)``; of a carried bank, what `ModeBank.scores` makes of it.
-
-        Args:
-            h: (B, C, H, W) activations.
-            timestep: training timestep.
-            branch: ``uncond`` or ``cond``: whose centroids they are held against.
-            temperature: `tau`, > 0.
-            own: (B,) int64, the branch that each activation is of, as an index into the bank's; None: `branch`.
-        """
-        self.projector.to(h.device)
-        t = torch.full((len(h),), timestep, device=h.device)
-        if own is None:
-            own = torch.full((len(h),), self.bank.branches.index(branch), device=h.device)
-        z = self.projector(h, t, own)
-        return torch.softmax(self.bank.scores(z, timestep, branch) / temperature, dim=1)
-
-    def of_prompt(self, prompt: str) -> Semantics:
-        """Return the semantics of one prompt; see `ModeBank.of_prompt`."""
-        bank = self.bank.of_prompt(prompt)
-        return self if bank is self.bank else Semantics(self.projector, bank, self.means)
-
-
-class AxesSemantics:
-    """Reads several axes off a bottleneck activation: one projector, and a bank of two modes for each axis.
-
-    Args:
-        projector: `phi`, frozen.
-        bank: the axes, in the space that the projector maps to.
-        means: the sides in the activations themselves, those of one axis after the other; None where they were not fitted.
-
-    Attributes:
-        axes: the semantics of each axis.
-
-    Raises:
-        ValueError: if projector and bank do not fit.
-    """
-
-    def __init__(self, projector: SemanticProjector, bank: AxesBank, means: ModeMeans | None = None):
-        own = [None if means is None else means.only(slice(2 * a, 2 * a + 2)) for a in range(len(bank.axes))]
-        self.axes = tuple(Semantics(projector, it, mean) for it, mean in zip(bank.axes, own, strict=True))
-        self.projector, self.bank, self.means = projector, bank, means
-
-    def of_prompt(self, prompt: str) -> AxesSemantics:
-        """Return itself: axes hold for every prompt."""
-        return self
-
-
-def shares_and_count(p: Tensor) -> Tensor:
-    """Return the sums of assignments (B, K) over the images, and behind them their number: (K + 1,) float64.
-
-    Example:
-        >>> shares_and_count(torch.tensor([[1.0, 0.0], [0.5, 0.5]])).tolist()
-        [1.5, 0.5, 2.0]
-    """
-    return torch.cat([p.double().sum(dim=0), p.new_tensor([len(p)], dtype=torch.float64)])
+from selfdebias.guidance.semantics import AxesSemantics, Semantics
 
 
 @dataclass
@@ -146,23 +57,32 @@ class Trace:
         }
 
 
-@dataclass
-class TransportPlan:
-    """Which mode each image of a group is to have.
+class MethodState:
+    """What one method keeps over the pipeline calls of a context; the method reads it with `GuidanceState.of`.
 
-    Attributes:
-        owed: (K,) float64, images that each mode got fewer than its share in earlier batches.
-        left: (K,) float64, the same after the current batch.
-        modes: (n,) int64, the mode of each image of the current batch; None before it is assigned.
-        ends: (n, K), the images' assignments at the end of a first pass; None where there is none.
-        tried: (n,) bool, which images were once given another mode than that in which they ended there; None likewise.
+    A method that keeps something derives a class of its own, beside the method. It is made without arguments, and holds what it
+    keeps by group.
     """
 
-    owed: Tensor
-    left: Tensor
-    modes: Tensor | None = None
-    ends: Tensor | None = None
-    tried: Tensor | None = None
+    def begin(self, guided: bool) -> None:
+        """Start a pass of a pipeline call.
+
+        Args:
+            guided: whether it is guided; the first of two is not.
+        """
+
+    def forget(self) -> None:
+        """Go back to what was kept before the current call, which raised or was interrupted."""
+
+    def tensors(self, group: str) -> dict[str, Tensor]:
+        """Return what a resumed run needs to go on with a group; it is saved with each batch."""
+        return {}
+
+    def restore(self, group: str, tensors: Mapping[str, Tensor]) -> None:
+        """Take back what `tensors` returned; there may be other tensors beside it, or it may be missing."""
+
+
+M = TypeVar("M", bound=MethodState)
 
 
 @dataclass
@@ -172,39 +92,42 @@ class GuidanceState:
     Attributes:
         semantics: projector and bank; None for guidance that needs none.
         axes: the state of each axis by itself, where there are axes; else empty.
-        group: name of the current group of images, which memory is kept under: as a rule its prompt.
-        prompt: that they are drawn from.
+        group: name of the current group of images, which methods keep their state under: as a rule its prompt.
+        prompt: that they are sampled from.
         seeds: seeds of the current batch's images.
-        replay: by step index, (B,) edit sizes that a control repeats.
-        memory: by (group, step index), (K + 1,) float64: decayed sums of earlier batches' assignments, and their count.
-        plans: by group, what transport assigns.
         guided: whether the current pass is guided; the first of two is not.
-        ends: by group and whether the pass was guided, (B, K) assignments at its end.
         trace: what the current call did to the current group.
         traces: the same for every group of the current call.
         seconds: time spent in guidance.
-        collective: the processes that draw the batch together.
+        collective: the processes that sample the batch together.
     """
 
     semantics: Semantics | AxesSemantics | None = None
     group: str = ""
     prompt: str = ""
     seeds: tuple[int, ...] = ()
-    replay: Mapping[int, Tensor] = field(default_factory=dict)
-    memory: dict[tuple[str, int], Tensor] = field(default_factory=dict)
-    plans: dict[str, TransportPlan] = field(default_factory=dict)
     guided: bool = True
-    ends: dict[tuple[str, bool], Tensor] = field(default_factory=dict)
     trace: Trace = field(default_factory=Trace)
     traces: dict[str, Trace] = field(default_factory=dict)
     seconds: float = 0.0
     collective: Collective = ALONE
     axes: list[GuidanceState] = field(default_factory=list)
-    _found: dict[tuple[str, int], Tensor] | None = None  # the memory as the current call found it; None between calls
+    _methods: dict[type[MethodState], MethodState] = field(default_factory=dict)
+    _restored: dict[str, Mapping[str, Tensor]] = field(default_factory=dict)  # by group
+    _in_call: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.semantics, AxesSemantics):
             self.axes = [GuidanceState(it) for it in self.semantics.axes]
+
+    def of(self, kind: type[M]) -> M:
+        """Return what a method keeps, made at its first use from what `restore` was given."""
+        if kind not in self._methods:
+            kept = self._methods[kind] = kind()
+            for group, tensors in self._restored.items():
+                kept.restore(group, tensors)
+            kept.begin(self.guided)
+        return cast(M, self._methods[kind])
 
     def require_semantics(self) -> Semantics:
         """Return the semantics of the current group's prompt.
@@ -221,21 +144,20 @@ class GuidanceState:
         return self.semantics.of_prompt(self.prompt)
 
     def begin(self, group: str, seeds: tuple[int, ...], guided: bool = True) -> None:
-        """Start a pass of a pipeline call: new traces and plans, the memory and what is owed kept."""
-        self.traces, self.guided = {}, guided
-        self.ends = {place: end for place, end in self.ends.items() if guided and not place[1]}
-        self.plans = {name: TransportPlan(plan.left, plan.left) for name, plan in self.plans.items()}
-        self._found = dict(self.memory)
+        """Start a pass of a pipeline call, with new traces."""
+        self.traces, self.guided, self._in_call = {}, guided, True
+        for kept in self._methods.values():
+            kept.begin(guided)
         for axis in self.axes:
             axis.begin(group, seeds, guided)
         self.enter(group, seeds)
 
     def close(self, whole: bool) -> None:
-        """End the current call; of one that raised or was interrupted, forget what it left owed and added to the memory."""
-        if self._found is not None and not whole:
-            self.plans = {name: TransportPlan(plan.owed, plan.owed) for name, plan in self.plans.items()}
-            self.memory = self._found
-        self._found = None
+        """End the current call; of one that raised or was interrupted, methods forget what it left."""
+        if self._in_call and not whole:
+            for kept in self._methods.values():
+                kept.forget()
+        self._in_call = False
         for axis in self.axes:
             axis.close(whole)
 
@@ -247,56 +169,27 @@ class GuidanceState:
             axis.collective = self.collective
             axis.enter(group, seeds, prompt)
 
-    def recall(self, index: int, n_modes: int) -> Tensor:
-        """Return the memory (K + 1,) of the current group at a step; zeros if there is none."""
-        return self.memory.get((self.group, index), torch.zeros(n_modes + 1, dtype=torch.float64))
-
-    def remember(self, index: int, p: Tensor, decay: float) -> None:
-        """Add a batch's assignments (B, K), those of all processes, to the memory, after decaying what it holds by `decay`."""
-        now = self.collective.sum(shares_and_count(p)).cpu()
-        self.memory[self.group, index] = decay * (self.recall(index, p.shape[1]) + now)
-
-    def plan(self, n_modes: int) -> TransportPlan:
-        """Return the current group's plan; one that owes nothing if there is none."""
-        nothing = torch.zeros(n_modes, dtype=torch.float64)
-        return self.plans.setdefault(self.group, TransportPlan(nothing, nothing))
+    def skips(self, edit: Tensor) -> bool:
+        """Whether an edit is left out, as it is not finite in some process; the trace counts it."""
+        skipped = self.collective.any(not torch.isfinite(edit).all())
+        self.trace.skipped += skipped
+        return skipped
 
     def kept_tensors(self) -> dict[str, Tensor]:
-        """Return the current group's memory and plan as tensors, so that a resumed run goes on from them."""
-        if self.axes:
-            own = [axis.kept_tensors() for axis in self.axes]
-            return {f"axis-{a}/{name}": x for a, kept in enumerate(own) for name, x in kept.items()}
-        plan = self.plans.get(self.group)
-        if plan is None or plan.modes is None:
-            return self.memory_tensors()
-        return {**self.memory_tensors(), "owed": plan.left, "assigned": plan.modes}
+        """Return what methods keep of the current group, so that a resumed run goes on from it; axis a's as ``axis-a/name``."""
+        kept = {name: x for it in self._methods.values() for name, x in it.tensors(self.group).items()}
+        of_axes = [axis.kept_tensors() for axis in self.axes]
+        return kept | {f"axis-{a}/{name}": x for a, own in enumerate(of_axes) for name, x in own.items()}
 
     def restore(self, group: str, tensors: Mapping[str, Tensor]) -> None:
         """Take back what `kept_tensors` returned."""
-        if self.axes:
-            for a, axis in enumerate(self.axes):
-                own = {name.split("/", 1)[1]: x for name, x in tensors.items() if name.startswith(f"axis-{a}/")}
-                axis.restore(group, own)
-            return
-        self.restore_memory(group, tensors)
-        if "owed" in tensors:
-            owed = tensors["owed"].clone()
-            self.plans[group] = TransportPlan(owed, owed)
-
-    def memory_tensors(self) -> dict[str, Tensor]:
-        """Return the current group's memory as tensors."""
-        kept = sorted((index, values) for (group, index), values in self.memory.items() if group == self.group)
-        if not kept:
-            return {"memory_index": torch.zeros(0, dtype=torch.int64), "memory": torch.zeros(0, 0, dtype=torch.float64)}
-        return {
-            "memory_index": torch.tensor([index for index, _ in kept]),
-            "memory": torch.stack([values for _, values in kept]),
-        }
-
-    def restore_memory(self, group: str, tensors: Mapping[str, Tensor]) -> None:
-        """Take back what `memory_tensors` returned."""
-        for index, values in zip(tensors["memory_index"].tolist(), tensors["memory"], strict=True):
-            self.memory[group, index] = values.clone()
+        self._restored[group] = tensors
+        for kept in self._methods.values():
+            kept.restore(group, tensors)
+        for a, axis in enumerate(self.axes):
+            prefix = f"axis-{a}/"
+            own = {name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)}
+            axis.restore(group, own)
 
     @contextmanager
     def timed(self) -> Iterator[None]:

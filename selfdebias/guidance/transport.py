@@ -2,16 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from selfdebias.backbones.hspace import Step
+from selfdebias.backbones.hspace import Step, split_branches
 from selfdebias.guidance.assignment import assign_modes, capacities, left_over, widened
-from selfdebias.guidance.relative_step import Move, RelativeStepGuidance, along
-from selfdebias.guidance.soft_assignment import EPSILON, check_above_0, check_at_least, check_share, kl_divergence
-from selfdebias.guidance.state import GuidanceState
+from selfdebias.guidance.state import GuidanceState, MethodState
+from selfdebias.guidance.step_rule import (
+    EPSILON,
+    RelativeStepGuidance,
+    along,
+    check_above_0,
+    check_at_least,
+    check_share,
+    kl_divergence,
+)
+
+
+@dataclass
+class TransportPlan:
+    """Which mode each image of a group is to have.
+
+    Attributes:
+        owed: (K,) float64, images that each mode got fewer than its share in earlier batches.
+        left: (K,) float64, the same after the current batch.
+        modes: (n,) int64, the mode of each image of the current batch; None before it is assigned.
+    """
+
+    owed: Tensor
+    left: Tensor
+    modes: Tensor | None = None
+
+
+class TransportState(MethodState):
+    """The plan of each group; what a batch leaves owed is kept from call to call.
+
+    Attributes:
+        plans: by group.
+    """
+
+    def __init__(self) -> None:
+        self.plans: dict[str, TransportPlan] = {}
+
+    def plan(self, group: str, n_modes: int) -> TransportPlan:
+        """Return a group's plan; one that owes nothing if there is none."""
+        nothing = torch.zeros(n_modes, dtype=torch.float64)
+        return self.plans.setdefault(group, TransportPlan(nothing, nothing))
+
+    def begin(self, guided: bool) -> None:
+        """See `MethodState.begin`."""
+        self.plans = {name: TransportPlan(plan.left, plan.left) for name, plan in self.plans.items()}
+
+    def forget(self) -> None:
+        """See `MethodState.forget`."""
+        self.plans = {name: TransportPlan(plan.owed, plan.owed) for name, plan in self.plans.items()}
+
+    def tensors(self, group: str) -> dict[str, Tensor]:
+        """See `MethodState.tensors`."""
+        plan = self.plans.get(group)
+        return {} if plan is None or plan.modes is None else {"owed": plan.left, "assigned": plan.modes}
+
+    def restore(self, group: str, tensors: Mapping[str, Tensor]) -> None:
+        """See `MethodState.restore`."""
+        if "owed" in tensors:
+            owed = tensors["owed"].clone()
+            self.plans[group] = TransportPlan(owed, owed)
 
 
 class TransportGuidance(RelativeStepGuidance):
@@ -58,27 +116,35 @@ class TransportGuidance(RelativeStepGuidance):
         """See `Guidance.dependence`."""
         return ("run" if self.closed_loop else "remainder") if self.decay else "batch"
 
-    def move(self, h: Tensor, step: Step, state: GuidanceState) -> Move:
-        """See `RelativeStepGuidance.move`."""
+    def edit(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
+        """See `Guidance.edit`; where some gradient is not finite nothing is edited, and that is counted."""
+        if self.strength == 0:
+            return h
+        h_cond = split_branches(h, step.branches)["cond"]
         with torch.enable_grad():
-            leaf = h.detach().float().requires_grad_(True)
+            leaf = h_cond.detach().float().requires_grad_(True)
             p = self.assign(leaf, step, state)
             everyone, own = state.collective.gather(p)
-            modes = self._modes(everyone, step, state)[own].to(p.device)
-            fit = p.gather(1, modes[:, None])[:, 0]
-            (gradient,) = torch.autograd.grad(torch.log(fit.clamp(min=EPSILON)).sum(), leaf)
-        missing = self._missing(fit.detach(), own, state)
-        edit = along(gradient, (self.effect(step) * missing).clamp(max=self.limit), h)
+            modes, tried = self.modes(everyone, step, state)
+            fit = p.gather(1, modes[own].to(p.device)[:, None])[:, 0]
+            (g,) = torch.autograd.grad(torch.log(fit.clamp(min=EPSILON)).sum(), leaf)
+        missing = (1 - fit.detach() / self.settled).clamp(min=0) * tried[own].to(fit)
+        edit = along(g, (self.effect(step) * missing).clamp(max=self.limit), h_cond)
         p_hat = everyone.mean(dim=0)
-        return Move(edit, p_hat, kl_divergence(p_hat, self.pi(state).to(p_hat)))
+        kl = kl_divergence(p_hat, self.pi(state).to(p_hat))
+        return h if state.skips(edit) else self.apply(h, edit, p_hat, kl, step, state)
 
-    def _missing(self, fit: Tensor, own: slice, state: GuidanceState) -> Tensor:
-        """Return what images (B,) lack of their modes, in [0, 1]; `own` says where they are among those of all processes."""
-        return (1 - fit / self.settled).clamp(min=0)
+    def modes(self, p: Tensor, step: Step, state: GuidanceState) -> tuple[Tensor, Tensor]:
+        """Choose the modes of the images of all processes, anew until `freeze`.
 
-    def _modes(self, p: Tensor, step: Step, state: GuidanceState) -> Tensor:
-        """Return the mode (n,) that each image of all processes is to have; they are chosen anew until `freeze`."""
-        plan = state.plan(p.shape[1])
+        Args:
+            p: (n, K) soft assignments.
+            step, state: as in `Guidance.edit`.
+
+        Returns:
+            The mode (n,) int64 that each image is to have, and (n,) bool, whether it is pushed where it lacks some of it.
+        """
+        plan = state.of(TransportState).plan(state.group, p.shape[1])
         end = self.freeze * step.stop * step.count
         if plan.modes is None or step.index < end:
             pi, inside = self.pi(state), p.nan_to_num().sum(dim=0).cpu()
@@ -89,4 +155,4 @@ class TransportGuidance(RelativeStepGuidance):
         if self.closed_loop:
             came = torch.bincount(p.nan_to_num().argmax(dim=1), minlength=p.shape[1]).cpu()
             plan.left = left_over(len(p), self.pi(state), plan.owed, came, self.decay)
-        return plan.modes
+        return plan.modes, torch.ones(len(p), dtype=torch.bool)

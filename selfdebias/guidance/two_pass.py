@@ -7,11 +7,45 @@ from torch import Tensor
 
 from selfdebias.backbones.hspace import Step, split_branches
 from selfdebias.guidance.assignment import assign_modes, capacities, left_over
-from selfdebias.guidance.state import GuidanceState
-from selfdebias.guidance.transport import TransportGuidance
+from selfdebias.guidance.base import SelectingGuidance
+from selfdebias.guidance.state import GuidanceState, MethodState
+from selfdebias.guidance.transport import TransportGuidance, TransportState
 
 
-class TwoPassGuidance(TransportGuidance):
+class TwoPassState(MethodState):
+    """Where the images of the current call end, beside the plans in `TransportState`.
+
+    Attributes:
+        ends: by group and whether the pass was guided, (B, K) assignments at its end, of this process.
+        first: by group, (n, K) the same of the first pass, of all processes.
+        tried: by group, (n,) bool, which images were once given another mode than that in which they ended there.
+    """
+
+    def __init__(self) -> None:
+        self.ends: dict[tuple[str, bool], Tensor] = {}
+        self.first: dict[str, Tensor] = {}
+        self.tried: dict[str, Tensor] = {}
+
+    def begin(self, guided: bool) -> None:
+        """See `MethodState.begin`; the second pass knows where the first one ended."""
+        self.ends = {place: end for place, end in self.ends.items() if guided and not place[1]}
+        self.first, self.tried = {}, {}
+
+    def first_pass(self, group: str) -> Tensor:
+        """Return where the images of this process ended in the first pass, (B, K).
+
+        Raises:
+            ValueError: if there was none.
+        """
+        if (group, False) not in self.ends:
+            raise ValueError(
+                f"`TwoPassState.ends` must hold the first pass of {group!r}, got none: attach the guidance to a pipeline, "
+                f"which then samples twice, and let the first pass come to its end."
+            )
+        return self.ends[group, False]
+
+
+class TwoPassGuidance(SelectingGuidance, TransportGuidance):
     """`TransportGuidance` that draws each call twice from the same noise, and changes no image that it does not turn.
 
     At its first steps it can hardly be told in which mode an image will end, so transport edits some that would come to their
@@ -23,23 +57,38 @@ class TwoPassGuidance(TransportGuidance):
 
     @property
     def passes(self) -> int:
-        """See `Guidance.passes`; where nothing would be edited, one."""
+        """See `Guidance.passes`; one where nothing would be edited."""
         return 2 if self.strength else 1
 
     def watch(self, h: Tensor, step: Step, state: GuidanceState) -> None:
-        """See `Guidance.watch`; where an image ends is told by its assignments at the last step."""
+        """See `SelectingGuidance.watch`; where an image ends is told by its assignments at the last step."""
         if step.index + 1 >= step.count:
             p = self.assign(split_branches(h, step.branches)["cond"].float(), step, state)
-            state.ends[state.group, state.guided] = p.nan_to_num()
+            state.of(TwoPassState).ends[state.group, state.guided] = p.nan_to_num()
+
+    def modes(self, p: Tensor, step: Step, state: GuidanceState) -> tuple[Tensor, Tensor]:
+        """See `TransportGuidance.modes`; of an image that was not tried yet, where it ended in the first pass counts.
+
+        Images that have not to turn lack nothing, and are not pushed.
+        """
+        passes, group = state.of(TwoPassState), state.group
+        if group not in passes.first:
+            passes.first[group], _ = state.collective.gather(passes.first_pass(group))
+            passes.tried[group] = torch.zeros(len(p), dtype=torch.bool, device=p.device)
+        first, tried = passes.first[group], passes.tried[group]
+        modes, _ = super().modes(torch.where(tried[:, None], p, first), step, state)
+        passes.tried[group] = tried | (modes.to(p.device) != first.argmax(dim=1))
+        return modes, passes.tried[group]
 
     def take_back(self, state: GuidanceState) -> Tensor:
-        """See `Guidance.take_back`: those that `choose` leaves, and none of a call that was interrupted."""
-        own = self._first_pass(state)
-        if (state.group, True) not in state.ends:
+        """See `SelectingGuidance.take_back`: those that `choose` leaves, and none of a call that was interrupted."""
+        passes = state.of(TwoPassState)
+        own = passes.first_pass(state.group)
+        if (state.group, True) not in passes.ends:
             return torch.zeros(len(own), dtype=torch.bool)
         first, place = state.collective.gather(own)
-        last, _ = state.collective.gather(state.ends[state.group, True])
-        plan, pi = state.plan(first.shape[1]), self.pi(state)
+        last, _ = state.collective.gather(passes.ends[state.group, True])
+        plan, pi = state.of(TransportState).plan(state.group, first.shape[1]), self.pi(state)
         counts = capacities(len(first), pi, plan.owed, first.sum(dim=0).cpu())
         chosen = choose(first, last, counts)
         if self.closed_loop:
@@ -48,36 +97,6 @@ class TwoPassGuidance(TransportGuidance):
         plan.left = left_over(len(first), pi, plan.owed, counts, self.decay)
         state.trace.take_back(~chosen[place])
         return ~chosen[place]
-
-    def _missing(self, fit: Tensor, own: slice, state: GuidanceState) -> Tensor:
-        """See `TransportGuidance._missing`; images that have not to turn lack nothing."""
-        tried = state.plans[state.group].tried
-        assert tried is not None  # `_modes` comes first
-        return super()._missing(fit, own, state) * tried[own].to(fit)
-
-    def _modes(self, p: Tensor, step: Step, state: GuidanceState) -> Tensor:
-        """See `TransportGuidance._modes`; of an image that was not tried yet, where it ended in the first pass counts."""
-        plan = state.plan(p.shape[1])
-        if plan.ends is None or plan.tried is None:
-            plan.ends, _ = state.collective.gather(self._first_pass(state))
-            plan.tried = torch.zeros(len(p), dtype=torch.bool, device=p.device)
-        modes = super()._modes(torch.where(plan.tried[:, None], p, plan.ends), step, state)
-        plan.tried = plan.tried | (modes.to(p.device) != plan.ends.argmax(dim=1))
-        return modes
-
-    @staticmethod
-    def _first_pass(state: GuidanceState) -> Tensor:
-        """Return where the images of this process ended in the first pass, (B, K).
-
-        Raises:
-            ValueError: if there was none.
-        """
-        if (state.group, False) not in state.ends:
-            raise ValueError(
-                f"`state.ends` must hold the first pass of {state.group!r}, got none: attach the guidance to a pipeline, "
-                f"which then draws twice, and let the first drawing come to its end."
-            )
-        return state.ends[state.group, False]
 
 
 def choose(first: Tensor, last: Tensor, counts: Tensor) -> Tensor:

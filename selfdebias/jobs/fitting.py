@@ -26,7 +26,7 @@ from selfdebias.encoders import encoder_from
 from selfdebias.encoders.base import told_of
 from selfdebias.guidance import Guidance, Semantics
 from selfdebias.guidance.schedules import GuidanceWindow
-from selfdebias.guidance.state import AxesSemantics
+from selfdebias.guidance.semantics import AxesSemantics
 from selfdebias.jobs.later_options import as_keyed
 from selfdebias.jobs.model_card import TOLD
 from selfdebias.jobs.quiet import settle_libraries

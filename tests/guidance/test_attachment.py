@@ -10,8 +10,9 @@ from diffusers import StableDiffusionPipeline
 
 from selfdebias.guidance import Guidance, GuidanceState, SelfDebiasGuidance, Semantics
 from selfdebias.guidance.attachment import Attachment
-from selfdebias.guidance.conditioning import groups_of
+from selfdebias.guidance.groups import groups_of
 from selfdebias.guidance.schedules import GuidanceWindow
+from selfdebias.guidance.self_debias import AssignmentMemory
 from selfdebias.modes import ModeBank
 from selfdebias.modes.projection import SemanticProjector
 from tests.tiny import sample, tiny_pipeline, tiny_unet
@@ -33,6 +34,11 @@ def semantics(shape=(16, 4, 4), target=(0.5, 0.5)) -> Semantics:
 def attachment(pipeline, decay: float = 0.0, guidance: Guidance | None = None) -> Attachment:
     rule = guidance or SelfDebiasGuidance(0.8, 0.1, decay=decay, slack=10.0)
     return Attachment(pipeline, rule, GuidanceWindow(), GuidanceState(semantics(target=(0.01, 0.99))))
+
+
+def remembered(attached: Attachment) -> float:
+    """Images that the current group remembers of its first step."""
+    return float(attached.state.of(AssignmentMemory).recall(attached.state.group, 0, 2)[-1])
 
 
 def one_mode() -> Semantics:
@@ -140,13 +146,13 @@ def test_memory_lives_as_long_as_the_context_and_is_kept_by_prompt():
     pipeline = tiny_pipeline()
     with attachment(pipeline, decay=1.0) as attached:
         sample(pipeline, [1, 2])
-        assert float(attached.state.recall(0, 2)[-1]) == 2.0
+        assert remembered(attached) == 2.0
         sample(pipeline, [3])
-        assert float(attached.state.recall(0, 2)[-1]) == 3.0
+        assert remembered(attached) == 3.0
         pipeline("a cat", num_inference_steps=1, output_type="np")
-        assert float(attached.state.recall(0, 2)[-1]) == 1.0
+        assert remembered(attached) == 1.0
     with attachment(pipeline, decay=1.0) as attached:
-        assert float(attached.state.recall(0, 2)[-1]) == 0.0
+        assert remembered(attached) == 0.0
 
 
 def test_embeddings_in_place_of_prompts_are_grouped_by_what_they_are():

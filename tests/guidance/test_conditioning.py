@@ -7,8 +7,10 @@ import torch
 
 from selfdebias.guidance import GuidanceState, SelfDebiasGuidance, TransportGuidance
 from selfdebias.guidance.attachment import Attachment
-from selfdebias.guidance.conditioning import conditions_of, groups_of
+from selfdebias.guidance.groups import conditions_of, groups_of
 from selfdebias.guidance.schedules import GuidanceWindow
+from selfdebias.guidance.self_debias import AssignmentMemory
+from selfdebias.guidance.transport import TransportState
 from tests.guidance.test_attachment import Noted, attachment, semantics
 from tests.tiny import tiny_pipeline
 
@@ -77,7 +79,8 @@ def test_each_condition_is_balanced_and_owed_for_itself():
                 negative = [("bad", "old")[i % 2] for i in places]
                 images[places] = draw(pipeline, [PROMPT] * len(places), places, negative_prompt=negative)
         drawn.append(images)
-        owed.append({name: plan.left.tolist() for name, plan in attached.state.plans.items()})
+        plans = attached.state.of(TransportState).plans
+        owed.append({name: plan.left.tolist() for name, plan in plans.items()})
     assert torch.allclose(*drawn, atol=1e-5) and owed[0] == owed[1] and len(owed[0]) == 2
     assert owed[0][PROMPT] in ([0.5, -0.5], [-0.5, 0.5])
 
@@ -86,7 +89,8 @@ def test_memory_is_kept_by_condition():
     pipeline = tiny_pipeline()
     with attachment(pipeline, decay=1.0) as attached:
         draw(pipeline, [PROMPT] * 3, range(3), negative_prompt=["bad", "old", "old"])
-        counts = {group: float(values[-1]) for (group, _), values in attached.state.memory.items()}
+        sums = attached.state.of(AssignmentMemory).sums
+        counts = {group: float(values[-1]) for (group, _), values in sums.items()}
         assert counts.pop(PROMPT) == 1 and list(counts.values()) == [2]
 
 

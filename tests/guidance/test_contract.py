@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from selfdebias.config.compose import conf_folder
 from selfdebias.guidance import Guidance, GuidanceState, NoGuidance
 from selfdebias.guidance.attachment import Attachment
+from selfdebias.guidance.random import ReplayedSizes
 from selfdebias.guidance.schedules import GuidanceWindow
 from tests.guidance.test_attachment import semantics
 from tests.guidance.worlds import activations, begin, circle_state, step
@@ -37,7 +38,7 @@ def test_shape_dtype_input_and_gradients(option, scale, dtype):
     h = activations([0.1, 0.2, 0.3]).to(dtype)
     h = h if scale > 1 else h[3:]
     begin(guidance, state, (1, 2, 3), h, scale)
-    state.replay = {0: torch.full((3,), 0.1)}
+    state.of(ReplayedSizes).sizes = {0: torch.full((3,), 0.1)}
     before = h.clone()
     with torch.no_grad():
         edited = guidance.edit(h, step(scale=scale), state)

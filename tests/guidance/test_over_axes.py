@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from selfdebias.guidance import GuidanceState
+from selfdebias.guidance.attachment import edit_all
 from selfdebias.guidance.gradient_descent import GradientDescentGuidance
 from selfdebias.guidance.mean_difference import MeanDifferenceGuidance
-from selfdebias.guidance.over_axes import check_all, edit_all, wanted_of_all
 from selfdebias.guidance.self_debias import SelfDebiasGuidance
-from selfdebias.guidance.state import AxesSemantics
-from selfdebias.guidance.transport import TransportGuidance
+from selfdebias.guidance.semantics import AxesSemantics, check_all, wanted_of_all
+from selfdebias.guidance.transport import TransportGuidance, TransportState
 from selfdebias.guidance.two_pass import TwoPassGuidance
 from selfdebias.modes import ModeBank
 from selfdebias.modes.axes_bank import AxesBank
@@ -112,7 +112,8 @@ def test_memory_and_plans_of_each_axis_are_kept_and_restored():
     again.restore("a person", kept)
     again.enter("a person", SEEDS)
     for a in range(AXES):
-        assert torch.equal(again.axes[a].plans["a person"].owed, held.axes[a].plans["a person"].left)
+        after, before = (it.axes[a].of(TransportState).plans["a person"] for it in (again, held))
+        assert torch.equal(after.owed, before.left)
 
 
 def test_what_does_not_go_together_is_refused():

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from selfdebias.guidance import GuidanceState, SelfDebiasGuidance, Semantics
+from selfdebias.guidance.self_debias import AssignmentMemory
 from tests.guidance.worlds import activations, circle_state, step
 
 BIASED = [0.1, 0.2, 0.3, 0.5, 0.6, 0.7, 1.2]  # most near mode 0 (angle 0), one near mode 1 (angle pi / 2)
@@ -119,7 +120,7 @@ def test_one_image_under_a_full_memory_at_balance_is_not_edited(angle):
     """Turning it would leave more too many on the other side."""
     state, h = circle_state(), activations([angle])
     state.begin("a person", ())
-    state.remember(0, torch.tensor([[0.5, 0.5]]).expand(1000, 2), 1.0)
+    state.of(AssignmentMemory).remember(torch.tensor([[0.5, 0.5]]).expand(1000, 2), 0, state, 1.0)
     assert SelfDebiasGuidance(12.0, 0.3, decay=1.0).edit(h, step(), state) is h
 
 
@@ -130,7 +131,7 @@ def test_memory_of_earlier_batches_turns_the_edit_round():
     for angle, pushed in ((0.05, False), (torch.pi / 2 - 0.05, True)):
         state = circle_state()
         state.begin("a person", ())
-        state.remember(0, _assign(state, activations([angle] * 9)), 1.0)
+        state.of(AssignmentMemory).remember(_assign(state, activations([angle] * 9)), 0, state, 1.0)
         edited = guidance.edit(one, step(), state)
         before, after = (_assign(state, h)[0, 1] for h in (one, edited))
         assert torch.equal(edited, one) != pushed
@@ -140,16 +141,14 @@ def test_memory_of_earlier_batches_turns_the_edit_round():
 def test_memory_decays_and_is_kept_by_prompt_and_step():
     state, p = circle_state(), torch.tensor([[1.0, 0.0], [0.5, 0.5]])
     state.begin("a", ())
-    state.remember(0, p, 0.5)
-    assert state.recall(0, 2).tolist() == [0.75, 0.25, 1.0]
-    assert state.recall(1, 2).tolist() == [0.0, 0.0, 0.0]
-    saved = state.memory_tensors()
-    state.begin("b", ())
-    assert state.recall(0, 2).tolist() == [0.0, 0.0, 0.0]
+    memory = state.of(AssignmentMemory)
+    memory.remember(p, 0, state, 0.5)
+    assert memory.recall("a", 0, 2).tolist() == [0.75, 0.25, 1.0]
+    assert memory.recall("a", 1, 2).tolist() == [0.0, 0.0, 0.0]
+    assert memory.recall("b", 0, 2).tolist() == [0.0, 0.0, 0.0]
     fresh = circle_state()
-    fresh.begin("a", ())
-    fresh.restore_memory("a", saved)
-    assert fresh.recall(0, 2).tolist() == [0.75, 0.25, 1.0]
+    fresh.restore("a", state.kept_tensors())
+    assert fresh.of(AssignmentMemory).recall("a", 0, 2).tolist() == [0.75, 0.25, 1.0]
 
 
 def test_a_gradient_that_is_not_finite_is_skipped_and_counted():

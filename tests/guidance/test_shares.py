@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from selfdebias.guidance.shares import check_target, wanted_shares
+from selfdebias.guidance.semantics import check_target, wanted_shares
 from tests.guidance.worlds import circle_state
 
 

@@ -9,6 +9,9 @@ import torch
 
 from selfdebias.guidance import Guidance, GuidanceState
 from selfdebias.guidance.collective import ALONE, Collective
+from selfdebias.guidance.random import ReplayedSizes
+from selfdebias.guidance.self_debias import AssignmentMemory
+from selfdebias.guidance.transport import TransportState
 from tests.guidance.test_contract import OPTIONS, _build
 from tests.guidance.threads import in_threads
 from tests.guidance.worlds import activations, begin, circle_state, step
@@ -31,7 +34,7 @@ def _draw(guidance: Guidance, own: slice, collective: Collective, batches: list[
     for h in batches:
         mine = _rows(h, own)
         begin(guidance, state, SEEDS[own], mine)
-        state.replay = {0: SIZES[own], 1: SIZES[own]}
+        state.of(ReplayedSizes).sizes = {0: SIZES[own], 1: SIZES[own]}
         for index in (0, 1):
             mine = guidance.edit(mine, step(index), state)
             edited.append(mine)
@@ -48,10 +51,12 @@ def _compare(option: str, sizes: list[int], batches: list[torch.Tensor]) -> list
         found = torch.cat([*(uncond for uncond, _ in halves), *(cond for _, cond in halves)])
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5, equal_nan=True)
     for _, own in parts:
-        assert own.memory.keys() == state.memory.keys()
-        assert all(torch.allclose(own.memory[place], state.memory[place], atol=1e-5) for place in state.memory)
-        assert own.plans.keys() == state.plans.keys()
-        assert all(torch.equal(own.plans[group].modes, state.plans[group].modes) for group in state.plans)
+        sums, expected = own.of(AssignmentMemory).sums, state.of(AssignmentMemory).sums
+        assert sums.keys() == expected.keys()
+        assert all(torch.allclose(sums[place], expected[place], atol=1e-5) for place in expected)
+        plans, wanted = own.of(TransportState).plans, state.of(TransportState).plans
+        assert plans.keys() == wanted.keys()
+        assert all(torch.equal(plans[group].modes, wanted[group].modes) for group in wanted)
         assert own.trace.index == state.trace.index and own.trace.skipped == state.trace.skipped
         for mine, expected in zip(own.trace.p_hat, state.trace.p_hat, strict=True):
             assert torch.allclose(mine, expected, atol=1e-5)  # of the whole batch
@@ -92,7 +97,7 @@ def test_memory_is_that_of_all_parts(option):
         return _draw(guidance, own, collective, [activations(angles) for angles in ANGLES])[1]
 
     for state in in_threads(2, draw):
-        assert float(state.memory["a person", 0][-1]) == pytest.approx(0.9 * (0.9 * 7 + 7))
+        assert float(state.of(AssignmentMemory).sums["a person", 0][-1]) == pytest.approx(0.9 * (0.9 * 7 + 7))
 
 
 def test_a_thread_that_asks_more_often_than_the_others_fails_the_comparison():

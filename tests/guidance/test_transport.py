@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from selfdebias.guidance import GuidanceState, TransportGuidance
+from selfdebias.guidance.transport import TransportState
 from tests.guidance.worlds import activations, circle_state, step
 
 BIASED = [0.1, 0.2, 0.3, 0.5, 0.6, 0.7]  # all nearer to mode 0 (angle 0) than to mode 1 (angle pi / 2)
@@ -32,7 +33,7 @@ def _moved(h, edited) -> list[int]:
 def test_counts_are_met_by_pushing_the_nearest_and_the_rest_is_bit_identical():
     h, state = activations([0.0, 0.05, 0.1, 0.5, 0.6, 0.7]), _begun()
     edited = _guidance().edit(h, step(), state)
-    assert state.plans["a person"].modes.tolist() == [0, 0, 0, 1, 1, 1]
+    assert state.of(TransportState).plans["a person"].modes.tolist() == [0, 0, 0, 1, 1, 1]
     assert _moved(h, edited) == [3, 4, 5]
     p = state.semantics.assign(torch.stack([h[N:], edited[N:]]).flatten(0, 1), 500.0, "cond", 0.3)[:, 1].split(N)
     assert (p[1][3:] > p[0][3:] + 0.01).all()
@@ -46,7 +47,7 @@ def test_a_batch_in_its_modes_gets_h_itself_back():
 def test_an_image_short_of_its_mode_is_pushed_in_proportion_to_what_is_missing():
     h, state = activations([0.3, 0.6, OF - 0.3, OF - 0.6]), _begun()
     edited = _guidance(0.3).edit(h, step(), state)
-    assert state.plans["a person"].modes.tolist() == [0, 0, 1, 1]
+    assert state.of(TransportState).plans["a person"].modes.tolist() == [0, 0, 1, 1]
     p = state.semantics.assign(h[4:], 500.0, "cond", 0.3)
     fit = torch.stack([p[0, 0], p[1, 0], p[2, 1], p[3, 1]])
     wanted = 0.3 / 3.0 * (1 - fit / 0.85).clamp(min=0)
@@ -76,7 +77,7 @@ def test_assignments_are_made_anew_until_freeze_and_kept_from_there_on():
     modes = []
     for index, h in enumerate((first, later, first, later)):  # of 4 steps: 0 and 1 are before the half
         guidance.edit(h, step(index), state)
-        modes.append(state.plans["a person"].modes.tolist())
+        modes.append(state.of(TransportState).plans["a person"].modes.tolist())
     assert modes[0] == modes[1][::-1] != modes[1] == modes[2] == modes[3]
 
 
@@ -87,7 +88,7 @@ def test_more_images_than_have_to_turn_are_tried_until_freeze():
     for index in range(3):  # of 4 steps: 0 is before the half, and in 1 the modes are given for good
         moved += [_moved(h, guidance.edit(h, step(index), state))]
     assert moved[0] == list(range(1, 8)) and moved[1] == moved[2] == [4, 5, 6, 7]
-    assert state.plans["a person"].modes.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert state.of(TransportState).plans["a person"].modes.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
 
 
 def test_trials_end_before_the_schedule_does():
@@ -96,7 +97,7 @@ def test_trials_end_before_the_schedule_does():
     counts = []
     for index in range(2):  # of 4 steps, of which the first two are guided
         guidance.edit(h, replace(step(index), stop=0.5), state)
-        counts += [int(state.plans["a person"].modes.sum())]
+        counts += [int(state.of(TransportState).plans["a person"].modes.sum())]
     assert counts == [7, 4]
 
 
@@ -105,7 +106,7 @@ def test_of_those_that_are_tried_the_ones_that_came_furthest_keep_the_mode():
     guidance.edit(activations([0.0, 0.05, 0.1, 0.15, 0.2, 0.3]), step(0), state)
     answered = activations([0.0, 1.2, 0.1, 1.3, 1.4, 0.3])  # the two nearest ones hardly moved
     guidance.edit(answered, step(1), state)
-    assert state.plans["a person"].modes.tolist() == [0, 1, 0, 1, 1, 0]
+    assert state.of(TransportState).plans["a person"].modes.tolist() == [0, 1, 0, 1, 1, 0]
 
 
 def test_a_closed_loop_owes_what_did_not_turn():
@@ -116,10 +117,10 @@ def test_a_closed_loop_owes_what_did_not_turn():
         state.begin("a person", ())
         guidance = _guidance(closed_loop=closed)
         guidance.edit(stubborn, step(3), state)
-        owed[closed] = state.plans["a person"].left.tolist()
+        owed[closed] = state.of(TransportState).plans["a person"].left.tolist()
         state.begin("a person", ())
         guidance.edit(stubborn, step(3), state)
-        assert state.plans["a person"].modes.tolist() == ([1, 1, 1, 1] if closed else [0, 0, 1, 1])
+        assert state.of(TransportState).plans["a person"].modes.tolist() == ([1, 1, 1, 1] if closed else [0, 0, 1, 1])
         assert guidance.dependence == ("run" if closed else "remainder")
     assert owed == {False: [0.0, 0.0], True: [-2.0, 2.0]}
 
@@ -127,9 +128,9 @@ def test_a_closed_loop_owes_what_did_not_turn():
 def test_a_window_that_starts_after_freeze_assigns_once():
     guidance, state = _guidance(freeze=0.0), _begun()
     guidance.edit(activations(BIASED), step(2), state)
-    first = state.plans["a person"].modes
+    first = state.of(TransportState).plans["a person"].modes
     guidance.edit(activations(BIASED[::-1]), step(3), state)
-    assert state.plans["a person"].modes is first
+    assert state.of(TransportState).plans["a person"].modes is first
 
 
 @pytest.mark.parametrize("pi", [(0.5, 0.5), (0.75, 0.25)])
@@ -138,7 +139,7 @@ def test_batches_of_one_come_out_right_in_the_long_run(pi):
     for n in range(40):
         state.begin("a person", ())
         guidance.edit(activations([0.2], seed=n), step(), state)
-        given += state.plans["a person"].modes.tolist()
+        given += state.of(TransportState).plans["a person"].modes.tolist()
     assert given.count(0) == 40 * pi[0]
 
 
@@ -147,7 +148,7 @@ def test_without_carrying_over_a_batch_of_one_keeps_its_mode():
     for n in range(5):
         state.begin("a person", ())
         guidance.edit(activations([0.2], seed=n), step(), state)
-        assert state.plans["a person"].modes.tolist() == [0]
+        assert state.of(TransportState).plans["a person"].modes.tolist() == [0]
 
 
 def test_groups_owe_for_themselves():
@@ -155,10 +156,10 @@ def test_groups_owe_for_themselves():
     for group in ("a", "b"):
         state.begin(group, ())
         guidance.edit(activations([0.2]), step(), state)
-        assert state.plans[group].modes.tolist() == [0]
+        assert state.of(TransportState).plans[group].modes.tolist() == [0]
     state.begin("a", ())
     guidance.edit(activations([0.2]), step(), state)
-    assert state.plans["a"].modes.tolist() == [1]
+    assert state.of(TransportState).plans["a"].modes.tolist() == [1]
 
 
 def test_a_resumed_run_goes_on_from_what_was_owed():
@@ -171,7 +172,7 @@ def test_a_resumed_run_goes_on_from_what_was_owed():
     fresh.restore("a person", kept)
     fresh.begin("a person", ())
     guidance.edit(activations([0.2]), step(), fresh)
-    assert fresh.plans["a person"].modes.tolist() == [1]
+    assert fresh.of(TransportState).plans["a person"].modes.tolist() == [1]
 
 
 def test_one_strength_means_the_same_at_every_guidance_scale_and_the_limit_holds():

@@ -12,7 +12,8 @@ from selfdebias.backbones.hspace import BottleneckHook
 from selfdebias.guidance import GuidanceState, Semantics, TransportGuidance, TwoPassGuidance
 from selfdebias.guidance.attachment import Attachment
 from selfdebias.guidance.schedules import GuidanceWindow
-from selfdebias.guidance.two_pass import choose
+from selfdebias.guidance.transport import TransportState
+from selfdebias.guidance.two_pass import TwoPassState, choose
 from selfdebias.modes import ModeBank
 from tests.guidance.test_attachment import semantics
 from tests.guidance.worlds import activations, circle_state, step
@@ -58,8 +59,8 @@ def test_an_image_that_was_tried_and_goes_back_is_seen_as_it_is_now():
     assert _moved(guidance, undecided, 0, state) == [1, 2, 4]
     answered = activations([0.1, 1.0, 0.5, SIDE, 0.4, SIDE])
     guidance.edit(answered, step(1), state)
-    assert state.plans["a person"].modes.tolist() == [0, 1, 0, 1, 0, 1]
-    assert state.plans["a person"].tried.tolist() == [False, True, True, False, True, False]
+    assert state.of(TransportState).plans["a person"].modes.tolist() == [0, 1, 0, 1, 0, 1]
+    assert state.of(TwoPassState).tried["a person"].tolist() == [False, True, True, False, True, False]
 
 
 def test_where_all_end_as_asked_nothing_is_edited():
@@ -102,13 +103,13 @@ def test_a_closed_loop_owes_what_was_not_chosen(ends, left):
     guidance.edit(activations([0.8] * N), step(0), state)
     guidance.watch(activations(ends), step(3), state)
     guidance.take_back(state)
-    assert state.plans["a person"].left.tolist() == left
+    assert state.of(TransportState).plans["a person"].left.tolist() == left
 
 
 def test_without_a_first_pass_it_says_so():
     state = circle_state()
     state.begin("a person", ())
-    with pytest.raises(ValueError, match="`state.ends` must hold the first pass of 'a person', got none"):
+    with pytest.raises(ValueError, match="`TwoPassState.ends` must hold the first pass of 'a person', got none"):
         _guidance().edit(activations([0.1]), step(), state)
 
 
@@ -120,14 +121,14 @@ def test_of_a_call_that_is_interrupted_nothing_is_taken_back_and_nothing_is_left
     assert guidance.take_back(state).tolist() == [False] * N
     assert [norm > 0 for norm in state.trace.edit_norm[0].tolist()] == [False] * 4 + [True, False]
     state.begin("a person", (), guided=False)
-    assert state.ends == {}
+    assert state.of(TwoPassState).ends == {}
 
 
 def test_half_precision_is_read_as_well():
     guidance, state = TwoPassGuidance(6.0, 0.1), GuidanceState(semantics())
     state.begin("a person", (1,), guided=False)
     guidance.watch(torch.randn(2, 16, 4, 4).half(), step(3), state)
-    assert state.ends["a person", False].shape == (1, 2)
+    assert state.of(TwoPassState).ends["a person", False].shape == (1, 2)
 
 
 def test_a_strength_of_zero_draws_once():
@@ -141,7 +142,9 @@ def test_the_last_step_tells_where_images_end_also_where_the_schedule_ends_befor
     with BottleneckHook(pipeline, lambda h, step: ends.append((h.clone(), step.timestep))):
         sample(pipeline, [1, 2, 3])
     h, timestep = ends[-1]
-    assert torch.equal(attached.state.ends["a person", False], semantics().assign(h[3:], timestep, "cond", 0.1))
+    assert torch.equal(
+        attached.state.of(TwoPassState).ends["a person", False], semantics().assign(h[3:], timestep, "cond", 0.1)
+    )
 
 
 @pytest.mark.parametrize("output", ["np", "pt", "pil", "tuple"])
@@ -151,9 +154,9 @@ def test_on_a_pipeline_each_image_turns_or_is_vanilla_bit_for_bit(output):
     guidance = TwoPassGuidance(6.0, 0.1, slack=3.0, settled=1.0, limit=10.0)
     with Attachment(pipeline, guidance, GuidanceWindow(), GuidanceState(_two_of_its_own(pipeline))) as attached:
         after = _draw(pipeline, output)
-    first, last = (attached.state.ends["a person", guided] for guided in (False, True))
+    first, last = (attached.state.of(TwoPassState).ends["a person", guided] for guided in (False, True))
     assert first.argmax(dim=1).tolist() == [1, 0, 1, 1, 1, 0]
-    assert attached.state.plans["a person"].tried.tolist() == [True, False, False, True, True, False]
+    assert attached.state.of(TwoPassState).tried["a person"].tolist() == [True, False, False, True, True, False]
     changed = [i for i in range(6) if not np.array_equal(before[i], after[i])]
     assert changed == [3] == choose(first, last, torch.tensor([3, 3])).nonzero()[:, 0].tolist()
     norms = torch.stack(attached.state.trace.edit_norm)
@@ -183,7 +186,10 @@ def test_images_that_no_edit_turns_are_vanilla_also_where_edits_are_extrapolated
         state = GuidanceState(semantics(target=(0.01, 0.99)))
         with Attachment(pipeline, rule(**options), GuidanceWindow(), state):
             after[rule] = _draw(pipeline, "np", scale=1.0)
-    assert state.plans["a person"].tried.all() and not state.ends["a person", True].argmax(dim=1).any()
+    assert (
+        state.of(TwoPassState).tried["a person"].all()
+        and not state.of(TwoPassState).ends["a person", True].argmax(dim=1).any()
+    )
     for once, twice, vanilla in zip(after[TransportGuidance], after[TwoPassGuidance], before, strict=True):
         assert np.array_equal(twice, vanilla) and not np.array_equal(once, vanilla)
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from selfdebias.backbones.hspace import Step
-from selfdebias.guidance import Guidance, GuidanceState, Semantics
+from selfdebias.guidance import Guidance, GuidanceState, SelectingGuidance, Semantics
 from selfdebias.modes import ModeBank
 from selfdebias.modes.means import ModeMeans
 
@@ -51,7 +51,7 @@ def step(index: int = 0, scale: float = 3.0) -> Step:
 
 def begin(guidance: Guidance, state: GuidanceState, seeds: tuple[int, ...], h: Tensor, scale: float = 3.0) -> None:
     """Begin a call, of a guidance of two passes after a first one that ended in `h`."""
-    if guidance.passes > 1:
+    if isinstance(guidance, SelectingGuidance):
         state.begin("a person", seeds, guided=False)
         guidance.watch(h, step(3, scale), state)
     state.begin("a person", seeds)

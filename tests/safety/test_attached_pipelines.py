@@ -17,6 +17,7 @@ from selfdebias import SelfDebias
 from selfdebias.encoders import encoder_from
 from selfdebias.guidance import SelfDebiasGuidance, TransportGuidance
 from selfdebias.guidance.schedules import CosineSchedule, GuidanceWindow
+from selfdebias.guidance.transport import TransportState
 from selfdebias.jobs.fitting import default
 from selfdebias.judges.emoji import EmojiJudge
 from selfdebias.main import main
@@ -284,7 +285,7 @@ def test_a_loop_of_single_images_is_balanced_over_its_calls_and_the_trace_says_s
             sample(pipeline, [seed], steps=25)
             trace = attached.state.trace
             assert trace.closed_loop and trace.index[0] == 3  # the first step from 12% of 25 on
-            owed.append(attached.state.plans[PROMPT].left)
+            owed.append(attached.state.of(TransportState).plans[PROMPT].left)
         assert any(it.abs().max() > 0.4 for it in owed)  # one image cannot be half of each mode
         sample(pipeline, EIGHT, steps=25)
         assert not attached.state.trace.closed_loop and attached.state.trace.index[0] == 0

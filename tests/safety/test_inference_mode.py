@@ -17,7 +17,10 @@ from selfdebias.guidance import (
     TwoPassGuidance,
 )
 from selfdebias.guidance.attachment import Attachment
+from selfdebias.guidance.random import ReplayedSizes
 from selfdebias.guidance.schedules import GuidanceWindow
+from selfdebias.guidance.self_debias import AssignmentMemory
+from selfdebias.guidance.transport import TransportState
 from selfdebias.modes import KMeansModes
 from tests.jobs.stages.world import PixelEncoder
 from tests.safety.fitted import PROMPT, tiny_debiaser, write_debiaser
@@ -40,7 +43,7 @@ def draw(semantics, guidance, call, attach, scale=3.0):
     """Two calls, so that memory counts, with the attachment made in one mode and the pipeline called in another one."""
     pipeline, _ = tiny_debiaser()
     state = GuidanceState(semantics)
-    state.replay = {index: torch.full((8,), 0.5) for index in range(3)}
+    state.of(ReplayedSizes).sizes = {index: torch.full((8,), 0.5) for index in range(3)}
     with attach():
         attachment = Attachment(pipeline, guidance, GuidanceWindow(), state)
     with attachment:
@@ -58,7 +61,7 @@ def test_each_guidance_draws_the_same_images_bit_for_bit(name):
     inside, state = draw(semantics, guidance, torch.inference_mode, torch.no_grad)
     around, _ = draw(semantics, guidance, torch.inference_mode, torch.inference_mode)
     assert torch.equal(plain, inside) and torch.equal(plain, around)
-    assert not any(values.is_inference() for values in state.memory.values())
+    assert not any(values.is_inference() for values in state.of(AssignmentMemory).sums.values())
     if name != "two_pass":
         assert not torch.equal(plain[:8], sample(tiny_debiaser()[0], EIGHT))
 
@@ -73,7 +76,7 @@ def test_modes_may_change_between_the_calls_of_one_attachment():
                 for mode, seeds in zip(modes, ([1, 2, 3], [4, 5, 6], [7, 8, 9]), strict=True):
                     with mode():
                         drawn.append(sample(pipeline, seeds))
-            drawn.append(attached.state.plans[PROMPT].left)
+            drawn.append(attached.state.of(TransportState).plans[PROMPT].left)
     assert all(
         torch.equal(one, other) for one, other in zip(drawn[: len(drawn) // 2], drawn[len(drawn) // 2 :], strict=True)
     )

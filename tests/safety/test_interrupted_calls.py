@@ -10,6 +10,8 @@ import torch
 from selfdebias.guidance import GuidanceState, SelfDebiasGuidance, TransportGuidance, TwoPassGuidance
 from selfdebias.guidance.attachment import Attachment
 from selfdebias.guidance.schedules import GuidanceWindow
+from selfdebias.guidance.self_debias import AssignmentMemory
+from selfdebias.guidance.transport import TransportState
 from tests.guidance.test_attachment import semantics
 from tests.tiny import sample, tiny_pipeline
 
@@ -54,8 +56,9 @@ def interrupt(pipe):
 
 def account(state) -> tuple:
     """What a state knows of the calls before: what is owed, and the memory."""
-    owed = {group: plan.left.tolist() for group, plan in state.plans.items() if plan.left.any()}
-    return owed, {place: values.tolist() for place, values in state.memory.items()}
+    plans, sums = state.of(TransportState).plans, state.of(AssignmentMemory).sums
+    owed = {group: plan.left.tolist() for group, plan in plans.items() if plan.left.any()}
+    return owed, {place: values.tolist() for place, values in sums.items()}
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -16,9 +16,9 @@ from selfdebias.config.rules import ConfigError
 from selfdebias.guidance import Guidance, GuidanceState, Semantics
 from selfdebias.guidance.attachment import Attachment
 from selfdebias.guidance.collective import ALONE, Collective
-from selfdebias.guidance.over_axes import check_all, wanted_of_all
+from selfdebias.guidance.random import ReplayedSizes
 from selfdebias.guidance.schedules import GuidanceWindow
-from selfdebias.guidance.state import AxesSemantics
+from selfdebias.guidance.semantics import AxesSemantics, check_all, wanted_of_all
 from selfdebias.jobs.stages.sampling import Sampler, batches_of_one_prompt
 from selfdebias.metrics.cost import CostMeter
 from selfdebias.modes.axes_bank import AxesBank, load_bank
@@ -169,7 +169,7 @@ class ArmSampler(Sampler):
         if batch > 0 and self.prompts[self.ids_of(batch - 1)[0]] == group:
             self.state.restore(group, self.folder.tensors_of(batch - 1))
         if self.replayed:
-            self.state.replay = self._read_replay(batch, ids)
+            self.state.of(ReplayedSizes).sizes = self._read_replay(batch, ids)
         with Attachment(self.pipeline, self.guidance, self.schedule, self.state):
             images = self.draw(ids)
         n_modes = len(self.state.semantics.bank.target) if self.state.semantics else 0

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from selfdebias.config.prompts import Prompts
 from selfdebias.config.rules import ConfigError
 from selfdebias.guidance import TransportGuidance
-from selfdebias.guidance.state import AxesSemantics
+from selfdebias.guidance.semantics import AxesSemantics
 from selfdebias.jobs.stages.discover import discover, read_embeddings
 from selfdebias.jobs.stages.discover_carried import discover_carried
 from selfdebias.jobs.stages.generate import read_semantics

@@ -1,19 +1,61 @@
-"""What the images of a pipeline call are drawn from: the prompt of each, its other conditioning, and its seed."""
+"""Groups: the images of a pipeline call that are sampled from the same prompt and conditioning, and the rule that guides them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
+
+from selfdebias.backbones.hspace import Step
+from selfdebias.guidance.base import Guidance
+from selfdebias.guidance.schedules import GuidanceWindow
 
 EMBEDDED = "embeddings "  # what the group of a prompt starts with that is given by its embeddings
 CONDITIONS = (
     "prompt_2", "prompt_3", "negative_prompt", "negative_prompt_2", "negative_prompt_3", "negative_prompt_embeds",
     "pooled_prompt_embeds", "negative_pooled_prompt_embeds",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How, and when, a group is guided.
+
+    Attributes:
+        guidance: how `h_t` is edited.
+        schedule: when, and how strongly.
+    """
+
+    guidance: Guidance
+    schedule: GuidanceWindow
+
+    def at(self, step: Step) -> Step:
+        """Return the step with the schedule's weight."""
+        weight = self.schedule.weight(step.index, step.count, step.alpha_bar)
+        return replace(step, weight=weight, stop=self.schedule.stop)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The images of a call that are sampled from the same prompt and the same other conditioning.
+
+    Attributes:
+        name: what its memory and its trace are kept under: the prompt, unless the context saw it with other conditioning first.
+        prompt: whose modes are balanced.
+        seeds: of the images; empty where the call does not name them.
+        places: (n,) int64, of the images in the call.
+        rule: how they are guided.
+    """
+
+    name: str
+    prompt: str
+    seeds: tuple[int, ...]
+    places: Tensor
+    rule: Rule
 
 
 def groups_of(arguments: Mapping[str, Any]) -> list[str]:
