@@ -9,8 +9,7 @@ from torch import Tensor
 
 from selfdebias.guidance.base import Guidance
 from selfdebias.modes.axes_bank import AxesBank
-from selfdebias.modes.bank import ModeBank
-from selfdebias.modes.means import ModeMeans
+from selfdebias.modes.bank import ModeBank, ModeMeans
 from selfdebias.modes.projection import SemanticProjector
 
 UNIFORM, DEPTH = "uniform", "depth"

@@ -1,4 +1,4 @@
-"""The mode bank: where each mode lies, at each recorded timestep and branch, in the projector's output space."""
+"""Where each mode lies at each recorded timestep: the mode bank in the projector's output space, the mode means in `h_t` itself."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Self
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 
 from selfdebias.storage.atomic import write_tensors
@@ -146,6 +147,36 @@ class ModeBank:
             metadata = file.metadata()
         branches, prompts = (tuple(json.loads(metadata.get(name, "[]"))) for name in ("branches", "prompts"))
         return cls(branches, encoder=metadata["encoder"], prompts=prompts, **tensors)
+
+
+@dataclass(frozen=True)
+class ModeMeans:
+    """The means of K modes in `h_t` of the conditional branch, less the mean over the modes.
+
+    Attributes:
+        timesteps: (T,) float32, ascending training timesteps.
+        deviations: (T, K, C, H, W) float16; they sum to 0 over the modes.
+    """
+
+    timesteps: Tensor
+    deviations: Tensor
+
+    def at(self, timestep: float) -> Tensor:
+        """Return the deviations (K, C, H, W) float32 at any timestep: linear between the recorded ones, constant beyond them."""
+        return interpolate(self.deviations, self.timesteps, timestep).float()
+
+    def only(self, modes: slice) -> ModeMeans:
+        """Return the means of some modes."""
+        return ModeMeans(self.timesteps, self.deviations[:, modes])
+
+    def save(self, path: Path) -> None:
+        """Write one safetensors file, atomically."""
+        write_tensors(path, {"timesteps": self.timesteps, "deviations": self.deviations})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        return cls(**load_file(path))
 
 
 def interpolate(rows: Tensor, timesteps: Tensor, timestep: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Fits a mode bank to projected vectors: the centroids of one prompt or of several, one axis, and the temperatures."""
+"""Fits a mode bank to projected vectors (the centroids of one prompt or of several, one axis, the temperatures), and mode means."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from selfdebias.modes.bank import ModeBank
+from selfdebias.modes.bank import ModeBank, ModeMeans
+from selfdebias.storage.tensor_rows import TensorRows, rows_at_once
 
 NARROW = 0.1  # of the mean half-distance: a smaller half-distance at a timestep counts as this
 GRID = torch.logspace(-2, 0.3, 47)  # temperatures that are tried, on cosines
@@ -190,3 +191,33 @@ def fit_temperature(cosines: Tensor, labels: Tensor) -> float:
     close = distance <= distance.min() + CLOSE
     fits = close & (likelihood >= likelihood[close].max() - LIKELY)
     return float(GRID[fits].max())
+
+
+def fit_means(h: Tensor | TensorRows, labels: Tensor, timesteps: Tensor, n_modes: int) -> ModeMeans:
+    """Average activations by mode and timestep.
+
+    Args:
+        h: (M, C, H, W) activations of one branch, in memory or on disk.
+        labels: (M,) int64, the mode of each one's final image.
+        timesteps: (M,) float32, training timesteps.
+        n_modes: K.
+
+    Returns:
+        The means. A mode that was never recorded at a timestep has there the mean of its deviations at the others.
+    """
+    grid = timesteps.unique()
+    deviations = torch.full((len(grid), n_modes, *h.shape[1:]), float("nan"))
+    for i, t in enumerate(grid):
+        here = torch.nonzero(timesteps == t)[:, 0]
+        counts = torch.bincount(labels[here], minlength=n_modes)
+        known = torch.nonzero(counts)[:, 0]
+        sums = torch.zeros(n_modes, *h.shape[1:], dtype=torch.float64)
+        for some in here.split(rows_at_once(h)):
+            sums.index_add_(0, labels[some], h[some].double())
+        means = sums[known] / counts[known, None, None, None]
+        if len(known) > 1:  # one mode alone does not show how it differs from the others
+            deviations[i, known] = (means - means.mean(dim=0)).float()
+    over_time = deviations.nanmean(dim=0, keepdim=True).nan_to_num()
+    filled = torch.where(deviations.isnan(), over_time, deviations)
+    filled = filled - filled.mean(dim=1, keepdim=True)
+    return ModeMeans(grid, filled.half())

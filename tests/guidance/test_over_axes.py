@@ -16,7 +16,7 @@ from selfdebias.guidance.transport import TransportGuidance, TransportState
 from selfdebias.guidance.two_pass import TwoPassGuidance
 from selfdebias.modes import ModeBank
 from selfdebias.modes.axes_bank import AxesBank
-from selfdebias.modes.means import ModeMeans
+from selfdebias.modes.bank import ModeMeans
 from tests.guidance.worlds import BRANCHES, circle_state, step
 
 AXES = 3

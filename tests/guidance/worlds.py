@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from selfdebias.backbones.hspace import Step
 from selfdebias.guidance import Guidance, GuidanceState, SelectingGuidance, Semantics
 from selfdebias.modes import ModeBank
-from selfdebias.modes.means import ModeMeans
+from selfdebias.modes.bank import ModeMeans
 
 BRANCHES = ("uncond", "cond")
 

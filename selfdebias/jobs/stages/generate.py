@@ -22,7 +22,7 @@ from selfdebias.guidance.semantics import AxesSemantics, check_all, wanted_of_al
 from selfdebias.jobs.stages.sampling import Sampler, batches_of_one_prompt
 from selfdebias.metrics.cost import CostMeter
 from selfdebias.modes.axes_bank import AxesBank, load_bank
-from selfdebias.modes.means import ModeMeans
+from selfdebias.modes.bank import ModeMeans
 from selfdebias.modes.projection import SemanticProjector
 from selfdebias.storage.atomic import write_json
 from selfdebias.storage.batches import BatchFolder

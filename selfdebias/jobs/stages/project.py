@@ -16,9 +16,8 @@ from torch.utils.data import DataLoader
 from selfdebias.jobs.stages.discover import read_embeddings
 from selfdebias.modes.axes_bank import calibrated, fit_axes_bank
 from selfdebias.modes.axis_sides import sides_of
-from selfdebias.modes.bank import ModeBank
-from selfdebias.modes.bank_fit import fit_bank, fit_temperatures
-from selfdebias.modes.means import ModeMeans, fit_means
+from selfdebias.modes.bank import ModeBank, ModeMeans
+from selfdebias.modes.bank_fit import fit_bank, fit_means, fit_temperatures
 from selfdebias.modes.projection import SemanticProjector
 from selfdebias.storage.atomic import write_json, write_text
 from selfdebias.storage.batches import BatchFolder

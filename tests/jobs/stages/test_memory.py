@@ -19,7 +19,7 @@ from selfdebias.jobs.stages.project import embed, project, read_activations, row
 from selfdebias.jobs.stages.project_bank import project_bank
 from selfdebias.jobs.stages.project_first import project_first
 from selfdebias.modes import KMeansModes
-from selfdebias.modes.means import fit_means
+from selfdebias.modes.bank_fit import fit_means
 from selfdebias.modes.naming import NoVocabulary
 from selfdebias.modes.projection import SemanticProjector
 from selfdebias.storage.batches import BatchFolder
