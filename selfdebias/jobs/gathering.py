@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from selfdebias.jobs.fitted_prompts import BANK
 from selfdebias.metrics.prompts import over_prompts
 from selfdebias.report.pictures import within_budget
@@ -16,7 +14,7 @@ from selfdebias.report.prompt_page import render_prompt_page
 from selfdebias.report.prompt_table import markdown_table
 from selfdebias.report.results_csv import csv_of
 from selfdebias.storage.atomic import write_json, write_text
-from selfdebias.storage.images import read_picture_file
+from selfdebias.storage.images import read_sheet
 
 ROWS = "rows"
 
@@ -60,6 +58,5 @@ def gather_rows(job: Path, config: Mapping[str, Any], rows: Sequence[str], recor
     write_text(job / "results.csv", csv_of(results))
     if "report" in config["stages"]:
         write_text(job / "table.md", markdown_table(results))
-        sheets = {row: read_picture_file(folder_of_row(job, row) / "first.png") for row in rows}
-        pictures = within_budget({row: Image.fromarray(sheet) for row, sheet in sheets.items()})
+        pictures = within_budget({row: read_sheet(folder_of_row(job, row) / "first.png") for row in rows})
         write_text(job / "report.html", render_prompt_page(results, {**record, "config": config}, pictures))

@@ -17,7 +17,7 @@ from selfdebias.metrics.arms import load_arm
 from selfdebias.report.measures import finite
 from selfdebias.storage.atomic import read_lines
 from selfdebias.storage.batches import BatchFolder
-from selfdebias.storage.images import read_picture_file
+from selfdebias.storage.images import read_sheet
 
 Array = NDArray[np.floating]
 
@@ -94,10 +94,7 @@ def read_material(
         job=job,
         results=results,
         found=found,
-        sheets={
-            mode: Image.fromarray(read_picture_file(Path(discovered) / f"mode-{mode}.png"))
-            for mode in range(len(found["sizes"]))
-        },
+        sheets={mode: read_sheet(Path(discovered) / f"mode-{mode}.png") for mode in range(len(found["sizes"]))},
         arms={name: _arm(Path(arms[name]), Path(evaluated), name) for name in names},
         curves=read_curves(Path(projected) / "metrics.jsonl") if projected else {},
         trained=_json_or_nothing(Path(projected) / "project.json") if projected else {},

@@ -150,6 +150,12 @@ def encode_png(image: Tensor) -> bytes:
     return buffer.getvalue()
 
 
+def read_sheet(path: Path) -> Image.Image:
+    """Reads a contact sheet that a stage wrote, as RGB and of any size; files of other origins go through `read_picture_file`."""
+    with Image.open(path) as picture:
+        return picture.convert("RGB")
+
+
 def contact_sheet(images: Tensor, columns: int, gap: int = 2, labels: Sequence[str] | None = None) -> Image.Image:
     """Lays images out row by row on pale grey.
 
