@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 
 from selfdebias.backbones import HeldBackbone
 from selfdebias.backbones.held import takes_prompts
 from selfdebias.backbones.hspace import find_unet
-from selfdebias.config.compose import conf_folder, digest, read_option
+from selfdebias.config.compose import compose_groups, conf_folder, digest, read_option
 from selfdebias.config.overrides import options_of
 from selfdebias.config.part_rules import check_projector, part_of_scale
 from selfdebias.config.rules import NAMED, is_number
@@ -57,23 +56,28 @@ class PromptCycle:
 
 
 def default(group: str, option: str) -> Any:
-    """Return the part that an option of ``conf/`` describes."""
-    return make({group: read_option(group, option)}, group)
+    """Return the part that an option of ``conf/`` composes to."""
+    return make(compose_groups([f"{group}={option}"]), group)
 
 
 def guidance_named(name: str) -> Guidance:
-    """Return the guidance that ``conf/guidance/<name>.yaml`` describes.
+    """Return the guidance that ``conf/guidance/<name>.yaml`` composes to.
 
     Raises:
         ValueError: if there is none of this name, or it makes no edits of its own, such as the random control.
     """
-    options = {path.stem: OmegaConf.load(path) for path in (conf_folder() / "guidance").glob("*.yaml")}
-    known = sorted(option for option, content in options.items() if "strength" in content or "eta" in content)
-    if name not in known:
-        raise ValueError(f"`guidance` must be one of {', '.join(known)}, or an object, got {name!r}.")
+    options = options_of(conf_folder() / "guidance")
+    if name not in options or not _edits(name):
+        known = ", ".join(option for option in options if _edits(option))
+        raise ValueError(f"`guidance` must be one of {known}, or an object, got {name!r}.")
     guidance = default("guidance", name)
     assert isinstance(guidance, Guidance)
     return guidance
+
+
+def _edits(option: str) -> bool:
+    """Whether an option of guidance makes edits of its own, which then have a size."""
+    return not {"strength", "eta"}.isdisjoint(compose_groups([f"guidance={option}"])["guidance"])
 
 
 def schedule_named(name: str) -> GuidanceWindow:

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
-from selfdebias.config.compose import conf_folder
+from selfdebias.config.compose import compose_groups, conf_folder
+from selfdebias.config.targets import make
 from selfdebias.guidance import Guidance, GuidanceState, NoGuidance
 from selfdebias.guidance.attachment import Attachment
 from selfdebias.guidance.random import ReplayedSizes
@@ -21,13 +20,9 @@ from tests.tiny import sample, tiny_pipeline
 OPTIONS = sorted(path.stem for path in (Path(conf_folder()) / "guidance").glob("*.yaml"))
 
 
-COPIED = {"branch": "cond", "extrapolation_scale": 2.0}  # what a control takes over from another guidance
-
-
 def _build(option: str) -> Guidance:
-    config = OmegaConf.load(Path(conf_folder()) / "guidance" / f"{option}.yaml")
-    values = {k: v for k, v in OmegaConf.to_container(config, resolve=False).items() if k not in ("defaults", "of")}
-    return instantiate({k: COPIED[k] if isinstance(v, str) and v.startswith("${") else v for k, v in values.items()})
+    values = compose_groups([f"guidance={option}"])["guidance"]
+    return make({"guidance": {name: it for name, it in values.items() if name != "of"}}, "guidance")
 
 
 @pytest.mark.parametrize("option", OPTIONS)
