@@ -36,9 +36,9 @@ def table(monkeypatch):
     """The final table, in place of the real one, which wants real results."""
     import types
 
-    module = types.ModuleType("selfdebias.report.table")
+    module = types.ModuleType("selfdebias.report.job_table")
     module.render_table = lambda results, width=80: f"table of {results['config_hash']} at {width}"
-    monkeypatch.setitem(sys.modules, "selfdebias.report.table", module)
+    monkeypatch.setitem(sys.modules, "selfdebias.report.job_table", module)
 
 
 def names(calls):

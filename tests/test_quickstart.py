@@ -20,7 +20,7 @@ from selfdebias.guidance import GuidanceState, SelfDebiasGuidance, TransportGuid
 from selfdebias.guidance.attachment import Attachment
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.main import main
-from selfdebias.report.results_csv import lines_of
+from selfdebias.report.flat_tables import lines_of
 from selfdebias.report.wandb_log import log_job
 from selfdebias.report.wandb_run import make_logger
 from selfdebias.storage.atomic import link_or_copy

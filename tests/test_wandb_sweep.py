@@ -11,7 +11,7 @@ import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from selfdebias.config.compose import load
-from selfdebias.report.wandb_log import flat_numbers
+from selfdebias.report.flat_tables import flat_numbers
 from selfdebias.report.wandb_run import check_logger
 from tests.report.example import example_results
 

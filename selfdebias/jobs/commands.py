@@ -145,7 +145,7 @@ def _print_outcome(job: Path) -> None:
     results = job / "results.json"
     if results.exists():
         found = json.loads(results.read_text())
-        writer = "prompt_table" if "rows" in found else "table"
+        writer = "prompts" if "rows" in found else "job_table"
         print(import_module(f"selfdebias.report.{writer}").render_table(found, width=80))
         for line in import_module("selfdebias.report.skipped").skipped_in_words(found):
             print(line)

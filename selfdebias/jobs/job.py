@@ -221,7 +221,7 @@ def _arguments(step: Step, folders: Mapping[str, StageFolder], parts: Any, job: 
 
 def _gather(job: Path, config: Mapping[str, Any], paths: Mapping[str, Path], record: Mapping[str, Any]) -> None:
     """Copies what a reader of the job wants into its folder."""
-    from selfdebias.report.results_csv import csv_of
+    from selfdebias.report.flat_tables import csv_of
     from selfdebias.storage.atomic import write_bytes, write_json, write_text
 
     curves = [path / "metrics.jsonl" for path in paths.values()]

@@ -8,7 +8,6 @@ from typing import Any
 from selfdebias.config.prompt_texts import CROSS
 from selfdebias.metrics.corrected import STATED
 from selfdebias.metrics.verdict import LESS_FAIR
-from selfdebias.report.composed import composed_in_words
 from selfdebias.report.feature_words import frechet_key, frechet_title, is_inception, kid_title, label_of, without_label
 from selfdebias.report.given import (
     batches_in_words,
@@ -17,7 +16,7 @@ from selfdebias.report.given import (
     reference_in_words,
     twins_in_words,
 )
-from selfdebias.report.grids import grids_in_words
+from selfdebias.report.grids import composed_in_words, grids_in_words
 from selfdebias.report.measures import INTERVAL, arms_of, attributes_of, batches_of, finite, images_of
 from selfdebias.report.wording import AT_FLOOR, plain
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from selfdebias.report.composed import compositions, told
-from selfdebias.report.measures import Measure, arms_of, attributes_of, finite, measure
-from selfdebias.report.wording import Notes, plain, written
+from selfdebias.report.measures import Measure, arms_of, attributes_of, measure
+from selfdebias.report.table import Table
+from selfdebias.report.wording import Notes, counted, plain, written
 
 Results = Mapping[str, Any]
 QUALITY = "Quality by feature space (guidance acts in the encoder's)"
@@ -18,24 +17,10 @@ AXES = "Axes"
 ACTED_IN = ("encoder", "extractor")  # quality by these stands in the columns already
 KEYS = ("turned_precision_ratio", "precision", "kid", "kept")
 ORDER = (*ACTED_IN, "judge", "pixels")
+AS_PREDICTED, BEYOND, BELOW, UNTOLD = "as predicted", "beyond it", "below it", "not told apart from it"
 
 
-@dataclass(frozen=True)
-class Grid:
-    """One table; the first cell of each row names it, as the first title says.
-
-    Attributes:
-        title: what stands above it.
-        titles: of the columns.
-        rows: cells of each row, as many as there are titles.
-    """
-
-    title: str
-    titles: list[str]
-    rows: list[list[str]]
-
-
-def grids(results: Results, notes: Notes) -> list[Grid]:
+def grids(results: Results, notes: Notes) -> list[Table]:
     """All such tables that the results have numbers for; results of before have none.
 
     Args:
@@ -48,7 +33,7 @@ def grids(results: Results, notes: Notes) -> list[Grid]:
     return [grid for grid in found if grid.rows]
 
 
-def quality_grid(results: Results, notes: Notes) -> Grid:
+def quality_grid(results: Results, notes: Notes) -> Table:
     """Quality in each space of features, of each arm but the baseline; no row where there is but the encoder's."""
     titles = ["arm, features", "turned precision ratio", "precision", "KID", "kept"]
     rows = []
@@ -57,17 +42,13 @@ def quality_grid(results: Results, notes: Notes) -> Grid:
         names = [name for name in spaces_of(tree) if any(measure(tree, name, key).value is not None for key in KEYS)]
         if not set(names) <= set(ACTED_IN):
             rows += [[f"{plain(arm)}, {plain(name)}", *_quality_cells(tree[name], notes)] for name in names]
-    return Grid(QUALITY, titles, rows)
+    return Table(titles, rows, QUALITY)
 
 
 def _quality_cells(tree: Mapping[str, Any], notes: Notes) -> list[str]:
-    ratio, *others = (measure(tree, key) for key in KEYS)
-    count = f" (N = {ratio.n})" if ratio.value is not None else ""
-    styles = (".3f", ".3g", ".3f")
-    return [
-        written(ratio, notes) + count,
-        *(written(it, notes, style, floor=True) for it, style in zip(others, styles, strict=True)),
-    ]
+    styles = {"precision": ".3f", "kid": ".3g", "kept": ".3f"}
+    ratio = counted(measure(tree, "turned_precision_ratio"), notes)
+    return [ratio, *(written(measure(tree, key), notes, style, floor=True) for key, style in styles.items())]
 
 
 def spaces_of(quality: Mapping[str, Any]) -> list[str]:
@@ -76,7 +57,7 @@ def spaces_of(quality: Mapping[str, Any]) -> list[str]:
     return sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
 
 
-def axes_grid(results: Results, notes: Notes) -> Grid:
+def axes_grid(results: Results, notes: Notes) -> Table:
     """The distance of each axis from its target and the share of its second side, of each arm; no row for a partition."""
     rows = []
     for arm in arms_of(results):
@@ -85,21 +66,21 @@ def axes_grid(results: Results, notes: Notes) -> Grid:
         for a, tree in enumerate(axes):
             cells = [written(measure(tree, key), notes) for key in ("fd", "share")]
             rows.append([f"{plain(arm)}, axis {a}{'' if a in balanced else ', left alone'}", *cells])
-    return Grid(AXES, ["arm, axis", "fd from the target", "share of side 1"], rows)
+    return Table(["arm, axis", "fd from the target", "share of side 1"], rows, AXES)
 
 
-def agreement_grid(results: Results, notes: Notes) -> Grid:
+def agreement_grid(results: Results, notes: Notes) -> Table:
     """Share of pairs of one seed that are of one class, for those whose mode was switched and for the others."""
     rows = []
     for arm in _compared(results):
         tree = results["arms"][arm].get("paired_agreement", {})
         for attribute in [name for name in attributes_of(results) if name in tree]:
             entries = [measure(tree, attribute, name) for name in ("switched", "unswitched")]
-            rows.append([f"{plain(arm)}, {plain(attribute)}", *(_counted(entry, notes) for entry in entries)])
-    return Grid(AGREEMENT, ["arm, attribute", "same, mode switched", "same, mode kept"], rows)
+            rows.append([f"{plain(arm)}, {plain(attribute)}", *(counted(entry, notes) for entry in entries)])
+    return Table(["arm, attribute", "same, mode switched", "same, mode kept"], rows, AGREEMENT)
 
 
-def composition_grid(results: Results, notes: Notes) -> Grid:
+def composition_grid(results: Results, notes: Notes) -> Table:
     """The distance of each attribute that a new mix of vanilla's modes predicts, beside the measured one."""
     rows = []
     for arm in _compared(results):
@@ -108,29 +89,7 @@ def composition_grid(results: Results, notes: Notes) -> Grid:
             pair = compositions(tree, attribute)
             cells = [written(entry, notes) for entry in pair]
             rows.append([f"{plain(arm)}, {plain(attribute)}", *cells, told(*pair) or "cannot be told"])
-    return Grid(COMPOSITION, ["arm, attribute", "fd_hard, predicted", "measured", "measured is"], rows)
-
-
-def quality_table(results: Results) -> tuple[list[str], list[list[Any]]]:
-    """Quality by features as plain numbers, for W&B: (columns, rows); no rows in results of before.
-
-    Example:
-        >>> kid = {"kid": {"value": 0.5, "floor": 0.1}}
-        >>> said = {"judge": {"name": "J", "dim": 8}}
-        >>> columns, (row,) = quality_table({"arms": {"guided": {"quality": {"judge": kid}}}, "spaces": said})
-        >>> [dict(zip(columns, row))[name] for name in ("name", "kid", "kid/floor", "kept")]
-        ['J', 0.5, 0.1, None]
-    """
-    facts = ("", "/low", "/high", "/floor")
-    columns = ["prompt", "arm", "features", "name", "dim", *(key + fact for key in KEYS for fact in facts)]
-    rows: list[list[Any]] = []
-    for prompt, one in results["rows"].items() if "rows" in results else [("", results)]:
-        for arm in arms_of(one):
-            for name in spaces_of(one["arms"][arm].get("quality", {})):
-                said, tree = one.get("spaces", {}).get(name, {}), one["arms"][arm]["quality"][name]
-                numbers = [finite(tree.get(key, {}).get(fact.strip("/") or "value")) for key in KEYS for fact in facts]
-                rows.append([plain(prompt), plain(arm), name, plain(said.get("name", "")), said.get("dim"), *numbers])
-    return columns, rows
+    return Table(["arm, attribute", "fd_hard, predicted", "measured", "measured is"], rows, COMPOSITION)
 
 
 def grids_in_words(results: Results, shown: Sequence[str]) -> list[str]:
@@ -171,12 +130,55 @@ def grids_in_words(results: Results, shown: Sequence[str]) -> list[str]:
     return lines
 
 
+def told(predicted: Measure, measured: Measure) -> str:
+    """Hold a measured distance against the one that reweighting the modes predicts; "" where an interval is missing.
+
+    As predicted: the value is inside of the predicted interval. Beyond or below it: the intervals are apart.
+
+    Example:
+        >>> age = Measure(0.488, 0.448, 0.528)
+        >>> [told(age, it) for it in (Measure(0.465, 0.435, 0.494), Measure(0.6, 0.55, 0.65), Measure(0.54, 0.5, 0.58))]
+        ['as predicted', 'beyond it', 'not told apart from it']
+    """
+    if predicted.low is None or predicted.high is None or measured.value is None:
+        return ""
+    if predicted.low <= measured.value <= predicted.high:
+        return AS_PREDICTED
+    if measured.low is None or measured.high is None:
+        return ""
+    if measured.low > predicted.high:
+        return BEYOND
+    return BELOW if measured.high < predicted.low else UNTOLD
+
+
+def compositions(arm: Mapping[str, Any], attribute: str) -> tuple[Measure, Measure]:
+    """The predicted and the measured `fd_hard` of an attribute; nulls in results of before."""
+    predicted, measured = (f"{name}_fd_hard" for name in ("predicted", "measured"))
+    tree = arm.get("composition", {})
+    return measure(tree, attribute, predicted), measure(tree, attribute, measured)
+
+
+def composed_in_words(arm: Mapping[str, Any], attribute: str) -> str:
+    """What follows a verdict on an attribute: "" where nothing can be said.
+
+    Example:
+        >>> age = {"predicted_fd_hard": {"value": 0.488, "low": 0.448, "high": 0.528}, "measured_fd_hard": {"value": 0.465}}
+        >>> composed_in_words({"composition": {"age": age}}, "age")
+        ', as reweighting the modes predicts (0.488 [0.448, 0.528]): composition, not damage'
+    """
+    predicted, measured = compositions(arm, attribute)
+    verdict, value = told(predicted, measured), written(predicted, Notes())
+    words = {
+        AS_PREDICTED: f", as reweighting the modes predicts ({value}): composition, not damage",
+        BEYOND: f", beyond what reweighting the modes predicts ({value})",
+        BELOW: f", and yet fairer than reweighting the modes predicts ({value})",
+        UNTOLD: f", not told apart from what reweighting the modes predicts ({value})",
+    }
+    return words.get(verdict, "")
+
+
 def _compared(results: Results) -> list[str]:
     """The arms but the baseline; the baseline where it is alone."""
     arms = arms_of(results)
     baseline = results.get("baseline") or "vanilla"
     return [arm for arm in arms if arm != baseline] or arms
-
-
-def _counted(entry: Measure, notes: Notes) -> str:
-    return written(entry, notes) + ("" if entry.value is None else f" (N = {entry.n})")

@@ -12,10 +12,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from selfdebias.config.arms import guidance_of_arms
-from selfdebias.report.columns import sections, titles_of
 from selfdebias.report.explanations import explanations, interval_in_words, verdicts_in_words
 from selfdebias.report.gallery import Chart, Pair
 from selfdebias.report.grids import grids
+from selfdebias.report.job_table import sections, shown_in
 from selfdebias.report.material import Material
 from selfdebias.report.measures import Measure, arms_of, attributes_of, class_shares, images_of, measure
 from selfdebias.report.wording import Notes, plain, prompt_of, written
@@ -81,13 +81,13 @@ def render_page(material: Material, pictures: Pictures) -> str:
             silhouette=written(measure(results, "modes", "silhouette"), notes),
             pictures=pictures,
             arms=arms_of(results),
-            sections=[(title.lower(), columns) for title, columns in found],
+            sections=found,
             shares=share_rows(results, notes),
             cost=cost_rows(results, notes),
             cosine=written(measure(material.trained, "cosine_held_out"), notes) if material.trained else "",
             verdicts=verdicts_in_words(results),
             grids=extra,
-            explanations=explanations(results, titles_of(found) | {grid.title for grid in extra}),
+            explanations=explanations(results, shown_in(found, extra)),
             interval=interval_in_words(results),
             warnings=warnings(results),
             notes=notes.lines(),

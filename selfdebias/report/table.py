@@ -1,118 +1,191 @@
-"""The table of a finished job: for the terminal and its logs, and as Markdown."""
+"""A table, and its writers: plain text for a terminal and its logs, Markdown, LaTeX and CSV."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from selfdebias.report.columns import Column, Results, sections, titles_of
-from selfdebias.report.explanations import explanations
-from selfdebias.report.given import folders_in_words
-from selfdebias.report.grids import Grid, grids
-from selfdebias.report.measures import arms_of, images_of
-from selfdebias.report.packing import packed
-from selfdebias.report.skipped import skipped_in_words
-from selfdebias.report.wording import Notes, clip, escaped, plain, prompt_of, wrapped
+from selfdebias.report.wording import clip, columns_of, escaped, padded, wrapped
 
-LONGEST_NAME = 24  # terminal columns of what names a row
+GAP = 2  # terminal columns between two columns of a table
+NARROWEST = 40  # terminal columns that a table needs
+_OF_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"}
 
 
-def render_table(results: Results, width: int = 80) -> str:
-    """Writes the final table as plain ASCII-framed text, readable in a terminal and in a log.
+class Column(NamedTuple):
+    """One column of a table: its title, a cell for each row, and a cell for each row of the footer."""
+
+    title: str
+    cells: Sequence[Any]
+    footer: Sequence[str] = ("",)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under the titles of their columns.
+
+    Attributes:
+        columns: Titles of the columns.
+        rows: Rows of as many cells as there are titles: texts, or plain numbers, None where there is none.
+        title: What stands above the table, "" for nothing.
+        footer: Rows of texts below the others, such as their mean.
+        notes: Sentences below the table.
+        names: How many of the first columns name a row; a terminal shows them again where a table is too wide for it.
+        name_width: Terminal columns of the longest name; longer ones are cut.
+
+    Example:
+        >>> Table.of_columns([Column("arm", ["vanilla", "guided"]), Column("N", [64, 32])]).rows
+        [['vanilla', 64], ['guided', 32]]
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    title: str = ""
+    footer: Sequence[Sequence[str]] = ()
+    notes: Sequence[str] = ()
+    names: int = 1
+    name_width: int = 24
+
+    @classmethod
+    def of_columns(cls, columns: Sequence[Column], **others: Any) -> Table:
+        """A table of these columns; `others` are its other attributes."""
+        rows = [list(cells) for cells in zip(*(column.cells for column in columns), strict=True)]
+        footer = [list(cells) for cells in zip(*(column.footer for column in columns), strict=True)]
+        return cls([column.title for column in columns], rows, footer=footer, **others)
+
+    @property
+    def filled_footer(self) -> list[Sequence[str]]:
+        """The rows of the footer that have more than a name."""
+        return [row for row in self.footer if any(row[1:])]
+
+
+def to_text(headline: str, tables: Sequence[Table], notes: Sequence[str], width: int = 80) -> str:
+    """Writes tables between a headline and notes as plain text, readable in a terminal and in a log.
 
     Args:
-        results: The contents of `results.json`.
+        headline: What stands first.
+        tables: One or more.
+        notes: What stands last, after the notes of the tables.
         width: Terminal columns, at least 40; no line is longer and the rules are exactly as long.
 
     Returns:
-        The table, without a newline at its end.
+        The text, without a newline at its end.
 
     Raises:
         ValueError: If `width` is below 40.
     """
-    if width < 40:
-        raise ValueError(f"`width` must be at least 40, got {width}.")
-    notes = Notes()
-    lines = ["=" * width, *wrapped(headline(results), width)]
-    found = sections(results, notes)
-    for title, columns in found:
-        lines += ["-" * width, title]
-        lines += _blocks(columns, arms_of(results), width)
-    extra = grids(results, notes)
-    for grid in extra:
-        lines += ["-" * width, *wrapped(grid.title.upper(), width), *_grid_blocks(grid, width)]
+    if width < NARROWEST:
+        raise ValueError(f"`width` must be at least {NARROWEST}, got {width}.")
+    lines = ["=" * width, *wrapped(headline, width)]
+    for table in tables:
+        lines += ["-" * width, *wrapped(table.title.upper(), width), *text_lines(table, width)]
     lines.append("-" * width)
-    for note in [*explanations(results, _shown(found, extra)), *notes.lines()]:
+    for note in [*(note for table in tables for note in table.notes), *notes]:
         lines += wrapped(note, width)
     return "\n".join([*lines, "=" * width])
 
 
-def markdown_table(results: Results) -> str:
-    """Writes the same numbers as one Markdown table for each section, with the footnotes under them."""
-    notes = Notes()
-    parts = [f"**{escaped(headline(results))}**"]
-    found = sections(results, notes)
-    for title, columns in found:
-        parts.append(f"### {title.capitalize()}\n\n{_markdown_section(columns, arms_of(results))}")
-    extra = grids(results, notes)
-    parts += [f"### {grid.title}\n\n{_markdown([grid.titles, *grid.rows])}" for grid in extra]
-    skipped = (line.strip() for line in skipped_in_words(results))
-    below = [*explanations(results, _shown(found, extra)), *notes.lines(), *skipped]
-    parts.append("\n".join(f"- {escaped(note)}" for note in below))
-    return "\n\n".join(parts) + "\n"
+def to_markdown(headline: str, tables: Sequence[Table], notes: Sequence[str]) -> str:
+    """Writes the same as Markdown, each table under its title, with its notes as a list."""
+    parts = [f"**{escaped(headline)}**"]
+    for table in tables:
+        lines = [
+            "| " + " | ".join(map(escaped, row)) + " |" for row in (table.columns, *table.rows, *table.filled_footer)
+        ]
+        lines.insert(1, "|" + " --- |" * len(table.columns))
+        parts += [f"### {escaped(table.title)}"] if table.title else []
+        parts += ["\n".join(lines), _list(table.notes)] if table.notes else ["\n".join(lines)]
+    return "\n\n".join([*parts, _list(notes)]) + "\n"
 
 
-def headline(results: Results) -> str:
-    """What was asked, in one line: prompt, images, seeds, modes; or which folders were evaluated."""
-    if "sources" in results:
-        return folders_in_words(results)
-    counts = {images_of(results, arm) for arm in arms_of(results)} - {None}
-    images = "/".join(str(count) for count in sorted(counts, key=str)) or "an unknown number of"
-    seeds, modes = results.get("seeds", {}), results.get("modes", {})
-    return (
-        f"SelfDebias: {prompt_of(results)}, N = {images} images an arm "
-        f"(generate seed {seeds.get('generate', '?')}), {_found(modes)} found on "
-        f"{_collected(modes)} other images (collect seed {seeds.get('collect', '?')})"
-    )
+def to_latex(table: Table) -> str:
+    r"""Writes a table for a paper that loads `booktabs`.
+
+    Example:
+        >>> print(to_latex(Table(["arm", "fd_hard"], [["guided", "0.1 (<= 0.2)"]], footer=[["floor", "0.05"]])))
+        \begin{tabular}{ll}
+        \toprule
+        arm & fd\_hard \\
+        \midrule
+        guided & 0.1 ($<$= 0.2) \\
+        \midrule
+        floor & 0.05 \\
+        \bottomrule
+        \end{tabular}
+        <BLANKLINE>
+    """
+    parts = [[table.columns], table.rows, table.filled_footer]
+    blocks = ["".join(" & ".join(map(_latex, row)) + " \\\\\n" for row in rows) for rows in parts if rows]
+    ends = r"\begin{tabular}{" + "l" * len(table.columns) + "}\n\\toprule\n", "\\bottomrule\n\\end{tabular}\n"
+    return ends[0] + "\\midrule\n".join(blocks) + ends[1]
 
 
-def _found(modes: Mapping[str, Any]) -> str:
-    axes = len(modes.get("axes", []))
-    if axes:
-        return f"{axes} {'axis' if axes == 1 else 'axes'}"
-    return f"{modes.get('k', '?')} mode{'' if modes.get('k') == 1 else 's'}"
+def to_csv(table: Table) -> str:
+    """Writes columns and rows as CSV; what is None is empty.
+
+    Example:
+        >>> to_csv(Table(["arm", "n"], [["guided", 8], ["random, too", None]]))
+        'arm,n\\nguided,8\\n"random, too",\\n'
+    """
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows([table.columns, *table.rows])
+    return file.getvalue()
 
 
-def _collected(modes: Mapping[str, Any]) -> int:
-    """The collected images; each is on one side of every axis."""
-    return sum(modes.get("sizes", [])) // max(1, len(modes.get("axes", [])))
+def text_lines(table: Table, width: int) -> list[str]:
+    """The lines of a table: columns side by side, as many as fit, and the rest in further blocks of rows.
+
+    In each block a row is left out if it has nothing beside its names, but for the titles.
+
+    Args:
+        table: Its cells are texts.
+        width: Terminal columns of the longest line.
+
+    Returns:
+        The lines, with an empty one between blocks.
+
+    Example:
+        >>> print(*text_lines(Table(["arm", "N", "kept"], [["a", "128", "0.9"], ["b", "128", ""]]), 9), sep="\\n")
+        arm  N
+        a    128
+        b    128
+        <BLANKLINE>
+        arm  kept
+        a    0.9
+    """
+    columns = list(zip(table.columns, *table.rows, *table.footer, strict=True))
+    heads = [[clip(cell, table.name_width) for cell in column] for column in columns[: table.names]]
+    used, blocks = _width(heads), [heads]
+    for column in columns[table.names :]:
+        cells = [clip(cell, width - used - GAP) for cell in column]
+        if len(blocks[-1]) > table.names and _width([*blocks[-1], cells]) > width:
+            blocks.append(heads)
+        blocks[-1] = [*blocks[-1], cells]
+    return [line for block in blocks for line in [*_block_lines(block, table.names), ""]][:-1]
 
 
-def _blocks(columns: list[Column], arms: list[str], width: int) -> list[str]:
-    head = ["arm", *(clip(plain(arm), 16) for arm in arms), "floor"]
-    return packed(
-        [head], [[column.title, *(column.cells[arm] for arm in arms), column.floor] for column in columns], width
-    )
+def _block_lines(block: Sequence[Sequence[str]], names: int) -> list[str]:
+    """The lines of columns that fit beside each other."""
+    lines, sizes = [], [max(map(columns_of, cells)) for cells in block]
+    for place, row in enumerate(zip(*block, strict=True)):
+        if place == 0 or len(block) == names or any(cell.strip() for cell in row[names:]):
+            lines.append((" " * GAP).join(map(padded, row, sizes)).rstrip())
+    return lines
 
 
-def _markdown_section(columns: list[Column], arms: list[str]) -> str:
-    rows = [["arm", *(column.title for column in columns)]]
-    rows += [[plain(arm), *(column.cells[arm] for column in columns)] for arm in arms]
-    if any(column.floor for column in columns):
-        rows.append(["floor", *(column.floor for column in columns)])
-    return _markdown(rows)
+def _width(columns: Sequence[Sequence[str]]) -> int:
+    return sum(max(map(columns_of, cells)) for cells in columns) + GAP * (len(columns) - 1)
 
 
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table, the first row being its head."""
-    lines = ["| " + " | ".join(escaped(cell) for cell in row) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
+def _list(notes: Sequence[str]) -> str:
+    return "\n".join(f"- {escaped(note)}" for note in notes)
 
 
-def _grid_blocks(grid: Grid, width: int) -> list[str]:
-    head, *columns = zip(grid.titles, *grid.rows, strict=True)
-    return packed([[clip(cell, LONGEST_NAME) for cell in head]], columns, width)
-
-
-def _shown(found: Sequence[tuple[str, Sequence[Column]]], extra: Sequence[Grid]) -> set[str]:
-    return titles_of(found) | {grid.title for grid in extra}
+def _latex(cell: Any) -> str:
+    """A cell without what LaTeX takes for a command."""
+    text = "" if cell is None else str(cell)
+    return re.sub(r"[\\~^<>&%$#_{}]", lambda found: _OF_LATEX.get(found[0], "\\" + found[0]), text)

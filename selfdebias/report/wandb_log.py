@@ -9,11 +9,18 @@ from typing import Any
 
 from PIL import Image
 
-from selfdebias.report.grids import quality_table
-from selfdebias.report.measures import arms_of, finite
+from selfdebias.report.flat_tables import (
+    COLUMNS,
+    flat_numbers,
+    lines_of,
+    table_of_arms,
+    table_of_quality,
+    table_of_rows,
+)
+from selfdebias.report.measures import finite
 from selfdebias.report.places import without_places
 from selfdebias.report.redact import allowed
-from selfdebias.report.results_csv import COLUMNS, lines_of
+from selfdebias.report.table import Table
 from selfdebias.report.wandb_artifact import log_fitted
 from selfdebias.report.wandb_run import open_run
 from selfdebias.report.wording import plain
@@ -70,88 +77,24 @@ def log_job(
         _log_tables(run, results)
         if fitted is not None:
             log_fitted(run, fitted, results)
-        run.summary.update(_summary(results))
+        run.summary.update(flat_numbers(results))
     finally:
         run.finish()
     return str(run.id)
 
 
-def table_of_rows(results: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
-    """The numbers of each row under their flat names, None where a row lacks one: (columns, rows).
-
-    >>> rows = {"cook": {"arms": {"guided": {"fid": {"value": 2.0}}}}, "nurse": {"arms": {"guided": {}}}}
-    >>> table_of_rows({"rows": rows})
-    (['prompt', 'guided/fid'], [['cook', 2.0], ['nurse', None]])
-    """
-    flat = {row: flat_numbers(results["rows"][row]) for row in results.get("row_names", results["rows"])}
-    names = list(dict.fromkeys(name for own in flat.values() for name in own if not name.endswith("/reason")))
-    return ["prompt", *names], [[plain(row), *(own.get(name) for name in names)] for row, own in flat.items()]
-
-
-def table_of_arms(results: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
-    """The value of each measure of each arm, None where an arm lacks it: (columns, rows).
-
-    >>> table_of_arms({"arms": {"vanilla": {"fid": {"value": 2.0, "floor": 1.0}}, "guided": {"kid": {"value": 0.5}}}})
-    (['arm', 'fid', 'kid'], [['vanilla', 2.0, None], ['guided', None, 0.5]])
-    """
-    values: dict[str, dict[str, Any]] = {arm: {} for arm in arms_of(results)}
-    for line in lines_of(results):
-        cell = dict(zip(COLUMNS, line, strict=True))
-        if cell["arm"]:
-            values[cell["arm"]][cell["metric"]] = cell["value"]
-    names = list(dict.fromkeys(name for own in values.values() for name in own))
-    return ["arm", *names], [[arm, *(own.get(name) for name in names)] for arm, own in values.items()]
-
-
-def flat_numbers(results: Mapping[str, Any]) -> dict[str, float | str]:
-    """Every number of `results.json` under a flat name; one that is null is left out, and its reason is kept.
-
-    >>> flat_numbers({"arms": {"guided": {"fid": {"value": 1.5, "floor": 0.5}, "kid": {"value": None, "reason": "few"}}}})
-    {'guided/fid': 1.5, 'guided/fid/floor': 0.5, 'guided/kid/reason': 'few'}
-    """
-    flat: dict[str, float | str] = {}
-    for part in ("arms", "modes", "cost"):
-        _flatten(results.get(part, {}), "" if part == "arms" else part, flat)
-    return flat
-
-
-def _flatten(tree: Any, name: str, flat: dict[str, float | str]) -> None:
-    if not isinstance(tree, Mapping):
-        value = finite(tree)
-        if value is not None:
-            flat[name] = value
-        return
-    for key, child in tree.items():
-        if key == "reason":
-            flat[f"{name}/reason"] = plain(hidden(str(child)))
-        elif key == "value":
-            _flatten(child, name, flat)
-        else:
-            _flatten(child, f"{name}/{key}" if name else str(key), flat)
-
-
-def _summary(results: Mapping[str, Any]) -> dict[str, float | str]:
-    if "rows" not in results:
-        return flat_numbers(results)
-    means: dict[str, float | str] = {}
-    _flatten(results["over_prompts"], "over_prompts", means)
-    return means
-
-
 def _log_tables(run: Any, results: Mapping[str, Any]) -> None:
     import wandb
 
-    name, (columns, rows) = (
-        ("prompts", table_of_rows(results)) if "rows" in results else ("arms", table_of_arms(results))
-    )
     lines = [[plain(hidden(cell)) if isinstance(cell, str) else cell for cell in line] for line in lines_of(results)]
+    tables = {"results": Table(COLUMNS, lines)}
+    tables |= {"prompts": table_of_rows(results)} if "rows" in results else {"arms": table_of_arms(results)}
+    quality = table_of_quality(results)
+    tables |= {"quality": quality} if quality.rows else {}
     run.log({
-        name: wandb.Table(columns=columns, data=rows, allow_mixed_types=True),
-        "results": wandb.Table(columns=list(COLUMNS), data=lines, allow_mixed_types=True),
+        name: wandb.Table(columns=[*table.columns], data=[*table.rows], allow_mixed_types=True)
+        for name, table in tables.items()
     })  # fmt: skip
-    columns, rows = quality_table(results)
-    if rows:
-        run.log({"quality": wandb.Table(columns=columns, data=rows, allow_mixed_types=True)})
 
 
 def _config(results: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:

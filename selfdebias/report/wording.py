@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,6 +91,16 @@ def number(value: float, style: str = ".3f") -> str:
     return text.lstrip("-") if float(text) == 0 else text
 
 
+def span(values: Iterable[float | None], style: str = ".3f") -> str:
+    """Writes the range of numbers: one where all are written alike, "" where there is none.
+
+    >>> span([0.25, None, 0.5, 0.25]), span([0.25, 0.2501]), span([None])
+    ('0.250 to 0.500', '0.250', '')
+    """
+    texts = sorted({number(value, style) for value in values if value is not None})
+    return " to ".join(dict.fromkeys([texts[0], texts[-1]])) if texts else ""
+
+
 @dataclass
 class Notes:
     """Footnotes: each reason for a missing number once, numbered in the order of use."""
@@ -145,3 +155,17 @@ def written(entry: Measure, notes: Notes, style: str = ".3f", floor: bool = Fals
     if floor and entry.floor is not None:
         text += f" (floor {number(entry.floor, style)})"
     return text
+
+
+def bare(entry: Measure, notes: Notes, style: str = ".3f") -> str:
+    """Writes a measure without its interval, for narrow columns."""
+    return written(Measure(entry.value, reason=entry.reason), notes, style)
+
+
+def counted(entry: Measure, notes: Notes) -> str:
+    """Writes a measure with the number of images behind it.
+
+    >>> counted(Measure(0.25, n=8), Notes())
+    '0.250 (N = 8)'
+    """
+    return written(entry, notes) + ("" if entry.value is None else f" (N = {entry.n})")

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 from selfdebias.jobs.model_card import model_card
 from selfdebias.report.explanations import told_in_words, verdicts_in_words
 from selfdebias.report.grids import AXES, axes_grid, grids_in_words
+from selfdebias.report.job_table import headline
 from selfdebias.report.page import agreement_rows, found_in_words, mode_rows, target_of
-from selfdebias.report.table import headline
 from selfdebias.report.wording import Notes
 
 

@@ -10,11 +10,10 @@ import pytest
 from experiments.columns import USUAL, header, row
 from experiments.pooled import RESULTS
 from selfdebias.jobs.sweeps.rows import Group, Row
-from selfdebias.report.columns import sections
 from selfdebias.report.explanations import verdicts_in_words
 from selfdebias.report.feature_words import kid_title
 from selfdebias.report.grids import AGREEMENT, COMPOSITION, QUALITY, grids, quality_grid
-from selfdebias.report.table import markdown_table, render_table
+from selfdebias.report.job_table import markdown_table, render_table, sections
 from selfdebias.report.wording import Notes, columns_of
 from tests.report.example import example_results
 
@@ -110,7 +109,7 @@ def test_results_of_before_are_shown_without_them_and_their_fid_by_its_features(
 def test_fid_is_called_so_where_inception_made_the_features(results):
     own = of_before(results)
     own["features"] = {"name": "inception-v3-2015-12-05", "dim": 2048, "resize": "bilinear"}
-    titles = [column.title for _, columns in sections(own, Notes()) for column in columns]
+    titles = [title for table in sections(own, Notes()) for title in table.columns]
     assert "FID" in titles and "KID" in titles and not [title for title in titles if "Frechet" in title]
     text = " ".join(render_table(own).split())
     assert "FID, KID, precision, recall: against" in text and "no figure here is one" not in text

@@ -15,9 +15,9 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import DummyLogger
 
 from selfdebias.config.rules import ConfigError
+from selfdebias.report.flat_tables import COLUMNS, flat_numbers
 from selfdebias.report.redact import allowed
-from selfdebias.report.results_csv import COLUMNS
-from selfdebias.report.wandb_log import PRIVATE_SETTINGS, flat_numbers, log_job
+from selfdebias.report.wandb_log import PRIVATE_SETTINGS, log_job
 from selfdebias.report.wandb_run import check_logger, is_logged, make_logger, mark_logged, mode_of
 from selfdebias.storage.hidden import HIDDEN, redacted, redacted_command
 from tests.report.example import PROMPT, example_results

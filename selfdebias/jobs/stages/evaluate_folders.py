@@ -30,7 +30,7 @@ from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary import summarise
 from selfdebias.metrics.twins import VANILLA, Comparison
 from selfdebias.modes.axis_sides import AxisSides
-from selfdebias.report.table import markdown_table
+from selfdebias.report.job_table import markdown_table
 from selfdebias.storage.atomic import write_json, write_text
 from selfdebias.storage.hidden import hidden
 from selfdebias.storage.image_folder import ImageFolder

@@ -18,10 +18,10 @@ from selfdebias.report.gallery import (
     share_charts,
     turned_in_all,
 )
+from selfdebias.report.job_table import markdown_table
 from selfdebias.report.material import Material, read_material
 from selfdebias.report.page import ArmPairs, Pictures, render_page
 from selfdebias.report.pictures import pair_sheet, within_budget
-from selfdebias.report.table import markdown_table
 from selfdebias.storage.atomic import write_bytes, write_text
 from selfdebias.storage.images import contact_sheet
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from functools import partial
 
 from selfdebias.jobs.sweeps.record import DONE
 from selfdebias.jobs.sweeps.rows import Row, attributes_in, share_of, shared_vanilla
@@ -11,25 +11,26 @@ from selfdebias.metrics.entries import Entry
 from selfdebias.metrics.verdict import FAIRER, LESS_FAIR, compare
 from selfdebias.report.feature_words import kid_title
 from selfdebias.report.measures import Measure
-from selfdebias.report.wording import AT_FLOOR, Notes, number, plain, written
+from selfdebias.report.table import Column, Table
+from selfdebias.report.wording import AT_FLOOR, Notes, bare, plain, span, written
 
 AGAINST = "to vanilla"
+WIDEST = 16  # terminal columns of a swept value
 OF_TWINS = ("kept_cosine", "precision_ratio")  # measured against vanilla, so not of vanilla itself
 
 
-@dataclass(frozen=True)
-class Column:
-    """One column, a cell for each row.
+def table_of(rows: Sequence[Row], fairness: str, notes: Notes, intervals: bool) -> Table:
+    """The table: which job a row is, and its numbers.
 
-    Attributes:
-        title: what stands above it.
-        cells: one text for each row.
-        floor: what its distances come to by sampling alone, "" where that is not known.
+    Args:
+        rows: Rows of the table.
+        fairness: The measure that rows are held against vanilla by.
+        notes: Takes the reasons of the numbers that are not there.
+        intervals: Whether each number is written with its interval; else a mark says where a distance is not told from its floor.
     """
-
-    title: str
-    cells: list[str]
-    floor: str = ""
+    first, *others = heads = head_columns(rows)
+    columns = [first._replace(footer=["floor"]), *others, *number_columns(rows, fairness, notes, intervals)]
+    return Table.of_columns(columns, names=len(heads), name_width=WIDEST)
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
@@ -62,14 +63,7 @@ def head_columns(rows: Sequence[Row]) -> list[Column]:
 
 
 def number_columns(rows: Sequence[Row], fairness: str, notes: Notes, intervals: bool) -> list[Column]:
-    """The columns of numbers; one that no row has is left out.
-
-    Args:
-        rows: Rows of the table.
-        fairness: The measure that rows are held against vanilla by.
-        notes: Takes the reasons of the numbers that are not there.
-        intervals: Whether each number is written with its interval; else a mark says where a distance is not told from its floor.
-    """
+    """The columns of numbers; one that no row has is left out. The arguments are those of `table_of`."""
     known = [row for row in rows if row.group.results is not None]
     if not known:
         return []
@@ -126,35 +120,25 @@ def _column(
     title: str, name: str, rows: Sequence[Row], style: str, notes: Notes, intervals: bool, vanilla: bool = False
 ) -> list[Column]:
     found = [row.vanilla(name) if vanilla else row.measure(name) for row in rows]
-    if all(entry.value is None for entry in found):
+    known = [entry for entry in found if entry.value is not None]
+    if not known:
         return []
-    write: Callable[[Measure], str] = _with_interval(notes, style) if intervals else _alone(notes, style)
+    write: Callable[[Measure], str] = partial(written if intervals else _marked, notes=notes, style=style)
     cells = ["" if _says_nothing(row, name) else write(entry) for row, entry in zip(rows, found, strict=True)]
-    floors = sorted(
-        {number(entry.floor, style) for entry in found if entry.floor is not None and entry.value is not None}
-    )
-    floor = " to ".join(dict.fromkeys([floors[0], floors[-1]])) if floors and style == ".3f" else ""
-    return [Column(plain(title), cells, floor)]
+    floor = span((entry.floor for entry in known), style) if style == ".3f" else ""
+    return [Column(plain(title), cells, [floor])]
 
 
 def _says_nothing(row: Row, name: str) -> bool:
     return row.group.results is None or (row.is_baseline and name in OF_TWINS)
 
 
-def _with_interval(notes: Notes, style: str) -> Callable[[Measure], str]:
-    return lambda found: written(found, notes, style)
-
-
-def _alone(notes: Notes, style: str) -> Callable[[Measure], str]:
+def _marked(found: Measure, notes: Notes, style: str) -> str:
     """The value, with a mark where it is not told from a fair sampler: a star at the floor, a question mark far above it."""
-
-    def cell(found: Measure) -> str:
-        bare = written(replace(found, low=None, high=None, at_floor=False), notes, style)
-        if not found.at_floor or found.value is None:
-            return bare
-        return bare + ("*" if found.floor is not None and found.value <= AT_FLOOR * found.floor else "?")
-
-    return cell
+    text = bare(found, notes, style)
+    if not found.at_floor or found.value is None:
+        return text
+    return text + ("*" if found.floor is not None and found.value <= AT_FLOOR * found.floor else "?")
 
 
 def _verdict(row: Row, fairness: str) -> str:

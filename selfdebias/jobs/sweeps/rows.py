@@ -37,6 +37,11 @@ class Group:
         return [job for job in self.jobs if job.folder]
 
     @property
+    def hashes(self) -> list[str]:
+        """The config hashes of these, which their folders are called after."""
+        return [job.folder.name for job in self.jobs if job.folder]
+
+    @property
     def state(self) -> str:
         """How far its jobs came: a state, or how many of them are in the numbers."""
         states = dict.fromkeys(job.state for job in self.jobs)

@@ -10,9 +10,8 @@ import pytest
 from PIL import Image
 
 from selfdebias.jobs.gathering import folder_of_row, gather_rows
-from selfdebias.report.prompt_page import render_prompt_page
-from selfdebias.report.prompt_table import markdown_table, render_table
-from selfdebias.report.wandb_log import flat_numbers, table_of_rows
+from selfdebias.report.flat_tables import flat_numbers, table_of_rows
+from selfdebias.report.prompts import markdown_table, render_prompt_page, render_table
 from selfdebias.report.wording import columns_of
 from selfdebias.storage.atomic import write_json
 from tests.report.example import CLASSES, example_results
@@ -201,7 +200,8 @@ def test_a_job_without_reports_has_results_alone(tmp_path):
 
 
 def test_the_logged_table_has_each_rows_numbers(job):
-    columns, rows = table_of_rows(job[1])
+    table = table_of_rows(job[1])
+    columns, rows = table.columns, table.rows
     assert [row[0] for row in rows] == list(NAMES) and {len(row) for row in rows} == {len(columns)}
     for name, row in zip(NAMES, rows, strict=True):
         flat = flat_numbers(job[1]["rows"][name])

@@ -1,0 +1,203 @@
+"""The tables and the page of a job with a list of prompts: a row for each prompt, and the means over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+from selfdebias.metrics.verdict import FAIRER, LESS_FAIR, NOT_TOLD_APART
+from selfdebias.report.explanations import interval_in_words, judge_in_words, skipped_edits_in_words
+from selfdebias.report.measures import Measure, arms_of, class_shares, images_of, measure
+from selfdebias.report.page import environment, settings, warnings
+from selfdebias.report.table import Column, Table, to_markdown, to_text
+from selfdebias.report.wording import Notes, bare, plain, span, written
+from selfdebias.storage.hidden import redacted_command
+from selfdebias.storage.provenance import in_words
+
+Results = Mapping[str, Any]
+TITLES = {"deviation_ratio": "dev. ratio", "fd_hard": "fd_hard"}
+
+
+def render_table(results: Results, width: int = 80) -> str:
+    """Writes the table of the first attribute as plain text, readable in a terminal and in a log.
+
+    Args:
+        results: The contents of `results.json` of a job with rows.
+        width: Terminal columns, at least 40; no line is longer and the rules are exactly as long.
+
+    Returns:
+        The table, without a newline at its end.
+
+    Raises:
+        ValueError: If `width` is below 40.
+    """
+    notes = Notes()
+    table = table_of(results, results["prompts"]["attributes"][0], notes)
+    return to_text(headline(results), [table], [*explanations(results), *notes.lines()], width)
+
+
+def markdown_table(results: Results) -> str:
+    """Writes the same as Markdown, with one table for each attribute and the interval of each number."""
+    notes = Notes()
+    tables = [table_of(results, name, notes, intervals=True) for name in results["prompts"]["attributes"]]
+    return to_markdown(headline(results), tables, [*explanations(results), *notes.lines()])
+
+
+def render_prompt_page(results: Results, job: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
+    """Fills the template.
+
+    Args:
+        results: The contents of `results.json` of a job with rows.
+        job: `{"command": command line, "config": resolved configuration, ...}`.
+        pictures: PNG file of the first images of each row, vanilla above guided.
+
+    Returns:
+        An HTML document; every foreign text in it is escaped. Its links are relative, to `rows/<row>/report.html`.
+    """
+    notes, names, attributes = Notes(), names_of(results), results["prompts"]["attributes"]
+    tables = [table_of(results, name, notes, intervals=True) for name in attributes]
+    template = environment().get_template("prompts.html.j2")
+    return template.render(
+        warnings=list(dict.fromkeys(text for row in results["rows"].values() for text in warnings(row))),
+        headline=headline(results),
+        verdicts=[f"{plain(name)}: {text}" for name in attributes for text in verdicts_of(results, name)],
+        settings=settings(job["config"]),
+        tables=tables,
+        links=[f"rows/{quote(row)}/report.html" for row in names],
+        pictures=[(name, pictures[row]) for row, name in names.items()],
+        notes=[*explanations(results), *notes.lines()],
+        command=plain(redacted_command(str(job.get("command") or "selfdebias"))),
+        config_hash=results["config_hash"],
+        made_with=in_words(job.get("made_with", {})),
+    )
+
+
+def headline(results: Results) -> str:
+    """What was asked, in one line: prompts, images, seeds."""
+    rows, seeds = results["rows"].values(), results["seeds"]
+    counts = sorted({images_of(row, arm) or 0 for row in rows for arm in row["arms"]})
+    images = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    templates = ", ".join(f'"{plain(template)}"' for template in results["prompts"].get("templates", []))
+    return (
+        f"SelfDebias: {len(rows)} prompts{f' in {templates}' if templates else ''}, N = {images} images an arm "
+        f"(generate seed {seeds['generate']}), modes of each prompt found on other images of it (collect seed "
+        f"{seeds['collect']})"
+    )
+
+
+def explanations(results: Results) -> list[str]:
+    """What a reader has to know about the numbers."""
+    arms = " / ".join(plain(arm) for arm in arms_in(results))
+    compared = " / ".join(plain(arm) for arm in arms_in(results) if arm != "vanilla")
+    return [
+        *skipped_edits_in_words(results),
+        f"In each cell: {arms}{f' (kept: {compared})' if compared else ''}. N: images an arm.",
+        "dev. ratio (deviation_ratio): largest distance of a class share from an equal one, 1 where there is one class alone; "
+        "fd_hard: distance of the class shares from equal ones; 0 is best. kept: cosine to the vanilla twin from the same seed.",
+        "mean: every prompt counts the same; in brackets how many, where some have no such number. Its 95% interval holds the "
+        "error of the images, not of the choice of prompts. Intervals of each prompt: table.md and report.html.",
+        *dict.fromkeys(judge_in_words(row) for row in results["rows"].values()),
+        *dict.fromkeys(interval_in_words(row) for row in results["rows"].values()),
+        "floor: expected value of a perfectly fair independent sampler at this N; batches that are balanced as a whole can be "
+        "below it.",
+    ]
+
+
+def means_of(results: Results, attribute: str) -> list[str]:
+    """The means of one attribute over prompts, with their intervals and what a perfectly fair sampler comes to."""
+    means = {arm: results["over_prompts"].get(arm) for arm in arms_in(results)}
+    lines = []
+    for key in TITLES:
+        said = [f"{plain(arm)} {written(measure(tree, attribute, key), Notes())}" for arm, tree in means.items()]
+        floor = _floor_of_means([_entry(tree, (attribute, key)) for tree in means.values()])
+        lines.append(f"mean {key}: {', '.join(said)}.{floor}")
+    return lines
+
+
+def _floor_of_means(entries: Sequence[Mapping[str, Any]]) -> str:
+    """What a mean over prompts comes to under a perfectly fair sampler, "" in results of before."""
+    known = [it for it in entries if it.get("value") is not None and "floor_high" in it]
+    if not known:
+        return ""
+    counts = sorted({n for it in known for n in it["floor_n"]})
+    images = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
+    return (
+        f" Floor of the mean: {span(it['floor'] for it in known)}, expected of a perfectly fair independent sampler of N = "
+        f"{images} images in each of {max(it['rows'] for it in known)} prompts; 95% of its means are below "
+        f"{span(it['floor_high'] for it in known)}."
+    )
+
+
+def verdicts_of(results: Results, attribute: str) -> list[str]:
+    """For how many prompts each arm is fairer than vanilla, and for how many that cannot be told."""
+    words = {FAIRER: FAIRER, LESS_FAIR: LESS_FAIR, NOT_TOLD_APART: NOT_TOLD_APART, None: "cannot be told"}
+    lines = []
+    for arm in [arm for arm in arms_in(results) if arm != "vanilla"]:
+        verdicts = [(row.get("verdicts") or {}).get(arm, {}).get(attribute) for row in results["rows"].values()]
+        said = [f"{word} for {verdicts.count(key)}" for key, word in words.items() if key in verdicts]
+        lines.append(f"{plain(arm)} against vanilla, by fd_hard: {', '.join(said)} of {len(verdicts)} prompts.")
+    return lines
+
+
+def names_of(results: Results) -> dict[str, str]:
+    """The rows in their order, each with its name as it is shown."""
+    return {row: plain(row) for row in results.get("row_names", results["rows"])}
+
+
+def arms_in(results: Results) -> list[str]:
+    """Arms of all rows: vanilla first, then guided, then the others."""
+    return arms_of({"arms": {arm: {} for row in results["rows"].values() for arm in row["arms"]}})
+
+
+def table_of(results: Results, attribute: str, notes: Notes, intervals: bool = False) -> Table:
+    """The table of one attribute.
+
+    Args:
+        results: The contents of `results.json` of a job with rows.
+        attribute: Name of a judged attribute.
+        notes: Takes the reasons of the numbers that are null.
+        intervals: Whether each number has its own: too wide for a terminal.
+    """
+    names, arms = names_of(results), arms_in(results)
+    rows = [results["rows"][name] for name in names]
+    write = partial(written if intervals else bare, notes=notes)
+    images = ["/".join(map(str, sorted({images_of(row, arm) or 0 for arm in row["arms"]}))) for row in rows]
+    columns = [Column("prompt", list(names.values()), ["mean", "floor"]), Column("N", images, ["", ""])]
+    for key, title in TITLES.items():
+        floor = span(measure(row["arms"].get(arm), attribute, key).floor for row in rows for arm in arms)
+        columns.append(_column(title, results, arms, (attribute, key), write, floor=floor))
+    first = next(iter(results["rows"].values()))
+    classes = list(class_shares(first, next(iter(first["arms"])), attribute))
+    if len(classes) == 2:
+        path, mean = ("shares", attribute, classes[0]), (attribute, "share")
+        columns.append(_column(classes[0], results, arms, path, partial(write, style=".2f"), mean))
+    compared = [arm for arm in arms if arm != "vanilla"]
+    if compared:
+        columns.append(_column("kept", results, compared, ("kept_cosine",), write))
+    said = [*means_of(results, attribute), *verdicts_of(results, attribute)]
+    return Table.of_columns(columns, title=plain(attribute).capitalize(), notes=said)
+
+
+def _column(
+    title: str, results: Results, arms: Sequence[str], path: Sequence[str], write: Callable[[Measure], str],
+    mean: Sequence[str] = (), floor: str = "",
+) -> Column:  # fmt: skip
+    """A column whose cells hold the number of each arm; its mean stands at `mean`, by default at `path` too."""
+    cells = {
+        name: " / ".join(write(measure(row["arms"].get(arm), *path)) for arm in arms)
+        for name, row in results["rows"].items()
+    }
+    means = []
+    for tree in (results["over_prompts"].get(arm) for arm in arms):
+        entry, count = measure(tree, *(mean or path)), _entry(tree, mean or path).get("rows")
+        some = entry.value is not None and count != len(results["rows"])
+        means.append(write(entry) + (f" ({count})" if some else ""))
+    return Column(plain(title), [cells[name] for name in names_of(results)], [" / ".join(means), floor])
+
+
+def _entry(tree: Any, path: Sequence[str]) -> Mapping[str, Any]:
+    for key in path:
+        tree = tree.get(key) if isinstance(tree, Mapping) else None
+    return tree if isinstance(tree, Mapping) else {}
