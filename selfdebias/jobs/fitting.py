@@ -36,7 +36,7 @@ from selfdebias.jobs.stages.generate import read_semantics
 from selfdebias.jobs.stages.project import name_of, project
 from selfdebias.jobs.stages.project_bank import project_bank
 from selfdebias.modes.naming import NoVocabulary
-from selfdebias.report.places import without_places
+from selfdebias.report.privacy import without_places
 from selfdebias.storage.atomic import read_json
 from selfdebias.storage.stage_folder import StageFolder
 

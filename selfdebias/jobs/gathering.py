@@ -10,7 +10,7 @@ from typing import Any
 from selfdebias.jobs.fitted_prompts import BANK
 from selfdebias.metrics.prompts import over_prompts
 from selfdebias.report.flat_tables import csv_of
-from selfdebias.report.pictures import within_budget
+from selfdebias.report.gallery import within_budget
 from selfdebias.report.prompts import markdown_table, render_prompt_page
 from selfdebias.storage.atomic import write_json, write_text
 from selfdebias.storage.images import read_sheet

@@ -256,8 +256,9 @@ def _gather_debiaser(job: Path, config: Mapping[str, Any], paths: Mapping[str, P
 def _log(job: Path, config: Mapping[str, Any], report: Path | None, group: str) -> None:
     """Hands the finished job to its logger, once; a job with rows has no report of its own, and logs their numbers."""
     from selfdebias.jobs.stages.report import read_figures
+    from selfdebias.report.privacy import nameless
     from selfdebias.report.wandb_log import log_job
-    from selfdebias.report.wandb_run import is_logged, make_logger, mark_logged, mode_of, nameless
+    from selfdebias.report.wandb_run import is_logged, make_logger, mark_logged, mode_of
 
     if mode_of(config["logger"]) == "disabled":
         return

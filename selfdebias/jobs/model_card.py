@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from selfdebias.config.prompt_texts import PLACE, filled
-from selfdebias.report.places import without_places
+from selfdebias.report.privacy import without_places
 from selfdebias.report.wording import plain
 from selfdebias.storage.atomic import hash_file, read_json, write_json, write_text
 from selfdebias.storage.hidden import hidden

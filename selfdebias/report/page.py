@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from selfdebias.config.arms import guidance_of_arms
 from selfdebias.report.explanations import explanations, interval_in_words, verdicts_in_words
 from selfdebias.report.gallery import Chart, Pair
 from selfdebias.report.grids import grids
 from selfdebias.report.job_table import sections, shown_in
 from selfdebias.report.material import Material
 from selfdebias.report.measures import Measure, arms_of, attributes_of, class_shares, images_of, measure
+from selfdebias.report.templates import environment, settings, warnings
 from selfdebias.report.wording import Notes, plain, prompt_of, written
-from selfdebias.storage.hidden import redacted, redacted_command
+from selfdebias.storage.hidden import redacted_command
 from selfdebias.storage.provenance import in_words
-
-NO_BREAK = chr(0xA0)
 
 
 @dataclass(frozen=True)
@@ -60,71 +54,34 @@ def render_page(material: Material, pictures: Pictures) -> str:
     Returns:
         An HTML document; every foreign text in it is escaped.
     """
-    notes = Notes()
-    results = material.results
-    found, extra = sections(results, notes), grids(results, notes)
-    return (
-        environment()
-        .get_template("page.html.j2")
-        .render(
-            asked=asked(material),
-            command=plain(redacted_command(str(material.job.get("command") or "selfdebias"))),
-            config_hash=results.get("config_hash", ""),
-            made_with=in_words(material.job.get("made_with", {})),
-            prompt=prompt_of(results),
-            modes=mode_rows(material, notes),
-            found=found_in_words(material.found),
-            agreement=agreement_rows(results, notes),
-            axes="axes" in material.found,
-            place=partial(place_in_words, material.found),
-            stability=written(measure(results, "modes", "stability"), notes, ".2f"),
-            silhouette=written(measure(results, "modes", "silhouette"), notes),
-            pictures=pictures,
-            arms=arms_of(results),
-            sections=found,
-            shares=share_rows(results, notes),
-            cost=cost_rows(results, notes),
-            cosine=written(measure(material.trained, "cosine_held_out"), notes) if material.trained else "",
-            verdicts=verdicts_in_words(results),
-            grids=extra,
-            explanations=explanations(results, shown_in(found, extra)),
-            interval=interval_in_words(results),
-            warnings=warnings(results),
-            notes=notes.lines(),
-        )
-    )
-
-
-def environment() -> Environment:
-    """What fills the templates of pages: everything is escaped, and nothing that is not there is passed over."""
-    found = Environment(
-        loader=PackageLoader("selfdebias", "report"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    found.filters |= {"data_uri": data_uri, "unbroken": unbroken}
-    return found
-
-
-def data_uri(png: bytes) -> str:
-    """A PNG file as the address of an image that needs no request.
-
-    >>> data_uri(b"abc")
-    'data:image/png;base64,YWJj'
-    """
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
-
-
-def unbroken(cell: str) -> str:
-    """A cell of a table in which lines break between an interval and what is around it, and nowhere else.
-
-    >>> ascii(unbroken("0.5 [0.4, 0.6] / n/a [1]"))
-    "'0.5 [0.4,\\\\xa00.6] / n/a\\\\xa0[1]'"
-    """
-    inside = re.sub(r"[\[(][^\])]*[\])]", lambda found: found[0].replace(" ", NO_BREAK), cell)
-    return inside.replace("n/a [", f"n/a{NO_BREAK}[")
+    results, notes = material.results, Notes()
+    tables, extra = sections(results, notes), grids(results, notes)
+    modes, trained = results.get("modes"), material.trained
+    return environment().get_template("page.html.j2").render(
+        asked=asked(material),
+        command=plain(redacted_command(str(material.job.get("command") or "selfdebias"))),
+        config_hash=results.get("config_hash", ""),
+        made_with=in_words(material.job.get("made_with", {})),
+        prompt=prompt_of(results),
+        modes=mode_rows(material, notes),
+        found=found_in_words(material.found),
+        agreement=agreement_rows(results, notes),
+        axes="axes" in material.found,
+        place=partial(place_in_words, material.found),
+        stability=written(measure(modes, "stability"), notes, ".2f"),
+        silhouette=written(measure(modes, "silhouette"), notes),
+        pictures=pictures,
+        arms=arms_of(results),
+        sections=tables,
+        shares=share_rows(results, notes),
+        cost=cost_rows(results, notes),
+        cosine=written(measure(trained, "cosine_held_out"), notes) if trained else "",
+        verdicts=verdicts_in_words(results),
+        grids=extra,
+        interval=interval_in_words(results),
+        warnings=warnings(results),
+        notes=[*explanations(results, shown_in(tables, extra)), *notes.lines()],
+    )  # fmt: skip
 
 
 def asked(material: Material) -> list[tuple[str, str]]:
@@ -163,42 +120,6 @@ def target_of(found: Mapping[str, Any]) -> str:
     sides = [f"axis {a}: {' / '.join(shares[2 * a : 2 * a + 2])}" for a in balanced]
     alone = ", ".join(str(a) for a in range(count) if a not in balanced)
     return "; ".join([*sides, *([f"axes left alone: {alone}"] if alone else [])])
-
-
-def settings(config: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The parts of a job with their settings: pairs of a name and a value; an arm beside the guided one has its own."""
-    config = redacted(config)
-    if config.get("guidance"):
-        arms = {arm: part for arm, part in guidance_of_arms(config["guidance"]).items() if arm != "vanilla"}
-        config = {**config, "guidance": arms.pop("guided", None), **arms}
-    names = {"random": "Random control", "attribute_prompts": "Attribute prompts"}
-    parts = ("model", "encoder", "clustering", "projector", "guidance", *names, "schedule", "judge")
-    return [(names.get(part, part.capitalize()), described(config[part])) for part in parts if config.get(part)]
-
-
-def described(part: Any) -> str:
-    """One part of the configuration in one line: its class and its settings.
-
-    >>> described({"_target_": "selfdebias.guidance.self_debias.SelfDebiasGuidance", "strength": 0.5})
-    'SelfDebiasGuidance (strength 0.5)'
-    """
-    if not isinstance(part, Mapping):
-        return plain(part)
-    settings = {key: value for key, value in part.items() if not str(key).startswith("_") and is_set(value)}
-    words = ", ".join(f"{key} {described(value)}" for key, value in settings.items())
-    name = plain(str(part.get("_target_", "")).rsplit(".", 1)[-1])
-    return f"{name} ({words})" if name and words else name or words
-
-
-def is_set(value: Any) -> bool:
-    """Whether a setting says anything: None, an empty one, and a part with no setting of its own do not.
-
-    >>> is_set(0), is_set(None), is_set({"_target_": "a.B", "name": None, "options": {}})
-    (True, False, False)
-    """
-    if isinstance(value, Mapping):
-        return any(is_set(item) for key, item in value.items() if not str(key).startswith("_"))
-    return value is not None and value != []
 
 
 def found_in_words(found: Mapping[str, Any]) -> str:
@@ -247,21 +168,17 @@ def place_in_words(found: Mapping[str, Any], mode: int, kind: str | None = None)
 
 def agreement_rows(results: Mapping[str, Any], notes: Notes) -> list[tuple[str, ...]]:
     """Agreement of the modes with each judged attribute: name, NMI, ARI; of axes with each of them homogeneity, ARI, AUC."""
-    axes = results.get("modes", {}).get("axes", [])
-    if axes:
-        return [_axis_row(name, a, axis, notes) for name in attributes_of(results) for a, axis in enumerate(axes)]
-    known = [key for name in ("nmi", "ari") for key in _keys(results.get("modes", {}).get(name))]
-    wanted = [name for name in attributes_of(results) if name in known]
-
-    def cell(kind: str, name: str) -> str:
-        return written(measure(results, "modes", kind, name), notes)
-
-    return [(plain(name), cell("nmi", name), cell("ari", name)) for name in dict.fromkeys([*wanted, *known])]
-
-
-def _axis_row(name: str, a: int, axis: Mapping[str, Any], notes: Notes) -> tuple[str, ...]:
-    cells = (written(measure(axis, kind, name), notes) for kind in ("homogeneity", "ari", "auc"))
-    return f"{plain(name)}, axis {a}", *cells
+    modes, attributes = results.get("modes", {}), attributes_of(results)
+    if modes.get("axes"):
+        held = {f"{plain(name)}, axis {a}": (axis, name) for name in attributes for a, axis in enumerate(modes["axes"])}
+        kinds = ("homogeneity", "ari", "auc")
+    else:
+        known = [key for kind in ("nmi", "ari") if isinstance(modes.get(kind), Mapping) for key in modes[kind]]
+        names = dict.fromkeys([*(name for name in attributes if name in known), *known])
+        held, kinds = {plain(name): (modes, name) for name in names}, ("nmi", "ari")
+    return [
+        (title, *(written(measure(tree, kind, name), notes) for kind in kinds)) for title, (tree, name) in held.items()
+    ]
 
 
 def share_rows(results: Mapping[str, Any], notes: Notes) -> list[tuple[str, str, list[str]]]:
@@ -284,19 +201,3 @@ def cost_rows(results: Mapping[str, Any], notes: Notes) -> list[tuple[str, str]]
         "peak_memory_ratio": "Peak memory of guided over vanilla sampling",
     }
     return [(text, written(measure(results, "cost", key), notes)) for key, text in names.items()]
-
-
-def warnings(results: Mapping[str, Any]) -> list[str]:
-    """What a reader must know before any number."""
-    found = []
-    judge = results.get("judge", {})
-    if judge.get("circular"):
-        found.append(
-            f"The judge rests on the encoder that the modes were found with ({plain(judge.get('encoder_id'))}): "
-            "that the two agree is circular."
-        )
-    return found
-
-
-def _keys(tree: Any) -> list[str]:
-    return list(tree) if isinstance(tree, Mapping) else []

@@ -10,8 +10,8 @@ from urllib.parse import quote
 from selfdebias.metrics.verdict import FAIRER, LESS_FAIR, NOT_TOLD_APART
 from selfdebias.report.explanations import interval_in_words, judge_in_words, skipped_edits_in_words
 from selfdebias.report.measures import Measure, arms_of, class_shares, images_of, measure
-from selfdebias.report.page import environment, settings, warnings
 from selfdebias.report.table import Column, Table, to_markdown, to_text
+from selfdebias.report.templates import environment, settings, warnings
 from selfdebias.report.wording import Notes, bare, plain, span, written
 from selfdebias.storage.hidden import redacted_command
 from selfdebias.storage.provenance import in_words

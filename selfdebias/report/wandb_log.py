@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,29 +19,15 @@ from selfdebias.report.flat_tables import (
     table_of_rows,
 )
 from selfdebias.report.measures import finite
-from selfdebias.report.places import without_places
-from selfdebias.report.redact import allowed
+from selfdebias.report.privacy import allowed, without_places
 from selfdebias.report.table import Table
-from selfdebias.report.wandb_artifact import log_fitted
 from selfdebias.report.wandb_run import open_run
 from selfdebias.report.wording import plain
 from selfdebias.storage.hidden import hidden
 
-# What `wandb.init` is to be given, so that the command line, the user's and the computer's names, the code and the
-# terminal's output stay here. `conf/logger/wandb.yaml` holds the same.
-PRIVATE_SETTINGS: dict[str, Any] = {
-    "x_disable_meta": True,
-    "x_disable_stats": True,
-    "x_disable_machine_info": True,
-    "x_save_requirements": False,
-    "disable_git": True,
-    "disable_code": True,
-    "disable_job_creation": True,
-    "save_code": False,
-    "console": "off",
-    "host": "hidden",
-    "silent": True,
-}
+TENSORS = ("projector.safetensors", "bank.safetensors", "means.safetensors")
+FACTS = "debiaser.json"
+TOLD = ("model", "encoder", "prompts", "modes", "n_images", "guidance", "schedule")  # of the facts, in the metadata
 
 
 def log_job(
@@ -71,7 +58,8 @@ def log_job(
     if run is None:
         return ""
     try:
-        run.config.update(_config(results, config or {}), allow_val_change=True)
+        said = {key: results[key] for key in ("config_hash", "seeds", "prompts", "judge") if key in results}
+        run.config.update({**without_places(hidden(said)), **allowed(config or {})}, allow_val_change=True)
         _log_curves(run, metrics_lines)
         _log_images(run, images or {})
         _log_tables(run, results)
@@ -97,11 +85,6 @@ def _log_tables(run: Any, results: Mapping[str, Any]) -> None:
     })  # fmt: skip
 
 
-def _config(results: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    said = {key: results[key] for key in ("config_hash", "seeds", "prompts", "judge") if key in results}
-    return {**without_places(hidden(said)), **allowed(config)}
-
-
 def _log_curves(run: Any, lines: Iterable[Mapping[str, Any]]) -> None:
     """Each stage has its own step axis, since W&B's own only ever grows."""
     defined: set[str] = set()
@@ -122,3 +105,36 @@ def _log_images(run: Any, images: Mapping[str, Image.Image | bytes]) -> None:
     pictures = {name: Image.open(io.BytesIO(it)) if isinstance(it, bytes) else it for name, it in images.items()}
     if pictures:
         run.log({f"figures/{name}": wandb.Image(it, caption=name) for name, it in pictures.items()})
+
+
+def log_fitted(run: Any, job: Path, results: Mapping[str, Any]) -> None:
+    """Logs all projectors and banks below a job's folder, under their names there, so that `SelfDebias` reads what is fetched.
+
+    The files are read where they lie, and not copied first: nothing changes a job's finished files.
+
+    Args:
+        run: An open W&B run.
+        job: The job's folder; without a projector nothing is logged.
+        results: The contents of its `results.json`.
+    """
+    import wandb
+
+    found = sorted(path for name in (*TENSORS, FACTS) for path in job.rglob(name))
+    names = {path.relative_to(job).as_posix(): path for path in found}
+    files = {name: path for name, path in names.items() if not name.startswith("wandb/")}
+    if not files:
+        return
+    facts = {
+        name: without_places(hidden(json.loads(path.read_text()))) for name, path in files.items() if path.name == FACTS
+    }
+    told = {name: {key: it[key] for key in TOLD if key in it} for name, it in facts.items()}
+    only = next(iter(told.values())) if len(told) == 1 else {"rows": told}
+    config_hash = str(results.get("config_hash", run.id))
+    artifact = wandb.Artifact(f"fitted-{config_hash}", "debiaser", metadata={"config_hash": config_hash, **only})
+    for name, path in files.items():
+        if name in facts:
+            with artifact.new_file(name, mode="w") as file:
+                json.dump(facts[name], file)
+        else:
+            artifact.add_file(str(path.absolute()), name, policy="immutable")
+    run.log_artifact(artifact)

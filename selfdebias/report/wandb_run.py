@@ -5,26 +5,20 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from selfdebias.config.part_rules import WANDB_MODES as MODES
 from selfdebias.config.rules import ConfigError
 from selfdebias.config.targets import make
+from selfdebias.report.privacy import PRIVATE_SETTINGS
 from selfdebias.report.wording import plain
 from selfdebias.storage.atomic import append_line, read_lines
 from selfdebias.storage.hidden import hidden, redacted_command
 
 ALIASES = {"dryrun": "offline", "run": "online"}
 MARK = "logged.jsonl"
-
-
-def is_wandb(logger: Mapping[str, Any]) -> bool:
-    """Whether the group's configuration is that of W&B."""
-    return str(logger["_target_"]).endswith(".WandbLogger")
 
 
 def mode_of(logger: Mapping[str, Any]) -> str:
@@ -36,7 +30,7 @@ def mode_of(logger: Mapping[str, Any]) -> str:
     Returns:
         One of `MODES`; disabled for any other logger.
     """
-    if not is_wandb(logger):
+    if not str(logger["_target_"]).endswith(".WandbLogger"):
         return "disabled"
     around = os.environ.get("WANDB_MODE", "")
     around = ALIASES.get(around, around)
@@ -55,10 +49,7 @@ def check_logger(logger: Mapping[str, Any]) -> None:
     from pytorch_lightning.loggers import WandbLogger
 
     known = {**inspect.signature(WandbLogger).parameters, **inspect.signature(wandb.init).parameters}
-    from selfdebias.report.wandb_log import PRIVATE_SETTINGS
-
-    settings = logger.get("settings") or {}
-    for key in settings:
+    for key in logger.get("settings") or {}:
         if key not in PRIVATE_SETTINGS and key != "init_timeout":
             words = ", ".join([*PRIVATE_SETTINGS, "init_timeout"])
             raise ConfigError(f"`logger.settings.{key}` is not an option. logger.settings has {words}.")
@@ -89,35 +80,6 @@ def make_logger(logger: Mapping[str, Any], job: Path, group: str = "") -> Any:
         "mode": mode,
     }
     return make({"logger": {**hidden(dict(logger)), **options}}, "logger")
-
-
-@contextmanager
-def nameless(job: Path, save_dir: str | None) -> Iterator[Path]:
-    """Keeps paths of this computer out of W&B's folder: a path to the job that says nothing of where it is.
-
-    W&B writes absolute paths of the files that it is to send into its run. Here they go through a link in the system's folder of
-    temporary files, which stays, since `wandb sync` reads them later.
-
-    Args:
-        job: The job's folder.
-        save_dir: The folder of `wandb/`, where the configuration names one; None for the job's own.
-
-    Yields:
-        The job's folder, to be used in the body.
-    """
-    place, before = Path(tempfile.mkdtemp(prefix="selfdebias-")) / "job", os.environ.get("WANDB_DATA_DIR")
-    place.symlink_to(job.resolve())
-    os.environ["WANDB_DATA_DIR"] = str(place / "wandb")
-    try:
-        yield place
-    finally:
-        if before is None:
-            del os.environ["WANDB_DATA_DIR"]
-        else:
-            os.environ["WANDB_DATA_DIR"] = before
-        for path in Path(save_dir or place, "wandb").rglob("*"):
-            if path.is_symlink() and os.path.isabs(path.readlink()):  # to W&B's own log, in the home folder
-                path.unlink()
 
 
 def open_run(logger: Any) -> Any:

@@ -22,7 +22,7 @@ from selfdebias.report.figures import (
     shares_figure,
     to_png,
 )
-from selfdebias.report.pictures import FRAME, pair_picture, pair_sheet, within_budget
+from selfdebias.report.gallery import FRAME, pair_picture, pair_sheet, within_budget
 from tests.report.example import CLASSES, example_results
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from selfdebias.jobs.stages.report import read_figures, report
 from selfdebias.report.grids import AGREEMENT, COMPOSITION, QUALITY
-from selfdebias.report.page import settings
+from selfdebias.report.templates import settings
 from tests.report.example import write_job
 
 ALL = ("vanilla", "guided", "random")

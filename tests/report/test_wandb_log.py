@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -16,8 +17,8 @@ from pytorch_lightning.loggers.logger import DummyLogger
 
 from selfdebias.config.rules import ConfigError
 from selfdebias.report.flat_tables import COLUMNS, flat_numbers
-from selfdebias.report.redact import allowed
-from selfdebias.report.wandb_log import PRIVATE_SETTINGS, log_job
+from selfdebias.report.privacy import PRIVATE_SETTINGS, allowed
+from selfdebias.report.wandb_log import log_job
 from selfdebias.report.wandb_run import check_logger, is_logged, make_logger, mark_logged, mode_of
 from selfdebias.storage.hidden import HIDDEN, redacted, redacted_command
 from tests.report.example import PROMPT, example_results
@@ -51,9 +52,9 @@ def secrets(monkeypatch):
 def _picture(colour: tuple[int, int, int]) -> bytes:
     from PIL import Image
 
-    from selfdebias.report.pictures import png_of
-
-    return png_of(Image.new("RGB", (8, 8), colour))
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), colour).save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def _files(root: Path) -> dict[str, bytes]:
@@ -103,7 +104,8 @@ def test_the_run_is_closed_also_after_an_error(tmp_path):
 
 def test_wandb_says_nothing_between_our_lines(tmp_path):
     code = (
-        "from pytorch_lightning.loggers import WandbLogger; from selfdebias.report.wandb_log import *;"
+        "from pytorch_lightning.loggers import WandbLogger; from selfdebias.report.privacy import *;"
+        "from selfdebias.report.wandb_log import *;"
         "log_job(WandbLogger(project='test', save_dir='.', mode='offline', settings=PRIVATE_SETTINGS), {'arms': {}}, {}, [])"
     )
     loud = {name: value for name, value in os.environ.items() if name != "WANDB_SILENT"}

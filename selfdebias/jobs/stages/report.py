@@ -14,14 +14,15 @@ from selfdebias.report.gallery import (
     first_row,
     map_charts,
     p_hat_charts,
+    pair_sheet,
     pairs_of,
     share_charts,
     turned_in_all,
+    within_budget,
 )
 from selfdebias.report.job_table import markdown_table
 from selfdebias.report.material import Material, read_material
 from selfdebias.report.page import ArmPairs, Pictures, render_page
-from selfdebias.report.pictures import pair_sheet, within_budget
 from selfdebias.storage.atomic import write_bytes, write_text
 from selfdebias.storage.images import contact_sheet
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from selfdebias.jobs.sweeps.record import DONE
-from selfdebias.jobs.sweeps.rows import Row, attributes_in, share_of, shared_vanilla
+from selfdebias.jobs.sweeps.rows import Group, Results, Row, arms_in, attributes_in, ones_of, share_of, shared_vanilla
 from selfdebias.metrics.entries import Entry
 from selfdebias.metrics.verdict import FAIRER, LESS_FAIR, compare
 from selfdebias.report.feature_words import kid_title
-from selfdebias.report.measures import Measure
+from selfdebias.report.measures import Measure, finite
 from selfdebias.report.table import Column, Table
 from selfdebias.report.wording import AT_FLOOR, Notes, bare, plain, span, written
 
 AGAINST = "to vanilla"
 WIDEST = 16  # terminal columns of a swept value
+FACTS = ("value", "low", "high", "floor", "n")
+LEFT_OUT = ("by_run",)  # lists by job, which the pooled numbers hold
 OF_TWINS = ("kept_cosine", "precision_ratio")  # measured against vanilla, so not of vanilla itself
 
 
@@ -103,9 +106,7 @@ def _measures(row: Row, fairness: str) -> dict[str, tuple[str, str]]:
 def _kid_title(rows: Sequence[Row]) -> str:
     """KID with its features, where all jobs have the same."""
     every = [row.group.results for row in rows if row.group.results is not None]
-    titles = {
-        kid_title(one) for results in every for one in (results["rows"].values() if "rows" in results else [results])
-    }
+    titles = {kid_title(one) for results in every for one in ones_of(results)}
     return titles.pop() if len(titles) == 1 else "KID"
 
 
@@ -147,3 +148,52 @@ def _verdict(row: Row, fairness: str) -> str:
         return ""
     verdict = compare(entry_of(row.measure(fairness)), entry_of(row.vanilla(fairness)))
     return verdict if verdict in (FAIRER, LESS_FAIR) else ""
+
+
+def numbers_of(groups: Sequence[Group]) -> Table:
+    """All numbers of all arms, for CSV.
+
+    Columns: the swept keys; `jobs`, the config hashes; `prompt`, the name of the prompt where a job has several, "" for the
+    mean over them; `arm`; `metric`, its place in results.json, as in `results.csv`; `value`, `low` and `high` of the 95%
+    interval, `floor`, `n`. A number that there is not is None.
+
+    Args:
+        groups: Jobs put together; those without numbers are left out.
+    """
+    groups = [group for group in groups if group.results is not None]
+    keys = list(dict.fromkeys(key for group in groups for key in group.values))
+    lines = []
+    for group in groups:
+        own = [*(group.values.get(key, "") for key in keys), " ".join(group.hashes)]
+        for prompt, arm, metric, entry in _entries(group.results or {}):
+            numbers = [entry.get(fact) if finite(entry.get(fact)) is not None else None for fact in FACTS]
+            lines.append([*own, prompt, arm, metric, *numbers])
+    return Table([*keys, "jobs", "prompt", "arm", "metric", *FACTS], lines)
+
+
+def entries_in(tree: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yields (path, entry) of each number of an arm, in the order of their paths.
+
+    Example:
+        >>> list(entries_in({"gender": {"fd_hard": {"value": 0.1, "n": 8}}, "kid": {"value": None}}))
+        [('gender/fd_hard', {'value': 0.1, 'n': 8}), ('kid', {'value': None})]
+    """
+    if not isinstance(tree, Mapping):
+        return
+    if "value" in tree:
+        yield path, tree
+    for key in sorted(tree):
+        if key not in LEFT_OUT:
+            yield from entries_in(tree[key], f"{path}/{key}" if path else key)
+
+
+def _entries(results: Results) -> Iterator[tuple[str, str, str, Mapping[str, Any]]]:
+    """Yields (prompt, arm, metric, entry) of each number."""
+    means = results["over_prompts"] if "rows" in results else results["arms"]
+    for arm in arms_in(results):
+        for metric, entry in entries_in(means.get(arm)):
+            yield "", arm, metric, entry
+    for prompt, one in results.get("rows", {}).items():
+        for arm, tree in one["arms"].items():
+            for metric, entry in entries_in(tree):
+                yield prompt, arm, metric, entry

@@ -25,6 +25,7 @@ from selfdebias.jobs.sweeps.record import (
 )
 
 WHERE = ("paths", "trainer", "logger", "stages", "table", "report")  # sections that change no number
+MEASURES = ("fd_hard", "fd_soft", "deviation_ratio")  # of each attribute; 0 is best
 WHY = {
     NOT_STARTED: "not started",
     RUNNING: "still runs",
@@ -174,3 +175,24 @@ def _follows(key: str, classes: Sequence[str], flat: Sequence[Mapping[str, Any]]
 
 def _short(key: str, value: Any) -> str:
     return str(value).rpartition(".")[2] if key.endswith("._target_") else str(value)
+
+
+def fairness_of(table: Mapping[str, Any], attributes: Sequence[str]) -> str:
+    """The measure that `table.fairness` names: `<attribute>.<measure>` or `mode_fd`; by default that of the first attribute.
+
+    Args:
+        table: The section of the configuration.
+        attributes: Those that the jobs report.
+
+    Raises:
+        ConfigError: If it is none of those that there are.
+
+    Example:
+        >>> fairness_of({"fairness": None}, ["gender", "tone"]), fairness_of({"fairness": "mode_fd"}, ["gender"])
+        ('gender.fd_hard', 'mode_fd')
+    """
+    known = [*(f"{attribute}.{measure}" for attribute in attributes for measure in MEASURES), "mode_fd"]
+    asked = table["fairness"] or known[0]
+    if asked not in known:
+        raise refuse("table.fairness", f"null or one of {', '.join(known)}", asked)
+    return asked

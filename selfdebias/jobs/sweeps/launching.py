@@ -13,7 +13,7 @@ from selfdebias.config.rules import TABLE, refuse
 from selfdebias.jobs.early_checks import check_writable
 from selfdebias.jobs.failures import LaunchError
 from selfdebias.jobs.processes import refuse_in_sweep
-from selfdebias.jobs.sweeps.fairness import fairness_of
+from selfdebias.jobs.sweeps.finished import fairness_of
 from selfdebias.jobs.sweeps.launchers import (
     BASIC,
     LOCAL,
@@ -24,9 +24,15 @@ from selfdebias.jobs.sweeps.launchers import (
     launcher_of,
     settings_of,
 )
-from selfdebias.jobs.sweeps.record import NOT_OF_JOBS, SweepFolder
+from selfdebias.jobs.sweeps.record import (
+    NOT_OF_JOBS,
+    SweepFolder,
+    progress_told,
+    starts,
+    stop_jobs,
+    wait_for_others,
+)
 from selfdebias.jobs.sweeps.running import DiskFullError, run_numbered
-from selfdebias.jobs.sweeps.waiting import progress_told, starts, stop_jobs, wait_for_others
 from selfdebias.storage.hidden import redacted_command
 
 

@@ -96,9 +96,9 @@ class Row:
         results = self.group.results
         if results is None:
             return ""
-        rows = results["rows"].values() if "rows" in results else [results]
-        counts = sorted({images_of(row, self.arm) or 0 for row in rows if self.arm in row["arms"]})
-        return f"{len(rows)} x {'/'.join(map(str, counts))}" if "rows" in results else "/".join(map(str, counts))
+        ones = ones_of(results)
+        counts = sorted({images_of(one, self.arm) or 0 for one in ones if self.arm in one["arms"]})
+        return f"{len(ones)} x {'/'.join(map(str, counts))}" if "rows" in results else "/".join(map(str, counts))
 
 
 def grouped(jobs: Sequence[SweptJob], pooled: Sequence[str]) -> list[Group]:
@@ -133,10 +133,14 @@ def shared_vanilla(groups: Sequence[Group]) -> bool:
     return bool(known) and bool(known[0].vanilla_stages) and len({group.vanilla_stages for group in known}) == 1
 
 
+def ones_of(results: Results) -> list[Results]:
+    """The results of each prompt, of one or of a list of them."""
+    return list(results["rows"].values()) if "rows" in results else [results]
+
+
 def arms_in(results: Results) -> list[str]:
     """The arms of a job, also of one with a list of prompts: vanilla first, then guided, then the others."""
-    rows = results["rows"].values() if "rows" in results else [results]
-    return arms_of({"arms": {arm: {} for row in rows for arm in row["arms"]}})
+    return arms_of({"arms": {arm: {} for one in ones_of(results) for arm in one["arms"]}})
 
 
 def attributes_in(results: Results) -> list[str]:
@@ -152,8 +156,7 @@ def baseline_of(results: Results) -> str:
 def share_of(results: Results) -> tuple[str, str] | None:
     """The first attribute and its first class, where it has two classes."""
     attribute = attributes_in(results)[0]
-    one = next(iter(results["rows"].values())) if "rows" in results else results
-    classes = one.get("judge", {}).get("classes", {}).get(attribute, [])
+    classes = ones_of(results)[0].get("judge", {}).get("classes", {}).get(attribute, [])
     return (attribute, classes[0]) if len(classes) == 2 else None
 
 

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from selfdebias.config.rules import ConfigError
-from selfdebias.jobs.sweeps.columns import AGAINST, short_names, table_of
-from selfdebias.jobs.sweeps.fairness import fairness_of
-from selfdebias.jobs.sweeps.finished import Source, SweptJob, read_source
+from selfdebias.jobs.sweeps.columns import AGAINST, numbers_of, short_names, table_of
+from selfdebias.jobs.sweeps.finished import Source, SweptJob, fairness_of, read_source
 from selfdebias.jobs.sweeps.record import DONE
-from selfdebias.jobs.sweeps.rows import Group, Row, arms_in, attributes_in, grouped, rows_of, shared_vanilla
+from selfdebias.jobs.sweeps.rows import Group, Row, attributes_in, grouped, ones_of, rows_of, shared_vanilla
 from selfdebias.report.explanations import judge_in_words
 from selfdebias.report.feature_words import without_label
-from selfdebias.report.measures import INTERVAL, finite
+from selfdebias.report.measures import INTERVAL
 from selfdebias.report.table import Table, to_csv, to_markdown, to_text
 from selfdebias.report.wording import AT_FLOOR, Notes, plain, prompt_of
 from selfdebias.storage.atomic import write_bytes, write_json, write_text
 
-FACTS = ("value", "low", "high", "floor", "n")
-LEFT_OUT = ("by_run",)  # lists by job, which the pooled numbers hold
 TABLE, CSV, RESULTS, PLOT = "table.md", "table.csv", "results.json", "pareto.png"
 
 
@@ -80,32 +77,25 @@ def write_table(folder: Path, settings: Mapping[str, Any]) -> int:
 
 
 def _write(source: Source, settings: Mapping[str, Any]) -> None:
-    from selfdebias.jobs.sweeps.pareto import DPI, points_of, tradeoff_figure
+    from selfdebias.jobs.sweeps.pareto import DPI, points_of, tradeoff_figure  # here, since matplotlib is slow to come
+    from selfdebias.report.figures import to_png
 
-    sweep = _make(source, settings)
+    groups, place, quality = grouped(source.jobs, settings["pool"]), source.place, settings["quality"]
+    attributes = dict.fromkeys(name for group in groups if group.results for name in attributes_in(group.results))
+    fairness = fairness_of(settings, list(attributes))
+    sweep = Sweep(source, groups, rows_of(groups), fairness, quality, list(settings["pool"]))
     print(render_table(sweep))
-    place = source.place
-    write_text(place / CSV, to_csv(numbers_of(sweep.rows)))
-    write_json(place / RESULTS, {"command": source.command, "rows": [_record(group) for group in sweep.groups]})
-    points = points_of(sweep.rows, sweep.quality, sweep.fairness)
+    write_text(place / CSV, to_csv(numbers_of(groups)))
+    write_json(place / RESULTS, {"command": source.command, "rows": [_record(group) for group in groups]})
+    points = points_of(sweep.rows, quality, fairness)
     if points:
-        from selfdebias.report.figures import to_png
-
-        write_bytes(place / PLOT, to_png(tradeoff_figure(points, sweep.quality, sweep.fairness), DPI))
+        write_bytes(place / PLOT, to_png(tradeoff_figure(points, quality, fairness), DPI))
         print(f"plot: {place / PLOT}")
     else:
         (place / PLOT).unlink(missing_ok=True)
-        print(f"plot: none, since no job has both {sweep.quality} and {sweep.fairness}")
+        print(f"plot: none, since no job has both {quality} and {fairness}")
     write_text(place / TABLE, markdown_table(sweep))
     print(f"table: {place / TABLE}")
-
-
-def _make(source: Source, settings: Mapping[str, Any]) -> Sweep:
-    groups = grouped(source.jobs, settings["pool"])
-    known = [group.results for group in groups if group.results is not None]
-    attributes = dict.fromkeys(name for results in known for name in attributes_in(results))
-    fairness = fairness_of(settings, list(attributes))
-    return Sweep(source, groups, rows_of(groups), fairness, settings["quality"], list(settings["pool"]))
 
 
 def _record(group: Group) -> dict[str, Any]:
@@ -139,7 +129,7 @@ def headline(sweep: Sweep) -> str:
     names = short_names(sweep.source.keys).values()
     over = f" over {', '.join(names)}" if names else ""
     known = [group.results for group in sweep.groups if group.results is not None]
-    prompts = dict.fromkeys(_prompt_of(results) for results in known)
+    prompts = dict.fromkeys(f"{len(it['rows'])} prompts" if "rows" in it else prompt_of(it) for it in known)
     jobs = len(sweep.source.jobs)
     return f"SelfDebias sweep: {jobs} job{'' if jobs == 1 else 's'}{over}; {', '.join(prompts)}"
 
@@ -149,11 +139,10 @@ def explanations(sweep: Sweep, table: Table, notes: Notes) -> list[str]:
     titles = table.columns[table.names :]
     marked = any(cell.endswith(("*", "?")) for row in table.rows for cell in row[table.names :])
     known = [group.results for group in sweep.groups if group.results is not None]
-    ones = [row for results in known for row in (results["rows"].values() if "rows" in results else [results])]
     lines = missing_in_words(sweep.source.jobs)
     if any(len(group.measured) > 1 for group in sweep.groups):
         lines.append(f"Jobs that differ in {', '.join(sweep.pooled)} alone are pooled: one row of all their images.")
-    lines += dict.fromkeys(judge_in_words(one) for one in ones)
+    lines += dict.fromkeys(judge_in_words(one) for results in known for one in ones_of(results))
     lines.append(_about_intervals(marked))
     lines.append(
         "fd_hard: distance of the class shares from equal ones; dev. ratio: the largest one, as a share of what it can be; 0 is "
@@ -210,56 +199,3 @@ def _hashes(groups: Sequence[Group]) -> list[str]:
             values = " ".join(map(plain, group.values.values()))
             lines.append(f"{values}: {', '.join(group.hashes)}" if values else ", ".join(group.hashes))
     return [f"config hashes: {'; '.join(lines)}"] if lines else []
-
-
-def _prompt_of(results: Mapping[str, Any]) -> str:
-    return f"{len(results['rows'])} prompts" if "rows" in results else prompt_of(results)
-
-
-def numbers_of(rows: Sequence[Row]) -> Table:
-    """All numbers of all arms, for CSV.
-
-    Columns: the swept keys; `jobs`, the config hashes; `prompt`, the name of the prompt where a job has several, "" for the
-    mean over them; `arm`; `metric`, its place in results.json, as in `results.csv`; `value`, `low` and `high` of the 95%
-    interval, `floor`, `n`. A number that there is not is None.
-
-    Args:
-        rows: Rows of the table.
-    """
-    groups = list({id(row.group): row.group for row in rows if row.group.results is not None}.values())
-    keys = list(dict.fromkeys(key for group in groups for key in group.values))
-    lines = []
-    for group in groups:
-        own = [*(group.values.get(key, "") for key in keys), " ".join(group.hashes)]
-        for prompt, arm, metric, entry in _entries(group):
-            numbers = [entry.get(fact) if finite(entry.get(fact)) is not None else None for fact in FACTS]
-            lines.append([*own, prompt, arm, metric, *numbers])
-    return Table([*keys, "jobs", "prompt", "arm", "metric", *FACTS], lines)
-
-
-def entries_in(tree: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yields (path, entry) of each number of an arm, in the order of their paths.
-
-    Example:
-        >>> list(entries_in({"gender": {"fd_hard": {"value": 0.1, "n": 8}}, "kid": {"value": None}}))
-        [('gender/fd_hard', {'value': 0.1, 'n': 8}), ('kid', {'value': None})]
-    """
-    if not isinstance(tree, Mapping):
-        return
-    if "value" in tree:
-        yield path, tree
-    for key in sorted(tree):
-        if key not in LEFT_OUT:
-            yield from entries_in(tree[key], f"{path}/{key}" if path else key)
-
-
-def _entries(group: Group) -> Iterator[tuple[str, str, str, Mapping[str, Any]]]:
-    results = group.results or {}
-    several = "rows" in results
-    for arm in arms_in(results):
-        for metric, entry in entries_in(results["over_prompts"].get(arm) if several else results["arms"].get(arm)):
-            yield "", arm, metric, entry
-    for prompt, one in results["rows"].items() if several else ():
-        for arm, tree in one["arms"].items():
-            for metric, entry in entries_in(tree):
-                yield prompt, arm, metric, entry
