@@ -169,13 +169,13 @@ def place_in_words(found: Mapping[str, Any], mode: int, kind: str | None = None)
 def agreement_rows(results: Mapping[str, Any], notes: Notes) -> list[tuple[str, ...]]:
     """Agreement of the modes with each judged attribute: name, NMI, ARI; of axes with each of them homogeneity, ARI, AUC."""
     modes, attributes = results.get("modes", {}), attributes_of(results)
+    kinds: tuple[str, ...] = ("homogeneity", "ari", "auc") if modes.get("axes") else ("nmi", "ari")
     if modes.get("axes"):
         held = {f"{plain(name)}, axis {a}": (axis, name) for name in attributes for a, axis in enumerate(modes["axes"])}
-        kinds = ("homogeneity", "ari", "auc")
     else:
-        known = [key for kind in ("nmi", "ari") if isinstance(modes.get(kind), Mapping) for key in modes[kind]]
+        known = [key for kind in kinds if isinstance(modes.get(kind), Mapping) for key in modes[kind]]
         names = dict.fromkeys([*(name for name in attributes if name in known), *known])
-        held, kinds = {plain(name): (modes, name) for name in names}, ("nmi", "ari")
+        held = {plain(name): (modes, name) for name in names}
     return [
         (title, *(written(measure(tree, kind, name), notes) for kind in kinds)) for title, (tree, name) in held.items()
     ]
