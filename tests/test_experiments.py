@@ -48,9 +48,11 @@ def written(name: str) -> dict:
 
 
 def swept(name: str) -> dict[str, list[str]]:
-    """The values of each key that an experiment sweeps; none where it is one job."""
+    """The values of each key that an experiment, or the one that it is built on, sweeps; none where it is one job."""
+    base = [it for it in written(name)["defaults"] if str(it).startswith("/experiment/")]
+    inherited = swept(base[0].removeprefix("/experiment/")) if base else {}
     params = written(name).get("hydra", {}).get("sweeper", {}).get("params", {})
-    return {key: str(values).split(",") for key, values in params.items()}
+    return inherited | {key: str(values).split(",") for key, values in params.items()}
 
 
 def jobs(name: str) -> list[list[str]]:
