@@ -1,7 +1,8 @@
 """Do the 95% intervals cover? Planted shares, drawn from Emoji World's own images, independent and dependent by batch.
 
-The population is images of "an emoji of a person" that `self_debias` guided, with their vanilla twins; a planted share weighs men
-against women. Each repeat draws N rows anew and asks whether the interval holds the value that the weighted population has.
+The population is images of "an emoji of a person" that `self_debias` guided, with their paired vanilla samples; a planted share
+weighs men against women. Each repeat draws N rows anew and asks whether the interval holds the value that the weighted
+population has.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ TARGET = [0.5, 0.5]
 
 @dataclass(frozen=True)
 class Population:
-    """Guided images with their vanilla twins, and the reference."""
+    """Guided images with their paired vanilla samples, and the reference."""
 
     arm: ArmData
     vanilla: ArmData
@@ -214,7 +215,7 @@ def _is_distance(name: str) -> bool:
 
 
 def main(overrides: list[str]) -> None:
-    """Draw the images if they are not there, then run all cells, and write the table."""
+    """Sample the images if they are not there, then run all cells, and write the table."""
     jobs = run_jobs([*overrides, *GUIDED], SEEDS)
     arms, reference = pooled_arms(jobs, Path(ROOT), ("vanilla", "guided"))
     population = Population(arms["guided"], arms["vanilla"], reference)

@@ -1,4 +1,4 @@
-"""What is found by encoders that were told more or less: partitions and axes of the same images, held against what the judge sees.
+"""What is found with encoders trained on more or less: partitions and axes of the same images, held against what the judge sees.
 
 Nothing that finds modes reads a label; labels are what the table reports. ICA and a cut of its components are here for comparison
 alone. The trainings beside the shipped one are those that `experiments.emoji_world.train_clip` leaves in its folder of work.

@@ -1,4 +1,4 @@
-"""What keeps the images that have not to turn as they are: small batches, two stages of modes, and most images asked to turn.
+"""What keeps unswitched images as they are: in small batches, with two stages of modes, and where most images must switch.
 
 Transport's temperature was chosen here, on development seeds.
 """

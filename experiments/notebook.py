@@ -90,27 +90,27 @@ def cost_of(command: str) -> str:
     """
     words = shlex.split(command)[1:]
     configs = [job.config for job in load_sweep(words[1:])] if words[0] == "-m" else [load(words)]
-    drawn = {key: it for config in configs for key, it in _drawn(config).items()}
-    images = sum(count for count, _ in drawn.values())
+    sampled = {key: it for config in configs for key, it in _sampled(config).items()}
+    images = sum(count for count, _ in sampled.values())
     if not all(str(config["model"]["_target_"]).endswith("StableDiffusionBackbone") for config in configs):
         return f"{images:,} images; no log says how long a GPU takes for them.\n"
-    hours = CALL * sum(count * steps for count, steps in drawn.values()) / 3600
+    hours = CALL * sum(count * steps for count, steps in sampled.values()) / 3600
     return f"{images:,} images, about {hours:.1f} hours of a GPU: an estimate.\n"
 
 
-def _drawn(config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
-    """Images and steps of each stage of a job that samples, by its key; an image of two passes is drawn twice."""
+def _sampled(config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """Images and steps of each stage of a job that samples, by its key; an image of two passes is sampled twice."""
     arms = guidance_of_arms(config["guidance"])
-    drawn = {}
+    sampled = {}
     for name, it in make_plan(config, {}).items():
         if it.variant == "reference":
-            drawn[it.key] = (reference_count(config), model_of_arms(config)["steps"])
+            sampled[it.key] = (reference_count(config), model_of_arms(config)["steps"])
         elif it.stage == "collect":
-            drawn[it.key] = (config["collect"]["n_images"], config["model"]["steps"])
+            sampled[it.key] = (config["collect"]["n_images"], config["model"]["steps"])
         elif it.stage == "generate":
             passes = make({"guidance": arms[name.rpartition("/")[2]]}, "guidance").passes
-            drawn[it.key] = (config["generate"]["n_images"] * passes, model_of_arms(config)["steps"])
-    return drawn
+            sampled[it.key] = (config["generate"]["n_images"] * passes, model_of_arms(config)["steps"])
+    return sampled
 
 
 def main() -> None:

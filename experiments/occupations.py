@@ -1,4 +1,4 @@
-"""The 20 occupations of Emoji World, one configuration: modes carried over from "a person", own ones, or those of a mixture.
+"""The 20 occupations of Emoji World, one configuration: modes transferred from "a person", own ones, or those of a mixture.
 
 The default, but for 128 images of each prompt to fit on. Chosen on six of the occupations and seed 101.
 """
@@ -130,7 +130,7 @@ def occupation_row(row: str, results: dict) -> str:
 
 
 def mean_row(name: str, rows: dict, chosen: Sequence[str], arm: str = "guided") -> str:
-    """Write the means over occupations, each with the same weight; precision over turned images.
+    """Write the means over occupations, each with the same weight; precision over switched images.
 
     Args:
         name: of the row.

@@ -20,7 +20,7 @@ INTERVALS = (
     "Intervals: 95%, over batches of 32 (over images where nothing is guided); *at the floor, <= b*: not told from a perfectly "
     "fair sampler, b being the upper bound."
 )
-THEN = {"encoder": "emoji_clip_informed", "clustering": "spectral"}
+PREVIOUS = {"encoder": "emoji_clip_informed", "clustering": "spectral"}
 RESULTS = Path(__file__).parent / "results"
 ROOT = "runs"
 
@@ -100,21 +100,21 @@ def _hashes(overrides: Sequence[str], seeds: Sequence[int]) -> list[str]:
 
 def _commands(overrides: Sequence[str], seeds: Sequence[int], root: str = ROOT) -> list[list[str]]:
     """The command line of the job of each seed."""
-    filled = as_then(overrides)
+    filled = with_previous_defaults(overrides)
     return [[*filled, "logger=none", f"paths.root={root}", f"generate.seed={seed}"] for seed in seeds]
 
 
-def as_then(overrides: Sequence[str]) -> list[str]:
-    """Return overrides with what was the default when the studies were made, where they do not name it: so their jobs stay.
+def with_previous_defaults(overrides: Sequence[str]) -> list[str]:
+    """Return overrides with the encoder and clustering of the previous default, where they name none: the committed studies' jobs.
 
     Example:
-        >>> as_then(["guidance=self_debias"])
+        >>> with_previous_defaults(["guidance=self_debias"])
         ['encoder=emoji_clip_informed', 'clustering=spectral', 'guidance=self_debias']
-        >>> as_then(["experiment=paper", "encoder=emoji_clip"])  # which brings a clustering
+        >>> with_previous_defaults(["experiment=paper", "encoder=emoji_clip"])  # which brings a clustering
         ['experiment=paper', 'encoder=emoji_clip']
     """
     named = {text.partition("=")[0] for text in overrides}
-    then = {name: value for name, value in THEN.items() if name not in named}
+    then = {name: value for name, value in PREVIOUS.items() if name not in named}
     if "experiment" in named:
         then.pop("clustering", None)
     return [*(f"{name}={value}" for name, value in then.items()), *overrides]

@@ -1,4 +1,4 @@
-"""Turned images of each occupation: the first ones that changed their mode, vanilla above guided; none is chosen by hand."""
+"""Switched images of each occupation: the first ones, vanilla above guided; none is chosen by hand."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _title(row: str, variant: str) -> str:
 
 
 def turned_pairs(stages: Mapping[str, Path]) -> Tensor:
-    """Return the first images whose mode changed: n vanilla ones and their n guided twins, (2 n, 3, H, W) in [0, 1].
+    """Return the first images whose mode changed: n vanilla ones and their n guided paired samples, (2 n, 3, H, W) in [0, 1].
 
     Args:
         stages: folders of a row's stages.

@@ -78,7 +78,7 @@ def _now() -> float:
 
 
 def measure(pipeline: StableDiffusionPipeline, batch: int, steps: int, rounds: int, output: str) -> dict[str, float]:
-    """Draw with and without guidance, alternating; the first round warms up and is left out.
+    """Sample with and without guidance, alternating; the first round warms up and is left out.
 
     Returns:
         Seconds of a UNet call and of the guidance call, the share of the latter, and the ratios of whole calls and of

@@ -32,7 +32,7 @@ BY_HAND = {
 def test_every_variant_of_a_study_composes(name):
     planned = {}
     for variant, overrides in {**STUDIES, **BY_HAND}[name].items():
-        config = load([*pooled.as_then(overrides), "logger=none", "generate.seed=1"])
+        config = load([*pooled.with_previous_defaults(overrides), "logger=none", "generate.seed=1"])
         weights = {
             "encoder": str(config["encoder"].get("pretrained"))
         }  # two encoders with one name in keys have other weights
