@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
-import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 SMALL = [
@@ -12,6 +15,12 @@ SMALL = [
     "collect.batch_size=4", "collect.timesteps=2", "clustering=spectral", "clustering.k_max=3", "projector.steps=40",
     "guidance.decay=0.9", "trainer.accelerator=cpu", "trainer.enable_progress_bar=false",
 ]  # fmt: skip
+# The jobs of a test are forked from one process that has done the imports, which take longer than a small job.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload([
+    "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion", "matplotlib.backends.backend_agg", "pytorch_lightning",
+    "scipy.stats", "selfdebias.jobs.job", "sklearn.cluster", "sklearn.manifold", "transformers.models.clip.modeling_clip",
+])  # fmt: skip
 
 
 def command(model: Path, root: Path, *more: str) -> list[str]:
@@ -20,9 +29,58 @@ def command(model: Path, root: Path, *more: str) -> list[str]:
     return [*{text.partition("=")[0]: text for text in every}.values()]
 
 
-def start(arguments: list[str]) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "selfdebias.main", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background are deaf to Ctrl-C
-    )  # fmt: skip
+class Job:
+    """A command in a process of its own, with the methods of `subprocess.Popen` that tests need."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self._output = Path(self._folder.name) / "output"
+        self._output.touch()
+        asked = arguments, str(self._output), dict(os.environ), str(Path.cwd())
+        self._process = _FORKS.Process(target=_work, args=asked)
+        self._process.start()
+        self.pid = self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def said(self) -> str:
+        """What it has printed so far."""
+        return self._output.read_text()
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        self._process.join(timeout)
+        return self._process.exitcode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, None]:
+        """What it printed until its end, or until `timeout` seconds are over."""
+        self.wait(timeout)
+        return self.said(), None
+
+    def send_signal(self, sent: int) -> None:
+        os.kill(self.pid, sent)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+
+def start(arguments: list[str]) -> Job:
+    return Job(arguments)
+
+
+def _work(arguments: list[str], output: str, environment: Mapping[str, str], folder: str) -> None:
+    """What the process does: as `python -m selfdebias` would, with its output in a file."""
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background are deaf to Ctrl-C
+    with open(output, "ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    from selfdebias.main import main
+
+    sys.exit(main(arguments))

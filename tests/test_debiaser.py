@@ -20,7 +20,10 @@ from selfdebias.modes import SpectralModes
 from tests.jobs.stages.world import PixelEncoder
 from tests.tiny import sample, tiny_pipeline
 
-FIT = {"encoder": PixelEncoder(), "n_images": 10, "batch_size": 4, "timesteps": 2, "call": {"num_inference_steps": 4}}
+FIT = {
+    "encoder": PixelEncoder(), "n_images": 10, "batch_size": 4, "timesteps": 2, "call": {"num_inference_steps": 4},
+    "projector": {"steps": 100},
+}  # fmt: skip
 
 
 def _forget(attachment) -> None:

@@ -198,7 +198,7 @@ def root(tmp_path_factory):
     return tmp_path_factory.mktemp("experiments")
 
 
-QUICK = (*PRESETS, "emoji/faces", "emoji/winobias", "emoji/unconditional", "emoji/target_90_10")
+QUICK = (*PRESETS, "emoji/faces", "emoji/unconditional", "emoji/target_90_10")
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in EMOJI if name not in QUICK]  # a sweep has many jobs
 
 

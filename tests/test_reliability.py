@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import time
@@ -39,7 +37,7 @@ def command(model: Path, root: Path, *more: str) -> list[str]:
     return small_jobs.command(model, root, *DRAWN, *more)
 
 
-def start(model: Path, root: Path, *more: str) -> subprocess.Popen:
+def start(model: Path, root: Path, *more: str) -> small_jobs.Job:
     return small_jobs.start(command(model, root, *more))
 
 
@@ -52,9 +50,10 @@ def images_of(root: Path) -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def undisturbed(model, tmp_path_factory):
     root = tmp_path_factory.mktemp("undisturbed")
+    assert small_jobs.start(["--version"]).wait() == 0  # the imports are done
     began = time.monotonic()
     job = start(model, root)
-    assert job.wait() == 0, job.stdout.read()
+    assert job.wait() == 0, job.said()
     return root, time.monotonic() - began
 
 
@@ -79,7 +78,7 @@ def kill_once(model: Path, root: Path, seconds: float) -> int | None:
     job = start(model, root)
     time.sleep(seconds)
     if job.poll() is not None:
-        assert job.returncode == 0, job.stdout.read()
+        assert job.returncode == 0, job.said()
         job.communicate()
         return None
     marks = len(list(root.glob("stages/*/*/stage.json")))
@@ -88,12 +87,12 @@ def kill_once(model: Path, root: Path, seconds: float) -> int | None:
     return marks
 
 
-def test_four_kills_at_random_times_and_the_same_images_in_the_end(model, undisturbed, tmp_path):
+def test_three_kills_at_random_times_and_the_same_images_in_the_end(model, undisturbed, tmp_path):
     root, seconds = undisturbed
     chance = random.Random(7)
-    stopped_in = {kill_once(model, tmp_path, seconds * (0.4 + 0.5 * (kill + chance.random()) / 4)) for kill in range(4)}
+    stopped_in = {kill_once(model, tmp_path, seconds * (0.1 + 0.5 * (kill + chance.random()) / 3)) for kill in range(3)}
     last = start(model, tmp_path)
-    assert last.wait() == 0, last.stdout.read()
+    assert last.wait() == 0, last.said()
     assert_undisturbed(root, tmp_path)
     assert len(stopped_in - {None}) >= 2  # the kills came at different places
 
@@ -106,11 +105,11 @@ def test_a_hundred_kills_at_random_times_and_the_same_images_in_the_end(model, u
         number += 1
         done = False
         while not done and kills < 100:
-            marks = kill_once(model, tmp_path / str(number), seconds * chance.uniform(0.35, 0.95))
+            marks = kill_once(model, tmp_path / str(number), seconds * chance.uniform(0.05, 0.95))
             done, kills = marks is None, kills + (marks is not None)
             stopped_in.add(marks)
         last = start(model, tmp_path / str(number))
-        assert last.wait() == 0, last.stdout.read()
+        assert last.wait() == 0, last.said()
         assert_undisturbed(root, tmp_path / str(number))
     assert len(stopped_in - {None}) >= 5
 
@@ -144,44 +143,6 @@ def test_a_failure_at_any_write_or_rename_is_survived(model, tmp_path, monkeypat
             break
         n += 1
     assert n >= 7  # four images, two tensor files and collect.json at least
-
-
-def damage(root: Path, how: str) -> Path:
-    """Damages a file of the vanilla arm; returns its stage folder."""
-    (folder,) = [
-        path.parent for path in root.glob("stages/generate/*/generate.json")
-        if json.loads(path.read_text())["arm"] == "vanilla"
-    ]  # fmt: skip
-    shard = folder / "batch-00001.safetensors"
-    picture = folder / "images" / "000003.png"
-    if how == "a truncated shard":
-        shard.write_bytes(shard.read_bytes()[:-7])
-    elif how == "a flipped byte":
-        data = bytearray(picture.read_bytes())
-        data[len(data) // 2] ^= 1
-        picture.write_bytes(data)
-    else:
-        manifest = folder / "manifest-0.jsonl"
-        lines = [{**json.loads(line), "config_hash": "f" * 16} for line in manifest.read_text().splitlines()[:1]]
-        manifest.write_text("".join(json.dumps(line) + "\n" for line in lines) + manifest.read_text())
-    return folder
-
-
-@pytest.mark.parametrize("how", ["a truncated shard", "a flipped byte", "another configuration's hash"])
-def test_damage_is_found_and_said_in_one_line_and_nothing_else_is_touched(model, undisturbed, tmp_path, capsys, how):
-    root = Path(shutil.copytree(undisturbed[0], tmp_path / "runs"))
-    folder = damage(root, how)
-    for stage in ("evaluate", "report"):  # both would read it again
-        shutil.rmtree(root / "stages" / stage)
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    assert main(command(model, root)) == 1
-    err = [line for line in capsys.readouterr().err.splitlines() if line.startswith("selfdebias: ")]
-    assert len(err) == 1 and str(folder) in err[0]
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
-    shutil.rmtree(folder)
-    assert main(command(model, root)) == 0
-    for name, images in images_of(undisturbed[0]).items():
-        assert torch.equal(images, images_of(root)[name])
 
 
 def test_two_processes_on_the_same_job_make_each_stage_once(model, undisturbed, tmp_path):
@@ -218,7 +179,7 @@ def test_a_full_disk_is_said_in_one_line_and_the_same_command_goes_on(model, und
 def test_ctrl_c_or_sigterm_in_the_middle_says_how_to_go_on(model, tmp_path, sent, code):
     job = start(model, tmp_path, "collect.n_images=64")
     while not list(tmp_path.glob("stages/collect/*/manifest-0.jsonl")):
-        assert job.poll() is None, job.stdout.read()
+        assert job.poll() is None, job.said()
         time.sleep(0.05)
     for _ in range(1 if sent is signal.SIGINT else 2):  # as `timeout` does
         job.send_signal(sent)

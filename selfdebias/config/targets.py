@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -70,6 +72,12 @@ _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 def plugin_packages() -> tuple[str, ...]:
     """Top-level packages that an installed plug-in registers, sorted."""
+    return _registered(tuple(sys.path))
+
+
+@lru_cache
+def _registered(places: tuple[str, ...]) -> tuple[str, ...]:
+    """As `plugin_packages`, which looks through each installed package; remembered for the same places of `sys.path`."""
     return tuple(sorted({entry.module.split(".")[0] for entry in entry_points(group=PLUGINS)}))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -37,19 +36,19 @@ def command(model: Path, root: Path, *more: str) -> list[str]:
     return small_jobs.command(model, root, *DRAWN, *more)
 
 
-def start(model: Path, root: Path, *more: str) -> subprocess.Popen:
+def start(model: Path, root: Path, *more: str) -> small_jobs.Job:
     return small_jobs.start(command(model, root, *more))
 
 
-def workers(job: subprocess.Popen) -> list[psutil.Process]:
+def workers(job: small_jobs.Job) -> list[psutil.Process]:
     """The two processes of a job, the first one first."""
     found = [child for child in psutil.Process(job.pid).children() if "spawn_main" in " ".join(child.cmdline())]
     return sorted(found, key=lambda child: child.pid)
 
 
-def wait_for(job: subprocess.Popen, root: Path, pattern: str) -> None:
+def wait_for(job: small_jobs.Job, root: Path, pattern: str) -> None:
     while not list(root.glob(pattern)):
-        assert job.poll() is None, job.stdout.read()
+        assert job.poll() is None, job.said()
         time.sleep(0.02)
 
 

@@ -12,7 +12,7 @@ from selfdebias.config.compose import load
 from selfdebias.config.rules import walk
 from selfdebias.main import main
 
-EXAMPLES, QUICK = 500, 100  # of the slow test, and of the one of `make test`
+EXAMPLES, QUICK = 500, 30  # of the slow test, and of the one of `make test`
 # Keys of which it is known that some values end in a traceback: `tests/safety/test_one_line.py` has them.
 LEFT_OUT = (
     "model.pretrained", "model.device", "model.scheduler.name", "projector.learning_rate", "projector.temperature",
@@ -109,7 +109,7 @@ def test_a_random_value_is_accepted_or_refused_in_one_line(known, tmp_path, monk
         assert {path.name for path in tmp_path.iterdir()} <= {".hypothesis"}
 
     each()
-    assert seen["accepted"] >= examples // 50 and seen["refused"] >= examples // 2, seen
+    assert seen["accepted"] and seen["refused"] >= examples // 2, seen
 
 
 SMALL = [

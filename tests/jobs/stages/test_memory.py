@@ -166,8 +166,9 @@ import resource, sys
 from pathlib import Path
 from functools import partial
 from tests.jobs.stages.test_memory import STAGES
-for root in sys.argv[2:]:
-    STAGES[sys.argv[1]](Path(root))
+for root in sys.argv[1:]:
+    for stage in STAGES:
+        stage(Path(root))
     print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, flush=True)
 """
 
@@ -190,12 +191,11 @@ def _project_first(root: Path) -> None:
     discover_projected(root / "found", root / "collect", root / "first", clustering, NoVocabulary(), PixelEncoder())
 
 
-STAGES = {"project": _project, "project_bank": _project_bank, "project_first": _project_first}
+STAGES = (_project, _project_bank, _project_first)
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_memory_does_not_grow_with_the_number_of_images(stage, tmp_path):
-    """In one process: twice few images, so that all that has to be there is, then four times as many."""
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
+    """All stages in one process: twice few images, so that all that has to be there is, then four times as many."""
     sizes = {"few": 24, "many": 96}
     for name, n in sizes.items():
         write_store(tmp_path / name, n)
@@ -203,7 +203,7 @@ def test_memory_does_not_grow_with_the_number_of_images(stage, tmp_path):
         name: sum(path.stat().st_size for path in (tmp_path / name / "collect").glob("*.safetensors")) for name in sizes
     }
     done = subprocess.run(
-        [sys.executable, "-c", PEAK, stage, *(str(tmp_path / name) for name in ("few", "few", "many"))],
+        [sys.executable, "-c", PEAK, *(str(tmp_path / name) for name in ("few", "few", "many"))],
         capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3],
     )  # fmt: skip
     _, few, many = (int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("peak"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -35,7 +34,7 @@ def model(tmp_path_factory):
     return folder
 
 
-def start(model: Path, root: Path, *more: str) -> subprocess.Popen:
+def start(model: Path, root: Path, *more: str) -> small_jobs.Job:
     return small_jobs.start(["-m", *small_jobs.command(model, root, *DRAWN, *more)])
 
 
