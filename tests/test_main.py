@@ -267,10 +267,15 @@ def test_a_bad_command_line_is_answered_without_importing_torch(tmp_path):
     (tmp_path / "wrong" / "gender" / "child").mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(tmp_path / "wrong" / "gender" / "child" / "0.png")
     code = (
-        "import sys; from selfdebias.main import main; code = main(sys.argv[1:]);"
-        "assert 'torch' not in sys.modules; sys.exit(code)"
+        "import json, sys; from selfdebias.main import main; print([main(it) for it in json.loads(sys.argv[1])]);"
+        "assert 'torch' not in sys.modules"
     )
-    for arguments, words in LATE.items():
-        command = [sys.executable, "-c", code, *arguments.format(tmp_path).split("|")]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 2 and words in done.stderr, done.stderr
+    commands = [arguments.format(tmp_path).split("|") for arguments in LATE]
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(commands)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and json.loads(done.stdout) == [2] * len(LATE), done.stderr
+    said = done.stderr.splitlines()
+    assert len(said) == len(LATE)
+    for line, words in zip(said, LATE.values(), strict=True):
+        assert words in line

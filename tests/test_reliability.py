@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -143,6 +145,40 @@ def test_a_failure_at_any_write_or_rename_is_survived(model, tmp_path, monkeypat
             break
         n += 1
     assert n >= 7  # four images, two tensor files and collect.json at least
+
+
+def damage(root: Path, how: str) -> Path:
+    """Damages a file of the vanilla arm; returns its stage folder."""
+    (folder,) = [
+        path.parent for path in root.glob("stages/generate/*/generate.json")
+        if json.loads(path.read_text())["arm"] == "vanilla"
+    ]  # fmt: skip
+    shard = folder / "batch-00001.safetensors"
+    picture = folder / "images" / "000003.png"
+    if how == "a truncated shard":
+        shard.write_bytes(shard.read_bytes()[:-7])
+    else:
+        data = bytearray(picture.read_bytes())
+        data[len(data) // 2] ^= 1
+        picture.write_bytes(data)
+    return folder
+
+
+@pytest.mark.parametrize("how", ["a truncated shard", "a flipped byte"])
+def test_damage_is_found_and_said_in_one_line_and_nothing_else_is_touched(model, undisturbed, tmp_path, capsys, how):
+    root = Path(shutil.copytree(undisturbed[0], tmp_path / "runs"))
+    folder = damage(root, how)
+    for stage in ("evaluate", "report"):  # both would read it again
+        shutil.rmtree(root / "stages" / stage)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert main(command(model, root)) == 1
+    err = [line for line in capsys.readouterr().err.splitlines() if line.startswith("selfdebias: ")]
+    assert len(err) == 1 and str(folder) in err[0]
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    shutil.rmtree(folder)
+    assert main(command(model, root)) == 0
+    for name, images in images_of(undisturbed[0]).items():
+        assert torch.equal(images, images_of(root)[name])
 
 
 def test_two_processes_on_the_same_job_make_each_stage_once(model, undisturbed, tmp_path):
