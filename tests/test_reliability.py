@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from selfdebias.backbones import StableDiffusionBackbone
 from selfdebias.main import main
 from selfdebias.storage.atomic import TEMPORARY
 from selfdebias.storage.batches import BatchFolder
 from tests import small_jobs
-from tests.jobs.stages.world import run_collect
+from tests.jobs.stages.world import backbone, run_collect
 from tests.tiny import tiny_pipeline
 
 pytestmark = pytest.mark.reliability
@@ -119,6 +120,8 @@ def test_a_hundred_kills_at_random_times_and_the_same_images_in_the_end(model, u
 @pytest.mark.parametrize("call", ["replace", "fsync", "fdopen"])
 def test_a_failure_at_any_write_or_rename_is_survived(model, tmp_path, monkeypatch, call):
     """Fails the n-th call, for each n, and then goes on: the images are those of an undisturbed run."""
+    pipeline = backbone(model).load()
+    monkeypatch.setattr(StableDiffusionBackbone, "load", lambda _: pipeline)  # which writes nothing, and takes its time
     expected = BatchFolder.open(run_collect(model, tmp_path / "whole", n_images=4, batch_size=2)).images()
     real, n = getattr(os, call), 0
     while True:
