@@ -42,7 +42,10 @@ def with_encoders(encoders):
     return [f"encoder.pretrained={encoders[0]}", f"judge.encoder.pretrained={encoders[1]}"]
 
 
-@pytest.mark.parametrize("entry", REAL)
+AS_ANOTHER = {"sd14", "ddpm_church"}  # of one architecture with sd15 and ddpm_cat
+
+
+@pytest.mark.parametrize("entry", [pytest.param(it, marks=[pytest.mark.slow] * (it in AS_ANOTHER)) for it in REAL])
 def test_all_stages_run_on(entry, tmp_path, encoders):
     folder = save_model(entry, tmp_path / "model")
     more = [f"model={entry}", f"model.pretrained={folder}", *ON_CPU, *with_encoders(encoders), *SMALL]
