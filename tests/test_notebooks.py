@@ -113,7 +113,7 @@ def _pictures(outputs: list[Any]) -> list[np.ndarray]:
     return pictures
 
 
-FEWER = {"= 64, 64, 10 ": "= 24, 16, 5 ", "projector.steps=150": "projector.steps=40"}
+FEWER = {"= 64, 64, 10 ": "= 24, 32, 5 ", "projector.steps=150": "projector.steps=40"}
 
 
 @pytest.mark.parametrize("fewer", [FEWER, pytest.param({}, marks=pytest.mark.slow)], ids=["few", "as written"])
