@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from selfdebias.report.explanations import explanations, interval_in_words, verdicts_in_words
+from selfdebias.metrics.verdict import FAIRER, LESS_FAIR, NOT_TOLD_APART
+from selfdebias.report.explanations import explanations, interval_in_words
 from selfdebias.report.gallery import Chart, Pair
 from selfdebias.report.grids import grids
 from selfdebias.report.job_table import sections, shown_in
@@ -76,12 +77,35 @@ def render_page(material: Material, pictures: Pictures) -> str:
         shares=share_rows(results, notes),
         cost=cost_rows(results, notes),
         cosine=written(measure(trained, "cosine_held_out"), notes) if trained else "",
-        verdicts=verdicts_in_words(results),
+        verdicts=verdicts_in_short(results),
         grids=extra,
         interval=interval_in_words(results),
         warnings=warnings(results),
         notes=[*explanations(results, shown_in(tables, extra)), *notes.lines()],
     )  # fmt: skip
+
+
+def verdicts_in_short(results: Mapping[str, Any]) -> list[str]:
+    """What is fairer and less fair than in the baseline: one sentence for each arm, without the axes that were left alone.
+
+    Example:
+        >>> arms = {"vanilla": {}, "guided": {"shares": {"gender": {}, "age": {}}}}
+        >>> told = {"gender": "fairer", "age": "not told apart", "axis 0": "fairer", "axis 1": "less fair"}
+        >>> modes = {"axes": [{}, {}], "balanced": [0]}
+        >>> verdicts_in_short({"arms": arms, "modes": modes, "verdicts": {"guided": told}})
+        ['guided against vanilla, by fd: fairer in gender, axis 0; not told apart in age.']
+    """
+    modes, baseline = results.get("modes", {}), plain(results.get("baseline") or "vanilla")
+    axes = [f"axis {a}" for a in modes.get("balanced", range(len(modes.get("axes", []))))]
+    lines = []
+    for arm, verdicts in results.get("verdicts", {}).items():
+        names: dict[str | None, list[str]] = {verdict: [] for verdict in (FAIRER, LESS_FAIR, NOT_TOLD_APART, None)}
+        for name in [*attributes_of(results), *axes, "modes"]:
+            if name in verdicts:
+                names[verdicts[name]].append(plain(name))
+        said = [f"{verdict or 'cannot be told'} in {', '.join(found)}" for verdict, found in names.items() if found]
+        lines += [f"{plain(arm)} against {baseline}, by fd: {'; '.join(said)}."] if said else []
+    return lines
 
 
 def asked(material: Material) -> list[tuple[str, str]]:

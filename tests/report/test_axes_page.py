@@ -8,7 +8,7 @@ from selfdebias.jobs.model_card import model_card
 from selfdebias.report.explanations import told_in_words, verdicts_in_words
 from selfdebias.report.grids import AXES, axes_grid, grids_in_words
 from selfdebias.report.job_table import headline
-from selfdebias.report.page import agreement_rows, found_in_words, mode_rows, target_of
+from selfdebias.report.page import agreement_rows, found_in_words, mode_rows, target_of, verdicts_in_short
 from selfdebias.report.wording import Notes
 
 
@@ -66,6 +66,18 @@ def test_an_axis_that_came_out_worse_is_called_so():
     found["verdicts"]["guided"]["axis 1"] = None
     found["arms"]["vanilla"]["axes"][1]["fd"] = {"value": 0.1, "low": None, "reason": "no interval: one batch"}
     assert "axis 1: cannot be told (one batch)" in verdicts_in_words(found)[0]
+
+
+def test_the_verdict_above_the_page_is_one_sentence_without_axes_that_were_left_alone():
+    told = {"gender": "not told apart", "axis 0": "fairer", "axis 1": "less fair", "axis 2": None}
+    found = {**results(), "verdicts": {"guided": told}}
+    found["modes"] = {**found["modes"], "axes": [{}] * 3, "balanced": [0, 2]}
+    (line,) = verdicts_in_short(found)
+    assert (
+        line == "guided against vanilla, by fd: fairer in axis 0; not told apart in gender; cannot be told in axis 2."
+    )
+    del found["modes"]["balanced"]
+    assert "less fair in axis 1" in verdicts_in_short(found)[0]
 
 
 def test_both_sides_of_an_axis_stand_on_the_page():

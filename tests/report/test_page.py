@@ -136,8 +136,9 @@ def test_says_what_was_asked_and_how_to_run_it_again(job):
 
 def test_the_verdict_stands_before_all_sections(job):
     _, page = job
-    verdict = "guided against vanilla, by fd: gender not told apart"
-    assert page.text.index(verdict) < page.text.index("What was asked") < page.text.rindex(verdict)
+    short = "guided against vanilla, by fd: not told apart in gender, tone, age, modes."
+    assert page.text.index(short) < page.text.index("What was asked")
+    assert page.text.index("guided against vanilla, by fd: gender not told apart") > page.text.rindex("What was asked")
 
 
 def test_the_guidance_is_that_of_the_guided_arm_and_a_control_has_its_own_row(tmp_path):
