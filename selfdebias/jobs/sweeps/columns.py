@@ -164,7 +164,7 @@ def numbers_of(groups: Sequence[Group]) -> Table:
     keys = list(dict.fromkeys(key for group in groups for key in group.values))
     lines = []
     for group in groups:
-        own = [*(group.values.get(key, "") for key in keys), " ".join(group.hashes)]
+        own = [*(group.values.get(key, "") for key in keys), " ".join(it.name for it in group.folders)]
         for prompt, arm, metric, entry in _entries(group.results or {}):
             numbers = [entry.get(fact) if finite(entry.get(fact)) is not None else None for fact in FACTS]
             lines.append([*own, prompt, arm, metric, *numbers])

@@ -19,7 +19,6 @@ from selfdebias.jobs.sweeps.record import (
     RECORD,
     RUNNING,
     STOPPED,
-    JobState,
     SweepFolder,
     values_of,
 )
@@ -97,13 +96,10 @@ def _of_sweep(sweep: SweepFolder) -> Source:
         values, state = values_of(overrides), sweep.state(num)
         own = {key: values.get(key, "").strip("'\"") for key in record["swept"]}
         job = sweep.root / state.job if state.state == DONE else None
-        why = _lacks(job) if job else _why(state)
+        failed = f"failed: {state.error}"
+        why = _lacks(job) if job else failed if state.state == FAILED else WHY[state.state]
         jobs.append(SweptJob(f"job {num}", own, state.state, why, None if why else job, sweep.root))
     return Source(sweep.path, record["command"], record["swept"], jobs)
-
-
-def _why(state: JobState) -> str:
-    return f"failed: {state.error}" if state.state == FAILED else WHY[state.state]
 
 
 def _lacks(job: Path) -> str:
@@ -159,9 +155,13 @@ def differing(configs: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[dic
     keys = [key for key in keys if len({str(own.get(key)) for own in flat}) > 1]
     classes = [key for key in keys if key.endswith("._target_")]
     keys = [key for key in keys if key in classes or not _follows(key, classes, flat)]
+
+    def text(key: str, own: Mapping[str, Any]) -> str:
+        value = str(own.get(key, ""))
+        return value.rpartition(".")[2] if key in classes else value
+
     names = {key: key.removesuffix("._target_") for key in keys}
-    values = [{names[key]: _short(key, own.get(key, "")) for key in keys} for own in flat]
-    return list(names.values()), values
+    return list(names.values()), [{name: text(key, own) for key, name in names.items()} for own in flat]
 
 
 def _follows(key: str, classes: Sequence[str], flat: Sequence[Mapping[str, Any]]) -> bool:
@@ -171,10 +171,6 @@ def _follows(key: str, classes: Sequence[str], flat: Sequence[Mapping[str, Any]]
             pairs = {(own.get(name), str(own.get(key))) for own in flat}
             return len(pairs) == len({own.get(name) for own in flat})
     return False
-
-
-def _short(key: str, value: Any) -> str:
-    return str(value).rpartition(".")[2] if key.endswith("._target_") else str(value)
 
 
 def fairness_of(table: Mapping[str, Any], attributes: Sequence[str]) -> str:

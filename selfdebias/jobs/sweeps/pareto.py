@@ -46,18 +46,31 @@ class Point:
     fairness: Measure
     vanilla: bool = False
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has both numbers."""
+        return self.quality.value is not None and self.fairness.value is not None
+
+    @property
+    def xy(self) -> tuple[float, float]:
+        """Where it is in the plot, if it is whole."""
+        assert self.quality.value is not None and self.fairness.value is not None
+        return self.quality.value, self.fairness.value
+
 
 def points_of(rows: Sequence[Row], quality: str, fairness: str) -> list[Point]:
     """The points of all rows that have both numbers, and their vanilla arms; none where no guided arm has both."""
+
+    def of_vanilla(label: str, x: Measure, y: Measure) -> Point:
+        return Point(label, Measure(OF_VANILLA[quality]) if quality in OF_VANILLA else x, y, True)
+
     known = [row for row in rows if row.group.results is not None]
     points = [Point(_label(row), row.measure(quality), row.measure(fairness)) for row in known if not row.is_baseline]
-    points = [point for point in points if _is_whole(point)]
-    vanilla = [Point("vanilla", _of_vanilla(row.measure(quality), quality), row.measure(fairness), True) for row in known
-               if row.is_baseline]  # fmt: skip
+    vanilla = [of_vanilla("vanilla", row.measure(quality), row.measure(fairness)) for row in known if row.is_baseline]
     if not vanilla:  # each job has one of its own, too many to be named
-        own = [Point("", _of_vanilla(row.vanilla(quality), quality), row.vanilla(fairness), True) for row in known]
-        vanilla = list(dict.fromkeys(own))
-    return [*(point for point in vanilla if _is_whole(point)), *points] if points else []
+        vanilla = list(dict.fromkeys(of_vanilla("", row.vanilla(quality), row.vanilla(fairness)) for row in known))
+    whole = [point for point in points if point.is_whole]
+    return [*(point for point in vanilla if point.is_whole), *whole] if whole else []
 
 
 def front_of(points: Sequence[Point], higher: bool) -> list[Point]:
@@ -74,8 +87,8 @@ def front_of(points: Sequence[Point], higher: bool) -> list[Point]:
         ['a', 'b']
     """
     front: list[Point] = []
-    for point in sorted(points, key=lambda point: (_badness(point, higher), _y(point))):
-        if not front or _y(point) < _y(front[-1]):
+    for point in sorted(points, key=lambda point: (-point.xy[0] if higher else point.xy[0], point.xy[1])):
+        if not front or point.xy[1] < front[-1].xy[1]:
             front.append(point)
     return front
 
@@ -94,7 +107,9 @@ def tradeoff_figure(points: Sequence[Point], quality: str, fairness: str, theme:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(facecolor=theme.paper)
     front = front_of(points, higher)
-    axes.plot([_x(p) for p in front], [_y(p) for p in front], color=theme.faint, linewidth=3, zorder=1, label="front")
+    axes.plot(
+        *zip(*(point.xy for point in front), strict=True), color=theme.faint, linewidth=3, zorder=1, label="front"
+    )
     for place, point in enumerate(point for point in points if not point.vanilla):
         _draw(axes, point, theme.mark(place), MARKERS[place % 7], theme)  # the eighth is vanilla's
     for point in (point for point in points if point.vanilla):
@@ -112,32 +127,12 @@ def _label(row: Row) -> str:
     return ", ".join([*values, *([] if row.arm == "guided" else [plain(row.arm)])]) or row.group.jobs[0].name
 
 
-def _of_vanilla(found: Measure, quality: str) -> Measure:
-    return Measure(OF_VANILLA[quality]) if quality in OF_VANILLA else found
-
-
-def _is_whole(point: Point) -> bool:
-    return point.quality.value is not None and point.fairness.value is not None
-
-
-def _x(point: Point) -> float:
-    assert point.quality.value is not None
-    return point.quality.value
-
-
-def _y(point: Point) -> float:
-    assert point.fairness.value is not None
-    return point.fairness.value
-
-
 def _draw(axes: Axes, point: Point, colour: str, marker: str, theme: Theme) -> None:
     """A mark, with a bar for each interval that is known."""
     miss = [_miss(point.quality), _miss(point.fairness)]
-    axes.errorbar(
-        _x(point), _y(point), xerr=miss[0], yerr=miss[1], color=colour, elinewidth=1, capsize=3, alpha=0.55, zorder=2
-    )
+    axes.errorbar(*point.xy, xerr=miss[0], yerr=miss[1], color=colour, elinewidth=1, capsize=3, alpha=0.55, zorder=2)
     size = 14 if point.vanilla else 8
-    axes.plot(_x(point), _y(point), marker, ms=size, color=colour, markeredgecolor=theme.paper, zorder=3)
+    axes.plot(*point.xy, marker, ms=size, color=colour, markeredgecolor=theme.paper, zorder=3)
 
 
 def _miss(found: Measure) -> list[list[float]] | None:
@@ -167,7 +162,7 @@ def _name(figure: Figure, axes: Axes, points: Sequence[Point], theme: Theme) -> 
     """Writes each label near its mark, at the first place where it covers no other label and no mark."""
     figure.draw_without_rendering()
     renderer = FigureCanvasAgg(figure).get_renderer()
-    marks = [axes.transData.transform((_x(point), _y(point))) for point in points]
+    marks = [axes.transData.transform(point.xy) for point in points]
     taken: list[Bbox] = [Bbox.from_extents(x - 6, y - 6, x + 6, y + 6) for x, y in marks]
     inside = axes.get_window_extent()
     for point in points:
@@ -186,11 +181,7 @@ def _write(axes: Axes, point: Point, theme: Theme) -> Annotation:
     """A label, with a line to its mark where it stands away from it."""
     line = {"arrowstyle": "-", "color": theme.ink, "linewidth": 0.6, "alpha": 0.6, "shrinkA": 0, "shrinkB": 4}
     return axes.annotate(
-        clip(point.label, 32), (_x(point), _y(point)), xytext=(0, 0), textcoords="offset points", fontsize=10,
+        clip(point.label, 32), point.xy, xytext=(0, 0), textcoords="offset points", fontsize=10,
         color=theme.ink, va="center", zorder=4, arrowprops=line if point.label else None,
         bbox={"facecolor": theme.paper, "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
     )  # fmt: skip
-
-
-def _badness(point: Point, higher: bool) -> float:
-    return -_x(point) if higher else _x(point)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from selfdebias.config.rules import refuse
@@ -32,30 +33,41 @@ class Group:
     results: Results | None
 
     @property
-    def measured(self) -> list[SweptJob]:
-        """The jobs that have numbers."""
-        return [job for job in self.jobs if job.folder]
-
-    @property
-    def hashes(self) -> list[str]:
-        """The config hashes of these, which their folders are called after."""
-        return [job.folder.name for job in self.jobs if job.folder]
+    def folders(self) -> list[Path]:
+        """The folders of the jobs that have numbers; each is called after its config hash."""
+        return [job.folder for job in self.jobs if job.folder]
 
     @property
     def state(self) -> str:
         """How far its jobs came: a state, or how many of them are in the numbers."""
-        states = dict.fromkeys(job.state for job in self.jobs)
-        if len(states) == 1:
-            return next(iter(states))
-        return f"{len(self.measured)} of {len(self.jobs)}"
+        first, *others = dict.fromkeys(job.state for job in self.jobs)
+        return f"{len(self.folders)} of {len(self.jobs)}" if others else first
+
+    @property
+    def baseline(self) -> str:
+        """The arm that the others are held against."""
+        return str((self.results or {}).get("baseline") or "vanilla")
 
     @cached_property
     def vanilla_stages(self) -> frozenset[str]:
         """The stages that drew its vanilla images."""
-        records = [json.loads((job.folder / "job.json").read_text()) for job in self.measured if job.folder]
-        return frozenset(
-            path for record in records for name, path in record["stages"].items() if name.split("/")[-1] == "vanilla"
-        )
+        stages = [json.loads((folder / "job.json").read_text())["stages"] for folder in self.folders]
+        return frozenset(path for own in stages for name, path in own.items() if name.split("/")[-1] == "vanilla")
+
+    def measure(self, arm: str, name: str) -> Measure:
+        """The number of an arm that is called `name`, such as gender.fd_hard or kid, with what belongs to it."""
+        results = self.results
+        if results is None:
+            return Measure(reason=self.state)
+        tree = results["over_prompts"].get(arm, {}) if "rows" in results else results["arms"].get(arm, {})
+        if name == "share":
+            attribute, first = share_of(results) or ("", "")
+            return measure(tree, attribute, "share") if "rows" in results else measure(tree, "shares", attribute, first)
+        if name == "clip_score":
+            return clip_score(tree)
+        if name in ("fid", "frechet_distance"):  # one number, `fid` of any features in results of before
+            return measure(tree, frechet_key(tree))
+        return measure(tree, *(("turned", name) if name == "precision_ratio" else name.split(".")))
 
 
 @dataclass(frozen=True)
@@ -77,18 +89,18 @@ class Row:
     @property
     def is_baseline(self) -> bool:
         """Whether it is the arm that the others are held against."""
-        return self.arm == baseline_of(self.group.results or {})
+        return self.arm == self.group.baseline
 
     def measure(self, name: str) -> Measure:
         """The number called `name`, such as gender.fd_hard or kid, with what belongs to it."""
-        found = _measure(self.group, self.arm, name)
-        if any(_differ(found, _measure(group, self.arm, name)) for group in self.same):
+        found, *others = (group.measure(self.arm, name) for group in (self.group, *self.same))
+        if any((it.value, it.low, it.high) != (found.value, found.low, found.high) for it in others):
             return Measure(reason="is not the same in all jobs")
         return found
 
     def vanilla(self, name: str) -> Measure:
         """The same number of the arm that it is held against."""
-        return _measure(self.group, baseline_of(self.group.results or {}), name)
+        return self.group.measure(self.group.baseline, name)
 
     @property
     def images(self) -> str:
@@ -98,7 +110,7 @@ class Row:
             return ""
         ones = ones_of(results)
         counts = sorted({images_of(one, self.arm) or 0 for one in ones if self.arm in one["arms"]})
-        return f"{len(ones)} x {'/'.join(map(str, counts))}" if "rows" in results else "/".join(map(str, counts))
+        return (f"{len(ones)} x " if "rows" in results else "") + "/".join(map(str, counts))
 
 
 def grouped(jobs: Sequence[SweptJob], pooled: Sequence[str]) -> list[Group]:
@@ -114,23 +126,34 @@ def grouped(jobs: Sequence[SweptJob], pooled: Sequence[str]) -> list[Group]:
     return [Group(dict(values), own, _results(own, pooled)) for values, own in found.items()]
 
 
+def _results(jobs: Sequence[SweptJob], pooled: Sequence[str]) -> Results | None:
+    folders = [job.folder for job in jobs if job.folder]
+    if len(folders) < 2:
+        return json.loads((folders[0] / "results.json").read_text()) if folders else None
+    try:
+        return pool_jobs(folders, jobs[0].root)
+    except ValueError as error:
+        words = f"keys that change the seed of the images alone, as generate.seed does ({' '.join(str(error).split())})"
+        raise refuse("table.pool", words, list(pooled)) from None
+
+
 def rows_of(groups: Sequence[Group]) -> list[Row]:
     """The rows in their order: the vanilla arm first where all groups share one, then the arms of each group."""
-    known = [group for group in groups if group.results is not None]
-    shared = shared_vanilla(groups)
-    rows = [Row(known[0], baseline_of(known[0].results or {}), True, known[1:])] if shared else []
+    rows = []
+    if shared_vanilla(groups):
+        first, *others = (group for group in groups if group.results is not None)
+        rows.append(Row(first, first.baseline, True, others))
     for group in groups:
         arms = arms_in(group.results) if group.results is not None else [""]
-        baseline = baseline_of(group.results or {})
-        others = [arm for arm in arms if arm != baseline]
-        rows += [Row(group, arm) for arm in others or arms]
+        compared = [arm for arm in arms if arm != group.baseline]
+        rows += [Row(group, arm) for arm in compared or arms]
     return rows
 
 
 def shared_vanilla(groups: Sequence[Group]) -> bool:
     """Whether the groups with numbers were drawn beside the same vanilla images."""
-    known = [group for group in groups if group.results is not None]
-    return bool(known) and bool(known[0].vanilla_stages) and len({group.vanilla_stages for group in known}) == 1
+    stages = {group.vanilla_stages for group in groups if group.results is not None}
+    return len(stages) == 1 and stages != {frozenset()}
 
 
 def ones_of(results: Results) -> list[Results]:
@@ -148,46 +171,8 @@ def attributes_in(results: Results) -> list[str]:
     return list(results["prompts"]["attributes"])
 
 
-def baseline_of(results: Results) -> str:
-    """The arm that the others are held against."""
-    return str(results.get("baseline") or "vanilla")
-
-
 def share_of(results: Results) -> tuple[str, str] | None:
     """The first attribute and its first class, where it has two classes."""
     attribute = attributes_in(results)[0]
     classes = ones_of(results)[0].get("judge", {}).get("classes", {}).get(attribute, [])
     return (attribute, classes[0]) if len(classes) == 2 else None
-
-
-def _results(jobs: Sequence[SweptJob], pooled: Sequence[str]) -> Results | None:
-    measured = [job for job in jobs if job.folder]
-    folders = [job.folder for job in measured if job.folder]
-    if not measured:
-        return None
-    if len(measured) == 1:
-        return json.loads((folders[0] / "results.json").read_text())
-    try:
-        return pool_jobs(folders, measured[0].root)
-    except ValueError as error:
-        words = f"keys that change the seed of the images alone, as generate.seed does ({' '.join(str(error).split())})"
-        raise refuse("table.pool", words, list(pooled)) from None
-
-
-def _differ(one: Measure, other: Measure) -> bool:
-    return (one.value, one.low, one.high) != (other.value, other.low, other.high)
-
-
-def _measure(group: Group, arm: str, name: str) -> Measure:
-    results = group.results
-    if results is None:
-        return Measure(reason=group.state)
-    tree = results["over_prompts"].get(arm, {}) if "rows" in results else results["arms"].get(arm, {})
-    if name == "share":
-        attribute, first = share_of(results) or ("", "")
-        return measure(tree, attribute, "share") if "rows" in results else measure(tree, "shares", attribute, first)
-    if name == "clip_score":
-        return clip_score(tree)
-    if name in ("fid", "frechet_distance"):  # one number, `fid` of any features in results of before
-        return measure(tree, frechet_key(tree))
-    return measure(tree, *(("turned", name) if name == "precision_ratio" else name.split(".")))

@@ -100,7 +100,12 @@ def _write(source: Source, settings: Mapping[str, Any]) -> None:
 
 def _record(group: Group) -> dict[str, Any]:
     why = {job.name: job.why for job in group.jobs if job.why}
-    return {"values": group.values, "config_hashes": group.hashes, "results": group.results, "missing": why}
+    return {
+        "values": group.values,
+        "config_hashes": [it.name for it in group.folders],
+        "results": group.results,
+        "missing": why,
+    }
 
 
 def render_table(sweep: Sweep, width: int = 80) -> str:
@@ -140,7 +145,7 @@ def explanations(sweep: Sweep, table: Table, notes: Notes) -> list[str]:
     marked = any(cell.endswith(("*", "?")) for row in table.rows for cell in row[table.names :])
     known = [group.results for group in sweep.groups if group.results is not None]
     lines = missing_in_words(sweep.source.jobs)
-    if any(len(group.measured) > 1 for group in sweep.groups):
+    if any(len(group.folders) > 1 for group in sweep.groups):
         lines.append(f"Jobs that differ in {', '.join(sweep.pooled)} alone are pooled: one row of all their images.")
     lines += dict.fromkeys(judge_in_words(one) for results in known for one in ones_of(results))
     lines.append(_about_intervals(marked))
@@ -156,7 +161,11 @@ def explanations(sweep: Sweep, table: Table, notes: Notes) -> list[str]:
         )
     if not shared_vanilla(sweep.groups) and known:
         lines.append("The jobs have vanilla arms of their own, each beside its job.")
-    return [*lines, *notes.lines(), *_hashes(sweep.groups)]
+    behind = []
+    for group in sweep.groups:
+        hashes, values = ", ".join(it.name for it in group.folders), " ".join(map(plain, group.values.values()))
+        behind += [f"{values}: {hashes}" if values else hashes] if hashes else []
+    return [*lines, *notes.lines(), f"config hashes: {'; '.join(behind)}"]
 
 
 MEANINGS = {
@@ -189,13 +198,3 @@ def _about_intervals(marked: bool) -> str:
         f"[low, high]: {INTERVAL}. At the floor, <= b: not told from a perfectly fair sampler, and at most {AT_FLOOR} times the "
         "floor; not told from fair, <= b: the same of a larger value; b is the upper bound."
     )
-
-
-def _hashes(groups: Sequence[Group]) -> list[str]:
-    """The folders of the jobs behind each row."""
-    lines = []
-    for group in groups:
-        if group.hashes:
-            values = " ".join(map(plain, group.values.values()))
-            lines.append(f"{values}: {', '.join(group.hashes)}" if values else ", ".join(group.hashes))
-    return [f"config hashes: {'; '.join(lines)}"] if lines else []
