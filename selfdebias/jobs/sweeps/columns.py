@@ -8,7 +8,6 @@ from typing import Any
 
 from selfdebias.jobs.sweeps.record import DONE
 from selfdebias.jobs.sweeps.rows import Group, Results, Row, arms_in, attributes_in, ones_of, share_of, shared_vanilla
-from selfdebias.metrics.entries import Entry
 from selfdebias.metrics.verdict import FAIRER, LESS_FAIR, compare
 from selfdebias.report.feature_words import kid_title
 from selfdebias.report.measures import Measure, finite
@@ -55,7 +54,10 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 def head_columns(rows: Sequence[Row]) -> list[Column]:
     """The columns that say which job a row is: swept keys, arm where there are several, state where not all are done."""
     keys = list(dict.fromkeys(key for row in rows for key in row.group.values))
-    columns = [Column(name, [_value(row, key, keys) for row in rows]) for key, name in short_names(keys).items()]
+    columns: list[Column] = []
+    for key, name in short_names(keys).items():
+        shared = "" if columns else "vanilla"  # the row of all jobs has no value, and its first cell says what it is
+        columns.append(Column(name, [shared if row.shared else plain(row.group.values.get(key, "")) for row in rows]))
     if not keys:
         columns = [Column("job", ["vanilla" if row.shared else row.group.jobs[0].name for row in rows])]
     if {row.arm for row in rows if row.arm and not row.is_baseline} - {"guided"}:
@@ -68,8 +70,6 @@ def head_columns(rows: Sequence[Row]) -> list[Column]:
 def number_columns(rows: Sequence[Row], fairness: str, notes: Notes, intervals: bool) -> list[Column]:
     """The columns of numbers; one that no row has is left out. The arguments are those of `table_of`."""
     known = [row for row in rows if row.group.results is not None]
-    if not known:
-        return []
     columns = [Column("N", [row.images for row in rows])]
     for name, (title, style) in (_measures(known[0], fairness) | {"kid": (_kid_title(known), ".3g")}).items():
         columns += _column(title, name, rows, style, notes, intervals)
@@ -79,16 +79,6 @@ def number_columns(rows: Sequence[Row], fairness: str, notes: Notes, intervals: 
             verdicts = [_verdict(row, fairness) for row in rows]
             columns += [Column(AGAINST, verdicts)] if any(verdicts) else []
     return columns
-
-
-def entry_of(found: Measure) -> Entry:
-    """A number as an entry of `results.json`.
-
-    Example:
-        >>> entry_of(Measure(0.5, 0.4, 0.6))
-        {'value': 0.5, 'low': 0.4, 'high': 0.6}
-    """
-    return {"value": found.value, "low": found.low, "high": found.high}
 
 
 def _measures(row: Row, fairness: str) -> dict[str, tuple[str, str]]:
@@ -110,13 +100,6 @@ def _kid_title(rows: Sequence[Row]) -> str:
     return titles.pop() if len(titles) == 1 else "KID"
 
 
-def _value(row: Row, key: str, keys: Sequence[str]) -> str:
-    """The value of a swept key; the row that all jobs share has none, and says what it is in its first cell."""
-    if row.shared:
-        return "vanilla" if key == keys[0] else ""
-    return plain(row.group.values.get(key, ""))
-
-
 def _column(
     title: str, name: str, rows: Sequence[Row], style: str, notes: Notes, intervals: bool, vanilla: bool = False
 ) -> list[Column]:
@@ -125,13 +108,12 @@ def _column(
     if not known:
         return []
     write: Callable[[Measure], str] = partial(written if intervals else _marked, notes=notes, style=style)
-    cells = ["" if _says_nothing(row, name) else write(entry) for row, entry in zip(rows, found, strict=True)]
+    cells = []
+    for row, entry in zip(rows, found, strict=True):
+        says_nothing = row.group.results is None or (row.is_baseline and name in OF_TWINS)
+        cells.append("" if says_nothing else write(entry))
     floor = span((entry.floor for entry in known), style) if style == ".3f" else ""
     return [Column(plain(title), cells, [floor])]
-
-
-def _says_nothing(row: Row, name: str) -> bool:
-    return row.group.results is None or (row.is_baseline and name in OF_TWINS)
 
 
 def _marked(found: Measure, notes: Notes, style: str) -> str:
@@ -146,7 +128,10 @@ def _verdict(row: Row, fairness: str) -> str:
     """Whether the arm is fairer than vanilla or less fair, said only where the intervals are apart."""
     if row.group.results is None or row.is_baseline:
         return ""
-    verdict = compare(entry_of(row.measure(fairness)), entry_of(row.vanilla(fairness)))
+    own, other = (
+        {"value": it.value, "low": it.low, "high": it.high} for it in (row.measure(fairness), row.vanilla(fairness))
+    )
+    verdict = compare(own, other)
     return verdict if verdict in (FAIRER, LESS_FAIR) else ""
 
 
