@@ -31,14 +31,12 @@ class ArmMaterial:
         modes: Index of each image's mode, by image id, in id order.
         e: (N, d) unit embeddings in id order.
         p_hat: (B, S, K) projected shares; B = 0 for an arm without guidance.
-        facts: The contents of `generate.json`.
     """
 
     folder: BatchFolder
     modes: dict[int, int]
     e: Array
     p_hat: Array
-    facts: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -89,6 +87,7 @@ def read_material(
     results = _results(job, Path(evaluated))
     asked = {name: results["modes"][name] for name in ("target", "balanced") if name in results["modes"]}
     found = {**_json(Path(discovered) / "modes.json"), **asked}
+    trained = Path(projected) / "project.json" if projected else None
     names = ["vanilla", *(name for name in arms if name != "vanilla")]
     return Material(
         job=job,
@@ -97,7 +96,7 @@ def read_material(
         sheets={mode: read_sheet(Path(discovered) / f"mode-{mode}.png") for mode in range(len(found["sizes"]))},
         arms={name: _arm(Path(arms[name]), Path(evaluated), name) for name in names},
         curves=read_curves(Path(projected) / "metrics.jsonl") if projected else {},
-        trained=_json_or_nothing(Path(projected) / "project.json") if projected else {},
+        trained=_json(trained) if trained and trained.exists() else {},
     )
 
 
@@ -119,7 +118,6 @@ def _arm(path: Path, evaluated: Path, name: str) -> ArmMaterial:
         modes={int(judged.ids[row]): int(judged.modes[row]) for row in order},
         e=judged.e[order],
         p_hat=_p_hat(folder),
-        facts=_json_or_nothing(path / "generate.json"),
     )
 
 
@@ -136,10 +134,6 @@ def _results(job: Mapping[str, Any], evaluated: Path) -> dict[str, Any]:
     results["config_hash"] = job.get("config_hash", results.get("config_hash", ""))
     results["seeds"] = {**seeds, **results.get("seeds", {})}
     return results
-
-
-def _json_or_nothing(path: Path) -> dict[str, Any]:
-    return _json(path) if path.exists() else {}
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -77,18 +77,13 @@ def _shared_arm(evaluated: Sequence[Path], name: str) -> ArmData:
 def stages_of(job: Path, root: Path, row: str = "") -> dict[str, Path]:
     """The folders of a job's stages by their names in a row; those that all rows share are among them."""
     stages = json.loads((job / "job.json").read_text())["stages"]
-    own = {name: path for name, path in stages.items() if not row or name.split("/")[1:2] in ([row], [BANK])}
-    return {_in_row(name, row): Path(root) / path for name, path in own.items()}
-
-
-def _in_row(name: str, row: str) -> str:
-    """The name of a row's step as it is in a job of one prompt.
-
-    Example:
-        >>> _in_row("generate/cook/guided", "cook"), _in_row("discover/cook", "cook"), _in_row("generate/guided", "")
-        ('generate/guided', 'discover', 'generate/guided')
-    """
-    return "/".join(part for part in name.split("/") if not row or part not in (row, BANK))
+    left_out = (row, BANK) if row else ()  # of the name of a row's stage, to have that of a job of one prompt
+    found = {}
+    for name, path in stages.items():
+        parts = name.split("/")
+        if not row or parts[1:2] in ([row], [BANK]):
+            found["/".join(part for part in parts if part not in left_out)] = Path(root) / path
+    return found
 
 
 def _pool_row(
@@ -104,19 +99,13 @@ def _pool_row(
     collected = _shared_arm(evaluated, "collected") if apart else reference
     if other is not None:
         reference = _reference_of(other, stages_of(jobs[0], root, row), root, row)
+    choices = {key: value for key, value in config["metrics"].items() if key not in ("_target_", "features")}
+    compared_by = {EXTRACTOR: first["features"]} if first.get("features") else {}  # as a job of before says it
     results = summarise(
-        arms,
-        reference,
-        _modes(jobs, root, row, first["modes"]),
-        first["prompts"],
-        _suite(config["metrics"]),
-        evaluate["bootstrap"],
-        evaluate["seed"],
-        judge=first["judge"],
-        seeds=_seeds(every),
-        collected=collected,
-        spaces=_spaces(first),
-    )
+        arms, reference, _modes(jobs, root, row, first["modes"]), first["prompts"], MetricSuite(**choices),
+        evaluate["bootstrap"], evaluate["seed"], judge=first["judge"], seeds=_seeds(every), collected=collected,
+        spaces=first.get("spaces") or compared_by,
+    )  # fmt: skip
     skipped = {
         arm: sum(it.get("skipped_edits", {}).get(arm, 0) for it in every) for arm in first.get("skipped_edits", {})
     }
@@ -142,16 +131,6 @@ def _modes(jobs: Sequence[Path], root: Path, row: str, said: Mapping[str, Any]) 
     modes = json.loads((found[0] / "modes.json").read_text())
     asked = {name: said[name] for name in ("target", "balanced") if name in said}
     return {**modes, **asked, "places": AxisSides.read(found[0]) if "axes" in modes else None}
-
-
-def _spaces(first: Results) -> dict[str, Any]:
-    """What a job says of the features that images are compared by; one of before says it of an extractor alone."""
-    return first.get("spaces") or ({EXTRACTOR: first["features"]} if first.get("features") else {})
-
-
-def _suite(metrics: Mapping[str, Any]) -> MetricSuite:
-    """The choices of the jobs' metrics; what images are compared by is in the arms already."""
-    return MetricSuite(**{key: value for key, value in metrics.items() if key not in ("_target_", "features")})
 
 
 def _seeds(every: Sequence[Results]) -> dict[str, Any]:
