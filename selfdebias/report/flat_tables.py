@@ -32,7 +32,7 @@ def lines_of(results: Results) -> Iterator[list[Any]]:
     """Yields the cells of each line, in the order of `COLUMNS`; None where there is nothing.
 
     Args:
-        results: The contents of `results.json`. The prompt of a job without rows is "", the arm of what belongs to none
+        results: The contents of `results.json`. The prompt of a job of one prompt is "", the arm of what belongs to none
             is "". A metric's name is its path, joined by `/`, from the arm on (`gender/fd_hard`, `cost/seconds_per_image`) or
             from the top (`modes/silhouette`). Lists, such as the sizes of modes, are left out.
     """
@@ -91,7 +91,7 @@ def table_of_arms(results: Results) -> Table:
 
 
 def table_of_quality(results: Results) -> Table:
-    """Quality by features; no rows in results of before.
+    """Quality by features; no rows in earlier results.
 
     Example:
         >>> kid = {"kid": {"value": 0.5, "floor": 0.1}}
@@ -113,7 +113,7 @@ def table_of_quality(results: Results) -> Table:
 
 
 def flat_numbers(results: Results) -> dict[str, float | str]:
-    """Every number of `results.json` under a flat name, of a job with rows the means over prompts.
+    """Every number of `results.json` under a flat name, of a job with a list of prompts the means over prompts.
 
     One that is null is left out, and its reason is kept.
 

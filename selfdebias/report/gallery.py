@@ -1,4 +1,4 @@
-"""All pictures and charts of one report: charts with their alternative texts, and images above their twins of one seed."""
+"""All pictures and charts of one report: charts with their alternative texts, and images above their paired samples of one seed."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Pair:
-    """An image above its twin from the same seed; `before` and `after` are the modes of the two."""
+    """An image above its paired sample from the same seed; `before` and `after` are the modes of the two."""
 
     id: int
     before: int
@@ -133,7 +133,7 @@ def _shares_in_words(material: Material, attribute: str) -> str:
 
 
 def pairs_of(material: Material, name: str, images: int) -> list[Pair]:
-    """The first `images` seeds of an arm, each above its vanilla twin: first by id, not chosen by looks.
+    """The first `images` seeds of an arm, each above its paired vanilla sample: first by id, not chosen by looks.
 
     Args:
         material: What the stages left.
@@ -175,14 +175,14 @@ def first_row(material: Material, images: int = 8, width: int = 800) -> Image.Im
 
 
 def turned_in_all(material: Material, name: str) -> tuple[int, int]:
-    """Number of all images of an arm whose mode is not their vanilla twin's, and number of all twins."""
+    """Number of all images of an arm whose mode is not that of their paired vanilla sample, and number of all pairs."""
     vanilla, arm = material.arms["vanilla"].modes, material.arms[name].modes
     twins = [i for i in vanilla if i in arm]
     return sum(vanilla[i] != arm[i] for i in twins), len(twins)
 
 
 def pair_picture(vanilla: Tensor, guided: Tensor, changed: bool) -> Image.Image:
-    """One image above its twin from the same seed.
+    """One image above its paired sample from the same seed.
 
     Args:
         vanilla: (3, H, W) float in [0, 1].

@@ -21,7 +21,7 @@ AS_PREDICTED, BEYOND, BELOW, UNTOLD = "as predicted", "beyond it", "below it", "
 
 
 def grids(results: Results, notes: Notes) -> list[Table]:
-    """All such tables that the results have numbers for; results of before have none.
+    """All such tables that the results have numbers for; earlier results have none.
 
     Args:
         results: The contents of `results.json`.
@@ -152,7 +152,7 @@ def told(predicted: Measure, measured: Measure) -> str:
 
 
 def compositions(arm: Mapping[str, Any], attribute: str) -> tuple[Measure, Measure]:
-    """The predicted and the measured `fd_hard` of an attribute; nulls in results of before."""
+    """The predicted and the measured `fd_hard` of an attribute; nulls in earlier results."""
     predicted, measured = (f"{name}_fd_hard" for name in ("predicted", "measured"))
     tree = arm.get("composition", {})
     return measure(tree, attribute, predicted), measure(tree, attribute, measured)

@@ -22,7 +22,7 @@ from selfdebias.storage.provenance import in_words
 
 @dataclass(frozen=True)
 class ArmPairs:
-    """The pairs of one arm that the page shows; `turned` of `twins` images changed their mode in the whole arm."""
+    """The pairs of one arm that the page shows; `turned` of `twins` paired samples changed their mode in the whole arm."""
 
     arm: str
     pairs: list[Pair]

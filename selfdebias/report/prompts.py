@@ -24,7 +24,7 @@ def render_table(results: Results, width: int = 80) -> str:
     """Writes the table of the first attribute as plain text, readable in a terminal and in a log.
 
     Args:
-        results: The contents of `results.json` of a job with rows.
+        results: The contents of `results.json` of a job with a list of prompts.
         width: Terminal columns, at least 40; no line is longer and the rules are exactly as long.
 
     Returns:
@@ -49,7 +49,7 @@ def render_prompt_page(results: Results, job: Mapping[str, Any], pictures: Mappi
     """Fills the template.
 
     Args:
-        results: The contents of `results.json` of a job with rows.
+        results: The contents of `results.json` of a job with a list of prompts.
         job: `{"command": command line, "config": resolved configuration, ...}`.
         pictures: PNG file of the first images of each row, vanilla above guided.
 
@@ -117,7 +117,7 @@ def means_of(results: Results, attribute: str) -> list[str]:
 
 
 def _floor_of_means(entries: Sequence[Mapping[str, Any]]) -> str:
-    """What a mean over prompts comes to under a perfectly fair sampler, "" in results of before."""
+    """What a mean over prompts comes to under a perfectly fair sampler, "" in earlier results."""
     known = [it for it in entries if it.get("value") is not None and "floor_high" in it]
     if not known:
         return ""
@@ -155,7 +155,7 @@ def table_of(results: Results, attribute: str, notes: Notes, intervals: bool = F
     """The table of one attribute.
 
     Args:
-        results: The contents of `results.json` of a job with rows.
+        results: The contents of `results.json` of a job with a list of prompts.
         attribute: Name of a judged attribute.
         notes: Takes the reasons of the numbers that are null.
         intervals: Whether each number has its own: too wide for a terminal.

@@ -40,8 +40,8 @@ def log_job(
 ) -> str:
     """Logs a finished job and closes the run.
 
-    Numbers go into the run's summary, of a job with rows the means over prompts; tables are `arms` (arms by measures) or
-    `prompts` (prompts by measures), `results`, the lines of `results.csv`, and `quality`, by the features that it is measured in.
+    Numbers go into the run's summary, of a job with a list of prompts the means over prompts. Tables are `arms` (arms by measures)
+    or `prompts` (prompts by measures), `results` (the lines of `results.csv`), and `quality`, by the features behind it.
 
     Args:
         logger: A Lightning `WandbLogger`; with any other logger, or None, nothing happens.

@@ -100,7 +100,7 @@ def _pool_row(
     if other is not None:
         reference = _reference_of(other, stages_of(jobs[0], root, row), root, row)
     choices = {key: value for key, value in config["metrics"].items() if key not in ("_target_", "features")}
-    compared_by = {EXTRACTOR: first["features"]} if first.get("features") else {}  # as a job of before says it
+    compared_by = {EXTRACTOR: first["features"]} if first.get("features") else {}  # as earlier jobs say it
     results = summarise(
         arms, reference, _modes(jobs, root, row, first["modes"]), first["prompts"], MetricSuite(**choices),
         evaluate["bootstrap"], evaluate["seed"], judge=first["judge"], seeds=_seeds(every), collected=collected,

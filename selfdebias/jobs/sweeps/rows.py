@@ -65,7 +65,7 @@ class Group:
             return measure(tree, attribute, "share") if "rows" in results else measure(tree, "shares", attribute, first)
         if name == "clip_score":
             return clip_score(tree)
-        if name in ("fid", "frechet_distance"):  # one number, `fid` of any features in results of before
+        if name in ("fid", "frechet_distance"):  # one number, `fid` of any features in earlier results
             return measure(tree, frechet_key(tree))
         return measure(tree, *(("turned", name) if name == "precision_ratio" else name.split(".")))
 
