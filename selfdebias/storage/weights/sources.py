@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from selfdebias.config.local_paths import SINGLE_FILES, is_hub_id
 from selfdebias.storage.atomic import hash_file, read_json
@@ -92,8 +93,21 @@ class Source(ABC):
         pickles = folders.PICKLES if self.allow_pickle else ()
         return folders.hash_files(local, (*folders.TENSORS, *folders.CONFIGS, *pickles))
 
+    def read(self, file: str) -> dict[str, Any]:
+        """Read a small JSON file of the model; nothing else is downloaded."""
+        if self.local is None:
+            return hub.read_json(self.group, self.name, self.revision, file)
+        return read_json(self.local / file)
+
     def _listing(self) -> hub.Listing:
         return hub.look_up(self.group, self.name, self.revision)
+
+    def _files(self) -> Collection[str]:
+        """The names of its files; a folder that leads out of itself is refused."""
+        if self.local is None:
+            return self._listing().files
+        folders.check_contents(f"{self.group}.pretrained", self.local)
+        return folders.files_of(self.local)
 
 
 @dataclass(frozen=True)
@@ -136,18 +150,13 @@ class PipelineSource(Source):
         local = self.local
         if local is not None and local.is_file():
             return self._check_file(local)
-        if local is not None:
-            folders.check_contents(f"{self.group}.pretrained", local)
-        files = folders.files_of(local) if local is not None else self._listing().files
+        files = self._files()
         if "model_index.json" not in files:
             raise FileNotFoundError(
                 f"`{self.group}.pretrained` must be a diffusers pipeline, with a model_index.json, got {self.name!r} without "
                 f"one."
             )
-        if local is not None:
-            index = read_json(local / "model_index.json")
-        else:
-            index = hub.read_json(self.group, self.name, self.revision, "model_index.json")
+        index = self.read("model_index.json")
         folders.check_pipeline(self.name, index, files, self.allow_pickle, self.without)
         forms = {_variant(file) for file in files if file.endswith((".safetensors", ".bin"))}
         if self.variant not in forms | {None}:
@@ -196,24 +205,13 @@ class ModelSource(Source):
 
     def check(self) -> None:
         """See `Source.check`."""
-        local = self.local
-        if local is not None:
-            folders.check_contents(f"{self.group}.pretrained", local)
-        files = folders.files_of(local) if local is not None else self._listing().files
-        folders.check_model(self.group, self.name, files, self.needed, self.allow_pickle)
+        folders.check_model(self.group, self.name, self._files(), self.needed, self.allow_pickle)
         found = self.read("config.json").get("model_type")
         if self.types and found not in self.types:
             raise ValueError(
                 f"`{self.group}.pretrained` must be a model of type {' or '.join(self.types)}, got {self.name!r} of type "
                 f"{found}: choose the encoder=... for it."
             )
-
-    def read(self, file: str) -> dict:
-        """Read a small JSON file of the model; nothing else is downloaded."""
-        local = self.local
-        if local is None:
-            return hub.read_json(self.group, self.name, self.revision, file)
-        return read_json(local / file)
 
 
 def _variant(file: str) -> str | None:
