@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
 
 from selfdebias.config.prompt_texts import CROSS
 from selfdebias.judges import classify
-from selfdebias.storage.atomic import write_tensors
+from selfdebias.storage.atomic import read_tensors, write_tensors
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -177,9 +176,8 @@ def load_arm(evaluated: Path, arm: str) -> ArmData:
 
 def read_arm(path: Path) -> ArmData:
     """Read one file that `save_arm` wrote."""
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
-        arrays: dict[str, Any] = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118
+    tensors, metadata = read_tensors(path)
+    arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
     classes = {name: tuple(names) for name, names in json.loads(metadata["classes"]).items()}
     probabilities = {name: arrays.pop(_PREFIX + name).astype(np.float64) for name in classes}
     arrays["e"] = arrays["e"].astype(np.float64)

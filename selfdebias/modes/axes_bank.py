@@ -10,12 +10,11 @@ from typing import Self
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
 from torch import Tensor
 
 from selfdebias.modes.bank import ModeBank
 from selfdebias.modes.bank_fit import fit_temperatures
-from selfdebias.storage.atomic import write_tensors
+from selfdebias.storage.atomic import read_tensors, write_tensors
 
 HALF = torch.full((2,), 0.5)
 RIDGE = 1e-3  # of the least squares, as a share of the rows
@@ -67,9 +66,7 @@ class AxesBank:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote."""
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors, metadata = read_tensors(path)
         branches = tuple(json.loads(metadata["branches"]))
         banks = []
         for a in range(int(metadata["axes"])):
@@ -80,9 +77,8 @@ class AxesBank:
 
 def load_bank(path: Path) -> ModeBank | AxesBank:
     """Read a bank of one partition, or of several axes."""
-    with safe_open(path, framework="pt") as file:
-        several = "axes" in file.metadata()
-    return AxesBank.load(path) if several else ModeBank.load(path)
+    _, metadata = read_tensors(path)
+    return AxesBank.load(path) if "axes" in metadata else ModeBank.load(path)
 
 
 def fit_axes_bank(

@@ -9,11 +9,9 @@ from typing import Self
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
-from safetensors.torch import load_file
 from torch import Tensor
 
-from selfdebias.storage.atomic import write_tensors
+from selfdebias.storage.atomic import read_tensors, write_tensors
 
 TENSORS = ("timesteps", "centroids", "sizes", "target", "depths", "temperatures", "origins", "scales")
 
@@ -142,9 +140,7 @@ class ModeBank:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote; depths are 0 in a bank that was written without."""
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = file.metadata()
+        tensors, metadata = read_tensors(path)
         branches, prompts = (tuple(json.loads(metadata.get(name, "[]"))) for name in ("branches", "prompts"))
         return cls(branches, encoder=metadata["encoder"], prompts=prompts, **tensors)
 
@@ -176,7 +172,7 @@ class ModeMeans:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote."""
-        return cls(**load_file(path))
+        return cls(**read_tensors(path)[0])
 
 
 def interpolate(rows: Tensor, timesteps: Tensor, timestep: float) -> Tensor:

@@ -11,11 +11,10 @@ from typing import Self
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from selfdebias.modes.bank import interpolate
-from selfdebias.storage.atomic import write_tensors
+from selfdebias.storage.atomic import read_tensors, write_tensors
 from selfdebias.storage.tensor_rows import TensorRows, in_parts
 
 FREQUENCIES = 16  # sines and cosines of the timestep
@@ -242,8 +241,7 @@ class SemanticProjector(nn.Module):
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote; frozen, in evaluation mode."""
-        with safe_open(path, framework="pt") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            projector = cls(**json.loads(file.metadata()["projector"]), timesteps=weights["timesteps"])
+        weights, metadata = read_tensors(path)
+        projector = cls(**json.loads(metadata["projector"]), timesteps=weights["timesteps"])
         projector.load_state_dict(weights)
         return projector.eval().requires_grad_(False)
