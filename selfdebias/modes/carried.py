@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from safetensors.torch import load_file
-
 from selfdebias.modes.axis_sides import AxisSides
 from selfdebias.modes.sphere import Labels, Vectors, nearest, unit
+from selfdebias.storage.atomic import read_json, read_tensors
 
 
 @dataclass(frozen=True)
@@ -31,14 +29,9 @@ class CarriedModes:
     @classmethod
     def read(cls, discovered: Path) -> Self:
         """Read what a discover stage found: two modes go by their axis, more than two by the prompts' means."""
-        found = json.loads((Path(discovered) / "modes.json").read_text())
-        tensors = {name: x.double().numpy() for name, x in load_file(Path(discovered) / "centers.safetensors").items()}
-        return cls(tensors["centers"], tensors["offsets"], by_mean=found["k"] > 2)
-
-    @property
-    def axis(self) -> Vectors:
-        """`a` (d,), the unit vector from the second mode to the first."""
-        return unit(self.centers[:1] - self.centers[1:2])[0]
+        tensors, _ = read_tensors(Path(discovered) / "centers.safetensors")
+        centers, offsets = (tensors[name].double().numpy() for name in ("centers", "offsets"))
+        return cls(centers, offsets, by_mean=len(centers) > 2)
 
     def centers_among(self, e: Vectors) -> Vectors:
         """Return where the modes lie among the images of one prompt.
@@ -70,5 +63,5 @@ class CarriedModes:
 
 def read_carried(discovered: Path) -> CarriedModes | AxisSides:
     """Read the modes that a discover stage found, or its axes: each is cut, on images of any prompt, where it was found."""
-    axes = "axes" in json.loads((Path(discovered) / "modes.json").read_text())
+    axes = "axes" in read_json(Path(discovered) / "modes.json")
     return AxisSides.read(discovered) if axes else CarriedModes.read(discovered)
