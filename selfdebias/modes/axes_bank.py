@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -70,7 +70,9 @@ class AxesBank:
         branches = tuple(json.loads(metadata["branches"]))
         banks = []
         for a in range(int(metadata["axes"])):
-            own = {name.split("/", 1)[1]: x for name, x in tensors.items() if name.startswith(f"axis-{a}/")}
+            own: dict[str, Any] = {
+                name.split("/", 1)[1]: x for name, x in tensors.items() if name.startswith(f"axis-{a}/")
+            }
             banks.append(ModeBank(branches, encoder=metadata["encoder"], **own))
         return cls(tuple(banks))
 
