@@ -14,7 +14,7 @@ from experiments.study import read_study
 from selfdebias.config.arms import guidance_of_arms, model_of_arms, reference_count
 from selfdebias.config.compose import load, load_sweep
 from selfdebias.config.targets import make
-from selfdebias.jobs.plan import make_plan
+from selfdebias.jobs.run import make_plan
 from selfdebias.storage.atomic import write_text
 
 NOTEBOOK = Path(__file__).parent / "README.md"
@@ -103,11 +103,11 @@ def _sampled(config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     arms = guidance_of_arms(config["guidance"])
     sampled = {}
     for name, it in make_plan(config, {}).items():
-        if it.variant == "reference":
+        if it.draws_reference:
             sampled[it.key] = (reference_count(config), model_of_arms(config)["steps"])
-        elif it.stage == "collect":
+        elif it.kind == "collect":
             sampled[it.key] = (config["collect"]["n_images"], config["model"]["steps"])
-        elif it.stage == "generate":
+        elif it.kind == "generate":
             passes = make({"guidance": arms[name.rpartition("/")[2]]}, "guidance").passes
             sampled[it.key] = (config["generate"]["n_images"] * passes, model_of_arms(config)["steps"])
     return sampled

@@ -8,8 +8,7 @@ from pathlib import Path
 from statistics import mean
 
 from selfdebias.config.compose import load
-from selfdebias.jobs.job import run_job
-from selfdebias.jobs.job_plan import hash_of_job
+from selfdebias.jobs.job import hash_of_job, run_job
 from selfdebias.jobs.sweeps.pooling import pool_jobs, stages_of
 from selfdebias.report.explanations import judge_in_words
 from selfdebias.report.measures import measure

@@ -14,20 +14,18 @@ import torch
 
 from selfdebias.backbones.hspace import find_unet
 from selfdebias.backbones.normal_tensors import normal_tensors
-from selfdebias.config.plain_data import check_plain
 from selfdebias.config.targets import make
 from selfdebias.guidance import Guidance, GuidanceState, Semantics
 from selfdebias.guidance.attachment import SMALL, Attachment
 from selfdebias.guidance.groups import EMBEDDED, Rule
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.semantics import AxesSemantics
-from selfdebias.jobs.fitting import default, fit_stages, guidance_named, schedule_named, with_options
-from selfdebias.jobs.model_card import BANK, FACTS, FORMAT, MEANS, PROJECTOR, write_facts
+from selfdebias.jobs.fit_arguments import FitArguments
+from selfdebias.jobs.fitting import fit_stages
+from selfdebias.jobs.model_card import BANK, MEANS, PROJECTOR, read_facts, write_facts
+from selfdebias.jobs.named import default, guidance_of, schedule_of, with_options
 from selfdebias.jobs.stages.generate import check_shares, read_semantics
-from selfdebias.storage.atomic import hash_file, read_json
 from selfdebias.storage.seeds import generators
-from selfdebias.storage.stage_folder import read_header
-from selfdebias.storage.weights.folders import check_inside
 from selfdebias.storage.weights.identity import identity_of, is_same
 
 SMALL_START = 0.12  # of the steps: from here on calls of few images are guided (experiments/results/person_batches.md)
@@ -81,26 +79,8 @@ class SelfDebias:
             ValueError: if the folder is of another format, a file is damaged or not the one that was saved, its parts do not
                 fit, or it names other code.
         """
-        folder = Path(folder)
-        for name in (FACTS, PROJECTOR, BANK):
-            if not (folder / name).is_file():
-                raise FileNotFoundError(
-                    f"`folder` must hold a {name}, got {folder}: give a finished run, runs/jobs/<hash>, or a folder that "
-                    f"save_pretrained wrote."
-                )
-        check_inside(folder, (FACTS, PROJECTOR, BANK, MEANS))
-        facts = read_json(folder / FACTS)
-        check_plain(facts, folder / FACTS)
-        if facts.get("format") != FORMAT:
-            raise ValueError(
-                f"`folder` must be of format {FORMAT}, got {facts.get('format')}: {folder} is of another version."
-            )
-        files = facts.pop("files", None)
-        _check_files(folder, files)
-        for name in ("guidance", "schedule"):
-            if not isinstance(facts.get(name), Mapping):
-                raise ValueError(f"`{folder / FACTS}` must describe a {name}, got {facts.get(name)!r}.")
-        semantics = read_semantics(folder)
+        facts = read_facts(Path(folder))
+        semantics = read_semantics(Path(folder))
         return cls(semantics, make(facts, "guidance"), make(facts, "schedule"), facts)
 
     @classmethod
@@ -139,15 +119,14 @@ class SelfDebias:
         Raises:
             ValueError: if an argument is out of range, or the pipeline cannot be guided.
         """
-        rule = _guidance_of(guidance)
-        when = _schedule_of(schedule) or default("schedule", "default")
+        rule = guidance_of(guidance)
+        when = schedule_of(schedule) or default("schedule", "default")
         with TemporaryDirectory() as temporary, normal_tensors():
-            semantics, facts = fit_stages(
-                pipe, prompts, encoder, n_images=n_images, batch_size=batch_size, timesteps=timesteps, seed=seed,
-                root=Path(folder or temporary), clustering=clustering,
-                vocabulary=vocabulary, projector=projector or {}, call=call or {}, fitting_prompts=fitting_prompts,
-                relative_scale=relative_scale,
+            asked = FitArguments(
+                pipe, prompts, encoder, n_images, batch_size, timesteps, seed, clustering, vocabulary, projector or {}, call or {},
+                fitting_prompts, relative_scale,
             )  # fmt: skip
+            semantics, facts = fit_stages(asked, Path(folder or temporary))
         several = isinstance(semantics, AxesSemantics)
         rule = rule or default("guidance", "transport_axes" if several else "transport")
         return cls(semantics, rule, when, {**facts, **described(rule, when)})
@@ -181,8 +160,8 @@ class SelfDebias:
         Raises:
             ValueError: if the pipeline cannot be guided, there is no such option, or a value is out of range.
         """
-        when = _schedule_of(schedule) or self.schedule
-        rule = with_options(_guidance_of(guidance) or self.guidance, options)
+        when = schedule_of(schedule) or self.schedule
+        rule = with_options(guidance_of(guidance) or self.guidance, options)
         state = GuidanceState(self.semantics)
         check_shares(rule, state)
         small = None if "closed_loop" in options else _for_small(rule, when, own_time=schedule is None)
@@ -250,37 +229,6 @@ def _for_small(rule: Guidance, when: GuidanceWindow, own_time: bool) -> Rule | N
         return None
     start = max(when.start, SMALL_START) if own_time and when.stop > SMALL_START else when.start
     return Rule(with_options(rule, {"closed_loop": True}), replace(when, start=start))
-
-
-def _check_files(folder: Path, files: Any) -> None:
-    """Hold the tensors of a debiaser's folder against their hashes; those of before have none, which is said."""
-    if not isinstance(files, Mapping):
-        warnings.warn(
-            f"{folder} is of an earlier version, without hashes: its files and its model are not checked.", stacklevel=3
-        )
-    for name in (PROJECTOR, BANK, MEANS):
-        path = folder / name
-        if not path.is_file():
-            continue
-        read_header(path)
-        if isinstance(files, Mapping) and hash_file(path) != files.get(name):
-            raise ValueError(
-                f"`{path}` must be the file that was saved, got one with another sha256: copy the folder again."
-            )
-
-
-def _guidance_of(guidance: Guidance | str | None) -> Guidance | None:
-    """Return a guidance, that of a name too; raises a ValueError for anything else."""
-    if not isinstance(guidance, Guidance | str | None):
-        raise ValueError(f"`guidance` must be a name or a Guidance, got {guidance!r}.")
-    return guidance_named(guidance) if isinstance(guidance, str) else guidance
-
-
-def _schedule_of(schedule: GuidanceWindow | str | None) -> GuidanceWindow | None:
-    """Return a schedule, that of a name too; raises a ValueError for anything else."""
-    if not isinstance(schedule, GuidanceWindow | str | None):
-        raise ValueError(f"`schedule` must be a name or a GuidanceWindow, got {schedule!r}.")
-    return schedule_named(schedule) if isinstance(schedule, str) else schedule
 
 
 def described(guidance: Guidance, schedule: GuidanceWindow) -> dict[str, Any]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 
-from selfdebias.jobs.commands import outcome, print_out
-from selfdebias.jobs.processes import ONE
+from selfdebias.config.overrides import refuse_doubles
+from selfdebias.config.rules import ConfigError
+from selfdebias.jobs.commands import answered, outcome, print_out, split_show
+from selfdebias.jobs.running_again import refuse_with_sweep
 
 USAGE = """\
 selfdebias: finds the semantic modes of what a diffusion model generates,
@@ -41,10 +44,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         return print_out(_help() + "\n")
     if "--version" in arguments:
         return print_out(f"selfdebias {import_module('selfdebias').__version__}\n")
-    code, line = outcome(arguments, ONE)
+    if {"-m", "--multirun"} & set(arguments):
+        code, line = answered(partial(_run_sweep, [word for word in arguments if word not in ("-m", "--multirun")]))
+    else:
+        code, line = outcome(arguments)
     if line:
         print(line, file=sys.stderr)
     return code
+
+
+def _run_sweep(arguments: Sequence[str]) -> tuple[int, str]:
+    """Runs the jobs of a sweep, as `outcome` runs one."""
+    from selfdebias.jobs.sweeps.launching import run_sweep
+
+    refuse_with_sweep(arguments)
+    overrides, show = split_show(arguments)
+    refuse_doubles([text for text in overrides if not text.startswith("-")])
+    if show:
+        raise ConfigError("`--cfg job` is not for sweeps: leave out -m, and give each key one value.")
+    return run_sweep(overrides), ""
 
 
 def _help() -> str:

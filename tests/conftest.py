@@ -11,12 +11,10 @@ os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
 os.environ["MPLBACKEND"] = "Agg"
 
-import dataclasses
 import gc
 import json
 import shutil
 import socket
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -62,23 +60,22 @@ def stand_ins(tmp_path, monkeypatch):
     The plug-in in `tests/plugin` registers the parts; `conf/` is the real one but for the groups with heavy parts.
     """
     from selfdebias.config import compose as config
-    from selfdebias.jobs import plan
+    from selfdebias.config.rules import STAGES
+    from selfdebias.jobs import run
 
     monkeypatch.syspath_prepend(Path(__file__).parent / "plugin")
     folder = _stand_in_conf(config.conf_folder(), tmp_path / "conf")
     monkeypatch.setattr(config, "conf_folder", lambda: folder)
     monkeypatch.chdir(tmp_path)
     calls: list[dict] = []
-    table = {}
-    for name, stage in plan.STAGES.items():
+    for name in STAGES:
         module = ModuleType(f"stand_in_{name}")
+        vars(module).update(vars(getattr(run, name)))
         module.VERSION, module.CONFIG = 1, KEYS[name]
         setattr(module, name, _stand_in_stage(name, calls))
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-        table[name] = dataclasses.replace(stage, function=f"{module.__name__}.{name}")
-    monkeypatch.setattr(plan, "STAGES", table)
+        monkeypatch.setattr(run, name, module)
     monkeypatch.setattr("selfdebias.jobs.job._log", lambda *_: None)  # stand-ins leave no figures to log
-    monkeypatch.setattr("selfdebias.jobs.job._gather_debiaser", lambda *_: None)  # and no projector
+    monkeypatch.setattr("selfdebias.jobs.gathering.gather_debiaser", lambda *_: None)  # and no projector
     return calls
 
 

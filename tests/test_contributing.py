@@ -18,7 +18,7 @@ from selfdebias.config.targets import check_job, make
 from selfdebias.guidance import GuidanceState
 from selfdebias.guidance.attachment import Attachment
 from selfdebias.guidance.schedules import GuidanceWindow
-from selfdebias.jobs.plan import make_plan
+from selfdebias.jobs.run import make_plan
 from selfdebias.main import main
 from tests import small_jobs
 from tests.guidance import test_contract as contract
@@ -56,7 +56,7 @@ def test_it_shows_one_class_and_one_yaml_in_few_lines():
 def test_the_new_guidance_composes_and_has_an_arm(plugged_in):
     check_job(plugged_in)
     steps = make_plan(plugged_in, {})
-    assert steps["generate/guided"].guidance["_target_"] == "selfdebias.guidance.shrink.ShrinkGuidance"
+    assert type(steps["generate/guided"].arguments["guidance"]).__name__ == "ShrinkGuidance"
 
 
 def test_the_new_guidance_guides(plugged_in):

@@ -17,8 +17,8 @@ import yaml
 from PIL import Image
 
 from selfdebias.config.compose import load
-from selfdebias.jobs import plan
-from selfdebias.jobs.job_plan import hash_of_job
+from selfdebias.jobs import run
+from selfdebias.jobs.job import hash_of_job
 from selfdebias.main import main
 
 LATE = {  # what only the parts themselves used to find
@@ -70,9 +70,9 @@ def test_each_stage_gets_what_the_contract_says(stand_ins, table):
         "discover": {"collected", "clustering", "vocabulary", "encoder"},
         "project": {"collected", "discovered", "encoder", "projector", "seed", "trainer"},
         "generate/guided": {"key", "arm", "backbone", "guidance", "schedule", "prompts", "n_images", "batch_size"}
-        | {"seed", "projected", "replayed", "trainer"},
+        | {"seed", "projected", "discovered", "replayed", "trainer"},
         "evaluate": {"arms", "collected", "discovered", "judge", "encoder", "metrics", "prompts", "batch_size"}
-        | {"bootstrap", "seed", "trainer", "reference", "labelled"},
+        | {"bootstrap", "seed", "trainer", "reference", "drawn", "labelled"},
         "report": {"job", "arms", "collected", "discovered", "projected", "evaluated", "images"},
     }
     for name, arguments in expected.items():
@@ -148,7 +148,7 @@ def test_no_secret_reaches_a_file(stand_ins, table, monkeypatch):
 
 @pytest.mark.reliability
 def test_a_stage_that_fails_is_done_again_and_the_others_are_not(stand_ins, table, monkeypatch):
-    module = plan.STAGES["project"].module
+    module = run.project
     works = module.project
 
     def fails(folder, **_):
@@ -168,7 +168,7 @@ def test_a_stage_that_fails_is_done_again_and_the_others_are_not(stand_ins, tabl
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_or_sigterm_says_how_to_go_on_and_leaves_the_handlers_alone(stand_ins, monkeypatch, capsys, sent, code):
     before, deaf = signal.getsignal(signal.SIGTERM), signal.signal(signal.SIGINT, signal.default_int_handler)
-    monkeypatch.setattr(plan.STAGES["discover"].module, "discover", lambda **_: signal.raise_signal(sent))
+    monkeypatch.setattr(run.discover, "discover", lambda **_: signal.raise_signal(sent))
     assert main([]) == code
     signal.signal(signal.SIGINT, deaf)  # as tests in the background are
     assert capsys.readouterr().err == "selfdebias: stopped; the same command goes on from here.\n"

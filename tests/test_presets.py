@@ -12,7 +12,7 @@ from diffusers import PNDMScheduler
 from selfdebias.config import compose as config
 from selfdebias.config.rules import ConfigError, walk
 from selfdebias.guidance.schedules import GuidanceWindow
-from selfdebias.jobs.stages.discover_projected import _of_activations
+from selfdebias.jobs.stages.discover import _of_activations
 from selfdebias.main import main
 from selfdebias.modes.over_time import ModesOverTime
 

@@ -1,4 +1,4 @@
-"""What a command line asks for: a job, a job again from its folder, a sweep, or the configuration as YAML.
+"""What a command line without `-m` asks for: a job, a job again from its folder, a table, or the configuration as YAML.
 
 Torch and all that needs it are imported once a job really starts.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from selfdebias.config.overrides import refuse_doubles
 from selfdebias.config.rules import ConfigError
 from selfdebias.jobs.early_checks import check_early
-from selfdebias.jobs.failures import explained
+from selfdebias.jobs.failures import explained, sigterm_as_ctrl_c
 from selfdebias.jobs.job import run_job
 from selfdebias.jobs.processes import ONE, Processes, run_in_processes, wants_several
 from selfdebias.jobs.running_again import (
@@ -24,14 +25,12 @@ from selfdebias.jobs.running_again import (
     load_again,
     note_on_versions,
     notes_on_weights,
-    refuse_with_sweep,
     split_from,
     words_of,
 )
-from selfdebias.jobs.stopping import sigterm_as_ctrl_c
 
 
-def outcome(arguments: Sequence[str], processes: Processes) -> tuple[int, str]:
+def outcome(arguments: Sequence[str], processes: Processes = ONE) -> tuple[int, str]:
     """Does what the arguments ask for.
 
     Args:
@@ -41,27 +40,19 @@ def outcome(arguments: Sequence[str], processes: Processes) -> tuple[int, str]:
     Returns:
         The exit code, and the line that says what was wrong, "" where nothing was.
     """
+    return answered(partial(_run_or_print, arguments, processes))
+
+
+def answered(run: Callable[[], tuple[int, str]]) -> tuple[int, str]:
+    """Calls `run`; what a user can do something about becomes an exit code and a line."""
     try:
         with sigterm_as_ctrl_c():
-            if {"-m", "--multirun"} & set(arguments):
-                return _run_sweep([word for word in arguments if word not in ("-m", "--multirun")]), ""
-            return _run_or_print(arguments, processes)
+            return run()
     except BaseException as error:
         found = explained(error)
         if found is None:
             raise
         return found
-
-
-def _run_sweep(arguments: Sequence[str]) -> int:
-    from selfdebias.jobs.sweeps.launching import run_sweep
-
-    refuse_with_sweep(arguments)
-    overrides, show = _split(arguments)
-    refuse_doubles([text for text in overrides if not text.startswith("-")])
-    if show:
-        raise ConfigError("`--cfg job` is not for sweeps: leave out -m, and give each key one value.")
-    return run_sweep(overrides)
 
 
 def _run_or_print(arguments: Sequence[str], processes: Processes) -> tuple[int, str]:
@@ -70,7 +61,7 @@ def _run_or_print(arguments: Sequence[str], processes: Processes) -> tuple[int, 
     from selfdebias.config.compose import conf_folder, load, notes_on_subjects
     from selfdebias.config.targets import check_names
 
-    words, show = _split(arguments)
+    words, show = split_show(arguments)
     folder, overrides = split_from(words)
     refuse_doubles([text for text in overrides if not text.startswith("-")])
     if folder is not None:
@@ -109,7 +100,7 @@ def _run(
     """Runs a job in as many processes as it wants; `words` ask for the same as `arguments`, without a folder."""
     if wants_several(config) and processes is ONE:
         check_early(config)
-        return run_in_processes(arguments, config["trainer"]["devices"])
+        return run_in_processes(outcome, arguments, config["trainer"]["devices"])
     job = run_job(config, words, processes)
     if processes.part == 0:
         _print_outcome(job)
@@ -128,7 +119,7 @@ def print_out(text: str) -> int:
     return 0
 
 
-def _split(arguments: Sequence[str]) -> tuple[list[str], bool]:
+def split_show(arguments: Sequence[str]) -> tuple[list[str], bool]:
     """Takes `--cfg job` (or `-c job`) out of the arguments: (the rest, whether it was there)."""
     rest = list(arguments)
     for flag in ("--cfg", "-c"):

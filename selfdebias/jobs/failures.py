@@ -1,13 +1,19 @@
-"""What ended a job, as the exit code and the one line that the command line answers with."""
+"""What ends a job: Ctrl-C, SIGTERM, which Slurm, `docker stop` and `timeout` send, or an error; and the exit code and the one line
+that the command line answers with."""
 
 from __future__ import annotations
 
 import errno
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from selfdebias.config.rules import ConfigError
-from selfdebias.jobs.stopping import STOPPED, exit_code
 from selfdebias.storage import StorageError
 
+STOPPED = "selfdebias: stopped; the same command goes on from here."
 OF_THE_DISK = (errno.EIO, errno.ESTALE, errno.EBUSY, errno.EROFS, errno.ELOOP, errno.ENAMETOOLONG)
 
 
@@ -44,3 +50,48 @@ def explained(error: BaseException) -> tuple[int, str] | None:
 def disk_is_full(error: BaseException) -> bool:
     """Whether there was no space left, or no more of it is allowed."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has come; whoever knows Ctrl-C takes it for that."""
+
+
+@contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """Ends the body on SIGTERM as on Ctrl-C; elsewhere than in the main thread, which alone may say so, nothing changes.
+
+    Without it Lightning's Trainer only notes the signal; it calls a handler that was there before its own.
+
+    Raises:
+        Terminated: Once the signal comes; later ones (`timeout` sends two) do not disturb the shutdown.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came = threading.Event()
+
+    def stop(*_: Any) -> None:
+        if not came.is_set():
+            came.set()
+            raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def exit_code(stop: BaseException) -> int | None:
+    """The exit code of what ended a job: 130 for Ctrl-C, 143 for SIGTERM, None for anything else.
+
+    Lightning makes a `SystemExit` of either while it runs.
+
+    Example:
+        >>> exit_code(KeyboardInterrupt()), exit_code(Terminated()), exit_code(SystemExit(1))
+        (130, 143, None)
+    """
+    cause = stop.__context__ if isinstance(stop, SystemExit) else stop
+    if isinstance(cause, Terminated):
+        return 143
+    return 130 if isinstance(cause, KeyboardInterrupt) else None

@@ -6,27 +6,24 @@ Torch and all that needs it are imported once a job really starts.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from functools import partial
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selfdebias.config.compose import digest
+from selfdebias.config.rules import ConfigError
 from selfdebias.jobs.early_checks import check_early
-from selfdebias.jobs.job_plan import plan_of_job
 from selfdebias.jobs.job_record import record_of, start_job
-from selfdebias.jobs.processes import DONE, DRAW, ONE, Processes
+from selfdebias.jobs.processes import ONE, Processes
 from selfdebias.jobs.quiet import settle_libraries
 from selfdebias.report.wording import plain
 from selfdebias.storage.atomic import read_json, read_lines, swept
-from selfdebias.storage.hidden import redacted, redacted_command
-from selfdebias.storage.provenance import made_with
+from selfdebias.storage.hidden import redacted_command
 
 if TYPE_CHECKING:
     from selfdebias.jobs.parts import Parts
-    from selfdebias.jobs.plan import Step
-    from selfdebias.storage.stage_folder import StageFolder
+    from selfdebias.jobs.stage import Stage
 
 
 def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Processes = ONE, group: str = "") -> Path:
@@ -46,211 +43,105 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Proc
     """
     check_early(config)
     settle_libraries()
-    from selfdebias.jobs import plan as planning
     from selfdebias.jobs.parts import Parts
-    from selfdebias.jobs.rows import rows_of
+    from selfdebias.jobs.stage import folder_of
     from selfdebias.report.wandb_run import check_logger
-    from selfdebias.storage.stage_folder import StageFolder
 
-    root = Path(config["paths"]["root"])
-    parts, rows = Parts(config), rows_of(config)
+    root, parts = Path(config["paths"]["root"]), Parts(config)
     check_logger(config["logger"])
     plan = plan_of_job(config, parts)
-    folders = {step.name: StageFolder(root, step.stage, step.key, _image_count(step, config)) for step in plan.values()}
-    steps = planning.chosen_steps(plan, config["stages"])
-    planning.check_inputs(steps, {name for name, folder in folders.items() if folder.finished})
-    job = root / "jobs" / planning.config_hash(plan, config["stages"])
-    places = {step.name: str(folders[step.name].path.relative_to(root)) for step in steps}
-    is_done = all(folders[step.name].finished for step in steps)
+    stages = chosen_stages(plan, config["stages"])
+    folders = {name: folder_of(stage, root) for name, stage in plan.items()}
+    check_inputs(stages, {name for name, folder in folders.items() if folder.finished})
+    job = root / "jobs" / config_hash(plan, config["stages"])
+    places = {stage.name: str(folders[stage.name].path.relative_to(root)) for stage in stages}
+    is_done = all(folders[stage.name].finished for stage in stages)
     record = record_of(job, config, overrides, places, is_done)
     if processes.part == 0:
         start_job(job, config, record)
-    with ExitStack() as running:
-        if processes.part == 0:
-            running.enter_context(swept(job))
-        _run_rows(job, steps, rows, folders, parts, config, record, processes)
-    if processes.part:
-        return job
-    if {"evaluate", "report"} <= set(config["stages"]):
-        _log(job, config, None if "" not in rows else folders["report"].path, group)
+    with swept(job) if processes.part == 0 else nullcontext():
+        _run_rows(job, stages, parts, config, record, processes)
+    if processes.part == 0 and {"evaluate", "report"} <= set(config["stages"]):
+        _log(job, config, folders["report"].path if "report" in folders else None, group)
     return job
 
 
-def _run_rows(
-    job: Path, steps: Sequence[Step], rows: Mapping[str, dict[str, Any]], folders: Mapping[str, StageFolder], parts: Parts,
-    config: Mapping[str, Any], record: Mapping[str, Any], processes: Processes,
-) -> None:  # fmt: skip
-    """Runs what all rows share, then row by row, and gathers them."""
-    from selfdebias.jobs.fitted_prompts import BANK
-    from selfdebias.jobs.gathering import gather_rows
+def hash_of_job(config: Mapping[str, Any]) -> str:
+    """Returns the config hash that `run_job` names the job's folder after; nothing is run.
 
-    shared = [step for step in steps if step.row == BANK]
-    if shared:
-        of_source = {**config, "prompts": shared[0].prompts or config["prompts"]}
-        _run_row(job, shared, folders, parts, of_source, record, processes)
-    for place, (row, own) in enumerate(rows.items(), start=1):
-        print(f"[{place}/{len(rows)}] {row}\n" if row else "", end="", flush=True)
-        _run_row(job, [step for step in steps if step.row == row], folders, parts, own, record, processes)
+    Args:
+        config: A configuration that `selfdebias.config.compose.load` has checked.
+    """
+    from selfdebias.jobs.parts import Parts
+
+    return config_hash(plan_of_job(config, Parts(config)), config["stages"])
+
+
+def plan_of_job(config: Mapping[str, Any], parts: Parts) -> dict[str, Stage]:
+    """Returns the stages of a job by name, keyed by its values, weights and inputs.
+
+    Raises:
+        ConfigError: If an input that comes from outside was made in another encoder's space.
+    """
+    from selfdebias.jobs.evaluation_inputs import check_encoder, fingerprint_inputs
+    from selfdebias.jobs.run import make_plan
+    from selfdebias.metrics.cached import identity
+
+    found, evaluate = parts.fingerprints(), config["evaluate"]
+    features = getattr(parts.by_group["metrics"], "features", None)
+    encoder = identity(parts.by_group["encoder"])
+    check_encoder(evaluate, encoder, "" if features is None else identity(features), found.get("encoder", ""))
+    for name, value in fingerprint_inputs(evaluate).items():
+        found[name] = " ".join([value, *([found[name]] if name in found else [])])
+    return make_plan(config, found)
+
+
+def chosen_stages(plan: Mapping[str, Stage], kinds: Sequence[str]) -> list[Stage]:
+    """The stages of the plan that `stages` asks for, in the order of the plan; evaluate alone reads the reference."""
+    chosen = [stage for stage in plan.values() if stage.kind in kinds]
+    return [stage for stage in chosen if "evaluate" in kinds or not stage.draws_reference]
+
+
+def check_inputs(stages: Sequence[Stage], finished: set[str]) -> None:
+    """Refuses a choice of stages that leaves out one whose results are needed and not there.
+
+    Raises:
+        ConfigError: If a stage reads one that is neither chosen nor finished.
+    """
+    there = finished | {stage.name for stage in stages}
+    for stage in stages:
+        for read in stage.before:
+            if read.name not in there:
+                raise ConfigError(f"`stages` must include {read.kind}: {stage.kind} reads it, and none is there.")
+
+
+def config_hash(plan: Mapping[str, Stage], kinds: Sequence[str]) -> str:
+    """The hash of the whole job: of its stages' keys and of the kinds of stages that it runs."""
+    keys = {stage.name: stage.key for stage in chosen_stages(plan, kinds)}
+    return digest({"stages": list(kinds), "keys": keys})
+
+
+def _run_rows(
+    job: Path, stages: Sequence[Stage], parts: Parts, config: Mapping[str, Any], record: Mapping[str, Any], processes: Processes
+) -> None:  # fmt: skip
+    """Runs what all rows share, then row by row, and gathers each, so that a row can be read while the next one runs."""
+    from selfdebias.jobs.gathering import gather_row, gather_rows
+    from selfdebias.jobs.prompts import BANK, prompts_of_bank, rows_of
+    from selfdebias.jobs.stage import Runner
+
+    root, rows = Path(config["paths"]["root"]), rows_of(config)
+    of_bank = next(iter(prompts_of_bank(config).values()), config["prompts"])
+    for name, own in {BANK: {**config, "prompts": of_bank}, **rows}.items():
+        mine = [stage for stage in stages if stage.row == name]
+        if name in rows and name:
+            print(f"[{list(rows).index(name) + 1}/{len(rows)}] {name}", flush=True)
+        run = Runner(root, {**parts.by_group, "job": {**record, "config": dict(own)}}, processes).run
+        for stage in mine:
+            run(stage)
+        if mine and processes.part == 0:
+            gather_row(job, name, own, mine, record, parts.by_group.get("encoder"))
     if processes.part == 0 and "" not in rows:
         gather_rows(job, config, list(rows), record)
-
-
-def _run_row(
-    job: Path, steps: Sequence[Step], folders: Mapping[str, StageFolder], parts: Parts, config: Mapping[str, Any],
-    record: Mapping[str, Any], processes: Processes,
-) -> None:  # fmt: skip
-    """Runs the steps of one row and gathers what they left, so that a row can be read while the next one runs."""
-    from selfdebias.jobs.gathering import folder_of_row
-
-    for step in steps:
-        _run_step(step, folders, parts, {**record, "config": dict(config)}, processes)
-    if processes.part:
-        return
-    paths = {step.name_in_row: folders[step.name].path for step in steps}
-    for step in steps:
-        if "projected" in step.inputs:  # of another row where all share one
-            paths["project"] = folders[step.inputs["projected"]].path
-    place = folder_of_row(job, steps[0].row)
-    _gather(place, config, paths, record)
-    if {"collect", "discover", "project"} <= paths.keys():
-        _gather_debiaser(place, config, paths, parts)
-
-
-def _run_step(
-    step: Step, folders: Mapping[str, StageFolder], parts: Any, job: Mapping[str, Any], processes: Processes
-) -> None:
-    """Runs one step under its lock, unless it is finished, by this job or by one that it waited for."""
-    from selfdebias.jobs.plan import row_of
-
-    if processes.part:
-        if processes.hear(step.name) == DRAW:
-            _call(step, folders, parts, job, processes)
-        return
-    folder = folders[step.name]
-    for name in step.before:
-        folders[name].check()
-    read = {folders[name].place: folders[name].content() for name in step.before}
-    if not folder.finished:
-        with folder.lock():
-            if not folder.finished:
-                print(f"{step.name} ...", flush=True)
-                start = time.monotonic()
-                if row_of(step).shared:
-                    processes.tell(step.name, DRAW)
-                _call(step, folders, parts, job, processes)
-                seconds = round(time.monotonic() - start, 3)
-                meta = {**redacted(step.record), "made_with": made_with(), "seconds": seconds}
-                folder.finish(meta, read)
-                print(f"{step.name}: done in {seconds:.1f} s", flush=True)
-                processes.tell(step.name, DONE)
-                return
-    folder.check(read)
-    print(f"{step.name}: found, skipped", flush=True)
-    processes.tell(step.name, DONE)
-
-
-def _image_count(step: Step, config: Mapping[str, Any]) -> int | None:
-    """How many images a step is asked for; None for one that draws none."""
-    from selfdebias.config.arms import reference_count
-
-    if step.variant == "reference":
-        return reference_count(config)
-    return int(config[step.stage]["n_images"]) if step.stage in ("collect", "generate") else None
-
-
-def _call(
-    step: Step, folders: Mapping[str, StageFolder], parts: Any, job: Mapping[str, Any], processes: Processes
-) -> None:
-    """Calls the step's function, with all processes where it can be shared, and else in this one alone."""
-    from selfdebias.jobs.plan import row_of
-
-    arguments = _arguments(step, folders, parts, job)
-    if not row_of(step).shared or processes.among == 1:
-        if job["config"]["trainer"].get("strategy") == "ddp" and "trainer" in arguments:
-            arguments["trainer"] = partial(arguments["trainer"], strategy="auto", devices=1)
-        _function(step)(**arguments)
-        return
-    with processes.together() as collective:
-        _function(step)(**arguments, collective=collective)
-
-
-def _function(step: Step) -> Any:
-    from selfdebias.jobs.plan import row_of
-
-    return getattr(row_of(step).module, row_of(step).function.rpartition(".")[2])
-
-
-def _arguments(step: Step, folders: Mapping[str, StageFolder], parts: Any, job: Mapping[str, Any]) -> dict[str, Any]:
-    """The keyword arguments of the step's function."""
-    from selfdebias.config.arms import reference_count
-    from selfdebias.config.evaluated_folders import DEFAULTS
-    from selfdebias.config.targets import make
-    from selfdebias.jobs.plan import ARGUMENTS, row_of
-
-    stage = row_of(step)
-    arguments: dict[str, Any] = {"folder": folders[step.name].path, **job["config"][step.stage]}
-    if step.variant == "reference":
-        arguments["n_images"] = reference_count(job["config"])
-    for name in (
-        "sampler",
-        "relative_scale",
-        "reference_images",
-        *(() if step.variant == "folders" else ("folders", *DEFAULTS)),
-    ):
-        arguments.pop(
-            name, None
-        )  # the first two are part of the backbone, the third is of another stage, the others are for folders alone
-    for group in stage.parts:
-        arguments[ARGUMENTS.get(group, group)] = parts.get(group, step.guidance)
-    if "prompts" in arguments:
-        arguments["prompts"] = make({"prompts": step.prompts or job["config"]["prompts"]}, "prompts")
-    for argument, name in step.inputs.items():
-        arguments[argument] = folders[name].path
-    if step.fitted:
-        arguments["fitted"] = {prompt: folders[name].path for prompt, name in step.fitted.items()}
-    if stage.keyed:
-        arguments["key"] = step.key
-    if step.arms:
-        arguments["arms"] = {arm: folders[name].path for arm, name in step.arms.items()}
-    if step.arm:
-        arguments = {"projected": None, "replayed": None, **arguments, "arm": step.arm}
-    if step.stage == "report":
-        arguments["job"] = dict(job)
-    return arguments
-
-
-def _gather(job: Path, config: Mapping[str, Any], paths: Mapping[str, Path], record: Mapping[str, Any]) -> None:
-    """Copies what a reader of the job wants into its folder."""
-    from selfdebias.report.flat_tables import csv_of
-    from selfdebias.storage.atomic import write_bytes, write_json, write_text
-
-    curves = [path / "metrics.jsonl" for path in paths.values()]
-    write_bytes(job / "metrics.jsonl", b"".join(path.read_bytes() for path in curves if path.exists()))
-    if "evaluate" in paths:
-        results = read_json(paths["evaluate"] / "results.json")
-        drawn = () if config["evaluate"]["folders"] else ("collect", "generate")
-        seeds = {stage: config[stage]["seed"] for stage in drawn}
-        results |= {"config_hash": record["config_hash"], "seeds": seeds}
-        write_json(job / "results.json", results)
-        write_text(job / "results.csv", csv_of(results))
-    if "report" in paths:
-        for name in ("report.html", "table.md"):
-            write_bytes(job / name, (paths["report"] / name).read_bytes())
-        write_bytes(job / "first.png", (paths["report"] / "figures" / "first.png").read_bytes())
-    elif config["evaluate"]["folders"]:
-        write_bytes(job / "table.md", (paths["evaluate"] / "table.md").read_bytes())
-
-
-def _gather_debiaser(job: Path, config: Mapping[str, Any], paths: Mapping[str, Path], parts: Parts) -> None:
-    """Makes the job's folder one that `SelfDebias.from_pretrained` reads."""
-    from selfdebias.jobs.model_card import BANK, MEANS, PROJECTOR, facts_of_run, write_facts
-    from selfdebias.storage.atomic import link_or_copy
-
-    for name in (PROJECTOR, BANK, MEANS):
-        left = [paths[step] / name for step in ("project", "discover") if (paths[step] / name).exists()]
-        for path in left[:1]:  # modes found among projected vectors have no means
-            link_or_copy(path, job / name)
-    write_facts(job, facts_of_run(config, paths, parts.get("encoder", {})))
 
 
 def _log(job: Path, config: Mapping[str, Any], report: Path | None, group: str) -> None:

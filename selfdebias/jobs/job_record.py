@@ -1,4 +1,5 @@
-"""What a job's folder says of it from the start: its configuration, and in `job.json` its command, seeds and versions."""
+"""What a job's folder says of it from the start: its configuration, without where on this computer it ran, and in `job.json` its
+command, seeds and versions."""
 
 from __future__ import annotations
 
@@ -7,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from selfdebias.config.local_paths import HERE, LOCAL, WEIGHTS, local_files
 from selfdebias.config.rules import STAGES
-from selfdebias.jobs.portable import portable
-from selfdebias.storage.atomic import read_json, write_json, write_text
+from selfdebias.storage.atomic import hash_file, read_json, write_json, write_text
 from selfdebias.storage.hidden import redacted, redacted_command
 from selfdebias.storage.provenance import made_with
+from selfdebias.storage.weights.folders import CONFIGS, PICKLES, TENSORS, hash_files
 
 CONFIG, RECORD = "config.yaml", "job.json"
 
@@ -71,9 +73,42 @@ def start_job(job: Path, config: Mapping[str, Any], record: Mapping[str, Any]) -
     """Writes what was asked for, so that a job that is killed can be told apart from the others.
 
     The configuration is plain data that runs anywhere: without secrets, without interpolations, without paths of this computer
-    (`selfdebias.jobs.portable.portable`).
+    (`portable`).
     """
     from selfdebias.config.compose import to_yaml
 
     write_text(job / CONFIG, to_yaml(redacted(portable(config))))
     write_json(job / RECORD, record)
+
+
+def portable(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration as a job's folder holds it: what was done, without where it was done.
+
+    `HERE` is left out; a local file is `local:<its last part>`, weights with `@` and the first digits of their sha256.
+
+    Args:
+        config: A resolved configuration.
+    """
+    files = dict(local_files(config))
+    return {key: _portable(item, key, files) for key, item in config.items() if key not in HERE}
+
+
+def _portable(value: Any, path: str, files: Mapping[str, str]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _portable(item, f"{path}.{key}", files) for key, item in value.items()}
+    if path not in files:
+        return value
+    return [_named(path, text) for text in value] if isinstance(value, list) else _named(path, value)
+
+
+def _named(path: str, text: str) -> str:
+    """The name of a local file that stands in a folder; one that is a name already stays."""
+    if text.startswith(LOCAL):
+        return text
+    place = Path(text)
+    name = LOCAL + (place.absolute().name or "root")
+    return f"{name}@{_hash(place)[:12]}" if path.split(".")[-1] in WEIGHTS and place.exists() else name
+
+
+def _hash(place: Path) -> str:
+    return hash_file(place) if place.is_file() else hash_files(place, (*TENSORS, *CONFIGS, *PICKLES))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from selfdebias.config.plain_data import check_plain
 from selfdebias.config.prompt_texts import PLACE, filled
 from selfdebias.report.privacy import without_places
 from selfdebias.report.wording import plain
 from selfdebias.storage.atomic import hash_file, read_json, write_json, write_text
 from selfdebias.storage.hidden import hidden
+from selfdebias.storage.stage_folder import read_header
+from selfdebias.storage.weights.folders import check_inside
 
 PROJECTOR, BANK, FACTS, CARD = "projector.safetensors", "bank.safetensors", "debiaser.json", "README.md"
 MEANS = "means.safetensors"  # of the modes in the activations; a folder may lack it
@@ -170,3 +174,47 @@ def write_facts(folder: Path, facts: dict[str, Any]) -> None:
     files = {name: hash_file(folder / name) for name in (PROJECTOR, BANK, MEANS) if (folder / name).is_file()}
     write_json(folder / FACTS, {**facts, "format": FORMAT, "files": files})
     write_text(folder / CARD, model_card(facts))
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Read ``debiaser.json``, and hold the tensors beside it against their hashes.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: if the folder is of another format, a file is damaged or not the one that was saved.
+    """
+    for name in (FACTS, PROJECTOR, BANK):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"`folder` must hold a {name}, got {folder}: give a finished run, runs/jobs/<hash>, or a folder that "
+                f"save_pretrained wrote."
+            )
+    check_inside(folder, (FACTS, PROJECTOR, BANK, MEANS))
+    facts = read_json(folder / FACTS)
+    check_plain(facts, folder / FACTS)
+    if facts.get("format") != FORMAT:
+        raise ValueError(
+            f"`folder` must be of format {FORMAT}, got {facts.get('format')}: {folder} is of another version."
+        )
+    _check_files(folder, facts.pop("files", None))
+    for name in ("guidance", "schedule"):
+        if not isinstance(facts.get(name), Mapping):
+            raise ValueError(f"`{folder / FACTS}` must describe a {name}, got {facts.get(name)!r}.")
+    return facts
+
+
+def _check_files(folder: Path, files: Any) -> None:
+    """Hold the tensors of a debiaser's folder against their hashes; those of before have none, which is said."""
+    if not isinstance(files, Mapping):
+        warnings.warn(
+            f"{folder} is of an earlier version, without hashes: its files and its model are not checked.", stacklevel=4
+        )
+    for name in (PROJECTOR, BANK, MEANS):
+        path = folder / name
+        if not path.is_file():
+            continue
+        read_header(path)
+        if isinstance(files, Mapping) and hash_file(path) != files.get(name):
+            raise ValueError(
+                f"`{path}` must be the file that was saved, got one with another sha256: copy the folder again."
+            )

@@ -11,7 +11,6 @@ from selfdebias.config.arms import guidance_of_arms, model_of_arms, model_of_col
 from selfdebias.config.prompt_texts import CROSS
 from selfdebias.config.rules import GROUPS, ConfigError, refuse
 from selfdebias.config.targets import check_job, make
-from selfdebias.jobs.plan import FOLDERS
 from selfdebias.judges.labelled import labelled_fingerprint
 from selfdebias.modes.banks import SupervisedBank
 
@@ -79,7 +78,9 @@ class Parts:
         check_job(config)
         self._config = config
         if config["evaluate"]["folders"]:  # nothing is drawn, so only what judges has to be there
-            self._parts = {group: make(config, group) for group in FOLDERS.parts}
+            self._parts = {
+                group: make(config, group) for group in ("judge", "encoder", "metrics", "prompts", "trainer")
+            }
             check_attributes(config["prompts"]["attributes"], self._parts["judge"].classes)
             return
         groups = [group for group in GROUPS if group not in ("paths", "logger", "guidance")]
@@ -132,13 +133,7 @@ class Parts:
         except (OSError, ValueError) as error:
             raise ConfigError(" ".join(str(error).split())) from error
 
-    def get(self, group: str, guidance: Mapping[str, Any]) -> Any:
-        """One part.
-
-        Args:
-            group: Name of the group.
-            guidance: Configuration of the guidance of the arm that asks; each arm has an object of its own.
-        """
-        if group == "guidance":
-            return make({"guidance": guidance}, group)
-        return self._parts[group]
+    @property
+    def by_group(self) -> dict[str, Any]:
+        """All parts but the guidance, of which each arm has its own: `sampler` draws the arms, `collector` what is collected."""
+        return dict(self._parts)

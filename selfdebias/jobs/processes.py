@@ -8,13 +8,13 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfdebias.config.rules import refuse
-from selfdebias.jobs.stopping import STOPPED
+from selfdebias.jobs.failures import STOPPED
 
 if TYPE_CHECKING:
     from selfdebias.guidance.collective import Collective
@@ -89,6 +89,7 @@ class SeveralProcesses(Processes):
 
 
 ONE = Processes()
+Outcome = Callable[[Sequence[str], Processes], tuple[int, str]]
 
 
 def wants_several(config: Mapping[str, Any]) -> bool:
@@ -132,10 +133,11 @@ def refuse_in_sweep(configs: Sequence[Mapping[str, Any]]) -> None:
             raise refuse("trainer.devices", words, config["trainer"]["devices"])
 
 
-def run_in_processes(arguments: Sequence[str], among: int) -> tuple[int, str]:
+def run_in_processes(run: Outcome, arguments: Sequence[str], among: int) -> tuple[int, str]:
     """Runs a command line in processes of its own, and ends all of them when one fails.
 
     Args:
+        run: What each process calls with the command line and its place among them, such as `selfdebias.jobs.commands.outcome`.
         arguments: The command line.
         among: Number of processes, at least 2.
 
@@ -156,7 +158,7 @@ def run_in_processes(arguments: Sequence[str], among: int) -> tuple[int, str]:
     with tempfile.TemporaryDirectory() as said:
         context: Any = start_processes(
             _work,
-            (among, find_free_network_port(), list(arguments), said),
+            (among, find_free_network_port(), run, list(arguments), said),
             nprocs=among,
             join=False,
             start_method="spawn",
@@ -199,7 +201,7 @@ def _why(error: Exception, said: Path) -> tuple[int, str]:
     return 1, f"selfdebias: process {index} was killed by {name}; the same command goes on from here."
 
 
-def _work(part: int, among: int, port: int, arguments: Sequence[str], said: str) -> None:
+def _work(part: int, among: int, port: int, run: Outcome, arguments: Sequence[str], said: str) -> None:
     """What one process runs: the command line, as one part of the job."""
     os.setpgid(0, 0)  # Ctrl-C reaches the process that started this one, which passes it on
     os.environ.update(
@@ -207,14 +209,12 @@ def _work(part: int, among: int, port: int, arguments: Sequence[str], said: str)
     )
     import torch
 
-    from selfdebias.jobs.commands import outcome
-
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // among))
     if torch.cuda.is_available():
         torch.cuda.set_device(part)  # what `cuda` without a number then means
     if part:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  (open as long as the process)
-    code, line = outcome(arguments, SeveralProcesses(part, among, port))
+    code, line = run(arguments, SeveralProcesses(part, among, port))
     Path(said, str(part)).write_text(json.dumps([code, line]))
     sys.exit(code)

@@ -10,8 +10,7 @@ from typing import Any
 from selfdebias.config.local_paths import HERE, LOCAL, local_files
 from selfdebias.config.plain_data import read_plain_yaml
 from selfdebias.config.rules import ConfigError, walk
-from selfdebias.jobs.job_record import CONFIG, RECORD, read_record
-from selfdebias.jobs.portable import portable
+from selfdebias.jobs.job_record import CONFIG, RECORD, portable, read_record
 from selfdebias.report.wording import plain
 from selfdebias.storage.hidden import HIDDEN
 from selfdebias.storage.provenance import differences, in_words, made_with, read_versions

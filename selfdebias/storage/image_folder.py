@@ -81,6 +81,10 @@ class ImageFolder:
     def __len__(self) -> int:
         return len(self.files)
 
+    def read(self, row: int) -> NDArray[np.uint8]:
+        """The image at a place in `files`; see `ImageFile.read`."""
+        return self.files[row].read()
+
     def check(self) -> None:
         """Refuses a folder of which no image can be read, at the cost of reading the first one that can.
 

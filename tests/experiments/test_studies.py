@@ -16,7 +16,7 @@ from experiments.study import load_study, main, names, read_study
 from experiments.variants import Study, run_variants
 from selfdebias.config.compose import load
 from selfdebias.encoders import ClipEncoder
-from selfdebias.jobs.plan import make_plan
+from selfdebias.jobs.run import make_plan
 
 MODULES = [importlib.import_module(f"experiments.{file.stem}") for file in sorted(RESULTS.parent.glob("[a-z]*.py"))]
 IN_PYTHON = [module.STUDY for module in MODULES if isinstance(getattr(module, "STUDY", None), Study)]

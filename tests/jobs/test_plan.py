@@ -6,14 +6,16 @@ import pytest
 from PIL import Image
 
 from selfdebias.config import compose as config
-from selfdebias.jobs import plan
+from selfdebias.config.rules import STAGES
+from selfdebias.jobs import job, run
 from selfdebias.jobs.parts import Parts
+from selfdebias.jobs.stages.discover import discover_projected
 from selfdebias.main import main
 
 
 def keys(*overrides):
     loaded = config.load(list(overrides))
-    return {name: step.key for name, step in plan.make_plan(loaded, Parts(loaded).fingerprints()).items()}
+    return {name: step.key for name, step in run.make_plan(loaded, Parts(loaded).fingerprints()).items()}
 
 
 def changed(*overrides, base=()):
@@ -61,36 +63,37 @@ def test_arms_of_one_sampler_are_the_same_however_it_was_asked_for(stand_ins):
 
 
 def test_reference_images_are_drawn_where_the_collected_ones_are_of_another_sampler(stand_ins):
-    steps = plan.make_plan(config.load(["generate.sampler={steps: 20}", "evaluate.reference_images=1000"]), {})
+    steps = run.make_plan(config.load(["generate.sampler={steps: 20}", "evaluate.reference_images=1000"]), {})
     assert (
-        list(steps)[:2] == ["collect", "collect/reference"] and steps["evaluate"].inputs["drawn"] == "collect/reference"
+        list(steps)[:2] == ["collect", "collect/reference"]
+        and steps["evaluate"].inputs["drawn"].name == "collect/reference"
     )
-    assert steps["collect/reference"].key == plan.make_plan(config.load(["model.steps=20"]), {})["collect"].key
-    without = plan.make_plan(config.load(["generate.sampler={steps: 20}", "evaluate.reference=elsewhere"]), {})
+    assert steps["collect/reference"].key == run.make_plan(config.load(["model.steps=20"]), {})["collect"].key
+    without = run.make_plan(config.load(["generate.sampler={steps: 20}", "evaluate.reference=elsewhere"]), {})
     assert "collect/reference" not in without and "drawn" not in without["evaluate"].inputs
     for stages, drawn in ((["collect", "discover"], False), (["collect", "evaluate"], True)):
-        assert ("collect/reference" in [step.name for step in plan.chosen_steps(steps, stages)]) == drawn
+        assert ("collect/reference" in [step.name for step in job.chosen_stages(steps, stages)]) == drawn
 
 
 def test_a_part_of_the_guidance_scale_is_the_key_of_that_scale():
     half, stated = (
-        plan.make_plan(config.load(overrides), FINGERPRINTS)
+        run.make_plan(config.load(overrides), FINGERPRINTS)
         for overrides in (
             [],
             ["model.guidance_scale=1.5", "collect.relative_scale=1", "generate.sampler={guidance_scale: 3.0}"],
         )
     )
     assert {name: step.key for name, step in half.items()} == {name: step.key for name, step in stated.items()}
-    own = plan.make_plan(config.load(["collect.relative_scale=1"]), FINGERPRINTS)
+    own = run.make_plan(config.load(["collect.relative_scale=1"]), FINGERPRINTS)
     assert "collect/reference" not in own and own["generate/vanilla"].key == half["generate/vanilla"].key
-    smaller = plan.make_plan(config.load(["collect.relative_scale=1", "collect.n_images=256"]), FINGERPRINTS)
+    smaller = run.make_plan(config.load(["collect.relative_scale=1", "collect.n_images=256"]), FINGERPRINTS)
     assert smaller["collect"].key == half["collect/reference"].key
 
 
 def test_weights_are_in_the_key_by_their_fingerprint(stand_ins):
     loaded = config.load([])
-    one = plan.make_plan(loaded, {"model": "sha1"})
-    two = plan.make_plan(loaded, {"model": "sha2"})
+    one = run.make_plan(loaded, {"model": "sha1"})
+    two = run.make_plan(loaded, {"model": "sha2"})
     assert {name for name in one if one[name].key != two[name].key} == ALL
 
 
@@ -121,7 +124,7 @@ def test_labels_that_the_judge_does_not_know_are_refused_before_anything_runs(st
 
 def test_a_raised_version_gives_another_key_from_there_on(stand_ins, monkeypatch):
     before = keys()
-    monkeypatch.setattr(plan.STAGES["project"].module, "VERSION", 2)
+    monkeypatch.setattr(run.project, "VERSION", 2)
     after = keys()
     different = {name for name in before if before[name] != after[name]}
     assert different == {"project", "generate/guided", *AFTER_GENERATE}
@@ -142,8 +145,8 @@ def test_the_random_arm_follows_the_arm_that_it_replays(stand_ins):
 
 
 def test_the_jobs_hash_follows_its_stages(stand_ins):
-    steps = plan.make_plan(config.load([]), {})
-    hashes = {plan.config_hash(steps, stages) for stages in (["collect"], ["collect", "discover"], list(plan.STAGES))}
+    steps = run.make_plan(config.load([]), {})
+    hashes = {job.config_hash(steps, stages) for stages in (["collect"], ["collect", "discover"], list(STAGES))}
     assert len(hashes) == 3
 
 
@@ -175,17 +178,20 @@ def test_in_the_projected_space_project_comes_before_discover():
         "projector.balanced=false",
         "collect.relative_scale=1",
     ]
-    steps = plan.make_plan(config.load(asked), FINGERPRINTS)
+    steps = run.make_plan(config.load(asked), FINGERPRINTS)
     assert list(steps)[:3] == ["collect", "project", "discover"]
-    read = {name: steps[name].inputs for name in ("project", "discover", "generate/vanilla", "generate/guided")}
+    read = {
+        name: {argument: it.name for argument, it in steps[name].inputs.items()}
+        for name in ("project", "discover", "generate/vanilla", "generate/guided")
+    }
     assert read == {
         "project": {"collected": "collect"},
         "discover": {"collected": "collect", "projected": "project"},
         "generate/vanilla": {},
         "generate/guided": {"projected": "project", "discovered": "discover"},
     }
-    assert plan.row_of(steps["discover"]).function.endswith(".discover_projected")
-    image = plan.make_plan(config.load(["clustering=spectral", *asked[2:]]), FINGERPRINTS)
+    assert steps["discover"].function is discover_projected
+    image = run.make_plan(config.load(["clustering=spectral", *asked[2:]]), FINGERPRINTS)
     same = {name for name in steps if steps[name].key == image[name].key}
     assert same == {"collect", "generate/vanilla"}
 
@@ -193,7 +199,7 @@ def test_in_the_projected_space_project_comes_before_discover():
 def test_keys_of_a_job_without_templates_are_what_they_were():
     as_then = ["collect.n_images=256", "collect.relative_scale=1", "guidance=self_debias", "schedule.start=0.12"]
     as_then += ["projector.noise=0.3", "encoder=emoji_clip_informed", "clustering=spectral"]
-    steps = plan.make_plan(config.load(as_then), FINGERPRINTS)
+    steps = run.make_plan(config.load(as_then), FINGERPRINTS)
     assert {name: steps[name].key for name in DRAWN} == DRAWN
 
 
@@ -232,16 +238,16 @@ def test_a_row_with_templates_has_the_keys_of_a_job_with_the_same_templates(stan
 
 def test_the_steps_of_a_row_read_that_row_alone(stand_ins):
     loaded = config.load([*ROWS, "guidance=random"])
-    steps = plan.make_plan(loaded, {})
+    steps = run.make_plan(loaded, {})
     for step in steps.values():
-        assert all(steps[name].row == step.row for name in step.before)
-    assert steps["report/farmer"].before[-1] == "generate/farmer/random"
+        assert all(read.row == step.row for read in step.before)
+    assert steps["report/farmer"].before[-1].name == "generate/farmer/random"
 
 
 def test_the_jobs_hash_covers_all_rows(stand_ins):
     def hashed(*subjects):
         loaded = config.load([ROWS[0], f"prompts.subjects={list(subjects)}"])
-        return plan.config_hash(plan.make_plan(loaded, {}), list(plan.STAGES))
+        return job.config_hash(run.make_plan(loaded, {}), list(STAGES))
 
     assert hashed("a farmer", "a cook") == hashed("a farmer", "a cook")
     assert len({hashed("a farmer", "a cook"), hashed("a farmer"), hashed("a cook"), hashed("a farmer", "a judge")}) == 4

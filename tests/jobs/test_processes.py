@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
+from selfdebias.jobs.failures import STOPPED
 from selfdebias.jobs.processes import _why
-from selfdebias.jobs.stopping import STOPPED
 from selfdebias.main import main
 from selfdebias.storage.atomic import TEMPORARY
 from selfdebias.storage.batches import BatchFolder

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from selfdebias.jobs import plan
+from selfdebias.jobs import run
 from selfdebias.main import main
 from selfdebias.storage.atomic import write_json
 from tests.report.example import example_results
@@ -21,7 +21,7 @@ STEPS = ["collect", "discover", "project", "generate", "generate", "evaluate", "
 @pytest.fixture
 def evaluated(stand_ins, monkeypatch):
     """Stand-ins whose evaluation leaves real results."""
-    module = plan.STAGES["evaluate"].module
+    module = run.evaluate
     works = module.evaluate
 
     def evaluate(folder, prompts, **arguments):
@@ -84,7 +84,7 @@ def test_a_row_and_a_job_with_its_prompt_alone_share_all_stages(evaluated, capsy
 
 @pytest.mark.reliability
 def test_a_stopped_job_leaves_finished_rows_readable_and_goes_on(evaluated, monkeypatch):
-    module = plan.STAGES["discover"].module
+    module = run.discover
     works = module.discover
 
     def stops(folder, collected, **arguments):

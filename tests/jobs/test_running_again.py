@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 
 from selfdebias.config.compose import load
-from selfdebias.jobs import plan
+from selfdebias.jobs import run
 from selfdebias.jobs.job_record import start_job
 from selfdebias.jobs.running_again import load_again, notes_on_weights
 from selfdebias.main import main
@@ -40,7 +40,7 @@ JOBS = {
 
 
 def keys(config) -> dict[str, str]:
-    return {name: step.key for name, step in plan.make_plan(config, {}).items()}
+    return {name: step.key for name, step in run.make_plan(config, {}).items()}
 
 
 @pytest.mark.parametrize("name", JOBS)
@@ -219,7 +219,7 @@ def test_keys_of_another_version_are_refused_in_one_line(folder, model, capsys, 
 
 @pytest.mark.manners
 def test_a_stopped_job_goes_on_from_its_folder(stand_ins, monkeypatch, capsys):
-    module = plan.STAGES["project"].module
+    module = run.project
     works = module.project
 
     def stops(**_):

@@ -8,10 +8,10 @@ from selfdebias.config import compose as config
 from selfdebias.config.prompts import EqualShares, PromptList
 from selfdebias.config.rules import ConfigError
 from selfdebias.config.targets import make
-from selfdebias.jobs import plan
-from selfdebias.jobs.fitted_prompts import fitted_prompts
+from selfdebias.jobs import run
 from selfdebias.jobs.parts import Parts
-from selfdebias.jobs.rows import rows_of
+from selfdebias.jobs.prompts import fitted_prompts, rows_of
+from selfdebias.jobs.stages.discover import discover_carried
 from selfdebias.main import main
 from selfdebias.modes.banks import MixtureBank
 
@@ -20,7 +20,15 @@ FARMER = ["prompts.text='an emoji of a farmer'", "prompts.attributes=[gender,ton
 
 
 def steps(*overrides):
-    return plan.make_plan(config.load(list(overrides)), {})
+    return run.make_plan(config.load(list(overrides)), {})
+
+
+def read(stage):
+    return [it.name for it in stage.before]
+
+
+def inputs(stage):
+    return {argument: it.name for argument, it in stage.inputs.items()}
 
 
 def keys(*overrides):
@@ -34,13 +42,13 @@ def test_one_carried_bank_is_made_once_and_read_by_all_rows(stand_ins):
         *("collect/(bank)/source", "collect/(bank)/farmer", "collect/(bank)/office-worker"),
         *("discover/(bank)", "project/(bank)"),
     ]
-    assert found["discover/(bank)"].before == ["collect/(bank)/source"]
-    assert found["project/(bank)"].before == ["discover/(bank)", *(step.name for step in shared[:3])]
+    assert read(found["discover/(bank)"]) == ["collect/(bank)/source"]
+    assert read(found["project/(bank)"]) == ["discover/(bank)", *(step.name for step in shared[:3])]
     assert not [name for name in found if name.startswith("project/") and "(bank)" not in name]
     for row in ("farmer", "office-worker"):
-        assert found[f"discover/{row}"].inputs == {"collected": f"collect/{row}", "found": "discover/(bank)"}
-        assert found[f"generate/{row}/guided"].inputs == {"projected": "project/(bank)"}
-        assert found[f"report/{row}"].inputs["projected"] == "project/(bank)"
+        assert inputs(found[f"discover/{row}"]) == {"collected": f"collect/{row}", "found": "discover/(bank)"}
+        assert inputs(found[f"generate/{row}/guided"]) == {"projected": "project/(bank)"}
+        assert found[f"report/{row}"].inputs["projected"].name == "project/(bank)"
         assert found[f"collect/{row}"].key == found[f"collect/(bank)/{row}"].key  # drawn once
     assert list(found).index("project/(bank)") < list(found).index("discover/farmer")
 
@@ -67,8 +75,9 @@ def test_the_source_may_be_the_prompt_itself(stand_ins):
 def test_a_mixture_is_clustered_together(stand_ins):
     found = steps(*LIST, "bank=mixture")
     collects = ["collect/(bank)/farmer", "collect/(bank)/office-worker"]
-    assert found["discover/(bank)"].before == collects
-    assert found["discover/(bank)"].variant == "mixture" and found["discover/farmer"].variant == "carried"
+    assert read(found["discover/(bank)"]) == collects
+    assert found["discover/(bank)"].arguments["fitted"].keys() == {"farmer", "office-worker"}
+    assert found["discover/farmer"].function is discover_carried
 
 
 def test_two_modes_of_a_mixture_hold_for_prompts_that_are_not_in_it():
@@ -142,7 +151,7 @@ def test_the_oracles_key_follows_its_texts_and_no_modes(with_attribute_prompts):
 def test_the_oracles_prompts_of_each_row_and_template(with_attribute_prompts):
     templates = "prompts.templates=['Image of {}','Photo of {}']"
     found = steps(*LIST, "guidance=attribute_prompts", templates)
-    prompts = make({"prompts": found["generate/office-worker/attribute_prompts"].prompts}, "prompts")
+    prompts = found["generate/office-worker/attribute_prompts"].arguments["prompts"]
     assert prompts.for_images(4) == [
         f"{template} of a {sex} office worker" for template in ("Image", "Photo") for sex in ("man", "woman")
     ]
@@ -153,10 +162,10 @@ def test_emoji_worlds_oracle_asks_for_captions_that_it_was_trained_on():
 
     loaded = config.load(["prompts=emoji_occupations", "guidance=attribute_prompts"])
     assert isinstance(make(loaded, "prompts"), PromptList)
-    found = plan.make_plan(loaded, {})
+    found = run.make_plan(loaded, {})
     known = set(all_captions())
     for row in rows_of(loaded):
-        prompts = make({"prompts": found[f"generate/{row}/attribute_prompts"].prompts}, "prompts")
+        prompts = found[f"generate/{row}/attribute_prompts"].arguments["prompts"]
         assert set(prompts.for_images(2)) <= known and len(set(prompts.for_images(2))) == 2
 
 

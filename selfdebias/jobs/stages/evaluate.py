@@ -1,40 +1,35 @@
-"""Evaluate: lets judge and encoder look at each arm's images once, keeps what they said, and measures from that."""
+"""Evaluate: lets judge and encoder look at each arm's images once, keeps what they said, and measures from that.
+
+An arm is a folder of images, with the manifest of a stage or without one.
+"""
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from selfdebias.config.prompts import Prompts, facts_of
 from selfdebias.encoders.base import told_of
-from selfdebias.jobs.stages.looking import ArmImages, Evaluation, arm_data, read_centers
-from selfdebias.jobs.stages.reference import REFERENCE, outside_reference
-from selfdebias.jobs.stages.results_file import write_results
+from selfdebias.jobs.stages.chunks import StageImages
+from selfdebias.jobs.stages.looking import REFERENCE, Look, read_centers
 from selfdebias.judges import Judge
 from selfdebias.judges.labelled import measure_confusion, skipped_labels
-from selfdebias.metrics.arms import ArmData, save_arm
-from selfdebias.metrics.cached import origin_of
 from selfdebias.metrics.corrected import summarise_error
 from selfdebias.metrics.spaces import ENCODER
 from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary import summarise
 from selfdebias.metrics.twins import VANILLA
-from selfdebias.modes.axis_sides import AxisSides
-from selfdebias.storage.batches import BatchFolder
+from selfdebias.report.measures import named_numbers
+from selfdebias.storage.atomic import append_line, read_json, write_json
 from selfdebias.storage.image_folder import ImageFolder
 
-VERSION = 5
-CONFIG = ("evaluate", "judge", "encoder", "metrics", "prompts")
+VERSION, CONFIG = 5, ("evaluate", "judge", "encoder", "metrics", "prompts")
 COLLECTED = "collected"  # the collected images, where another reference takes their place
 
 
@@ -77,37 +72,37 @@ def evaluate(
         drawn: folder of reference images that the arms' own model drew, where the collected ones are of another guidance scale or
             sampler; those are the arm `collected` then too.
     """
+    modes, centers = read_json(discovered / "modes.json"), read_centers(discovered)
+    look = Look(folder, judge, encoder, metrics.features, centers, batch_size, trainer)
+    folders = {VANILLA: StageImages(arms[VANILLA]), **{arm: StageImages(path) for arm, path in arms.items()}}
+    _check_ids(folders)
+    data, _ = look.at(folders)
+    facts = {arm: folders[arm].drawing for arm in arms}
     own = COLLECTED if reference or drawn else REFERENCE
-    folders = {own: BatchFolder.open(collected)} | ({REFERENCE: BatchFolder.open(drawn)} if drawn else {})
-    folders |= {arm: BatchFolder.open(path) for arm, path in arms.items()}
-    facts = {arm: json.loads((Path(path) / "generate.json").read_text()) for arm, path in arms.items()}
-    modes = json.loads((Path(discovered) / "modes.json").read_text())
-    centers, origin = read_centers(discovered), partial(origin_of, judge, encoder, metrics.features)
-    module = Evaluation(judge, encoder, len(folders), metrics.features)
-    data = _look(folders, facts, centers, module, batch_size, trainer)
-    for name, arm in data.items():
-        images = ImageFolder(folders[name].path)
-        save_arm(folder, arm, origin(images.sha256, images.key))
+    beside = {own: collected} | ({REFERENCE: drawn} if drawn else {})
+    for name, path in beside.items():
+        data |= look.at({name: StageImages(path)})[0]
     outside: dict[str, Any] = {}
     if reference:
-        look = Evaluation(judge, encoder, 1, metrics.features)
-        as_arm = partial(arm_data, module=look, centers=centers)
-        data[REFERENCE], outside = outside_reference(reference, folder, look, as_arm, centers, batch_size, trainer)
+        data[REFERENCE], outside = look.at_reference(reference)
     error, skipped = judge_error(judge, labelled, batch_size, trainer)
+    told = told_of(encoder)
     results = summarise(
-        {arm: data[arm] for arm in arms},
-        data[REFERENCE],
-        {**modes, **asked_of(facts, modes), "places": centers if "axes" in modes else None},
-        facts_of(prompts),
-        metrics,
-        bootstrap,
-        seed,
-        judge={**describe_judge(judge, encoder), "error": error},
-        costs=facts,
-        collected=data[own],
-        spaces={ENCODER: {"name": short_name(encoder)} | ({"told": told_of(encoder)} if told_of(encoder) else {})},
-    )
-    write_results(Path(folder), results | outside | {"skipped": {**outside.get("skipped", {}), **skipped}})
+        {arm: data[arm] for arm in arms}, data[REFERENCE],
+        {**modes, **asked_of(facts, modes), "places": centers if "axes" in modes else None}, facts_of(prompts), metrics,
+        bootstrap, seed, judge={**describe_judge(judge, encoder), "error": error}, costs=facts, collected=data[own],
+        spaces={ENCODER: {"name": short_name(encoder)} | ({"told": told} if told else {})},
+    )  # fmt: skip
+    write_results(folder, results | outside | {"skipped": {**outside.get("skipped", {}), **skipped}})
+
+
+def _check_ids(folders: Mapping[str, ImageFolder]) -> None:
+    ids = {arm: [file.id for file in it.files] for arm, it in folders.items()}
+    for arm, folder in folders.items():
+        if ids[arm] != ids[VANILLA]:
+            raise ValueError(
+                f"`arms` must have the same image ids, got others in {folder.path} and {folders[VANILLA].path}."
+            )
 
 
 def asked_of(facts: Mapping[str, Mapping[str, Any]], modes: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,24 +121,6 @@ def target_of(facts: Mapping[str, Mapping[str, Any]]) -> list[float] | None:
     """Return the shares that an arm was guided towards, which all arms are held against; None for equal ones."""
     targets = [it["guidance"]["target"] for it in facts.values() if it.get("guidance", {}).get("target")]
     return targets[0] if targets else None
-
-
-def _look(
-    folders: dict[str, BatchFolder],
-    facts: Mapping[str, Mapping[str, Any]],
-    centers: np.ndarray | AxisSides,
-    module: Evaluation,
-    batch_size: int,
-    trainer: Callable[..., pl.Trainer],
-) -> dict[str, ArmData]:
-    """Run judge, encoder and extractor over all images, in one `Trainer.test`."""
-    twins = {arm: folders.get(VANILLA) for arm in folders if arm not in (REFERENCE, COLLECTED, VANILLA)}
-    loaders = [DataLoader(ArmImages(folders[arm], twins.get(arm)), batch_size=batch_size) for arm in folders]
-    trainer().test(module, dataloaders=loaders, verbose=False)
-    return {
-        arm: arm_data(arm, folder.records(), module.outputs(index), module, centers, facts.get(arm))
-        for index, (arm, folder) in enumerate(folders.items())
-    }
 
 
 def short_name(encoder: Any) -> str:
@@ -185,3 +162,12 @@ def judge_error(
         return summarise_error(judge.classes, stated, {}), {}
     measured = measure_confusion(judge, Path(labelled), batch_size, trainer().strategy.root_device)
     return summarise_error(judge.classes, stated, measured), {"labelled": skipped_labels(measured)}
+
+
+def write_results(folder: Path, results: Mapping[str, Any]) -> None:
+    """Write `results.json`, and each of its numbers as a line of `metrics.jsonl`, in place of those of an unfinished attempt."""
+    log = folder / "metrics.jsonl"
+    log.unlink(missing_ok=True)
+    for name, entry in named_numbers(results["arms"]):
+        append_line(log, {"stage": "evaluate", "step": 0, "name": name, **entry})
+    write_json(folder / "results.json", dict(results))

@@ -1,11 +1,10 @@
-"""Evaluate folders: measures images that any method or tool has left in folders, with the same judge, encoder and metrics."""
+"""Evaluate folders: measures images that any method or tool has left in folders, as evaluate measures arms."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,11 @@ from torch import Tensor
 from selfdebias.config.prompts import Prompts
 from selfdebias.config.rules import ConfigError
 from selfdebias.jobs.evaluation_inputs import collected_by, discover_folder
-from selfdebias.jobs.stages.evaluate import describe_judge, judge_error, short_name, target_of
-from selfdebias.jobs.stages.folder_pass import Looked, look_at_folders
-from selfdebias.jobs.stages.looking import Evaluation, arm_data, read_centers
-from selfdebias.jobs.stages.reference import outside_reference
-from selfdebias.jobs.stages.results_file import write_results
+from selfdebias.jobs.stages.evaluate import describe_judge, judge_error, short_name, target_of, write_results
+from selfdebias.jobs.stages.looking import Look, Looked, read_centers
 from selfdebias.judges import Judge
-from selfdebias.metrics.arms import ArmData, save_arm
-from selfdebias.metrics.cached import identity, origin_of
+from selfdebias.metrics.arms import ArmData
+from selfdebias.metrics.cached import identity
 from selfdebias.metrics.entries import missing
 from selfdebias.metrics.spaces import ENCODER
 from selfdebias.metrics.suite import MetricSuite
@@ -35,8 +31,7 @@ from selfdebias.storage.atomic import write_json, write_text
 from selfdebias.storage.hidden import hidden
 from selfdebias.storage.image_folder import ImageFolder
 
-VERSION = 3
-CONFIG = ("evaluate", "judge", "encoder", "metrics", "prompts.attributes")
+VERSION, CONFIG = 3, ("evaluate", "judge", "encoder", "metrics", "prompts.attributes")
 NO_COST = "folders of images do not say what drawing them took"
 
 
@@ -116,22 +111,16 @@ def evaluate_folders(
     given = {arm: ImageFolder(Path(path), f"evaluate.folders.{arm}", drawn_together) for arm, path in folders.items()}
     drawings = {arm: images.drawing for arm, images in given.items()}
     found = Found() if modes is None else Found.read(modes, target_of(drawings))
+    look = Look(folder, judge, encoder, metrics.features, found.centers, batch_size, trainer)
     compared = compared_with(given)
-    ordered = {compared.baseline: given[compared.baseline], **given}
-    module = Evaluation(judge, encoder, len(given), metrics.features)
-    looked = look_at_folders(module, ordered, batch_size, trainer)
-    as_arm = partial(arm_data, module=module, centers=found.centers)
-    arms = {arm: as_arm(arm, it.records, it.outputs, facts=given[arm].dependence) for arm, it in looked.items()}
-    for arm, data in arms.items():
-        save_arm(folder, data, origin_of(judge, encoder, metrics.features, given[arm].sha256, given[arm].key))
+    data, looked = look.at({compared.baseline: given[compared.baseline], **given})
     ideal: ArmData | None = None
     outside: dict[str, Any] = {"skipped": {}}
     if reference is not None:
-        look = Evaluation(judge, encoder, 1, metrics.features)
-        ideal, outside = outside_reference(reference, folder, look, as_arm, found.centers, batch_size, trainer)
+        ideal, outside = look.at_reference(reference)
     error, skipped = judge_error(judge, labelled, batch_size, trainer)
     results = summarise(
-        arms, ideal, found.fitting(outside.get("reference", {}), judge),
+        data, ideal, found.fitting(outside.get("reference", {}), judge),
         {"text": "", "attributes": list(prompts.attributes)}, metrics, bootstrap, seed,
         judge={**describe_judge(judge, encoder), "error": error}, costs=drawings, compared=compared,
         spaces={ENCODER: {"name": short_name(encoder)}},

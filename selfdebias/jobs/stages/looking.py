@@ -1,8 +1,9 @@
-"""Lets judge, encoder and feature extractor look at images, and gathers what they say of the images of an arm."""
+"""Lets judge, encoder and feature extractor look at images, once, and keeps what they say of each arm."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,60 +12,139 @@ import pytorch_lightning as pl
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader
 
+from selfdebias.jobs.evaluation_inputs import is_file, reference_folder
+from selfdebias.jobs.stages.chunks import Chunks
 from selfdebias.judges import Judge
-from selfdebias.metrics.arms import ArmData
+from selfdebias.metrics.arms import ArmData, save_arm
+from selfdebias.metrics.cached import load_reference, origin_of
 from selfdebias.metrics.clip_score import prompt_scores
 from selfdebias.metrics.features import judged_with_features
 from selfdebias.metrics.modes import assign_modes
-from selfdebias.metrics.preservation import psnr
 from selfdebias.modes.axis_sides import AxisSides
-from selfdebias.storage.batches import BatchFolder
+from selfdebias.storage.image_folder import ImageFolder
 
 Vectors = Callable[[Tensor], Tensor]  # images to one vector each
 SPACE = "spaces/"  # before the names of features that guidance does not act in
+REFERENCE = "reference"
 
 
-class ArmImages(Dataset):
-    """Images of a folder in the order of their ids, each with the image of the same id in a folder of twins.
+@dataclass(frozen=True)
+class Looked:
+    """What was seen of one folder.
 
     Args:
-        folder: the arm's images.
-        twins: the vanilla arm's images; None yields no twin.
-
-    Raises:
-        ValueError: if the twins do not have the same ids.
+        records: Of each image that could be read, N in the order of the folder: `id`, `seed`, `prompt`, `batch`, `blanked`.
+        outputs: By name, (N, ...) in the same order; `psnr` in dB against the twin in the first folder, NaN where there is no
+            twin of the same size.
+        names: Name of each of the N images.
+        skipped: `n`, and for each file that could not be read its name and the `reason`.
+        without_colour: Number of images of greys alone, black ones not among them.
     """
 
-    def __init__(self, folder: BatchFolder, twins: BatchFolder | None) -> None:
-        self.folder = folder
-        self.twins = twins
-        self.ids = folder.ids()
-        if twins is not None and twins.ids() != self.ids:
-            raise ValueError(f"`arms` must have the same image ids, got others in {folder.path} and {twins.path}.")
+    records: list[dict[str, Any]]
+    outputs: dict[str, np.ndarray]
+    names: list[str]
+    skipped: dict[str, Any]
+    without_colour: int
 
-    def __len__(self) -> int:
-        return len(self.ids)
 
-    def __getitem__(self, row: int) -> dict[str, Tensor]:
-        """Return `image` (3, H, W) float32 in [0, 1], and `twin` of the same form where there are twins."""
-        ids = [self.ids[row]]
-        twin = {} if self.twins is None else {"twin": self.twins.images(ids)[0]}
-        return {"image": self.folder.images(ids)[0], **twin}
+@dataclass(frozen=True)
+class Look:
+    """How all images of an evaluation are looked at.
+
+    Args:
+        folder: where what was seen is saved, as `probabilities-<arm>.safetensors`.
+        judge: images to probabilities.
+        encoder: images to unit embeddings.
+        extractor: images to the features that they are compared by; None where those are the embeddings.
+        centers: (K, d) centres of the modes, or axes; None where no modes are known.
+        batch_size: images of one size in a call of judge and encoder, at most.
+        trainer: makes the Trainer.
+    """
+
+    folder: Path
+    judge: Judge
+    encoder: Vectors
+    extractor: Vectors | None
+    centers: np.ndarray | AxisSides | None
+    batch_size: int
+    trainer: Callable[..., pl.Trainer]
+
+    def at(self, folders: Mapping[str, ImageFolder]) -> tuple[dict[str, ArmData], dict[str, Looked]]:
+        """Look at each image once, in one `Trainer.test`, and save what was seen.
+
+        Args:
+            folders: by arm; the first holds the twins of the others.
+        """
+        looked = self._looked(folders)
+        arms = {arm: self._arm(arm, it, folders[arm].dependence) for arm, it in looked.items()}
+        for arm, data in arms.items():
+            save_arm(self.folder, data, self._origin(folders[arm]))
+        return arms, looked
+
+    def at_reference(self, reference: str) -> tuple[ArmData, dict[str, Any]]:
+        """Look at reference images, or read what an earlier evaluation saw of them, and save it.
+
+        Args:
+            reference: folder of images, job, or file of an earlier evaluation.
+
+        Returns:
+            the images; and for `results.json`, `reference` (where they come from, how many, sha256 and who looked at them) and
+            `skipped` (files that could not be read).
+        """
+        skipped = {}
+        if is_file(reference):
+            data, origin = load_reference(Path(reference), REFERENCE, self.judge, self.centers)
+        else:
+            images = ImageFolder(reference_folder(reference), "evaluate.reference")
+            looked = self._looked({REFERENCE: images})[REFERENCE]
+            data, skipped = self._arm(REFERENCE, looked, None), {REFERENCE: looked.skipped}
+            origin = self._origin(images)
+        save_arm(self.folder, data, origin)
+        return data, {"reference": {**origin, "path": reference, "images": len(data)}, "skipped": skipped}
+
+    def _looked(self, folders: Mapping[str, ImageFolder]) -> dict[str, Looked]:
+        evaluation = Evaluation(self.judge, self.encoder, len(folders), self.extractor)
+        chunks = Chunks([*folders.values()], self.batch_size)
+        loader = DataLoader(chunks, batch_size=None, collate_fn=lambda chunk: chunk)
+        self.trainer().test(evaluation, dataloaders=[loader], verbose=False)
+        return {arm: evaluation.looked(place, folder) for place, (arm, folder) in enumerate(folders.items())}
+
+    def _origin(self, images: ImageFolder) -> dict[str, str]:
+        return origin_of(self.judge, self.encoder, self.extractor, images.sha256, images.key)
+
+    def _arm(self, arm: str, looked: Looked, facts: Mapping[str, Any] | None) -> ArmData:
+        """What is known of the images of one arm; `facts` as in `blocks_of`."""
+        judge, outputs, records = self.judge, looked.outputs, looked.records
+        return ArmData(
+            arm=arm,
+            threshold=judge.threshold,
+            classes={name: tuple(names) for name, names in judge.classes.items()},
+            probabilities={name: outputs[f"probabilities/{name}"] for name in judge.classes},
+            e=outputs["e"],
+            modes=assign_modes(outputs["e"], self.centers),
+            ids=np.array([record["id"] for record in records], dtype=np.int64),
+            seeds=np.array([record["seed"] for record in records], dtype=np.uint64),
+            blocks=blocks_of(records, facts),
+            runs=np.zeros(len(records), dtype=np.int64),
+            blanked=np.array([record["blanked"] for record in records], dtype=bool),
+            psnr=outputs.get("psnr"),
+            features=outputs.get("features"),
+            clip_score=prompt_scores(outputs["e"], [record.get("prompt", "") for record in records], self.encoder),
+            spaces={name.removeprefix(SPACE): x for name, x in outputs.items() if name.startswith(SPACE)},
+        )
 
 
 class Evaluation(pl.LightningModule):
-    """Collects, for each of several sets of images, what judge and encoder say of each image, and its small pixels.
+    """Collects, for each of several folders, what judge and encoder say of each image, and its small pixels.
 
     Args:
         judge: images to probabilities.
         encoder: images to unit embeddings.
-        n_sets: number of sets of images, one dataloader each.
+        n_sets: number of folders.
         extractor: images to the features that they are compared by; None where those are the embeddings.
-
-    Attributes:
-        seen: for each set, the outputs by name, a list of (B, ...) tensors in the order of the images.
     """
 
     def __init__(self, judge: Judge, encoder: Vectors, n_sets: int, extractor: Vectors | None = None) -> None:
@@ -73,25 +153,49 @@ class Evaluation(pl.LightningModule):
         self.judge = judge
         self.encoder = encoder
         self.seen: list[dict[str, list[Tensor]]] = [{} for _ in range(n_sets)]
+        self.kept: list[dict[str, list[Any]]] = [
+            {"rows": [], "black": [], "grey": [], "skipped": []} for _ in range(n_sets)
+        ]
 
-    def test_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Judge and embed one batch."""
-        probabilities, spaces = judged_with_features(self.judge, self.encoder, batch["image"])
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Judge and embed each part of one of the `Chunks`."""
+        for part in batch["parts"]:
+            for name in ("rows", "black", "grey"):
+                self.kept[part["set"]][name].append(part[name])
+            outputs = self._outputs(part["image"])
+            if "psnr" in part:
+                outputs["psnr"] = torch.from_numpy(part["psnr"])
+            for name, value in outputs.items():
+                self.seen[part["set"]].setdefault(name, []).append(value.detach().cpu())
+        for place, row, reason in batch["skipped"]:
+            self.kept[place]["skipped"].append((row, reason))
+
+    def _outputs(self, images: Tensor) -> dict[str, Tensor]:
+        probabilities, spaces = judged_with_features(self.judge, self.encoder, images)
         outputs = {f"probabilities/{name}": p for name, p in probabilities.items()}
         outputs |= {SPACE + name: x for name, x in spaces.items()}
-        outputs["e"] = self.encoder(batch["image"])
-        if self.extractor is not None:
-            outputs["features"] = self.extractor(batch["image"])
-        if "twin" in batch:
-            outputs["psnr"] = psnr(batch["image"].cpu(), batch["twin"].cpu())
-        for name, value in outputs.items():
-            self.seen[dataloader_idx].setdefault(name, []).append(value.detach().cpu())
+        outputs["e"] = self.encoder(images)
+        return outputs if self.extractor is None else outputs | {"features": self.extractor(images)}
 
-    def outputs(self, index: int) -> dict[str, np.ndarray]:
-        """Return the outputs of one set, (N, ...) each: features compact, as there may be gigabytes, the rest float64."""
-        joined = {name: torch.cat(values) for name, values in self.seen[index].items()}
-        kinds = {name: torch.float32 if name == "features" else torch.float64 for name in joined}
-        return {name: (x if name.startswith(SPACE) else x.to(kinds[name])).numpy() for name, x in joined.items()}
+    def looked(self, place: int, folder: ImageFolder) -> Looked:
+        """Return what was seen of one folder, in its order: features compact, as there may be gigabytes, the rest float64."""
+        kept = self.kept[place]
+        rows, black = np.concatenate(kept["rows"]), np.concatenate(kept["black"])
+        order = np.argsort(rows)
+        files = [folder.files[row] for row in rows[order]]
+        records = [
+            {**file.facts, "blanked": bool(dark) if file.blanked is None else file.blanked}
+            for file, dark in zip(files, black[order], strict=True)
+        ]
+        outputs = {}
+        for name, values in self.seen[place].items():
+            joined = torch.cat(values)
+            if not name.startswith(SPACE):
+                joined = joined.float() if name == "features" else joined.double()
+            outputs[name] = joined.numpy()[order]
+        unread = [{"file": folder.relative(folder.files[row]), "reason": why} for row, why in sorted(kept["skipped"])]
+        names, grey = [file.name for file in files], int(np.concatenate(kept["grey"]).sum())
+        return Looked(records, outputs, names, {"n": len(unread), "files": unread}, grey)
 
 
 def blocks_of(records: Sequence[Mapping[str, Any]], facts: Mapping[str, Any] | None) -> np.ndarray:
@@ -110,44 +214,6 @@ def blocks_of(records: Sequence[Mapping[str, Any]], facts: Mapping[str, Any] | N
     if name == "prompt":  # a memory is that of one prompt
         return np.unique([record[name] for record in records], return_inverse=True)[1].astype(np.int64)
     return np.array([record[name] for record in records], dtype=np.int64)
-
-
-def arm_data(
-    arm: str,
-    records: Sequence[Mapping[str, Any]],
-    outputs: Mapping[str, np.ndarray],
-    module: Evaluation,
-    centers: np.ndarray | AxisSides | None,
-    facts: Mapping[str, Any] | None = None,
-) -> ArmData:
-    """Gather what is known of the images of one arm.
-
-    Args:
-        arm: its name.
-        records: of each of N images, `id`, `seed`, `batch`, `blanked`, and `prompt` where there is one.
-        outputs: what `module` said of them, by name, (N, ...).
-        module: the evaluation that saw them.
-        centers: (K, d) centres of the modes, or axes; None where no modes are known.
-        facts: see `blocks_of`.
-    """
-    judge = module.judge
-    return ArmData(
-        arm=arm,
-        threshold=judge.threshold,
-        classes={name: tuple(names) for name, names in judge.classes.items()},
-        probabilities={name: outputs[f"probabilities/{name}"] for name in judge.classes},
-        e=outputs["e"],
-        modes=assign_modes(outputs["e"], centers),
-        ids=np.array([record["id"] for record in records], dtype=np.int64),
-        seeds=np.array([record["seed"] for record in records], dtype=np.uint64),
-        blocks=blocks_of(records, facts),
-        runs=np.zeros(len(records), dtype=np.int64),
-        blanked=np.array([record["blanked"] for record in records], dtype=bool),
-        psnr=outputs.get("psnr"),
-        features=outputs.get("features"),
-        clip_score=prompt_scores(outputs["e"], [record.get("prompt", "") for record in records], module.encoder),
-        spaces={name.removeprefix(SPACE): x for name, x in outputs.items() if name.startswith(SPACE)},
-    )
 
 
 def read_centers(discovered: Path) -> np.ndarray | AxisSides:

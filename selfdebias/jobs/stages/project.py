@@ -3,68 +3,93 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from selfdebias.jobs.stages.discover import read_embeddings
+from selfdebias.jobs.stages.collected import CollectedImages
 from selfdebias.modes.axes_bank import calibrated, fit_axes_bank
-from selfdebias.modes.axis_sides import sides_of
+from selfdebias.modes.axis_sides import AxisSides, sides_of
 from selfdebias.modes.bank import ModeBank, ModeMeans
-from selfdebias.modes.bank_fit import fit_bank, fit_means, fit_temperatures
+from selfdebias.modes.bank_fit import fit_axis_bank, fit_bank, fit_mean_bank, fit_means, fit_temperatures
+from selfdebias.modes.carried import CarriedModes, read_carried
 from selfdebias.modes.projection import SemanticProjector
-from selfdebias.storage.atomic import write_json, write_text
-from selfdebias.storage.batches import BatchFolder
+from selfdebias.storage.atomic import read_json, write_json, write_text
 from selfdebias.storage.tensor_rows import TensorRows, in_parts
 
-VERSION = 5
-CONFIG = ("projector", "project")
-FACTS = ("h_id", "h_timestep", "h_step", "h_branch")  # what is recorded of each activation
+VERSION, CONFIG = 5, ("projector", "project")
+VERSION_OF_SEVERAL = VERSION_ALONE = 1
 HELD_OUT = 0.125  # share of the images that the projector is measured on
 
 
 def project(
-    folder: Path,
-    collected: Path,
-    discovered: Path,
-    encoder: Any,
-    projector: Callable[..., Any],
-    seed: int,
-    trainer: Callable[..., pl.Trainer],
-) -> None:
+    folder: Path, discovered: Path | None, encoder: Any, projector: Callable[..., Any], seed: int,
+    trainer: Callable[..., pl.Trainer], collected: Path | None = None, fitted: Mapping[str, Path] | None = None,
+) -> None:  # fmt: skip
     """Write the projector, the mode bank, the modes' mean activations, the training curves and the held-out measures.
 
     Args:
         folder: the stage's own folder.
-        collected: folder of the collect stage.
-        discovered: folder of the discover stage.
+        discovered: folder of the discover stage. None fits the projector alone, which discover then finds modes with: there is no
+            bank, and no batch is balanced.
         encoder: the one that collect used; its name goes into projector and bank.
         projector: makes the LightningModule that trains, from data, branches, encoder and seed.
         seed: seed of weights, batches and the held-out split.
         trainer: makes the Lightning trainer.
+        collected: folder of the collect stage.
+        fitted: folders of several collect stages in its place; the discovered modes are carried over to their prompts.
     """
-    modes = json.loads((discovered / "modes.json").read_text())
-    branches = tuple(json.loads((collected / "collect.json").read_text())["branches"])
-    data = read_activations(collected, modes["labels"])
-    if "axes" in modes:
-        data["sides"] = torch.from_numpy(sides_of(data["mode"].numpy(), len(modes["axes"])))
+    images = CollectedImages.read(collected, fitted)
+    found = {} if discovered is None else read_json(discovered / "modes.json")
+    modes = read_carried(discovered) if discovered and fitted else None
+    data = images.activations(images.labels(modes) if modes else _own_labels(found, len(images)))
+    if modes:
+        data["prompt"] = images.prompt_index[data["id"]]
+    if "axes" in found:
+        data["sides"] = torch.from_numpy(sides_of(data["mode"].numpy(), len(found["axes"])))
     held_out = torch.isin(data["id"], held_out_ids(data["id"].unique(), seed))
-    phi, z = train(folder, data, held_out, branches, encoder, projector, seed, trainer)
-    if "axes" in modes:
+    phi, z = train(folder, data, held_out, images.branches, encoder, projector, seed, trainer)
+    if not found:
+        phi.save(folder / "projector.safetensors")
+        write_json(folder / "project.json", measure_projector(z[held_out], rows(data, held_out), phi.branches))
+    elif "axes" in found:
         finish_axes(folder, phi, z, data, held_out)
-        return
-    target = torch.tensor(modes["target"])
-    bank = fit_bank(
-        z[~held_out], data["mode"][~held_out], data["timestep"][~held_out], data["branch"][~held_out], branches, target
-    )
-    bank = replace(bank, depths=torch.tensor(modes["depths"]))
-    finish(folder, phi, bank, z, data, held_out)
+    else:
+        own = {name: values[~held_out] for name, values in data.items() if name != "h"}
+        bank = _fit_bank(z[~held_out], own, torch.tensor(found["target"]), images, modes)
+        finish(folder, phi, replace(bank, depths=torch.tensor(found["depths"])), z, data, held_out)
+
+
+def _own_labels(found: Mapping[str, Any], count: int) -> np.ndarray:
+    """Return the mode of each image, (count,) int64, among which discover found the modes; all are 0 where none are known."""
+    return np.array([found["labels"][str(i)] if found else 0 for i in range(count)], dtype=np.int64)
+
+
+def _fit_bank(
+    z: Tensor, data: Mapping[str, Tensor], target: Tensor, images: CollectedImages, modes: CarriedModes | AxisSides | None
+) -> ModeBank:  # fmt: skip
+    """Return the bank of projected vectors, z (M, d): carried modes go by their axis, or by each prompt's mean.
+
+    Args:
+        z: of activations.
+        data: ``mode``, ``timestep``, ``branch``, and ``prompt`` where modes are carried over, of each.
+        target: (K,) shares.
+        images: the branches and prompts.
+        modes: what is carried over; None for the images' own.
+    """
+    common = z, data["mode"], data["timestep"], data["branch"], images.branches, target
+    if not isinstance(modes, CarriedModes) or len(target) == 1:  # of one, there is nothing to balance, and no axis
+        return fit_bank(*common)
+    if modes.by_mean:
+        return fit_mean_bank(*common, data["prompt"], images.prompts)
+    return fit_axis_bank(*common, torch.from_numpy(modes.centers).float())
 
 
 def finish(
@@ -139,32 +164,6 @@ def name_of(encoder: Any) -> str:
     own = getattr(encoder, "__qualname__", type(encoder).__qualname__)
     name = getattr(encoder, "encoder_id", None) or f"{encoder.__module__}.{own}"
     return f"{name}@{encoder.fingerprint()[:12]}" if hasattr(encoder, "fingerprint") else name
-
-
-def read_activations(collected: Path, labels: dict[str, int]) -> dict[str, Any]:
-    """Find all recorded activations of the collect stage, with the embedding and the mode of each one's image.
-
-    Returns:
-        ``h`` (M, C, H, W) float16, which stays on disk; ``e`` (M, d) float32; ``id``, ``branch``, ``mode`` (M,) int64;
-        ``timestep`` (M,) float32.
-    """
-    store = BatchFolder.open(collected)
-    ids, e = read_embeddings(store)
-    row = {i: place for place, i in enumerate(ids)}
-    shards = [_in_order(store.rows(batch, "h"), facts) for batch, facts in store.tensors(FACTS)]
-    facts = {name: torch.cat([shard[name] for _, shard in shards]) for name in FACTS}
-    places = torch.tensor([row[int(i)] for i in facts["h_id"]])
-    mode = torch.tensor([labels[str(i)] for i in ids])
-    return {
-        "h": TensorRows.join([h for h, _ in shards]), "e": e[places], "id": facts["h_id"], "branch": facts["h_branch"],
-        "mode": mode[places], "timestep": facts["h_timestep"].float(),
-    }  # fmt: skip
-
-
-def _in_order(h: TensorRows, facts: dict[str, Tensor]) -> tuple[TensorRows, dict[str, Tensor]]:
-    """Return a batch's recorded rows by step and branch, as one process writes them; parts stand one behind the other."""
-    order = torch.argsort(2 * facts["h_step"] + facts["h_branch"], stable=True)
-    return h.only(order), {name: values[order] for name, values in facts.items()}
 
 
 @torch.no_grad()

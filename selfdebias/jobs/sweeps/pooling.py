@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from selfdebias.jobs.fitted_prompts import BANK
+from selfdebias.jobs.prompts import BANK
 from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.arms import ArmData, load_arm, pool
 from selfdebias.metrics.entries import Entry, missing

@@ -13,11 +13,11 @@ from selfdebias.config.prompts import Prompts
 from selfdebias.config.rules import ConfigError
 from selfdebias.guidance import TransportGuidance
 from selfdebias.guidance.semantics import AxesSemantics
-from selfdebias.jobs.stages.discover import discover, read_embeddings
-from selfdebias.jobs.stages.discover_carried import discover_carried
+from selfdebias.jobs.stages.collected import read_embeddings
+from selfdebias.jobs.stages.discover import discover, discover_carried
 from selfdebias.jobs.stages.generate import read_semantics
 from selfdebias.jobs.stages.looking import read_centers
-from selfdebias.jobs.stages.project_bank import project_bank
+from selfdebias.jobs.stages.project import project
 from selfdebias.modes import FactorialAxes
 from selfdebias.modes.axis_sides import AxisSides, cells_of, sides_of
 from selfdebias.modes.naming import NoVocabulary
@@ -56,7 +56,7 @@ def model(tmp_path_factory):
 def root(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     run_collect(model, folder, n_images=IMAGES, batch_size=8)
-    discover(folder / "discover", folder / "collect", PlantedAxes(), NoVocabulary(), PixelEncoder())
+    discover(folder / "discover", PlantedAxes(), NoVocabulary(), PixelEncoder(), folder / "collect")
     run_project(folder)
     run_generate(model, folder, "guided", TransportGuidance(0.6, 0.3))
     return folder
@@ -107,7 +107,7 @@ def test_one_axis_alone_and_one_that_is_not_there(model, root):
 
 def test_a_model_without_an_axis_has_one_mode(root, tmp_path, capsys):
     (tmp_path / "collect").symlink_to(root / "collect")
-    discover(tmp_path / "discover", tmp_path / "collect", NoAxes(), NoVocabulary(), PixelEncoder())
+    discover(tmp_path / "discover", NoAxes(), NoVocabulary(), PixelEncoder(), tmp_path / "collect")
     modes = json.loads((tmp_path / "discover" / "modes.json").read_text())
     assert modes["k"] == 1 and "axes" not in modes and modes["sizes"] == [IMAGES]
     assert "one mode: nothing to balance" in capsys.readouterr().out
@@ -123,7 +123,7 @@ def test_axes_are_carried_over_to_another_prompt_that_has_its_own_shares_of_thei
     (other := tmp_path / "other").mkdir()
     run_collect(model, other, n_images=8, batch_size=8, prompts=Prompts("a doctor", ["gender"]))
     folders = {"source": root / "collect", "a doctor": other / "collect"}
-    project_bank(tmp_path / "project", folders, root / "discover", PixelEncoder(), FIT, seed=0, trainer=TRAINER)
+    project(tmp_path / "project", root / "discover", PixelEncoder(), FIT, seed=0, trainer=TRAINER, fitted=folders)
     semantics = read_semantics(tmp_path / "project")
     assert isinstance(semantics, AxesSemantics) and len(semantics.axes) == 2
     discover_carried(tmp_path / "discover", other / "collect", root / "discover")

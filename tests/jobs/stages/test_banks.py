@@ -11,12 +11,9 @@ import torch
 
 from selfdebias.config.prompts import Prompts
 from selfdebias.config.rules import ConfigError
-from selfdebias.jobs.stages.discover import discover
-from selfdebias.jobs.stages.discover_carried import discover_carried
-from selfdebias.jobs.stages.discover_mixture import discover_mixture
-from selfdebias.jobs.stages.discover_supervised import discover_supervised
-from selfdebias.jobs.stages.fitted import FittedImages
-from selfdebias.jobs.stages.project_bank import project_bank
+from selfdebias.jobs.stages.collected import CollectedImages
+from selfdebias.jobs.stages.discover import discover, discover_carried, discover_supervised
+from selfdebias.jobs.stages.project import project
 from selfdebias.modes import SpectralModes
 from selfdebias.modes.bank import ModeBank
 from selfdebias.modes.banks import SupervisedBank
@@ -51,22 +48,24 @@ def _find(root, folders, kind, k=None):
     found = root / f"found-{kind}"
     modes = SpectralModes(k_min=2, k_max=3, n_neighbors=(3,), k=k)
     if kind == "mixture":
-        discover_mixture(found, folders, modes, NoVocabulary(), PixelEncoder())
+        discover(found, modes, NoVocabulary(), PixelEncoder(), fitted=folders)
     else:
-        discover(found, folders[TEXTS[0]], modes, NoVocabulary(), PixelEncoder())
+        discover(found, modes, NoVocabulary(), PixelEncoder(), folders[TEXTS[0]])
     return found
 
 
 def test_several_folders_are_read_as_one(world):
     _, folders = world
-    images = FittedImages(folders)
+    images = CollectedImages([*folders.values()])
     assert len(images) == 20 and images.prompts == TEXTS and images.branches == ("uncond", "cond")
     second = BatchFolder.open(folders[TEXTS[1]])
     assert torch.equal(images.images([10, 13]), second.images([0, 3]))
     labels = np.arange(20) % 2
     data = images.activations(labels)
     assert len(data["id"]) == 2 * 10 * 4 * 2
-    assert torch.equal(data["prompt"], (data["id"] >= 10).long()) and torch.equal(data["mode"], data["id"] % 2)
+    assert torch.equal(images.prompt_index[data["id"]], (data["id"] >= 10).long()) and torch.equal(
+        data["mode"], data["id"] % 2
+    )
     own = torch.from_numpy(images.e).float()[data["id"]]
     assert torch.allclose(data["e"], own, atol=1e-6)
 
@@ -75,7 +74,7 @@ def test_several_folders_are_read_as_one(world):
 def test_from_the_modes_to_guided_images_of_both_prompts(world, tmp_path, kind, k):
     root, folders = world
     found = _find(tmp_path, folders, kind, k)
-    project_bank(tmp_path / "project", folders, found, PixelEncoder(), FIT, seed=0, trainer=TRAINER)
+    project(tmp_path / "project", found, PixelEncoder(), FIT, seed=0, trainer=TRAINER, fitted=folders)
     bank = ModeBank.load(tmp_path / "project" / "bank.safetensors")
     by_axis = k == 2
     assert bank.prompts == (() if by_axis else TEXTS) and (bank.scales is not None) == by_axis
@@ -92,7 +91,7 @@ def test_from_the_modes_to_guided_images_of_both_prompts(world, tmp_path, kind, 
 def test_a_prompt_that_a_bank_by_means_does_not_know_is_refused_before_an_image_is_drawn(world, tmp_path):
     root, folders = world
     found = _find(tmp_path, folders, "carried", 3)
-    project_bank(tmp_path / "project", folders, found, PixelEncoder(), FIT, seed=0, trainer=TRAINER)
+    project(tmp_path / "project", found, PixelEncoder(), FIT, seed=0, trainer=TRAINER, fitted=folders)
     with pytest.raises(ConfigError, match="`prompts` must be one that the bank was fitted on .*, got 'a nurse'"):
         run_generate(root / "model", tmp_path, "guided", guided(), prompts=Prompts("a nurse", ["gender"]))
     assert not list((tmp_path / "guided").glob("images/*"))

@@ -29,7 +29,7 @@ def collected(folder, X, prompts=None):
 
 
 def discovered(root, clustering, X, prompts=None):
-    discover(root / "discover", collected(root / "collect", X, prompts), clustering, NoVocabulary(), None)
+    discover(root / "discover", clustering, NoVocabulary(), None, collected(root / "collect", X, prompts))
     return json.loads((root / "discover" / "modes.json").read_text())
 
 

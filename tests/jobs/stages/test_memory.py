@@ -13,11 +13,9 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
-from selfdebias.jobs.stages.discover_projected import discover_projected
-from selfdebias.jobs.stages.fitted import FittedImages
-from selfdebias.jobs.stages.project import embed, project, read_activations, rows
-from selfdebias.jobs.stages.project_bank import project_bank
-from selfdebias.jobs.stages.project_first import project_first
+from selfdebias.jobs.stages.collected import CollectedImages
+from selfdebias.jobs.stages.discover import discover_projected
+from selfdebias.jobs.stages.project import embed, project, rows
 from selfdebias.modes import KMeansModes
 from selfdebias.modes.bank_fit import fit_means
 from selfdebias.modes.naming import NoVocabulary
@@ -74,7 +72,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def data(root):
-    return read_activations(root / "collect", {str(i): i % MODES for i in range(32)})
+    return CollectedImages([root / "collect"]).activations(torch.arange(32).numpy() % MODES)
 
 
 def in_memory(data):
@@ -143,7 +141,7 @@ def test_training_sees_the_same_rows_and_noise_as_in_memory(data, balanced):
 
 
 def test_several_folders_are_one_on_disk_as_well(root):
-    images = FittedImages({"a": root / "collect", "b": root / "collect"})
+    images = CollectedImages([root / "collect", root / "collect"])
     data = images.activations(torch.arange(64).numpy() % MODES)
     assert isinstance(data["h"], TensorRows) and len(data["h"]) == 2 * 32 * STEPS * 2
     half = len(data["h"]) // 2
@@ -153,8 +151,10 @@ def test_several_folders_are_one_on_disk_as_well(root):
 
 def test_each_stage_says_the_same_twice(root, tmp_path):
     for run in ("one", "two"):
-        project(tmp_path / run, root / "collect", root / "discover", PixelEncoder(), FIT, seed=0, trainer=TRAINER)
-        project_first(tmp_path / f"first-{run}", root / "collect", PixelEncoder(), FIT, seed=0, trainer=TRAINER)
+        for folder, discovered in ((run, root / "discover"), (f"first-{run}", None)):
+            project(
+                tmp_path / folder, discovered, PixelEncoder(), FIT, seed=0, trainer=TRAINER, collected=root / "collect"
+            )
     for run in ("", "first-"):
         one, two = (load_file(tmp_path / f"{run}{name}" / "projector.safetensors") for name in ("one", "two"))
         assert all(torch.equal(one[name], two[name]) for name in one)
@@ -177,16 +177,17 @@ SMALL_FIT = partial(FIT, reader="convolutional", batch_size=8, steps=4)
 
 
 def _project(root: Path) -> None:
-    project(root / "project", root / "collect", root / "discover", PixelEncoder(), SMALL_FIT, seed=0, trainer=TRAINER)
+    own = root / "collect"
+    project(root / "project", root / "discover", PixelEncoder(), SMALL_FIT, seed=0, trainer=TRAINER, collected=own)
 
 
 def _project_bank(root: Path) -> None:
     folders = {"a person": root / "collect"}
-    project_bank(root / "bank", folders, root / "discover", PixelEncoder(), SMALL_FIT, seed=0, trainer=TRAINER)
+    project(root / "bank", root / "discover", PixelEncoder(), SMALL_FIT, seed=0, trainer=TRAINER, fitted=folders)
 
 
 def _project_first(root: Path) -> None:
-    project_first(root / "first", root / "collect", PixelEncoder(), SMALL_FIT, seed=0, trainer=TRAINER)
+    project(root / "first", None, PixelEncoder(), SMALL_FIT, seed=0, trainer=TRAINER, collected=root / "collect")
     clustering = KMeansModes(k_min=2, k_max=2, k=2, n_init=2, space="projected")
     discover_projected(root / "found", root / "collect", root / "first", clustering, NoVocabulary(), PixelEncoder())
 

@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from selfdebias.backbones import StableDiffusionBackbone
 from selfdebias.guidance import NoGuidance, RandomGuidance, TransportGuidance
 from selfdebias.jobs.stages.collect import choose_steps
-from selfdebias.jobs.stages.discover import read_embeddings
+from selfdebias.jobs.stages.collected import CollectedImages, read_embeddings
 from selfdebias.jobs.stages.generate import read_semantics
-from selfdebias.jobs.stages.project import embed, read_activations
+from selfdebias.jobs.stages.project import embed
 from selfdebias.modes.projection import SemanticProjector
 from selfdebias.storage.batches import BatchFolder
 from tests.jobs.stages.world import (
@@ -77,7 +77,8 @@ def test_embeddings_are_those_of_the_images_in_id_order(root):
 
 def test_recorded_activations_carry_their_own_images_embedding_and_mode(root):
     labels = json.loads((root / "discover" / "modes.json").read_text())["labels"]
-    data = read_activations(root / "collect", labels)
+    images = CollectedImages([root / "collect"])
+    data = images.activations([labels[str(i)] for i in range(len(images))])
     _, e = read_embeddings(BatchFolder.open(root / "collect"))
     assert torch.equal(data["e"], e[data["id"]])
     assert data["mode"].tolist() == [labels[str(int(i))] for i in data["id"]]
@@ -224,7 +225,7 @@ def test_modes_of_projected_vectors_come_after_the_projector_and_guide(model, tm
     bank = semantics.bank
     assert bank.timesteps.tolist() == modes["timesteps"]["clustered"] and len(bank.timesteps) == STEPS
     assert not (tmp_path / "project" / "bank.safetensors").exists() and bank.depths.tolist() == modes["depths"]
-    data = read_activations(tmp_path / "collect", modes["labels"])
+    data = CollectedImages([tmp_path / "collect"]).activations([modes["labels"][str(i)] for i in range(10)])
     last = (data["timestep"] == modes["timesteps"]["reference"]) & (data["branch"] == 1)
     z = embed(semantics.projector, data)
     for k in range(modes["k"]):

@@ -14,11 +14,9 @@ from selfdebias.config.prompts import Prompts
 from selfdebias.guidance import SelfDebiasGuidance
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.jobs.stages.collect import collect
-from selfdebias.jobs.stages.discover import discover
-from selfdebias.jobs.stages.discover_projected import discover_projected
+from selfdebias.jobs.stages.discover import discover, discover_projected
 from selfdebias.jobs.stages.generate import generate
 from selfdebias.jobs.stages.project import project
-from selfdebias.jobs.stages.project_first import project_first
 from selfdebias.modes import SpectralModes
 from selfdebias.modes.naming import NoVocabulary
 from selfdebias.modes.projector_fit import ProjectorFit
@@ -58,7 +56,7 @@ def run_collect(model: Path, root: Path, n_images: int = 10, batch_size: int = 4
 def run_discover(root: Path) -> Path:
     folder = root / "discover"
     discover(
-        folder, root / "collect", SpectralModes(k_min=2, k_max=3, n_neighbors=(3,)), NoVocabulary(), PixelEncoder()
+        folder, SpectralModes(k_min=2, k_max=3, n_neighbors=(3,)), NoVocabulary(), PixelEncoder(), root / "collect"
     )
     return folder
 
@@ -71,13 +69,13 @@ FIT = partial(
 
 def run_project(root: Path) -> Path:
     folder = root / "project"
-    project(folder, root / "collect", root / "discover", PixelEncoder(), FIT, seed=0, trainer=TRAINER)
+    project(folder, root / "discover", PixelEncoder(), FIT, seed=0, trainer=TRAINER, collected=root / "collect")
     return folder
 
 
 def run_project_first(root: Path) -> Path:
     folder = root / "project"
-    project_first(folder, root / "collect", PixelEncoder(), FIT, seed=0, trainer=TRAINER)
+    project(folder, None, PixelEncoder(), FIT, seed=0, trainer=TRAINER, collected=root / "collect")
     return folder
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from selfdebias.jobs import plan
+from selfdebias.jobs import run
 from selfdebias.jobs.sweeps.record import DONE, FAILED, NOT_STARTED, STOPPED, SweepFolder
 from selfdebias.main import main
 from selfdebias.storage.atomic import write_json
@@ -22,7 +22,7 @@ SIX = ["-m", "guidance.strength=0.2,0.4,0.8", "clustering.k_max=3,4", "logger=no
 @pytest.fixture
 def measured(stand_ins, monkeypatch):
     """Stand-ins whose evaluation leaves real results."""
-    module = plan.STAGES["evaluate"].module
+    module = run.evaluate
     works = module.evaluate
 
     def evaluate(folder, **arguments):
@@ -38,7 +38,7 @@ def failing(monkeypatch):
     """Makes a stage raise: `failing(stage, error, after=1)` lets it run once before, and what it returns heals the stage."""
 
     def fails(stage, error, after=0):
-        module, count = plan.STAGES[stage].module, [0]
+        module, count = getattr(run, stage), [0]
         works = getattr(module, stage)
 
         def function(**arguments):
@@ -130,7 +130,7 @@ def test_ctrl_c_or_sigterm_stops_the_sweep_which_shows_what_is_done_and_goes_on(
     measured, monkeypatch, capsys, sent, code
 ):
     deaf = signal.signal(signal.SIGINT, signal.default_int_handler)  # as tests in the background are
-    module = plan.STAGES["evaluate"].module
+    module = run.evaluate
     works, times = module.evaluate, []
 
     def evaluate(**arguments):

@@ -1,4 +1,4 @@
-"""Which prompts a bank is fitted on, and which ones stand for a prompt in an arm that is told the attribute."""
+"""The prompts of a job: those of its rows, those that a bank is fitted on, and those that tell an arm the attribute."""
 
 from __future__ import annotations
 
@@ -6,18 +6,42 @@ from collections.abc import Mapping
 from typing import Any
 
 from selfdebias.config.prompt_texts import attribute_texts, row_names
-from selfdebias.config.prompts import EqualShares, Prompts
+from selfdebias.config.prompts import EqualShares, PromptList, Prompts, facts_of
 from selfdebias.config.rules import ConfigError, refuse
-from selfdebias.modes.banks import CarriedBank, MixtureBank, OwnBank, SharedBank, SupervisedBank
+from selfdebias.config.targets import make
+from selfdebias.modes.banks import CarriedBank, MixtureBank, SharedBank
 
-BANK = "(bank)"  # what stands for a row in the names of steps that all rows share; no row has such a name
+BANK = "(bank)"  # what stands for a row in the names of stages that all rows share; no row has such a name
+TARGET = f"{Prompts.__module__}.{Prompts.__qualname__}"
 SOURCE = "source"  # name of the prompt that modes are carried over from
-Bank = OwnBank | SupervisedBank | SharedBank
 
 
-def discover_variant(bank: Bank) -> str:
-    """What finds the modes of a row, by the names of `plan.VARIANTS`."""
-    return "carried" if isinstance(bank, SharedBank) else "supervised" if isinstance(bank, SupervisedBank) else ""
+def rows_of(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The configuration of each row by its name, in order: that of a job which has the row's prompt alone.
+
+    Args:
+        config: The resolved configuration. Without a list of prompts, or where folders are
+            evaluated, it is its own single row, "".
+
+    Raises:
+        ConfigError: If the prompts refuse a value.
+    """
+    prompts = make(config, "prompts")
+    if config["evaluate"]["folders"] or not isinstance(prompts, PromptList):
+        return {"": dict(config)}
+    return {name: {**config, "prompts": {"_target_": TARGET, **facts_of(row)}} for name, row in prompts.rows().items()}
+
+
+def prompts_of_bank(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The configuration of each prompt that the job's shared bank is fitted on, by a name; empty where each row has its own bank.
+
+    Raises:
+        ConfigError: As `fitted_prompts` does.
+    """
+    bank = make(config, "bank")
+    if config["evaluate"]["folders"] or not isinstance(bank, SharedBank):
+        return {}
+    return fitted_prompts(bank, {name: row["prompts"] for name, row in rows_of(config).items()}, config["clustering"])
 
 
 def fitted_prompts(
@@ -55,7 +79,11 @@ def fitted_prompts(
         return {name: dict(prompts) for name, prompts in others.items()}
     assert isinstance(bank, CarriedBank)
     source = _prompts(bank.source, first)
-    beside = {f"{name or 'prompt'}": dict(prompts) for name, prompts in others.items() if not _same(prompts, source)}
+    beside = {
+        name or "prompt": dict(prompts)
+        for name, prompts in others.items()
+        if any(prompts.get(option) != source.get(option) for option in ("text", "templates"))
+    }
     return {SOURCE: source} | {(f"{name}-2" if name == SOURCE else name): it for name, it in beside.items()}
 
 
@@ -83,9 +111,4 @@ def _two_modes(clustering: Mapping[str, Any]) -> bool:
 
 
 def _prompts(text: str, like: Mapping[str, Any]) -> dict[str, Any]:
-    target = f"{Prompts.__module__}.{Prompts.__qualname__}"
-    return {"_target_": target, "text": text, "attributes": like["attributes"]}
-
-
-def _same(prompts: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return all(prompts.get(name) == other.get(name) for name in ("text", "templates"))
+    return {"_target_": TARGET, "text": text, "attributes": like["attributes"]}

@@ -9,9 +9,9 @@ import pytest
 from experiments.pooled import RESULTS, _commands
 from experiments.study import load_study
 from selfdebias.config.compose import load
-from selfdebias.jobs.job_plan import hash_of_job
-from selfdebias.jobs.later_options import LATER
-from selfdebias.jobs.plan import make_plan
+from selfdebias.jobs.job import hash_of_job
+from selfdebias.jobs.keys import LATER
+from selfdebias.jobs.run import make_plan
 
 OTHER = {
     "projector.layers": ("project", "projector.layers=1"),

@@ -1,12 +1,32 @@
-"""Options that came later, and weights that were renamed: a key keeps what it said before, so that older stages are found again."""
+"""What the key of a stage is made of. A key keeps what it said before options came later and weights were renamed, so that older
+stages are found again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from selfdebias.config.compose import without_devices
 from selfdebias.config.targets import OLD_NAMES
+
+
+def kept_in_key(config: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any]:
+    """Return what a key says of a configuration at dotted paths, such as `prompts.text`.
+
+    An option that is not stated is left out, so that a new option leaves the keys of old jobs alone.
+
+    Example:
+        >>> kept_in_key({"model": {"steps": 50, "device": "cuda"}, "prompts": {"text": "a cat"}}, ["model", "prompts.text"])
+        {'model': {'steps': 50}, 'prompts.text': 'a cat'}
+    """
+    kept = {}
+    for path in paths:
+        group, _, option = path.partition(".")
+        if not option or option in config[group]:
+            kept[path] = as_keyed(path, without_devices(config[group][option] if option else config[group]))
+    return kept
 
 
 def _sharp(guidance: Mapping[str, Any]) -> bool:
