@@ -7,9 +7,8 @@ from collections.abc import Callable
 import yaml
 
 from experiments.pooled import mode_lines, mode_shares, modes_in_words, quality_table
+from experiments.variants import Every
 from selfdebias.report.explanations import verdicts_in_words
-
-Every = dict[str, dict]  # pooled results by variant
 
 
 def modes(every: Every) -> list[str]:
