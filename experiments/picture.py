@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from experiments.person_encoders import HEADLINE, STUDY
+from experiments.person_encoders import STUDY, THREE_FITS
 from experiments.pooled import RESULTS, ROOT, run_jobs
 from selfdebias.metrics.arms import load_arm
 from selfdebias.storage.atomic import write_bytes
@@ -22,7 +22,7 @@ COLUMNS, ROWS, SCALE, GAP, FRAME = 16, 2, 64, 4, (213, 94, 0)
 
 def main(overrides: list[str]) -> None:
     """Draw the first images of the first seed; nothing is chosen by hand."""
-    (job,) = run_jobs([*STUDY.variants[HEADLINE[0]], *overrides], STUDY.seeds[:1])
+    (job,) = run_jobs([*STUDY.variants[THREE_FITS[0]], *overrides], STUDY.seeds[:1])
     stages = {name: Path(ROOT) / path for name, path in json.loads((job / "job.json").read_text())["stages"].items()}
     ids = list(range(COLUMNS * ROWS))
     pictures = {arm: BatchFolder.open(stages[f"generate/{arm}"]).images(ids) for arm in ("vanilla", "guided")}
