@@ -12,8 +12,8 @@ from typing import Any, Self
 
 import torch
 
+from selfdebias.backbones.calling import normal_tensors
 from selfdebias.backbones.hspace import find_unet
-from selfdebias.backbones.normal_tensors import normal_tensors
 from selfdebias.config.targets import make
 from selfdebias.guidance import Guidance, GuidanceState, Semantics
 from selfdebias.guidance.attachment import SMALL, Attachment

@@ -1,7 +1,7 @@
 """How a pipeline is loaded and called."""
 
 from selfdebias.backbones.held import HeldBackbone
-from selfdebias.backbones.scheduler_choice import SchedulerChoice
+from selfdebias.backbones.pretrained import SchedulerChoice
 from selfdebias.backbones.stable_diffusion import StableDiffusionBackbone
 from selfdebias.backbones.unconditional import UnconditionalBackbone
 

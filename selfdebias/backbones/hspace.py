@@ -7,52 +7,25 @@ while the other one runs, in this thread or in another. Everything is removed on
 
 from __future__ import annotations
 
-import math
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial, wraps
 from typing import Any, Self
 from weakref import WeakKeyDictionary, WeakSet
 
-import torch
 from torch import Tensor, nn
 
-from selfdebias.backbones.compiled import is_compiled, plain, uncompiled
-from selfdebias.backbones.passes import bound, noise_kept, taken_from
+from selfdebias.backbones.calling import find_unet, is_compiled, noise_kept, taken_from, twice, uncompiled, with_call
+from selfdebias.backbones.step import Step, alpha_bar_of, planned_steps, split_branches
 
+__all__ = ["SITES", "BottleneckHook", "Step", "alpha_bar_of", "find_unet", "split_branches"]
+
+SITES = {"bottleneck": "mid_block"}  # where guidance may act, and which part of the UNet that is
 MARK = "_selfdebias_hooked"  # on the class of a pipeline while it is hooked
-Action = Callable[[Tensor, "Step"], Tensor | None]
-Scale = Callable[["Step"], float]
+Action = Callable[[Tensor, Step], Tensor | None]
+Scale = Callable[[Step], float]
 _hooks: WeakKeyDictionary[Any, WeakSet[BottleneckHook]] = WeakKeyDictionary()  # open ones, by the UNet that they are on
-
-
-@dataclass(frozen=True)
-class Step:
-    """Where in the sampling loop a UNet call stands.
-
-    Attributes:
-        timestep: the training timestep that the UNet is given.
-        index: UNet calls since the start of the pipeline call, from 0.
-        count: UNet calls that the pipeline plans (`num_timesteps`).
-        branches: how the batch is stacked: ``("cond",)``, or ``("uncond", "cond")`` in two contiguous halves.
-        guidance_scale: classifier-free guidance scale; 1.0 where the pipeline has none, and the scale of the extrapolation
-            where that takes its place.
-        weight: what the guidance schedule gives this step, in [0, 1].
-        stop: where the guidance schedule ends, as a fraction of the steps, in (0, 1].
-        alpha_bar: the share of signal in the variance of `x_t`, in [0, 1]; NaN where the scheduler states none.
-    """
-
-    timestep: float
-    index: int
-    count: int
-    branches: tuple[str, ...]
-    guidance_scale: float
-    weight: float = 1.0
-    stop: float = 1.0
-    alpha_bar: float = math.nan
 
 
 class BottleneckHook:
@@ -72,6 +45,7 @@ class BottleneckHook:
         acts: whether the action is to see a step; None for each of them. A pipeline call in which it missed one is an error.
         on_end: gets the number of planned steps after each pass that ended without an exception.
         on_close: gets, after each pipeline call, whether it is whole: it neither raised nor was interrupted.
+        site: where the activation is read and replaced, one of `SITES`.
 
     Raises:
         ValueError: if the pipeline has no UNet with a bottleneck; on entering, if the pipeline is hooked already.
@@ -88,14 +62,15 @@ class BottleneckHook:
         acts: Callable[[Step], bool] | None = None,
         on_end: Callable[[int], None] | None = None,
         on_close: Callable[[bool], None] | None = None,
+        site: str = "bottleneck",
     ):
-        self.pipeline = pipeline
-        self.action = action
-        self.on_call = on_call
-        self.extrapolate = extrapolate
+        if site not in SITES:
+            raise ValueError(f"`site` must be one of {', '.join(SITES)}, got {site!r}.")
+        self.pipeline, self.action, self.extrapolate = pipeline, action, extrapolate
+        self.on_call, self.on_end, self.on_close = on_call, on_end, on_close
         self.take_back, self.last = take_back, True
-        self.acts, self.on_end, self.on_close = acts, on_end, on_close
-        self.unet = find_unet(pipeline)
+        self.acts = acts or (lambda step: True)
+        self.unet, self.site = find_unet(pipeline), site
         self._handles: list[Any] = []
         self._calling = threading.Lock()  # held while the pipeline is called
         self._thread: int | None = None  # that calls it
@@ -110,11 +85,12 @@ class BottleneckHook:
             raise ValueError(
                 f"`pipeline` must not be attached already, got {self._class.__name__} inside another context: leave that first."
             )
-        self.pipeline.__class__ = self._scoped(self._class)
+        self.block = getattr(self.unet, SITES[self.site])
+        self.pipeline.__class__ = with_call(self._class, MARK, self._draw)
         _hooks.setdefault(self.unet, WeakSet()).add(self)
         self._handles = [
             self.unet.register_forward_pre_hook(self._before_unet, with_kwargs=True),
-            self.unet.mid_block.register_forward_hook(self._after_bottleneck),
+            self.block.register_forward_hook(self._after_block),
             self.unet.register_forward_hook(self._after_unet),
         ]
         return self
@@ -134,26 +110,6 @@ class BottleneckHook:
     def _inside(self) -> bool:
         """Whether this thread is in a call of the pipeline."""
         return self._thread == threading.get_ident()
-
-    def _scoped(self, pipeline_class: type) -> type:
-        """Return the pipeline's class with a `__call__` that marks its beginning and end.
-
-        Python looks `__call__` up on the class, so the instance gets a class of the same name for as long as it is hooked.
-        """
-        hook = self
-
-        @wraps(pipeline_class.__call__)
-        def call(pipeline: Any, *args: Any, **kwargs: Any) -> Any:
-            arguments = bound(pipeline_class, pipeline, args, kwargs)
-            return hook._draw(partial(pipeline_class.__call__, pipeline, *args, **kwargs), arguments)
-
-        def reduce(pipeline: Any, protocol: Any) -> Any:
-            """A copy is of the class itself, and not hooked."""
-            reduced: Any = object.__reduce_ex__(pipeline, protocol)
-            return reduced[0], (pipeline_class, *reduced[1][1:]), *reduced[2:]
-
-        members = {"__call__": call, "__reduce_ex__": reduce, "__module__": pipeline_class.__module__, MARK: True}
-        return type(pipeline_class.__name__, (pipeline_class,), members)
 
     def _draw(self, call: Callable[[], Any], arguments: Mapping[str, Any]) -> Any:
         """Return what a pipeline's call gives, of one pass or put together from two; the arguments are those of the call."""
@@ -210,19 +166,13 @@ class BottleneckHook:
     def _end(self) -> None:
         """Refuse a pass in which steps were left out that the action was to see, unless somebody interrupted it."""
         count = self._count()
-        left = [
-            i for i in range(self._index + 1, count) if self._acts(Step(math.nan, i, count, (), 1.0, alpha_bar=0.5))
-        ]
-        if left and not self._interrupted:
+        if not self._interrupted and any(self.acts(step) for step in planned_steps(self._index + 1, count)):
             raise RuntimeError(
                 f"`pipeline.unet` must be the one that was attached, got a call in which it ran {self._index + 1} of {count} "
                 f"times: attach again after another UNet, or a cache of its blocks, was put in."
             )
         if self.on_end:
             self.on_end(count)
-
-    def _acts(self, step: Step) -> bool:
-        return self.acts is None or self.acts(step)
 
     def _count(self) -> int:
         return getattr(self.pipeline, "num_timesteps", None) or len(self.pipeline.scheduler.timesteps)
@@ -240,10 +190,10 @@ class BottleneckHook:
         if self._scale == 1:
             return None
         rows = len(kwargs["sample"] if "sample" in kwargs else args[0])
-        return _twice(args, rows), _twice(kwargs, rows)
+        return twice(args, rows), twice(kwargs, rows)
 
-    def _after_bottleneck(self, block: nn.Module, args: tuple, h: Tensor) -> Tensor | None:
-        if not self._inside or block is not self.unet.mid_block:
+    def _after_block(self, block: nn.Module, args: tuple, h: Tensor) -> Tensor | None:
+        if not self._inside or block is not self.block:
             return None
         self._seen = self._index
         edited = self.action(h, self._step())
@@ -265,7 +215,7 @@ class BottleneckHook:
     def _after_unet(self, unet: nn.Module, args: tuple, output: Any) -> Any:
         if not self._inside or unet is not self.unet:
             return None
-        if self._seen != self._index and self._acts(self._step()):
+        if self._seen != self._index and self.acts(self._step()):
             raise RuntimeError(
                 f"`pipeline.unet.mid_block` must run at each step, and did not at step {self._index}: compile the UNet "
                 f"(`pipe.unet.compile()`) and not its `forward`, and attach without a cache that leaves blocks out."
@@ -288,58 +238,3 @@ class BottleneckHook:
             guidance_scale=scale,
             alpha_bar=alpha_bar_of(pipeline.scheduler, self._timestep),
         )
-
-
-def alpha_bar_of(scheduler: Any, timestep: float) -> float:
-    """Return `alpha_bar` at a training timestep, linear between whole ones; NaN where the scheduler states none."""
-    alphas = getattr(scheduler, "alphas_cumprod", None)
-    if alphas is None:
-        return math.nan
-    low = min(max(int(timestep), 0), len(alphas) - 1)
-    high = min(low + 1, len(alphas) - 1)
-    return float(alphas[low]) + (timestep - int(timestep)) * float(alphas[high] - alphas[low])
-
-
-def _twice(value: Any, rows: int) -> Any:
-    """Return a nested value in which each tensor of `rows` rows stands twice, one below the other."""
-    if isinstance(value, Tensor):
-        return torch.cat([value, value]) if value.ndim and len(value) == rows else value
-    if isinstance(value, Mapping):
-        return {key: _twice(item, rows) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return type(value)(_twice(item, rows) for item in value)
-    return value
-
-
-def find_unet(pipeline: Any) -> Any:
-    """Return the pipeline's UNet; of a compiled one, the module that was compiled.
-
-    Raises:
-        ValueError: if there is none with a ``mid_block``.
-    """
-    unet = plain(getattr(pipeline, "unet", None))
-    if getattr(unet, "mid_block", None) is None:
-        raise ValueError(
-            f"`pipeline` must have a `unet` with a `mid_block`, got {type(pipeline).__name__} without one."
-        )
-    return unet
-
-
-def split_branches(h: Tensor, branches: tuple[str, ...]) -> dict[str, Tensor]:
-    """Split a stacked batch into its branches.
-
-    Diffusers stacks them as contiguous halves, ``[uncond; cond]``.
-
-    Args:
-        h: (branches x B, ...) any dtype.
-        branches: names in stacking order.
-
-    Returns:
-        By branch, views of shape (B, ...).
-
-    Example:
-        >>> import torch
-        >>> split_branches(torch.arange(4), ("uncond", "cond"))["cond"]
-        tensor([2, 3])
-    """
-    return dict(zip(branches, h.chunk(len(branches)), strict=True))

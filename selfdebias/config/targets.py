@@ -35,7 +35,7 @@ FOREIGN: Mapping[str, tuple[str, str]] = {
 # none of them.
 PARTS: Mapping[str, tuple[str, ...]] = {
     "model": ("selfdebias.backbones.pretrained.PretrainedBackbone",),
-    "scheduler": ("selfdebias.backbones.scheduler_choice.SchedulerChoice",),
+    "scheduler": ("selfdebias.backbones.pretrained.SchedulerChoice",),
     "encoder": ("selfdebias.encoders.base.Encoder",),
     "features": ("selfdebias.encoders.base.Encoder", "selfdebias.encoders.inception.InceptionFeatures"),
     "projector": ("selfdebias.modes.projector_fit.ProjectorFit",),

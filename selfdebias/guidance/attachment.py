@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, cast
@@ -11,8 +10,9 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor
 
-from selfdebias.backbones.hspace import BottleneckHook, Step, split_branches
-from selfdebias.backbones.normal_tensors import normal_tensors
+from selfdebias.backbones.calling import normal_tensors
+from selfdebias.backbones.hspace import BottleneckHook
+from selfdebias.backbones.step import Step, planned_steps, split_branches
 from selfdebias.guidance.base import Guidance, SelectingGuidance
 from selfdebias.guidance.groups import Group, Rule, conditions_of, groups_of, seeds_of
 from selfdebias.guidance.schedules import GuidanceWindow
@@ -83,8 +83,8 @@ class Attachment:
         self._rule, self._small, self._on_prompts = Rule(guidance, schedule), small, on_prompts
         take_back = self._take_back if guidance.passes > 1 else None
         self._hook = BottleneckHook(
-            pipeline, self._act, self._begin, self._extrapolate, take_back, self._acts, self._end, state.close
-        )
+            pipeline, self._act, self._begin, self._extrapolate, take_back, self._acts, self._end, state.close, guidance.site
+        )  # fmt: skip
         self._groups: list[Group] = []
         self._plain: dict[str, str] = {}  # by prompt, the conditioning that was seen first
         self._images, self._said = 0, False
@@ -185,8 +185,7 @@ class Attachment:
 
     def _end(self, count: int) -> None:
         """Warn, once, where a whole call went by without a guided step."""
-        steps = [Step(math.nan, i, count, (), 1.0, alpha_bar=0.5) for i in range(count)]
-        if self._said or self._one_mode or any(self._acts(step) for step in steps):
+        if self._said or self._one_mode or any(self._acts(step) for step in planned_steps(0, count)):
             return
         self._said = True
         window = self._groups[0].rule.schedule

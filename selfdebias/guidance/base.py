@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from selfdebias.backbones.hspace import Step
+from selfdebias.backbones.step import Step
 
 if TYPE_CHECKING:
     from selfdebias.guidance.semantics import Semantics

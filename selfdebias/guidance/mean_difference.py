@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from selfdebias.backbones.hspace import Step, split_branches
+from selfdebias.backbones.step import Step, split_branches
 from selfdebias.guidance.self_debias import COUNTED_AT, pushed
 from selfdebias.guidance.semantics import Semantics
 from selfdebias.guidance.state import GuidanceState

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from selfdebias.backbones.hspace import Step, split_branches
+from selfdebias.backbones.step import Step, split_branches
 from selfdebias.guidance.state import GuidanceState, MethodState
 from selfdebias.guidance.step_rule import (
     CALIBRATED,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from selfdebias.backbones.hspace import Step, split_branches
+from selfdebias.backbones.step import Step, split_branches
 from selfdebias.config.rules import LARGEST
 from selfdebias.guidance.base import Guidance
 from selfdebias.guidance.semantics import Semantics, check_target, wanted_shares

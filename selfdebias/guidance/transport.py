@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from selfdebias.backbones.hspace import Step, split_branches
+from selfdebias.backbones.step import Step, split_branches
 from selfdebias.guidance.assignment import assign_modes, capacities, left_over, widened
 from selfdebias.guidance.state import GuidanceState, MethodState
 from selfdebias.guidance.step_rule import (

@@ -228,3 +228,8 @@ def test_images_are_taken_back_from_a_pipeline_without_prompts():
         after = draw()
     assert seen == [0, 1, 2, 0, 1, 2]
     assert [bool((one == other).all()) for one, other in zip(before, after, strict=True)] == [True, False, True]
+
+
+def test_a_site_that_is_not_known_is_refused():
+    with pytest.raises(ValueError, match="`site` must be one of bottleneck, got 'text'"):
+        BottleneckHook(tiny_pipeline(), lambda h, step: None, site="text")

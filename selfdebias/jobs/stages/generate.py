@@ -10,7 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
-from selfdebias.backbones.normal_tensors import normal_tensors
+from selfdebias.backbones.calling import normal_tensors
 from selfdebias.config.prompts import Prompts
 from selfdebias.config.rules import ConfigError
 from selfdebias.guidance import Guidance, GuidanceState, Semantics

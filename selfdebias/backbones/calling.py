@@ -1,0 +1,200 @@
+"""Calling a pipeline under guidance: marked, its UNet as it is written, outside inference mode, twice from the same noise."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial, wraps
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_set_aside: WeakKeyDictionary[Any, tuple[int, Any]] = (
+    WeakKeyDictionary()
+)  # by UNet: calls that run, and its compiled call
+_lock = threading.Lock()
+
+
+@contextmanager
+def normal_tensors() -> Iterator[None]:
+    """Make normal tensors, without a gradient, also where the caller is in `torch.inference_mode`.
+
+    Tensors of inference mode cannot take part in a gradient later on, and `torch.enable_grad` does not lift that mode.
+
+    Example:
+        >>> with torch.inference_mode():
+        ...     with normal_tensors(), torch.enable_grad():
+        ...         x = torch.ones(2, requires_grad=True)
+        ...         (gradient,) = torch.autograd.grad(x.square().sum(), x)
+        >>> gradient
+        tensor([2., 2.])
+    """
+    with torch.inference_mode(False), torch.no_grad():  # leaving inference mode alone turns gradients on
+        yield
+
+
+def with_call(pipeline_class: type, mark: str, call: Callable[[Callable[[], Any], Mapping[str, Any]], Any]) -> type:
+    """Return a class of the same name whose pipelines are called by `call`: Python looks `__call__` up on the class.
+
+    Args:
+        pipeline_class: of diffusers.
+        mark: an attribute that the class has.
+        call: gets the pipeline's own call, ready to run, and its arguments by name, defaults included.
+    """
+    signature = inspect.signature(pipeline_class.__call__)
+
+    @wraps(pipeline_class.__call__)
+    def own_call(pipeline: Any, *args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(pipeline, *args, **kwargs)
+        bound.apply_defaults()
+        return call(partial(pipeline_class.__call__, pipeline, *args, **kwargs), dict(bound.arguments))
+
+    def reduce(pipeline: Any, protocol: Any) -> Any:
+        """A copy is of the class itself, and not hooked."""
+        reduced: Any = object.__reduce_ex__(pipeline, protocol)
+        return reduced[0], (pipeline_class, *reduced[1][1:]), *reduced[2:]
+
+    members = {"__call__": own_call, "__reduce_ex__": reduce, "__module__": pipeline_class.__module__, mark: True}
+    return type(pipeline_class.__name__, (pipeline_class,), members)
+
+
+def plain(unet: Any) -> Any:
+    """Return the module that `torch.compile` wrapped; itself where it wrapped none."""
+    return getattr(unet, "_orig_mod", unet)
+
+
+def find_unet(pipeline: Any) -> Any:
+    """Return the pipeline's UNet; of a compiled one, the module that was compiled.
+
+    Raises:
+        ValueError: if there is none with a ``mid_block``.
+    """
+    unet = plain(getattr(pipeline, "unet", None))
+    if getattr(unet, "mid_block", None) is None:
+        raise ValueError(
+            f"`pipeline` must have a `unet` with a `mid_block`, got {type(pipeline).__name__} without one."
+        )
+    return unet
+
+
+def is_compiled(pipeline: Any) -> bool:
+    """Whether a pipeline's UNet is compiled as a whole, by ``unet.compile()`` or ``torch.compile(unet)``."""
+    unet = pipeline.unet
+    return plain(unet) is not unet or getattr(unet, "_compiled_call_impl", None) is not None
+
+
+@contextmanager
+def uncompiled(pipeline: Any) -> Iterator[None]:
+    """Let a pipeline run its UNet uncompiled; afterwards it is compiled as it was, and nothing has to be traced anew.
+
+    Compiled code neither runs hooks that were added later nor forgets those that it was traced with, as torch guards no hooks.
+    To throw all compiled code away (`torch.compiler.reset`) would cost minutes for each context, and refuse `fullgraph=True`.
+
+    Raises:
+        ValueError: if the UNet was offloaded by accelerate after `torch.compile` wrapped it: uncompiled, it would stay where it is.
+    """
+    wrapped, unet = pipeline.unet, plain(pipeline.unet)
+    if wrapped is not unet and "_hf_hook" in vars(unet) and "forward" not in vars(unet):
+        raise ValueError(
+            "`pipe.unet` must be offloaded before `torch.compile` wraps it, got it offloaded afterwards: compile it in place, with "
+            "pipe.unet.compile()."
+        )
+    _put_aside(unet)
+    if wrapped is not unet:
+        pipeline.unet = unet
+    try:
+        yield
+    finally:
+        if pipeline.unet is unet and wrapped is not unet:
+            pipeline.unet = wrapped
+        _put_back(unet)
+
+
+def _put_aside(unet: Any) -> None:
+    """Take the compiled call off a UNet, which other pipelines may be running uncompiled already."""
+    with _lock:
+        calls, call = _set_aside.get(unet, (0, None))
+        own = getattr(unet, "_compiled_call_impl", None)
+        _set_aside[unet] = calls + 1, own or call
+        if own is not None:
+            unet._compiled_call_impl = None
+
+
+def _put_back(unet: Any) -> None:
+    with _lock:
+        calls, call = _set_aside.pop(unet)
+        if calls > 1:
+            _set_aside[unet] = calls - 1, call
+        elif call is not None and unet._compiled_call_impl is None:
+            unet._compiled_call_impl = call
+
+
+@contextmanager
+def noise_kept(pipeline: Any, arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Leave every generator that a pipeline's call draws from as it was before the body.
+
+    Args:
+        pipeline: whose device's own generator is kept too, for calls that are given none.
+        arguments: of the call, by name.
+    """
+    given = arguments.get("generator")
+    generators = list(given) if isinstance(given, Sequence) else [given] if given is not None else []
+    states = [generator.get_state() for generator in generators]
+    # Where parts are offloaded, the device that draws is not that where the pipeline is.
+    device = torch.device(getattr(pipeline, "_execution_device", pipeline.device))
+    kind = {} if device.type == "cpu" else {"device_type": device.type}
+    with torch.random.fork_rng([device.index or 0] if kind else [], **kind):
+        try:
+            yield
+        finally:
+            for generator, state in zip(generators, states, strict=True):
+                generator.set_state(state)
+
+
+def taken_from(first: Any, last: Any, rows: Sequence[int]) -> Any:
+    """Return what a pipeline gave, with some of its images from an earlier call.
+
+    Args:
+        first: of the earlier call, of the same kind: a tuple, or diffusers' output with its fields.
+        last: of the call.
+        rows: places of the images that are taken from `first`.
+
+    Returns:
+        Like `last`, and itself where no row is taken; lists, arrays and tensors have their rows replaced, other fields stay.
+
+    Example:
+        >>> taken_from((["a", "b"], None), (["c", "d"], None), [1])
+        (['c', 'b'], None)
+    """
+    if not rows:
+        return last
+    if type(last) is tuple:
+        return tuple(_rows_from(own, other, rows) for own, other in zip(first, last, strict=True))
+    return replace(last, **{name: _rows_from(first[name], value, rows) for name, value in last.items()})
+
+
+def _rows_from(first: Any, last: Any, rows: Sequence[int]) -> Any:
+    if isinstance(last, list):
+        return [first[i] if i in rows else item for i, item in enumerate(last)]
+    if isinstance(last, Tensor | np.ndarray):
+        mixed = last.clone() if isinstance(last, Tensor) else last.copy()
+        mixed[list(rows)] = first[list(rows)]
+        return mixed
+    return last
+
+
+def twice(value: Any, rows: int) -> Any:
+    """Return a nested value in which each tensor of `rows` rows stands twice, one below the other."""
+    if isinstance(value, Tensor):
+        return torch.cat([value, value]) if value.ndim and len(value) == rows else value
+    if isinstance(value, Mapping):
+        return {key: twice(item, rows) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(twice(item, rows) for item in value)
+    return value
