@@ -1,4 +1,4 @@
-"""A pipeline that somebody holds in their hands, called as it is."""
+"""An already loaded pipeline, called as it is."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from selfdebias.storage.seeds import generators
 
 
 def takes_prompts(pipeline: Any) -> bool:
-    """Whether a pipeline draws what it is asked for in words."""
+    """Whether a pipeline samples what it is asked for in words."""
     return "prompt" in inspect.signature(type(pipeline).__call__).parameters
 
 
 @dataclass(frozen=True)
 class HeldBackbone:
-    """A pipeline that is there already, called with one seed for each image.
+    """An already loaded pipeline, called with one seed for each image.
 
     Args:
         pipeline: the pipeline.

@@ -38,9 +38,9 @@ class BottleneckHook:
         action: gets `h` of shape (branches x B, C, H, W) and the `Step`. Gradients are off when it is called.
         on_call: gets the arguments of each pipeline call, by name, before each of its passes starts.
         extrapolate: where the pipeline has no classifier-free guidance, the scale w, at least 1, with which an edit is
-            extrapolated at a step. Above 1, the UNet draws every row twice, stacked as ``("uncond", "cond")`` for the action,
+            extrapolated at a step. Above 1, the UNet computes every row twice, stacked as ``("uncond", "cond")`` for the action,
             and the two predictions are put together as ``(1 - w) eps_u + w eps_c``. Without an edit they are the same.
-        take_back: if given, each call is drawn twice from the same noise. In the first pass, `last` is False and what the action
+        take_back: if given, each call is sampled twice from the same noise. In the first pass, `last` is False and what the action
             returns replaces nothing; after the second, this gives the places of the images that are taken from the first.
         acts: whether the action is to see a step; None for each of them. A pipeline call in which it missed one is an error.
         on_end: gets the number of planned steps after each pass that ended without an exception.

@@ -38,12 +38,12 @@ def capacities(n: int, pi: Tensor, owed: Tensor, demand: Tensor) -> Tensor:
 
 
 def widened(counts: Tensor, inside: Tensor, slack: float) -> Tensor:
-    """Return counts that ask for `slack` times as many images to turn as have to: ``counts + (slack - 1) (counts - inside)``.
+    """Return counts that ask for `slack` times as many images to switch as must: ``counts + (slack - 1) (counts - inside)``.
 
     Args:
         counts: (K,) int64, how many images each mode is to have.
         inside: (K,) how many it has now, by soft assignment; the same sum.
-        slack: at least 1, which returns the counts themselves.
+        slack: over-selection factor: images edited per image that must switch; 1 returns the counts themselves.
 
     Returns:
         (K,) int64 with the sum of `counts`.
@@ -57,7 +57,7 @@ def widened(counts: Tensor, inside: Tensor, slack: float) -> Tensor:
 
 
 def left_over(n: int, pi: Tensor, owed: Tensor, counts: Tensor, decay: float) -> Tensor:
-    """Return what a batch leaves owed to each mode, (K,) float64, of which `decay` is kept; rounding errors are 0.
+    """Return the rounding remainder carried to the next batch, (K,) float64, of which `decay` is kept; float errors are 0.
 
     Example:
         >>> left_over(5, torch.tensor([0.5, 0.5]), torch.zeros(2), torch.tensor([2, 3]), 1.0).tolist()
@@ -93,9 +93,7 @@ def assign_modes(p: Tensor, counts: Tensor) -> Tensor:
         >>> assign_modes(p, torch.tensor([2, 2])).tolist()
         [0, 1, 0, 1]
     """
-    from scipy.optimize import (
-        linear_sum_assignment,
-    )  # here, since it is slow to come and the command line checks a guidance at once
+    from scipy.optimize import linear_sum_assignment  # here, since it is slow to import
 
     likely = torch.nan_to_num(p.detach().double().cpu(), nan=1 / p.shape[1]).clamp(min=1e-30)
     cost = -torch.log(likely).numpy()

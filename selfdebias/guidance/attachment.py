@@ -38,18 +38,16 @@ def edit_all(guidance: Guidance, h: Tensor, step: Step, state: GuidanceState) ->
     if not state.axes:
         return guidance.edit(h, step, state)
     total, untouched = torch.zeros_like(h, dtype=torch.float32), True
-    shares = [torch.full((2,), torch.nan) for _ in state.axes]
-    divergence, skipped = 0.0, 0
+    shares, divergence = [torch.full((2,), torch.nan) for _ in state.axes], 0.0
     for a in chosen_axes(guidance, len(state.axes)):
         own = state.axes[a]
-        before, left_out = len(own.trace.index), own.trace.skipped
+        before, skipped = len(own.trace.index), own.trace.skipped
         edited = guidance.edit(h, step, own)
         if edited is not h:
             total, untouched = total + (edited.float() - h.float()), False
-        skipped += own.trace.skipped - left_out
+        state.trace.skipped += own.trace.skipped - skipped
         if len(own.trace.index) > before:
             shares[a], divergence = own.trace.p_hat[-1], divergence + own.trace.kl[-1]
-    state.trace.skipped += skipped
     size = h.float().flatten(1).norm(dim=1)
     rows = split_branches(total.flatten(1).norm(dim=1) / size, step.branches)
     state.trace.add(step.index, torch.cat(shares), torch.stack([*rows.values()]).amax(dim=0), divergence)

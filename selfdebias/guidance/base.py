@@ -49,7 +49,7 @@ class Guidance(ABC):
         """Refuse, before an image is drawn, semantics that this guidance cannot work with.
 
         Raises:
-            ValueError: if there are such.
+            ValueError: if they are incompatible.
         """
 
     @abstractmethod

@@ -16,7 +16,7 @@ class GuidanceWindow:
         stop: end of the window, as a fraction in [0, 1], not itself guided; larger than `start`.
 
     Raises:
-        ValueError: if the two are no window.
+        ValueError: if start >= stop, or one is out of range.
 
     Example:
         >>> window = GuidanceWindow(start=0.0, stop=0.5)

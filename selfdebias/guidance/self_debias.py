@@ -25,7 +25,7 @@ from selfdebias.guidance.step_rule import (
 
 FLAT = 1e-3  # N dKL per relative change of h: a batch whose gradient is flatter than this takes no full step
 COUNTED_AT = 0.3  # temperature at which modes are told apart well enough to count images
-LEAST = 0.5  # images; with a memory, turning one where fewer are too many would leave more too many elsewhere
+LEAST = 0.5  # images; with a memory, switching one where fewer are too many would leave more too many elsewhere
 
 
 class AssignmentMemory(MethodState):
@@ -84,7 +84,7 @@ class SelfDebiasGuidance(RelativeStepGuidance):
         strength, temperature, branch, limit, target, extrapolation_scale, axes: as in `RelativeStepGuidance`.
         kappa: the KL in nats under which the step fades out, > 0.
         decay: share of the memory of earlier batches that is kept from batch to batch, in [0, 1]; 0 keeps none.
-        slack: how many images may be pushed, as a multiple of those that have to turn, > 0. Of each mode that has too many,
+        slack: over-selection factor, > 0: images pushed per image that must switch. Of each mode that has too many,
             those nearest to another mode are pushed; the other images are left untouched.
         inner_steps: gradient steps in each UNet call, at least 1, each of ``1 / inner_steps`` of the strength.
         counted_at: the softest temperature, > 0, at which the KL of the gate and the images that are too many are counted: with a

@@ -167,7 +167,7 @@ def check_all(guidance: Guidance, semantics: Semantics | AxesSemantics) -> None:
     """Refuse semantics that a guidance cannot work with, as `Guidance.check` does; of axes each one that is balanced.
 
     Raises:
-        ValueError: if there are such, or `guidance.axes` names one that is not there.
+        ValueError: if they are incompatible, or `guidance.axes` names an axis that is not there.
     """
     if not isinstance(semantics, AxesSemantics):
         asked = getattr(guidance, "axes", None)

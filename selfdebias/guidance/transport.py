@@ -85,14 +85,14 @@ class TransportGuidance(RelativeStepGuidance):
         settled: the assignment from which on an image counts as being in its mode, in (0, 1].
         freeze: images are assigned anew at each step up to here, as a fraction in [0, 1] of the steps up to the end of the guidance
             schedule; then they keep their mode.
-        slack: how many images are tried, as a multiple of those that have to turn, at least 1. Some images hardly answer to an
+        slack: over-selection factor, at least 1: images edited per image that must switch. Some images hardly answer to an
             edit; of those that are pushed until `freeze`, the ones that came furthest then keep the mode, the others go back.
-        decay: share, in [0, 1], of what rounding left owed to a mode that the next batch of the prompt makes up for; with 1
-            batches of any size, down to one image, come out right in the long run. Where each batch divides evenly nothing is
-            owed, and batches do not depend on each other.
-        closed_loop: whether images that did not come to their mode are owed too: counted is then where each image of a batch is,
-            by its largest assignment at the last guided step, not which mode it was given. All images of a run then depend on
-            each other.
+        decay: share, in [0, 1], of the rounding remainder carried to the next batch of the prompt; with 1 batches of any size,
+            down to one image, come out right in the long run. Where each batch divides evenly nothing is carried, and batches
+            do not depend on each other.
+        closed_loop: whether images that did not come to their mode are carried too: counted is then where each image of a batch
+            is, by its largest assignment at the last guided step, not which mode it was given. All images of a run then depend
+            on each other.
 
     Raises:
         ValueError: if a value is out of range.

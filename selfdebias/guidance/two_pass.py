@@ -1,4 +1,4 @@
-"""Transport in two passes: the first, unguided, shows where each image ends by itself; only images that turn are changed."""
+"""Transport in two sampling passes: the first, unguided, shows where each image ends by itself; only those that switch change."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ class TwoPassState(MethodState):
 
 
 class TwoPassGuidance(SelectingGuidance, TransportGuidance):
-    """`TransportGuidance` that draws each call twice from the same noise, and changes no image that it does not turn.
+    """`TransportGuidance` that samples each call twice from the same noise, and changes no image that it does not switch.
 
     At its first steps it can hardly be told in which mode an image will end, so transport edits some that would come to their
-    mode by themselves, and tries more than have to turn. Here the first pass, without an edit, shows where each image ends; in
+    mode by themselves, and edits more than must switch. Here the first pass, without an edit, shows where each image ends; in
     the second, one that is given that mode is left alone. At the end each image is that of the first or of the second pass, so
-    that the counts meet the target with the fewest turned images: see `choose`. A closed loop counts what was chosen. The price
-    is the time of a second drawing. Arguments as in `TransportGuidance`.
+    that the counts meet the target with the fewest switched images: see `choose`. A closed loop counts what was chosen. The price
+    is the time of a second sampling pass. Arguments as in `TransportGuidance`.
     """
 
     @property
@@ -69,7 +69,7 @@ class TwoPassGuidance(SelectingGuidance, TransportGuidance):
     def modes(self, p: Tensor, step: Step, state: GuidanceState) -> tuple[Tensor, Tensor]:
         """See `TransportGuidance.modes`; of an image that was not tried yet, where it ended in the first pass counts.
 
-        Images that have not to turn lack nothing, and are not pushed.
+        Images that need not switch lack nothing, and are not pushed.
         """
         passes, group = state.of(TwoPassState), state.group
         if group not in passes.first:
@@ -100,9 +100,9 @@ class TwoPassGuidance(SelectingGuidance, TransportGuidance):
 
 
 def choose(first: Tensor, last: Tensor, counts: Tensor) -> Tensor:
-    """Choose between two drawings of each image so that the counts of the modes are met, with the fewest images of the second.
+    """Choose between two samples of each image so that the counts of the modes are met, with the fewest images of the second.
 
-    Of more images that turned than have to, those are chosen that are furthest in their mode; of fewer, all.
+    Of more images that switched than must, those are chosen that are furthest in their mode; of fewer, all.
 
     Args:
         first: (n, K) soft assignments at the end of the first pass.
