@@ -60,7 +60,7 @@ def stand_ins(tmp_path, monkeypatch):
     The plug-in in `tests/plugin` registers the parts; `conf/` is the real one but for the groups with heavy parts.
     """
     from selfdebias.config import compose as config
-    from selfdebias.config.rules import STAGES
+    from selfdebias.config.schema import STAGES
     from selfdebias.jobs import run
 
     monkeypatch.syspath_prepend(Path(__file__).parent / "plugin")

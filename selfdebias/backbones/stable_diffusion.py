@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from selfdebias.backbones.pretrained import PretrainedBackbone, to_tensor
+from selfdebias.config.ranges import check_values
 from selfdebias.storage.seeds import generators
 from selfdebias.storage.weights.folders import SAFETY
 
@@ -43,13 +44,8 @@ class StableDiffusionBackbone(PretrainedBackbone):
         **common: Any,
     ):  # fmt: skip
         super().__init__(pretrained, pipeline, steps, **common)
-        if not 1 <= guidance_scale < float("inf"):
-            raise ValueError(f"`model.guidance_scale` must be at least 1, got {guidance_scale}.")
-        if not 0 <= guidance_rescale <= 1:
-            raise ValueError(f"`model.guidance_rescale` must be in [0, 1], got {guidance_rescale}.")
-        for name, side in (("height", height), ("width", width)):
-            if side is not None and (side < 8 or side % 8):
-                raise ValueError(f"`model.{name}` must be a multiple of 8 pixels, or null, got {side}.")
+        scale = {"guidance_scale": guidance_scale, "guidance_rescale": guidance_rescale}
+        check_values("model", {**scale, "height": height, "width": width})
         self.guidance_scale, self.guidance_rescale, self.negative_prompt = (
             guidance_scale,
             guidance_rescale,

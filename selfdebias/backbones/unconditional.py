@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from selfdebias.backbones.pretrained import PretrainedBackbone
+from selfdebias.config.ranges import check_values
 from selfdebias.storage.seeds import generators
 
 SCHEDULERS = {
@@ -39,8 +40,7 @@ class UnconditionalBackbone(PretrainedBackbone):
 
     def __init__(self, pretrained: str, steps: int, pipeline: str = "DDIMPipeline", *, eta: float = 0.0, **common: Any):
         super().__init__(pretrained, pipeline, steps, **common)
-        if not 0 <= eta <= 1:
-            raise ValueError(f"`model.eta` must be in [0, 1], got {eta}.")
+        check_values("model", {"eta": eta})
         if eta and pipeline != "DDIMPipeline":
             raise ValueError(f"`model.eta` must be 0 for {pipeline}, got {eta}: it belongs to DDIMPipeline.")
         if self.scheduler.name not in (None, *SCHEDULERS[pipeline]):

@@ -7,8 +7,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from selfdebias.config.combinations import part_of_scale
 from selfdebias.config.compose import read_option
-from selfdebias.config.part_rules import part_of_scale
 
 UNEDITED = ("vanilla", "attribute_prompts")  # arms whose images no edit touches
 

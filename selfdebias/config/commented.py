@@ -1,4 +1,4 @@
-"""A configuration as YAML with the comments of the files that it was composed from."""
+"""A configuration as YAML, plain or with the comments of the files that it was composed from."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from omegaconf import DictConfig, OmegaConf
 
 COLUMN = 44  # where comments begin, unless a value is longer
 _LINE = re.compile(r"(?P<indent> *)(?P<key>\w+):(?P<value>(?: .*?)?)(?:\s+# ?(?P<comment>.*))?$")
+
+
+def to_yaml(config: Mapping[str, Any]) -> str:
+    """The configuration as YAML, keys in their order."""
+    return OmegaConf.to_yaml(OmegaConf.create(dict(config)))
 
 
 def commented_yaml(config: Mapping[str, Any], overrides: Sequence[str], folder: Path) -> str:

@@ -6,11 +6,9 @@ Nothing here imports torch: a wrong command line is answered at once, before any
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
@@ -25,26 +23,12 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from selfdebias.config.evaluated_folders import with_named_folders
+from selfdebias.config.combinations import check_combinations
+from selfdebias.config.completed import with_floats, with_named_folders, with_negative_prompt
 from selfdebias.config.local_paths import check_interpolations
-from selfdebias.config.negative_prompt import with_negative_prompt
-from selfdebias.config.overrides import (
-    HYDRA,
-    check_options,
-    choices,
-    expand,
-    is_group,
-    parse,
-    refuse_sweep,
-)
-from selfdebias.config.part_rules import check_parts
-from selfdebias.config.rules import GROUPS, ConfigError, check, whole
-
-# Where a job runs and what watches it changes none of its results.
-NOT_IN_KEY = frozenset(
-    {"accelerator", "devices", "device", "num_nodes", "strategy", "use_distributed_sampler", "offload"}
-    | {"enable_progress_bar", "logger"}
-)
+from selfdebias.config.overrides import HYDRA, check_options, choices, expand, is_group, parse, refuse_sweep
+from selfdebias.config.rules import ConfigError, walk
+from selfdebias.config.schema import GROUPS, check_schema
 
 
 def conf_folder() -> Path:
@@ -95,31 +79,15 @@ def check_resolved(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> di
 
     Args:
         config: As it was composed, or as a job left it.
-        defaults: As in `selfdebias.config.rules.check`.
+        defaults: As in `selfdebias.config.schema.check_schema`.
 
     Raises:
         ConfigError: With one line that names the option, the rule and the value.
     """
     config = with_negative_prompt(config)
-    check(config, defaults)
-    check_parts(config)
+    check_schema(config, defaults)
+    check_combinations(config)
     return with_named_folders(with_floats(config, defaults))
-
-
-def with_floats(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration with each whole number as a float where the default is one, so that 12 and 12.0 have one key.
-
-    Example:
-        >>> with_floats({"guidance": {"strength": 12, "inner_steps": 3}}, {"guidance": {"strength": 6.0, "inner_steps": 1}})
-        {'guidance': {'strength': 12.0, 'inner_steps': 3}}
-    """
-    return {key: _with_float(value, defaults.get(key)) for key, value in config.items()}
-
-
-def _with_float(value: Any, default: Any) -> Any:
-    if isinstance(value, Mapping) and isinstance(default, Mapping):
-        return with_floats(value, default)
-    return float(value) if isinstance(default, float) and whole(value) else value
 
 
 def compose_groups(overrides: Sequence[str]) -> dict[str, Any]:
@@ -207,46 +175,11 @@ def _swept_by(experiment: Sequence[str]) -> list[str]:
     return [f"{key}={values}" for key, values in _compose_with_sweep(conf_folder(), list(experiment))[1].items()]
 
 
-def to_yaml(config: Mapping[str, Any]) -> str:
-    """The configuration as YAML, keys in their order."""
-    return OmegaConf.to_yaml(OmegaConf.create(dict(config)))
-
-
 def read_option(group: str, option: str) -> dict[str, Any]:
     """The plain content of one option's file, `conf/<group>/<option>.yaml`."""
     content = OmegaConf.to_container(OmegaConf.load(conf_folder() / group / f"{option}.yaml"), resolve=True)
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items() if key != "defaults"}
-
-
-def digest(obj: Any) -> str:
-    """The first 16 hexadecimal digits of the sha256 of `obj` as canonical JSON.
-
-    Raises:
-        ValueError: If a number in it is not finite.
-
-    Example:
-        >>> digest({"b": 1, "a": [2]}) == digest({"a": [2], "b": 1})
-        True
-        >>> digest({"a": 1}) == digest({"a": 1.5})
-        False
-    """
-    text = json.dumps(obj, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def without_devices(value: Any) -> Any:
-    """A copy of a part of the configuration without what may change no key.
-
-    Example:
-        >>> without_devices({"devices": 2, "max_steps": 5, "of": [{"device": "cpu"}]})
-        {'max_steps': 5, 'of': [{}]}
-    """
-    if isinstance(value, Mapping):
-        return {key: without_devices(item) for key, item in value.items() if key not in NOT_IN_KEY}
-    if isinstance(value, list):
-        return [without_devices(item) for item in value]
-    return value
 
 
 def _compose(folder: Path, overrides: list[str]) -> dict[str, Any]:
@@ -276,14 +209,14 @@ def _composed(
         check_interpolations(OmegaConf.to_container(config, resolve=False))
         resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_in_one_line(error, folder)) from None
+        raise ConfigError(_in_one_line(error, folder, overrides)) from None
     finally:
         GlobalHydra.instance().hydra = sweep
     assert isinstance(resolved, dict)
     return {str(key): value for key, value in resolved.items()}, {str(key): str(it) for key, it in swept.items()}
 
 
-def _in_one_line(error: Exception, folder: Path) -> str:
+def _in_one_line(error: Exception, folder: Path, overrides: Sequence[str]) -> str:
     """Hydra's message as one line; for an unknown key, with the nearest one that exists."""
     first = str(error).splitlines()[0]
     if not first.startswith("Could not override '"):
@@ -291,15 +224,21 @@ def _in_one_line(error: Exception, folder: Path) -> str:
     key = first.split("'")[1]
     if key.endswith("scheduler.options"):  # it is there, and empty
         return f"`{key}` takes new keys with a plus: +{key}={{<key>: <value>}}."
-    config = _compose(folder, [])
-    known = [leaf for leaf in _leaves(config) if leaf != key]  # another option of its group may have it
-    top = [] if "." in key else [*config, *(path.name for path in folder.iterdir() if path.is_dir())]
     others = _that_have(folder, key)
     if others:
         return f"`{key}` is not an option here: {key.split('.')[0]}={' or '.join(others)} has it."
+    config = _compose(folder, [])
+    known = [
+        path for path, _ in walk(config) if path != key and "._" not in path
+    ]  # another option of its group may have it
+    top = [] if "." in key else [*config, *(path.name for path in folder.iterdir() if path.is_dir())]
     near = [*difflib.get_close_matches(key, top, n=1), *difflib.get_close_matches(key, known, n=1, cutoff=0.75)]
-    hint = f" Did you mean `{near[0]}`?" if near else " See `selfdebias --cfg job`."
-    return f"`{key}` is not an option.{hint}"
+    if near:
+        return f"`{key}` is not an option. Did you mean `{near[0]}`?"
+    if key.startswith("logger."):
+        given = next((text for text in overrides if text.startswith(key)), key)
+        return f"`{key}` is not an option here; one of W&B's own is added with a plus: +{given}"
+    return f"`{key}` is not an option. See `selfdebias --cfg job`."
 
 
 def _that_have(folder: Path, key: str) -> list[str]:
@@ -307,11 +246,3 @@ def _that_have(folder: Path, key: str) -> list[str]:
     group, _, name = key.partition(".")
     files = sorted((folder / group).glob("*.yaml")) if name and "." not in name else []
     return [file.stem for file in files if name in OmegaConf.load(file)]
-
-
-def _leaves(value: Any, prefix: str = "") -> Iterator[str]:
-    if isinstance(value, Mapping) and value:
-        for key, item in value.items():
-            yield from _leaves(item, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix

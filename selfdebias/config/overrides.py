@@ -14,6 +14,12 @@ from hydra.errors import HydraException
 from selfdebias.config.rules import ConfigError
 
 HYDRA = ("hydra.", "hydra/")  # keys of Hydra's own settings
+SETTINGS = (
+    "hydra/launcher",
+    "hydra.launcher.",
+    "hydra.job.",
+    "hydra.verbose",
+)  # those that a user may set, for a sweep
 MANY = 16  # options that a message names all of
 
 
@@ -35,15 +41,26 @@ def parse(overrides: Sequence[str], sweep: bool = False) -> list[Override]:
         try:
             override = parser.parse_override(text)
         except HydraException:
-            raise ConfigError(
-                f"`{text}` must be <key>=<value> in Hydra's grammar; quote a value with spaces."
-            ) from None
+            override = None
+        if override is None or not override.key_or_group:
+            raise ConfigError(f"`{text}` must be <key>=<value> in Hydra's grammar; quote a value with spaces.")
         if not sweep and override.key_or_group.startswith(HYDRA):  # which a single job would ignore
+            check_setting(override.key_or_group)
             raise ConfigError(f"`{override.key_or_group}` is for sweeps: start one with -m.")
         if override.is_sweep_override() and not sweep:
             raise ConfigError(f"`{text}` names several values: start a sweep with -m, or put a text in quotes.")
         parsed.append(override)
     return parsed
+
+
+def check_setting(key: str) -> None:
+    """Refuses a setting of Hydra's that no sweep takes.
+
+    Raises:
+        ConfigError: If it is none of `SETTINGS`.
+    """
+    if not key.startswith(SETTINGS):
+        raise ConfigError(f"`{key}` cannot be set here; of Hydra's own settings hydra/launcher and hydra.job can.")
 
 
 def refuse_doubles(overrides: Sequence[str]) -> None:
@@ -80,15 +97,17 @@ def options_of(group: Path) -> list[str]:
 def check_options(parsed: Sequence[Override], folder: Path) -> None:
     """Refuses `group=option` where there is no such file; Hydra's own message takes seven lines. Experiments go in lists too."""
     for override in parsed:
-        if not is_group(override, folder) or override.is_delete():
+        if not is_group(override, folder):
             continue
-        options, chosen = options_of(folder / override.key_or_group), override.value()
-        several = chosen if isinstance(chosen, list) and override.key_or_group == "experiment" else [chosen]
-        for option in several:  # of another group, one is taken
+        group, options, chosen = override.key_or_group, options_of(folder / override.key_or_group), override.value()
+        if override.is_add() or override.is_force_add():
+            raise ConfigError(f"`{override.input_line}` must be without a plus: {group}={chosen}.")
+        if "none" in options and (override.is_delete() or chosen is None):
+            raise ConfigError(f"`{group}` must be one of {_in_words(options, '')}, got null: take {group}=none.")
+        several = chosen if isinstance(chosen, list) and group == "experiment" else [chosen]
+        for option in several if not override.is_delete() else ():  # of another group, one is taken
             if option not in options:
-                raise ConfigError(
-                    f"`{override.key_or_group}` must be one of {_in_words(options, str(option))}, got {option}."
-                )
+                raise ConfigError(f"`{group}` must be one of {_in_words(options, str(option))}, got {option}.")
 
 
 def _in_words(options: Sequence[str], given: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from selfdebias.config.rules import ConfigError
+from selfdebias.config.rules import ConfigError, nodes
 
 LARGEST = 4 * 2**20  # bytes of a configuration
 DEEPEST = 32  # dictionaries and lists within each other
@@ -58,16 +58,12 @@ def check_plain(content: Mapping[str, Any], file: Path) -> None:
             raise ConfigError(
                 f"{file} must be plain data, got the key `{key}`: a folder does not say how it is composed."
             )
-    _check(content, file, "", 0)
-
-
-def _check(value: Any, file: Path, path: str, depth: int) -> None:
-    if depth > DEEPEST:
-        raise ConfigError(f"{file} must be plain data of at most {DEEPEST} levels, got more at `{path}`.")
-    if isinstance(value, str) and "${" in value:
-        raise ConfigError(f"{file} must be plain data, got an interpolation at `{path}`: {value!r}.")
-    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    for key, item in items:
-        if not isinstance(key, str | int) or "${" in str(key):
-            raise ConfigError(f"{file} must be plain data, got the key {key!r} at `{path}`.")
-        _check(item, file, f"{path}.{key}" if path else str(key), depth + 1)
+    for path, value in nodes(content):
+        if path.count(".") >= DEEPEST:
+            raise ConfigError(f"{file} must be plain data of at most {DEEPEST} levels, got more at `{path}`.")
+        for key in value if isinstance(value, Mapping) else ():
+            if not isinstance(key, str | int) or "${" in str(key):
+                raise ConfigError(f"{file} must be plain data, got the key {key!r} at `{path}`.")
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and "${" in text:
+                raise ConfigError(f"{file} must be plain data, got an interpolation at `{path}`: {text!r}.")

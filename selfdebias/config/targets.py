@@ -18,8 +18,7 @@ from typing import Any
 
 from hydra.utils import get_object, instantiate
 
-from selfdebias.config.kinds import fits, hints_of, in_words
-from selfdebias.config.rules import ConfigError, refuse
+from selfdebias.config.rules import ConfigError, hints_of, mapped, nodes, refuse, rule_of
 
 OWN = "selfdebias"
 PLUGINS = "selfdebias.plugins"
@@ -91,7 +90,7 @@ def check_names(config: Any) -> None:
         ConfigError: If a name cannot be that of a class that may stand there.
     """
     plugins = plugin_packages()
-    for path, node in _nodes(config):
+    for path, node in _parts(config):
         name = node["_target_"]
         if not isinstance(name, str) or not _DOTTED.fullmatch(name) or not _may_stand(name, path, plugins):
             raise _refused(path, name, plugins)
@@ -115,7 +114,7 @@ def check_objects(config: Any) -> None:
     """
     check_names(config)
     plugins = plugin_packages()
-    for path, node in _nodes(config):
+    for path, node in _parts(config):
         target = _resolve(path, node["_target_"])
         if not _is_part(target, node["_target_"], path, plugins):
             origin = f"{getattr(target, '__module__', '?')}.{getattr(target, '__qualname__', '?')}"
@@ -142,7 +141,7 @@ def make(config: Mapping[str, Any], group: str) -> Any:
     """
     check_objects({group: config[group]})
     try:
-        return instantiate(_as_now(config[group]), _convert_="all")
+        return instantiate(mapped(config[group], _as_now), _convert_="all")
     except Exception as error:
         cause = error.__cause__
         if isinstance(cause, ValueError | TypeError | OSError):
@@ -151,20 +150,14 @@ def make(config: Mapping[str, Any], group: str) -> Any:
         raise
 
 
-def _as_now(value: Any) -> Any:
-    """The same values, with classes that moved under their new names."""
-    if isinstance(value, Mapping):
-        return {name: MOVED.get(it, it) if name == "_target_" else _as_now(it) for name, it in value.items()}
-    return [_as_now(it) for it in value] if isinstance(value, list) else value
+def _as_now(path: str, value: Any) -> Any:
+    """The name that a class which moved has now; any other value as it is."""
+    return MOVED.get(value, value) if _place(path) == "_target_" else value
 
 
-def _nodes(value: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _parts(config: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yields (dotted path, dictionary) for each one that has a `_target_`, at any depth."""
-    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    if isinstance(value, Mapping) and "_target_" in value:
-        yield path, value
-    for key, item in items:
-        yield from _nodes(item, f"{path}.{key}" if path else str(key))
+    return ((path, it) for path, it in nodes(config) if isinstance(it, Mapping) and "_target_" in it)
 
 
 def _place(path: str) -> str:
@@ -225,9 +218,10 @@ def _keywords(target: type) -> tuple[list[str], bool]:
 def _check_kinds(path: str, node: Mapping[str, Any], target: type) -> None:
     """Holds the values of a dictionary against the annotations of the arguments that they are for."""
     hints = hints_of(target)
-    for key, value in node.items():
-        if key in hints and key not in _FOR_HYDRA and not fits(value, hints[key]):
-            raise refuse(f"{path}.{key}", in_words(hints[key]), value)
+    for key in [key for key in node if key in hints and key not in _FOR_HYDRA]:
+        rule = rule_of(hints[key])
+        if not rule.holds(node[key]):
+            raise refuse(f"{path}.{key}", rule.words, node[key])
 
 
 def _check_options(path: str, node: Mapping[str, Any], target: type) -> None:
@@ -242,7 +236,7 @@ def _check_options(path: str, node: Mapping[str, Any], target: type) -> None:
             f"`{path}.{unknown[0]}` is not an option. {target.__name__} has {', '.join(known) or 'none'}. Where an experiment "
             f"set it for another class, leave it out: {ways}"
         )
-    if node["_target_"] not in FOREIGN:  # for which `part_rules` has rules
+    if node["_target_"] not in FOREIGN:  # for which `ranges` has rules
         _check_kinds(path, node, target)
     if node.get("_partial_"):
         return

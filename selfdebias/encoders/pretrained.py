@@ -10,10 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from selfdebias.config.rules import refuse, whole_in
 from selfdebias.encoders.base import Encoder
 from selfdebias.storage.weights.sources import ModelSource
 from selfdebias.storage.weights.whole import load_whole
 
+PROCESSING = "preprocessor_config.json"
+LARGEST_SIDE = 4096  # px, of what an encoder looks at: an image of a million px a side would take the whole memory
 RESAMPLING = {2: "bilinear", 3: "bicubic"}  # by the numbers of Pillow, which preprocessing files use
 
 
@@ -67,11 +70,14 @@ class PretrainedEncoder(Encoder, ABC):
             folder = self.source.folder()
             use_safetensors = None if self.allow_pickle else True
             option = f"{self.source.group}.pretrained"
+            self._processing = self.source.read(PROCESSING)
+            if not _can_process(self._processing):
+                words = f"a model whose {PROCESSING} has image_mean, image_std and a size of at most {LARGEST_SIDE} px"
+                raise refuse(option, words, self.pretrained)
             model = load_whole(
                 AutoModel, folder, option, self.pretrained, dtype=torch.float32, use_safetensors=use_safetensors
             )
             self._model = model.eval().requires_grad_(False)
-            self._processing = self.source.read("preprocessor_config.json")
         return self._model
 
     def preprocess(self, images: Tensor) -> Tensor:
@@ -116,6 +122,18 @@ class TextTower:
             list(texts), padding=self.padding, truncation=True, max_length=longest, return_tensors="pt"
         ).to(model.device)
         return F.normalize(model.get_text_features(**tokens).pooler_output, dim=-1).cpu()
+
+
+def _can_process(said: Mapping[str, Any]) -> bool:
+    """Whether a model's image processor says what `PretrainedEncoder.preprocess` needs, and no size beyond reason."""
+    names = [
+        name
+        for name, flag in (("size", "do_resize"), ("crop_size", "do_center_crop"))
+        if said.get(flag, name == "size")
+    ]
+    sizes = [said.get(name) for name in names]
+    sides = [side for it in sizes for side in (it.values() or [None] if isinstance(it, Mapping) else [it])]
+    return all(whole_in(1, LARGEST_SIDE).holds(side) for side in sides) and {"image_mean", "image_std"} <= said.keys()
 
 
 def _resize(images: Tensor, size: Mapping[str, int] | int, mode: str) -> Tensor:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
+from selfdebias.config.ranges import check_values
 from selfdebias.guidance.base import Guidance
 from selfdebias.modes.axes_bank import AxesBank
 from selfdebias.modes.bank import ModeBank, ModeMeans
@@ -98,19 +99,9 @@ def check_target(target: Sequence[float] | str | None) -> list[float] | str | No
     Raises:
         ValueError: if it is neither None nor a known name, nor a distribution over at least two modes.
     """
-    if target is None or (isinstance(target, str) and target in (UNIFORM, DEPTH)):
-        return target if target is None else str(target)
-    try:
-        numbers = [] if isinstance(target, str) or any(isinstance(share, bool) for share in target) else target
-        shares = [float(share) for share in numbers]
-    except (TypeError, ValueError):  # no list, or not of numbers
-        shares = []
-    if len(shares) < 2 or not all(0 <= share <= 1 for share in shares) or not abs(sum(shares) - 1) <= 1e-5:
-        raise ValueError(
-            f"`guidance.target` must be at least two shares in [0, 1] that sum to 1, {UNIFORM} or {DEPTH}, got "
-            f"{shares or target}."
-        )
-    return shares
+    shares = list(target) if isinstance(target, Iterable) and not isinstance(target, str) else target
+    check_values("guidance", {"target": shares})
+    return [float(share) for share in shares] if isinstance(shares, list) else shares
 
 
 def wanted_shares(target: Sequence[float] | str | None, bank: ModeBank) -> Tensor:

@@ -81,7 +81,7 @@ def _run_or_print(arguments: Sequence[str], processes: Processes) -> tuple[int, 
 
 def _run_again(folder: Path, overrides: Sequence[str], show: bool, processes: Processes) -> tuple[int, str]:
     """As `_run_or_print`, from what stands in a job's folder."""
-    from selfdebias.config.compose import to_yaml
+    from selfdebias.config.commented import to_yaml
     from selfdebias.config.targets import check_names
 
     config = load_again(folder, overrides)

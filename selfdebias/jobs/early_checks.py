@@ -1,74 +1,104 @@
-"""What is checked of a job before anything slow is imported."""
+"""What is checked of a job before any weight is loaded and any folder made, beside what the configuration itself must look like."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from selfdebias.config.arms import guidance_of_arms, model_of_arms
+from selfdebias.config.prompt_texts import CROSS
 from selfdebias.config.rules import ConfigError, refuse
+from selfdebias.config.targets import check_job, make
+from selfdebias.jobs.failures import disk_is_full
+from selfdebias.jobs.processes import check_processes
+
+if TYPE_CHECKING:
+    from selfdebias.guidance import Guidance
 
 
 def check_early(config: Mapping[str, Any]) -> None:
-    """Checks what needs none of the slow libraries, so that most mistakes are answered within seconds.
+    """Checks first what needs none of the slow libraries, then what the guidance itself refuses, or does not go with the job.
 
     Raises:
         ConfigError: With the first thing that is wrong.
     """
-    from selfdebias.config.arms import guidance_of_arms
-    from selfdebias.config.evaluated_folders import drawn_or_not
     from selfdebias.jobs.evaluation_inputs import check_inputs
-    from selfdebias.jobs.source_checks import check_sources
 
     check_writable(Path(config["paths"]["root"]))
-    check_sources(drawn_or_not(config))
     check_inputs(config["evaluate"])
-    from selfdebias.config.targets import check_job, make
-    from selfdebias.jobs.parts import check_devices
-    from selfdebias.jobs.processes import check_processes
-
     check_devices(config["trainer"])
     check_processes(config)
-    _check_attributes(config)
-    for group in ("schedule", "vocabulary", "bank"):  # these load no weights
+    _check_judged(config)
+    for group in ("vocabulary", "bank"):
         make(config, group)
     check_job({"guidance": config["guidance"]})
     for guidance in guidance_of_arms(config["guidance"]).values():
-        _check_shares(guidance.get("target"), config["clustering"], config["bank"])
-        made = make({"guidance": guidance}, "guidance")
-        _check_window(config, made)
-        if config["trainer"]["devices"] > 1 and not made.splits:
-            raise refuse(
-                "trainer.devices", "1 with a guidance whose batch cannot be split", config["trainer"]["devices"]
-            )
+        _check_guidance(config, make({"guidance": guidance}, "guidance"))
 
 
-def _check_window(config: Mapping[str, Any], guidance: Any) -> None:
-    """Refuses a schedule that gives no step of the arms' sampler a weight: they would be vanilla, and called guided."""
-    from selfdebias.config.arms import model_of_arms
-    from selfdebias.config.targets import make
-    from selfdebias.guidance import NoGuidance
+def check_writable(root: Path) -> None:
+    """Refuses a root of runs in which no folder can be made; the one that is made to find out is gone afterwards.
 
-    steps, schedule = model_of_arms(config).get("steps"), make(config, "schedule")
-    if isinstance(guidance, NoGuidance) or config["evaluate"]["folders"] or not isinstance(steps, int):
-        return
-    if not any(schedule.weight(index, steps, 0.5) > 0 for index in range(steps)):
-        words = f"a window with a step in it: the {steps} steps are at 0, 1/{steps}, ..., {steps - 1}/{steps}"
-        raise refuse("schedule", words, f"{schedule.start} to {schedule.stop}")
+    Raises:
+        ConfigError: If a file is in the way or the folder may not be written.
+    """
+    place = Path(root).absolute()
+    while not place.exists():
+        place = place.parent
+    try:
+        with tempfile.TemporaryDirectory(prefix=".", dir=place):
+            pass
+    except OSError as error:
+        if disk_is_full(error):
+            raise
+        raise ConfigError(
+            f"`paths.root` must be a folder that can be written, got {root} ({error.strerror})."
+        ) from None
 
 
-def _check_shares(target: Any, clustering: Mapping[str, Any], bank: Mapping[str, Any]) -> None:
-    """Holds the number of wanted shares against that of modes where one is asked for; else guidance does, later."""
-    k = None if clustering.get("max_depth") or "attribute" in bank else clustering.get("k")
-    if k is not None and isinstance(target, Sequence) and not isinstance(target, str) and len(target) != k:
-        raise refuse("guidance.target", f"{k} shares, one for each mode of `clustering.k`", list(target))
+def check_devices(trainer: Mapping[str, Any]) -> None:
+    """Refuses an accelerator that is not there, more devices than there are, and a precision that they do not have.
+
+    Args:
+        trainer: The group's configuration.
+
+    Raises:
+        ConfigError: With the first of them.
+    """
+    devices, accelerator, precision = trainer["devices"], trainer.get("accelerator"), str(trainer.get("precision"))
+    mixed = precision.endswith("-mixed")
+    if devices == 1 and accelerator in ("auto", "cpu", None) and not mixed:
+        return  # there is nothing to ask torch for, which is slow to come
+    import torch
+
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if not {"cuda": cuda, "mps": mps, "gpu": cuda or mps}.get(str(accelerator), True):
+        raise refuse("trainer.accelerator", "auto, cpu, or one that this computer has", accelerator)
+    if mixed and (accelerator == "cpu" or not (cuda or mps)):
+        raise refuse("trainer.precision", "one that is not mixed where there is no GPU, such as 32-true", precision)
+    on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and cuda)
+    there = torch.cuda.device_count() if on_gpu else os.cpu_count() or 1
+    if 1 < devices > there:
+        words = f"at most {there}, the {'GPUs' if on_gpu else 'cores'} of this computer"
+        raise refuse("trainer.devices", words, devices)
 
 
-def _check_attributes(config: Mapping[str, Any]) -> None:
+def check_attributes(attributes: Sequence[str], classes: Mapping[str, Any]) -> None:
+    """Refuses attributes that the judge does not know.
+
+    Raises:
+        ConfigError: With the first such attribute.
+    """
+    for name in [part for attribute in attributes for part in attribute.split(CROSS)]:  # "gender x tone": both
+        if name not in classes:
+            raise refuse("prompts.attributes", f"some of {', '.join(classes)}, which the judge knows", name)
+
+
+def _check_judged(config: Mapping[str, Any]) -> None:
     """Holds attributes and labels against the judge's classes where they are known without torch; else `Parts` does."""
-    from selfdebias.config.targets import make
-    from selfdebias.jobs.parts import check_attributes
     from selfdebias.judges import known_classes
     from selfdebias.judges.labelled import labelled_images
 
@@ -83,14 +113,18 @@ def _check_attributes(config: Mapping[str, Any]) -> None:
         raise ConfigError(str(error)) from error
 
 
-def check_writable(root: Path) -> None:
-    """Refuses a root of runs in which no folder can be made, without making one.
+def _check_guidance(config: Mapping[str, Any], guidance: Guidance) -> None:
+    """Refuses a schedule that gives no step of the arms' sampler a weight, and a batch that is split but cannot be."""
+    from selfdebias.guidance import NoGuidance
 
-    Raises:
-        ConfigError: If a file is in the way or the folder may not be written.
-    """
-    place = Path(root).absolute()
-    while not place.exists():
-        place = place.parent
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise ConfigError(f"`paths.root` must be a folder that can be written, got {root}.")
+    steps, devices, schedule = (
+        model_of_arms(config).get("steps"),
+        config["trainer"]["devices"],
+        make(config, "schedule"),
+    )
+    drawn = not isinstance(guidance, NoGuidance) and not config["evaluate"]["folders"]
+    if drawn and isinstance(steps, int) and not any(schedule.weight(i, steps, 0.5) > 0 for i in range(steps)):
+        words = f"a window with a step in it: the {steps} steps are at 0, 1/{steps}, ..., {steps - 1}/{steps}"
+        raise refuse("schedule", words, f"{schedule.start} to {schedule.stop}")
+    if devices > 1 and not guidance.splits:
+        raise refuse("trainer.devices", "1 with a guidance whose batch cannot be split", devices)

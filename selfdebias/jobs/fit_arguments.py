@@ -10,8 +10,9 @@ from typing import Any
 
 from selfdebias.backbones.held import takes_prompts
 from selfdebias.backbones.hspace import find_unet
+from selfdebias.config.combinations import part_of_scale
 from selfdebias.config.compose import read_option
-from selfdebias.config.part_rules import check_projector, part_of_scale
+from selfdebias.config.ranges import check_values
 from selfdebias.encoders import encoder_from
 from selfdebias.jobs.named import default
 from selfdebias.modes.naming import NoVocabulary
@@ -61,7 +62,7 @@ class FitArguments:
         _check_call(self.pipe, self.call)
         self.drawn = at_scale(self.pipe, self.call, self.relative_scale)
         self.projector = projector_for(self.pipe.unet) | dict(self.projector)
-        check_projector(self.projector)
+        check_values("projector", self.projector)
 
 
 def _texts(pipe: Any, prompts: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -12,13 +12,12 @@ import torch
 
 from selfdebias.backbones import HeldBackbone
 from selfdebias.backbones.held import takes_prompts
-from selfdebias.config.compose import digest
+from selfdebias.config.keys import as_keyed, digest
 from selfdebias.config.targets import make
 from selfdebias.encoders.base import told_of
 from selfdebias.guidance import Semantics
 from selfdebias.guidance.semantics import AxesSemantics
 from selfdebias.jobs.fit_arguments import FitArguments
-from selfdebias.jobs.keys import as_keyed
 from selfdebias.jobs.model_card import TOLD
 from selfdebias.jobs.named import default
 from selfdebias.jobs.quiet import settle_libraries

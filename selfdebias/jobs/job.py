@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selfdebias.config.compose import digest
+from selfdebias.config.keys import digest
 from selfdebias.config.rules import ConfigError
 from selfdebias.jobs.early_checks import check_early
 from selfdebias.jobs.job_record import record_of, start_job

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from selfdebias.config.local_paths import HERE, LOCAL, WEIGHTS, local_files
-from selfdebias.config.rules import STAGES
+from selfdebias.config.rules import mapped
+from selfdebias.config.schema import STAGES
 from selfdebias.storage.atomic import hash_file, read_json, write_json, write_text
 from selfdebias.storage.hidden import redacted, redacted_command
 from selfdebias.storage.provenance import made_with
@@ -75,7 +76,7 @@ def start_job(job: Path, config: Mapping[str, Any], record: Mapping[str, Any]) -
     The configuration is plain data that runs anywhere: without secrets, without interpolations, without paths of this computer
     (`portable`).
     """
-    from selfdebias.config.compose import to_yaml
+    from selfdebias.config.commented import to_yaml
 
     write_text(job / CONFIG, to_yaml(redacted(portable(config))))
     write_json(job / RECORD, record)
@@ -90,15 +91,11 @@ def portable(config: Mapping[str, Any]) -> dict[str, Any]:
         config: A resolved configuration.
     """
     files = dict(local_files(config))
-    return {key: _portable(item, key, files) for key, item in config.items() if key not in HERE}
 
+    def named(path: str, value: Any) -> Any:
+        return _named(path, value) if path in files else value
 
-def _portable(value: Any, path: str, files: Mapping[str, str]) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _portable(item, f"{path}.{key}", files) for key, item in value.items()}
-    if path not in files:
-        return value
-    return [_named(path, text) for text in value] if isinstance(value, list) else _named(path, value)
+    return {key: mapped(item, named, key) for key, item in config.items() if key not in HERE}
 
 
 def _named(path: str, text: str) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 from selfdebias.config.compose import compose_groups, conf_folder
 from selfdebias.config.overrides import options_of
-from selfdebias.config.rules import NAMED, is_number
+from selfdebias.config.ranges import NAMED
+from selfdebias.config.rules import is_number
 from selfdebias.config.targets import make
 from selfdebias.guidance import Guidance
 from selfdebias.guidance.schedules import GuidanceWindow

@@ -2,64 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from selfdebias.config.arms import guidance_of_arms, model_of_arms, model_of_collect
-from selfdebias.config.prompt_texts import CROSS
-from selfdebias.config.rules import GROUPS, ConfigError, refuse
+from selfdebias.config.rules import ConfigError, refuse
+from selfdebias.config.schema import GROUPS
 from selfdebias.config.targets import check_job, make
+from selfdebias.jobs.early_checks import check_attributes
 from selfdebias.judges.labelled import labelled_fingerprint
 from selfdebias.modes.banks import SupervisedBank
-
-
-def check_devices(trainer: Mapping[str, Any]) -> None:
-    """Refuses an accelerator that is not there, and more devices than there are.
-
-    Args:
-        trainer: The group's configuration.
-
-    Raises:
-        ConfigError: If it is not there, or there are fewer.
-    """
-    asked, accelerator = trainer.get("devices"), trainer.get("accelerator")
-    devices = asked if isinstance(asked, int) else 1
-    if devices <= 1 and accelerator in ("auto", "cpu", None):
-        return  # there is nothing to ask torch for, which is slow to come
-    import torch
-
-    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-    if not {"cuda": cuda, "mps": mps, "gpu": cuda or mps}.get(str(accelerator), True):
-        raise refuse("trainer.accelerator", "auto, cpu, or one that this computer has", accelerator)
-    if devices <= 1:
-        return
-    on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
-    there = torch.cuda.device_count() if on_gpu else os.cpu_count() or 1
-    if devices > there:
-        raise refuse("trainer.devices", f"at most {there}, the {'GPUs' if on_gpu else 'cores'} of this computer", asked)
-
-
-def check_attributes(attributes: Sequence[str], classes: Mapping[str, Any]) -> None:
-    """Refuses attributes that the judge does not know.
-
-    Raises:
-        ConfigError: With the first such attribute.
-    """
-    for name in [part for attribute in attributes for part in attribute.split(CROSS)]:  # "gender x tone": both
-        if name not in classes:
-            raise refuse("prompts.attributes", f"some of {', '.join(classes)}, which the judge knows", name)
-
-
-def check_bank(bank: Any, classes: Mapping[str, Any]) -> None:
-    """Refuses a supervised bank of an attribute that the judge does not know.
-
-    Raises:
-        ConfigError: If it does not.
-    """
-    if isinstance(bank, SupervisedBank) and bank.attribute not in classes:
-        raise refuse("bank.attribute", f"one of {', '.join(classes)}, which the judge knows", bank.attribute)
 
 
 class Parts:
@@ -92,7 +45,9 @@ class Parts:
         self._check_words()
         self._check_prompt()
         check_attributes(config["prompts"]["attributes"], self._parts["judge"].classes)
-        check_bank(self._parts["bank"], self._parts["judge"].classes)
+        bank, classes = self._parts["bank"], self._parts["judge"].classes
+        if isinstance(bank, SupervisedBank) and bank.attribute not in classes:
+            raise refuse("bank.attribute", f"one of {', '.join(classes)}, which the judge knows", bank.attribute)
         self._labelled()
 
     def _check_words(self) -> None:

@@ -18,7 +18,6 @@ from selfdebias.config.arms import (
     model_of_collect,
     reference_count,
 )
-from selfdebias.config.rules import refuse
 from selfdebias.config.targets import make
 from selfdebias.jobs.prompts import BANK, SOURCE, attribute_prompts, prompts_of_bank, rows_of
 from selfdebias.jobs.stage import MODEL_OF_ARMS, MODEL_OF_COLLECT, Part, Row, Stage
@@ -65,8 +64,6 @@ def stages_of_row(row: Row, found: Stage | None = None, shared_projector: Stage 
     collected = collect_images(row)
     reference = draw_reference(row) if draws_reference(row.config) else None
     if in_projected_space(row.config):  # the projector comes first, and discover leaves the bank
-        if found or isinstance(make(row.config, "bank"), SupervisedBank):
-            raise refuse("clustering.space", "image or residual, where `bank` is not own", "projected")
         projected = project_modes(row, collected, None)
         discovered = discover_projected_modes(row, collected, projected)
         own = [projected, discovered]

@@ -39,7 +39,8 @@ def split_from(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
         return None, rest
     at = rest.index(FLAG)
     words = rest[at + 1 : at + 2]
-    if not words or FLAG in rest[at + 1 :] or words[0].startswith("-") or not words[0]:
+    is_override = bool(words) and "=" in words[0] and not Path(words[0]).exists()
+    if not words or FLAG in rest[at + 1 :] or words[0].startswith("-") or not words[0] or is_override:
         raise ConfigError(f"`{FLAG}` must be followed by one folder of a job, such as runs/jobs/0123456789abcdef.")
     return Path(words[0]), rest[:at] + rest[at + 2 :]
 

@@ -9,8 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from selfdebias.config.compose import digest
-from selfdebias.jobs.keys import kept_in_key
+from selfdebias.config.keys import digest, kept_in_key
 from selfdebias.jobs.processes import DONE, DRAW, ONE, Processes
 from selfdebias.storage.hidden import redacted
 from selfdebias.storage.provenance import made_with

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from selfdebias.config.ranges import check_values
 from selfdebias.judges import Judge
 
 Texts = Mapping[str, str]
@@ -37,10 +38,7 @@ class ClipZeroShotJudge(Judge):
         self, encoder: Any, attributes: Mapping[str, Texts], templates: Sequence[str], temperature: float,
         threshold: float = 0.5,
     ):  # fmt: skip
-        if not 0 <= threshold <= 1:
-            raise ValueError(f"`judge.threshold` must be in [0, 1], got {threshold}.")
-        if not 0 < temperature < float("inf"):
-            raise ValueError(f"`judge.temperature` must be finite and larger than 0, got {temperature}.")
+        check_values("judge", {"threshold": threshold, "temperature": temperature})
         if not hasattr(encoder, "embed_text"):
             raise ValueError(
                 f"`judge.encoder` must have a text tower, got {type(encoder).__name__}: take a CLIP or SigLIP model."

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from selfdebias.config.ranges import check_values
 from selfdebias.judges import Judge, emoji_classes, emoji_folder
 from selfdebias.judges.judge_error import Confusion
 from selfdebias.storage.weights.folders import hash_files
@@ -63,8 +64,7 @@ class EmojiJudge(Judge):
     encoder_id = None  # shares no encoder with any clustering
 
     def __init__(self, folder: str | None = None, threshold: float = 0.5):
-        if not 0 <= threshold <= 1:
-            raise ValueError(f"`threshold` must be in [0, 1], got {threshold}.")
+        check_values("judge", {"threshold": threshold})
         self.folder = folder
         self.threshold = threshold
         self.classes = emoji_classes(folder)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from selfdebias.config.ranges import check_values
 from selfdebias.judges import Judge
 from selfdebias.storage.weights.file import fairface
 
@@ -60,8 +61,7 @@ class FairFaceJudge(Judge):
     def __init__(
         self, weights: str | None = None, sha256: str | None = None, threshold: float = 0.5, square: bool = True
     ):
-        if not 0 <= threshold <= 1:
-            raise ValueError(f"`judge.threshold` must be in [0, 1], got {threshold}.")
+        check_values("judge", {"threshold": threshold})
         self.weights, self.sha256, self.threshold, self.square = weights, sha256, threshold, square
         self.classes = {name: tuple(reading) for name, (_, reading) in READINGS.items()}
         self._file = fairface(weights, sha256)

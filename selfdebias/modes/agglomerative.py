@@ -11,8 +11,6 @@ from selfdebias.modes.choice import Candidate
 from selfdebias.modes.estimator import CountedModes
 from selfdebias.modes.sphere import Vectors
 
-LINKAGES = ("ward", "average", "complete")
-
 
 class AgglomerativeModes(CountedModes):
     """Finds modes by joining the nearest clusters, from single images on; the tree is cut at each k.
@@ -42,9 +40,3 @@ class AgglomerativeModes(CountedModes):
             tree = linkage(X, self.linkage)
             for k in ks:
                 yield Candidate(k, fcluster(tree, k, "maxclust").astype(np.int64) - 1)
-
-    def check(self, n: int) -> None:
-        """See `Clustering.check`."""
-        super().check(n)
-        if self.linkage not in LINKAGES:
-            raise ValueError(f"`clustering.linkage` must be one of {', '.join(LINKAGES)}, got {self.linkage!r}.")

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from selfdebias.config.axes_rules import check_axes
 from selfdebias.modes.axis_sides import AxisSides, Sides
 from selfdebias.modes.estimator import IMAGE, Clustering
 
@@ -78,10 +77,6 @@ class FactorialAxes(Clustering):
     def predict(self, X: Array) -> Sides:
         """Return the sides (N, A) int64 of vectors (N, d): 1 where the coordinate is above one half."""
         return AxisSides(self.origin_, self.duals_).sides(X)
-
-    def check(self, n: int) -> None:
-        """See `Clustering.check`."""
-        check_axes(self.get_params(), n)
 
     def _runs(self, X: Array) -> tuple[NDArray[np.bool_], Sides]:
         """Return the factors of all runs: the side of each vector, (n, N), and the run that each factor is of, (n,)."""

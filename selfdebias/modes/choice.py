@@ -11,7 +11,6 @@ from sklearn.metrics.pairwise import cosine_distances
 
 from selfdebias.modes.sphere import Labels, Vectors, centers_of, nearest
 
-CHOICES = ("silhouette", "stability")
 SAMPLE = 4000  # images that a silhouette is taken over, at most: its distances are squared in them
 HALVES = 5  # pairs of halves that a stability is taken over
 LEAST_STABILITY = 0.6  # agreement of halves below which there is one mode

@@ -9,11 +9,12 @@ from typing import Self
 import numpy as np
 from sklearn.base import BaseEstimator, ClusterMixin
 
-from selfdebias.modes.choice import CHOICES, Candidate, Silhouette, best_of_each_k, k_by_stability, stabilities
+from selfdebias.config.combinations import check_clustering
+from selfdebias.config.ranges import SPACES
+from selfdebias.modes.choice import Candidate, Silhouette, best_of_each_k, k_by_stability, stabilities
 from selfdebias.modes.sphere import NOISE, Labels, Vectors, by_size, centers_of, nearest
 
-IMAGE, RESIDUAL, PROJECTED = "image", "residual", "projected"
-SPACES = (IMAGE, RESIDUAL, PROJECTED)
+IMAGE, RESIDUAL, PROJECTED = SPACES
 ONE_MODE = "one mode: nothing to balance"
 
 
@@ -48,13 +49,13 @@ class Clustering(BaseEstimator):
         self._learn(X)
         return self
 
-    @abstractmethod
     def check(self, n: int) -> None:
         """Refuse hyper-parameters out of range, and fewer than enough vectors, `n`.
 
         Raises:
             ValueError: with the first that is wrong.
         """
+        check_clustering(self.get_params(), n)
 
     @abstractmethod
     def _learn(self, X: Vectors) -> None:
@@ -94,11 +95,6 @@ class ModeEstimator(ClusterMixin, Clustering):
     @abstractmethod
     def _find(self, X: Vectors, score: Silhouette) -> tuple[Labels, Labels]:
         """Return labels (N,), any numbers from 0 or `NOISE`, and the depth of each label (its number + 1 of them at least)."""
-
-    def check(self, n: int) -> None:
-        """See `Clustering.check`."""
-        if self.space not in SPACES:
-            raise ValueError(f"`clustering.space` must be one of {', '.join(SPACES)}, got {self.space!r}.")
 
     def _number(self, X: Vectors, found: Labels, depths: Labels) -> None:
         """Set what is learned, with noise in the nearest mode and modes by size."""
@@ -170,18 +166,3 @@ class CountedModes(ModeEstimator):
         agreement = stabilities(X, labels_of_each_k, self.random_state)
         self.stabilities_ = {k: float(values.mean()) for k, values in agreement.items()}
         return k_by_stability({k: values for k, values in agreement.items() if k in best})
-
-    def check(self, n: int) -> None:
-        """See `Clustering.check`."""
-        super().check(n)
-        if not 2 <= self.k_min <= self.k_max:
-            raise ValueError(f"`clustering.k_max` must be at least `k_min`={self.k_min} >= 2, got {self.k_max}.")
-        if self.k is not None and self.k < 1:
-            raise ValueError(f"`clustering.k` must be at least 1, or None to choose it, got {self.k}.")
-        if self.choice not in CHOICES:
-            raise ValueError(f"`clustering.choice` must be one of {', '.join(CHOICES)}, got {self.choice!r}.")
-        name, most = ("k_max", self.k_max) if self.k is None else ("k", self.k)
-        halved = self.k is None and self.choice == "stability"
-        if n < (4 if halved else 2) * most:
-            times = "four times, as its halves are clustered," if halved else "twice"
-            raise ValueError(f"`collect.n_images` must be at least {times} `clustering.{name}`={most}, got {n}.")

@@ -12,8 +12,6 @@ from selfdebias.modes.choice import Candidate
 from selfdebias.modes.estimator import CountedModes
 from selfdebias.modes.sphere import Vectors
 
-COVARIANCES = ("diag", "spherical", "tied", "full")
-
 
 class GaussianMixtureModes(CountedModes):
     """Finds modes as the components of a Gaussian mixture: of different spreads and sizes, each image in its likeliest one.
@@ -46,13 +44,3 @@ class GaussianMixtureModes(CountedModes):
             with warnings.catch_warnings():  # of fewer different vectors than components: such a k is left out
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 yield Candidate(k, mixture.fit_predict(X))
-
-    def check(self, n: int) -> None:
-        """See `Clustering.check`."""
-        super().check(n)
-        if self.covariance not in COVARIANCES:
-            raise ValueError(
-                f"`clustering.covariance` must be one of {', '.join(COVARIANCES)}, got {self.covariance!r}."
-            )
-        if self.n_init < 1:
-            raise ValueError(f"`clustering.n_init` must be at least 1, got {self.n_init}.")

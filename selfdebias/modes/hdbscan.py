@@ -36,22 +36,3 @@ class HdbscanModes(ModeEstimator):
     def _find(self, X: Vectors, score: Silhouette) -> tuple[Labels, Labels]:
         found = HDBSCAN(self.min_cluster_size, min_samples=self.min_samples, copy=True).fit(X).labels_.astype(np.int64)
         return found, np.zeros(max(int(found.max()) + 1, 1), dtype=np.int64)
-
-    def check(self, n: int) -> None:
-        """See `Clustering.check`."""
-        super().check(n)
-        for name, value, least in (
-            ("min_cluster_size", self.min_cluster_size, 2),
-            ("min_samples", self.min_samples, 1),
-        ):
-            if value < least:
-                raise ValueError(f"`clustering.{name}` must be at least {least}, got {value}.")
-        if n < 2 * self.min_cluster_size:
-            size = self.min_cluster_size
-            raise ValueError(
-                f"`collect.n_images` must be at least twice `clustering.min_cluster_size`={size}, got {n}."
-            )
-        if n < self.min_samples:
-            raise ValueError(
-                f"`collect.n_images` must be at least `clustering.min_samples`={self.min_samples}, got {n}."
-            )

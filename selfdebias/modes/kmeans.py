@@ -40,9 +40,3 @@ class KMeansModes(CountedModes):
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 means = KMeans(k, n_init=self.n_init, random_state=self.random_state).fit(X)
             yield Candidate(k, means.labels_)
-
-    def check(self, n: int) -> None:
-        """See `Clustering.check`."""
-        super().check(n)
-        if self.n_init < 1:
-            raise ValueError(f"`clustering.n_init` must be at least 1, got {self.n_init}.")

@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from selfdebias.config.ranges import check_values
 from selfdebias.modes.bank import interpolate
 from selfdebias.storage.atomic import read_tensors, write_tensors
 from selfdebias.storage.tensor_rows import TensorRows, in_parts
 
 FREQUENCIES = 16  # sines and cosines of the timestep
 EMBEDDED = 128  # width of a learned embedding of the step
-TIMES = ("sinusoidal", "step")
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {"silu": nn.SiLU, "relu": nn.ReLU}
 CHANNELS, PLACES = 64, 8  # that the convolutional reader leaves: channels, and places along each side at most
 
@@ -149,11 +149,7 @@ class SemanticProjector(nn.Module):
         standardised: bool = True,
     ):
         super().__init__()
-        for name, value, known in (
-            ("reader", reader, READERS), ("time", time, TIMES), ("activation", activation, ACTIVATIONS),
-        ):  # fmt: skip
-            if value not in known:
-                raise ValueError(f"`projector.{name}` must be one of {', '.join(known)}, got {value!r}.")
+        check_values("projector", {"reader": reader, "time": time, "activation": activation})
         self.shape, self.dim, self.hidden = tuple(shape), dim, hidden
         self.branches = tuple(branches)
         self.dropout, self.encoder, self.reader = dropout, encoder, reader

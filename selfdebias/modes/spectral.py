@@ -64,13 +64,6 @@ class SpectralModes(CountedModes):
         super()._take(chosen)
         self.n_neighbors_ = chosen.n_neighbors
 
-    def check(self, n: int) -> None:
-        """See `Clustering.check`."""
-        super().check(n)
-        widths = self.n_neighbors
-        if isinstance(widths, int) or not len(widths) or min(widths) < 1:
-            raise ValueError(f"`clustering.n_neighbors` must be a list of numbers of at least 1, got {widths}.")
-
 
 class NeighbourGraph(NamedTuple):
     """A connected graph: symmetric `affinity` (N, N), sparse; and the pieces that it was in before they were joined."""

@@ -62,10 +62,3 @@ class TwoStageModes(SpectralModes):
             return None
         graph = neighbour_graph(X, min(self.n_neighbors_, len(X) - 1))
         return cut(spectral_map(graph.affinity, 2, self.random_state))
-
-    def check(self, n: int) -> None:
-        """See `Clustering.check`."""
-        super().check(n)
-        for name, value, least in (("min_size", self.min_size, 1), ("max_depth", self.max_depth, 0)):
-            if value < least:
-                raise ValueError(f"`clustering.{name}` must be at least {least}, got {value}.")

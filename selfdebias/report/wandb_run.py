@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from selfdebias.config.part_rules import WANDB_MODES as MODES
+from selfdebias.config.ranges import WANDB_MODES as MODES
 from selfdebias.config.rules import ConfigError
 from selfdebias.config.targets import make
 from selfdebias.report.privacy import PRIVATE_SETTINGS

@@ -39,8 +39,8 @@ def test_the_fingerprint_follows_the_weights_and_loads_nothing(folder, tmp_path)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"steps": 0}, "`model.steps` must be at least 1, got 0"),
-        ({"guidance_scale": 0.5}, "`model.guidance_scale` must be at least 1, got 0.5"),
+        ({"steps": 0}, "`model.steps` must be a whole number in .1, 10000., got 0"),
+        ({"guidance_scale": 0.5}, "`model.guidance_scale` must be a number in .1, 100., got 0.5"),
         ({"guidance_scale": float("nan")}, "`model.guidance_scale`"),
     ],
 )

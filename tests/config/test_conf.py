@@ -8,7 +8,7 @@ import pytest
 
 from selfdebias.config import compose as config
 from selfdebias.config.prompts import PromptList
-from selfdebias.config.rules import GROUPS
+from selfdebias.config.schema import GROUPS
 from selfdebias.config.targets import check_job, make
 from selfdebias.jobs.parts import Parts
 

@@ -9,11 +9,11 @@ import yaml
 from hydra.utils import get_object
 
 from selfdebias.config.compose import conf_folder, load, read_option
+from selfdebias.config.keys import as_keyed
 from selfdebias.config.overrides import options_of
 from selfdebias.config.rules import ConfigError
 from selfdebias.config.targets import FOREIGN, MOVED, _is_part, check_names, check_objects, make, plugin_packages
 from selfdebias.guidance import GuidanceWindow
-from selfdebias.jobs.keys import as_keyed
 from selfdebias.main import main
 
 HANDLER = "torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler.SubprocessHandler"

@@ -17,7 +17,6 @@ from selfdebias.config.targets import make
 from selfdebias.encoders import InceptionFeatures
 from selfdebias.encoders.inception import InceptionV3
 from selfdebias.jobs.parts import Parts
-from selfdebias.jobs.source_checks import check_sources
 from selfdebias.metrics import MetricSuite
 
 # Height and width of each convolution by block, and its channels (from, to): what the published file holds.
@@ -191,7 +190,7 @@ def test_missing_weights_say_what_to_get_and_which_option_names_them():
     with pytest.raises(
         ConfigError, match=r"pt_inception-2015-12-05-6726825d.pth, got null: .*/path/to/pt_inception-2015"
     ):
-        check_sources(config.load(["metrics=inception"]))
+        Parts(config.load(["metrics=inception"])).fingerprints()
     loaded = config.load(["metrics=inception", "metrics.features.weights=nowhere.pth"])
     with pytest.raises(
         ConfigError, match="`metrics.features.weights` must be the file pt_inception-2015-12-05-6726825d.pth"

@@ -30,5 +30,5 @@ def test_another_number_of_shares_than_modes_is_refused():
 
 @pytest.mark.parametrize("target", [[1.0], [0.5, 0.6], [-0.5, 1.5], "equal"])
 def test_what_is_no_target_is_refused(target):
-    with pytest.raises(ValueError, match="`guidance.target` must be at least two shares in"):
+    with pytest.raises(ValueError, match="`guidance.target` must be a list of at least two shares that"):
         check_target(target)

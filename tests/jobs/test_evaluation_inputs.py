@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from selfdebias.config.evaluated_folders import drawn_or_not, with_named_folders
+from selfdebias.config.completed import with_named_folders
 from selfdebias.config.rules import ConfigError
 from selfdebias.encoders import ClipEncoder, PixelEncoder
 from selfdebias.jobs import evaluation_inputs as inputs
@@ -56,11 +56,6 @@ def test_a_list_is_named_by_the_last_parts_of_its_paths():
     for folders in (["a b"], ["/"], [".hidden"], {"collected": "a"}, {"": "a"}, {3: "a"}):
         with pytest.raises(ConfigError, match=r"`evaluate.folders` must be folders whose names are letters"):
             with_named_folders(config(folders=folders))
-
-
-def test_without_folders_the_model_stays():
-    assert "model" in drawn_or_not(config())
-    assert "model" not in drawn_or_not(config(folders={"a": "a"}))
 
 
 def test_the_hash_follows_all_that_is_read_and_the_order_of_the_arms(tmp_path, job):

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from selfdebias.config import compose as config
-from selfdebias.config.rules import STAGES
+from selfdebias.config.schema import STAGES
 from selfdebias.jobs import job, run
 from selfdebias.jobs.parts import Parts
 from selfdebias.jobs.stages.discover import discover_projected

@@ -59,8 +59,8 @@ def test_templates_are_averaged():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"threshold": 1.5}, r"`judge.threshold` must be in \[0, 1\], got 1.5"),
-        ({"temperature": 0.0}, "`judge.temperature` must be finite and larger than 0"),
+        ({"threshold": 1.5}, r"`judge.threshold` must be a number in \[0, 1\], got 1.5"),
+        ({"temperature": 0.0}, "`judge.temperature` must be a number in \\(0, 10000\\]"),
         ({"templates": []}, "`judge.templates` must be texts that hold {}"),
         ({"templates": ["a photo"]}, "`judge.templates` must be texts that hold {}"),
         ({"attributes": {"gender": {"man": "a man"}}}, "`judge.attributes.gender` must have at least two classes"),

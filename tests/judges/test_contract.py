@@ -7,7 +7,6 @@ import torch
 
 from selfdebias.config import compose as config
 from selfdebias.config.targets import check_job, make
-from selfdebias.jobs.source_checks import check_sources
 from selfdebias.judges import Judge
 from tests.architectures import save_clip
 from tests.fairface_weights import published
@@ -32,7 +31,6 @@ def made(tmp_path_factory):
                 more = [f"judge.weights={folder / 'weights.pt'}"]
             loaded = config.load([f"judge={option}", *more])
             check_job(loaded)
-            check_sources(loaded)
             judges[option] = make(loaded, "judge")
         return judges[option]
 

@@ -195,7 +195,7 @@ def test_the_fingerprint_is_the_files_checksum_and_a_given_one_is_compared(file)
 def test_no_weights_are_said_when_it_is_made():
     with pytest.raises(FileNotFoundError, match="`judge.weights` must be the file res34_fair"):
         FairFaceJudge()
-    with pytest.raises(ValueError, match=r"`judge.threshold` must be in \[0, 1\], got 2"):
+    with pytest.raises(ValueError, match=r"`judge.threshold` must be a number in \[0, 1\], got 2"):
         FairFaceJudge(threshold=2)
 
 

@@ -85,11 +85,11 @@ def test_hyper_parameters_are_kept_and_checked():
         ("factors", [], r"whole numbers in \[1, 8\], got \[\]"), ("factors", [9], r"got \[9\]"), ("factors", [2.0], "got"),
         ("variance", 0, "got 0"), ("recurrence", 1.5, "got 1.5"), ("agreement", 1.0, "got 1.0"),
         ("halves", 1, "at least 2, got 1"), ("restarts", 0, "at least 1, got 0"), ("space", "residual", "got 'residual'"),
-        ("halves", None, "got None"), ("variance", None, "got None"), ("agreement", "0.5", "got 0.5"),
+        ("halves", None, "got null"), ("variance", None, "got null"), ("agreement", "0.5", "got '0.5'"),
     ]:  # fmt: skip
         with pytest.raises(ValueError, match=f"`clustering.{name}` must be .*{words}"):
             FactorialAxes(**{name: value}).fit(X)
-    with pytest.raises(ValueError, match="`collect.n_images` must be at least 256 to find axes, .*got 200"):
+    with pytest.raises(ValueError, match="`collect.n_images` must be at least 256, four for each combination.*got 200"):
         FactorialAxes().fit(X[:200])
     with pytest.raises(ValueError, match="must hold different vectors"):
         FactorialAxes(**QUICK).fit(np.ones((80, 4)) / 2)

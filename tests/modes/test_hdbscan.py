@@ -23,7 +23,7 @@ def test_no_dense_place_is_one_mode():
 
 def test_sizes_that_are_none_are_refused():
     X, _ = blobs([20, 20])
-    with pytest.raises(ValueError, match="`clustering.min_cluster_size` must be at least 2, got 1"):
+    with pytest.raises(ValueError, match="`clustering.min_cluster_size` must be a whole number of at least 2, got 1"):
         HdbscanModes(min_cluster_size=1).fit(X)
-    with pytest.raises(ValueError, match="`collect.n_images` must be at least `clustering.min_samples`=41, got 40"):
+    with pytest.raises(ValueError, match="`collect.n_images` must be at least 41, `clustering.min_samples`, got 40"):
         HdbscanModes(min_samples=41).fit(X)

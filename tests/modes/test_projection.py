@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from selfdebias.config import part_rules
+from selfdebias.config.ranges import RANGES, check_values
 from selfdebias.modes.projection import READERS, SemanticProjector
 from selfdebias.modes.projector_fit import ProjectorFit, contrastive_loss
 
@@ -77,7 +77,9 @@ def test_the_convolutional_reader_stays_small_on_large_images():
 
 
 def test_the_readers_of_the_configuration_are_those_that_there_are():
-    assert set(part_rules.READERS) == set(READERS)
+    for reader in READERS:
+        check_values("projector", {"reader": reader})
+    assert RANGES["projector"]["reader"].words == f"one of {', '.join(READERS)}"
 
 
 def test_an_unknown_reader_is_named():

@@ -51,7 +51,7 @@ def test_joining_pulls_no_image_of_a_large_mode_over_to_a_small_one(seed):
 def test_widths_that_are_none_are_refused():
     X, _ = blobs([10, 10])
     for widths in ((), (0, 5), 5):
-        with pytest.raises(ValueError, match="`clustering.n_neighbors` must be a list of numbers of at least 1"):
+        with pytest.raises(ValueError, match="`clustering.n_neighbors` must be a list of whole numbers of at least 1"):
             SpectralModes(n_neighbors=widths).fit(X)
 
 

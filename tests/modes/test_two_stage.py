@@ -59,7 +59,7 @@ def test_copies_of_one_image_are_not_cut():
 
 def test_sizes_and_depths_that_are_none_are_refused():
     X, _ = nested(HALVED)
-    with pytest.raises(ValueError, match="`clustering.min_size` must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="`clustering.min_size` must be a whole number of at least 1, got 0"):
         TwoStageModes(min_size=0).fit(X)
-    with pytest.raises(ValueError, match="`clustering.max_depth` must be at least 0, got -1"):
+    with pytest.raises(ValueError, match="`clustering.max_depth` must be a whole number of at least 0, got -1"):
         TwoStageModes(max_depth=-1).fit(X)

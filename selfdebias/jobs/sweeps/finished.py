@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from selfdebias.config.compose import NOT_IN_KEY
+from selfdebias.config.keys import NOT_IN_KEY
 from selfdebias.config.rules import refuse, walk
 from selfdebias.jobs.sweeps.record import (
     DONE,

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfdebias.config import compose as configuration
-from selfdebias.config.overrides import HYDRA, options_of, parse
+from selfdebias.config.overrides import HYDRA, check_setting, options_of, parse
 from selfdebias.config.rules import ConfigError, refuse
 
 if TYPE_CHECKING:
     from hydra._internal.hydra import Hydra
     from omegaconf import DictConfig
 
-SETTINGS = ("hydra/launcher", "hydra.launcher.", "hydra.job.", "hydra.verbose")  # those of Hydra's that a user may set
 BASIC = "basic"  # Hydra's launcher that runs the jobs one after the other in this process
 LOCAL = "submitit_local"  # in processes of this computer, all at once
 SLURM = "submitit_slurm"  # jobs of a Slurm cluster, with the plugin's own values
@@ -33,8 +32,7 @@ def settings_of(overrides: Sequence[str]) -> list[str]:
     found = [text for text in overrides if text.lstrip("+~").startswith(HYDRA)]
     for text in found:
         key, _, value = text.lstrip("+~").partition("=")
-        if not key.startswith(SETTINGS):
-            raise ConfigError(f"`{key}` cannot be set here; of Hydra's own settings hydra/launcher and hydra.job can.")
+        check_setting(key)
         if key == "hydra/launcher" and "," in value:
             raise refuse(key, "one launcher", value)
     return found

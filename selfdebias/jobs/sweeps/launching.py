@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from selfdebias.config.compose import SweepJob, digest, load_sweep
-from selfdebias.config.rules import TABLE, refuse
-from selfdebias.jobs.early_checks import check_writable
+from selfdebias.config.compose import SweepJob, load_sweep
+from selfdebias.config.keys import digest
+from selfdebias.config.rules import refuse
+from selfdebias.config.schema import TABLE
+from selfdebias.jobs.early_checks import check_early, check_writable
 from selfdebias.jobs.failures import LaunchError
 from selfdebias.jobs.processes import refuse_in_sweep
 from selfdebias.jobs.sweeps.finished import fairness_of
@@ -97,6 +99,8 @@ def _checked(jobs: Sequence[SweepJob], launcher: str) -> Path:
             raise refuse("stages", "other than [table] with -m, which makes a table at its end", [TABLE])
         fairness_of(job.config["table"], job.config["prompts"]["attributes"])
     check_writable(Path(roots[0]))
+    for job in jobs if launcher == BASIC else ():  # elsewhere there may be other devices
+        check_early(job.config)
     return Path(roots[0])
 
 

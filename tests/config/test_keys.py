@@ -9,8 +9,8 @@ import pytest
 from experiments.pooled import RESULTS, _commands
 from experiments.study import load_study
 from selfdebias.config.compose import load
+from selfdebias.config.keys import LATER
 from selfdebias.jobs.job import hash_of_job
-from selfdebias.jobs.keys import LATER
 from selfdebias.jobs.run import make_plan
 
 OTHER = {
