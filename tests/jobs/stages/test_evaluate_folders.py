@@ -14,7 +14,8 @@ from PIL import Image
 
 from selfdebias.config.prompts import Prompts
 from selfdebias.jobs.stages.chunks import Chunks
-from selfdebias.jobs.stages.evaluate import evaluate, evaluate_folders
+from selfdebias.jobs.stages.evaluate import evaluate
+from selfdebias.jobs.stages.evaluate_folders import evaluate_folders
 from selfdebias.main import main
 from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.arms import load_arm
