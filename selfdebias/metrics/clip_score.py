@@ -97,6 +97,3 @@ def silent_clip_score(scores: Sequence[Entry]) -> str:
     if 2 * at_zero <= n:
         return ""
     return f"{at_zero} of {n} images of all arms are at its lower bound of 0, so it says nothing"
-
-
-Array = NDArray[np.float64]

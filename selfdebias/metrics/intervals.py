@@ -14,6 +14,7 @@ from selfdebias.metrics.bootstrap import BlockBootstrap, Interval
 from selfdebias.metrics.fairness import shares
 
 Array = NDArray[np.float64]
+Statistic = Callable[[Array], Array]
 ROUNDING = 0.25  # least variance of a block's count: it is a whole number, so its mean is not known better than that
 
 
@@ -140,10 +141,6 @@ def _with_images(sums: ArrayLike) -> Array:
     if sums.ndim != 2 or sums.shape[1] != 2:
         raise ValueError(f"`sums` must have shape (B, 2), got {sums.shape}.")
     return sums[sums[:, 1] > 0]
-
-
-Array = NDArray[np.float64]
-Statistic = Callable[[Array], Array]
 
 
 def class_interval(
