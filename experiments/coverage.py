@@ -23,7 +23,8 @@ from selfdebias.metrics import fairness
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
 from selfdebias.metrics.corrected import corrected_intervals
-from selfdebias.metrics.mmd import PolynomialKernel, mmd_with_interval
+from selfdebias.metrics.mmd import PolynomialKernel, bounded_mmd
+from selfdebias.metrics.number import Number
 from selfdebias.metrics.preservation import preservation, twin_cosine
 from selfdebias.metrics.shares import attribute_metrics, attribute_shares, mode_metrics_of
 from selfdebias.metrics.suite import MetricSuite
@@ -129,12 +130,12 @@ class Population:
 
 def entries(
     population: Population, rows: Array, blocks: Array, generator: np.random.Generator, seed: int
-) -> dict[str, Any]:
+) -> dict[str, Number]:
     """Measure one draw, through the functions that evaluation itself calls."""
     bootstrap, suite = BlockBootstrap(300, seed), MetricSuite()
     seeds = np.arange(len(rows), dtype=np.uint64)
     arm, vanilla = (replace(it.rows(rows), blocks=blocks, seeds=seeds) for it in (population.arm, population.vanilla))
-    found: dict[str, Any] = {"share of men": attribute_shares(arm, "gender", bootstrap)["man"]}
+    found: dict[str, Number] = {"share of men": attribute_shares(arm, "gender", bootstrap)["man"]}
     for name in ("gender", "tone"):
         found |= {f"{name} {key}": entry for key, entry in attribute_metrics(arm, name, bootstrap).items()}
     modes = mode_metrics_of(arm, TARGET, bootstrap)
@@ -144,19 +145,19 @@ def entries(
     found |= {"turned share": twins["turned"]["share"], "turned precision": twins["turned"]["precision"]}
     found["turned precision ratio"] = twins["turned"]["precision_ratio"]
     reference = population.reference.e[generator.integers(0, len(population.reference), len(population.reference))]
-    _, interval = mmd_with_interval(arm.e, reference, blocks, np.arange(len(reference)), bootstrap, PolynomialKernel())
-    return found | {"KID": {"low": interval.low, "high": interval.high}} | corrected(arm, blocks, generator, seed)
+    distance = bounded_mmd(arm.e, reference, blocks, np.arange(len(reference)), bootstrap, PolynomialKernel())
+    return found | {"KID": distance} | corrected(arm, blocks, generator, seed)
 
 
-def corrected(arm: ArmData, blocks: Array, generator: np.random.Generator, seed: int) -> dict[str, Any]:
+def corrected(arm: ArmData, blocks: Array, generator: np.random.Generator, seed: int) -> dict[str, Number]:
     """Plant a judge's error, measure it on labelled images, and correct the shares by it."""
     labels, found = arm.labels("gender")[0], {}
     for error in ERRORS:
         judged = np.where(generator.random(len(labels)) < error, 1 - labels, labels)
         right = generator.binomial(LABELLED, 1 - error, 2)
         counts = np.array([[right[0], LABELLED - right[0]], [LABELLED - right[1], right[1]]])
-        interval = corrected_intervals(block_sums(np.eye(2)[judged], blocks), counts, BlockBootstrap(300, seed))[0]
-        found[f"corrected, error {error:g}"] = {"low": interval.low, "high": interval.high}
+        numbers = corrected_intervals(block_sums(np.eye(2)[judged], blocks), counts, BlockBootstrap(300, seed))
+        found[f"corrected, error {error:g}"] = numbers[0]
     return found
 
 
@@ -168,10 +169,10 @@ def cell(population: Population, share: float, n: int, kind: str, repeats: int) 
     for repeat in range(repeats):
         generator = np.random.default_rng([repeat, n, round(100 * share), DRAWS.index(kind)])
         rows, blocks = population.draw(kind, share, n, generator)
-        for name, entry in entries(population, rows, blocks, generator, repeat).items():
-            bounded = entry.get("low") is not None
-            held = bounded and entry["low"] - 1e-9 <= truths[name] <= entry["high"] + 1e-9
-            for key, seen in (("covered", held), ("at_floor", entry.get("at_floor")), ("missing", not bounded)):
+        for name, number in entries(population, rows, blocks, generator, repeat).items():
+            bounded = number.low is not None and number.high is not None
+            held = bounded and number.low - 1e-9 <= truths[name] <= number.high + 1e-9
+            for key, seen in (("covered", held), ("at_floor", number.at_floor), ("missing", not bounded)):
                 counts[name][key] += int(bool(seen))
     return {
         name: {key: value / repeats for key, value in it.items()} | {"truth": truths[name]}

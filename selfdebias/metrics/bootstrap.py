@@ -6,39 +6,16 @@ the resamples give a standard error and a bias, and Student's t with B - 1 degre
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t as student
 
+from selfdebias.metrics.number import Number
+
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Bounds of a statistic.
-
-    Args:
-        low: lower bound; None where fewer than two blocks leave nothing to resample.
-        high: upper bound, or None likewise.
-        blocks: number of blocks behind it.
-        at_floor: of a distance: the data do not tell it from 0, so `low` is its least value and `high` alone says
-            something; None for what is no distance, and without bounds.
-    """
-
-    low: float | None
-    high: float | None
-    blocks: int
-    at_floor: bool | None = None
-
-    def within(self, least: float, most: float) -> Interval:
-        """Return the interval cut to the range of the statistic."""
-        if self.low is None or self.high is None:
-            return self
-        return replace(self, low=min(max(self.low, least), most), high=max(min(self.high, most), least))
 
 
 def block_sums(values: ArrayLike, blocks: ArrayLike) -> Array:
@@ -98,51 +75,34 @@ class BlockBootstrap:
         """
         return _weights(self.repeats, self.seed, n_blocks, stream)
 
-    def interval(
-        self, sums: Array, statistic: Callable[[Array], Array], least: float = -np.inf, most: float = np.inf
-    ) -> Interval:
-        """Bound a statistic that is a function of sums over images.
-
-        Args:
-            sums: (B, D) sums of each block.
-            statistic: maps sums (repeats, D) to values (repeats,).
-            least: smallest value that the statistic can take.
-            most: largest.
-
-        Example:
-            >>> sums = np.array([[8.0, 10.0], [6.0, 10.0], [7.0, 10.0]])
-            >>> interval = BlockBootstrap(repeats=200).interval(sums, lambda total: total[:, 0] / total[:, 1])
-            >>> round(interval.low, 1), round(interval.high, 1), interval.blocks
-            (0.4, 1.0, 3)
-        """
-        if len(sums) < 2:
-            return Interval(None, None, len(sums))
-        value = float(statistic(sums.sum(0, keepdims=True))[0])
-        return self.around(value, statistic(self.weights(len(sums)) @ sums), len(sums)).within(least, most)
-
-    def around(self, value: float, resampled: Array, blocks: int) -> Interval:
+    def around(self, value: float, resampled: Array, blocks: int) -> Number:
         """Bound a statistic by its value and its resamples: `value - bias +- t_(B-1) sqrt(B / (B - 1)) sd`.
 
         Args:
             value: of the statistic.
             resampled: (repeats,) its values on resamples; those without a value (NaN) are left out.
             blocks: B; the factor makes up for a resample's variance being (B - 1) / B of the real one.
+
+        Example:
+            >>> number = BlockBootstrap().around(0.5, np.array([0.4, 0.6]), blocks=3)
+            >>> round(number.low, 2), round(number.high, 2)
+            (-0.03, 1.03)
         """
         resampled = resampled[np.isfinite(resampled)]
         if blocks < 2 or not len(resampled):
-            return Interval(None, None, blocks)
+            return Number.unbounded(value, blocks)
         centre = 2 * value - resampled.mean()
         width = self.t(blocks) * np.sqrt(blocks / (blocks - 1)) * resampled.std()
-        return Interval(float(centre - width), float(centre + width), blocks)
+        return Number(value, float(centre - width), float(centre + width), blocks=blocks)
 
-    def middle(self, drawn: Array, blocks: int) -> Interval:
+    def middle(self, value: float, drawn: Array, blocks: int) -> Number:
         """Bound a statistic by the middle `level` of values that were drawn for it, (repeats,); NaN is left out."""
         drawn = drawn[np.isfinite(drawn)]
         if blocks < 2 or not len(drawn):
-            return Interval(None, None, blocks)
+            return Number.unbounded(value, blocks)
         tail = (1 - self.level) / 2
         low, high = np.quantile(drawn, [tail, 1 - tail])
-        return Interval(float(low), float(high), blocks)
+        return Number(value, float(low), float(high), blocks=blocks)
 
     def t(self, blocks: int) -> float:
         """Return the quantile of Student's t that leaves out `1 - level` at both ends together, for B - 1 degrees."""

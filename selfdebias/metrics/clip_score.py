@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from selfdebias.metrics.arms import ArmData
-from selfdebias.metrics.entries import Entry, mean_of, missing
 from selfdebias.metrics.features import paired
+from selfdebias.metrics.number import Number, missing
+from selfdebias.metrics.shares import mean_of
 
 Array = NDArray[np.float64]
 
@@ -66,7 +67,7 @@ def prompt_scores(e: ArrayLike, prompts: Sequence[str], encoder: Any) -> Array |
     return scores
 
 
-def clip_score_of(arm: ArmData, level: float) -> Entry:
+def clip_score_of(arm: ArmData, level: float) -> Number:
     """Average the CLIP score over the images that were drawn from a prompt.
 
     `at_zero` counts the images whose score is 0, its lower bound: where they are many, the mean says little.
@@ -75,10 +76,10 @@ def clip_score_of(arm: ArmData, level: float) -> Entry:
         return missing("the encoder embeds no text")
     prompted, at_zero = np.isfinite(arm.clip_score), int((arm.clip_score == 0).sum())
     reason = "no image was drawn from a prompt"
-    return mean_of(arm.clip_score, prompted, arm.blocks, level, reason, least=0, most=100) | {"at_zero": at_zero}
+    return mean_of(arm.clip_score, prompted, arm.blocks, level, reason, least=0, most=100).stating(at_zero=at_zero)
 
 
-def silent_clip_score(scores: Sequence[Entry]) -> str:
+def silent_clip_score(scores: Sequence[Number]) -> str:
     """Say why CLIP scores say nothing, "" where they do: of all arms' images more than half are at the lower bound.
 
     Then a mean is that of few images, and may move while hardly any image does.
@@ -87,13 +88,13 @@ def silent_clip_score(scores: Sequence[Entry]) -> str:
         scores: what `clip_score_of` returned for each arm.
 
     Example:
-        >>> silent_clip_score([{"value": 0.2, "n": 32, "at_zero": 30}, {"value": 0.9, "n": 32, "at_zero": 10}])
+        >>> silent_clip_score([Number(0.2, n=32, more={"at_zero": 30}), Number(0.9, n=32, more={"at_zero": 10})])
         '40 of 64 images of all arms are at its lower bound of 0, so it says nothing'
-        >>> silent_clip_score([{"value": 20.0, "n": 32, "at_zero": 16}])
+        >>> silent_clip_score([Number(20.0, n=32, more={"at_zero": 16})])
         ''
     """
-    known = [entry for entry in scores if entry["value"] is not None]
-    at_zero, n = (sum(entry[key] for entry in known) for key in ("at_zero", "n"))
+    known = [score for score in scores if score.value is not None]
+    at_zero, n = sum(score.more["at_zero"] for score in known), sum(score.n or 0 for score in known)
     if 2 * at_zero <= n:
         return ""
     return f"{at_zero} of {n} images of all arms are at its lower bound of 0, so it says nothing"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ from scipy.stats import t as student
 
 from selfdebias.metrics import fairness
 from selfdebias.metrics.arms import ArmData
-from selfdebias.metrics.bootstrap import BlockBootstrap, Interval, block_sums
-from selfdebias.metrics.entries import Entry, bounds, measured, missing
+from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
+from selfdebias.metrics.number import Number, missing
 from selfdebias.metrics.shares import attribute_metrics
 from selfdebias.metrics.twins import NO_MODES, Comparison
 from selfdebias.modes.axis_sides import sides_of
@@ -30,7 +31,7 @@ def composition(
     resampling: BlockBootstrap,
     compared: Comparison,
     axes: int = 0,
-) -> dict[str, Any]:
+) -> dict[str, Any] | Number:
     """Predict an arm's class shares by weighting vanilla images so that their modes have the arm's shares.
 
     Any method that mixes modes anew pays what is predicted, selection of vanilla images too. What is measured beyond it
@@ -82,9 +83,9 @@ def predicted(
     drawn = _drawn(tables, wanted, len(names), resampling, axes)
     sizes = len(wanted), len(tables)
 
-    def entry(value: float, statistic: Callable[[Array], Array], most: float) -> Entry:
-        interval = welch_interval(value, [statistic(it) for it in drawn], sizes, resampling).within(0.0, most)
-        return measured(value, **_limits(interval), vanilla_n=len(vanilla))
+    def entry(value: float, statistic: Callable[[Array], Array], most: float) -> Number:
+        number = welch_interval(value, [statistic(it) for it in drawn], sizes, resampling).within(0.0, most)
+        return replace(number, blocks=None).stating(vanilla_n=len(vanilla))  # blocks would be read as the arm's own
 
     def share_of(c: int) -> Callable[[Array], Array]:
         return lambda f: f[:, c]
@@ -111,9 +112,7 @@ def _mixed(tables: Array, modes: Array, n_classes: int, axes: int) -> Array:
     return reweighted(tables, raked(tables.sum(2), modes, axes) if axes else modes, n_classes)
 
 
-def welch_interval(
-    value: float, drawn: Sequence[Array], sizes: tuple[int, int], resampling: BlockBootstrap
-) -> Interval:
+def welch_interval(value: float, drawn: Sequence[Array], sizes: tuple[int, int], resampling: BlockBootstrap) -> Number:
     """Bound a statistic of two sets of blocks, with as many degrees of freedom as the two variances are known by.
 
     Few guided batches hardly widen it where most of the scatter is that of many independent images.
@@ -135,21 +134,16 @@ def welch_interval(
     """
     blocks = min(sizes)
     if not drawn:
-        return Interval(None, None, blocks)
+        return Number.unbounded(value, blocks)
     alone, both = [it[np.isfinite(it)] for it in drawn[:2]], drawn[2][np.isfinite(drawn[2])]
     if not all(map(len, (*alone, both))):
-        return Interval(None, None, blocks)
+        return Number.unbounded(value, blocks)
     variances = np.array([it.var() * size / (size - 1) for it, size in zip(alone, sizes, strict=True)])
     total = variances.sum()
     freedom = total**2 / (np.square(variances) / (np.array(sizes) - 1)).sum() if total > 0 else blocks - 1
     centre = 2 * value - both.mean()
     width = float(student.ppf((1 + resampling.level) / 2, freedom)) * np.sqrt(total)
-    return Interval(float(centre - width), float(centre + width), blocks)
-
-
-def _limits(interval: Interval) -> Entry:
-    """Return the bounds without the number of blocks, which would be read as the arm's own."""
-    return {key: value for key, value in bounds(interval).items() if key != "blocks"}
+    return Number(value, float(centre - width), float(centre + width), blocks=blocks)
 
 
 def counts_by_mode(data: ArmData, attribute: str, n_modes: int) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,9 @@ from selfdebias.config.prompt_texts import CROSS
 from selfdebias.judges.judge_error import Confusion, confusion_rates, corrected_shares
 from selfdebias.metrics import fairness
 from selfdebias.metrics.arms import ArmData
-from selfdebias.metrics.bootstrap import BlockBootstrap, Interval
-from selfdebias.metrics.entries import Entry, measured, missing
+from selfdebias.metrics.bootstrap import BlockBootstrap
 from selfdebias.metrics.intervals import drawn_shares, expanded_shares
+from selfdebias.metrics.number import Number, missing
 from selfdebias.metrics.shares import class_sums
 
 UNKNOWN = "the judge states no error for it at this threshold, and `evaluate.labelled` has no images of it"
@@ -24,7 +25,7 @@ STATED = "stated by the judge: "
 
 def summarise_error(
     classes: Mapping[str, Sequence[str]], stated: Mapping[str, Confusion], measured: Mapping[str, Confusion]
-) -> dict[str, Entry]:
+) -> dict[str, dict[str, Any]]:
     """State the judge's error on each attribute, or why it is not known.
 
     Args:
@@ -46,14 +47,15 @@ def summarise_error(
     """
     told = {name: (it, f"{STATED}{it.source}") for name, it in stated.items()}
     told |= {name: (it, it.source) for name, it in measured.items()}
-    return {name: _entry(names, *told[name]) if name in told else missing(UNKNOWN) for name, names in classes.items()}
+    none = missing(UNKNOWN).to_json()
+    return {name: _entry(names, *told[name]) if name in told else none for name, names in classes.items()}
 
 
-def _entry(names: Sequence[str], it: Confusion, source: str) -> Entry:
+def _entry(names: Sequence[str], it: Confusion, source: str) -> dict[str, Any]:
     left_out = {"n": it.n, "unclassified": it.unclassified, "skipped": it.skipped, "source": source}
     empty = [name for name, row in zip(names, it.counts, strict=True) if not sum(row)]
     if empty:
-        return missing(f"no labelled image of {', '.join(empty)} was classified", **left_out)
+        return missing(f"no labelled image of {', '.join(empty)} was classified", **left_out).to_json()
     return {"counts": it.counts, "accuracy": it.accuracy, **left_out}
 
 
@@ -63,7 +65,7 @@ PRIOR = 0.5  # added to each count of the confusion matrix when it is drawn anew
 
 def corrected_metrics(
     arm: ArmData, attribute: str, error: Mapping[str, Any], resampling: BlockBootstrap
-) -> dict[str, Entry] | Entry:
+) -> dict[str, Number] | Number:
     """Correct the shares of an attribute by the judge's error.
 
     Args:
@@ -81,19 +83,18 @@ def corrected_metrics(
     if "counts" not in known:
         return missing(str(known.get("reason") or "the judge's error is not known: set evaluate.labelled"))
     classes, sums = arm.classes[attribute], class_sums(arm, attribute)
-    n, counts = round(sums.sum()), np.asarray(known["counts"], dtype=np.float64)
+    n = round(sums.sum())
     if n == 0:
         return missing("no image is there to be counted", n=0)
     try:
-        values = corrected_shares(fairness.shares(sums.sum(0)), confusion_rates(counts))
+        numbers = corrected_intervals(sums, known["counts"], resampling)
     except ValueError as failure:
         return missing(str(failure), n=n)
-    intervals = corrected_intervals(sums, counts, resampling)
-    return {name: measured(values[c], intervals[c], n=n) for c, name in enumerate(classes)}
+    return {name: replace(number, n=n) for name, number in zip(classes, numbers, strict=True)}
 
 
-def corrected_intervals(sums: Array, counts: ArrayLike, resampling: BlockBootstrap) -> list[Interval]:
-    """Bound corrected shares: images and confusion matrix are drawn anew together, and the middle is kept.
+def corrected_intervals(sums: Array, counts: ArrayLike, resampling: BlockBootstrap) -> list[Number]:
+    """Correct shares, and bound them: images and confusion matrix are drawn anew together, and the middle is kept.
 
     Judged shares are drawn from what their own interval says at every level (Wilson's bound at a random quantile of
     Student's t), or for more than two classes from expanded resamples of blocks; the rows of the matrix from their
@@ -105,20 +106,25 @@ def corrected_intervals(sums: Array, counts: ArrayLike, resampling: BlockBootstr
         resampling: repeats, seed and level.
 
     Returns:
-        one interval a class; without bounds for fewer than two blocks.
+        one share a class; without bounds for fewer than two blocks.
+
+    Raises:
+        ValueError: if the judge tells nothing apart, so that no shares explain what it sees.
     """
+    values = corrected_shares(fairness.shares(sums.sum(0)), confusion_rates(np.asarray(counts, dtype=np.float64)))
     blocks = len(sums)
-    if blocks < 2:
-        return [Interval(None, None, blocks)] * sums.shape[1]
     generator = np.random.default_rng([resampling.seed, 2])
-    f = _two_shares(sums, resampling, generator) if sums.shape[1] == 2 else expanded_shares(sums, resampling)
+    f = _resampled(sums, resampling, generator)
     if f is None:
-        return [Interval(None, None, blocks)] * sums.shape[1]
+        return [Number.unbounded(float(value), blocks) for value in values]
     drawn = generator.standard_gamma(np.asarray(counts) + PRIOR, size=(resampling.repeats, *np.shape(counts)))
     p = corrected_shares(f, confusion_rates(drawn))
-    return [resampling.middle(column, blocks) for column in p.T]
+    return [resampling.middle(float(value), column, blocks) for value, column in zip(values, p.T, strict=True)]
 
 
-def _two_shares(sums: Array, resampling: BlockBootstrap, generator: np.random.Generator) -> Array | None:
+def _resampled(sums: Array, resampling: BlockBootstrap, generator: np.random.Generator) -> Array | None:
+    """Draw the judged shares anew, (repeats, C); None for fewer than two blocks."""
+    if sums.shape[1] > 2:
+        return expanded_shares(sums, resampling) if len(sums) > 1 else None
     first = drawn_shares(np.stack([sums[:, 0], sums.sum(1)], 1), resampling.repeats, generator)
     return None if first is None else np.stack([first, 1 - first], 1)

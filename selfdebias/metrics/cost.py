@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import psutil
 import torch
 
-from selfdebias.metrics.entries import Entry, missing
+from selfdebias.metrics.number import Number, missing
 
 _MEGABYTE = 2**20
 _PERIOD = 0.02  # seconds between two looks at the memory
@@ -117,7 +117,7 @@ def summarise_cost(costs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     Example:
         >>> arms = {"vanilla": {"seconds_per_image": 2.0}, "guided": {"seconds_per_image": 2.5, "guidance_share": 0.1}}
         >>> cost = summarise_cost(arms)
-        >>> cost["ratio"], cost["guidance_share"], cost["peak_memory_ratio"]["reason"]
+        >>> cost["ratio"], cost["guidance_share"], cost["peak_memory_ratio"].reason
         (1.25, 0.1, '`peak_memory_mb` of the guided arm was not measured')
     """
     return {
@@ -128,18 +128,18 @@ def summarise_cost(costs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _number(costs: Mapping[str, Mapping[str, Any]], arm: str, key: str) -> float | Entry:
+def _number(costs: Mapping[str, Mapping[str, Any]], arm: str, key: str) -> float | Number:
     if arm not in costs:
         return missing(f"there is no {arm} arm")
     value = costs[arm].get(key)
     return missing(f"`{key}` of the {arm} arm was not measured") if value is None else float(value)
 
 
-def _ratio(costs: Mapping[str, Mapping[str, Any]], key: str) -> float | Entry:
+def _ratio(costs: Mapping[str, Mapping[str, Any]], key: str) -> float | Number:
     guided, vanilla = _number(costs, "guided", key), _number(costs, "vanilla", key)
-    if isinstance(guided, dict):
+    if isinstance(guided, Number):
         return guided
-    if isinstance(vanilla, dict):
+    if isinstance(vanilla, Number):
         return vanilla
     together = [int(costs[arm].get("processes", 1)) for arm in ("vanilla", "guided")]
     if together[0] != together[1]:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t as student
 
-from selfdebias.metrics.bootstrap import BlockBootstrap, Interval
+from selfdebias.metrics.bootstrap import BlockBootstrap
 from selfdebias.metrics.fairness import shares
+from selfdebias.metrics.number import Number
 
 Array = NDArray[np.float64]
 Statistic = Callable[[Array], Array]
@@ -65,7 +66,7 @@ def share_precision(sums: ArrayLike) -> SharePrecision:
     return SharePrecision(float(p), float(n * n * spread / max(scatter, rounding)), len(sums))
 
 
-def share_interval(sums: ArrayLike, level: float = 0.95) -> Interval:
+def share_interval(sums: ArrayLike, level: float = 0.95) -> Number:
     """Bound a share by Wilson's interval at the effective number of images, with Student's t for the blocks.
 
     Args:
@@ -73,7 +74,7 @@ def share_interval(sums: ArrayLike, level: float = 0.95) -> Interval:
         level: coverage aimed at, in (0, 1).
 
     Returns:
-        the interval; without bounds for fewer than two blocks.
+        the share with its interval; without bounds for fewer than two blocks.
 
     References:
         Wilson, 1927; Dean and Pagano, Evaluating Confidence Interval Methods for Binomial Proportions in Clustered
@@ -86,11 +87,11 @@ def share_interval(sums: ArrayLike, level: float = 0.95) -> Interval:
     """
     sums = _with_images(sums)
     if len(sums) < 2:
-        return Interval(None, None, len(sums))
+        return Number.unbounded(float(sums[0, 0] / sums[0, 1]) if len(sums) else None, len(sums))
     found = share_precision(sums)
     q = float(student.ppf((1 + level) / 2, found.blocks - 1))
     low, high = found.bound([-q, q])
-    return Interval(float(low), float(high), found.blocks)
+    return Number(found.p, float(low), float(high), blocks=found.blocks)
 
 
 def drawn_shares(sums: ArrayLike, repeats: int, generator: np.random.Generator) -> Array | None:
@@ -110,7 +111,7 @@ def drawn_shares(sums: ArrayLike, repeats: int, generator: np.random.Generator) 
     return found.bound(generator.standard_t(found.blocks - 1, size=repeats))
 
 
-def mean_interval(sums: ArrayLike, level: float = 0.95) -> Interval:
+def mean_interval(sums: ArrayLike, level: float = 0.95) -> Number:
     """Bound a mean `sum_b v_b / sum_b n_b` by its linearised scatter over blocks, with Student's t.
 
     Args:
@@ -118,7 +119,7 @@ def mean_interval(sums: ArrayLike, level: float = 0.95) -> Interval:
         level: coverage aimed at, in (0, 1).
 
     Returns:
-        the interval; without bounds for fewer than two blocks with images.
+        the mean with its interval; without bounds for fewer than two blocks with images.
 
     Example:
         >>> interval = mean_interval([[1.0, 1], [2.0, 1], [3.0, 1]])
@@ -126,14 +127,13 @@ def mean_interval(sums: ArrayLike, level: float = 0.95) -> Interval:
         (-0.48, 4.48, 3)
     """
     sums = _with_images(sums)
-    blocks = len(sums)
-    if blocks < 2:
-        return Interval(None, None, blocks)
-    n = sums[:, 1].sum()
-    mean = sums[:, 0].sum() / n
+    blocks, n = len(sums), sums[:, 1].sum()
+    mean = float(sums[:, 0].sum() / n) if blocks else None
+    if mean is None or blocks < 2:
+        return Number.unbounded(mean, blocks)
     error = np.sqrt(blocks / (blocks - 1) * np.square(sums[:, 0] - mean * sums[:, 1]).sum()) / n
     width = float(student.ppf((1 + level) / 2, blocks - 1)) * error
-    return Interval(float(mean - width), float(mean + width), blocks)
+    return Number(mean, float(mean - width), float(mean + width), blocks=blocks)
 
 
 def _with_images(sums: ArrayLike) -> Array:
@@ -145,7 +145,7 @@ def _with_images(sums: ArrayLike) -> Array:
 
 def class_interval(
     sums: Array, statistic: Statistic, target: Array | None, resampling: BlockBootstrap, least: float, most: float
-) -> Interval:
+) -> Number:
     """Bound a statistic of class shares.
 
     Two classes: the statistic over the interval of the first share, so all of them say the same. More: `BlockBootstrap`.
@@ -161,31 +161,35 @@ def class_interval(
         most: largest.
 
     Returns:
-        the interval; without bounds for fewer than two blocks.
+        its value and interval; without bounds for fewer than two blocks.
     """
-    if len(sums) < 2 or sums.sum() <= 0:
-        return Interval(None, None, len(sums))
+    if sums.sum() <= 0:
+        return Number.unbounded(None, 0)
+    value = float(statistic(shares(sums.sum(0))))
+    if len(sums) < 2:
+        return Number.unbounded(value, len(sums))
     if sums.shape[1] == 2:
-        interval = _of_two(sums, statistic, target, resampling.level)
-    else:
-        interval = _of_many(sums, statistic, target, resampling)
-    return interval.within(least, most)
+        return _of_two(value, sums, statistic, target, resampling.level).within(least, most)
+    return _of_many(value, sums, statistic, target, resampling).within(least, most)
 
 
-def _of_two(sums: Array, statistic: Statistic, target: Array | None, level: float) -> Interval:
+def _of_two(value: float, sums: Array, statistic: Statistic, target: Array | None, level: float) -> Number:
     first = share_interval(np.stack([sums[:, 0], sums.sum(1)], 1), level)
-    assert first.low is not None and first.high is not None
+    if first.low is None or first.high is None:
+        return Number.unbounded(value, len(sums[sums.sum(1) > 0]))
     points = [first.low, first.high]
     at_floor = None if target is None else bool(first.low <= target[0] <= first.high)
     if at_floor and target is not None:
         points.append(float(target[0]))
     values = statistic(np.stack([points, 1 - np.array(points)], 1))
-    return Interval(float(values.min()), float(values.max()), first.blocks, at_floor)
+    return Number(value, float(values.min()), float(values.max()), blocks=first.blocks, at_floor=at_floor)
 
 
-def _of_many(sums: Array, statistic: Statistic, target: Array | None, resampling: BlockBootstrap) -> Interval:
+def _of_many(
+    value: float, sums: Array, statistic: Statistic, target: Array | None, resampling: BlockBootstrap
+) -> Number:
     blocks, f = len(sums), shares(sums.sum(0))
-    value, resampled = float(statistic(f[None])[0]), resampled_shares(sums, resampling)
+    resampled = resampled_shares(sums, resampling)
     interval = resampling.around(value, statistic(resampled), blocks)
     if target is None or interval.low is None or interval.high is None:
         return interval
@@ -194,7 +198,7 @@ def _of_many(sums: Array, statistic: Statistic, target: Array | None, resampling
     reach = float(np.quantile(np.abs(at_target - best), resampling.level))
     if abs(value - best) > reach:
         return replace(interval, at_floor=False)
-    return Interval(min(interval.low, best), max(interval.high, best), blocks, True)
+    return replace(interval, low=min(interval.low, best), high=max(interval.high, best), at_floor=True)
 
 
 def resampled_shares(sums: Array, resampling: BlockBootstrap) -> Array:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from selfdebias.metrics.bootstrap import BlockBootstrap, Interval
+from selfdebias.metrics.bootstrap import BlockBootstrap
 from selfdebias.metrics.features import chunks, paired
+from selfdebias.metrics.number import Number
 
 Array = NDArray[np.float64]
 Kernel = Callable[[Array, Array], Array]
@@ -85,9 +86,9 @@ def mmd(x: ArrayLike, y: ArrayLike, kernel: Kernel) -> float:
     return float(_mmd(sums, np.ones((1, 1)), np.ones((1, 1)))[0])
 
 
-def mmd_with_interval(
+def bounded_mmd(
     x: ArrayLike, y: ArrayLike, x_blocks: ArrayLike, y_blocks: ArrayLike, bootstrap: BlockBootstrap, kernel: Kernel
-) -> tuple[float, Interval]:
+) -> Number:
     """Measure `mmd`, and bound it by resampling blocks of both sides.
 
     An image never meets its own copy, so the resamples stay unbiased.
@@ -99,14 +100,14 @@ def mmd_with_interval(
         kernel: as for `mmd`.
 
     Returns:
-        the value, and the interval, with the number of blocks of the side that has fewer.
+        the value with its interval; `blocks` is the number of the side that has fewer.
     """
     x, y = paired(x, y, least=2)
     sums = _kernel_sums(x, y, x_blocks, y_blocks, kernel)
     sizes = len(sums.x), len(sums.y)
     weights = [bootstrap.weights(size, stream) for stream, size in enumerate(sizes)]
     value = float(_mmd(sums, *(np.ones((1, size)) for size in sizes))[0])
-    return value, bootstrap.around(value, _mmd(sums, *weights), min(sizes))
+    return bootstrap.around(value, _mmd(sums, *weights), min(sizes))
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from sklearn.metrics import adjusted_rand_score, homogeneity_score, normalized_m
 
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap
-from selfdebias.metrics.entries import Entry, all_missing, missing
 from selfdebias.metrics.features import features
+from selfdebias.metrics.number import Number, all_missing, missing
 from selfdebias.metrics.shares import axis_metrics_of, mode_metrics_of
 from selfdebias.metrics.twins import NO_MODES
 from selfdebias.modes.axis_sides import AxisSides, cells_of, sides_of
@@ -140,7 +140,7 @@ def axes_agreement(
     return [{**axis, **told_by(a)} for a, axis in enumerate(axes)]
 
 
-def _auc(u: np.ndarray, labels: np.ndarray, sure: np.ndarray) -> float | Entry:
+def _auc(u: np.ndarray, labels: np.ndarray, sure: np.ndarray) -> float | Number:
     """Return the area under the ROC curve of coordinates (N,): one class against all others, the one that is told best."""
     labels, u = labels[sure], u[sure]
     classes = np.unique(labels)
@@ -172,7 +172,7 @@ def cells_in(modes: Mapping[str, Any] | None) -> int:
 
 def summarise_modes(
     reference: ArmData | None, modes: Mapping[str, Any] | None, attributes: list[str]
-) -> dict[str, Any]:
+) -> dict[str, Any] | Number:
     """Describe the modes, and how the discovered labels of the reference images agree with each judged attribute."""
     if modes is None:
         return missing(NO_MODES)
@@ -184,7 +184,7 @@ def summarise_modes(
     if "axes" in modes:
         facts["axes"] = axes_agreement(reference, found, modes["axes"], attributes, modes.get("places"))
 
-    def agreement(metric: Any, attribute: str) -> float | Entry:
+    def agreement(metric: Any, attribute: str) -> float | Number:
         labels, sure = reference.labels(attribute)
         if not sure.any():
             return missing("no reference image is classified")

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from selfdebias.metrics.arms import ArmData, Placed
 from selfdebias.metrics.bootstrap import BlockBootstrap
-from selfdebias.metrics.entries import Entry, mean_of, missing
 from selfdebias.metrics.features import paired
-from selfdebias.metrics.shares import rate
+from selfdebias.metrics.number import Number, all_missing, missing
+from selfdebias.metrics.shares import mean_of, rate
 from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.turned import turned_distance, turned_quality
 from selfdebias.metrics.twins import NO_MODES, NO_REFERENCE, Comparison, kept, shown_twins
@@ -88,7 +88,7 @@ def preservation(
     """
     reason = compared.why_no_twins(arm, vanilla)
     if reason or vanilla is None:
-        return {key: missing(reason) for key in TWIN_KEYS}
+        return all_missing(TWIN_KEYS, reason)
     arm, vanilla = shown_twins(arm, vanilla)
     cosine, level = twin_cosine(arm.e, vanilla.e), resampling.level
     every = np.ones(len(arm), dtype=bool)
@@ -97,7 +97,7 @@ def preservation(
         "twin_cosine": mean_of(cosine, every, arm.blocks, level, "there is no twin", *COSINES),
     }
     if not n_modes:
-        return {key: missing(NO_MODES) for key in TWIN_KEYS} | result
+        return all_missing(TWIN_KEYS, NO_MODES) | result
     same = kept(arm.modes, vanilla.modes)
     return result | {
         "turned": _turned(arm, vanilla, reference, n_modes, suite, resampling),
@@ -124,7 +124,7 @@ def _turned(
     return turned
 
 
-def _psnr(arm: ArmData, resampling: BlockBootstrap) -> Entry:
+def _psnr(arm: ArmData, resampling: BlockBootstrap) -> Number:
     """Mean over the images that changed; `identical` counts those of infinite PSNR, `other_size` those without one."""
     if arm.psnr is None:
         return missing("the images were not compared with their twins")
@@ -135,7 +135,7 @@ def _psnr(arm: ArmData, resampling: BlockBootstrap) -> Entry:
     reason = "each image has another size than its twin" if other_size.all() else "each image is identical to its twin"
     if not other_size.all() and other_size.any():
         reason += " or has another size"
-    return mean_of(arm.psnr, changed, arm.blocks, resampling.level, reason) | counts
+    return mean_of(arm.psnr, changed, arm.blocks, resampling.level, reason).stating(**counts)
 
 
 def paired_agreement(
@@ -145,7 +145,7 @@ def paired_agreement(
     n_modes: int,
     level: float,
     compared: Comparison,
-) -> dict[str, Any]:
+) -> dict[str, Any] | Number:
     """Share of pairs of one seed in which the judge sees the same class, by attribute.
 
     The shares of a class may stay while images change theirs both ways; this counts the images. A pair counts where the

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from selfdebias.config.prompt_texts import CROSS
 from selfdebias.metrics import fairness
-from selfdebias.metrics.entries import Entry, measured, missing
+from selfdebias.metrics.number import Number, json_of, missing, number_at
 
 MEASURES = ("deviation_ratio", "fd_hard")
 REPEATS = 4000  # draws of a fair sampler
@@ -47,19 +48,18 @@ def over_prompts(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, A
     for arm in arms:
         means[arm] = {name: _attribute(rows, arm, name) for name in attributes}
         if any("kept_cosine" in row["arms"].get(arm, {}) for row in rows.values()):
-            means[arm]["kept_cosine"] = _mean(_entries(rows, arm, "kept_cosine"))
-    return means
+            means[arm]["kept_cosine"] = _mean(_numbers(rows, arm, "kept_cosine"))
+    return json_of(means)
 
 
-def _attribute(rows: Mapping[str, Mapping[str, Any]], arm: str, attribute: str) -> dict[str, Entry]:
-    entries = {
-        key: _with_upper_floor(key, _entries(rows, arm, attribute, key), _classes(rows, attribute)) for key in MEASURES
-    }
+def _attribute(rows: Mapping[str, Mapping[str, Any]], arm: str, attribute: str) -> dict[str, Number]:
+    n_classes = _classes(rows, attribute)
+    means = {key: _with_upper_floor(key, _numbers(rows, arm, attribute, key), n_classes) for key in MEASURES}
     classes = next(row["judge"]["classes"].get(attribute, ()) for row in rows.values())
     if len(classes) == 2:
-        share = _mean(_entries(rows, arm, "shares", attribute, classes[0]))
-        entries["share"] = {**share, "class": classes[0]}
-    return entries
+        share = _mean(_numbers(rows, arm, "shares", attribute, classes[0]))
+        means["share"] = share.stating(**{"class": classes[0]})
+    return means
 
 
 def _classes(rows: Mapping[str, Mapping[str, Any]], attribute: str) -> int:
@@ -69,14 +69,13 @@ def _classes(rows: Mapping[str, Mapping[str, Any]], attribute: str) -> int:
     return int(np.prod(sizes))
 
 
-def _with_upper_floor(key: str, entries: list[Entry], n_classes: int) -> Entry:
-    """The mean of entries; with a floor, also what 95% of fair samplers' means stay below, and the images behind each."""
-    mean, known = _mean(entries), [entry for entry in entries if entry.get("value") is not None]
-    counts = tuple(int(entry["n"]) for entry in known if entry.get("n"))
-    if "floor" not in mean or n_classes < 2 or len(counts) != len(known):
+def _with_upper_floor(key: str, numbers: list[Number], n_classes: int) -> Number:
+    """The mean; with a floor, also what 95% of fair samplers' means stay below, and the images behind each."""
+    mean, known = _mean(numbers), [number for number in numbers if number.value is not None]
+    counts = sorted(number.n for number in known if number.n)
+    if mean.floor is None or n_classes < 2 or len(counts) != len(known):
         return mean
-    images = {"floor_n": [min(counts), max(counts)]}
-    return mean | {"floor_high": fair_mean_quantile(key, n_classes, tuple(sorted(counts)))} | images
+    return mean.stating(floor_high=fair_mean_quantile(key, n_classes, tuple(counts)), floor_n=[counts[0], counts[-1]])
 
 
 @lru_cache(maxsize=256)
@@ -104,39 +103,34 @@ def fair_mean_quantile(
     return float(np.quantile(np.mean(drawn, axis=0), level))
 
 
-def _entries(rows: Mapping[str, Mapping[str, Any]], arm: str, *path: str) -> list[Entry]:
-    return [_at(row["arms"].get(arm), path) for row in rows.values()]
+def _numbers(rows: Mapping[str, Mapping[str, Any]], arm: str, *path: str) -> list[Number]:
+    return [number_at(row["arms"].get(arm), *path) for row in rows.values()]
 
 
-def _at(tree: Any, path: Iterable[str]) -> Entry:
-    """The entry at a path, {} where there is none."""
-    for key in path:
-        tree = tree.get(key) if isinstance(tree, Mapping) else None
-    return dict(tree) if isinstance(tree, Mapping) else {}
-
-
-def _mean(entries: list[Entry]) -> Entry:
-    known = [entry for entry in entries if entry.get("value") is not None]
+def _mean(numbers: list[Number]) -> Number:
+    known = [number for number in numbers if number.value is not None]
     if not known:
         return missing("no prompt has this number", rows=0)
-    floors = [entry["floor"] for entry in known if entry.get("floor") is not None]
-    floor = {"floor": float(np.mean(floors))} if len(floors) == len(known) else {}
-    value = float(np.mean([entry["value"] for entry in known]))
-    return measured(value, rows=len(known)) | _bounds(value, known) | floor
+    floors = [number.floor for number in known if number.floor is not None]
+    floor = float(np.mean(floors)) if len(floors) == len(known) else None
+    value = float(np.mean([number.value for number in known]))
+    return replace(_bounded(value, known), floor=floor).stating(rows=len(known))
 
 
-def _bounds(value: float, entries: list[Entry]) -> Entry:
+def _bounded(value: float, numbers: list[Number]) -> Number:
     """Bound a mean of independent numbers by their own bounds, which may be lopsided: their distances add as squares.
 
     References:
         Zou and Donner, Construction of confidence limits about effect measures, Statistics in Medicine 27, 2008.
     """
-    if any(entry.get(side) is None for entry in entries for side in ("low", "high")):
-        return {}
+    bounds = np.array([[it.value, it.low, it.high] for it in numbers], dtype=np.float64)  # NaN where there is none
+    if np.isnan(bounds).any():
+        return Number(value)
     below, above = (
-        np.sqrt(sum((entry["value"] - entry[side]) ** 2 for entry in entries)) / len(entries)
-        for side in ("low", "high")
+        np.sqrt(sum((own - side) ** 2 for own, side in zip(bounds[:, 0], bounds[:, column], strict=True)))
+        / len(numbers)
+        for column in (1, 2)
     )
-    floors = [entry["at_floor"] for entry in entries if "at_floor" in entry]
-    at_floor = {"at_floor": all(floors)} if floors else {}
-    return {"low": float(value - below), "high": float(value + above)} | at_floor
+    floors = [number.at_floor for number in numbers if number.at_floor is not None]
+    at_floor = all(floors) if floors else None
+    return Number(value, float(value - below), float(value + above), at_floor=at_floor)

@@ -10,17 +10,17 @@ import numpy as np
 
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap
-from selfdebias.metrics.entries import NO_INTERVAL, Entry, measured, missing
 from selfdebias.metrics.frechet import frechet_distance
-from selfdebias.metrics.mmd import Kernel, mmd, mmd_with_interval
+from selfdebias.metrics.mmd import Kernel, bounded_mmd, mmd
 from selfdebias.metrics.neighbours import knn_covered, knn_recall
+from selfdebias.metrics.number import NO_INTERVAL, Number, missing
 from selfdebias.metrics.shares import rate
 from selfdebias.metrics.suite import INCEPTION, MetricSuite
 from selfdebias.metrics.twins import VANILLA
 
 FID, FRECHET = "fid", "frechet_distance"
 KEYS = (FRECHET, "kid", "cmmd", "precision", "recall")
-Measure = Callable[[ArmData, ArmData], Entry]
+Measure = Callable[[ArmData, ArmData], Number]
 
 
 def distances(
@@ -31,8 +31,8 @@ def distances(
     resampling: BlockBootstrap,
     baseline: str = VANILLA,
     keys: Sequence[str] = KEYS,
-    own: Mapping[str, Entry] | None = None,
-) -> dict[str, Entry]:
+    own: Mapping[str, Number] | None = None,
+) -> dict[str, Number]:
     """Measure each of `keys` of an arm against the reference, each with the floor that vanilla images have.
 
     The floor is the same measure of the vanilla arm against the same reference; for the vanilla arm itself (`vanilla`
@@ -55,7 +55,8 @@ def distances(
     for key in keys:
         dim = (arm.e if key == "cmmd" else arm.compared).shape[1]
         sizes = {"n": len(arm), "reference_n": len(reference), "features": dim, "floor_of": floor_of}
-        results[key] = sizes | measures[key](arm, reference) | floor(own[key] if own else floors[key](left, right))
+        measured = measures[key](arm, reference)
+        results[key] = measured.stating(**sizes, **floor(own[key] if own else floors[key](left, right)))
     return results
 
 
@@ -77,23 +78,22 @@ def floor_pair(vanilla: ArmData | None, reference: ArmData, baseline: str = VANI
     return "half of the reference against the other half", even, odd
 
 
-def floor(entry: Entry) -> Entry:
-    """Return the value of an entry as the floor of another, or the reason why there is none."""
-    reason = {"floor_reason": entry["reason"]} if entry["value"] is None else {}
-    return {"floor": entry["value"], **reason}
+def floor(number: Number) -> dict[str, Any]:
+    """Return the value of a number as the floor of another, or the reason why there is none."""
+    return {"floor": number.value} | ({"floor_reason": number.reason} if number.value is None else {})
 
 
 def _measures(suite: MetricSuite, resampling: BlockBootstrap | None) -> dict[str, Measure]:
-    def recall(arm: ArmData, reference: ArmData) -> Entry:
-        return measured(knn_recall(reference.compared, arm.compared, suite.nearest), reason=NO_INTERVAL)
+    def recall(arm: ArmData, reference: ArmData) -> Number:
+        return Number(knn_recall(reference.compared, arm.compared, suite.nearest), reason=NO_INTERVAL)
 
-    def precision(arm: ArmData, reference: ArmData) -> Entry:
+    def precision(arm: ArmData, reference: ArmData) -> Number:
         return rate(knn_covered(reference.compared, arm.compared, suite.nearest), arm.blocks, suite.level)
 
-    def kid(arm: ArmData, reference: ArmData) -> Entry:
+    def kid(arm: ArmData, reference: ArmData) -> Number:
         return _mmd(arm.compared, reference.compared, arm, reference, suite.kid_kernel, resampling)
 
-    def cmmd(arm: ArmData, reference: ArmData) -> Entry:
+    def cmmd(arm: ArmData, reference: ArmData) -> Number:
         return _mmd(arm.e, reference.e, arm, reference, suite.cmmd_kernel, resampling)
 
     measures = {FID: _frechet, FRECHET: _frechet, "kid": kid, "cmmd": cmmd, "precision": precision, "recall": recall}
@@ -103,25 +103,25 @@ def _measures(suite: MetricSuite, resampling: BlockBootstrap | None) -> dict[str
 def _or_why_not(measure: Measure) -> Measure:
     """Turn a refusal (too few images) into a null with the reason, and a warning into a part of the entry."""
 
-    def tried(arm: ArmData, reference: ArmData) -> Entry:
+    def tried(arm: ArmData, reference: ArmData) -> Number:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                entry = measure(arm, reference)
+                number = measure(arm, reference)
             except ValueError as error:
                 return missing(str(error))
-        return entry | ({"warning": str(caught[0].message)} if caught else {})
+        return number.stating(warning=str(caught[0].message)) if caught else number
 
     return tried
 
 
-def _frechet(arm: ArmData, reference: ArmData) -> Entry:
-    return measured(frechet_distance(arm.compared, reference.compared), reason=NO_INTERVAL)
+def _frechet(arm: ArmData, reference: ArmData) -> Number:
+    return Number(frechet_distance(arm.compared, reference.compared), reason=NO_INTERVAL)
 
 
 def _mmd(
     x: np.ndarray, y: np.ndarray, arm: ArmData, reference: ArmData, kernel: Kernel, resampling: BlockBootstrap | None
-) -> Entry:
+) -> Number:
     if resampling is None:
-        return measured(mmd(x, y, kernel))
-    return measured(*mmd_with_interval(x, y, arm.blocks, reference.blocks, resampling, kernel))
+        return Number(mmd(x, y, kernel))
+    return bounded_mmd(x, y, arm.blocks, reference.blocks, resampling, kernel)

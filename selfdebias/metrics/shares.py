@@ -7,19 +7,19 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from selfdebias.metrics import fairness
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
-from selfdebias.metrics.entries import Entry, measured, missing
-from selfdebias.metrics.intervals import class_interval, share_interval
+from selfdebias.metrics.intervals import class_interval, mean_interval, share_interval
+from selfdebias.metrics.number import Number, missing
 from selfdebias.modes.axis_sides import sides_of
 
 Array = NDArray[np.float64]
 
 
-def attribute_metrics(arm: ArmData, attribute: str, resampling: BlockBootstrap) -> dict[str, Entry]:
+def attribute_metrics(arm: ArmData, attribute: str, resampling: BlockBootstrap) -> dict[str, Number]:
     """Measure the metrics of `fairness.METRICS` of one attribute against uniform.
 
     `fd_soft` is over all images, the others over the classified ones; each entry states its own `n`, and an `at_floor` that is
@@ -30,7 +30,7 @@ def attribute_metrics(arm: ArmData, attribute: str, resampling: BlockBootstrap) 
     return {key: _against(soft if key == "fd_soft" else hard, key, resampling) for key in fairness.METRICS}
 
 
-def attribute_shares(arm: ArmData, attribute: str, resampling: BlockBootstrap) -> dict[str, Entry]:
+def attribute_shares(arm: ArmData, attribute: str, resampling: BlockBootstrap) -> dict[str, Number]:
     """Return the share of each class among the classified images, by class name, absent classes kept."""
     sums = class_sums(arm, attribute)
     return _shares(sums, arm.classes[attribute], resampling)
@@ -53,8 +53,8 @@ def axis_metrics_of(arm: ArmData, target: Sequence[float], resampling: BlockBoot
         ``axes``, with ``fd``, ``kl`` and the ``share`` of side 1 of each; ``mode_shares`` by side, side s of axis a being 2 a + s.
     """
     sides = sides_of(arm.modes, len(target) // 2)
-    entries: list[dict[str, Entry]] = []
-    shares: dict[str, Entry] = {}
+    entries: list[dict[str, Number]] = []
+    shares: dict[str, Number] = {}
     for a in range(sides.shape[1]):
         sums, wanted = block_sums(np.eye(2)[sides[:, a]], arm.blocks), tuple(target[2 * a : 2 * a + 2])
         own = _shares(sums, [str(2 * a), str(2 * a + 1)], resampling)
@@ -74,12 +74,45 @@ def by_run(arm: ArmData, attribute: str) -> dict[str, list[float | None]]:
     return {name: [float(v) if np.isfinite(v) else None for v in column] for name, column in values.items()}
 
 
-def rate(flags: NDArray[np.bool_], blocks: NDArray[np.int64], level: float) -> Entry:
+def mean_of(
+    values: ArrayLike,
+    rows: NDArray[np.bool_],
+    blocks: ArrayLike,
+    level: float,
+    reason: str,
+    least: float = -np.inf,
+    most: float = np.inf,
+) -> Number:
+    """Return the mean of `values`, (N,), over the chosen rows, with its interval over blocks.
+
+    Args:
+        values: what is outside the rows may be of any value.
+        rows: (N,) bool.
+        blocks: (N,) integers.
+        level: of the interval, in (0, 1).
+        reason: said where no row is chosen.
+        least: smallest value that there can be, for the interval.
+        most: largest.
+
+    Example:
+        >>> number = mean_of([1.0, 3.0, np.nan], np.array([True, True, False]), [0, 0, 1], 0.95, "none")
+        >>> number.value, number.n, number.blocks
+        (2.0, 2, 1)
+    """
+    if not rows.any():
+        return missing(reason, n=0)
+    chosen = np.where(rows, np.asarray(values, dtype=np.float64), 0.0)
+    sums = block_sums(np.stack([chosen, rows], 1), blocks)
+    bounded = mean_interval(sums, level).within(least, most)
+    return replace(bounded, value=float(chosen[rows].mean()), n=int(rows.sum()))
+
+
+def rate(flags: NDArray[np.bool_], blocks: NDArray[np.int64], level: float) -> Number:
     """Return the share of images with a flag."""
     if not len(flags):
         return missing("there is no image", n=0)
     sums = block_sums(np.stack([flags, np.ones_like(flags)], 1), blocks)
-    return measured(flags.mean(), share_interval(sums, level), n=len(flags))
+    return replace(share_interval(sums, level), n=len(flags))
 
 
 def class_sums(arm: ArmData, attribute: str) -> Array:
@@ -88,7 +121,7 @@ def class_sums(arm: ArmData, attribute: str) -> Array:
     return block_sums(np.eye(len(arm.classes[attribute]))[labels] * sure[:, None], arm.blocks)
 
 
-def _against(sums: Array, key: str, resampling: BlockBootstrap, target: tuple[float, ...] | None = None) -> Entry:
+def _against(sums: Array, key: str, resampling: BlockBootstrap, target: tuple[float, ...] | None = None) -> Number:
     """Apply a metric to sums by block, (B, C)."""
     n, n_classes = round(sums.sum()), sums.shape[1]
     if n == 0:
@@ -97,18 +130,13 @@ def _against(sums: Array, key: str, resampling: BlockBootstrap, target: tuple[fl
         return missing("the target is 0 for a mode", n=n)
     metric = fairness.metric_function(key, target)
     best = fairness.best_shares(key, n_classes, target)
-    interval = class_interval(sums, metric, best, resampling, *fairness.range_of(key, n_classes, target))
-    floor = fairness.expected_floor(key, n_classes, n, target)
-    return measured(float(metric(fairness.shares(sums.sum(0)))), interval, n=n, floor=floor, at_floor=interval.at_floor)
+    number = class_interval(sums, metric, best, resampling, *fairness.range_of(key, n_classes, target))
+    return number.stating(n=n, floor=fairness.expected_floor(key, n_classes, n, target), at_floor=number.at_floor)
 
 
-def _shares(sums: Array, names: Sequence[str], resampling: BlockBootstrap) -> dict[str, Entry]:
+def _shares(sums: Array, names: Sequence[str], resampling: BlockBootstrap) -> dict[str, Number]:
     n = round(sums.sum())
     if n == 0:
         return {name: missing("no image is there to be counted", n=0) for name in names}
-    f, totals = fairness.shares(sums.sum(0)), sums.sum(1)
-
-    def entry(c: int) -> Entry:
-        return measured(f[c], share_interval(np.stack([sums[:, c], totals], 1), resampling.level), n=n)
-
-    return {name: entry(c) for c, name in enumerate(names)}
+    pairs = (np.stack([sums[:, c], sums.sum(1)], 1) for c in range(len(names)))
+    return {name: replace(share_interval(it, resampling.level), n=n) for name, it in zip(names, pairs, strict=True)}

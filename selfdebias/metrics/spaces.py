@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from selfdebias.metrics.arms import ArmData, Placed
 from selfdebias.metrics.bootstrap import BlockBootstrap
-from selfdebias.metrics.entries import Entry, mean_of, missing
 from selfdebias.metrics.features import features
+from selfdebias.metrics.number import Number, all_missing, missing
 from selfdebias.metrics.preservation import twin_cosine
 from selfdebias.metrics.quality import distances
+from selfdebias.metrics.shares import mean_of
 from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.turned import turned_precisions
 from selfdebias.metrics.twins import NO_MODES, NO_REFERENCE, Comparison, kept, shown_twins
@@ -81,7 +82,7 @@ class Sets:
         return self.each(lambda data: replace(data, features=scaled(data.spaces[name]), spaces={}))
 
 
-Quality = dict[str, dict[str, Entry]]
+Quality = dict[str, dict[str, Number]]
 
 
 def quality_by_features(
@@ -129,7 +130,7 @@ def quality_by_features(
         try:
             these = sets.by(name)
         except ValueError as error:
-            found[name] = {key: missing(str(error)) for key in KEYS}
+            found[name] = all_missing(KEYS, str(error))
         else:
             choices = replace(suite, kid_gamma=1 / x.shape[1]), resampling, compared
             found[name] = _measured(these, n_modes, *choices, floors.get(name))
@@ -138,10 +139,10 @@ def quality_by_features(
 
 def _told(
     sets: Sets, told: Mapping[str, Any], n_modes: int, resampling: BlockBootstrap, compared: Comparison
-) -> dict[str, Entry]:
+) -> dict[str, Number]:
     """What is measured already, and the cosine of kept images with its floor."""
     turned = told["turned"]
-    ratio = turned.get("precision_ratio", turned)  # without twins `turned` itself is null
+    ratio = turned if isinstance(turned, Number) else turned["precision_ratio"]  # null without twins
     own = {key: told[key] for key in ("kid", "precision")}
     return {**own, "turned_precision_ratio": ratio, "kept": _kept(sets, n_modes, resampling, compared)}
 
@@ -152,12 +153,12 @@ def _measured(
     suite: MetricSuite,
     resampling: BlockBootstrap,
     compared: Comparison,
-    own: Mapping[str, Entry] | None,
-) -> dict[str, Entry]:
+    own: Mapping[str, Number] | None,
+) -> dict[str, Number]:
     """Measure `KEYS` by the features that images are compared by."""
     shown = sets.without_blanked()
     arm, vanilla, reference = shown.arm, shown.vanilla, shown.reference
-    found: dict[str, Entry] = {key: missing(NO_REFERENCE) for key in KEYS[:3]}
+    found = all_missing(KEYS[:3], NO_REFERENCE)
     if reference is not None:
         baseline = None if arm.arm == compared.baseline else vanilla
         found = distances(arm, baseline, reference, suite, resampling, compared.baseline, KEYS[:2], own)
@@ -167,7 +168,7 @@ def _measured(
 
 def _ratio(
     sets: Sets, reference: ArmData, n_modes: int, suite: MetricSuite, resampling: BlockBootstrap, compared: Comparison
-) -> Entry:
+) -> Number:
     reason = compared.why_no_twins(sets.arm, sets.vanilla) or ("" if n_modes else NO_MODES)
     if reason or sets.vanilla is None:
         return missing(reason)
@@ -176,7 +177,7 @@ def _ratio(
     return turned_precisions(real, own, new, n_modes, arm.blocks, resampling, suite.nearest)["precision_ratio"]
 
 
-def _kept(sets: Sets, n_modes: int, resampling: BlockBootstrap, compared: Comparison) -> Entry:
+def _kept(sets: Sets, n_modes: int, resampling: BlockBootstrap, compared: Comparison) -> Number:
     """Mean cosine of the images that kept their mode with their twins."""
     reason = compared.why_no_twins(sets.arm, sets.vanilla) or ("" if n_modes else NO_MODES)
     if reason or sets.vanilla is None:
@@ -185,9 +186,9 @@ def _kept(sets: Sets, n_modes: int, resampling: BlockBootstrap, compared: Compar
     with np.errstate(invalid="ignore"):  # an image may stand at the centre, and has no direction then
         cosines = twin_cosine(arm.compared, vanilla.compared)
     same = kept(arm.modes, vanilla.modes) & np.isfinite(cosines)
-    entry = mean_of(cosines, same, arm.blocks, resampling.level, "no image kept its mode", *COSINES)
+    number = mean_of(cosines, same, arm.blocks, resampling.level, "no image kept its mode", *COSINES)
     chance = cosine_of_strangers(vanilla.compared, vanilla.modes, np.bincount(vanilla.modes[same], minlength=n_modes))
-    return entry if chance is None else {**entry, "floor": chance, "floor_of": FLOOR_OF_KEPT}
+    return number if chance is None else number.stating(floor=chance, floor_of=FLOOR_OF_KEPT)
 
 
 def cosine_of_strangers(x: NDArray[Any], modes: NDArray[np.int64], weights: NDArray[Any]) -> float | None:

@@ -12,9 +12,9 @@ from selfdebias.metrics.clip_score import clip_score_of, silent_clip_score
 from selfdebias.metrics.composition import composition
 from selfdebias.metrics.corrected import corrected_metrics
 from selfdebias.metrics.cost import summarise_cost
-from selfdebias.metrics.entries import all_missing, missing
 from selfdebias.metrics.features import JUDGE, PIXELS
 from selfdebias.metrics.modes import cells_in, mode_entries, summarise_modes
+from selfdebias.metrics.number import all_missing, json_of, missing
 from selfdebias.metrics.preservation import paired_agreement, preservation
 from selfdebias.metrics.quality import distances, keys_for
 from selfdebias.metrics.shares import (
@@ -90,7 +90,7 @@ def summarise(
         )
     measured_arms = {name: measured_arms[name] for name in arms}
     silence_clip_scores(measured_arms)
-    return {
+    results = {
         "seeds": dict(seeds or {}),
         "prompts": dict(prompts),
         "judge": dict(judge or {}),
@@ -109,6 +109,7 @@ def summarise(
         "skipped_edits": {arm: int(it["skipped_edits"]) for arm, it in (costs or {}).items() if "skipped_edits" in it},
         "dependence": {arm: it["dependence"] for arm, it in (costs or {}).items() if "dependence" in it},
     }
+    return json_of(results)
 
 
 def _check_attributes(arms: Sequence[ArmData | None], attributes: Sequence[str]) -> None:
@@ -186,6 +187,6 @@ def silence_clip_scores(arms: Mapping[str, dict[str, Any]]) -> None:
     """Make the CLIP score of each arm null where it says nothing of all of them together."""
     reason = silent_clip_score([arm["clip_score"] for arm in arms.values()])
     for arm in arms.values() if reason else ():
-        counts = {key: arm["clip_score"][key] for key in ("n", "at_zero") if key in arm["clip_score"]}
-        if arm["clip_score"]["value"] is not None:
-            arm["clip_score"] = missing(reason, **counts)
+        score = arm["clip_score"]
+        if score.value is not None:
+            arm["clip_score"] = missing(reason, n=score.n, **score.more)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from selfdebias.metrics.arms import Placed
 from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
-from selfdebias.metrics.entries import NO_INTERVAL, Entry, measured, missing
 from selfdebias.metrics.intervals import drawn_shares, share_interval
 from selfdebias.metrics.mmd import Kernel, PolynomialKernel, mmd
+from selfdebias.metrics.number import NO_INTERVAL, Number, missing
 from selfdebias.metrics.shares import rate
 from selfdebias.metrics.twins import kept
 from selfdebias.metrics.within_modes import covered_in_mode, weighted, within_modes
@@ -30,7 +31,7 @@ def turned_quality(
     bootstrap: BlockBootstrap,
     k: int = 3,
     kernel: Kernel | None = None,
-) -> dict[str, int | Entry]:
+) -> dict[str, int | Number]:
     """Measure the images of an arm whose mode is not that of their vanilla twin.
 
     `precision` is the share of turned images inside the k-NN balls of the reference images that have their new mode.
@@ -53,7 +54,7 @@ def turned_quality(
         `n` (turned images), `share`, and an entry for each of `MEASURES`.
     """
     turned = ~kept(arm.modes, vanilla.modes)
-    result: dict[str, int | Entry] = {
+    result: dict[str, int | Number] = {
         "n": int(turned.sum()),
         "share": rate(turned, np.asarray(blocks), bootstrap.level),
     }
@@ -63,7 +64,7 @@ def turned_quality(
 
 def turned_distance(
     name: str, kernel: Kernel, reference: Placed, vanilla: Placed, arm: Placed, n_modes: int
-) -> dict[str, Entry]:
+) -> dict[str, Number]:
     """Average a kernel distance from the reference inside the modes that images turned to, weighted by these images.
 
     Returns:
@@ -80,7 +81,7 @@ def turned_distance(
     if means is None:
         reason = "no target mode has at least 2 images each of turned, vanilla and reference"
         return {name: missing(reason, n=0) for name in names}
-    return {name: measured(value, n=means.n, reason=NO_INTERVAL) for name, value in zip(names, means[:2], strict=True)}
+    return {name: Number(value, n=means.n, reason=NO_INTERVAL) for name, value in zip(names, means[:2], strict=True)}
 
 
 def turned_precisions(
@@ -91,7 +92,7 @@ def turned_precisions(
     blocks: ArrayLike,
     bootstrap: BlockBootstrap,
     k: int = 3,
-) -> dict[str, Entry]:
+) -> dict[str, Number]:
     """Measure `precision`, `vanilla_precision` and `precision_ratio` alone; arguments as for `turned_quality`."""
     turned = ~kept(arm.modes, vanilla.modes)
     if not turned.any():
@@ -114,10 +115,10 @@ def turned_precisions(
     entries = _entries(new.sum(2), [own[:, :, mode] for mode in range(n_modes)], weights, bootstrap)
     if n < FEWEST:
         entries[2] = missing(f"fewer than {FEWEST} turned images are behind it: {n}")
-    return {name: entry | {"n": n} for name, entry in zip(MEASURES[:3], entries, strict=True)}
+    return {name: replace(number, n=n) for name, number in zip(MEASURES[:3], entries, strict=True)}
 
 
-def _entries(new: Array, own: Sequence[Array], weights: Array, bootstrap: BlockBootstrap) -> list[Entry]:
+def _entries(new: Array, own: Sequence[Array], weights: Array, bootstrap: BlockBootstrap) -> list[Number]:
     """Precision of the arm (B, 2), that of vanilla by mode (B, 2) with the arm's weights, and their ratio.
 
     Both are drawn at random from what their intervals say at every level, by mode; so a precision of 1 of a few images is
@@ -127,7 +128,7 @@ def _entries(new: Array, own: Sequence[Array], weights: Array, bootstrap: BlockB
     shares = weights[used] / weights.sum()
     value = new[:, 0].sum() / new[:, 1].sum()
     vanilla = float(sum(w * own[m][:, 0].sum() / own[m][:, 1].sum() for w, m in zip(shares, used, strict=True)))
-    precision = measured(value, share_interval(new, bootstrap.level))
+    precision = share_interval(new, bootstrap.level)
     generator = np.random.default_rng([bootstrap.seed, 3])
     drawn = [drawn_shares(sums, bootstrap.repeats, generator) for sums in (new, *(own[m] for m in used))]
     known = [it for it in drawn if it is not None]
@@ -136,5 +137,5 @@ def _entries(new: Array, own: Sequence[Array], weights: Array, bootstrap: BlockB
         drawn_new, drawn_own = known[0], shares @ np.stack(known[1:])
     ratio = missing("vanilla images of these modes reach a precision of 0")
     if vanilla > 0:
-        ratio = measured(value / vanilla, bootstrap.middle(drawn_new / drawn_own, len(new)))
-    return [precision, measured(vanilla, bootstrap.middle(drawn_own, len(new))), ratio]
+        ratio = bootstrap.middle(value / vanilla, drawn_new / drawn_own, len(new))
+    return [precision, bootstrap.middle(vanilla, drawn_own, len(new)), ratio]

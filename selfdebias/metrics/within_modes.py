@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from selfdebias.metrics.arms import ArmData, Placed
 from selfdebias.metrics.bootstrap import BlockBootstrap
-from selfdebias.metrics.entries import NO_INTERVAL, Entry, measured, missing
 from selfdebias.metrics.features import features
 from selfdebias.metrics.mmd import mmd
 from selfdebias.metrics.neighbours import knn_covered
+from selfdebias.metrics.number import NO_INTERVAL, Number, missing
 from selfdebias.metrics.quality import floor_pair
 from selfdebias.metrics.shares import rate
 from selfdebias.metrics.suite import MetricSuite
@@ -108,7 +108,7 @@ def distances_within_modes(
     suite: MetricSuite,
     resampling: BlockBootstrap,
     baseline: str = VANILLA,
-) -> dict[str, Entry]:
+) -> dict[str, Number]:
     """Measure KID, CMMD and precision of an arm's images against the reference images of their own mode.
 
     Each is the mean over modes, weighted by the arm's own images of each, and so is its floor, which is measured on the
@@ -126,10 +126,10 @@ def distances_within_modes(
     }
     sizes = {"reference_n": len(reference), "floor_of": floor_of}
     dims = {"kid": compared[0].e.shape[1], "cmmd": arm.e.shape[1], "precision": compared[0].e.shape[1]}
-    return {key: entry | sizes | {"features": dims[key]} for key, entry in entries.items()}
+    return {key: number.stating(**sizes, features=dims[key]) for key, number in entries.items()}
 
 
-def _mean_distance(sets: list[Placed], metric: Metric, n_modes: int) -> Entry:
+def _mean_distance(sets: list[Placed], metric: Metric, n_modes: int) -> Number:
     """Average a metric of (real, fake) over modes; `sets` are arm, reference, and the two sides of the floor."""
     arm, reference, left, right = sets
     values = within_modes(metric, *reference, *arm, n_modes)
@@ -137,12 +137,12 @@ def _mean_distance(sets: list[Placed], metric: Metric, n_modes: int) -> Entry:
     mean = weighted(values, floors, np.bincount(arm.modes, minlength=n_modes))
     if mean is None:
         return missing("no mode has at least 2 images of the arm, of the reference and of the floor", n=0)
-    return measured(mean.value, n=mean.n, floor=mean.floor, reason=NO_INTERVAL)
+    return Number(mean.value, n=mean.n, floor=mean.floor, reason=NO_INTERVAL)
 
 
 def _mean_precision(
     sets: list[Placed], blocks: NDArray[np.int64], n_modes: int, k: int, resampling: BlockBootstrap
-) -> Entry:
+) -> Number:
     arm, reference, left, right = sets
     covered, own = covered_in_mode(reference, arm, n_modes, k), covered_in_mode(right, left, n_modes, k)
     floors = [_mean(own[left.modes == mode]) for mode in range(n_modes)]
@@ -151,7 +151,7 @@ def _mean_precision(
     if mean is None:
         return missing(f"no mode has images of the arm and the floor and more than {k} of the reference", n=0)
     rows = (np.isfinite(values) & np.isfinite(floors))[arm.modes]
-    return rate(covered[rows] > 0, blocks[rows], resampling.level) | {"floor": mean.floor}
+    return rate(covered[rows] > 0, blocks[rows], resampling.level).stating(floor=mean.floor)
 
 
 def _mean(values: NDArray[np.float64]) -> float:

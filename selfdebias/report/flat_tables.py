@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from selfdebias.metrics.number import Number, finite, leaves, number_at
 from selfdebias.report.grids import KEYS, spaces_of
-from selfdebias.report.measures import arms_of, finite, named_numbers
+from selfdebias.report.measures import arms_of
 from selfdebias.report.table import Table, to_csv
 from selfdebias.report.wording import plain
 from selfdebias.storage.hidden import hidden
@@ -56,10 +57,10 @@ def _lines(results: Results, row: str) -> Iterator[list[Any]]:
 
 
 def _numbers(tree: Mapping[str, Any], row: str, arm: str) -> Iterator[list[Any]]:
-    for metric, entry in named_numbers(tree):
-        if finite(entry["value"]) is not None or entry.get("reason"):
-            numbers = [entry.get(key) if finite(entry.get(key)) is not None else None for key in COLUMNS[3:8]]
-            yield [row, arm, metric, *numbers, entry.get("reason")]
+    for metric, leaf in leaves(tree):
+        found = Number.from_json(leaf)
+        if found.value is not None or found.reason:
+            yield [row, arm, metric, *(getattr(found, key) for key in COLUMNS[3:8]), found.reason or None]
 
 
 def table_of_rows(results: Results) -> Table:
@@ -107,7 +108,8 @@ def table_of_quality(results: Results) -> Table:
         for arm in arms_of(one):
             for name in spaces_of(one["arms"][arm].get("quality", {})):
                 said, tree = one.get("spaces", {}).get(name, {}), one["arms"][arm]["quality"][name]
-                numbers = [finite(tree.get(key, {}).get(fact.strip("/") or "value")) for key in KEYS for fact in facts]
+                found = [number_at(tree, key) for key in KEYS]
+                numbers = [getattr(it, fact) for it in found for fact in ("value", "low", "high", "floor")]
                 rows.append([plain(prompt), plain(arm), name, plain(said.get("name", "")), said.get("dim"), *numbers])
     return Table(columns, rows)
 
@@ -122,20 +124,11 @@ def flat_numbers(results: Results) -> dict[str, float | str]:
     """
     flat: dict[str, float | str] = {}
     for part in (MEAN,) if "rows" in results else ("arms", "modes", "cost"):
-        _flatten(results.get(part, {}), "" if part == "arms" else part, flat)
+        for path, leaf in leaves({part: results.get(part, {})}):
+            name = path.removeprefix("arms/")
+            for fact, value in leaf.items() if isinstance(leaf, Mapping) else [("value", leaf)]:
+                if fact == "reason":
+                    flat[f"{name}/reason"] = plain(hidden(str(value)))
+                elif finite(value) is not None:
+                    flat[name if fact == "value" else f"{name}/{fact}"] = float(value)
     return flat
-
-
-def _flatten(tree: Any, name: str, flat: dict[str, float | str]) -> None:
-    if not isinstance(tree, Mapping):
-        value = finite(tree)
-        if value is not None:
-            flat[name] = value
-        return
-    for key, child in tree.items():
-        if key == "reason":
-            flat[f"{name}/reason"] = plain(hidden(str(child)))
-        elif key == "value":
-            _flatten(child, name, flat)
-        else:
-            _flatten(child, f"{name}/{key}" if name else str(key), flat)

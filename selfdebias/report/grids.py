@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from selfdebias.report.measures import Measure, arms_of, attributes_of, measure
+from selfdebias.metrics.number import Number
+from selfdebias.report.measures import arms_of, attributes_of, measure
 from selfdebias.report.table import Table
 from selfdebias.report.wording import Notes, counted, plain, written
 
@@ -130,14 +131,14 @@ def grids_in_words(results: Results, shown: Sequence[str]) -> list[str]:
     return lines
 
 
-def told(predicted: Measure, measured: Measure) -> str:
+def told(predicted: Number, measured: Number) -> str:
     """Hold a measured distance against the one that reweighting the modes predicts; "" where an interval is missing.
 
     As predicted: the value is inside of the predicted interval. Beyond or below it: the intervals are apart.
 
     Example:
-        >>> age = Measure(0.488, 0.448, 0.528)
-        >>> [told(age, it) for it in (Measure(0.465, 0.435, 0.494), Measure(0.6, 0.55, 0.65), Measure(0.54, 0.5, 0.58))]
+        >>> age = Number(0.488, 0.448, 0.528)
+        >>> [told(age, it) for it in (Number(0.465, 0.435, 0.494), Number(0.6, 0.55, 0.65), Number(0.54, 0.5, 0.58))]
         ['as predicted', 'beyond it', 'not told apart from it']
     """
     if predicted.low is None or predicted.high is None or measured.value is None:
@@ -151,7 +152,7 @@ def told(predicted: Measure, measured: Measure) -> str:
     return BELOW if measured.high < predicted.low else UNTOLD
 
 
-def compositions(arm: Mapping[str, Any], attribute: str) -> tuple[Measure, Measure]:
+def compositions(arm: Mapping[str, Any], attribute: str) -> tuple[Number, Number]:
     """The predicted and the measured `fd_hard` of an attribute; nulls in earlier results."""
     predicted, measured = (f"{name}_fd_hard" for name in ("predicted", "measured"))
     tree = arm.get("composition", {})

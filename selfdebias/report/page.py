@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from selfdebias.metrics.number import Number
 from selfdebias.metrics.verdict import FAIRER, LESS_FAIR, NOT_TOLD_APART
 from selfdebias.report.explanations import explanations, interval_in_words
 from selfdebias.report.gallery import Chart, Pair
 from selfdebias.report.grids import grids
 from selfdebias.report.job_table import sections, shown_in
 from selfdebias.report.material import Material
-from selfdebias.report.measures import Measure, arms_of, attributes_of, class_shares, images_of, measure
+from selfdebias.report.measures import arms_of, attributes_of, class_shares, images_of, measure
 from selfdebias.report.templates import environment, settings, warnings
 from selfdebias.report.wording import Notes, plain, prompt_of, written
 from selfdebias.storage.hidden import redacted_command
@@ -211,7 +212,7 @@ def share_rows(results: Mapping[str, Any], notes: Notes) -> list[tuple[str, str,
     for attribute in attributes_of(results):
         by_arm = {arm: class_shares(results, arm, attribute) for arm in arms_of(results)}
         for name in dict.fromkeys(name for entries in by_arm.values() for name in entries):
-            absent = Measure(reason=f"the shares of {attribute} were not computed")
+            absent = Number(reason=f"the shares of {attribute} were not computed")
             cells = [written(entries.get(name, absent), notes) for entries in by_arm.values()]
             rows.append((plain(attribute), plain(name), cells))
     return rows

@@ -7,9 +7,10 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+from selfdebias.metrics.number import Number
 from selfdebias.metrics.verdict import FAIRER, LESS_FAIR, NOT_TOLD_APART
 from selfdebias.report.explanations import interval_in_words, judge_in_words, skipped_edits_in_words
-from selfdebias.report.measures import Measure, arms_of, class_shares, images_of, measure
+from selfdebias.report.measures import arms_of, class_shares, images_of, measure
 from selfdebias.report.table import Column, Table, to_markdown, to_text
 from selfdebias.report.templates import environment, settings, warnings
 from selfdebias.report.wording import Notes, bare, plain, span, written
@@ -181,7 +182,7 @@ def table_of(results: Results, attribute: str, notes: Notes, intervals: bool = F
 
 
 def _column(
-    title: str, results: Results, arms: Sequence[str], path: Sequence[str], write: Callable[[Measure], str],
+    title: str, results: Results, arms: Sequence[str], path: Sequence[str], write: Callable[[Number], str],
     mean: Sequence[str] = (), floor: str = "",
 ) -> Column:  # fmt: skip
     """A column whose cells hold the number of each arm; its mean stands at `mean`, by default at `path` too."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from selfdebias.report.measures import Measure
+from selfdebias.metrics.number import Number
 
 AT_FLOOR = 2  # times the floor: larger values are not called *at the floor*
 
@@ -130,18 +130,18 @@ class Notes:
             self.left_out[mark].append(title)
 
 
-def written(entry: Measure, notes: Notes, style: str = ".3f", floor: bool = False) -> str:
+def written(entry: Number, notes: Notes, style: str = ".3f", floor: bool = False) -> str:
     """Writes a measure with its interval, or `n/a` with the mark of a footnote.
 
     A distance that is not told from 0 is *at the floor* up to `AT_FLOOR` times its floor, and else *not told from fair*.
 
-    >>> written(Measure(0.25, 0.2, 0.3), Notes())
+    >>> written(Number(0.25, 0.2, 0.3), Notes())
     '0.250 [0.200, 0.300]'
-    >>> written(Measure(0.02, 0.0, 0.05, floor=0.022, at_floor=True), Notes())
+    >>> written(Number(0.02, 0.0, 0.05, floor=0.022, at_floor=True), Notes())
     '0.020 (at the floor, <= 0.050)'
-    >>> written(Measure(0.398, 0.0, 0.612, floor=0.099, at_floor=True), Notes())
+    >>> written(Number(0.398, 0.0, 0.612, floor=0.099, at_floor=True), Notes())
     '0.398 (not told from fair, <= 0.612)'
-    >>> written(Measure(reason="no image turned"), Notes())
+    >>> written(Number(reason="no image turned"), Notes())
     'n/a [1]'
     """
     if entry.value is None:
@@ -157,15 +157,15 @@ def written(entry: Measure, notes: Notes, style: str = ".3f", floor: bool = Fals
     return text
 
 
-def bare(entry: Measure, notes: Notes, style: str = ".3f") -> str:
+def bare(entry: Number, notes: Notes, style: str = ".3f") -> str:
     """Writes a measure without its interval, for narrow columns."""
-    return written(Measure(entry.value, reason=entry.reason), notes, style)
+    return written(Number(entry.value, reason=entry.reason), notes, style)
 
 
-def counted(entry: Measure, notes: Notes) -> str:
+def counted(entry: Number, notes: Notes) -> str:
     """Writes a measure with the number of images behind it.
 
-    >>> counted(Measure(0.25, n=8), Notes())
+    >>> counted(Number(0.25, n=8), Notes())
     '0.250 (N = 8)'
     """
     return written(entry, notes) + ("" if entry.value is None else f" (N = {entry.n})")

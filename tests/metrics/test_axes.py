@@ -46,15 +46,12 @@ def test_each_axis_is_held_against_its_own_target():
     cells = np.repeat([0, 1, 2, 3], [160, 80, 40, 40])  # side 1: 120 of 320 on axis 0, 80 on axis 1
     found = mode_entries(of_cells("guided", cells, np.zeros(320, int)), MODES, RESAMPLING)
     first, second = found["axes"]
-    assert first["share"]["value"] == pytest.approx(0.375) and first["fd"]["value"] == pytest.approx(np.sqrt(2) * 0.125)
-    assert (
-        second["share"]["value"] == pytest.approx(0.25)
-        and second["fd"]["value"] == pytest.approx(0) == second["kl"]["value"]
-    )
-    assert {key: entry["value"] for key, entry in found["mode_shares"].items()} == pytest.approx(
+    assert first["share"].value == pytest.approx(0.375) and first["fd"].value == pytest.approx(np.sqrt(2) * 0.125)
+    assert second["share"].value == pytest.approx(0.25) and second["fd"].value == pytest.approx(0) == second["kl"].value
+    assert {key: entry.value for key, entry in found["mode_shares"].items()} == pytest.approx(
         {"0": 0.625, "1": 0.375, "2": 0.75, "3": 0.25}
     )
-    assert found["mode_fd"]["value"] is None and "one by one" in found["mode_fd"]["reason"]
+    assert found["mode_fd"].value is None and "one by one" in found["mode_fd"].reason
     assert cells_in(MODES) == 4 and cells_in(None) == 0
 
 
@@ -88,9 +85,9 @@ def test_composition_weights_the_sides_of_each_axis_even_where_a_cell_is_not_the
     few = vanilla.rows(cells != 3)
     guided = of_cells("guided", np.tile([0, 1, 2, 3], 80), np.zeros(320, int))
     found = composition(guided, few, ["tone"], 4, RESAMPLING, Comparison(), 2)["tone"]
-    assert found["predicted_fd_hard"]["value"] is not None
+    assert found["predicted_fd_hard"].value is not None
     without = composition(guided, few, ["tone"], 4, RESAMPLING, Comparison())["tone"]
-    assert without["predicted_fd_hard"]["value"] is None  # of cells nothing can be said
+    assert without["predicted_fd_hard"].value is None  # of cells nothing can be said
 
 
 def test_a_side_that_is_nowhere_in_vanilla_cannot_be_weighted():

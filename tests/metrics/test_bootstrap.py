@@ -5,7 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from selfdebias.metrics.bootstrap import BlockBootstrap, Interval, block_sums
+from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
+from selfdebias.metrics.number import Number
+
+
+def mean_of(bootstrap: BlockBootstrap, sums: np.ndarray, power: int = 1) -> Number:
+    """Bound the mean of images, or its square, from sums of values and of images by block, (B, 2)."""
+
+    def statistic(total):
+        return (total[:, 0] / total[:, 1]) ** power
+
+    value = float(statistic(sums.sum(0, keepdims=True))[0])
+    return bootstrap.around(value, statistic(bootstrap.weights(len(sums)) @ sums), len(sums))
 
 
 def test_block_sums_are_those_of_a_loop():
@@ -28,7 +39,7 @@ def test_interval_is_t_times_the_error_of_resampling_images_block_by_block_witho
         np.mean(np.concatenate([np.tile(values[blocks == b], int(k)) for b, k in enumerate(row)])) ** 2 for row in drawn
     ]
     sums = block_sums(np.stack([values, np.ones(24)], 1), blocks)
-    interval = bootstrap.interval(sums, lambda total: (total[:, 0] / total[:, 1]) ** 2)
+    interval = mean_of(bootstrap, sums, power=2)
     centre = values.mean() ** 2 - (np.mean(squares) - values.mean() ** 2)
     width = 2.5705818 * np.sqrt(6 / 5) * np.std(squares)  # Student's t, 5 degrees, 0.975
     assert [interval.low, interval.high] == pytest.approx([centre - width, centre + width])
@@ -36,7 +47,7 @@ def test_interval_is_t_times_the_error_of_resampling_images_block_by_block_witho
 
 def test_an_interval_stays_in_the_range_of_its_statistic():
     sums = block_sums(np.stack([np.r_[np.ones(7), 0.0], np.ones(8)], 1), np.arange(8) // 2)
-    interval = BlockBootstrap().interval(sums, lambda total: total[:, 0] / total[:, 1], least=0.0, most=1.0)
+    interval = mean_of(BlockBootstrap(), sums).within(0.0, 1.0)
     assert interval.high == 1.0
     assert interval.low > 0
 
@@ -44,11 +55,11 @@ def test_an_interval_stays_in_the_range_of_its_statistic():
 def test_resamples_without_a_value_are_left_out():
     with_nan = BlockBootstrap().around(0.5, np.array([0.4, np.nan, 0.6]), 10)
     assert with_nan == BlockBootstrap().around(0.5, np.array([0.4, 0.6]), 10)
-    assert BlockBootstrap().around(0.5, np.array([np.nan]), 10) == Interval(None, None, 10)
+    assert BlockBootstrap().around(0.5, np.array([np.nan]), 10) == Number.unbounded(0.5, 10)
 
 
 def test_one_block_leaves_nothing_to_resample():
-    assert BlockBootstrap().interval(np.ones((1, 2)), lambda total: total[:, 0]) == Interval(None, None, 1)
+    assert mean_of(BlockBootstrap(), np.ones((1, 2))) == Number.unbounded(1.0, 1)
 
 
 def test_same_seed_same_interval_and_streams_differ():
@@ -66,7 +77,7 @@ def coverage(n_blocks: int, by_image: bool) -> float:
         values = (generator.random((n_blocks, 8)) < p[:, None]).astype(float).ravel()
         blocks = np.arange(8 * n_blocks) if by_image else np.repeat(np.arange(n_blocks), 8)
         sums = block_sums(np.stack([values, np.ones_like(values)], 1), blocks)
-        interval = BlockBootstrap(200, seed=trial).interval(sums, lambda total: total[:, 0] / total[:, 1])
+        interval = mean_of(BlockBootstrap(200, seed=trial), sums)
         hits += interval.low <= 0.6 <= interval.high
     return hits / 300
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from selfdebias.metrics import fairness
-from selfdebias.metrics.bootstrap import BlockBootstrap, Interval
+from selfdebias.metrics.bootstrap import BlockBootstrap
 from selfdebias.metrics.intervals import class_interval, resampled_shares, share_interval
+from selfdebias.metrics.number import Number
 
 BOOTSTRAP = BlockBootstrap(500)
 
@@ -75,5 +76,8 @@ def test_resampled_shares_are_distributions_and_scatter_even_where_all_batches_a
 
 
 def test_one_block_has_no_bounds_and_no_images_neither():
-    assert bound(counts([0.5, 0.5], blocks=1), "fd_hard") == Interval(None, None, 1, at_floor=None)
+    alone = bound(counts([0.5, 0.5], blocks=1), "fd_hard")
+    assert alone == Number.unbounded(alone.value, 1)
+    unsure = np.array([[9.0, 7.0], [0.0, 0.0]])  # the judge is sure of no image of the second batch
+    assert bound(unsure, "gap") == Number.unbounded(0.125, 1)
     assert bound(np.zeros((4, 3)), "fd_hard").low is None

@@ -41,9 +41,9 @@ def test_the_prediction_is_what_copies_of_vanilla_images_would_show():
     shares = np.array([weights[sure & (labels == c)].sum() for c in range(3)]) / weights[sure].sum()
     found = composition(guided, vanilla, ["tone"], 2, RESAMPLING, COMPARED)["tone"]
     names = ("pale", "brown", "dark")
-    assert [found["predicted_shares"][name]["value"] for name in names] == pytest.approx(shares)
-    assert found["predicted_fd_hard"]["value"] == pytest.approx(np.linalg.norm(shares - 1 / 3))
-    assert found["predicted_fd_hard"]["vanilla_n"] == 320
+    assert [found["predicted_shares"][name].value for name in names] == pytest.approx(shares)
+    assert found["predicted_fd_hard"].value == pytest.approx(np.linalg.norm(shares - 1 / 3))
+    assert found["predicted_fd_hard"].more["vanilla_n"] == 320
     measured = summary([vanilla, guided])["arms"]["guided"]
     entry = measured["composition"]["tone"]["measured_fd_hard"]
     assert (
@@ -56,11 +56,11 @@ def test_a_new_mix_alone_is_inside_of_the_predicted_interval_and_damage_is_not()
     guided, vanilla = pair(3)
     found = composition(guided, vanilla, ["tone"], 2, RESAMPLING, COMPARED)["tone"]
     before = summary([vanilla])["arms"]["vanilla"]["tone"]["fd_hard"]["value"]
-    low, high = (found["predicted_fd_hard"][side] for side in ("low", "high"))
-    assert before < low < found["measured_fd_hard"]["value"] < high  # less fair, and no image is to blame
+    low, high = found["predicted_fd_hard"].low, found["predicted_fd_hard"].high
+    assert before < low < found["measured_fd_hard"].value < high  # less fair, and no image is to blame
     damaged = toned(guided, 9, {0: [0.05, 0.9, 0.05], 1: [0.0, 1.0, 0.0]})
     found = composition(damaged, vanilla, ["tone"], 2, RESAMPLING, COMPARED)["tone"]
-    assert found["measured_fd_hard"]["low"] > found["predicted_fd_hard"]["high"]
+    assert found["measured_fd_hard"].low > found["predicted_fd_hard"].high
 
 
 def test_the_predicted_interval_covers_what_reweighting_the_population_gives():
@@ -68,7 +68,7 @@ def test_the_predicted_interval_covers_what_reweighting_the_population_gives():
     distance, hits = np.linalg.norm(truth - 1 / 3), 0
     for seed in range(100):
         entry = predicted(*pair(1000 + 2 * seed), "tone", 2, RESAMPLING)["predicted_fd_hard"]
-        hits += entry["low"] <= distance <= entry["high"]
+        hits += entry.low <= distance <= entry.high
     assert 90 <= hits <= 99
 
 
@@ -76,21 +76,21 @@ def test_few_batches_do_not_widen_what_many_independent_images_tell():
     guided, vanilla = pair(3)
     few = replace(guided, blocks=np.arange(320) % 3)  # three batches, all balanced alike
     wide, narrow = (predicted(it, vanilla, "tone", 2, RESAMPLING)["predicted_fd_hard"] for it in (few, guided))
-    assert wide["high"] - wide["low"] < 1.2 * (narrow["high"] - narrow["low"])
+    assert wide.high - wide.low < 1.2 * (narrow.high - narrow.low)
 
 
 def test_what_cannot_be_predicted_says_why():
     guided, vanilla = pair(0)
-    assert composition(vanilla, vanilla, ["tone"], 2, RESAMPLING, COMPARED)["reason"].endswith("weighted anew")
-    assert composition(guided, None, ["tone"], 2, RESAMPLING, COMPARED)["reason"] == "there is no vanilla arm"
-    assert composition(guided, vanilla, ["tone"], 0, RESAMPLING, COMPARED)["reason"] == NO_MODES
+    assert composition(vanilla, vanilla, ["tone"], 2, RESAMPLING, COMPARED).reason.endswith("weighted anew")
+    assert composition(guided, None, ["tone"], 2, RESAMPLING, COMPARED).reason == "there is no vanilla arm"
+    assert composition(guided, vanilla, ["tone"], 0, RESAMPLING, COMPARED).reason == NO_MODES
     men = vanilla.rows(vanilla.modes == 0)
     found = composition(guided, men, ["tone"], 2, RESAMPLING, COMPARED)["tone"]
-    assert "of a mode that the arm shows" in found["predicted_fd_hard"]["reason"]
-    assert found["measured_fd_hard"]["value"] is not None
+    assert "of a mode that the arm shows" in found["predicted_fd_hard"].reason
+    assert found["measured_fd_hard"].value is not None
     one = replace(guided, blocks=np.zeros(320, dtype=np.int64))
     entry = composition(one, vanilla, ["tone"], 2, RESAMPLING, COMPARED)["tone"]["predicted_fd_hard"]
-    assert entry["value"] > 0 and entry["low"] is None and entry["reason"] == "no interval: one batch"
+    assert entry.value > 0 and entry.low is None and entry.reason == "no interval: one batch"
 
 
 def test_a_mode_that_is_not_wanted_needs_no_image():
@@ -130,16 +130,16 @@ def test_pairs_that_the_judge_is_not_sure_of_do_not_count():
     vanilla, guided = (replace(it, threshold=0.6) for it in (arm("vanilla", 8), arm("guided", 8)))
     guided.probabilities["gender"][0] = vanilla.probabilities["gender"][5] = [0.55, 0.45]
     found = paired_agreement(guided, vanilla, ["gender"], 2, 0.95, COMPARED)["gender"]
-    assert found["unswitched"]["n"] == 30 and found["switched"]["reason"] == "no image was turned"
+    assert found["unswitched"].n == 30 and found["switched"].reason == "no image was turned"
     vanilla.probabilities["gender"][:] = [0.5, 0.5]
     found = paired_agreement(guided, vanilla, ["gender"], 2, 0.95, COMPARED)["gender"]
-    assert found["unswitched"]["reason"] == "the judge is sure of no such pair"
+    assert found["unswitched"].reason == "the judge is sure of no such pair"
 
 
 def test_without_twins_or_modes_there_is_no_agreement():
     guided, other = arm("guided", 8), arm("vanilla", 8, first_seed=900)
-    assert "seeds are not those" in paired_agreement(guided, other, ["gender"], 2, 0.95, COMPARED)["reason"]
-    assert paired_agreement(guided, arm("vanilla", 8), ["gender"], 0, 0.95, COMPARED)["reason"] == NO_MODES
+    assert "seeds are not those" in paired_agreement(guided, other, ["gender"], 2, 0.95, COMPARED).reason
+    assert paired_agreement(guided, arm("vanilla", 8), ["gender"], 0, 0.95, COMPARED).reason == NO_MODES
 
 
 def scored(data, at_zero):

@@ -19,15 +19,15 @@ def error(counts):
 
 def test_a_judge_without_error_changes_no_share():
     found = corrected_metrics(arm("vanilla", 8), "gender", error([[10**6, 0], [0, 10**6]]), BOOTSTRAP)
-    assert found["man"]["value"] == pytest.approx(24 / 32)
+    assert found["man"].value == pytest.approx(24 / 32)
     plain = share_interval([[8, 8], [8, 8], [8, 8], [0, 8]])
-    assert [found["man"]["low"], found["man"]["high"]] == pytest.approx([plain.low, plain.high], abs=0.02)
-    assert found["man"]["low"] == pytest.approx(1 - found["woman"]["high"])
+    assert [found["man"].low, found["man"].high] == pytest.approx([plain.low, plain.high], abs=0.02)
+    assert found["man"].low == pytest.approx(1 - found["woman"].high)
 
 
 def test_a_known_error_is_taken_back():
     found = corrected_metrics(arm("vanilla", 8), "gender", error([[90, 10], [20, 80]]), BOOTSTRAP)
-    assert found["man"]["value"] == pytest.approx((24 / 32 - 0.2) / 0.7)
+    assert found["man"].value == pytest.approx((24 / 32 - 0.2) / 0.7)
 
 
 def test_few_labelled_images_make_the_interval_wider():
@@ -41,17 +41,13 @@ def test_few_labelled_images_make_the_interval_wider():
 
 def test_what_is_not_known_is_said():
     vanilla = arm("vanilla", 8)
-    assert "evaluate.labelled" in corrected_metrics(vanilla, "tone", error([[9, 1], [1, 9]]), BOOTSTRAP)["reason"]
-    reason = corrected_metrics(vanilla, "tone", {"tone": {"reason": "no image of tone"}}, BOOTSTRAP)["reason"]
+    assert "evaluate.labelled" in corrected_metrics(vanilla, "tone", error([[9, 1], [1, 9]]), BOOTSTRAP).reason
+    reason = corrected_metrics(vanilla, "tone", {"tone": {"reason": "no image of tone"}}, BOOTSTRAP).reason
     assert reason == "no image of tone"
     crossed = corrected_metrics(vanilla.crossed(["gender x tone"]), "gender x tone", error([[9, 1], [1, 9]]), BOOTSTRAP)
-    assert crossed["reason"].startswith("an intersection is as often wrong as its parts together")
-    assert (
-        "tell the classes apart" in corrected_metrics(vanilla, "gender", error([[5, 5], [5, 5]]), BOOTSTRAP)["reason"]
-    )
-    assert (
-        "an image of each class" in corrected_metrics(vanilla, "gender", error([[5, 5], [0, 0]]), BOOTSTRAP)["reason"]
-    )
+    assert crossed.reason.startswith("an intersection is as often wrong as its parts together")
+    assert "tell the classes apart" in corrected_metrics(vanilla, "gender", error([[5, 5], [5, 5]]), BOOTSTRAP).reason
+    assert "an image of each class" in corrected_metrics(vanilla, "gender", error([[5, 5], [0, 0]]), BOOTSTRAP).reason
 
 
 @pytest.mark.parametrize("p", [0.5, 0.9])

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selfdebias.metrics.bootstrap import Interval
 from selfdebias.metrics.intervals import mean_interval, share_interval, share_precision
+from selfdebias.metrics.number import Number
 
 
 def rows(hits: np.ndarray, size: float) -> np.ndarray:
@@ -43,7 +43,8 @@ def test_a_class_that_is_all_or_nothing_has_a_bound_on_the_other_side(p):
 
 
 def test_one_block_has_no_bounds():
-    assert share_interval([[16, 32]]) == Interval(None, None, 1) == mean_interval([[3.0, 32]])
+    assert share_interval([[16, 32]]) == Number.unbounded(0.5, 1) == mean_interval([[16.0, 32]])
+    assert share_interval([[0, 0]]) == Number.unbounded(None, 0) == mean_interval([[0.0, 0]])
     with pytest.raises(ValueError, match="`sums` must have"):
         share_precision([[16, 32]])
 

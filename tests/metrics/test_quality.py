@@ -33,8 +33,8 @@ def test_each_measure_is_its_pure_function_with_vanilla_as_the_floor():
         "recall": lambda x, y: knn_recall(y, x),
     }
     for key, metric in pure.items():
-        assert found[key]["value"] == pytest.approx(metric(GUIDED.e, REFERENCE.e)), key
-        assert found[key]["floor"] == pytest.approx(metric(VANILLA.e, REFERENCE.e)), key
+        assert found[key].value == pytest.approx(metric(GUIDED.e, REFERENCE.e)), key
+        assert found[key].floor == pytest.approx(metric(VANILLA.e, REFERENCE.e)), key
     assert found.keys() == set(KEYS)
 
 
@@ -43,28 +43,28 @@ def test_all_entries_have_one_structure():
         found = distances(GUIDED, vanilla, REFERENCE, SUITE, RESAMPLING)
         found |= distances_within_modes(GUIDED, vanilla, REFERENCE, 2, SUITE, RESAMPLING)
         for key, entry in found.items():
-            assert {"value", "floor", "n", "reference_n", "features", "floor_of"} <= entry.keys(), key
-            assert entry["floor_of"].startswith(floor_of)
-            assert (entry["n"], entry["reference_n"], entry["features"]) == (32, 60, 3)
-            if "low" in entry:
-                assert entry["low"] <= entry["value"] <= entry["high"], key
+            assert {"value", "floor", "n", "reference_n", "features", "floor_of"} <= entry.to_json().keys(), key
+            assert entry.more["floor_of"].startswith(floor_of)
+            assert (entry.n, entry.more["reference_n"], entry.more["features"]) == (32, 60, 3)
+            if entry.low is not None:
+                assert entry.low <= entry.value <= entry.high, key
             else:
-                assert entry["reason"].startswith("no interval: resampled sets hold copies"), key
+                assert entry.reason.startswith("no interval: resampled sets hold copies"), key
 
 
 def test_the_floor_of_vanilla_is_one_half_of_the_reference_against_the_other():
     found = distances(VANILLA, None, REFERENCE, SUITE, RESAMPLING)
-    assert found["kid"]["floor"] == pytest.approx(kid(HALVES[0].e, HALVES[1].e))
-    assert found["recall"]["floor"] == pytest.approx(knn_recall(HALVES[1].e, HALVES[0].e))
+    assert found["kid"].floor == pytest.approx(kid(HALVES[0].e, HALVES[1].e))
+    assert found["recall"].floor == pytest.approx(knn_recall(HALVES[1].e, HALVES[0].e))
     within = distances_within_modes(VANILLA, None, REFERENCE, 2, SUITE, RESAMPLING)["cmmd"]
     own = [cmmd(HALVES[0].placed.inside(m), HALVES[1].placed.inside(m)) for m in (0, 1)]
-    assert within["floor"] == pytest.approx((24 * own[0] + 8 * own[1]) / 32)  # by vanilla's own counts of each mode
+    assert within.floor == pytest.approx((24 * own[0] + 8 * own[1]) / 32)  # by vanilla's own counts of each mode
 
 
 def test_precision_has_the_interval_of_a_share_over_blocks():
     entry = distances(GUIDED, VANILLA, REFERENCE, SUITE, RESAMPLING)["precision"]
-    assert entry["blocks"] == 4
-    assert 0 <= entry["low"] <= entry["value"] <= entry["high"] <= 1
+    assert entry.blocks == 4
+    assert 0 <= entry.low <= entry.value <= entry.high <= 1
 
 
 def test_too_few_images_are_null_with_the_reason_and_so_is_the_floor():
@@ -74,10 +74,10 @@ def test_too_few_images_are_null_with_the_reason_and_so_is_the_floor():
         ("frechet_distance", "N must be above"),
         ("precision", "`real` must have at least 4 rows, got 3"),
     ):
-        assert found[key]["value"] is None and reason in found[key]["reason"] and reason in found[key]["floor_reason"]
+        assert found[key].value is None and reason in found[key].reason and reason in found[key].more["floor_reason"]
     none = distances(GUIDED.rows(np.zeros(32, dtype=bool)), VANILLA, REFERENCE, SUITE, RESAMPLING)
-    assert all(entry["value"] is None and entry["reason"] for entry in none.values())
-    assert none["kid"]["floor"] is not None
+    assert all(entry.value is None and entry.reason for entry in none.values())
+    assert none["kid"].floor is not None
 
 
 def test_within_modes_is_the_mean_weighted_by_the_arms_own_modes():
@@ -86,9 +86,9 @@ def test_within_modes_is_the_mean_weighted_by_the_arms_own_modes():
     pure = {"kid": kid, "cmmd": cmmd, "precision": lambda x, y: knn_precision(y, x)}
     for key, metric in pure.items():
         arm_by_mode, own = ([metric(x, y) for x, y in zip(side, inside[2], strict=True)] for side in inside[:2])
-        assert found[key]["value"] == pytest.approx(np.mean(arm_by_mode)), key  # 16 images of each
-        assert found[key]["floor"] == pytest.approx(np.mean(own)), key
-    assert found["precision"]["low"] <= found["precision"]["value"] <= found["precision"]["high"]
+        assert found[key].value == pytest.approx(np.mean(arm_by_mode)), key  # 16 images of each
+        assert found[key].floor == pytest.approx(np.mean(own)), key
+    assert found["precision"].low <= found["precision"].value <= found["precision"].high
 
 
 def test_a_new_mix_costs_within_modes_nothing_and_as_a_whole_much():
@@ -97,26 +97,26 @@ def test_a_new_mix_costs_within_modes_nothing_and_as_a_whole_much():
     vanilla = arm("vanilla", 40, n=400, seed=3)
     whole = distances(big[1], vanilla, reference, SUITE, RESAMPLING)["kid"]
     within = distances_within_modes(big[1], vanilla, reference, 2, SUITE, RESAMPLING)["kid"]
-    assert whole["value"] > whole["floor"] + 0.3
-    assert abs(within["value"]) < 0.1 * whole["value"] and abs(within["floor"]) < 0.1 * whole["value"]
+    assert whole.value > whole.floor + 0.3
+    assert abs(within.value) < 0.1 * whole.value and abs(within.floor) < 0.1 * whole.value
     e = big[2].e + 0.5 * np.random.default_rng(0).normal(size=(400, 3))
     damaged = replace(big[2], e=e / np.linalg.norm(e, axis=1, keepdims=True))
     harm = distances_within_modes(damaged, vanilla, reference, 2, SUITE, RESAMPLING)
-    assert harm["kid"]["value"] > 5 * abs(within["value"]) and harm["precision"]["value"] < 0.8
-    assert harm["precision"]["value"] < harm["precision"]["floor"]
+    assert harm["kid"].value > 5 * abs(within.value) and harm["precision"].value < 0.8
+    assert harm["precision"].value < harm["precision"].floor
 
 
 def test_a_mode_that_is_too_small_is_left_out_of_both_sides_and_counted():
     rare = REFERENCE.rows(np.r_[0:40, 40:43])  # 40 of mode 0, 3 of mode 1: no ball of 3 neighbours
     found = distances_within_modes(GUIDED, VANILLA, rare, 2, SUITE, RESAMPLING)
-    assert found["kid"]["n"] == 32 and found["precision"]["n"] == 16
+    assert found["kid"].n == 32 and found["precision"].n == 16
     covered = knn_precision(rare.placed.inside(0), GUIDED.placed.inside(0))
-    assert found["precision"]["value"] == pytest.approx(covered)
+    assert found["precision"].value == pytest.approx(covered)
     alone = arm("vanilla", 1)  # a single image of mode 1 has no KID
     found = distances_within_modes(GUIDED, alone, REFERENCE, 2, SUITE, RESAMPLING)
-    assert found["kid"]["n"] == 16 and found["precision"]["n"] == 32
+    assert found["kid"].n == 16 and found["precision"].n == 32
     nothing = distances_within_modes(GUIDED, VANILLA, REFERENCE.rows(np.arange(1)), 2, SUITE, RESAMPLING)
-    assert all(entry["value"] is None and "no mode has" in entry["reason"] for entry in nothing.values())
+    assert all(entry.value is None and "no mode has" in entry.reason for entry in nothing.values())
 
 
 def test_features_of_an_extractor_are_what_is_compared_but_by_cmmd():
@@ -127,22 +127,22 @@ def test_features_of_an_extractor_are_what_is_compared_but_by_cmmd():
     suite = MetricSuite(kid_gamma=0.2)
     found = distances(*sets, suite, RESAMPLING)
     within = distances_within_modes(*sets, 2, suite, RESAMPLING)
-    assert found["kid"]["value"] == pytest.approx(kid(sets[0].features, sets[2].features, suite.kid_kernel))
-    assert found["frechet_distance"]["value"] == pytest.approx(frechet_distance(sets[0].features, sets[2].features))
-    assert found["cmmd"]["value"] == pytest.approx(cmmd(GUIDED.e, REFERENCE.e))
-    assert [found[key]["features"] for key in KEYS] == [5, 5, 3, 5, 5]
-    assert {key: entry["features"] for key, entry in within.items()} == {"kid": 5, "cmmd": 3, "precision": 5}
+    assert found["kid"].value == pytest.approx(kid(sets[0].features, sets[2].features, suite.kid_kernel))
+    assert found["frechet_distance"].value == pytest.approx(frechet_distance(sets[0].features, sets[2].features))
+    assert found["cmmd"].value == pytest.approx(cmmd(GUIDED.e, REFERENCE.e))
+    assert [found[key].more["features"] for key in KEYS] == [5, 5, 3, 5, 5]
+    assert {key: entry.more["features"] for key, entry in within.items()} == {"kid": 5, "cmmd": 3, "precision": 5}
 
 
 def test_images_at_the_lower_bound_of_the_clip_score_are_counted():
     scores = np.where(np.arange(32) < 24, 0.0, 8.0)
     entry = clip_score_of(replace(GUIDED, clip_score=scores), 0.95)
-    assert entry["value"] == pytest.approx(2) and entry["at_zero"] == 24
-    assert entry.keys().isdisjoint({"floor", "floor_of", "reference_n"})  # nothing is compared
+    assert entry.value == pytest.approx(2) and entry.more["at_zero"] == 24
+    assert entry.to_json().keys().isdisjoint({"floor", "floor_of", "reference_n"})  # nothing is compared
 
 
 def test_clip_score_says_why_it_is_null():
     no_text, no_prompt = replace(GUIDED, clip_score=None), replace(GUIDED, clip_score=np.full(32, np.nan))
     for data, reason in ((no_text, "the encoder embeds no text"), (no_prompt, "no image was drawn from a prompt")):
         entry = clip_score_of(data, 0.95)
-        assert entry["value"] is None and entry["reason"] == reason
+        assert entry.value is None and entry.reason == reason

@@ -32,18 +32,18 @@ def test_precision_is_weighted_by_the_modes_that_images_turned_to():
     result = turned_quality(reference, vanilla, arm, 2, np.arange(40) // 8, BOOTSTRAP)
     turned = arm.modes != vanilla.modes
     assert result["n"] == 13
-    assert result["share"]["value"] == 13 / 40
+    assert result["share"].value == 13 / 40
     counts = {0: 3, 1: 10}
     of_turned = {m: knn_precision(reference.inside(m), arm.e[turned & (arm.modes == m)]) for m in counts}
     of_vanilla = {m: knn_precision(reference.inside(m), vanilla.inside(m)) for m in counts}
     precision, own = (sum(counts[m] * p[m] for m in counts) / 13 for p in (of_turned, of_vanilla))
-    assert result["precision"]["value"] == pytest.approx(precision)
-    assert result["vanilla_precision"]["value"] == pytest.approx(own)
-    assert result["precision_ratio"]["value"] == pytest.approx(precision / own)
+    assert result["precision"].value == pytest.approx(precision)
+    assert result["vanilla_precision"].value == pytest.approx(own)
+    assert result["precision_ratio"].value == pytest.approx(precision / own)
     kids = [kid(reference.inside(m), arm.e[turned & (arm.modes == m)]) * counts[m] / 13 for m in counts]
-    assert result["kid"]["value"] == pytest.approx(sum(kids))
-    assert result["precision_ratio"]["low"] <= precision / own <= result["precision_ratio"]["high"]
-    assert result["precision_ratio"]["blocks"] == 5
+    assert result["kid"].value == pytest.approx(sum(kids))
+    assert result["precision_ratio"].low <= precision / own <= result["precision_ratio"].high
+    assert result["precision_ratio"].blocks == 5
 
 
 def test_damage_lowers_the_ratio_and_a_new_mix_alone_does_not():
@@ -51,8 +51,8 @@ def test_damage_lowers_the_ratio_and_a_new_mix_alone_does_not():
     fair = turned_quality(reference, vanilla, arm, 2, np.arange(40), BOOTSTRAP)
     reference, vanilla, arm = case(spread=6.0)
     damaged = turned_quality(reference, vanilla, arm, 2, np.arange(40), BOOTSTRAP)
-    assert fair["precision_ratio"]["value"] > 0.85
-    assert damaged["precision_ratio"]["value"] < 0.5
+    assert fair["precision_ratio"].value > 0.85
+    assert damaged["precision_ratio"].value < 0.5
 
 
 def test_a_kept_image_is_held_to_its_own_mode_only():
@@ -65,7 +65,7 @@ def test_no_image_turned_is_said():
     reference, vanilla, _ = case()
     result = turned_quality(reference, vanilla, vanilla, 2, np.zeros(40), BOOTSTRAP)
     assert result["n"] == 0
-    assert {result[name]["reason"] for name in MEASURES} == {"no image was turned"}
+    assert {result[name].reason for name in MEASURES} == {"no image was turned"}
 
 
 def test_modes_too_small_to_measure_are_left_out_and_counted():
@@ -73,21 +73,21 @@ def test_modes_too_small_to_measure_are_left_out_and_counted():
     small = Placed(reference.e[:33], reference.modes[:33])  # 30 of mode 0, 3 of mode 1
     result = turned_quality(small, vanilla, arm, 2, np.arange(40), BOOTSTRAP)
     assert result["n"] == 13
-    assert result["precision"]["n"] == 3
-    assert result["precision_ratio"]["reason"] == "fewer than 5 turned images are behind it: 3"
-    assert result["kid"]["n"] == 13
+    assert result["precision"].n == 3
+    assert result["precision_ratio"].reason == "fewer than 5 turned images are behind it: 3"
+    assert result["kid"].n == 13
     smaller = Placed(reference.e[:1], reference.modes[:1])
     result = turned_quality(smaller, vanilla, arm, 2, np.arange(40), BOOTSTRAP)
-    assert all(result[name]["value"] is None and "target mode" in result[name]["reason"] for name in MEASURES)
+    assert all(result[name].value is None and "target mode" in result[name].reason for name in MEASURES)
 
 
 def test_ratio_over_a_vanilla_precision_of_zero_is_null():
     reference, vanilla, arm = case()
     lost = Placed(vanilla.e + 1000, vanilla.modes)
     result = turned_quality(reference, lost, arm, 2, np.arange(40), BOOTSTRAP)
-    assert result["vanilla_precision"]["value"] == 0
-    assert result["precision_ratio"]["value"] is None
-    assert result["precision_ratio"]["reason"]
+    assert result["vanilla_precision"].value == 0
+    assert result["precision_ratio"].value is None
+    assert result["precision_ratio"].reason
 
 
 def test_turned_distance_takes_any_kernel_and_holds_vanilla_to_the_same_modes():
@@ -96,7 +96,7 @@ def test_turned_distance_takes_any_kernel_and_holds_vanilla_to_the_same_modes():
     turned, counts = arm.modes != vanilla.modes, {0: 3, 1: 10}
     moved = {m: cmmd(reference.inside(m), arm.e[turned & (arm.modes == m)]) for m in counts}
     own = {m: cmmd(reference.inside(m), vanilla.inside(m)) for m in counts}
-    assert found["cmmd"]["value"] == pytest.approx(sum(counts[m] * moved[m] for m in counts) / 13)
-    assert found["vanilla_cmmd"]["value"] == pytest.approx(sum(counts[m] * own[m] for m in counts) / 13)
-    assert found["cmmd"]["n"] == 13
-    assert turned_distance("cmmd", GaussianKernel(), reference, vanilla, vanilla, 2)["cmmd"]["value"] is None
+    assert found["cmmd"].value == pytest.approx(sum(counts[m] * moved[m] for m in counts) / 13)
+    assert found["vanilla_cmmd"].value == pytest.approx(sum(counts[m] * own[m] for m in counts) / 13)
+    assert found["cmmd"].n == 13
+    assert turned_distance("cmmd", GaussianKernel(), reference, vanilla, vanilla, 2)["cmmd"].value is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from selfdebias.metrics.number import Number, missing
 from selfdebias.metrics.verdict import compare, verdicts
 
 
@@ -12,17 +13,17 @@ from selfdebias.metrics.verdict import compare, verdicts
     [(0.0, 0.19, "fairer"), (0.0, 0.2, "not told apart"), (0.25, 0.5, "not told apart"), (0.31, 0.5, "less fair")],
 )
 def test_intervals_that_overlap_or_touch_tell_nothing(low, high, expected):
-    assert compare({"low": low, "high": high}, {"low": 0.2, "high": 0.3}) == expected
+    assert compare(Number(0.2, low, high), Number(0.25, 0.2, 0.3)) == expected
 
 
 def test_no_interval_no_verdict():
-    assert compare({"low": None, "high": None}, {"low": 0.2, "high": 0.3}) is None
-    assert compare({"value": None, "reason": "no image"}, {"low": 0.2, "high": 0.3}) is None
+    assert compare(Number.unbounded(0.2, 1), Number(0.25, 0.2, 0.3)) is None
+    assert compare(missing("no image"), Number(0.25, 0.2, 0.3)) is None
 
 
 def test_every_arm_is_compared_with_the_baseline_by_attribute_and_by_modes():
     def arm(low, high):
-        return {"gender": {"fd_hard": {"low": low, "high": high}}, "mode_fd": {"low": low, "high": high}}
+        return {"gender": {"fd_hard": Number(low, low, high)}, "mode_fd": Number(low, low, high)}
 
     arms = {"vanilla": arm(0.3, 0.4), "guided": arm(0.0, 0.1), "random": arm(0.29, 0.41)}
     assert verdicts(arms, "vanilla", ["gender"]) == {
@@ -34,10 +35,10 @@ def test_every_arm_is_compared_with_the_baseline_by_attribute_and_by_modes():
 
 def test_each_axis_has_a_verdict_of_its_own():
     def arm(*bounds):
-        axes = [{"fd": {"low": low, "high": high}} for low, high in bounds]
+        axes = [{"fd": Number(low, low, high)} for low, high in bounds]
         return {
-            "gender": {"fd_hard": {"low": 0.1, "high": 0.2}},
-            "mode_fd": {"value": None, "reason": "axes"},
+            "gender": {"fd_hard": Number(0.1, 0.1, 0.2)},
+            "mode_fd": missing("axes"),
             "axes": axes,
         }
 

@@ -23,8 +23,8 @@ from selfdebias.jobs.stages.collected import CollectedImages
 from selfdebias.jobs.stages.modes_file import write_modes, write_sides
 from selfdebias.jobs.stages.project import embed
 from selfdebias.judges import Judge, classify
-from selfdebias.metrics.entries import Entry, measured, missing
 from selfdebias.metrics.modes import mode_stability
+from selfdebias.metrics.number import Number, missing
 from selfdebias.modes.axes import FactorialAxes
 from selfdebias.modes.axis_sides import AxisSides
 from selfdebias.modes.bank_fit import fit_bank
@@ -84,16 +84,16 @@ def _discover_axes(folder: Path, images: CollectedImages, axes: FactorialAxes, v
     sides = axes.fit(X).sides_
     count = sides.shape[1]
     if not count:
-        alone, center = missing(ONE_MODE, n=len(X)), unit(X.mean(axis=0, keepdims=True))
-        facts = {"depths": [0], "silhouette": missing(ONE_MODE), "stability": alone, "words": [[]]}
+        alone, center = missing(ONE_MODE, n=len(X)).to_json(), unit(X.mean(axis=0, keepdims=True))
+        facts = {"depths": [0], "silhouette": missing(ONE_MODE).to_json(), "stability": alone, "words": [[]]}
         write_modes(folder, images, np.zeros(len(X), dtype=np.int64), center, np.zeros_like(center), facts)
         return
     came_back = zip(axes.recurrence_, axes.agreement_, strict=True)
     facts = {
         "space": axes.space,
         "axes": [{"recurrence": float(r), "agreement": float(g)} for r, g in came_back],
-        "silhouette": missing("axes are no partition"),
-        "stability": measured(float(axes.agreement_.mean()), n=len(X)),
+        "silhouette": missing("axes are no partition").to_json(),
+        "stability": Number(float(axes.agreement_.mean()), n=len(X)).to_json(),
         "words": [words for a in range(count) for words in vocabulary.describe(X, sides[:, a], encoder)],
     }
     means = [X[sides[:, a] == s].mean(axis=0) for a in range(count) for s in (0, 1)]
@@ -146,7 +146,7 @@ def discover_supervised(folder: Path, collected: Path, bank: Any, judge: Judge) 
     silhouette = float(silhouette_score(images.e, labels, metric="cosine"))
     facts = {
         "silhouette": silhouette, "silhouettes": {str(len(order)): silhouette}, "stabilities": {},
-        "stability": missing("the modes are a judge's classes", n=len(images)),
+        "stability": missing("the modes are a judge's classes", n=len(images)).to_json(),
         "depths": [0] * len(order), "noise": 0, "components": 1, "space": IMAGE, "words": [[] for _ in order],
         "classes": [names[c] for c in order], "absent": [name for c, name in enumerate(names) if c not in order],
         "unclassified": unclassified,
@@ -216,7 +216,7 @@ def _facts_of(clustering: Any, clustered: np.ndarray) -> dict[str, Any]:
     silhouette = clustering.silhouette_
     return {
         "depths": clustering.depths_.tolist(),
-        "silhouette": missing(ONE_MODE) if silhouette is None else silhouette,
+        "silhouette": missing(ONE_MODE).to_json() if silhouette is None else silhouette,
         "stability": _stability_of(clustering, clustered),
         "space": clustering.space,
         "silhouettes": {str(n): value for n, value in clustering.silhouettes_.items()},
@@ -226,14 +226,14 @@ def _facts_of(clustering: Any, clustered: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _stability_of(clustering: Any, e: np.ndarray) -> Entry:
+def _stability_of(clustering: Any, e: np.ndarray) -> dict[str, Any]:
     """How far modes of two halves of the images agree, for a fitted clustering; null for one mode, and for too few images."""
     k = len(clustering.centers_)
     if k == 1:
-        return missing(ONE_MODE, n=len(e))
+        return missing(ONE_MODE, n=len(e)).to_json()
     if k in clustering.stabilities_:  # k was chosen by it, and fitting the halves anew would choose k once more in each
-        return measured(clustering.stabilities_[k], n=len(e))
+        return Number(float(clustering.stabilities_[k]), n=len(e)).to_json()
     try:
-        return measured(mode_stability(lambda: deepcopy(clustering), e, seed=0), n=len(e))
+        return Number(mode_stability(lambda: deepcopy(clustering), e, seed=0), n=len(e)).to_json()
     except ValueError as error:
-        return missing(f"half of the images: {error}", n=len(e))
+        return missing(f"half of the images: {error}", n=len(e)).to_json()

@@ -21,11 +21,11 @@ from selfdebias.jobs.stages.looking import REFERENCE, Look, read_centers
 from selfdebias.judges import Judge
 from selfdebias.judges.labelled import measure_confusion, skipped_labels
 from selfdebias.metrics.corrected import summarise_error
+from selfdebias.metrics.number import leaves
 from selfdebias.metrics.spaces import ENCODER
 from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary import summarise
 from selfdebias.metrics.twins import VANILLA
-from selfdebias.report.measures import named_numbers
 from selfdebias.storage.atomic import append_line, read_json, write_json
 from selfdebias.storage.image_folder import ImageFolder
 
@@ -168,6 +168,7 @@ def write_results(folder: Path, results: Mapping[str, Any]) -> None:
     """Write `results.json`, and each of its numbers as a line of `metrics.jsonl`, in place of those of an unfinished attempt."""
     log = folder / "metrics.jsonl"
     log.unlink(missing_ok=True)
-    for name, entry in named_numbers(results["arms"]):
+    for name, leaf in leaves(results["arms"]):
+        entry = leaf if isinstance(leaf, Mapping) else {"value": leaf}
         append_line(log, {"stage": "evaluate", "step": 0, "name": name, **entry})
     write_json(folder / "results.json", dict(results))

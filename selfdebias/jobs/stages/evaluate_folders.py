@@ -20,7 +20,7 @@ from selfdebias.jobs.stages.looking import Look, Looked, read_centers
 from selfdebias.judges import Judge
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.cached import identity
-from selfdebias.metrics.entries import missing
+from selfdebias.metrics.number import missing
 from selfdebias.metrics.spaces import ENCODER
 from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary import summarise
@@ -145,7 +145,7 @@ def _write(
     skipped = {arm: it.skipped for arm, it in looked.items()} | results["skipped"]
     results |= {"sources": sources, "skipped": skipped}
     if not any(images.drawing for images in given.values()):
-        results["cost"] = {name: missing(NO_COST) for name in results["cost"]}
+        results["cost"] = {name: missing(NO_COST).to_json() for name in results["cost"]}
     results = hidden(results)
     write_json(folder / "images.json", {arm: it.names for arm, it in looked.items()})
     write_text(folder / "table.md", markdown_table(results))

@@ -8,16 +8,15 @@ from typing import Any
 
 from selfdebias.jobs.sweeps.record import DONE
 from selfdebias.jobs.sweeps.rows import Group, Results, Row, arms_in, attributes_in, ones_of, share_of, shared_vanilla
+from selfdebias.metrics.number import Number, leaves
 from selfdebias.metrics.verdict import FAIRER, LESS_FAIR, compare
 from selfdebias.report.feature_words import kid_title
-from selfdebias.report.measures import Measure, finite
 from selfdebias.report.table import Column, Table
 from selfdebias.report.wording import AT_FLOOR, Notes, bare, plain, span, written
 
 AGAINST = "to vanilla"
 WIDEST = 16  # terminal columns of a swept value
 FACTS = ("value", "low", "high", "floor", "n")
-LEFT_OUT = ("by_run",)  # lists by job, which the pooled numbers hold
 OF_TWINS = ("kept_cosine", "precision_ratio")  # measured against vanilla, so not of vanilla itself
 
 
@@ -107,7 +106,7 @@ def _column(
     known = [entry for entry in found if entry.value is not None]
     if not known:
         return []
-    write: Callable[[Measure], str] = partial(written if intervals else _marked, notes=notes, style=style)
+    write: Callable[[Number], str] = partial(written if intervals else _marked, notes=notes, style=style)
     cells = []
     for row, entry in zip(rows, found, strict=True):
         says_nothing = row.group.results is None or (row.is_baseline and name in OF_TWINS)
@@ -116,7 +115,7 @@ def _column(
     return [Column(plain(title), cells, [floor])]
 
 
-def _marked(found: Measure, notes: Notes, style: str) -> str:
+def _marked(found: Number, notes: Notes, style: str) -> str:
     """The value, with a mark where it is not told from a fair sampler: a star at the floor, a question mark far above it."""
     text = bare(found, notes, style)
     if not found.at_floor or found.value is None:
@@ -150,35 +149,27 @@ def numbers_of(groups: Sequence[Group]) -> Table:
     lines = []
     for group in groups:
         own = [*(group.values.get(key, "") for key in keys), " ".join(it.name for it in group.folders)]
-        for prompt, arm, metric, entry in _entries(group.results or {}):
-            numbers = [entry.get(fact) if finite(entry.get(fact)) is not None else None for fact in FACTS]
-            lines.append([*own, prompt, arm, metric, *numbers])
+        for prompt, arm, tree in _arms(group.results or {}):
+            for metric, found in numbers_in(tree):
+                lines.append([*own, prompt, arm, metric, *(getattr(found, fact) for fact in FACTS)])
     return Table([*keys, "jobs", "prompt", "arm", "metric", *FACTS], lines)
 
 
-def entries_in(tree: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yields (path, entry) of each number of an arm, in the order of their paths.
+def numbers_in(tree: Mapping[str, Any]) -> list[tuple[str, Number]]:
+    """Path and number of each entry of an arm, in the order of their paths.
 
     Example:
-        >>> list(entries_in({"gender": {"fd_hard": {"value": 0.1, "n": 8}}, "kid": {"value": None}}))
-        [('gender/fd_hard', {'value': 0.1, 'n': 8}), ('kid', {'value': None})]
+        >>> arm = {"kid": {"value": None}, "gender": {"fd_hard": {"value": 0.1, "n": 8}}, "turned": {"n": 2}}
+        >>> [(path, found.n) for path, found in numbers_in(arm)]
+        [('gender/fd_hard', 8), ('kid', None)]
     """
-    if not isinstance(tree, Mapping):
-        return
-    if "value" in tree:
-        yield path, tree
-    for key in sorted(tree):
-        if key not in LEFT_OUT:
-            yield from entries_in(tree[key], f"{path}/{key}" if path else key)
+    found = [(path, Number.from_json(leaf)) for path, leaf in leaves(tree) if isinstance(leaf, Mapping)]
+    return sorted(found, key=lambda it: it[0].split("/"))
 
 
-def _entries(results: Results) -> Iterator[tuple[str, str, str, Mapping[str, Any]]]:
-    """Yields (prompt, arm, metric, entry) of each number."""
+def _arms(results: Results) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Yields (prompt, arm, its part of the results): first the means over prompts, where there are several."""
     means = results["over_prompts"] if "rows" in results else results["arms"]
-    for arm in arms_in(results):
-        for metric, entry in entries_in(means.get(arm)):
-            yield "", arm, metric, entry
+    yield from (("", arm, means.get(arm) or {}) for arm in arms_in(results))
     for prompt, one in results.get("rows", {}).items():
-        for arm, tree in one["arms"].items():
-            for metric, entry in entries_in(tree):
-                yield prompt, arm, metric, entry
+        yield from ((prompt, arm, tree) for arm, tree in one["arms"].items())

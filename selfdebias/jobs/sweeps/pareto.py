@@ -12,8 +12,9 @@ from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
 from selfdebias.jobs.sweeps.rows import Row
+from selfdebias.metrics.number import Number
 from selfdebias.report.figures import LIGHT, MARKERS, Theme
-from selfdebias.report.measures import INTERVAL, Measure
+from selfdebias.report.measures import INTERVAL
 from selfdebias.report.wording import clip, plain
 
 HIGHER_IS_BETTER = {"kept_cosine": True, "precision_ratio": True, "kid": False, "clip_score": True}
@@ -42,8 +43,8 @@ class Point:
     """
 
     label: str
-    quality: Measure
-    fairness: Measure
+    quality: Number
+    fairness: Number
     vanilla: bool = False
 
     @property
@@ -61,8 +62,8 @@ class Point:
 def points_of(rows: Sequence[Row], quality: str, fairness: str) -> list[Point]:
     """The points of all rows that have both numbers, and their vanilla arms; none where no guided arm has both."""
 
-    def of_vanilla(label: str, x: Measure, y: Measure) -> Point:
-        return Point(label, Measure(OF_VANILLA[quality]) if quality in OF_VANILLA else x, y, True)
+    def of_vanilla(label: str, x: Number, y: Number) -> Point:
+        return Point(label, Number(OF_VANILLA[quality]) if quality in OF_VANILLA else x, y, True)
 
     known = [row for row in rows if row.group.results is not None]
     points = [Point(_label(row), row.measure(quality), row.measure(fairness)) for row in known if not row.is_baseline]
@@ -82,7 +83,7 @@ def front_of(points: Sequence[Point], higher: bool) -> list[Point]:
 
     Example:
         >>> def point(label, x, y):
-        ...     return Point(label, Measure(x), Measure(y))
+        ...     return Point(label, Number(x), Number(y))
         >>> [p.label for p in front_of([point("a", 1.0, 0.3), point("b", 0.9, 0.1), point("c", 0.8, 0.2)], True)]
         ['a', 'b']
     """
@@ -135,7 +136,7 @@ def _draw(axes: Axes, point: Point, colour: str, marker: str, theme: Theme) -> N
     axes.plot(*point.xy, marker, ms=size, color=colour, markeredgecolor=theme.paper, zorder=3)
 
 
-def _miss(found: Measure) -> list[list[float]] | None:
+def _miss(found: Number) -> list[list[float]] | None:
     """How far the interval reaches below and above the number; None where it has no interval."""
     if found.value is None or found.low is None or found.high is None:
         return None

@@ -14,8 +14,8 @@ import yaml
 from selfdebias.jobs.prompts import BANK
 from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.arms import ArmData, load_arm, pool
-from selfdebias.metrics.entries import Entry, missing
 from selfdebias.metrics.modes import assign_modes as place_in_modes
+from selfdebias.metrics.number import missing
 from selfdebias.metrics.prompts import over_prompts
 from selfdebias.metrics.spaces import EXTRACTOR
 from selfdebias.metrics.summary import summarise
@@ -139,7 +139,9 @@ def _seeds(every: Sequence[Results]) -> dict[str, Any]:
     return {stage: found if len(found) > 1 or stage == "generate" else found[0] for stage, found in seeds.items()}
 
 
-def _seconds(every: Sequence[Results], arm: str) -> float | Entry:
+def _seconds(every: Sequence[Results], arm: str) -> float | dict[str, Any]:
     found = [results["cost"]["seconds_per_image"].get(arm) for results in every]
     known = [float(value) for value in found if isinstance(value, int | float)]
-    return float(np.mean(known)) if len(known) == len(every) else missing(f"the time of the {arm} arm was not measured")
+    if len(known) == len(every):
+        return float(np.mean(known))
+    return missing(f"the time of the {arm} arm was not measured").to_json()

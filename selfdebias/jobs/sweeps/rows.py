@@ -12,8 +12,9 @@ from typing import Any
 from selfdebias.config.rules import refuse
 from selfdebias.jobs.sweeps.finished import SweptJob
 from selfdebias.jobs.sweeps.pooling import pool_jobs
+from selfdebias.metrics.number import Number
 from selfdebias.report.feature_words import frechet_key
-from selfdebias.report.measures import Measure, arms_of, clip_score, images_of, measure
+from selfdebias.report.measures import arms_of, clip_score, images_of, measure
 
 Results = Mapping[str, Any]
 
@@ -54,11 +55,11 @@ class Group:
         stages = [json.loads((folder / "job.json").read_text())["stages"] for folder in self.folders]
         return frozenset(path for own in stages for name, path in own.items() if name.split("/")[-1] == "vanilla")
 
-    def measure(self, arm: str, name: str) -> Measure:
+    def measure(self, arm: str, name: str) -> Number:
         """The number of an arm that is called `name`, such as gender.fd_hard or kid, with what belongs to it."""
         results = self.results
         if results is None:
-            return Measure(reason=self.state)
+            return Number(reason=self.state)
         tree = results["over_prompts"].get(arm, {}) if "rows" in results else results["arms"].get(arm, {})
         if name == "share":
             attribute, first = share_of(results) or ("", "")
@@ -91,14 +92,14 @@ class Row:
         """Whether it is the arm that the others are held against."""
         return self.arm == self.group.baseline
 
-    def measure(self, name: str) -> Measure:
+    def measure(self, name: str) -> Number:
         """The number called `name`, such as gender.fd_hard or kid, with what belongs to it."""
         found, *others = (group.measure(self.arm, name) for group in (self.group, *self.same))
         if any((it.value, it.low, it.high) != (found.value, found.low, found.high) for it in others):
-            return Measure(reason="is not the same in all jobs")
+            return Number(reason="is not the same in all jobs")
         return found
 
-    def vanilla(self, name: str) -> Measure:
+    def vanilla(self, name: str) -> Number:
         """The same number of the arm that it is held against."""
         return self.group.measure(self.group.baseline, name)
 

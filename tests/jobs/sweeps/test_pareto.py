@@ -10,15 +10,13 @@ from matplotlib.text import Text
 from selfdebias.jobs.sweeps.finished import read_source
 from selfdebias.jobs.sweeps.pareto import HIGHER_IS_BETTER, Point, front_of, points_of, tradeoff_figure
 from selfdebias.jobs.sweeps.rows import Group, Row, grouped, rows_of
-from selfdebias.report.measures import Measure
+from selfdebias.metrics.number import Number
 from tests.jobs.sweeps.world import write_sweep
 
 
 def points(count: int, seed: int = 0) -> list[Point]:
     drawn = np.random.default_rng(seed).random((count, 2))
-    return [
-        Point(f"job {i}", Measure(float(x)), Measure(float(y), y - 0.02, y + 0.02)) for i, (x, y) in enumerate(drawn)
-    ]
+    return [Point(f"job {i}", Number(float(x)), Number(float(y), y - 0.02, y + 0.02)) for i, (x, y) in enumerate(drawn)]
 
 
 @pytest.mark.parametrize("higher", [True, False])
@@ -41,7 +39,7 @@ def test_axes_say_which_direction_is_better(quality):
 
 
 def test_a_point_without_an_interval_has_no_bar():
-    with_bar, without = (Point("", Measure(0.5), Measure(0.1, low, high)) for low, high in ((0.0, 0.2), (None, None)))
+    with_bar, without = (Point("", Number(0.5), Number(0.1, low, high)) for low, high in ((0.0, 0.2), (None, None)))
     bars = [len(tradeoff_figure([point], "kid", "mode_fd").axes[0].collections) for point in (with_bar, without)]
     assert bars == [1, 0]
 

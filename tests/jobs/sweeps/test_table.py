@@ -18,7 +18,7 @@ from selfdebias.jobs.sweeps.record import FAILED, JobState, SweepFolder
 from selfdebias.jobs.sweeps.rows import grouped, rows_of
 from selfdebias.main import main
 from selfdebias.metrics.arms import load_arm, pool, save_arm
-from selfdebias.report.measures import Measure
+from selfdebias.metrics.number import Number
 from selfdebias.report.wording import AT_FLOOR, Notes
 from selfdebias.storage.atomic import write_json
 from tests.jobs.sweeps.world import arms_of_job, config_of, measured, read, write_job, write_sweep
@@ -133,7 +133,7 @@ def test_modes_are_held_against_the_images_that_they_were_found_on(sweep, tmp_pa
 )
 def test_a_mark_says_at_the_floor_of_near_values_alone(sweep, monkeypatch, at_floor, value, mark):
     rows = rows_of(grouped(read_source(sweep.path).jobs, ["generate.seed"]))
-    found = Measure(value, 0.0, 0.9, floor=0.1, at_floor=at_floor)
+    found = Number(value, 0.0, 0.9, floor=0.1, at_floor=at_floor)
     monkeypatch.setattr(type(rows[0]), "measure", lambda row, name: found)
     (column,) = [it for it in number_columns(rows, "mode_fd", Notes(), False) if it.title == "gender fd_hard"]
     assert column.cells == [f"{value:.3f}{mark}"] * 3
