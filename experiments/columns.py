@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from experiments.pooled import interval, mode_shares, number
-from selfdebias.report.feature_words import frechet_key, frechet_title, kid_title
+from selfdebias.metrics.frechet import FRECHET
+from selfdebias.metrics.mmd import KID
+from selfdebias.report.feature_words import frechet_key, title_of
 
 Cell = Callable[[dict, str], str]  # from pooled results and the name of an arm
 USUAL = (
@@ -29,7 +31,7 @@ def header(columns: Sequence[str], every: Mapping[str, dict], names: str = "Arm"
     distances = {}
     if every and all("spaces" in results for results in every.values()):
         first = next(iter(every.values()))
-        distances = {"frechet": frechet_title(first), "kid": kid_title(first)}
+        distances = {"frechet": title_of(FRECHET, first), "kid": title_of(KID, first)}
     titles = [names, *(distances.get(key, COLUMNS[key][0]) for key in columns)]
     return f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}"
 

@@ -29,8 +29,8 @@ MOST = 66  # lines of both files together
 
 
 def _shown() -> dict[str, str]:
-    """Contents of the files that are shown, by the path in their first line."""
-    return dict(re.findall(r"```\w+\n# (\S+\.(?:py|yaml))\n(.*?)```", TEXT, re.DOTALL))
+    """Contents of the files that are shown for a guidance, by the path in their first line."""
+    return dict(re.findall(r"```\w+\n# (\S+/guidance/\S+\.(?:py|yaml))\n(.*?)```", TEXT, re.DOTALL))
 
 
 @pytest.fixture

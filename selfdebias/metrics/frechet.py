@@ -9,7 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh, eigvalsh
 
+from selfdebias.metrics.arms import ArmData
+from selfdebias.metrics.bootstrap import BlockBootstrap
 from selfdebias.metrics.features import chunks, features, paired
+from selfdebias.metrics.metric import Metric
+from selfdebias.metrics.number import NO_INTERVAL, Number
+from selfdebias.metrics.suite import MetricSuite
 
 Array = NDArray[np.float64]
 
@@ -89,3 +94,17 @@ def _check_size(n: int, d: int) -> None:
         raise ValueError(f"N must be above the feature dimension {d} for a Frechet distance, got {n}.")
     if n < 10 * d:
         warnings.warn(f"Frechet distance with N = {n} below 10 d = {10 * d}: biased upwards.", stacklevel=3)
+
+
+def _measure(arm: ArmData, reference: ArmData, _suite: MetricSuite, _resampling: BlockBootstrap | None) -> Number:
+    return Number(frechet_distance(arm.compared, reference.compared), reason=NO_INTERVAL)
+
+
+FRECHET = Metric(
+    key="frechet_distance",
+    title="Frechet distance",
+    meaning="distance of the means and covariances of the features, as of two Gaussians; 0 is best.",
+    measure=_measure,
+    interval=False,
+    labelled=True,
+)

@@ -2,61 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap
 from selfdebias.metrics.features import chunks, paired
+from selfdebias.metrics.kernels import Kernel
+from selfdebias.metrics.metric import Metric
 from selfdebias.metrics.number import Number
+from selfdebias.metrics.suite import MetricSuite
 
 Array = NDArray[np.float64]
-Kernel = Callable[[Array, Array], Array]
-
-
-@dataclass(frozen=True)
-class PolynomialKernel:
-    """Kernel `k(x, y) = (gamma x.y + coef)^degree` on features.
-
-    Args:
-        degree: at least 1; 3 as published for KID.
-        gamma: above 0; 1 for unit vectors, 1 / d for Inception features.
-        coef: constant.
-
-    References:
-        arXiv 1801.01401.
-    """
-
-    degree: int = 3
-    gamma: float = 1.0
-    coef: float = 1.0
-
-    def __call__(self, x: Array, y: Array) -> Array:
-        """Return the (N, M) kernel matrix of (N, d) and (M, d) features."""
-        return (self.gamma * (x @ y.T) + self.coef) ** self.degree
-
-
-@dataclass(frozen=True)
-class GaussianKernel:
-    """Kernel `k(x, y) = scale exp(-||x - y||^2 / (2 sigma^2))` on features.
-
-    Args:
-        sigma: width, above 0; 10 as published for CMMD, whose CLIP embeddings are unit vectors.
-        scale: above 0; a squared MMD is linear in it. 1000 as published, to make the numbers readable.
-
-    References:
-        arXiv 2401.09603.
-    """
-
-    sigma: float = 10.0
-    scale: float = 1000.0
-
-    def __call__(self, x: Array, y: Array) -> Array:
-        """Return the (N, M) kernel matrix of (N, d) and (M, d) features."""
-        squares = np.square(x).sum(1)[:, None] + np.square(y).sum(1) - 2 * (x @ y.T)
-        return self.scale * np.exp(-squares.clip(0) / (2 * self.sigma**2))
 
 
 def mmd(x: ArrayLike, y: ArrayLike, kernel: Kernel) -> float:
@@ -174,3 +133,35 @@ def _mmd(sums: _KernelSums, x_weights: Array, y_weights: Array) -> Array:
 
     own = mean(sums.x, sums.x_pairs, x_weights, x_weights) + mean(sums.y, sums.y_pairs, y_weights, y_weights)
     return own - 2 * mean(sums.xy, sums.xy_pairs, x_weights, y_weights)
+
+
+def _kid(arm: ArmData, reference: ArmData, suite: MetricSuite, resampling: BlockBootstrap | None) -> Number:
+    return _distance(arm.compared, reference.compared, arm, reference, suite.kid_kernel, resampling)
+
+
+def _cmmd(arm: ArmData, reference: ArmData, suite: MetricSuite, resampling: BlockBootstrap | None) -> Number:
+    return _distance(arm.e, reference.e, arm, reference, suite.cmmd_kernel, resampling)
+
+
+def _distance(
+    x: Array, y: Array, arm: ArmData, reference: ArmData, kernel: Kernel, resampling: BlockBootstrap | None
+) -> Number:
+    if resampling is None:
+        return Number(mmd(x, y, kernel))
+    return bounded_mmd(x, y, arm.blocks, reference.blocks, resampling, kernel)
+
+
+KID = Metric(
+    key="kid",
+    title="KID",
+    meaning="squared distance of the means of the features in the space of a cubic kernel; 0 is best, and chance goes below it.",
+    measure=_kid,
+    labelled=True,
+)
+CMMD = Metric(
+    key="cmmd",
+    title="CMMD",
+    meaning="squared distance of the mean embeddings in the space of a Gaussian kernel, times 1000 as published; 0 is best.",
+    measure=_cmmd,
+    by_encoder=True,
+)

@@ -6,7 +6,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
 
+from selfdebias.metrics.arms import ArmData
+from selfdebias.metrics.bootstrap import BlockBootstrap
 from selfdebias.metrics.features import chunks, features
+from selfdebias.metrics.metric import Metric
+from selfdebias.metrics.number import NO_INTERVAL, Number
+from selfdebias.metrics.shares import rate
+from selfdebias.metrics.suite import MetricSuite
 
 WIDE = 256  # columns; with fewer, differences are squared and summed one by one, exactly
 
@@ -59,3 +65,28 @@ def _distances(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.flo
         return cdist(x, y)
     squares = np.square(x).sum(1)[:, None] + np.square(y).sum(1) - 2 * (x @ y.T)
     return np.sqrt(squares.clip(0))
+
+
+def _precision(arm: ArmData, reference: ArmData, suite: MetricSuite, _resampling: BlockBootstrap | None) -> Number:
+    return rate(knn_covered(reference.compared, arm.compared, suite.nearest), arm.blocks, suite.level)
+
+
+def _recall(arm: ArmData, reference: ArmData, suite: MetricSuite, _resampling: BlockBootstrap | None) -> Number:
+    return Number(knn_recall(reference.compared, arm.compared, suite.nearest), reason=NO_INTERVAL)
+
+
+PRECISION = Metric(
+    key="precision",
+    title="precision",
+    meaning="share of the arm's images that lie among the reference images, by nearest neighbours; 1 is best.",
+    measure=_precision,
+    better="higher",
+)
+RECALL = Metric(
+    key="recall",
+    title="recall",
+    meaning="share of the reference images that lie among the arm's images, by nearest neighbours; 1 is best.",
+    measure=_recall,
+    better="higher",
+    interval=False,
+)

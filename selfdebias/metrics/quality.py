@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from selfdebias.metrics import registry
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap
-from selfdebias.metrics.frechet import frechet_distance
-from selfdebias.metrics.mmd import Kernel, bounded_mmd, mmd
-from selfdebias.metrics.neighbours import knn_covered, knn_recall
-from selfdebias.metrics.number import NO_INTERVAL, Number, missing
-from selfdebias.metrics.shares import rate
+from selfdebias.metrics.frechet import FRECHET
+from selfdebias.metrics.metric import Metric
+from selfdebias.metrics.number import Number, missing
 from selfdebias.metrics.suite import INCEPTION, MetricSuite
 from selfdebias.metrics.twins import VANILLA
 
-FID, FRECHET = "fid", "frechet_distance"
-KEYS = (FRECHET, "kid", "cmmd", "precision", "recall")
-Measure = Callable[[ArmData, ArmData], Number]
+FID = "fid"  # what Inception's Frechet distance is called
 
 
 def distances(
@@ -30,10 +27,10 @@ def distances(
     suite: MetricSuite,
     resampling: BlockBootstrap,
     baseline: str = VANILLA,
-    keys: Sequence[str] = KEYS,
+    keys: Sequence[str] | None = None,
     own: Mapping[str, Number] | None = None,
 ) -> dict[str, Number]:
-    """Measure each of `keys` of an arm against the reference, each with the floor that vanilla images have.
+    """Measure each metric of an arm against the reference, each with the floor that vanilla images have.
 
     The floor is the same measure of the vanilla arm against the same reference; for the vanilla arm itself (`vanilla`
     None) it is that of one half of the reference against the other, and `floor_of` says which. CMMD compares images by
@@ -47,17 +44,23 @@ def distances(
         suite: fixed choices of the metrics.
         resampling: repeats, seed and level.
         baseline: name of the vanilla arm.
-        keys: some of `KEYS`; `frechet_distance` is called `fid` where Inception made the features, see `keys_for`.
+        keys: of metrics, all by default; `frechet_distance` is called `fid` where Inception made the features (`keys_for`).
         own: what is measured of the vanilla arm against this reference, where it is: the floors need not be measured again.
     """
     floor_of, left, right = floor_pair(vanilla, reference, baseline)
-    results, floors, measures = {}, _measures(suite, None), _measures(suite, resampling)
-    for key in keys:
-        dim = (arm.e if key == "cmmd" else arm.compared).shape[1]
+    results = {}
+    for key in keys or keys_for({}):
+        metric = metric_of(key)
+        dim = (arm.e if metric.by_encoder else arm.compared).shape[1]
         sizes = {"n": len(arm), "reference_n": len(reference), "features": dim, "floor_of": floor_of}
-        measured = measures[key](arm, reference)
-        results[key] = measured.stating(**sizes, **floor(own[key] if own else floors[key](left, right)))
+        least = own[key] if own else _measured(metric, left, right, suite, None)
+        results[key] = _measured(metric, arm, reference, suite, resampling).stating(**sizes, **floor(least))
     return results
+
+
+def metric_of(key: str) -> Metric:
+    """Return the metric behind a key of an arm's distances; `fid` is Inception's Frechet distance."""
+    return next(metric for metric in registry.METRICS if metric.key == (FRECHET.key if key == FID else key))
 
 
 def keys_for(features: Mapping[str, Any]) -> tuple[str, ...]:
@@ -67,7 +70,8 @@ def keys_for(features: Mapping[str, Any]) -> tuple[str, ...]:
         >>> keys_for({"name": "emoji_clip", "dim": 64})[0], keys_for({"name": INCEPTION, "dim": 2048})[0]
         ('frechet_distance', 'fid')
     """
-    return (FID, *KEYS[1:]) if features.get("name") == INCEPTION else KEYS
+    keys = (metric.key for metric in registry.METRICS)
+    return tuple(FID if key == FRECHET.key and features.get("name") == INCEPTION else key for key in keys)
 
 
 def floor_pair(vanilla: ArmData | None, reference: ArmData, baseline: str = VANILLA) -> tuple[str, ArmData, ArmData]:
@@ -83,45 +87,14 @@ def floor(number: Number) -> dict[str, Any]:
     return {"floor": number.value} | ({"floor_reason": number.reason} if number.value is None else {})
 
 
-def _measures(suite: MetricSuite, resampling: BlockBootstrap | None) -> dict[str, Measure]:
-    def recall(arm: ArmData, reference: ArmData) -> Number:
-        return Number(knn_recall(reference.compared, arm.compared, suite.nearest), reason=NO_INTERVAL)
-
-    def precision(arm: ArmData, reference: ArmData) -> Number:
-        return rate(knn_covered(reference.compared, arm.compared, suite.nearest), arm.blocks, suite.level)
-
-    def kid(arm: ArmData, reference: ArmData) -> Number:
-        return _mmd(arm.compared, reference.compared, arm, reference, suite.kid_kernel, resampling)
-
-    def cmmd(arm: ArmData, reference: ArmData) -> Number:
-        return _mmd(arm.e, reference.e, arm, reference, suite.cmmd_kernel, resampling)
-
-    measures = {FID: _frechet, FRECHET: _frechet, "kid": kid, "cmmd": cmmd, "precision": precision, "recall": recall}
-    return {key: _or_why_not(measure) for key, measure in measures.items()}
-
-
-def _or_why_not(measure: Measure) -> Measure:
-    """Turn a refusal (too few images) into a null with the reason, and a warning into a part of the entry."""
-
-    def tried(arm: ArmData, reference: ArmData) -> Number:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            try:
-                number = measure(arm, reference)
-            except ValueError as error:
-                return missing(str(error))
-        return number.stating(warning=str(caught[0].message)) if caught else number
-
-    return tried
-
-
-def _frechet(arm: ArmData, reference: ArmData) -> Number:
-    return Number(frechet_distance(arm.compared, reference.compared), reason=NO_INTERVAL)
-
-
-def _mmd(
-    x: np.ndarray, y: np.ndarray, arm: ArmData, reference: ArmData, kernel: Kernel, resampling: BlockBootstrap | None
+def _measured(
+    metric: Metric, arm: ArmData, reference: ArmData, suite: MetricSuite, resampling: BlockBootstrap | None
 ) -> Number:
-    if resampling is None:
-        return Number(mmd(x, y, kernel))
-    return bounded_mmd(x, y, arm.blocks, reference.blocks, resampling, kernel)
+    """Measure, and turn a refusal (too few images) into a null with the reason, a warning into a part of the number."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            number = metric.measure(arm, reference, suite, resampling)
+        except ValueError as error:
+            return missing(str(error))
+    return number.stating(warning=str(caught[0].message)) if caught else number

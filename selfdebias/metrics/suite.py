@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from selfdebias.metrics.mmd import GaussianKernel, PolynomialKernel
+from selfdebias.metrics.kernels import GaussianKernel, PolynomialKernel
 
 INCEPTION = "inception-v3-2015-12-05"  # the features of published FID figures, by their `encoder_id`
 

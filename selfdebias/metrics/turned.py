@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from selfdebias.metrics.arms import Placed
 from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
 from selfdebias.metrics.intervals import drawn_shares, share_interval
-from selfdebias.metrics.mmd import Kernel, PolynomialKernel, mmd
+from selfdebias.metrics.kernels import Kernel, PolynomialKernel
+from selfdebias.metrics.mmd import mmd
 from selfdebias.metrics.number import NO_INTERVAL, Number, missing
 from selfdebias.metrics.shares import rate
 from selfdebias.metrics.twins import kept

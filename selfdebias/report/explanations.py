@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from selfdebias.config.prompt_texts import CROSS
+from selfdebias.metrics import registry
 from selfdebias.metrics.corrected import STATED
+from selfdebias.metrics.frechet import FRECHET
+from selfdebias.metrics.metric import Metric
 from selfdebias.metrics.verdict import LESS_FAIR
-from selfdebias.report.feature_words import frechet_key, frechet_title, is_inception, kid_title, label_of, without_label
+from selfdebias.report.feature_words import frechet_key, is_inception, label_of, title_of, without_label
 from selfdebias.report.given import (
     batches_in_words,
     colourless_in_words,
@@ -114,10 +117,11 @@ def fairness_in_words(results: Results, shown: Collection[str]) -> list[str]:
 
 def distances_in_words(results: Results, shown: Collection[str]) -> list[str]:
     """What distances are taken against and on, what their floors are, and what the evaluation warns of."""
-    frechet = frechet_title(results)
-    against = [name for name in (frechet, kid_title(results), "precision", "recall", "CMMD") if name in shown]
-    lines = [*_compared_by(results, against, shown), *_floors_of(results)] if against else []
-    unbounded = [without_label(name) for name in (frechet, "recall", "KID within modes") if name in shown]
+    against = {title: metric for metric in registry.METRICS if (title := title_of(metric, results)) in shown}
+    lines = [*_compared_by(results, against.values(), shown), *_floors_of(results)] if against else []
+    lines += [f"{without_label(title)}: {metric.meaning}" for title, metric in against.items()]
+    unbounded = [without_label(title) for title, metric in against.items() if not metric.interval]
+    unbounded += ["KID within modes"] if "KID within modes" in shown else []
     if unbounded:
         lines.append(f"{', '.join(unbounded)}: no interval, since resampled sets hold copies of images, which move it.")
     if "CLIP score" in shown:
@@ -127,7 +131,9 @@ def distances_in_words(results: Results, shown: Collection[str]) -> list[str]:
         )
     entries = [arm.get(frechet_key(arm)) for arm in results["arms"].values()]
     warned = {
-        plain(it["warning"]) for it in entries if isinstance(it, Mapping) and it.get("warning") and frechet in shown
+        plain(it["warning"])
+        for it in entries
+        if isinstance(it, Mapping) and it.get("warning") and title_of(FRECHET, results) in shown
     }
     return lines + sorted(warned)  # "Frechet distance with N = ..."
 
@@ -141,14 +147,15 @@ def _floors_of(results: Results) -> list[str]:
     return [f"floor of these for {', '.join(names)}: {text}." for text, names in floors.items()]
 
 
-def _compared_by(results: Results, against: Sequence[str], shown: Collection[str]) -> list[str]:
+def _compared_by(results: Results, against: Collection[Metric], shown: Collection[str]) -> list[str]:
     features = results.get("features") or {}
     on = f"the embeddings of {label_of(results)}"
     if features.get("resize"):
         on = f"features of {plain(features['name'])} ({plain(features['resize'])})"
-    names, cmmd = [without_label(name) for name in against if name != "CMMD"], "CMMD" in against
-    text = f"{', '.join(names or against)}: against {reference_in_words(results)}, on {on}"
-    lines = [text + ("; CMMD on the encoder's embeddings." if cmmd and names else ".")]
+    names = [without_label(title_of(metric, results)) for metric in against if not metric.by_encoder]
+    others = [metric.title for metric in against if metric.by_encoder]
+    text = f"{', '.join(names or others)}: against {reference_in_words(results)}, on {on}"
+    lines = [text + (f"; {', '.join(others)} on the encoder's embeddings." if others and names else ".")]
     if not is_inception(results):
         lines.append(
             "FID is the name of Inception's Frechet distance alone (metrics=inception): no figure here is one."

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from selfdebias.metrics.frechet import FRECHET
+from selfdebias.metrics.metric import Metric
 from selfdebias.metrics.suite import INCEPTION
 from selfdebias.report.wording import plain
 
@@ -36,26 +38,23 @@ def label_of(results: Results) -> str:
     return plain(features.get("name") or "encoder") + (f", {width}-d" if width else "")
 
 
-def frechet_title(results: Results) -> str:
-    """Heading of the Frechet distance: FID is that of Inception's features alone.
+def title_of(metric: Metric, results: Results) -> str:
+    """Heading of a metric, with the features that it is measured by where they are not Inception's; FID is of those alone.
 
     Example:
-        >>> frechet_title({"features": {"name": "emoji_clip", "dim": 64}, "arms": {}})
-        'Frechet distance (emoji_clip, 64-d)'
-        >>> frechet_title({"features": {"name": INCEPTION, "dim": 2048}, "arms": {}})
-        'FID'
+        >>> from selfdebias.metrics.mmd import KID
+        >>> emoji, inception = ({"features": {"name": name, "dim": 64}, "arms": {}} for name in ("emoji_clip", INCEPTION))
+        >>> title_of(FRECHET, emoji), title_of(FRECHET, inception), title_of(KID, inception)
+        ('Frechet distance (emoji_clip, 64-d)', 'FID', 'KID')
     """
-    return "FID" if is_inception(results) else f"Frechet distance ({label_of(results)})"
+    if is_inception(results):
+        return "FID" if metric == FRECHET else metric.title
+    return f"{metric.title} ({label_of(results)})" if metric.labelled else metric.title
 
 
-def kid_title(results: Results) -> str:
-    """Heading of the kernel distance; without features beside it, it is that of Inception's.
-
-    Example:
-        >>> kid_title({"features": {"name": "emoji_clip", "dim": 64}, "arms": {}})
-        'KID (emoji_clip, 64-d)'
-    """
-    return "KID" if is_inception(results) else f"KID ({label_of(results)})"
+def key_of(metric: Metric, arm: Mapping[str, Any]) -> str:
+    """The key of a metric in an arm's results."""
+    return frechet_key(arm) if metric == FRECHET else metric.key
 
 
 def is_inception(results: Results) -> bool:

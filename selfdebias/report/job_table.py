@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from selfdebias.metrics import registry
 from selfdebias.report.explanations import explanations
-from selfdebias.report.feature_words import frechet_key, frechet_title, kid_title
+from selfdebias.report.feature_words import key_of, title_of
 from selfdebias.report.given import folders_in_words
 from selfdebias.report.grids import grids
 from selfdebias.report.measures import (
@@ -150,12 +151,9 @@ def _shares(results: Results, notes: Notes) -> list[Column]:
 
 
 def _quality(results: Results, notes: Notes) -> list[Column]:
+    first = next(iter(results["arms"].values()))
     paths: dict[str, tuple[str, ...]] = {
-        frechet_title(results): (frechet_key(next(iter(results["arms"].values()))),),
-        kid_title(results): ("kid",),
-        "CMMD": ("cmmd",),
-        "precision": ("precision",),
-        "recall": ("recall",),
+        **{title_of(metric, results): (key_of(metric, first),) for metric in registry.METRICS},
         "KID within modes": ("within_modes", "kid"),
         "precision within modes": ("within_modes", "precision"),
     }

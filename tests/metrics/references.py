@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
-from selfdebias.metrics.mmd import GaussianKernel, PolynomialKernel, mmd
+from selfdebias.metrics.kernels import GaussianKernel, PolynomialKernel
+from selfdebias.metrics.mmd import mmd
 from selfdebias.metrics.neighbours import knn_covered
 
 

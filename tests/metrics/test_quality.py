@@ -12,12 +12,13 @@ from selfdebias.metrics.bootstrap import BlockBootstrap
 from selfdebias.metrics.clip_score import clip_score_of
 from selfdebias.metrics.frechet import frechet_distance
 from selfdebias.metrics.neighbours import knn_recall
-from selfdebias.metrics.quality import KEYS, distances
+from selfdebias.metrics.quality import distances, keys_for
 from selfdebias.metrics.within_modes import distances_within_modes
 from tests.metrics.references import cmmd, kid, knn_precision
 from tests.metrics.test_summary import arm
 
 RESAMPLING, SUITE = BlockBootstrap(50), MetricSuite()
+KEYS = keys_for({})
 VANILLA, GUIDED = arm("vanilla", 8), arm("guided", 16, seed=1)
 REFERENCE = replace(arm("reference", 20, n=60, seed=9, first_seed=0), blocks=np.arange(60))
 HALVES = REFERENCE.rows(np.arange(0, 60, 2)), REFERENCE.rows(np.arange(1, 60, 2))

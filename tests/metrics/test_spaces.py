@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from selfdebias.metrics import MetricSuite
-from selfdebias.metrics.mmd import PolynomialKernel
+from selfdebias.metrics.kernels import PolynomialKernel
 from selfdebias.metrics.spaces import KEYS, Scaled, cosine_of_strangers
 from selfdebias.metrics.suite import INCEPTION
 from selfdebias.metrics.summary import summarise

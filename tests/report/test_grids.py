@@ -10,8 +10,9 @@ import pytest
 from experiments.columns import USUAL, header, row
 from experiments.pooled import RESULTS
 from selfdebias.jobs.sweeps.rows import Group, Row
+from selfdebias.metrics.mmd import KID
 from selfdebias.report.explanations import verdicts_in_words
-from selfdebias.report.feature_words import kid_title
+from selfdebias.report.feature_words import title_of
 from selfdebias.report.grids import AGREEMENT, COMPOSITION, QUALITY, grids, quality_grid
 from selfdebias.report.job_table import markdown_table, render_table, sections
 from selfdebias.report.wording import Notes, columns_of
@@ -124,7 +125,7 @@ def test_sweeps_read_the_distance_under_its_new_and_its_old_name(results):
 def test_committed_results_are_read(results):
     committed = json.loads((RESULTS / "person_targets.json").read_text())
     one = next(iter(committed.values()))
-    assert kid_title(one) == "KID (encoder, 64-d)"
+    assert title_of(KID, one) == "KID (encoder, 64-d)"
     assert row("guided", one, "guided") in (RESULTS / "person_targets.md").read_text().replace(
         next(iter(committed)), "guided", 1
     )

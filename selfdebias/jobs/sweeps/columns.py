@@ -8,9 +8,10 @@ from typing import Any
 
 from selfdebias.jobs.sweeps.record import DONE
 from selfdebias.jobs.sweeps.rows import Group, Results, Row, arms_in, attributes_in, ones_of, share_of, shared_vanilla
+from selfdebias.metrics.mmd import KID
 from selfdebias.metrics.number import Number, leaves
 from selfdebias.metrics.verdict import FAIRER, LESS_FAIR, compare
-from selfdebias.report.feature_words import kid_title
+from selfdebias.report.feature_words import title_of
 from selfdebias.report.table import Column, Table
 from selfdebias.report.wording import AT_FLOOR, Notes, bare, plain, span, written
 
@@ -95,7 +96,7 @@ def _measures(row: Row, fairness: str) -> dict[str, tuple[str, str]]:
 def _kid_title(rows: Sequence[Row]) -> str:
     """KID with its features, where all jobs have the same."""
     every = [row.group.results for row in rows if row.group.results is not None]
-    titles = {kid_title(one) for results in every for one in ones_of(results)}
+    titles = {title_of(KID, one) for results in every for one in ones_of(results)}
     return titles.pop() if len(titles) == 1 else "KID"
 
 

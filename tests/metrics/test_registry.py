@@ -1,0 +1,73 @@
+"""Metrics against the reference: the one that CONTRIBUTING.md shows is measured, stated and shown from its two files."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import selfdebias.metrics
+from selfdebias.metrics import registry
+from selfdebias.report.flat_tables import csv_of, flat_numbers
+from selfdebias.report.job_table import markdown_table, render_table
+from tests.metrics.test_summary import arm, summary
+
+TEXT = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
+SHOWN = dict(re.findall(r"```python\n# selfdebias/metrics/(\w+)\.py\n(.*?)```", TEXT, re.DOTALL))
+
+
+@pytest.fixture
+def added(tmp_path, monkeypatch):
+    """Both files, as the page has them."""
+    (tmp_path / "coverage.py").write_text(SHOWN["coverage"])
+    monkeypatch.setattr(selfdebias.metrics, "__path__", [*selfdebias.metrics.__path__, str(tmp_path)])
+    listed: dict = {}
+    exec(SHOWN["registry"], listed)
+    monkeypatch.setattr(registry, "METRICS", listed["METRICS"])
+    yield
+    sys.modules.pop("selfdebias.metrics.coverage")
+    del selfdebias.metrics.coverage
+
+
+def test_the_page_lists_what_is_registered():
+    assert sorted(SHOWN) == ["coverage", "registry"]
+    names = re.search(r"METRICS.*= \((.*), COVERAGE\)", SHOWN["registry"])
+    assert names is not None
+    assert [getattr(registry, name) for name in names[1].split(", ")] == list(registry.METRICS)
+
+
+def test_the_new_metric_is_measured_with_its_floor_and_shown_everywhere(added):
+    results = summary([arm("vanilla", 8), arm("guided", 16, seed=1)])
+    guided, vanilla = (results["arms"][name]["coverage"] for name in ("guided", "vanilla"))
+    assert 0 < guided["value"] <= 1 and guided["floor"] == vanilla["value"] and guided["reference_n"] == 60
+    assert guided["floor_of"] == "the vanilla arm against the same reference"
+    assert f",guided,coverage,{guided['value']}" in csv_of(results)
+    assert flat_numbers(results)["guided/coverage"] == guided["value"]
+    for text in (render_table(results), markdown_table(results)):
+        assert "coverage" in text and "have an image of the arm near them; 1 is best." in " ".join(text.split())
+    few = summary([arm("vanilla", 4)], reference=arm("reference", 1, n=3, first_seed=0))["arms"]["vanilla"]["coverage"]
+    assert few["value"] is None and few["reason"] == "more than 3 reference images are needed, and images of the arm"
+
+
+def test_each_metric_says_what_it_means():
+    assert len({metric.key for metric in registry.METRICS}) == len(registry.METRICS)
+    for metric in registry.METRICS:
+        assert metric.meaning.endswith("."), metric.key
+        assert metric.better in ("lower", "higher"), metric.key
+        same = arm("guided", 16, n=40)
+        number = metric.measure(same, same, SUITE, None)
+        other = metric.measure(moved(same), same, SUITE, None)
+        assert number.value is not None and other.value is not None
+        assert (number.value > other.value) == (metric.better == "higher"), metric.key
+
+
+SUITE = selfdebias.metrics.MetricSuite()
+
+
+def moved(data):
+    """Images that are nowhere near."""
+    e = np.roll(data.e, 1, axis=1) * [1, 1, -1]
+    return data.__class__(**{**data.__dict__, "e": e})
