@@ -23,12 +23,11 @@ from selfdebias.metrics import fairness
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
 from selfdebias.metrics.corrected import corrected_intervals
-from selfdebias.metrics.kernels import PolynomialKernel
 from selfdebias.metrics.mmd import bounded_mmd
 from selfdebias.metrics.number import Number
 from selfdebias.metrics.preservation import preservation, twin_cosine
 from selfdebias.metrics.shares import attribute_metrics, attribute_shares, mode_metrics_of
-from selfdebias.metrics.suite import MetricSuite
+from selfdebias.metrics.suite import MetricSuite, PolynomialKernel
 from selfdebias.metrics.turned import covered_in_mode
 from selfdebias.metrics.twins import Comparison, kept
 from selfdebias.storage.atomic import write_json

@@ -10,10 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap
 from selfdebias.metrics.features import chunks, paired
-from selfdebias.metrics.kernels import Kernel
 from selfdebias.metrics.metric import Metric
 from selfdebias.metrics.number import Number
-from selfdebias.metrics.suite import MetricSuite
+from selfdebias.metrics.suite import Kernel, MetricSuite
 
 Array = NDArray[np.float64]
 

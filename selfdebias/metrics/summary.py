@@ -88,7 +88,6 @@ def summarise(
         measured_arms[name] = summarise_arm(
             arms[name], vanilla, shown, modes, attributes, suite, resampling, error, compared, features, own
         )
-    measured_arms = {name: measured_arms[name] for name in arms}
     silence_clip_scores(measured_arms)
     results = {
         "seeds": dict(seeds or {}),
@@ -96,20 +95,20 @@ def summarise(
         "judge": dict(judge or {}),
         "features": features,
         "spaces": described,
-        "arms": measured_arms,
+        "arms": {name: measured_arms[name] for name in arms},
         "verdicts": verdicts(measured_arms, compared.baseline, attributes),
         "baseline": compared.baseline,
-        "twins": {
-            name: len(twin_rows(arm.seeds, vanilla.seeds)[0]) if vanilla is not None else 0
-            for name, arm in arms.items()
-            if name != compared.baseline
-        },
+        "twins": {name: _twins(arm, vanilla) for name, arm in arms.items() if name != compared.baseline},
         "modes": summarise_modes(found_on, modes, attributes),
         "cost": summarise_cost(costs or {}),
         "skipped_edits": {arm: int(it["skipped_edits"]) for arm, it in (costs or {}).items() if "skipped_edits" in it},
         "dependence": {arm: it["dependence"] for arm, it in (costs or {}).items() if "dependence" in it},
     }
     return json_of(results)
+
+
+def _twins(arm: ArmData, vanilla: ArmData | None) -> int:
+    return 0 if vanilla is None else len(twin_rows(arm.seeds, vanilla.seeds)[0])
 
 
 def _check_attributes(arms: Sequence[ArmData | None], attributes: Sequence[str]) -> None:

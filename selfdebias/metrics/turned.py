@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from selfdebias.metrics.arms import Placed
 from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
 from selfdebias.metrics.intervals import drawn_shares, share_interval
-from selfdebias.metrics.kernels import Kernel, PolynomialKernel
 from selfdebias.metrics.mmd import mmd
 from selfdebias.metrics.number import NO_INTERVAL, Number, missing
 from selfdebias.metrics.shares import rate
+from selfdebias.metrics.suite import Kernel, PolynomialKernel
 from selfdebias.metrics.twins import kept
 from selfdebias.metrics.within_modes import covered_in_mode, weighted, within_modes
 

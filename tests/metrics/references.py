@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
-from selfdebias.metrics.kernels import GaussianKernel, PolynomialKernel
 from selfdebias.metrics.mmd import mmd
 from selfdebias.metrics.neighbours import knn_covered
+from selfdebias.metrics.suite import GaussianKernel, PolynomialKernel
 
 
 def kid(x: ArrayLike, y: ArrayLike, kernel: PolynomialKernel | None = None) -> float:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from selfdebias.metrics.bootstrap import BlockBootstrap
 from selfdebias.metrics.frechet import frechet_distance
-from selfdebias.metrics.kernels import GaussianKernel, PolynomialKernel
 from selfdebias.metrics.mmd import bounded_mmd, mmd
+from selfdebias.metrics.suite import GaussianKernel, PolynomialKernel
 from tests.metrics.references import cmmd, kid
 
 

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from selfdebias.metrics import MetricSuite
-from selfdebias.metrics.kernels import PolynomialKernel
 from selfdebias.metrics.spaces import KEYS, Scaled, cosine_of_strangers
-from selfdebias.metrics.suite import INCEPTION
+from selfdebias.metrics.suite import INCEPTION, PolynomialKernel
 from selfdebias.metrics.summary import summarise
 from selfdebias.metrics.twins import NO_MODES, NO_REFERENCE
 from tests.metrics.references import kid, knn_precision

@@ -10,8 +10,7 @@ import yaml
 
 from selfdebias.encoders import InceptionFeatures, PixelEncoder
 from selfdebias.metrics import MetricSuite
-from selfdebias.metrics.kernels import GaussianKernel, PolynomialKernel
-from selfdebias.metrics.suite import INCEPTION
+from selfdebias.metrics.suite import INCEPTION, GaussianKernel, PolynomialKernel
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from selfdebias.metrics.arms import Placed
 from selfdebias.metrics.bootstrap import BlockBootstrap
-from selfdebias.metrics.kernels import GaussianKernel
+from selfdebias.metrics.suite import GaussianKernel
 from selfdebias.metrics.turned import MEASURES, turned_distance, turned_quality
 from selfdebias.metrics.within_modes import covered_in_mode
 from tests.metrics.references import cmmd, kid, knn_precision
