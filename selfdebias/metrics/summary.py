@@ -75,8 +75,7 @@ def summarise(
         ValueError: if the judge does not know an attribute to report.
     """
     compared, attributes = compared or Comparison(), list(prompts["attributes"])
-    _check_attributes([*arms.values(), reference], attributes)
-    arms = {name: arm.crossed(attributes) for name, arm in arms.items()}
+    arms = _crossed(arms, reference, attributes)
     shown, found_on = _shown(reference, attributes), _shown(reference if collected is None else collected, attributes)
     resampling, error = BlockBootstrap(bootstrap, seed, suite.level), (judge or {}).get("error", {})
     vanilla = arms.get(compared.baseline)
@@ -111,11 +110,13 @@ def _twins(arm: ArmData, vanilla: ArmData | None) -> int:
     return 0 if vanilla is None else len(twin_rows(arm.seeds, vanilla.seeds)[0])
 
 
-def _check_attributes(arms: Sequence[ArmData | None], attributes: Sequence[str]) -> None:
-    classes = next(arm.classes for arm in arms if arm is not None)
+def _crossed(arms: Mapping[str, ArmData], reference: ArmData | None, attributes: Sequence[str]) -> dict[str, ArmData]:
+    """The arms with the intersections among the attributes, all of which the judge has to know."""
+    classes = next(arm.classes for arm in [*arms.values(), reference] if arm is not None)
     for name in [part for attribute in attributes for part in attribute.split(CROSS)]:
         if name not in classes:
             raise ValueError(f"`prompts.attributes` must be among {sorted(classes)}, got {name!r}.")
+    return {name: arm.crossed(attributes) for name, arm in arms.items()}
 
 
 def _shown(arm: ArmData | None, attributes: Sequence[str]) -> ArmData | None:

@@ -10,7 +10,6 @@ from selfdebias.metrics import registry
 from selfdebias.metrics.corrected import STATED
 from selfdebias.metrics.frechet import FRECHET
 from selfdebias.metrics.metric import Metric
-from selfdebias.metrics.verdict import LESS_FAIR
 from selfdebias.report.feature_words import frechet_key, is_inception, label_of, title_of, without_label
 from selfdebias.report.given import (
     batches_in_words,
@@ -19,8 +18,9 @@ from selfdebias.report.given import (
     reference_in_words,
     twins_in_words,
 )
-from selfdebias.report.grids import composed_in_words, grids_in_words
+from selfdebias.report.grids import grids_in_words
 from selfdebias.report.measures import INTERVAL, arms_of, attributes_of, batches_of, finite, images_of
+from selfdebias.report.verdicts import verdicts_in_words
 from selfdebias.report.wording import AT_FLOOR, plain
 
 Results = Mapping[str, Any]
@@ -208,48 +208,6 @@ def _way_to_intervals(results: Results, arm: str) -> str:
     if results.get("dependence", {}).get(arm) == "run":
         return f"1 memory for all {n} images; more prompts.templates, each with its own, give more"
     return f"1 batch of {n}; generate.n_images={2 * n} generate.batch_size={n} gives two"
-
-
-def verdicts_in_words(results: Results) -> list[str]:
-    """Which arms are fairer than the baseline, said only where the intervals are apart."""
-    baseline = plain(results.get("baseline") or "vanilla")
-    lines = []
-    for arm, verdicts in results.get("verdicts", {}).items():
-        told = [
-            f"{plain(name)} {verdict}{composed_in_words(results['arms'][arm], name) if verdict == LESS_FAIR else ''}"
-            for name, verdict in _in_order(results, verdicts)
-            if verdict
-        ]
-        said = [f"{'; '.join(told)} (overlapping intervals tell nothing apart)"] if told else []
-        untold: dict[str, list[str]] = {}
-        for name in [name for name, verdict in _in_order(results, verdicts) if not verdict]:
-            untold.setdefault(_untold(results, arm, name), []).append(plain(name))
-        said += [f"{', '.join(names)}: cannot be told ({reason})" for reason, names in untold.items()]
-        lines.append(f"{plain(arm)} against {baseline}, by fd: {'; '.join(said)}.")
-    return lines
-
-
-def _in_order(results: Results, verdicts: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Verdicts in the order of the attributes, which a file does not keep; those of the axes or the modes come last."""
-    axes = [f"axis {a}" for a in range(len(results.get("modes", {}).get("axes", [])))]
-    return [(name, verdicts[name]) for name in [*attributes_of(results), *axes, "modes"] if name in verdicts]
-
-
-def _untold(results: Results, arm: str, name: str) -> str:
-    """Why there is no verdict: the reason of the first of the two distances that lacks a value or an interval."""
-    baseline = results["arms"][results.get("baseline") or "vanilla"]
-    for tree in (results["arms"][arm], baseline):
-        entry = _distance(tree, name)
-        if entry.get("low") is None:
-            return plain(entry["reason"]).removeprefix("no interval: ")
-    raise ValueError(f"`verdicts` must be given where both have an interval, got none of {arm} in {name}.")
-
-
-def _distance(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The distance of an arm that a verdict is about: an attribute's, that of `modes`, or that of `axis 0` and so on."""
-    if name.startswith("axis ") and name not in tree:
-        return tree["axes"][int(name.removeprefix("axis "))]["fd"]
-    return tree["mode_fd"] if name == "modes" else tree[name]["fd_hard"]
 
 
 def judge_in_words(results: Results) -> str:

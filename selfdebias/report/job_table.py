@@ -9,7 +9,7 @@ from typing import Any
 from selfdebias.metrics import registry
 from selfdebias.report.explanations import explanations
 from selfdebias.report.feature_words import key_of, title_of
-from selfdebias.report.given import folders_in_words
+from selfdebias.report.given import folders_in_words, skipped_in_words
 from selfdebias.report.grids import grids
 from selfdebias.report.measures import (
     arms_of,
@@ -20,7 +20,6 @@ from selfdebias.report.measures import (
     measure,
     time_ratio,
 )
-from selfdebias.report.skipped import skipped_in_words
 from selfdebias.report.table import Column, Table, to_markdown, to_text
 from selfdebias.report.wording import Notes, bare, counted, plain, prompt_of, span, written
 

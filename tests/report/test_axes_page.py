@@ -5,10 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from selfdebias.jobs.model_card import model_card
-from selfdebias.report.explanations import told_in_words, verdicts_in_words
+from selfdebias.report.explanations import told_in_words
 from selfdebias.report.grids import AXES, axes_grid, grids_in_words
 from selfdebias.report.job_table import headline
 from selfdebias.report.page import agreement_rows, found_in_words, mode_rows, target_of, verdicts_in_short
+from selfdebias.report.verdicts import verdicts_in_words
 from selfdebias.report.wording import Notes
 
 

@@ -11,10 +11,10 @@ from experiments.columns import USUAL, header, row
 from experiments.pooled import RESULTS
 from selfdebias.jobs.sweeps.rows import Group, Row
 from selfdebias.metrics.mmd import KID
-from selfdebias.report.explanations import verdicts_in_words
 from selfdebias.report.feature_words import title_of
 from selfdebias.report.grids import AGREEMENT, COMPOSITION, QUALITY, grids, quality_grid
 from selfdebias.report.job_table import markdown_table, render_table, sections
+from selfdebias.report.verdicts import verdicts_in_words
 from selfdebias.report.wording import Notes, columns_of
 from tests.report.example import example_results
 

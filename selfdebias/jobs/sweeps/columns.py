@@ -128,10 +128,7 @@ def _verdict(row: Row, fairness: str) -> str:
     """Whether the arm is fairer than vanilla or less fair, said only where the intervals are apart."""
     if row.group.results is None or row.is_baseline:
         return ""
-    own, other = (
-        {"value": it.value, "low": it.low, "high": it.high} for it in (row.measure(fairness), row.vanilla(fairness))
-    )
-    verdict = compare(own, other)
+    verdict = compare(row.measure(fairness), row.vanilla(fairness))
     return verdict if verdict in (FAIRER, LESS_FAIR) else ""
 
 
