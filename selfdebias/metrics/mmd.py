@@ -36,6 +36,7 @@ def mmd(x: ArrayLike, y: ArrayLike, kernel: Kernel) -> float:
         Gretton et al., A kernel two-sample test, JMLR 13, 2012, equation (3).
 
     Example:
+        >>> from selfdebias.metrics.suite import PolynomialKernel
         >>> mmd([[0.0], [0.0]], [[1.0], [1.0]], PolynomialKernel(degree=1))
         1.0
     """
