@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:  # the command line writes numbers before torch is there
+    from torch import Tensor
 
 Array = NDArray[np.float64]
 Kernel = Callable[[Array, Array], Array]
