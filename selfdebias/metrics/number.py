@@ -39,7 +39,7 @@ class Number:
     blocks: int | None = None
     at_floor: bool | None = None
     reason: str = ""
-    more: Mapping[str, Any] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict, hash=False)
     nulls: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
