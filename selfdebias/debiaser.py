@@ -23,8 +23,9 @@ from selfdebias.guidance.semantics import AxesSemantics
 from selfdebias.jobs.fit_arguments import FitArguments
 from selfdebias.jobs.fitting import fit_stages
 from selfdebias.jobs.model_card import BANK, MEANS, PROJECTOR, read_facts, write_facts
-from selfdebias.jobs.named import default, guidance_of, schedule_of, with_options
+from selfdebias.jobs.named import default, guidance_of, part_of, with_options
 from selfdebias.jobs.stages.generate import check_shares, read_semantics
+from selfdebias.modes.estimator import Clustering
 from selfdebias.storage.seeds import generators
 from selfdebias.storage.weights.identity import identity_of, is_same
 
@@ -86,7 +87,7 @@ class SelfDebias:
     @classmethod
     def fit(
         cls, pipe: Any, prompts: str | Sequence[str] | None = None, *, encoder: Any, n_images: int = 512, batch_size: int = 16,
-        timesteps: int = 8, seed: int = 0, folder: str | Path | None = None, clustering: Any = None,
+        timesteps: int = 8, seed: int = 0, folder: str | Path | None = None, clustering: Clustering | str | None = None,
         vocabulary: Any = None, projector: Mapping[str, Any] | None = None, guidance: Guidance | str | None = None,
         schedule: GuidanceWindow | str | None = None, call: dict[str, Any] | None = None, fitting_prompts: Sequence[str] = (),
         relative_scale: float = 0.5,
@@ -103,7 +104,8 @@ class SelfDebias:
             timesteps: activations kept of each image, at least 1.
             seed: of images and training.
             folder: keeps the images and activations, and goes on from them after an interruption; None keeps nothing.
-            clustering: a `ModeEstimator` for a partition, such as `SpectralModes`; None takes `FactorialAxes` as in ``conf/``.
+            clustering: a `ModeEstimator` for a partition, such as `SpectralModes`, or the name of one of ``conf/clustering``, such as
+                ``spectral``; None takes ``axes``.
             guidance, schedule: as in `attach`; None takes the defaults of ``conf/``, ``transport_axes`` where there are axes and
                 ``transport`` where modes are one partition. A guidance by name has the values of
                 ``conf/guidance``: the eta of ``gradient_descent`` holds for the shipped model, and is another one elsewhere.
@@ -120,7 +122,7 @@ class SelfDebias:
             ValueError: if an argument is out of range, or the pipeline cannot be guided.
         """
         rule = guidance_of(guidance)
-        when = schedule_of(schedule) or default("schedule", "default")
+        when = part_of("schedule", schedule, GuidanceWindow) or default("schedule", "default")
         with TemporaryDirectory() as temporary, normal_tensors():
             asked = FitArguments(
                 pipe, prompts, encoder, n_images, batch_size, timesteps, seed, clustering, vocabulary, projector or {}, call or {},
@@ -160,7 +162,7 @@ class SelfDebias:
         Raises:
             ValueError: if the pipeline cannot be guided, there is no such option, or a value is out of range.
         """
-        when = schedule_of(schedule) or self.schedule
+        when = part_of("schedule", schedule, GuidanceWindow) or self.schedule
         rule = with_options(guidance_of(guidance) or self.guidance, options)
         state = GuidanceState(self.semantics)
         check_shares(rule, state)

@@ -310,18 +310,18 @@ def test_fitting_prompts_that_are_none_are_refused(pipeline, texts):
         fit(pipeline, fitting_prompts=texts)
 
 
-def test_guidance_and_schedule_are_given_to_fit_by_name_and_a_wrong_one_is_refused_before_an_image_is_drawn(pipeline):
+def test_parts_are_given_to_fit_by_name_and_a_wrong_one_is_refused_before_an_image_is_drawn(pipeline):
     fitted = fit(pipeline, guidance="gradient_descent", schedule="cosine", projector={"steps": 20})
     assert (
         type(fitted.guidance).__name__ == "GradientDescentGuidance"
         and type(fitted.schedule).__name__ == "CosineSchedule"
     )
     assert fitted.facts["guidance"]["_target_"].endswith("GradientDescentGuidance")
-    for name in ("guidance", "schedule"):
+    for name in ("guidance", "schedule", "clustering"):
         with pytest.raises(ValueError, match=f"`{name}` must be one of .*, or an object, got 'nonsense'"):
-            fit(None, **{name: "nonsense"})
+            fit(pipeline, **{name: "nonsense"})
         with pytest.raises(ValueError, match=f"`{name}` must be a name or a "):
-            fit(None, **{name: 3})
+            fit(pipeline, **{name: 3})
 
 
 def test_a_negative_prompt_that_is_one_text_holds_for_each_image(pipeline):

@@ -14,7 +14,8 @@ from selfdebias.config.combinations import part_of_scale
 from selfdebias.config.compose import read_option
 from selfdebias.config.ranges import check_values
 from selfdebias.encoders import encoder_from
-from selfdebias.jobs.named import default
+from selfdebias.jobs.named import default, part_of
+from selfdebias.modes.estimator import Clustering
 from selfdebias.modes.naming import NoVocabulary
 
 WIDE = 256  # channels of a bottleneck from which on the projector reads it through a convolution
@@ -56,7 +57,7 @@ class FitArguments:
         self.texts = _texts(self.pipe, self.prompts)
         self.others = _others(self.prompts, self.fitting_prompts)
         self.encoder = encoder_from(self.encoder) if isinstance(self.encoder, str) else self.encoder
-        self.clustering = self.clustering or default("clustering", "axes")
+        self.clustering = part_of("clustering", self.clustering, Clustering) or default("clustering", "axes")
         self.vocabulary = self.vocabulary or NoVocabulary()
         _check_counts(self.n_images, self.batch_size, self.timesteps, self.clustering)
         _check_call(self.pipe, self.call)
@@ -100,7 +101,7 @@ def _others(prompts: str | Sequence[str] | None, fitting_prompts: Sequence[str])
     return tuple(text for text in fitting_prompts if text not in own)
 
 
-def _check_counts(n_images: int, batch_size: int, timesteps: int, clustering: Any) -> None:
+def _check_counts(n_images: int, batch_size: int, timesteps: int, clustering: Clustering) -> None:
     """Refuse counts below 1, and too few images for the modes, or the axes, that clustering looks for.
 
     Raises:
@@ -109,7 +110,7 @@ def _check_counts(n_images: int, batch_size: int, timesteps: int, clustering: An
     for name, value in (("batch_size", batch_size), ("timesteps", timesteps)):
         if value < 1:
             raise ValueError(f"`{name}` must be at least 1, got {value}.")
-    if getattr(clustering, "space", "image") == "projected":
+    if clustering.space == "projected":
         raise ValueError(
             "`clustering.space` must be image or residual in fit, got 'projected': the command line runs project first."
         )
@@ -119,8 +120,7 @@ def _check_counts(n_images: int, batch_size: int, timesteps: int, clustering: An
         raise ValueError(
             f"`n_images` must be at least {least}, twice the most modes that clustering tries, got {n_images}."
         )
-    if "recurrence" in getattr(clustering, "get_params", dict)():  # axes
-        clustering.check(n_images)
+    clustering.check(n_images)
 
 
 def _check_call(pipe: Any, call: Mapping[str, Any]) -> None:

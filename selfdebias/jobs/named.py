@@ -12,7 +12,6 @@ from selfdebias.config.ranges import NAMED
 from selfdebias.config.rules import is_number
 from selfdebias.config.targets import make
 from selfdebias.guidance import Guidance
-from selfdebias.guidance.schedules import GuidanceWindow
 
 
 def default(group: str, option: str) -> Any:
@@ -43,21 +42,20 @@ def _edits(option: str) -> bool:
     return not {"strength", "eta"}.isdisjoint(compose_groups([f"guidance={option}"])["guidance"])
 
 
-def schedule_of(schedule: GuidanceWindow | str | None) -> GuidanceWindow | None:
-    """Return a schedule as it is, and for a name the one that ``conf/schedule/<name>.yaml`` describes.
+def part_of(group: str, given: Any, kind: type) -> Any:
+    """Return a part as it is, None too, and for a name the one that ``conf/<group>/<name>.yaml`` composes to.
 
     Raises:
-        ValueError: if there is none of this name, or it is no schedule.
+        ValueError: if there is none of this name, or it is not of its kind.
     """
-    if not isinstance(schedule, GuidanceWindow | str | None):
-        raise ValueError(f"`schedule` must be a name or a GuidanceWindow, got {schedule!r}.")
-    if not isinstance(schedule, str):
-        return schedule
-    known = options_of(conf_folder() / "schedule")
-    if schedule not in known:
-        raise ValueError(f"`schedule` must be one of {', '.join(known)}, or an object, got {schedule!r}.")
-    made: GuidanceWindow = default("schedule", schedule)
-    return made
+    if not isinstance(given, str | None | kind):
+        raise ValueError(f"`{group}` must be a name or a {kind.__name__}, got {given!r}.")
+    if not isinstance(given, str):
+        return given
+    known = options_of(conf_folder() / group)
+    if given not in known:
+        raise ValueError(f"`{group}` must be one of {', '.join(known)}, or an object, got {given!r}.")
+    return default(group, given)
 
 
 def with_options(guidance: Guidance, options: Mapping[str, Any]) -> Guidance:

@@ -1,4 +1,4 @@
-"""The table of a sweep: on the terminal, as Markdown, as CSV, and the pooled results, all from whatever has finished."""
+"""The table of a sweep: on the terminal, as Markdown, for LaTeX, as CSV, and the pooled results, all from whatever has finished."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from selfdebias.jobs.sweeps.rows import Group, Row, attributes_in, grouped, ones
 from selfdebias.report.explanations import judge_in_words
 from selfdebias.report.feature_words import without_label
 from selfdebias.report.measures import INTERVAL
-from selfdebias.report.table import Table, to_csv, to_markdown, to_text
+from selfdebias.report.table import Table, to_csv, to_latex, to_markdown, to_text
 from selfdebias.report.wording import AT_FLOOR, Notes, plain, prompt_of
 from selfdebias.storage.atomic import write_bytes, write_json, write_text
 
-TABLE, CSV, RESULTS, PLOT = "table.md", "table.csv", "results.json", "pareto.png"
+TABLE, LATEX, CSV, RESULTS, PLOT = "table.md", "table.tex", "table.csv", "results.json", "pareto.png"
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ def _write(source: Source, settings: Mapping[str, Any]) -> None:
     else:
         (place / PLOT).unlink(missing_ok=True)
         print(f"plot: none, since no job has both {quality} and {fairness}")
+    write_text(place / LATEX, to_latex(table_of(sweep.rows, sweep.fairness, Notes(), intervals=True)))
     write_text(place / TABLE, markdown_table(sweep))
     print(f"table: {place / TABLE}")
 

@@ -161,6 +161,8 @@ def test_markdown_csv_and_json_say_the_same(made):
     assert (
         f"{guided['kept_cosine']['value']:.3f} [{guided['kept_cosine']['low']:.3f}" in (place / "table.md").read_text()
     )
+    (row,) = [line for line in (place / "table.tex").read_text().splitlines() if line.startswith("6.0 & ")]
+    assert f" & {guided['kept_cosine']['value']:.3f} [" in row and row.endswith(r" \\")
     with Image.open(place / "pareto.png") as picture:
         assert picture.size[0] == pytest.approx(800, abs=2)
 
