@@ -80,14 +80,16 @@ def compared_to_first(every: Every) -> list[str]:
         >>> def arm(low, high):
         ...     return {"arms": {"guided": {"gender": {"fd_hard": {"low": low, "high": high}}}}}
         >>> compared_to_first({"base": arm(0.0, 0.1), "a": arm(0.2, 0.3), "b": arm(0.05, 0.3)})
-        ['- a: gender `fd_hard` higher.', '- b: gender `fd_hard` not told apart.']
+        ['- a: gender `fd_hard` higher.', '- b: gender `fd_hard` no detectable difference.']
     """
     found = {name: results["arms"]["guided"]["gender"]["fd_hard"] for name, results in every.items()}
     base, *others = found
     lines = []
     for name in others:
         higher, lower = found[name]["low"] > found[base]["high"], found[name]["high"] < found[base]["low"]
-        lines.append(f"- {name}: gender `fd_hard` {'higher' if higher else 'lower' if lower else 'not told apart'}.")
+        lines.append(
+            f"- {name}: gender `fd_hard` {'higher' if higher else 'lower' if lower else 'no detectable difference'}."
+        )
     return lines
 
 

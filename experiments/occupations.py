@@ -46,7 +46,7 @@ TITLES = {
 FEWER = {"self_debias": 1, "own": 1, "mixture": 1}  # seeds, of the first ones
 ROW = (
     "| Occupation | men, vanilla | men, guided | deviation ratio, vanilla | guided | occupation shown, vanilla | guided | "
-    "`kept_cosine` | turned | turned precision, of vanilla's own |\n|" + "---|" * 10
+    "`kept_cosine` | switched | precision of switched, of vanilla's own |\n|" + "---|" * 10
 )
 
 
@@ -101,7 +101,7 @@ def page(every: dict[str, dict]) -> str:
 
 def _sheet(file: str) -> list[str]:
     """A link to the sheet that `experiments.sheets` drew; nothing where it has not."""
-    shown = f"![The first turned images of each occupation, vanilla above guided, seed {SEEDS[0]}]({file})"
+    shown = f"![The first switched images of each occupation, vanilla above guided, seed {SEEDS[0]}]({file})"
     return [shown, ""] if (RESULTS / file).exists() else []
 
 
@@ -112,7 +112,7 @@ def below(results: dict) -> str:
     images = row["arms"]["guided"]["gender"]["fd_hard"]["n"] // len(seeds)
     return (
         f"N = {images} for each occupation, arm and seed. {judge[:1].upper()}{judge[1:]} "
-        f"{INTERVALS} Means give each occupation the same weight, that of precision each turned image for which it is known."
+        f"{INTERVALS} Means give each occupation the same weight, that of precision each switched image for which it is known."
     )
 
 

@@ -16,8 +16,8 @@ from selfdebias.report.wording import Notes, written
 from selfdebias.storage.atomic import write_json, write_text
 
 INTERVALS = (
-    "Intervals: 95%, over batches of 32 (over images where nothing is guided); *at the floor, <= b*: not told from a perfectly "
-    "fair sampler, b being the upper bound."
+    "Intervals: 95%, over batches of 32 (over images where nothing is guided); *at the floor, <= b*: within sampling "
+    "noise of a perfectly fair sampler, b being the upper bound."
 )
 PREVIOUS = {"encoder": "emoji_clip_informed", "clustering": "spectral"}
 RESULTS = Path(__file__).parent / "results"
@@ -122,7 +122,7 @@ def with_previous_defaults(overrides: Sequence[str]) -> list[str]:
 def quality_table(arms: Mapping[str, tuple[dict, str]]) -> list[str]:
     """Write quality by the features of each space, of arms that are named with their results and the arm in these."""
     lines = [
-        "| Arm | Features | turned precision, of vanilla's own | KID (floor) | kept (that of different images) |",
+        "| Arm | Features | precision of switched, of vanilla's own | KID (floor) | kept (that of different images) |",
         "|" + "---|" * 5,
     ]
     for name, (results, arm) in arms.items():

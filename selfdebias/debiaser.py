@@ -104,7 +104,7 @@ class SelfDebias:
             timesteps: activations kept of each image, at least 1.
             seed: of images and training.
             folder: keeps the images and activations, and goes on from them after an interruption; None keeps nothing.
-            clustering: a `ModeEstimator` for a partition, such as `SpectralModes`, or the name of one of ``conf/clustering``, such as
+            clustering: a `ModeEstimator` for a partition, such as `SpectralModes`, or a name in ``conf/clustering``, such as
                 ``spectral``; None takes ``axes``.
             guidance, schedule: as in `attach`; None takes the defaults of ``conf/``, ``transport_axes`` where there are axes and
                 ``transport`` where modes are one partition. A guidance by name has the values of
@@ -113,8 +113,8 @@ class SelfDebias:
                 256 channels or more are read through a convolution, smaller ones as they are.
             vocabulary: finds words for the modes, with the encoder's text tower; None gives none.
             call: further arguments of each pipeline call, such as ``{"num_inference_steps": 30}``.
-            fitting_prompts: further prompts; the modes of `prompts` are carried over to them, and projector and bank are fitted on
-                `n_images` images of each as well. Then one debiaser holds for all of them; of two modes, for others too.
+            fitting_prompts: further prompts; the modes of `prompts` are transferred to them, and projector and bank are
+                fitted on `n_images` images of each as well. Then one debiaser holds for all of them; of two modes, for others too.
             relative_scale: classifier-free guidance scale of the images that are sampled here, as a part, in (0, 1], of that of the
                 call: a lower one shows what the model seldom draws. Pipelines without one are not changed.
 

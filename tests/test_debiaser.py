@@ -301,7 +301,7 @@ def test_modes_are_carried_over_to_further_prompts(pipeline, tmp_path):
     fitted.save_pretrained(tmp_path / "saved")
     again = SelfDebias.from_pretrained(tmp_path / "saved")
     assert torch.equal(again.semantics.bank.origins, fitted.semantics.bank.origins)
-    assert "| carried over to | a doctor |" in (tmp_path / "saved" / "README.md").read_text()
+    assert "| transferred to | a doctor |" in (tmp_path / "saved" / "README.md").read_text()
 
 
 @pytest.mark.parametrize("texts", ["a doctor", ["a doctor", " "], ["a doctor", "a doctor"]])

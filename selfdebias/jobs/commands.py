@@ -108,7 +108,7 @@ def _run(
 
 
 def print_out(text: str) -> int:
-    """Prints what may be long; a reader that goes away before its end, such as `head`, is none the worse for it."""
+    """Prints what may be long; it ignores a closed pipe, such as that of `head`."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()

@@ -13,7 +13,7 @@ from selfdebias.modes.banks import CarriedBank, MixtureBank, SharedBank
 
 BANK = "(bank)"  # what stands for a row in the names of stages that all rows share; no row has such a name
 TARGET = f"{Prompts.__module__}.{Prompts.__qualname__}"
-SOURCE = "source"  # name of the prompt that modes are carried over from
+SOURCE = "source"  # name of the prompt that modes are transferred from
 
 
 def rows_of(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

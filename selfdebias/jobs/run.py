@@ -123,7 +123,7 @@ def draw_reference(row: Row) -> Stage:
 
 
 def discover_modes(row: Row, collected: Stage) -> Stage:
-    """Cluster the embeddings of the images; or take the classes of a judge for modes, the baseline that is told the attribute."""
+    """Cluster the embeddings of the images; or take the classes of a judge for modes, the oracle baseline."""
     if isinstance(make(row.config, "bank"), SupervisedBank):
         return row.stage(
             "discover", discover.discover_supervised, discover.VERSION_SUPERVISED, discover.CONFIG_SUPERVISED,

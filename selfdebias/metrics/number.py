@@ -174,8 +174,8 @@ def number_at(tree: Any, *path: str) -> Number:
         the number; `value` is None, with a reason, where there is none.
 
     Example:
-        >>> number_at({"turned": {"value": None, "reason": "no image turned"}}, "turned", "precision").reason
-        'no image turned'
+        >>> number_at({"turned": {"value": None, "reason": "no image switched"}}, "turned", "precision").reason
+        'no image switched'
         >>> number_at({"fid": {"value": 1.5, "floor": 0.5}}, "fid").floor
         0.5
     """

@@ -83,7 +83,7 @@ def preservation(
 ) -> dict[str, Any]:
     """Measure an arm against its vanilla twins, for each of `TWIN_KEYS`; null where it has none.
 
-    Without a reference nothing is said of how good turned images are; without modes (`n_modes` 0) `psnr` and
+    Without a reference nothing is said of how good switched images are; without modes (`n_modes` 0) `psnr` and
     `twin_cosine` alone are left.
     """
     reason = compared.why_no_twins(arm, vanilla)

@@ -20,7 +20,7 @@ from selfdebias.metrics.within_modes import covered_in_mode, weighted, within_mo
 
 Array = NDArray[np.float64]
 MEASURES = ("precision", "vanilla_precision", "precision_ratio", "kid", "vanilla_kid")
-FEWEST = 5  # turned images of which a ratio is stated
+FEWEST = 5  # switched images of which a ratio is stated
 
 
 def turned_quality(
@@ -35,11 +35,11 @@ def turned_quality(
 ) -> dict[str, int | Number]:
     """Measure the images of an arm whose mode is not that of their vanilla twin.
 
-    `precision` is the share of turned images inside the k-NN balls of the reference images that have their new mode.
+    `precision` is the share of switched images inside the k-NN balls of the reference images that have their new mode.
     `vanilla_precision` is what the vanilla arm's own images of each mode reach against the same reference, with the
-    modes weighted as they occur among the turned images, and `precision_ratio` the first over the second, where at least
-    `FEWEST` turned images are behind it. `kid` and `vanilla_kid` are those of `turned_distance`. A mode with too few
-    images for a measure is left out of both sides of it; `n` of that entry says how many turned images stand behind it.
+    modes weighted as they occur among the switched images, and `precision_ratio` the first over the second, where at least
+    `FEWEST` switched images are behind it. `kid` and `vanilla_kid` are those of `turned_distance`. A mode with too few
+    images for a measure is left out of both sides of it; `n` of that entry says how many switched images stand behind it.
 
     Args:
         reference: vanilla images of other seeds, with their modes.
@@ -52,7 +52,7 @@ def turned_quality(
         kernel: of KID.
 
     Returns:
-        `n` (turned images), `share`, and an entry for each of `MEASURES`.
+        `n` (switched images), `share`, and an entry for each of `MEASURES`.
     """
     turned = ~kept(arm.modes, vanilla.modes)
     result: dict[str, int | Number] = {
@@ -69,7 +69,7 @@ def turned_distance(
     """Average a kernel distance from the reference inside the modes that images turned to, weighted by these images.
 
     Returns:
-        `<name>` for the turned images, and `vanilla_<name>` for the vanilla arm's own images of these modes.
+        `<name>` for the switched images, and `vanilla_<name>` for the vanilla arm's own images of these modes.
     """
     names, turned = (name, f"vanilla_{name}"), ~kept(arm.modes, vanilla.modes)
     if not turned.any():
@@ -115,7 +115,7 @@ def turned_precisions(
         return {name: missing(reason, n=0) for name in MEASURES[:3]}
     entries = _entries(new.sum(2), [own[:, :, mode] for mode in range(n_modes)], weights, bootstrap)
     if n < FEWEST:
-        entries[2] = missing(f"fewer than {FEWEST} turned images are behind it: {n}")
+        entries[2] = missing(f"fewer than {FEWEST} switched images are behind it: {n}")
     return {name: replace(number, n=n) for name, number in zip(MEASURES[:3], entries, strict=True)}
 
 

@@ -7,7 +7,10 @@ from typing import Any
 
 from selfdebias.metrics.number import Number
 
-FAIRER, LESS_FAIR, NOT_TOLD_APART = "fairer", "less fair", "not told apart"
+FAIRER, LESS_FAIR, NOT_TOLD_APART = "fairer", "less fair", "not told apart"  # as results.json holds them
+
+# The same, and where there is none, as tables and pages say it.
+IN_WORDS = {FAIRER: FAIRER, LESS_FAIR: LESS_FAIR, NOT_TOLD_APART: "no detectable difference", None: "cannot be told"}
 
 
 def compare(number: Number, baseline: Number) -> str | None:

@@ -174,10 +174,10 @@ def preservation_in_words(results: Results, shown: Collection[str]) -> list[str]
     twins = measured_on_twins(shown)
     if twins and "sources" not in results:
         lines.append(f"{twins}: each image against its vanilla twin from the same seed.")
-    if "turned precision ratio" in shown:
+    if "precision of switched" in shown:
         lines.append(
-            "turned precision ratio: how well images that changed their mode fit among vanilla images of that mode, 1: as well "
-            "as those do themselves; N: the turned images behind it."
+            "precision of switched: how well images that changed their mode fit among vanilla images of that mode, 1: as well "
+            "as those do themselves; N: the switched images behind it."
         )
     if "ratio" in shown and len(results["arms"]) > 1:
         lines.append("ratio: of this one run's seconds, where an arm may have been drawn at another time than vanilla.")
@@ -195,8 +195,9 @@ def interval_in_words(results: Results) -> str:
         lines.insert(
             0,
             f"[low, high]: {plain(results.get('interval') or INTERVAL)} (images of one batch depend on each other, batches "
-            "under one memory too, unguided images do not). At the floor, <= b: not told from a perfectly fair sampler, and at "
-            f"most {AT_FLOOR} times the floor; not told from fair, <= b: the same of a larger value; b is the upper bound.",
+            "under one memory too, unguided images do not). At the floor, <= b: within sampling noise of a perfectly fair "
+            f"sampler, at most {AT_FLOOR} times the floor; not told from fair, <= b: a larger value whose interval contains a fair "
+            "sampler; b is the upper bound.",
         )
     return " ".join(lines)
 

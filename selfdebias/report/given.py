@@ -71,10 +71,10 @@ def measured_on_twins(shown: Collection[str]) -> str:
     """What is measured on twins, among the columns that are shown.
 
     Example:
-        >>> measured_on_twins({"turned", "PSNR, dB", "recall"})
+        >>> measured_on_twins({"switched", "PSNR, dB", "recall"})
         'PSNR, turned'
     """
-    names = {"kept cosine": "kept cosine", "PSNR, dB": "PSNR", "turned": "turned"}
+    names = {"kept cosine": "kept cosine", "PSNR, dB": "PSNR", "switched": "switched"}
     return ", ".join(name for title, name in names.items() if title in shown)
 
 

@@ -18,7 +18,7 @@ AXES = "Axes"
 ACTED_IN = ("encoder", "extractor")  # quality by these stands in the columns already
 KEYS = ("turned_precision_ratio", "precision", "kid", "kept")
 ORDER = (*ACTED_IN, "judge", "pixels")
-AS_PREDICTED, BEYOND, BELOW, UNTOLD = "as predicted", "beyond it", "below it", "not told apart from it"
+AS_PREDICTED, BEYOND, BELOW, UNTOLD = "as predicted", "beyond it", "below it", "no detectable difference"
 
 
 def grids(results: Results, notes: Notes) -> list[Table]:
@@ -36,7 +36,7 @@ def grids(results: Results, notes: Notes) -> list[Table]:
 
 def quality_grid(results: Results, notes: Notes) -> Table:
     """Quality in each space of features, of each arm but the baseline; no row where there is but the encoder's."""
-    titles = ["arm, features", "turned precision ratio", "precision", "KID", "kept"]
+    titles = ["arm, features", "precision of switched", "precision", "KID", "kept"]
     rows = []
     for arm in _compared(results):
         tree = results["arms"][arm].get("quality", {})
@@ -139,7 +139,7 @@ def told(predicted: Number, measured: Number) -> str:
     Example:
         >>> age = Number(0.488, 0.448, 0.528)
         >>> [told(age, it) for it in (Number(0.465, 0.435, 0.494), Number(0.6, 0.55, 0.65), Number(0.54, 0.5, 0.58))]
-        ['as predicted', 'beyond it', 'not told apart from it']
+        ['as predicted', 'beyond it', 'no detectable difference']
     """
     if predicted.low is None or predicted.high is None or measured.value is None:
         return ""
@@ -173,7 +173,7 @@ def composed_in_words(arm: Mapping[str, Any], attribute: str) -> str:
         AS_PREDICTED: f", as reweighting the modes predicts ({value}): composition, not damage",
         BEYOND: f", beyond what reweighting the modes predicts ({value})",
         BELOW: f", and yet fairer than reweighting the modes predicts ({value})",
-        UNTOLD: f", not told apart from what reweighting the modes predicts ({value})",
+        UNTOLD: f", no detectable difference from what reweighting the modes predicts ({value})",
     }
     return words.get(verdict, "")
 

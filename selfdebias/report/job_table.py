@@ -172,8 +172,8 @@ def _preservation(results: Results, notes: Notes) -> list[Column]:
     return [
         *_column("kept cosine", results, notes, _read(results, "kept_cosine")),
         *_column("PSNR, dB", results, notes, _read(results, "psnr", style=".1f")),
-        *_column("turned", results, notes, _read(results, "turned", "share")),
-        *_column("turned precision ratio", results, notes, ratio),
+        *_column("switched", results, notes, _read(results, "turned", "share")),
+        *_column("precision of switched", results, notes, ratio),
     ]
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from selfdebias.metrics.number import Number
-from selfdebias.metrics.verdict import FAIRER, LESS_FAIR, NOT_TOLD_APART
+from selfdebias.metrics.verdict import IN_WORDS
 from selfdebias.report.explanations import explanations, interval_in_words
 from selfdebias.report.gallery import Chart, Pair
 from selfdebias.report.grids import grids
@@ -94,17 +94,17 @@ def verdicts_in_short(results: Mapping[str, Any]) -> list[str]:
         >>> told = {"gender": "fairer", "age": "not told apart", "axis 0": "fairer", "axis 1": "less fair"}
         >>> modes = {"axes": [{}, {}], "balanced": [0]}
         >>> verdicts_in_short({"arms": arms, "modes": modes, "verdicts": {"guided": told}})
-        ['guided against vanilla, by fd: fairer in gender, axis 0; not told apart in age.']
+        ['guided against vanilla, by fd: fairer in gender, axis 0; no detectable difference in age.']
     """
     modes, baseline = results.get("modes", {}), plain(results.get("baseline") or "vanilla")
     axes = [f"axis {a}" for a in modes.get("balanced", range(len(modes.get("axes", []))))]
     lines = []
     for arm, verdicts in results.get("verdicts", {}).items():
-        names: dict[str | None, list[str]] = {verdict: [] for verdict in (FAIRER, LESS_FAIR, NOT_TOLD_APART, None)}
+        names: dict[str | None, list[str]] = {verdict: [] for verdict in IN_WORDS}
         for name in [*attributes_of(results), *axes, "modes"]:
             if name in verdicts:
                 names[verdicts[name]].append(plain(name))
-        said = [f"{verdict or 'cannot be told'} in {', '.join(found)}" for verdict, found in names.items() if found]
+        said = [f"{IN_WORDS[verdict]} in {', '.join(found)}" for verdict, found in names.items() if found]
         lines += [f"{plain(arm)} against {baseline}, by fd: {'; '.join(said)}."] if said else []
     return lines
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from selfdebias.metrics.number import Number
-from selfdebias.metrics.verdict import FAIRER, LESS_FAIR, NOT_TOLD_APART
+from selfdebias.metrics.verdict import IN_WORDS
 from selfdebias.report.explanations import interval_in_words, judge_in_words, skipped_edits_in_words
 from selfdebias.report.measures import arms_of, class_shares, images_of, measure
 from selfdebias.report.table import Column, Table, to_markdown, to_text
@@ -133,11 +133,10 @@ def _floor_of_means(entries: Sequence[Mapping[str, Any]]) -> str:
 
 def verdicts_of(results: Results, attribute: str) -> list[str]:
     """For how many prompts each arm is fairer than vanilla, and for how many that cannot be told."""
-    words = {FAIRER: FAIRER, LESS_FAIR: LESS_FAIR, NOT_TOLD_APART: NOT_TOLD_APART, None: "cannot be told"}
     lines = []
     for arm in [arm for arm in arms_in(results) if arm != "vanilla"]:
         verdicts = [(row.get("verdicts") or {}).get(arm, {}).get(attribute) for row in results["rows"].values()]
-        said = [f"{word} for {verdicts.count(key)}" for key, word in words.items() if key in verdicts]
+        said = [f"{word} for {verdicts.count(key)}" for key, word in IN_WORDS.items() if key in verdicts]
         lines.append(f"{plain(arm)} against vanilla, by fd_hard: {', '.join(said)} of {len(verdicts)} prompts.")
     return lines
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from selfdebias.metrics.verdict import LESS_FAIR
+from selfdebias.metrics.verdict import IN_WORDS, LESS_FAIR
 from selfdebias.report.grids import composed_in_words
 from selfdebias.report.measures import attributes_of
 from selfdebias.report.wording import plain
@@ -19,11 +19,11 @@ def verdicts_in_words(results: Results) -> list[str]:
     lines = []
     for arm, verdicts in results.get("verdicts", {}).items():
         told = [
-            f"{plain(name)} {verdict}{composed_in_words(results['arms'][arm], name) if verdict == LESS_FAIR else ''}"
+            f"{plain(name)} {IN_WORDS[verdict]}{composed_in_words(results['arms'][arm], name) if verdict == LESS_FAIR else ''}"
             for name, verdict in _in_order(results, verdicts)
             if verdict
         ]
-        said = [f"{'; '.join(told)} (overlapping intervals tell nothing apart)"] if told else []
+        said = [f"{'; '.join(told)} (overlapping intervals show no difference)"] if told else []
         untold: dict[str, list[str]] = {}
         for name in [name for name, verdict in _in_order(results, verdicts) if not verdict]:
             untold.setdefault(_untold(results, arm, name), []).append(plain(name))

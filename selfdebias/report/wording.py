@@ -116,7 +116,7 @@ class Notes:
         return f"[{self.reasons.index(reason) + 1}]"
 
     def lines(self) -> list[str]:
-        """All footnotes, for instance `[1] n/a: no image turned`, with the titles of what is left out for that reason."""
+        """All footnotes, for instance `[1] n/a: no image switched`, with the titles of what is left out for that reason."""
         lines = []
         for place, reason in enumerate(self.reasons, start=1):
             titles = self.left_out.get(f"[{place}]", [])
@@ -133,7 +133,7 @@ class Notes:
 def written(entry: Number, notes: Notes, style: str = ".3f", floor: bool = False) -> str:
     """Writes a measure with its interval, or `n/a` with the mark of a footnote.
 
-    A distance that is not told from 0 is *at the floor* up to `AT_FLOOR` times its floor, and else *not told from fair*.
+    A distance whose interval contains 0 is *at the floor* up to `AT_FLOOR` times its floor, and else *not told from fair*.
 
     >>> written(Number(0.25, 0.2, 0.3), Notes())
     '0.250 [0.200, 0.300]'
@@ -141,7 +141,7 @@ def written(entry: Number, notes: Notes, style: str = ".3f", floor: bool = False
     '0.020 (at the floor, <= 0.050)'
     >>> written(Number(0.398, 0.0, 0.612, floor=0.099, at_floor=True), Notes())
     '0.398 (not told from fair, <= 0.612)'
-    >>> written(Number(reason="no image turned"), Notes())
+    >>> written(Number(reason="no image switched"), Notes())
     'n/a [1]'
     """
     if entry.value is None:

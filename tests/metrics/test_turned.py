@@ -74,7 +74,7 @@ def test_modes_too_small_to_measure_are_left_out_and_counted():
     result = turned_quality(small, vanilla, arm, 2, np.arange(40), BOOTSTRAP)
     assert result["n"] == 13
     assert result["precision"].n == 3
-    assert result["precision_ratio"].reason == "fewer than 5 turned images are behind it: 3"
+    assert result["precision_ratio"].reason == "fewer than 5 switched images are behind it: 3"
     assert result["kid"].n == 13
     smaller = Placed(reference.e[:1], reference.modes[:1])
     result = turned_quality(smaller, vanilla, arm, 2, np.arange(40), BOOTSTRAP)

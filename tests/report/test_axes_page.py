@@ -75,7 +75,8 @@ def test_the_verdict_above_the_page_is_one_sentence_without_axes_that_were_left_
     found["modes"] = {**found["modes"], "axes": [{}] * 3, "balanced": [0, 2]}
     (line,) = verdicts_in_short(found)
     assert (
-        line == "guided against vanilla, by fd: fairer in axis 0; not told apart in gender; cannot be told in axis 2."
+        line
+        == "guided against vanilla, by fd: fairer in axis 0; no detectable difference in gender; cannot be told in axis 2."
     )
     del found["modes"]["balanced"]
     assert "less fair in axis 1" in verdicts_in_short(found)[0]

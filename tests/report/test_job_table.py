@@ -76,7 +76,7 @@ def test_fid_kid_turned_and_time(results):
     assert f"{within['value']:.3g}" in _rows(text, "KID within modes")["guided"]
     assert "CLIP score" not in text  # the example's encoder reads no text
     assert f"{guided['kept_cosine']['value']:.3f}" in kept
-    assert f"{guided['turned']['precision_ratio']['value']:.3f}" in _rows(text, "turned precision ratio")["guided"]
+    assert f"{guided['turned']['precision_ratio']['value']:.3f}" in _rows(text, "precision of switched")["guided"]
     assert _rows(text, "s an image")["guided"].split()[-2:] == ["0.21", "1.05"]
 
 
@@ -159,7 +159,7 @@ def test_a_clip_score_at_its_lower_bound_is_not_shown(results):
 
 def test_the_ratio_of_turned_images_says_of_how_many(results):
     ratio = results["arms"]["guided"]["turned"]["precision_ratio"]
-    assert f"] (N = {ratio['n']})" in _rows(render_table(results), "turned precision ratio")["guided"]
+    assert f"] (N = {ratio['n']})" in _rows(render_table(results), "precision of switched")["guided"]
 
 
 def test_numbers_without_interval_have_one_note():
@@ -178,7 +178,7 @@ def test_nothing_is_said_of_what_is_not_shown(results):
         arm |= dict.fromkeys(("quality", "paired_agreement", "composition"), no_modes)
         arm |= {key: {"value": None, "reason": "no reference"} for key in ("precision", "recall", "cmmd")}
     text = " ".join(render_table(results).split())
-    for title in ("kept cosine", "PSNR, dB", "turned precision ratio", "mode_fd", FRECHET, "KID within modes"):
+    for title in ("kept cosine", "PSNR, dB", "precision of switched", "mode_fd", FRECHET, "KID within modes"):
         assert text.count(title) == 1, title  # where it is said that there is none
     assert "Only the modes are balanced" not in text and "floor of these" not in text
     marks = re.findall(r"(\[\d+\]) n/a: .*?(\(not shown|$|\[\d+\] n/a)", text)

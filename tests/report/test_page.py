@@ -136,7 +136,7 @@ def test_says_what_was_asked_and_how_to_run_it_again(job):
 
 def test_the_verdict_stands_before_all_sections(job):
     _, page = job
-    short = "guided against vanilla, by fd: not told apart in gender, tone, age, modes."
+    short = "guided against vanilla, by fd: no detectable difference in gender, tone, age, modes."
     assert page.text.index(short) < page.text.index("What was asked")
     assert page.text.index("guided against vanilla, by fd: gender not told apart") > page.text.rindex("What was asked")
 

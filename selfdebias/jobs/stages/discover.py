@@ -120,7 +120,7 @@ def discover_carried(folder: Path, collected: Path, found: Path) -> None:
 
 
 def discover_supervised(folder: Path, collected: Path, bank: Any, judge: Judge) -> None:
-    """Take a judge's classes for modes, the largest first. The baseline that is told the attribute.
+    """Take a judge's classes for modes, the largest first. The oracle baseline.
 
     Args:
         folder: the stage's own folder.

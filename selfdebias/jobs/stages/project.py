@@ -44,7 +44,7 @@ def project(
         seed: seed of weights, batches and the held-out split.
         trainer: makes the Lightning trainer.
         collected: folder of the collect stage.
-        fitted: folders of several collect stages in its place; the discovered modes are carried over to their prompts.
+        fitted: folders of several collect stages in its place; the discovered modes are transferred to their prompts.
     """
     images = CollectedImages.read(collected, fitted)
     found = {} if discovered is None else read_json(discovered / "modes.json")
@@ -79,10 +79,10 @@ def _fit_bank(
 
     Args:
         z: of activations.
-        data: ``mode``, ``timestep``, ``branch``, and ``prompt`` where modes are carried over, of each.
+        data: ``mode``, ``timestep``, ``branch``, and ``prompt`` where modes are transferred, of each.
         target: (K,) shares.
         images: the branches and prompts.
-        modes: what is carried over; None for the images' own.
+        modes: what is transferred; None for the images' own.
     """
     common = z, data["mode"], data["timestep"], data["branch"], images.branches, target
     if not isinstance(modes, CarriedModes) or len(target) == 1:  # of one, there is nothing to balance, and no axis

@@ -28,7 +28,7 @@ def table_of(rows: Sequence[Row], fairness: str, notes: Notes, intervals: bool) 
         rows: Rows of the table.
         fairness: The measure that rows are held against vanilla by.
         notes: Takes the reasons of the numbers that are not there.
-        intervals: Whether each number is written with its interval; else a mark says where a distance is not told from its floor.
+        intervals: Whether each number is written with its interval; else a mark says where a fair sampler is within it.
     """
     first, *others = heads = head_columns(rows)
     columns = [first._replace(footer=["floor"]), *others, *number_columns(rows, fairness, notes, intervals)]
@@ -90,7 +90,7 @@ def _measures(row: Row, fairness: str) -> dict[str, tuple[str, str]]:
     shown |= {f"{attribute}.fd_hard": (f"{attribute} fd_hard", ".3f") for attribute in attributes}
     shown |= {f"{attributes[0]}.deviation_ratio": ("dev. ratio", ".3f"), "mode_fd": ("mode_fd", ".3f")}
     shown |= {} if fairness in shown else {fairness: (fairness.replace(".", " "), ".3f")}
-    return shown | {"kept_cosine": ("kept", ".3f"), "precision_ratio": ("turned precision", ".3f")}
+    return shown | {"kept_cosine": ("kept", ".3f"), "precision_ratio": ("precision of switched", ".3f")}
 
 
 def _kid_title(rows: Sequence[Row]) -> str:
@@ -117,7 +117,7 @@ def _column(
 
 
 def _marked(found: Number, notes: Notes, style: str) -> str:
-    """The value, with a mark where it is not told from a fair sampler: a star at the floor, a question mark far above it."""
+    """The value, with a mark where its interval holds a fair sampler: a star at the floor, a question mark far above it."""
     text = bare(found, notes, style)
     if not found.at_floor or found.value is None:
         return text

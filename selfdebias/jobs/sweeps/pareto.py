@@ -20,7 +20,7 @@ from selfdebias.report.wording import clip, plain
 HIGHER_IS_BETTER = {"kept_cosine": True, "precision_ratio": True, "kid": False, "clip_score": True}
 WORDS = {
     "kept_cosine": "kept cosine to the vanilla twin",
-    "precision_ratio": "turned precision ratio",
+    "precision_ratio": "precision of switched",
     "kid": "KID, of the features that images are compared by",
     "clip_score": "CLIP score",
 }

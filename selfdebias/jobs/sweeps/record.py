@@ -103,7 +103,7 @@ class SweepFolder:
         try:
             lock.acquire(timeout=1)  # who reads its state holds it for a moment
         except Timeout:
-            print(f"job {num}: another process is at it, waiting", flush=True)
+            print(f"job {num}: locked by another process, waiting", flush=True)
             lock.acquire()
         try:
             yield

@@ -158,7 +158,7 @@ def explanations(sweep: Sweep, table: Table, notes: Notes) -> list[str]:
     if any(not row.is_baseline for row in sweep.rows if row.group.results is not None):
         untold = "an empty cell" if AGAINST in titles else "which is so for all jobs here"
         lines.append(
-            f"By {sweep.fairness}, jobs whose interval overlaps vanilla's are not told apart from it: {untold}."
+            f"By {sweep.fairness}, no detectable difference between vanilla and jobs whose interval overlaps its own: {untold}."
         )
     if not shared_vanilla(sweep.groups) and known:
         lines.append("The jobs have vanilla arms of their own, each beside its job.")
@@ -172,8 +172,8 @@ def explanations(sweep: Sweep, table: Table, notes: Notes) -> list[str]:
 MEANINGS = {
     "mode_fd": "mode_fd: the same of the modes, which each clustering finds for itself.",
     "kept": "kept: cosine of each image to its vanilla twin from the same seed; 1: the same image.",
-    "turned precision": "turned precision: how well images that changed their mode fit among vanilla images of that mode; 1: as "
-    "well as those do themselves.",
+    "precision of switched": "precision of switched: how well images that changed their mode fit among vanilla images of that "
+    "mode; 1: as well as those do themselves.",
     "KID": "KID: of the features that each job compares images by, the encoder's unless metrics.features says others, against the "
     "reference of each job; a new mix of modes moves it by itself.",
 }
@@ -192,10 +192,10 @@ def _named(job: SweptJob) -> str:
 def _about_intervals(marked: bool) -> str:
     if marked:
         return (
-            f"*: at the floor, not told from a perfectly fair sampler; ?: far above the floor, but its interval is so wide that "
-            f"it is not told from one either. {TABLE} has all intervals ({INTERVAL})."
+            "*: at the floor, within sampling noise of a perfectly fair sampler; ?: far above the floor, but its interval still "
+            f"contains a fair sampler. {TABLE} has all intervals ({INTERVAL})."
         )
     return (
-        f"[low, high]: {INTERVAL}. At the floor, <= b: not told from a perfectly fair sampler, and at most {AT_FLOOR} times the "
-        "floor; not told from fair, <= b: the same of a larger value; b is the upper bound."
+        f"[low, high]: {INTERVAL}. At the floor, <= b: within sampling noise of a perfectly fair sampler, at most {AT_FLOOR} times "
+        "the floor; not told from fair, <= b: a larger value whose interval contains a fair sampler; b is the upper bound."
     )
