@@ -77,7 +77,7 @@ def headline(results: Results) -> str:
     found = f"{axes} {'axis' if axes == 1 else 'axes'}" if axes else f"{k} mode{'' if k == 1 else 's'}"
     collected = sum(modes.get("sizes", [])) // max(1, axes)  # each image is on one side of every axis
     return (
-        f"SelfDebias: {prompt_of(results)}, N = {images} images an arm "
+        f"SelfDebias: {prompt_of(results)}, N = {images} images per arm "
         f"(generate seed {seeds.get('generate', '?')}), {found} found on "
         f"{collected} other images (collect seed {seeds.get('collect', '?')})"
     )
@@ -146,7 +146,7 @@ def _shares(results: Results, notes: Notes) -> list[Column]:
                 read = _read(results, *path, style=".2f")
                 columns += _column(f"{classes[0]}, corrected", results, notes, read)
     columns += _column("unclassified", results, notes, unclassified)
-    return columns + _column("blanked", results, notes, lambda arm, own: bare(measure(arms[arm], "blanked"), own))
+    return columns + _column("safety-flagged", results, notes, lambda arm, own: bare(measure(arms[arm], "blanked"), own))
 
 
 def _quality(results: Results, notes: Notes) -> list[Column]:
@@ -184,4 +184,4 @@ def _cost(results: Results, notes: Notes) -> list[Column]:
     def ratio(arm: str, own: Notes) -> str:
         return written(time_ratio(results, arm), own, ".2f")
 
-    return [*_column("s an image", results, notes, seconds), *_column("ratio", results, notes, ratio)]
+    return [*_column("s / image", results, notes, seconds), *_column("ratio", results, notes, ratio)]

@@ -82,7 +82,7 @@ def headline(results: Results) -> str:
     images = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     templates = ", ".join(f'"{plain(template)}"' for template in results["prompts"].get("templates", []))
     return (
-        f"SelfDebias: {len(rows)} prompts{f' in {templates}' if templates else ''}, N = {images} images an arm "
+        f"SelfDebias: {len(rows)} prompts{f' in {templates}' if templates else ''}, N = {images} images per arm "
         f"(generate seed {seeds['generate']}), modes of each prompt found on other images of it (collect seed "
         f"{seeds['collect']})"
     )
@@ -94,7 +94,7 @@ def explanations(results: Results) -> list[str]:
     compared = " / ".join(plain(arm) for arm in arms_in(results) if arm != "vanilla")
     return [
         *skipped_edits_in_words(results),
-        f"In each cell: {arms}{f' (kept: {compared})' if compared else ''}. N: images an arm.",
+        f"In each cell: {arms}{f' (kept: {compared})' if compared else ''}. N: images per arm.",
         "dev. ratio (deviation_ratio): largest distance of a class share from an equal one, 1 where there is one class alone; "
         "fd_hard: distance of the class shares from equal ones; 0 is best. kept: cosine to the vanilla twin from the same seed.",
         "mean: every prompt counts the same; in brackets how many, where some have no such number. Its 95% interval holds the "

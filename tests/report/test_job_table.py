@@ -77,12 +77,12 @@ def test_fid_kid_turned_and_time(results):
     assert "CLIP score" not in text  # the example's encoder reads no text
     assert f"{guided['kept_cosine']['value']:.3f}" in kept
     assert f"{guided['turned']['precision_ratio']['value']:.3f}" in _rows(text, "precision of switched")["guided"]
-    assert _rows(text, "s an image")["guided"].split()[-2:] == ["0.21", "1.05"]
+    assert _rows(text, "s / image")["guided"].split()[-2:] == ["0.21", "1.05"]
 
 
 def test_states_n_level_unit_and_what_the_floors_are(results):
     text = " ".join(render_table(results).split())
-    assert "N = 32 images an arm" in text
+    assert "N = 32 images per arm" in text
     assert "95% intervals over batches" in text
     assert "floor of these for guided, random: the vanilla arm against the same reference" in text
     assert "floor of these for vanilla: half of the reference against the other half" in text
