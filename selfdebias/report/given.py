@@ -72,7 +72,7 @@ def measured_on_twins(shown: Collection[str]) -> str:
 
     Example:
         >>> measured_on_twins({"switched", "PSNR, dB", "recall"})
-        'PSNR, turned'
+        'PSNR, switched'
     """
     names = {"kept cosine": "kept cosine", "PSNR, dB": "PSNR", "switched": "switched"}
     return ", ".join(name for title, name in names.items() if title in shown)

@@ -63,7 +63,7 @@ def test_an_axis_that_came_out_worse_is_called_so():
         "verdicts": {"guided": {"gender": "not told apart", "axis 0": "fairer", "axis 1": "less fair"}},
     }
     (line,) = verdicts_in_words(found)
-    assert "gender not told apart; axis 0 fairer; axis 1 less fair" in line
+    assert "gender no detectable difference; axis 0 fairer; axis 1 less fair" in line
     found["verdicts"]["guided"]["axis 1"] = None
     found["arms"]["vanilla"]["axes"][1]["fd"] = {"value": 0.1, "low": None, "reason": "no interval: one batch"}
     assert "axis 1: cannot be told (one batch)" in verdicts_in_words(found)[0]

@@ -98,7 +98,7 @@ def test_means_have_intervals_and_fairer_is_counted_where_it_can_be_told(job):
     text = " ".join(render_table(results).split())
     mean = results["over_prompts"]["vanilla"]["gender"]["fd_hard"]
     assert f"mean fd_hard: vanilla {mean['value']:.3f} [{mean['low']:.3f}, {mean['high']:.3f}], guided" in text
-    assert f"by fd_hard: fairer for 1, not told apart for {len(rows) - 1} of {len(rows)} prompts" in text
+    assert f"by fd_hard: fairer for 1, no detectable difference for {len(rows) - 1} of {len(rows)} prompts" in text
     assert "how often it is wrong was not measured" in text
 
 
