@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md shows works as it stands: a guidance in one class and one YAML."""
+"""What CONTRIBUTING.md shows works as it stands: a guidance and an encoder, each in one class and one YAML."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import selfdebias.encoders
 import selfdebias.guidance
 from selfdebias.config import compose as config
 from selfdebias.config.targets import check_job, make
@@ -28,24 +29,25 @@ TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
 MOST = 66  # lines of both files together
 
 
-def _shown() -> dict[str, str]:
-    """Contents of the files that are shown for a guidance, by the path in their first line."""
-    return dict(re.findall(r"```\w+\n# (\S+/guidance/\S+\.(?:py|yaml))\n(.*?)```", TEXT, re.DOTALL))
+def _shown(group: str = "guidance") -> dict[str, str]:
+    """Contents of the files that are shown for a part, by the path in their first line."""
+    return dict(re.findall(rf"```\w+\n# (\S+/{group}s?/\S+\.(?:py|yaml))\n(.*?)```", TEXT, re.DOTALL))
 
 
 @pytest.fixture
 def plugged_in(tmp_path, monkeypatch):
     """Both files where CONTRIBUTING.md puts them, in copies of the two folders."""
     conf = shutil.copytree(config.conf_folder(), tmp_path / "conf")
-    (tmp_path / "selfdebias" / "guidance").mkdir(parents=True)
-    for path, text in _shown().items():
+    for room in (selfdebias.guidance, selfdebias.encoders):
+        folder = tmp_path.joinpath(*room.__name__.split("."))
+        folder.mkdir(parents=True)
+        monkeypatch.setattr(room, "__path__", [*room.__path__, str(folder)])
+    for path, text in (_shown() | _shown("encoder")).items():
         (tmp_path / path).write_text(text)
     monkeypatch.setattr(config, "conf_folder", lambda: conf)
-    monkeypatch.setattr(
-        selfdebias.guidance, "__path__", [*selfdebias.guidance.__path__, str(tmp_path / "selfdebias" / "guidance")]
-    )
     yield config.load(["guidance=shrink"])
-    sys.modules.pop("selfdebias.guidance.shrink", None)
+    for name in ("selfdebias.guidance.shrink", "selfdebias.encoders.thumbnail"):
+        sys.modules.pop(name, None)
 
 
 def test_it_shows_one_class_and_one_yaml_in_few_lines():
@@ -98,6 +100,19 @@ def test_its_values_are_checked_where_the_command_line_gives_them(plugged_in):
         make(config.load(["guidance=shrink", "guidance.strength=2"]), "guidance")
 
 
+def test_the_new_encoder_gives_unit_vectors_that_follow_the_image(plugged_in):
+    assert sorted(_shown("encoder")) == ["conf/encoder/thumbnail.yaml", "selfdebias/encoders/thumbnail.py"]
+    chosen = config.load(["encoder=thumbnail"])
+    assert chosen["vocabulary"] == config.load(["vocabulary=none"])["vocabulary"]
+    encoder, images = make(chosen, "encoder"), torch.rand(3, 3, 32, 32, requires_grad=True)
+    embedded = encoder(images)
+    assert embedded.shape == (3, encoder.dim) and torch.allclose(embedded.norm(dim=1), torch.ones(3))
+    (slope,) = torch.autograd.grad(embedded[:, 0].sum(), images)
+    assert slope.abs().sum() > 0
+    with pytest.raises(config.ConfigError, match="`encoder.size` must be at least 1, got 0"):
+        make(config.load(["encoder=thumbnail", "encoder.size=0"]), "encoder")
+
+
 def _commands() -> list[str]:
     """The command lines of `selfdebias` that the page shows."""
     return re.findall(r"`(selfdebias [^`]+)`", TEXT)
@@ -123,7 +138,11 @@ def installed(tmp_path, monkeypatch):
 
 
 def test_each_command_of_the_page_runs_as_it_stands(plugged_in, installed, tmp_path, capsys):
-    assert [shlex.split(text)[1].partition("=")[0] for text in _commands()] == ["guidance", "guidance._target_"]
+    assert [shlex.split(text)[1].partition("=")[0] for text in _commands()] == [
+        "guidance",
+        "encoder",
+        "guidance._target_",
+    ]
     tiny_pipeline().save_pretrained(tmp_path / "model")
     sizes = [
         text for text in small_jobs.command(tmp_path / "model", tmp_path / "runs") if not text.startswith("guidance.")
@@ -132,7 +151,11 @@ def test_each_command_of_the_page_runs_as_it_stands(plugged_in, installed, tmp_p
     for text in _commands():
         assert main([*shlex.split(text)[1:], *sizes, *few]) == 0, capsys.readouterr().err
     jobs = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("jobs/*/results.json")]
-    assert len(jobs) == 2
+    assert len(jobs) == 3
+    told = {"name": "thumbnail-8", "told": "nothing: it is not trained"}
+    (embedded,) = [results for results in jobs if told["name"] in json.dumps(results)]
+    assert told["told"] in json.dumps(embedded)
+    jobs.remove(embedded)
     for results in jobs:  # the same class, under both names, with its own default
         assert results["arms"]["guided"]["kept_cosine"]["value"] < 1
     assert jobs[0]["arms"]["guided"]["mode_fd"] == jobs[1]["arms"]["guided"]["mode_fd"]

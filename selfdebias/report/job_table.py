@@ -146,7 +146,9 @@ def _shares(results: Results, notes: Notes) -> list[Column]:
                 read = _read(results, *path, style=".2f")
                 columns += _column(f"{classes[0]}, corrected", results, notes, read)
     columns += _column("unclassified", results, notes, unclassified)
-    return columns + _column("safety-flagged", results, notes, lambda arm, own: bare(measure(arms[arm], "blanked"), own))
+    return columns + _column(
+        "safety-flagged", results, notes, lambda arm, own: bare(measure(arms[arm], "blanked"), own)
+    )
 
 
 def _quality(results: Results, notes: Notes) -> list[Column]:

@@ -22,34 +22,40 @@ SHOWN = dict(re.findall(r"```python\n# selfdebias/metrics/(\w+)\.py\n(.*?)```", 
 @pytest.fixture
 def added(tmp_path, monkeypatch):
     """Both files, as the page has them."""
-    (tmp_path / "coverage.py").write_text(SHOWN["coverage"])
+    (tmp_path / "authenticity.py").write_text(SHOWN["authenticity"])
     monkeypatch.setattr(selfdebias.metrics, "__path__", [*selfdebias.metrics.__path__, str(tmp_path)])
     listed: dict = {}
     exec(SHOWN["registry"], listed)
     monkeypatch.setattr(registry, "METRICS", listed["METRICS"])
     yield
-    sys.modules.pop("selfdebias.metrics.coverage")
-    del selfdebias.metrics.coverage
+    sys.modules.pop("selfdebias.metrics.authenticity")
+    del selfdebias.metrics.authenticity
 
 
 def test_the_page_lists_what_is_registered():
-    assert sorted(SHOWN) == ["coverage", "registry"]
-    names = re.search(r"METRICS.*= \((.*), COVERAGE\)", SHOWN["registry"])
+    assert sorted(SHOWN) == ["authenticity", "registry"]
+    names = re.search(r"METRICS.*= \((.*), AUTHENTICITY\)", SHOWN["registry"])
     assert names is not None
     assert [getattr(registry, name) for name in names[1].split(", ")] == list(registry.METRICS)
 
 
 def test_the_new_metric_is_measured_with_its_floor_and_shown_everywhere(added):
     results = summary([arm("vanilla", 8), arm("guided", 16, seed=1)])
-    guided, vanilla = (results["arms"][name]["coverage"] for name in ("guided", "vanilla"))
-    assert 0 < guided["value"] <= 1 and guided["floor"] == vanilla["value"] and guided["reference_n"] == 60
+    guided, vanilla = (results["arms"][name]["authenticity"] for name in ("guided", "vanilla"))
+    assert (
+        0 < guided["low"] < guided["value"] <= guided["high"] <= 1
+        and guided["floor"] == vanilla["value"]
+        and guided["reference_n"] == 60
+    )
     assert guided["floor_of"] == "the vanilla arm against the same reference"
-    assert f",guided,coverage,{guided['value']}" in csv_of(results)
-    assert flat_numbers(results)["guided/coverage"] == guided["value"]
+    assert f",guided,authenticity,{guided['value']}" in csv_of(results)
+    assert flat_numbers(results)["guided/authenticity"] == guided["value"]
     for text in (render_table(results), markdown_table(results)):
-        assert "coverage" in text and "have an image of the arm near them; 1 is best." in " ".join(text.split())
-    few = summary([arm("vanilla", 4)], reference=arm("reference", 1, n=3, first_seed=0))["arms"]["vanilla"]["coverage"]
-    assert few["value"] is None and few["reason"] == "more than 3 reference images are needed, and images of the arm"
+        assert "authenticity" in text and "than that is from its own; 1 is best." in " ".join(text.split())
+    few = summary([arm("vanilla", 4)], reference=arm("reference", 1, n=1, first_seed=0))["arms"]["vanilla"][
+        "authenticity"
+    ]
+    assert few["value"] is None and few["reason"] == "at least two reference images are needed, and images of the arm"
 
 
 def test_each_metric_says_what_it_means():

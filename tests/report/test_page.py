@@ -138,7 +138,9 @@ def test_the_verdict_stands_before_all_sections(job):
     _, page = job
     short = "guided against vanilla, by fd: no detectable difference in gender, tone, age, modes."
     assert page.text.index(short) < page.text.index("What was asked")
-    assert page.text.index("guided against vanilla, by fd: gender no detectable difference") > page.text.rindex("What was asked")
+    assert page.text.index("guided against vanilla, by fd: gender no detectable difference") > page.text.rindex(
+        "What was asked"
+    )
 
 
 def test_the_guidance_is_that_of_the_guided_arm_and_a_control_has_its_own_row(tmp_path):
