@@ -42,12 +42,10 @@ def test_there_are_at_most_140_files():
     assert len(FILES) <= 140
 
 
-@not_yet
 def test_no_file_has_more_than_250_lines():
     assert {name: n for name, text in FILES.items() if (n := len(text.splitlines())) > 250} == {}
 
 
-@not_yet
 def test_no_function_has_a_body_of_more_than_30_lines():
     found = {f"{name}: {function}": n for name, text in FILES.items() for function, n in lines.functions(text)}
     assert {name: n for name, n in found.items() if n > 30} == {}
