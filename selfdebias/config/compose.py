@@ -242,7 +242,9 @@ def _in_one_line(error: Exception, folder: Path, overrides: Sequence[str]) -> st
 
 
 def _that_have(folder: Path, key: str) -> list[str]:
-    """Return the options of a key's group that have it."""
+    """Return the options of a key's group that have it, of their own or from the option that they build on."""
     group, _, name = key.partition(".")
     files = sorted((folder / group).glob("*.yaml")) if name and "." not in name else []
-    return [file.stem for file in files if name in OmegaConf.load(file)]
+    if not any(name in OmegaConf.load(file) for file in files):
+        return []
+    return [file.stem for file in files if name in _compose(folder, [f"{group}={file.stem}"])[group]]
