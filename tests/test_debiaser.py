@@ -113,7 +113,7 @@ def test_a_target_moves_the_projected_shares_towards_it(pipeline, debiaser):
 @pytest.mark.parametrize("target", [[1.0], [0.5, 0.6], [-0.5, 1.5], [float("nan"), 1.0], 0.5, ["a", "b"], "unifrom"])
 def test_a_target_that_is_no_distribution_is_refused(pipeline, debiaser, target):
     with pytest.raises(
-        ValueError, match="`guidance.target` must be at least two shares in .0, 1. that sum to 1, uniform or depth, got"
+        ValueError, match="`guidance.target` must be a list of at least two shares that sum to 1, uniform or depth, got"
     ):
         debiaser.attach(pipeline, target=target)
 
@@ -340,7 +340,7 @@ def test_axes_that_cannot_be_found_are_refused_before_an_image_is_drawn(pipeline
     from selfdebias.modes import FactorialAxes
 
     monkeypatch.setattr(pipeline.unet, "forward", None)  # whatever is drawn fails
-    with pytest.raises(ValueError, match="`collect.n_images` must be at least 256 to find axes, .*got 24"):
+    with pytest.raises(ValueError, match="`collect.n_images` must be at least 256, four for each combination.*got 24"):
         fit(pipeline, n_images=24, clustering=FactorialAxes())
 
 

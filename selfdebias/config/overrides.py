@@ -100,7 +100,7 @@ def check_options(parsed: Sequence[Override], folder: Path) -> None:
         if not is_group(override, folder):
             continue
         group, options, chosen = override.key_or_group, options_of(folder / override.key_or_group), override.value()
-        if override.is_add() or override.is_force_add():
+        if (override.is_add() or override.is_force_add()) and override.package is None:
             raise ConfigError(f"`{override.input_line}` must be without a plus: {group}={chosen}.")
         if "none" in options and (override.is_delete() or chosen is None):
             raise ConfigError(f"`{group}` must be one of {_in_words(options, '')}, got null: take {group}=none.")

@@ -334,7 +334,7 @@ def test_every_option_of_a_guidance_is_given_by_name(fitted):
         ({"closed_loop": 1}, "`closed_loop` must be True or False, got 1"),
         ({"temperature": "warm"}, "`temperature` must be a number or calibrated, got 'warm'"),
         ({"branch": 3}, "`branch` must be a text, got 3"),
-        ({"target": [True, False]}, "`guidance.target` must be at least two shares"),
+        ({"target": [True, False]}, "`guidance.target` must be a list of at least two shares"),
         (
             {"schedule": "cosinus"},
             "`schedule` must be one of cosine, default, linear, snr, or an object, got 'cosinus'",

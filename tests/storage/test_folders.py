@@ -147,7 +147,7 @@ SLOW = ["pytorch_lightning", "diffusers", "transformers", "sklearn", "scipy", "w
 @pytest.mark.parametrize(
     ("libraries", "arguments"),
     [
-        (["torch"], ["model.pretrained=/nowhere", "paths.root=/dev/null/runs", "guidance.target=[1,1]"]),
+        (["torch"], ["model.steps=0", "paths.root=/dev/null/runs", "guidance.target=[1,1]"]),
         (SLOW, ["guidance.temperature=0", "guidance.branch=sideways", "vocabulary.level=2", "trainer.devices=9999"]),
     ],
 )

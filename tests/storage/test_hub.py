@@ -128,7 +128,7 @@ def test_a_pipeline_is_downloaded_without_what_is_not_needed_and_found_again_off
 
 
 def test_a_hub_that_cannot_be_reached_is_said_with_the_way_out(tmp_path):
-    arguments = json.dumps([["model.pretrained=good/emoji"], ["model=sd15"]])
+    arguments = json.dumps([["model.pretrained=good/emoji"], ["model=sd15", "model.device=cpu", "model.dtype=float32"]])
     done = ask(ASK, tmp_path, "http://127.0.0.1:9", arguments)
     first, second, _ = done.stderr.split("exit 2\n")
     for answer in (first, second):
