@@ -114,7 +114,7 @@ def grids_in_words(results: Results, shown: Sequence[str]) -> list[str]:
         lines.append(
             f"Features: {'; '.join(said)}. Guidance acts in the encoder's space alone, so that quality measured there is "
             "measured by what was aimed at. Those of judge and pixels are centred on the reference and scaled by one number; KID's "
-            "kernel has gamma 1/d there. kept: cosine of kept images with their twins; its floor: that of different vanilla images "
+            "kernel has gamma 1/d there. kept: cosine of unswitched images with their twins; its floor: that of different vanilla images "
             "of one mode."
         )
     if AGREEMENT in shown:
