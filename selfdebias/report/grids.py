@@ -103,7 +103,7 @@ def grids_in_words(results: Results, shown: Sequence[str]) -> list[str]:
     lines = []
     if AXES in shown:
         lines.append(
-            "Axes: each image is on one of two sides of each axis, side 1 being the smaller one among the collected images. Turned "
+            "Axes: each image is on one of two sides of each axis, side 1 being the smaller one among the collected images. Switched "
             "images are those whose side of any axis changed."
         )
     if QUALITY in shown:
@@ -114,8 +114,8 @@ def grids_in_words(results: Results, shown: Sequence[str]) -> list[str]:
         lines.append(
             f"Features: {'; '.join(said)}. Guidance acts in the encoder's space alone, so that quality measured there is "
             "measured by what was aimed at. Those of judge and pixels are centred on the reference and scaled by one number; KID's "
-            "kernel has gamma 1/d there. kept: cosine of unswitched images with their twins; its floor: that of different vanilla images "
-            "of one mode."
+            "kernel has gamma 1/d there. kept: cosine of unswitched images with their twins; its floor: that of different vanilla "
+            "images of one mode."
         )
     if AGREEMENT in shown:
         lines.append(
