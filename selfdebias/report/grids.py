@@ -103,8 +103,8 @@ def grids_in_words(results: Results, shown: Sequence[str]) -> list[str]:
     lines = []
     if AXES in shown:
         lines.append(
-            "Axes: each image is on one of two sides of each axis, side 1 being the smaller one among the collected images. Switched "
-            "images are those whose side of any axis changed."
+            "Axes: each image is on one of two sides of each axis, side 1 being the smaller one among the collected images. "
+            "Switched images are those whose side of any axis changed."
         )
     if QUALITY in shown:
         said = [
