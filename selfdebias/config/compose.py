@@ -26,7 +26,16 @@ from omegaconf.errors import OmegaConfBaseException
 from selfdebias.config.combinations import check_combinations
 from selfdebias.config.completed import with_floats, with_named_folders, with_negative_prompt
 from selfdebias.config.local_paths import check_interpolations
-from selfdebias.config.overrides import HYDRA, check_options, choices, expand, is_group, parse, refuse_sweep
+from selfdebias.config.overrides import (
+    HYDRA,
+    check_options,
+    choices,
+    expand,
+    is_group,
+    options_with,
+    parse,
+    refuse_sweep,
+)
 from selfdebias.config.rules import ConfigError, walk
 from selfdebias.config.schema import GROUPS, check_schema
 
@@ -224,7 +233,7 @@ def _in_one_line(error: Exception, folder: Path, overrides: Sequence[str]) -> st
     key = first.split("'")[1]
     if key.endswith("scheduler.options"):  # it is there, and empty
         return f"`{key}` takes new keys with a plus: +{key}={{<key>: <value>}}."
-    others = _that_have(folder, key)
+    others = options_with(folder, key)
     if others:
         return f"`{key}` is not an option here: {key.split('.')[0]}={' or '.join(others)} has it."
     config = _compose(folder, [])
@@ -239,12 +248,3 @@ def _in_one_line(error: Exception, folder: Path, overrides: Sequence[str]) -> st
         given = next((text for text in overrides if text.startswith(key)), key)
         return f"`{key}` is not an option here; one of W&B's own is added with a plus: +{given}"
     return f"`{key}` is not an option. See `selfdebias --cfg job`."
-
-
-def _that_have(folder: Path, key: str) -> list[str]:
-    """Return the options of a key's group that have it, of their own or from the option that they build on."""
-    group, _, name = key.partition(".")
-    files = sorted((folder / group).glob("*.yaml")) if name and "." not in name else []
-    if not any(name in OmegaConf.load(file) for file in files):
-        return []
-    return [file.stem for file in files if name in _compose(folder, [f"{group}={file.stem}"])[group]]

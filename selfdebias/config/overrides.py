@@ -10,6 +10,7 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 
 from selfdebias.config.rules import ConfigError
 
@@ -92,6 +93,20 @@ def options_of(group: Path) -> list[str]:
     """The options of a group by its folder: `paper`, and after these `ablation/strength`, of a folder in it."""
     options = [file.relative_to(group).with_suffix("").as_posix() for file in group.rglob("*.yaml")]
     return sorted(options, key=lambda option: ("/" in option, option))
+
+
+def options_with(folder: Path, key: str) -> list[str]:
+    """Return the options of a key's group that have it, of their own or from the option that they build on."""
+    group, _, name = key.partition(".")
+    files = sorted((folder / group).glob("*.yaml")) if name and "." not in name else []
+    return [file.stem for file in files if _has(file, name)]
+
+
+def _has(file: Path, name: str) -> bool:
+    """Whether an option has a key, of its own or from an option that it builds on."""
+    content = OmegaConf.load(file)
+    bases = [it for it in content.get("defaults", ()) if isinstance(it, str) and it != "_self_"]
+    return name in content or any(_has(file.with_name(f"{base}.yaml"), name) for base in bases)
 
 
 def check_options(parsed: Sequence[Override], folder: Path) -> None:
