@@ -104,7 +104,8 @@ def options_with(folder: Path, key: str) -> list[str]:
 
 def _has(file: Path, name: str) -> bool:
     """Whether an option has a key, of its own or from an option that it builds on."""
-    content = OmegaConf.load(file)
+    content = OmegaConf.to_container(OmegaConf.load(file))
+    assert isinstance(content, dict)
     bases = [it for it in content.get("defaults", ()) if isinstance(it, str) and it != "_self_"]
     return name in content or any(_has(file.with_name(f"{base}.yaml"), name) for base in bases)
 
