@@ -106,7 +106,7 @@ def _has(file: Path, name: str) -> bool:
     """Whether an option has a key, of its own or from an option that it builds on."""
     content = OmegaConf.to_container(OmegaConf.load(file))
     assert isinstance(content, dict)
-    bases = [it for it in content.get("defaults", ()) if isinstance(it, str) and it != "_self_"]
+    bases = [it for it in content.get("defaults", ()) if isinstance(it, str) and it != "_self_" and "@" not in it]
     return name in content or any(_has(file.with_name(f"{base}.yaml"), name) for base in bases)
 
 
