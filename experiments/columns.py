@@ -12,7 +12,7 @@ from selfdebias.report.feature_words import frechet_key, title_of
 
 Cell = Callable[[dict, str], str]  # from pooled results and the name of an arm
 USUAL = (
-    "n", "men", "gender", "tone_shift", "kept", "turned", "turned_precision", "frechet", "kid", "kid_within",
+    "n", "men", "gender", "tone_shift", "kept", "switched", "turned_precision", "frechet", "kid", "kid_within",
 )  # fmt: skip
 AXES = (
     "n", "men", "gender", "tone_composition", "age_composition", "sides", "switched", "switched_precision", "kept",
@@ -134,7 +134,6 @@ COLUMNS: dict[str, tuple[str, Cell]] = {
     "gender": ("gender `fd_hard`", _value("gender", "fd_hard")),
     "tone_shift": ("largest shift of a tone's share", _tone_shift),
     "kept": ("`kept_cosine`", _value("kept_cosine")),
-    "turned": ("switched", _count("turned", "n")),
     "turned_precision": ("precision of switched, of vanilla's own", _value("turned", "precision_ratio")),
     "frechet": ("FID", lambda results, arm: number(results["arms"][arm][frechet_key(results["arms"][arm])])),
     "kid": ("KID", _value("kid")),

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from experiments.columns import USUAL, header, row
+from experiments.columns import COLUMNS, USUAL, header, row
 from experiments.notes import NOTES
 from experiments.variants import Every, Study
 
@@ -53,8 +53,15 @@ def load_study(name: str) -> Study:
     - vanilla: name of the first row, the vanilla images of the first variant; "" for none.
     - rows: arms by the name of the row, {} being the variant's name; rows_of: those of variants that have others.
     - notes: keys of `experiments.notes.NOTES`, each set apart by an empty line.
+
+    Raises:
+        SystemExit: If there is no such study, or it names a column or a note that is not there.
     """
     it = read_study(name)
+    for key, known in (("columns", COLUMNS), ("notes", NOTES)):
+        for word in it.get(key, ()):
+            if word not in known:
+                raise SystemExit(f"`{key}` of the study {name} must be some of {', '.join(known)}, got {word}.")
     columns, titles = it.get("columns", USUAL), it.get("names", "Arm")
     rows = {variant: it.get("rows_of", {}).get(variant, it.get("rows", GUIDED)) for variant in it["variants"]}
     return Study(

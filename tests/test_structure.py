@@ -10,7 +10,7 @@ from tests import lines
 
 PACKAGE = Path(__file__).parents[1] / "selfdebias"
 FILES = {str(path.relative_to(PACKAGE)): path.read_text() for path in sorted(PACKAGE.rglob("*.py"))}
-not_yet = pytest.mark.xfail(strict=False, reason="rooms are still being simplified")
+not_yet = pytest.mark.xfail(strict=True, reason="rooms are still being simplified")
 
 EXAMPLE = '''\
 """A module."""

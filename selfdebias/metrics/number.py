@@ -113,8 +113,8 @@ def missing(reason: str, **facts: Any) -> Number:
     """Return a number that cannot be computed.
 
     Example:
-        >>> missing("no image was turned", n=0).to_json()
-        {'value': None, 'n': 0, 'reason': 'no image was turned'}
+        >>> missing("no image switched", n=0).to_json()
+        {'value': None, 'n': 0, 'reason': 'no image switched'}
     """
     return Number(reason=reason).stating(**facts)
 

@@ -23,7 +23,7 @@ def verdicts_in_words(results: Results) -> list[str]:
             for name, verdict in _in_order(results, verdicts)
             if verdict
         ]
-        said = [f"{'; '.join(told)} (overlapping intervals show no difference)"] if told else []
+        said = [f"{'; '.join(told)} (fairer, less fair: the intervals do not overlap)"] if told else []
         untold: dict[str, list[str]] = {}
         for name in [name for name, verdict in _in_order(results, verdicts) if not verdict]:
             untold.setdefault(_untold(results, arm, name), []).append(plain(name))

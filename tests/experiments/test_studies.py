@@ -67,6 +67,22 @@ def test_a_study_that_is_not_there_is_refused_by_name():
         main(["nope"])
 
 
+@pytest.mark.parametrize("key", ["columns", "notes"])
+def test_a_column_or_note_that_is_not_there_is_refused_with_those_that_are(key, tmp_path, monkeypatch):
+    content = {
+        "question": "?",
+        "claim": "!",
+        "title": "t",
+        "seeds": [1],
+        "variants": {"a": "guidance=none"},
+        key: ["nope"],
+    }
+    (tmp_path / "mine.yaml").write_text(json.dumps(content))
+    monkeypatch.setattr("experiments.study.FOLDER", tmp_path)
+    with pytest.raises(SystemExit, match=f"`{key}` of the study mine must be some of .*, got nope"):
+        load_study("mine")
+
+
 def test_the_help_names_all_studies(capsys):
     main(["--help"])
     said = capsys.readouterr().out
