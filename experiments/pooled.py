@@ -10,8 +10,8 @@ from statistics import mean
 from selfdebias.config.compose import load
 from selfdebias.jobs.job import hash_of_job, run_job
 from selfdebias.jobs.sweeps.pooling import pool_jobs, stages_of
+from selfdebias.metrics.number import number_at
 from selfdebias.report.explanations import judge_in_words
-from selfdebias.report.measures import measure
 from selfdebias.report.wording import Notes, written
 from selfdebias.storage.atomic import write_json, write_text
 
@@ -188,7 +188,7 @@ def interval(entry: dict | None) -> str:
     """Write a measured value with its interval, without one where there is none, and n/a where there is no value."""
     if entry is None or entry.get("low") is None:
         return number(entry)
-    return written(measure(entry), Notes())
+    return written(number_at(entry), Notes())
 
 
 def number(entry: dict | float | None, digits: int = 3) -> str:

@@ -10,6 +10,7 @@ from selfdebias.metrics import registry
 from selfdebias.metrics.corrected import STATED
 from selfdebias.metrics.frechet import FRECHET
 from selfdebias.metrics.metric import Metric
+from selfdebias.metrics.number import finite
 from selfdebias.report.feature_words import frechet_key, is_inception, label_of, title_of, without_label
 from selfdebias.report.given import (
     batches_in_words,
@@ -19,7 +20,7 @@ from selfdebias.report.given import (
     twins_in_words,
 )
 from selfdebias.report.grids import grids_in_words
-from selfdebias.report.measures import INTERVAL, arms_of, attributes_of, batches_of, finite, images_of
+from selfdebias.report.measures import INTERVAL, arms_of, attributes_of, batches_of, images_of
 from selfdebias.report.verdicts import verdicts_in_words
 from selfdebias.report.wording import AT_FLOOR, plain
 

@@ -14,7 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from selfdebias.report.measures import INTERVAL, arms_of, class_shares, measure
+from selfdebias.metrics.number import number_at
+from selfdebias.report.measures import INTERVAL, arms_of, class_shares
 from selfdebias.report.wording import clip, plain
 
 Array = NDArray[np.floating]
@@ -70,7 +71,7 @@ def shares_figure(results: Mapping[str, Any], attribute: str, theme: Theme = LIG
         _bars(axes, place, len(shares), arm, [entries.get(name) for name in classes], theme)
     target = 1 / max(1, len(classes))
     axes.axhline(target, color=theme.ink, linestyle="--", linewidth=1.2, label=f"target {target:.2f}")
-    floors = [measure(arm, attribute, "fd_hard").floor for arm in results["arms"].values()]
+    floors = [number_at(arm, attribute, "fd_hard").floor for arm in results["arms"].values()]
     floor = max((entry for entry in floors if entry is not None), default=None)
     if floor is not None:
         miss = floor / math.sqrt(len(classes))

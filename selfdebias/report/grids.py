@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from selfdebias.metrics.number import Number
-from selfdebias.report.measures import arms_of, attributes_of, measure
+from selfdebias.metrics.number import Number, number_at
+from selfdebias.report.measures import arms_of, attributes_of
 from selfdebias.report.table import Table
 from selfdebias.report.wording import Notes, counted, plain, written
 
@@ -40,7 +40,7 @@ def quality_grid(results: Results, notes: Notes) -> Table:
     rows = []
     for arm in _compared(results):
         tree = results["arms"][arm].get("quality", {})
-        names = [name for name in spaces_of(tree) if any(measure(tree, name, key).value is not None for key in KEYS)]
+        names = [name for name in spaces_of(tree) if any(number_at(tree, name, key).value is not None for key in KEYS)]
         if not set(names) <= set(ACTED_IN):
             rows += [[f"{plain(arm)}, {plain(name)}", *_quality_cells(tree[name], notes)] for name in names]
     return Table(titles, rows, QUALITY)
@@ -48,8 +48,8 @@ def quality_grid(results: Results, notes: Notes) -> Table:
 
 def _quality_cells(tree: Mapping[str, Any], notes: Notes) -> list[str]:
     styles = {"precision": ".3f", "kid": ".3g", "kept": ".3f"}
-    ratio = counted(measure(tree, "turned_precision_ratio"), notes)
-    return [ratio, *(written(measure(tree, key), notes, style, floor=True) for key, style in styles.items())]
+    ratio = counted(number_at(tree, "turned_precision_ratio"), notes)
+    return [ratio, *(written(number_at(tree, key), notes, style, floor=True) for key, style in styles.items())]
 
 
 def spaces_of(quality: Mapping[str, Any]) -> list[str]:
@@ -65,7 +65,7 @@ def axes_grid(results: Results, notes: Notes) -> Table:
         axes = results["arms"][arm].get("axes", [])
         balanced = results.get("modes", {}).get("balanced", range(len(axes)))
         for a, tree in enumerate(axes):
-            cells = [written(measure(tree, key), notes) for key in ("fd", "share")]
+            cells = [written(number_at(tree, key), notes) for key in ("fd", "share")]
             rows.append([f"{plain(arm)}, axis {a}{'' if a in balanced else ', left alone'}", *cells])
     return Table(["arm, axis", "fd from the target", "share of side 1"], rows, AXES)
 
@@ -76,7 +76,7 @@ def agreement_grid(results: Results, notes: Notes) -> Table:
     for arm in _compared(results):
         tree = results["arms"][arm].get("paired_agreement", {})
         for attribute in [name for name in attributes_of(results) if name in tree]:
-            entries = [measure(tree, attribute, name) for name in ("switched", "unswitched")]
+            entries = [number_at(tree, attribute, name) for name in ("switched", "unswitched")]
             rows.append([f"{plain(arm)}, {plain(attribute)}", *(counted(entry, notes) for entry in entries)])
     return Table(["arm, attribute", "same, mode switched", "same, mode kept"], rows, AGREEMENT)
 
@@ -156,7 +156,7 @@ def compositions(arm: Mapping[str, Any], attribute: str) -> tuple[Number, Number
     """The predicted and the measured `fd_hard` of an attribute; nulls in earlier results."""
     predicted, measured = (f"{name}_fd_hard" for name in ("predicted", "measured"))
     tree = arm.get("composition", {})
-    return measure(tree, attribute, predicted), measure(tree, attribute, measured)
+    return number_at(tree, attribute, predicted), number_at(tree, attribute, measured)
 
 
 def composed_in_words(arm: Mapping[str, Any], attribute: str) -> str:

@@ -7,19 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from selfdebias.metrics import registry
+from selfdebias.metrics.number import number_at
 from selfdebias.report.explanations import explanations
 from selfdebias.report.feature_words import key_of, title_of
 from selfdebias.report.given import folders_in_words, skipped_in_words
 from selfdebias.report.grids import grids
-from selfdebias.report.measures import (
-    arms_of,
-    attributes_of,
-    class_shares,
-    clip_score,
-    images_of,
-    measure,
-    time_ratio,
-)
+from selfdebias.report.measures import arms_of, attributes_of, class_shares, clip_score, images_of, time_ratio
 from selfdebias.report.table import Column, Table, to_markdown, to_text
 from selfdebias.report.wording import Notes, bare, counted, plain, prompt_of, span, written
 
@@ -112,7 +105,7 @@ def _column(title: str, results: Results, notes: Notes, read: Read, floor: str =
 
 
 def _read(results: Results, *path: str, style: str = ".3f", floor: bool = False) -> Read:
-    return lambda arm, notes: written(measure(results["arms"][arm], *path), notes, style, floor)
+    return lambda arm, notes: written(number_at(results["arms"][arm], *path), notes, style, floor)
 
 
 def _distances(results: Results, notes: Notes) -> list[Column]:
@@ -120,7 +113,7 @@ def _distances(results: Results, notes: Notes) -> list[Column]:
     paths = {f"{name} fd_hard": (name, "fd_hard") for name in attributes_of(results)} | {"mode_fd": ("mode_fd",)}
     columns = []
     for title, path in paths.items():
-        floor = span(measure(arm, *path).floor for arm in results["arms"].values())
+        floor = span(number_at(arm, *path).floor for arm in results["arms"].values())
         columns += _column(title, results, notes, _read(results, *path), floor)
     return columns
 
@@ -134,7 +127,7 @@ def _shares(results: Results, notes: Notes) -> list[Column]:
         )
 
     def unclassified(arm: str, own: Notes) -> str:
-        return " / ".join(bare(measure(arms[arm], "unclassified", name), own) for name in attributes_of(results))
+        return " / ".join(bare(number_at(arms[arm], "unclassified", name), own) for name in attributes_of(results))
 
     columns = _column("N", results, notes, lambda arm, _: str(images_of(results, arm) or "?"))
     for attribute in attributes_of(results):
@@ -142,12 +135,12 @@ def _shares(results: Results, notes: Notes) -> list[Column]:
         if len(classes) == 2:
             columns += _column(" / ".join(classes), results, notes, pair(attribute))
             path = ("corrected", attribute, classes[0])  # by the judge's error, where that is known
-            if any(measure(arm, *path).value is not None for arm in arms.values()):
+            if any(number_at(arm, *path).value is not None for arm in arms.values()):
                 read = _read(results, *path, style=".2f")
                 columns += _column(f"{classes[0]}, corrected", results, notes, read)
     columns += _column("unclassified", results, notes, unclassified)
     return columns + _column(
-        "safety-flagged", results, notes, lambda arm, own: bare(measure(arms[arm], "blanked"), own)
+        "safety-flagged", results, notes, lambda arm, own: bare(number_at(arms[arm], "blanked"), own)
     )
 
 
@@ -169,7 +162,7 @@ def _quality(results: Results, notes: Notes) -> list[Column]:
 
 def _preservation(results: Results, notes: Notes) -> list[Column]:
     def ratio(arm: str, own: Notes) -> str:
-        return counted(measure(results["arms"][arm], "turned", "precision_ratio"), own)
+        return counted(number_at(results["arms"][arm], "turned", "precision_ratio"), own)
 
     return [
         *_column("kept cosine", results, notes, _read(results, "kept_cosine")),
@@ -181,7 +174,7 @@ def _preservation(results: Results, notes: Notes) -> list[Column]:
 
 def _cost(results: Results, notes: Notes) -> list[Column]:
     def seconds(arm: str, own: Notes) -> str:
-        return written(measure(results, "cost", "seconds_per_image", arm), own, ".3g")
+        return written(number_at(results, "cost", "seconds_per_image", arm), own, ".3g")
 
     def ratio(arm: str, own: Notes) -> str:
         return written(time_ratio(results, arm), own, ".2f")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from selfdebias.metrics.arms import load_arm
-from selfdebias.report.measures import finite
+from selfdebias.metrics.number import finite
 from selfdebias.storage.atomic import read_lines
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.images import read_sheet

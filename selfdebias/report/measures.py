@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from selfdebias.metrics.number import Number, finite, leaves
-from selfdebias.metrics.number import number_at as measure
-
-__all__ = ["finite", "measure"]
+from selfdebias.metrics.number import Number, leaves, number_at
 
 INTERVAL = "95% intervals over batches"
 
@@ -42,7 +39,7 @@ def class_shares(results: Mapping[str, Any], arm: str, attribute: str) -> dict[s
         return {}
     order = results.get("judge", {}).get("classes", {}).get(attribute, [])
     names = dict.fromkeys([*(name for name in order if name in shares), *shares])
-    return {name: measure(shares, name) for name in names}
+    return {name: number_at(shares, name) for name in names}
 
 
 def images_of(results: Mapping[str, Any], arm: str) -> int | None:
@@ -63,7 +60,7 @@ def clip_score(arm: Mapping[str, Any]) -> Number:
     >>> clip_score({"clip_score": {"value": 0.16, "n": 32, "at_zero": 31}}).reason
     '31 of 32 images at its lower bound of 0'
     """
-    score = measure(arm, "clip_score")
+    score = number_at(arm, "clip_score")
     at_zero = score.more.get("at_zero", 0)
     if score.value is not None and score.n and 2 * at_zero > score.n:
         return Number(reason=f"{at_zero} of {score.n} images at its lower bound of 0")
@@ -72,8 +69,8 @@ def clip_score(arm: Mapping[str, Any]) -> Number:
 
 def time_ratio(results: Mapping[str, Any], arm: str) -> Number:
     """Seconds an image of an arm over those of the vanilla arm."""
-    seconds = measure(results, "cost", "seconds_per_image", arm)
-    vanilla = measure(results, "cost", "seconds_per_image", "vanilla")
+    seconds = number_at(results, "cost", "seconds_per_image", arm)
+    vanilla = number_at(results, "cost", "seconds_per_image", "vanilla")
     if seconds.value is None or not vanilla.value:
         return Number(reason=seconds.reason or vanilla.reason or "the vanilla arm took no time")
     return Number(seconds.value / vanilla.value)

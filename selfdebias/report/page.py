@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from selfdebias.metrics.number import Number
+from selfdebias.metrics.number import Number, number_at
 from selfdebias.metrics.verdict import IN_WORDS
 from selfdebias.report.explanations import explanations, interval_in_words
 from selfdebias.report.gallery import Chart, Pair
 from selfdebias.report.grids import grids
 from selfdebias.report.job_table import sections, shown_in
 from selfdebias.report.material import Material
-from selfdebias.report.measures import arms_of, attributes_of, class_shares, images_of, measure
+from selfdebias.report.measures import arms_of, attributes_of, class_shares, images_of
 from selfdebias.report.templates import environment, settings, warnings
 from selfdebias.report.wording import Notes, plain, prompt_of, written
 from selfdebias.storage.hidden import redacted_command
@@ -70,14 +70,14 @@ def render_page(material: Material, pictures: Pictures) -> str:
         agreement=agreement_rows(results, notes),
         axes="axes" in material.found,
         place=partial(place_in_words, material.found),
-        stability=written(measure(modes, "stability"), notes, ".2f"),
-        silhouette=written(measure(modes, "silhouette"), notes),
+        stability=written(number_at(modes, "stability"), notes, ".2f"),
+        silhouette=written(number_at(modes, "silhouette"), notes),
         pictures=pictures,
         arms=arms_of(results),
         sections=tables,
         shares=share_rows(results, notes),
         cost=cost_rows(results, notes),
-        cosine=written(measure(trained, "cosine_held_out"), notes) if trained else "",
+        cosine=written(number_at(trained, "cosine_held_out"), notes) if trained else "",
         verdicts=verdicts_in_short(results),
         grids=extra,
         interval=interval_in_words(results),
@@ -164,7 +164,7 @@ def mode_rows(material: Material, notes: Notes) -> list[dict[str, Any]]:
     sizes, results, words = material.found["sizes"], material.results, material.found["words"]
     rows = []
     for mode, size in enumerate(sizes):
-        shares = {name: measure(results["arms"][name], "mode_shares", str(mode)) for name in arms_of(results)}
+        shares = {name: number_at(results["arms"][name], "mode_shares", str(mode)) for name in arms_of(results)}
         in_arms = [(plain(name), written(share, notes, ".2f")) for name, share in shares.items()]
         told = [(plain(word["caption"]), f"{word['effect']:.1f}") for word in words[mode]]
         share = f"{size / max(1, len(material.found['labels'])):.2f}"
@@ -202,7 +202,8 @@ def agreement_rows(results: Mapping[str, Any], notes: Notes) -> list[tuple[str, 
         names = dict.fromkeys([*(name for name in attributes if name in known), *known])
         held = {plain(name): (modes, name) for name in names}
     return [
-        (title, *(written(measure(tree, kind, name), notes) for kind in kinds)) for title, (tree, name) in held.items()
+        (title, *(written(number_at(tree, kind, name), notes) for kind in kinds))
+        for title, (tree, name) in held.items()
     ]
 
 
@@ -225,4 +226,4 @@ def cost_rows(results: Mapping[str, Any], notes: Notes) -> list[tuple[str, str]]
         "guidance_share": "Share of the guided time spent in guidance itself",
         "peak_memory_ratio": "Peak memory of guided over vanilla sampling",
     }
-    return [(text, written(measure(results, "cost", key), notes)) for key, text in names.items()]
+    return [(text, written(number_at(results, "cost", key), notes)) for key, text in names.items()]

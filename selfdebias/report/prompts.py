@@ -7,10 +7,10 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from selfdebias.metrics.number import Number
+from selfdebias.metrics.number import Number, number_at
 from selfdebias.metrics.verdict import IN_WORDS
 from selfdebias.report.explanations import interval_in_words, judge_in_words, skipped_edits_in_words
-from selfdebias.report.measures import arms_of, class_shares, images_of, measure
+from selfdebias.report.measures import arms_of, class_shares, images_of
 from selfdebias.report.table import Column, Table, to_markdown, to_text
 from selfdebias.report.templates import environment, settings, warnings
 from selfdebias.report.wording import Notes, bare, plain, span, written
@@ -111,7 +111,7 @@ def means_of(results: Results, attribute: str) -> list[str]:
     means = {arm: results["over_prompts"].get(arm) for arm in arms_in(results)}
     lines = []
     for key in TITLES:
-        said = [f"{plain(arm)} {written(measure(tree, attribute, key), Notes())}" for arm, tree in means.items()]
+        said = [f"{plain(arm)} {written(number_at(tree, attribute, key), Notes())}" for arm, tree in means.items()]
         floor = _floor_of_means([_entry(tree, (attribute, key)) for tree in means.values()])
         lines.append(f"mean {key}: {', '.join(said)}.{floor}")
     return lines
@@ -166,7 +166,7 @@ def table_of(results: Results, attribute: str, notes: Notes, intervals: bool = F
     images = ["/".join(map(str, sorted({images_of(row, arm) or 0 for arm in row["arms"]}))) for row in rows]
     columns = [Column("prompt", list(names.values()), ["mean", "floor"]), Column("N", images, ["", ""])]
     for key, title in TITLES.items():
-        floor = span(measure(row["arms"].get(arm), attribute, key).floor for row in rows for arm in arms)
+        floor = span(number_at(row["arms"].get(arm), attribute, key).floor for row in rows for arm in arms)
         columns.append(_column(title, results, arms, (attribute, key), write, floor=floor))
     first = next(iter(results["rows"].values()))
     classes = list(class_shares(first, next(iter(first["arms"])), attribute))
@@ -186,12 +186,12 @@ def _column(
 ) -> Column:  # fmt: skip
     """A column whose cells hold the number of each arm; its mean stands at `mean`, by default at `path` too."""
     cells = {
-        name: " / ".join(write(measure(row["arms"].get(arm), *path)) for arm in arms)
+        name: " / ".join(write(number_at(row["arms"].get(arm), *path)) for arm in arms)
         for name, row in results["rows"].items()
     }
     means = []
     for tree in (results["over_prompts"].get(arm) for arm in arms):
-        entry, count = measure(tree, *(mean or path)), _entry(tree, mean or path).get("rows")
+        entry, count = number_at(tree, *(mean or path)), _entry(tree, mean or path).get("rows")
         some = entry.value is not None and count != len(results["rows"])
         means.append(write(entry) + (f" ({count})" if some else ""))
     return Column(plain(title), [cells[name] for name in names_of(results)], [" / ".join(means), floor])

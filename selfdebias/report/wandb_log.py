@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image
 
+from selfdebias.metrics.number import finite
 from selfdebias.report.flat_tables import (
     COLUMNS,
     flat_numbers,
@@ -18,7 +19,6 @@ from selfdebias.report.flat_tables import (
     table_of_quality,
     table_of_rows,
 )
-from selfdebias.report.measures import finite
 from selfdebias.report.privacy import allowed, without_places
 from selfdebias.report.table import Table
 from selfdebias.report.wandb_run import open_run

@@ -12,9 +12,9 @@ from typing import Any
 from selfdebias.config.rules import refuse
 from selfdebias.jobs.sweeps.finished import SweptJob
 from selfdebias.jobs.sweeps.pooling import pool_jobs
-from selfdebias.metrics.number import Number
+from selfdebias.metrics.number import Number, number_at
 from selfdebias.report.feature_words import frechet_key
-from selfdebias.report.measures import arms_of, clip_score, images_of, measure
+from selfdebias.report.measures import arms_of, clip_score, images_of
 
 Results = Mapping[str, Any]
 
@@ -63,12 +63,16 @@ class Group:
         tree = results["over_prompts"].get(arm, {}) if "rows" in results else results["arms"].get(arm, {})
         if name == "share":
             attribute, first = share_of(results) or ("", "")
-            return measure(tree, attribute, "share") if "rows" in results else measure(tree, "shares", attribute, first)
+            return (
+                number_at(tree, attribute, "share")
+                if "rows" in results
+                else number_at(tree, "shares", attribute, first)
+            )
         if name == "clip_score":
             return clip_score(tree)
         if name in ("fid", "frechet_distance"):  # one number, `fid` of any features in earlier results
-            return measure(tree, frechet_key(tree))
-        return measure(tree, *(("turned", name) if name == "precision_ratio" else name.split(".")))
+            return number_at(tree, frechet_key(tree))
+        return number_at(tree, *(("turned", name) if name == "precision_ratio" else name.split(".")))
 
 
 @dataclass(frozen=True)
