@@ -23,6 +23,10 @@ class Parts:
     Args:
         config: The resolved configuration.
 
+    Attributes:
+        by_group: All parts but the guidance, of which each arm has its own; `sampler` draws the arms, `collector`
+            what is collected.
+
     Raises:
         ConfigError: If a `_target_` is not allowed, or a part refuses a value.
     """
@@ -31,28 +35,28 @@ class Parts:
         check_job(config)
         self._config = config
         if config["evaluate"]["folders"]:  # nothing is drawn, so only what judges has to be there
-            self._parts = {
+            self.by_group = {
                 group: make(config, group) for group in ("judge", "encoder", "metrics", "prompts", "trainer")
             }
-            check_attributes(config["prompts"]["attributes"], self._parts["judge"].classes)
+            check_attributes(config["prompts"]["attributes"], self.by_group["judge"].classes)
             return
         groups = [group for group in GROUPS if group not in ("paths", "logger", "guidance")]
-        self._parts = {group: make(config, group) for group in groups}
+        self.by_group = {group: make(config, group) for group in groups}
         for name, model in (("sampler", model_of_arms(config)), ("collector", model_of_collect(config))):
-            self._parts[name] = make({"model": model}, "model")
+            self.by_group[name] = make({"model": model}, "model")
         for guidance in guidance_of_arms(config["guidance"]).values():
             make({"guidance": guidance}, "guidance")
         self._check_words()
         self._check_prompt()
-        check_attributes(config["prompts"]["attributes"], self._parts["judge"].classes)
-        bank, classes = self._parts["bank"], self._parts["judge"].classes
+        check_attributes(config["prompts"]["attributes"], self.by_group["judge"].classes)
+        bank, classes = self.by_group["bank"], self.by_group["judge"].classes
         if isinstance(bank, SupervisedBank) and bank.attribute not in classes:
             raise refuse("bank.attribute", f"one of {', '.join(classes)}, which the judge knows", bank.attribute)
         self._labelled()
 
     def _check_words(self) -> None:
         try:
-            self._parts["vocabulary"].check(self._parts["encoder"])
+            self.by_group["vocabulary"].check(self.by_group["encoder"])
         except ValueError as error:
             raise ConfigError(str(error)) from error
 
@@ -60,7 +64,7 @@ class Parts:
         """Refuses a prompt that the model would not even see."""
         prompts = self._config["prompts"]
         name = "subjects" if "subjects" in prompts else "text"
-        if prompts[name] and not getattr(self._parts["model"], "takes_prompts", True):
+        if prompts[name] and not getattr(self.by_group["model"], "takes_prompts", True):
             raise refuse(f"prompts.{name}", "empty for a model without prompts (prompts=unconditional)", prompts[name])
 
     def fingerprints(self) -> dict[str, str]:
@@ -70,7 +74,7 @@ class Parts:
             ConfigError: If a weight file is missing.
         """
         try:
-            weighty = {group: part for group, part in self._parts.items() if hasattr(part, "fingerprint")}
+            weighty = {group: part for group, part in self.by_group.items() if hasattr(part, "fingerprint")}
             weights = {
                 group: part.fingerprint() for group, part in weighty.items() if group not in ("sampler", "collector")
             }
@@ -84,11 +88,6 @@ class Parts:
         if folder is None:
             return {}
         try:
-            return {"evaluate": labelled_fingerprint(Path(folder), self._parts["judge"].classes)}
+            return {"evaluate": labelled_fingerprint(Path(folder), self.by_group["judge"].classes)}
         except (OSError, ValueError) as error:
             raise ConfigError(" ".join(str(error).split())) from error
-
-    @property
-    def by_group(self) -> dict[str, Any]:
-        """All parts but the guidance, of which each arm has its own: `sampler` draws the arms, `collector` what is collected."""
-        return dict(self._parts)

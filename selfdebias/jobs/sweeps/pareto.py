@@ -12,12 +12,13 @@ from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
 from selfdebias.jobs.sweeps.rows import Row
+from selfdebias.metrics.mmd import KID
 from selfdebias.metrics.number import Number
 from selfdebias.report.figures import LIGHT, MARKERS, Theme
 from selfdebias.report.measures import INTERVAL
 from selfdebias.report.wording import clip, plain
 
-HIGHER_IS_BETTER = {"kept_cosine": True, "precision_ratio": True, "kid": False, "clip_score": True}
+HIGHER_IS_BETTER = {"kept_cosine": True, "precision_ratio": True, "kid": KID.better == "higher", "clip_score": True}
 WORDS = {
     "kept_cosine": "kept cosine to the vanilla twin",
     "precision_ratio": "precision of switched",
