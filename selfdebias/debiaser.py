@@ -23,7 +23,7 @@ from selfdebias.guidance.semantics import AxesSemantics
 from selfdebias.jobs.fit_arguments import FitArguments
 from selfdebias.jobs.fitting import fit_stages
 from selfdebias.jobs.model_card import BANK, MEANS, PROJECTOR, read_facts, write_facts
-from selfdebias.jobs.options import default, guidance_of, part_of, with_options
+from selfdebias.jobs.parts import default, guidance_of, part_of, with_options
 from selfdebias.jobs.stages.generate import check_shares, read_semantics
 from selfdebias.modes.estimator import Clustering
 from selfdebias.storage.seeds import generators

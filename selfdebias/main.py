@@ -10,8 +10,7 @@ from importlib import import_module
 
 from selfdebias.config.overrides import refuse_doubles
 from selfdebias.config.rules import ConfigError
-from selfdebias.jobs.commands import answered, outcome, print_out, split_show
-from selfdebias.jobs.running_again import refuse_with_sweep
+from selfdebias.jobs.commands import answered, outcome, print_out, refuse_with_sweep, split_show
 
 USAGE = """\
 selfdebias: finds the semantic modes of what a diffusion model generates,

@@ -75,7 +75,7 @@ def stand_ins(tmp_path, monkeypatch):
         setattr(module, name, _stand_in_stage(name, calls))
         monkeypatch.setattr(run, name, module)
     monkeypatch.setattr("selfdebias.jobs.job._log", lambda *_: None)  # stand-ins leave no figures to log
-    monkeypatch.setattr("selfdebias.jobs.gathering.gather_debiaser", lambda *_: None)  # and no projector
+    monkeypatch.setattr("selfdebias.jobs.job.gather_debiaser", lambda *_: None)  # and no projector
     return calls
 
 

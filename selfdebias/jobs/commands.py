@@ -18,16 +18,14 @@ from selfdebias.config.overrides import refuse_doubles
 from selfdebias.config.rules import ConfigError
 from selfdebias.jobs.early_checks import check_early
 from selfdebias.jobs.failures import explained, sigterm_as_ctrl_c
-from selfdebias.jobs.job import run_job
-from selfdebias.jobs.processes import ONE, Processes, run_in_processes, wants_several
-from selfdebias.jobs.running_again import (
+from selfdebias.jobs.job_record import (
     FLAG,
     load_again,
     note_on_versions,
     notes_on_weights,
-    split_from,
     words_of,
 )
+from selfdebias.jobs.processes import ONE, Processes, run_in_processes, wants_several
 
 
 def outcome(arguments: Sequence[str], processes: Processes = ONE) -> tuple[int, str]:
@@ -98,9 +96,11 @@ def _run(
     config: Mapping[str, Any], words: Sequence[str], arguments: Sequence[str], processes: Processes
 ) -> tuple[int, str]:
     """Runs a job in as many processes as it wants; `words` ask for the same as `arguments`, without a folder."""
+    check_early(config)  # before the slow imports
     if wants_several(config) and processes is ONE:
-        check_early(config)
         return run_in_processes(outcome, arguments, config["trainer"]["devices"])
+    from selfdebias.jobs.job import run_job
+
     job = run_job(config, words, processes)
     if processes.part == 0:
         _print_outcome(job)
@@ -130,6 +130,42 @@ def split_show(arguments: Sequence[str]) -> tuple[list[str], bool]:
             del rest[at : at + 2]
             return rest, True
     return rest, False
+
+
+def split_from(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """Takes `--from FOLDER` out of the arguments.
+
+    Returns:
+        The folder, None where there is no flag, and the other arguments.
+
+    Raises:
+        ConfigError: If no folder follows.
+
+    Example:
+        >>> split_from(["--from", "runs/jobs/0123", "generate.seed=2"])
+        (PosixPath('runs/jobs/0123'), ['generate.seed=2'])
+        >>> split_from(["guidance=none"])
+        (None, ['guidance=none'])
+    """
+    rest = [word for text in arguments for word in (text.split("=", 1) if text.startswith(f"{FLAG}=") else [text])]
+    if FLAG not in rest:
+        return None, rest
+    at = rest.index(FLAG)
+    words = rest[at + 1 : at + 2]
+    is_override = bool(words) and "=" in words[0] and not Path(words[0]).exists()
+    if not words or FLAG in rest[at + 1 :] or words[0].startswith("-") or not words[0] or is_override:
+        raise ConfigError(f"`{FLAG}` must be followed by one folder of a job, such as runs/jobs/0123456789abcdef.")
+    return Path(words[0]), rest[:at] + rest[at + 2 :]
+
+
+def refuse_with_sweep(arguments: Sequence[str]) -> None:
+    """Refuses a folder for a sweep, whose jobs are composed.
+
+    Raises:
+        ConfigError: If there is one.
+    """
+    if split_from(arguments)[0] is not None:
+        raise ConfigError(f"`{FLAG}` must be without -m: it runs one job.")
 
 
 def _print_outcome(job: Path) -> None:

@@ -14,7 +14,7 @@ from selfdebias.config.combinations import part_of_scale
 from selfdebias.config.compose import read_option
 from selfdebias.config.ranges import check_values
 from selfdebias.encoders import encoder_from
-from selfdebias.jobs.options import default, part_of
+from selfdebias.jobs.parts import default, part_of
 from selfdebias.modes.estimator import Clustering
 from selfdebias.modes.naming import NoVocabulary
 

@@ -19,8 +19,7 @@ from selfdebias.guidance import Semantics
 from selfdebias.guidance.semantics import AxesSemantics
 from selfdebias.jobs.fit_arguments import FitArguments
 from selfdebias.jobs.model_card import TOLD
-from selfdebias.jobs.options import default
-from selfdebias.jobs.quiet import settle_libraries
+from selfdebias.jobs.parts import default, settle_libraries
 from selfdebias.jobs.stage import Runner, Stage, folder_of
 from selfdebias.jobs.stages import collect, discover, project
 from selfdebias.jobs.stages.collect import read_identity

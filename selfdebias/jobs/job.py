@@ -1,6 +1,6 @@
 """One job: the stages that a configuration asks for, each run once under its key, and the folder that gathers what they left.
 
-Torch and all that needs it are imported once a job really starts.
+A job with a row for each prompt has such a folder for each of them, and beside these their means, a table and a page of links.
 """
 
 from __future__ import annotations
@@ -9,21 +9,31 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from selfdebias.config.keys import digest
-from selfdebias.config.rules import ConfigError
 from selfdebias.jobs.early_checks import check_early
+from selfdebias.jobs.evaluation_inputs import check_encoder, fingerprint_inputs
 from selfdebias.jobs.job_record import record_of, start_job
+from selfdebias.jobs.model_card import BANK as BANK_FILE
+from selfdebias.jobs.model_card import MEANS, PROJECTOR, facts_of_run, write_facts
+from selfdebias.jobs.parts import Parts, settle_libraries
 from selfdebias.jobs.processes import ONE, Processes
-from selfdebias.jobs.quiet import settle_libraries
+from selfdebias.jobs.prompts import BANK, prompts_of_bank, rows_of
+from selfdebias.jobs.run import make_plan
+from selfdebias.jobs.stage import Runner, Stage, check_inputs, chosen_stages, config_hash, folder_of
+from selfdebias.jobs.stages.report import read_figures
+from selfdebias.metrics.cached import identity
+from selfdebias.metrics.prompts import over_prompts
+from selfdebias.report.flat_tables import csv_of
+from selfdebias.report.gallery import within_budget
+from selfdebias.report.privacy import nameless
+from selfdebias.report.prompts import markdown_table, render_prompt_page
+from selfdebias.report.wandb_log import log_job
+from selfdebias.report.wandb_run import check_logger, is_logged, make_logger, mark_logged, mode_of
 from selfdebias.report.wording import plain
-from selfdebias.storage.atomic import read_json, read_lines, swept
+from selfdebias.storage.atomic import link_or_copy, read_json, read_lines, swept, write_bytes, write_json, write_text
 from selfdebias.storage.hidden import redacted_command
-
-if TYPE_CHECKING:
-    from selfdebias.jobs.parts import Parts
-    from selfdebias.jobs.stage import Stage
+from selfdebias.storage.images import read_sheet
 
 
 def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Processes = ONE, group: str = "") -> Path:
@@ -43,9 +53,6 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Proc
     """
     check_early(config)
     settle_libraries()
-    from selfdebias.jobs.parts import Parts
-    from selfdebias.jobs.stage import folder_of
-    from selfdebias.report.wandb_run import check_logger
 
     root, parts = Path(config["paths"]["root"]), Parts(config)
     check_logger(config["logger"])
@@ -72,8 +79,6 @@ def hash_of_job(config: Mapping[str, Any]) -> str:
     Args:
         config: A configuration that `selfdebias.config.compose.load` has checked.
     """
-    from selfdebias.jobs.parts import Parts
-
     return config_hash(plan_of_job(config, Parts(config)), config["stages"])
 
 
@@ -83,10 +88,6 @@ def plan_of_job(config: Mapping[str, Any], parts: Parts) -> dict[str, Stage]:
     Raises:
         ConfigError: If an input that comes from outside was made in another encoder's space.
     """
-    from selfdebias.jobs.evaluation_inputs import check_encoder, fingerprint_inputs
-    from selfdebias.jobs.run import make_plan
-    from selfdebias.metrics.cached import identity
-
     found, evaluate = parts.fingerprints(), config["evaluate"]
     features = getattr(parts.by_group["metrics"], "features", None)
     encoder = identity(parts.by_group["encoder"])
@@ -96,39 +97,10 @@ def plan_of_job(config: Mapping[str, Any], parts: Parts) -> dict[str, Stage]:
     return make_plan(config, found)
 
 
-def chosen_stages(plan: Mapping[str, Stage], kinds: Sequence[str]) -> list[Stage]:
-    """The stages of the plan that `stages` asks for, in the order of the plan; evaluate alone reads the reference."""
-    chosen = [stage for stage in plan.values() if stage.kind in kinds]
-    return [stage for stage in chosen if "evaluate" in kinds or not stage.draws_reference]
-
-
-def check_inputs(stages: Sequence[Stage], finished: set[str]) -> None:
-    """Refuses a choice of stages that leaves out one whose results are needed and not there.
-
-    Raises:
-        ConfigError: If a stage reads one that is neither chosen nor finished.
-    """
-    there = finished | {stage.name for stage in stages}
-    for stage in stages:
-        for read in stage.before:
-            if read.name not in there:
-                raise ConfigError(f"`stages` must include {read.kind}: {stage.kind} reads it, and none is there.")
-
-
-def config_hash(plan: Mapping[str, Stage], kinds: Sequence[str]) -> str:
-    """The hash of the whole job: of its stages' keys and of the kinds of stages that it runs."""
-    keys = {stage.name: stage.key for stage in chosen_stages(plan, kinds)}
-    return digest({"stages": list(kinds), "keys": keys})
-
-
 def _run_rows(
     job: Path, stages: Sequence[Stage], parts: Parts, config: Mapping[str, Any], record: Mapping[str, Any], processes: Processes
 ) -> None:  # fmt: skip
     """Runs what all rows share, then row by row, and gathers each, so that a row can be read while the next one runs."""
-    from selfdebias.jobs.gathering import gather_row, gather_rows
-    from selfdebias.jobs.prompts import BANK, prompts_of_bank, rows_of
-    from selfdebias.jobs.stage import Runner
-
     root, rows = Path(config["paths"]["root"]), rows_of(config)
     of_bank = next(iter(prompts_of_bank(config).values()), config["prompts"])
     for name, own in {BANK: {**config, "prompts": of_bank}, **rows}.items():
@@ -146,11 +118,6 @@ def _run_rows(
 
 def _log(job: Path, config: Mapping[str, Any], report: Path | None, group: str) -> None:
     """Hands the finished job to its logger, once; a job with rows has no report of its own, and logs their numbers."""
-    from selfdebias.jobs.stages.report import read_figures
-    from selfdebias.report.privacy import nameless
-    from selfdebias.report.wandb_log import log_job
-    from selfdebias.report.wandb_run import is_logged, make_logger, mark_logged, mode_of
-
     if mode_of(config["logger"]) == "disabled":
         return
     results = read_json(job / "results.json")
@@ -167,3 +134,101 @@ def _log(job: Path, config: Mapping[str, Any], report: Path | None, group: str) 
         return
     if run:
         mark_logged(job, run, mode_of(config["logger"]))
+
+
+ROWS = "rows"
+
+
+def folder_of_row(job: Path, row: str) -> Path:
+    """The folder that gathers what a row left; the job's own where there are no rows; `bank` for what all rows share.
+
+    Example:
+        >>> [folder_of_row(Path("job"), row).as_posix() for row in ("farmer", "", BANK)]
+        ['job/rows/farmer', 'job', 'job/bank']
+    """
+    if row == BANK:
+        return Path(job) / "bank"
+    return Path(job) / ROWS / row if row else Path(job)
+
+
+def gather_row(
+    job: Path, row: str, config: Mapping[str, Any], stages: Sequence[Stage], record: Mapping[str, Any], encoder: Any
+) -> None:
+    """Copies what a reader of a row wants into its folder, and makes it one that `SelfDebias.from_pretrained` reads.
+
+    Args:
+        job: Folder of the job.
+        row: Name of the row, "" in a job of one prompt, `BANK` for what all rows share.
+        config: The row's configuration.
+        stages: Those of the row that have run.
+        record: `{"config_hash": ..., "command": ...}`.
+        encoder: The job's encoder, for its name.
+    """
+    place, root = folder_of_row(job, row), Path(config["paths"]["root"])
+    of_bank = row == BANK  # whose collect stages are told apart by their prompts
+    paths = {it.kind if of_bank or not it.arm else f"{it.kind}/{it.arm}": folder_of(it, root).path for it in stages}
+    for stage in stages:
+        if "projected" in stage.inputs:  # of another row where all share one
+            paths["project"] = folder_of(stage.inputs["projected"], root).path
+    _gather_results(place, config, paths, record)
+    if {"collect", "discover", "project"} <= paths.keys():
+        gather_debiaser(place, config, paths, encoder)
+
+
+def _gather_results(
+    place: Path, config: Mapping[str, Any], paths: Mapping[str, Path], record: Mapping[str, Any]
+) -> None:
+    curves = [path / "metrics.jsonl" for path in paths.values()]
+    write_bytes(place / "metrics.jsonl", b"".join(path.read_bytes() for path in curves if path.exists()))
+    if "evaluate" in paths:
+        results = read_json(paths["evaluate"] / "results.json")
+        drawn = () if config["evaluate"]["folders"] else ("collect", "generate")
+        results |= {"config_hash": record["config_hash"], "seeds": {stage: config[stage]["seed"] for stage in drawn}}
+        write_json(place / "results.json", results)
+        write_text(place / "results.csv", csv_of(results))
+    if "report" in paths:
+        for name in ("report.html", "table.md"):
+            write_bytes(place / name, (paths["report"] / name).read_bytes())
+        write_bytes(place / "first.png", (paths["report"] / "figures" / "first.png").read_bytes())
+    elif config["evaluate"]["folders"]:
+        write_bytes(place / "table.md", (paths["evaluate"] / "table.md").read_bytes())
+
+
+def gather_debiaser(place: Path, config: Mapping[str, Any], paths: Mapping[str, Path], encoder: Any) -> None:
+    """Links projector, bank and means from the stages' folders, and writes the model card; arguments as in `facts_of_run`."""
+    for name in (PROJECTOR, BANK_FILE, MEANS):
+        left = [paths[stage] / name for stage in ("project", "discover") if (paths[stage] / name).exists()]
+        for path in left[:1]:  # modes found among projected vectors have no means
+            link_or_copy(path, place / name)
+    write_facts(place, facts_of_run(config, paths, encoder))
+
+
+def gather_rows(job: Path, config: Mapping[str, Any], rows: Sequence[str], record: Mapping[str, Any]) -> None:
+    """Writes `results.json` and `results.csv`, and `table.md` and `report.html` where the rows have reports.
+
+    All of it is made from the rows' own folders; the page shows the `first.png` of each row.
+
+    Args:
+        job: Folder of the job.
+        config: Its resolved configuration.
+        rows: Names of its rows.
+        record: `{"config_hash": ..., "command": ...}`.
+    """
+    if "evaluate" not in config["stages"]:
+        return
+    found = {row: read_json(folder_of_row(job, row) / "results.json") for row in rows}
+    results = {
+        "config_hash": record["config_hash"],
+        "seeds": {stage: config[stage]["seed"] for stage in ("collect", "generate")},
+        "prompts": {key: value for key, value in config["prompts"].items() if key != "_target_"},
+        "row_names": list(rows),  # in their order, which the keys of a JSON file lose
+        "rows": found,
+        "over_prompts": over_prompts(found),
+        "skipped": {name: it for own in found.values() for name, it in own.get("skipped", {}).items()},
+    }
+    write_json(job / "results.json", results)
+    write_text(job / "results.csv", csv_of(results))
+    if "report" in config["stages"]:
+        write_text(job / "table.md", markdown_table(results))
+        pictures = within_budget({row: read_sheet(folder_of_row(job, row) / "first.png") for row in rows})
+        write_text(job / "report.html", render_prompt_page(results, {**record, "config": config}, pictures))

@@ -8,8 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from selfdebias.config.arms import guidance_of_arms, model_of_arms
 from selfdebias.config.plain_data import check_plain
 from selfdebias.config.prompt_texts import PLACE, filled
+from selfdebias.encoders.base import told_of
+from selfdebias.jobs.stages.collect import read_identity
+from selfdebias.jobs.stages.project import name_of
 from selfdebias.report.privacy import without_places
 from selfdebias.report.wording import plain
 from selfdebias.storage.atomic import hash_file, read_json, write_json, write_text
@@ -40,11 +44,6 @@ def facts_of_run(config: Mapping[str, Any], paths: Mapping[str, Path], encoder: 
         paths: folders of its finished steps, by name.
         encoder: the encoder, for its name.
     """
-    from selfdebias.config.arms import guidance_of_arms, model_of_arms
-    from selfdebias.encoders.base import told_of
-    from selfdebias.jobs.stages.collect import read_identity
-    from selfdebias.jobs.stages.project import name_of
-
     modes, projected = (read_json(paths[step] / f"{name}.json") for step, name in _FILES.items())
     arms, drawn = guidance_of_arms(config["guidance"]), model_of_arms(config)
     facts = {

@@ -1,18 +1,42 @@
-"""The objects that a configuration describes, each made once and none of them heavy until it is used."""
+"""The objects that `conf/` describes: those of a job, each made once, and single ones by the name of their option."""
 
 from __future__ import annotations
 
+import inspect
+import logging
+import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from selfdebias.config.arms import guidance_of_arms, model_of_arms, model_of_collect
-from selfdebias.config.rules import ConfigError, refuse
+from selfdebias.config.compose import compose_groups, conf_folder
+from selfdebias.config.overrides import options_of
+from selfdebias.config.ranges import NAMED
+from selfdebias.config.rules import ConfigError, is_number, refuse
 from selfdebias.config.schema import GROUPS
 from selfdebias.config.targets import check_job, make
+from selfdebias.guidance import Guidance
 from selfdebias.jobs.early_checks import check_attributes
 from selfdebias.judges.labelled import labelled_fingerprint
 from selfdebias.modes.banks import SupervisedBank
+
+
+def settle_libraries() -> None:
+    """Forbids remote code, and leaves progress bars and warnings to us; imports the libraries that it speaks to."""
+    os.environ["DIFFUSERS_DISABLE_REMOTE_CODE"] = "1"
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import pytorch_lightning  # noqa: F401  (sets the level of its logger when it is imported)
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()
+        library.set_verbosity_error()
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
 
 
 class Parts:
@@ -91,3 +115,78 @@ class Parts:
             return {"evaluate": labelled_fingerprint(Path(folder), self.by_group["judge"].classes)}
         except (OSError, ValueError) as error:
             raise ConfigError(" ".join(str(error).split())) from error
+
+
+def default(group: str, option: str) -> Any:
+    """Return the part that an option of ``conf/`` composes to."""
+    return make(compose_groups([f"{group}={option}"]), group)
+
+
+def guidance_of(guidance: Guidance | str | None) -> Guidance | None:
+    """Return a guidance as it is, and for a name the one that ``conf/guidance/<name>.yaml`` composes to.
+
+    Raises:
+        ValueError: if there is none of this name, it makes no edits of its own, such as the random control, or it is no guidance.
+    """
+    if not isinstance(guidance, Guidance | str | None):
+        raise ValueError(f"`guidance` must be a name or a Guidance, got {guidance!r}.")
+    if not isinstance(guidance, str):
+        return guidance
+    options = options_of(conf_folder() / "guidance")
+    if guidance not in options or not _edits(guidance):
+        known = ", ".join(option for option in options if _edits(option))
+        raise ValueError(f"`guidance` must be one of {known}, or an object, got {guidance!r}.")
+    made: Guidance = default("guidance", guidance)
+    return made
+
+
+def _edits(option: str) -> bool:
+    """Whether an option of guidance makes edits of its own, which then have a size."""
+    return not {"strength", "eta"}.isdisjoint(compose_groups([f"guidance={option}"])["guidance"])
+
+
+def part_of(group: str, given: Any, kind: type) -> Any:
+    """Return a part as it is, None too, and for a name the one that ``conf/<group>/<name>.yaml`` composes to.
+
+    Raises:
+        ValueError: if there is none of this name, or it is not of its kind.
+    """
+    if not isinstance(given, str | None | kind):
+        raise ValueError(f"`{group}` must be a name or a {kind.__name__}, got {given!r}.")
+    if not isinstance(given, str):
+        return given
+    known = options_of(conf_folder() / group)
+    if given not in known:
+        raise ValueError(f"`{group}` must be one of {', '.join(known)}, or an object, got {given!r}.")
+    return default(group, given)
+
+
+def with_options(guidance: Guidance, options: Mapping[str, Any]) -> Guidance:
+    """Return a guidance with some hyper-parameters changed; itself where there are none.
+
+    Args:
+        guidance: with its hyper-parameters as attributes.
+        options: by name; None leaves one as it is.
+
+    Raises:
+        ValueError: if it has no such hyper-parameter, or refuses a value.
+    """
+    changed, own = {name: value for name, value in options.items() if value is not None}, vars(guidance)
+    for name, value in changed.items():
+        if name not in own:
+            known = ", ".join(inspect.signature(type(guidance)).parameters)
+            raise ValueError(f"`{name}` is no option of {type(guidance).__name__}, which has {known}.")
+        _check_kind(name, value, own[name])
+    return type(guidance)(**{**own, **changed}) if changed else guidance
+
+
+def _check_kind(name: str, value: Any, before: Any) -> None:
+    """Refuse a value of another kind than the one whose place it takes; a number may give way to a name, and None to anything."""
+    if isinstance(before, bool) and not isinstance(value, bool):
+        raise ValueError(f"`{name}` must be True or False, got {value!r}.")
+    if isinstance(before, int | float) and not isinstance(before, bool):
+        named = NAMED.get(name, ())
+        if value not in named if isinstance(value, str) else not is_number(value):
+            raise ValueError(f"`{name}` must be {' or '.join(['a number', *named])}, got {value!r}.")
+    if isinstance(before, str) and name not in NAMED and not isinstance(value, str):
+        raise ValueError(f"`{name}` must be a text, got {value!r}.")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from selfdebias.config.keys import digest, kept_in_key
+from selfdebias.config.rules import ConfigError
 from selfdebias.jobs.processes import DONE, DRAW, ONE, Processes
 from selfdebias.storage.hidden import redacted
 from selfdebias.storage.provenance import made_with
@@ -119,6 +120,31 @@ class Row:
             record["fitted"] = [stage.key for stage in arguments["fitted"].values()]
         name = "/".join(word for word in (kind, self.name, suffix) if word)
         return Stage(name, digest(record), record, function, arguments, self.name, suffix)
+
+
+def chosen_stages(plan: Mapping[str, Stage], kinds: Sequence[str]) -> list[Stage]:
+    """The stages of the plan that `stages` asks for, in the order of the plan; evaluate alone reads the reference."""
+    chosen = [stage for stage in plan.values() if stage.kind in kinds]
+    return [stage for stage in chosen if "evaluate" in kinds or not stage.draws_reference]
+
+
+def check_inputs(stages: Sequence[Stage], finished: set[str]) -> None:
+    """Refuses a choice of stages that leaves out one whose results are needed and not there.
+
+    Raises:
+        ConfigError: If a stage reads one that is neither chosen nor finished.
+    """
+    there = finished | {stage.name for stage in stages}
+    for stage in stages:
+        for read in stage.before:
+            if read.name not in there:
+                raise ConfigError(f"`stages` must include {read.kind}: {stage.kind} reads it, and none is there.")
+
+
+def config_hash(plan: Mapping[str, Stage], kinds: Sequence[str]) -> str:
+    """The hash of the whole job: of its stages' keys and of the kinds of stages that it runs."""
+    keys = {stage.name: stage.key for stage in chosen_stages(plan, kinds)}
+    return digest({"stages": list(kinds), "keys": keys})
 
 
 def say(line: str) -> None:

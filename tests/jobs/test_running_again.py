@@ -15,8 +15,7 @@ from PIL import Image
 
 from selfdebias.config.compose import load
 from selfdebias.jobs import run
-from selfdebias.jobs.job_record import start_job
-from selfdebias.jobs.running_again import load_again, notes_on_weights
+from selfdebias.jobs.job_record import load_again, notes_on_weights, start_job
 from selfdebias.main import main
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.hidden import HIDDEN

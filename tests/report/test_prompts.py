@@ -9,7 +9,7 @@ import re
 import pytest
 from PIL import Image
 
-from selfdebias.jobs.gathering import folder_of_row, gather_rows
+from selfdebias.jobs.job import folder_of_row, gather_rows
 from selfdebias.report.flat_tables import flat_numbers, table_of_rows
 from selfdebias.report.prompts import markdown_table, render_prompt_page, render_table
 from selfdebias.report.wording import columns_of

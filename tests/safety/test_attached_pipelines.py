@@ -18,7 +18,7 @@ from selfdebias.encoders import encoder_from
 from selfdebias.guidance import SelfDebiasGuidance, TransportGuidance
 from selfdebias.guidance.schedules import CosineSchedule, GuidanceWindow
 from selfdebias.guidance.transport import TransportState
-from selfdebias.jobs.options import default
+from selfdebias.jobs.parts import default
 from selfdebias.judges.emoji import EmojiJudge
 from selfdebias.main import main
 from selfdebias.storage.weights.identity import identity_of, is_same

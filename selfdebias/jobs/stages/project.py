@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from selfdebias.jobs.stages.collected import CollectedImages
+from selfdebias.jobs.stages.collect import CollectedImages
 from selfdebias.modes.axes_bank import calibrated, fit_axes_bank
 from selfdebias.modes.axis_sides import AxisSides, sides_of
 from selfdebias.modes.bank import ModeBank, ModeMeans

@@ -16,7 +16,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from selfdebias.config.compose import load
+from selfdebias.config.targets import check_names
+from selfdebias.jobs.commands import outcome
+from selfdebias.jobs.early_checks import check_early
 from selfdebias.jobs.failures import disk_is_full, explained, sigterm_as_ctrl_c
+from selfdebias.jobs.processes import run_in_processes, wants_several
 from selfdebias.jobs.sweeps.record import DONE, ERROR, FAILED, RUNNING, STOP, STOPPED, JobState, SweepFolder
 from selfdebias.storage.atomic import write_text
 from selfdebias.storage.hidden import redacted_command
@@ -99,18 +104,13 @@ def _record(sweep: SweepFolder, num: int, overrides: Sequence[str]) -> Exception
 
 def _run(sweep: SweepFolder, overrides: Sequence[str]) -> str:
     """Runs a job, under the sweep's name in W&B; returns its folder, as a path under the root of runs."""
-    from selfdebias.config.compose import load
-    from selfdebias.config.targets import check_names
-    from selfdebias.jobs.commands import outcome
-    from selfdebias.jobs.early_checks import check_early
-    from selfdebias.jobs.job import run_job
-    from selfdebias.jobs.processes import run_in_processes, wants_several
-
     config = load(overrides)
     check_names(config)
+    check_early(config)  # before the slow imports
     if not wants_several(config):
+        from selfdebias.jobs.job import run_job
+
         return str(run_job(config, overrides, group=sweep.path.name).relative_to(config["paths"]["root"]))
-    check_early(config)
     if config["logger"].get("group", "") is None:
         overrides = [*overrides, f"logger.group={sweep.path.name}"]
     code, line = run_in_processes(outcome, overrides, config["trainer"]["devices"])

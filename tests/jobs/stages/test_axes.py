@@ -13,7 +13,7 @@ from selfdebias.config.prompts import Prompts
 from selfdebias.config.rules import ConfigError
 from selfdebias.guidance import TransportGuidance
 from selfdebias.guidance.semantics import AxesSemantics
-from selfdebias.jobs.stages.collected import read_embeddings
+from selfdebias.jobs.stages.collect import read_embeddings
 from selfdebias.jobs.stages.discover import discover, discover_carried
 from selfdebias.jobs.stages.generate import read_semantics
 from selfdebias.jobs.stages.looking import read_centers

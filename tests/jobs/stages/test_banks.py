@@ -11,7 +11,7 @@ import torch
 
 from selfdebias.config.prompts import Prompts
 from selfdebias.config.rules import ConfigError
-from selfdebias.jobs.stages.collected import CollectedImages
+from selfdebias.jobs.stages.collect import CollectedImages
 from selfdebias.jobs.stages.discover import discover, discover_carried, discover_supervised
 from selfdebias.jobs.stages.project import project
 from selfdebias.modes import SpectralModes
