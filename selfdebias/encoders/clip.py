@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from selfdebias.encoders.pretrained import PretrainedEncoder, TextTower
+from selfdebias.encoders.base import PretrainedEncoder, TextTower
 
 
 class ClipEncoder(TextTower, PretrainedEncoder):

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from selfdebias.encoders.pretrained import PretrainedEncoder
+from selfdebias.encoders.base import PretrainedEncoder
 
 
 class Dinov2Encoder(PretrainedEncoder):

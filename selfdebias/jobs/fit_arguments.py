@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from selfdebias.backbones.held import takes_prompts
+from selfdebias.backbones.calling import takes_prompts
 from selfdebias.backbones.hspace import find_unet
 from selfdebias.config.combinations import part_of_scale
 from selfdebias.config.compose import read_option

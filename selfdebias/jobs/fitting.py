@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from selfdebias.backbones import HeldBackbone
-from selfdebias.backbones.held import takes_prompts
+from selfdebias.backbones.calling import takes_prompts
 from selfdebias.config.keys import as_keyed, digest
 from selfdebias.config.targets import make
 from selfdebias.encoders.base import told_of
