@@ -20,8 +20,8 @@ from torch import Tensor
 
 from selfdebias.storage import StorageError
 from selfdebias.storage.atomic import append_line, encode_tensors, sha256_of, write_bytes, write_text
+from selfdebias.storage.image_folder import MANIFESTS, key_of, place_of, read_manifests
 from selfdebias.storage.images import encode_png, read_picture, to_tensor
-from selfdebias.storage.manifest import MANIFESTS, place_of, read_manifests
 from selfdebias.storage.tensor_rows import StoredTensor, TensorRows
 
 
@@ -54,9 +54,7 @@ class BatchFolder:
         Raises:
             ValueError: If it holds no batch, or batches of several keys.
         """
-        for line in read_manifests(path):
-            return cls(path, line["config_hash"])
-        raise StorageError(f"`{path}` must be a folder that holds a batch, and holds none.")
+        return cls(path, key_of(path))
 
     @property
     def finished(self) -> set[int]:

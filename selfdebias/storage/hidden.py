@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 HIDDEN = "[hidden]"
@@ -33,7 +34,7 @@ def hidden_text(text: str) -> str:
         >>> hidden_text("from https://me:word@example.org/x")
         'from https://[hidden]@example.org/x'
     """
-    return _without(text, _secrets())
+    return _without(text, _secrets(tuple(os.environ.items())))
 
 
 def hidden(value: Any) -> Any:
@@ -43,14 +44,15 @@ def hidden(value: Any) -> Any:
         >>> hidden({"https://me:word@example.org": [1, "https://me:word@example.org"]})
         {'https://[hidden]@example.org': [1, 'https://[hidden]@example.org']}
     """
-    return _copied(value, _secrets())
+    return _copied(value, _secrets(tuple(os.environ.items())))
 
 
-def _secrets() -> list[str]:
-    """The environment's secrets that are long enough to be searched for, in all forms, the longest first."""
-    values = {value for name, value in os.environ.items() if len(value) >= SHORTEST and SECRET_NAME.search(name)}
+@lru_cache(maxsize=1)
+def _secrets(environment: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """The secrets of an environment that are long enough to be searched for, in all forms, the longest first."""
+    values = {value for name, value in environment if len(value) >= SHORTEST and SECRET_NAME.search(name)}
     forms = {form for it in values for form in (it, html.escape(it), json.dumps(it)[1:-1], _MARKDOWN.sub(r"\\\1", it))}
-    return sorted(forms, key=len, reverse=True)
+    return tuple(sorted(forms, key=len, reverse=True))
 
 
 def _without(text: str, secrets: Sequence[str]) -> str:

@@ -1,10 +1,15 @@
-"""The image files of a folder that any tool may have written, with what is known of each. Torch is not needed."""
+"""Folders of images: those that any tool may have written, and those that a stage filled, with the manifests it left. No torch.
+
+A stage fills its folder batch by batch, and each batch is one line of a manifest: its images and tensors with their hashes.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdebias.storage.atomic import sha256_of
+from selfdebias.storage import StorageError
+from selfdebias.storage.atomic import read_lines, sha256_of
 from selfdebias.storage.images import SUFFIXES, UnreadableError, read_picture_file
+
+MANIFESTS = "manifest-*.jsonl"
+_FILE = re.compile(r"images/\d{6,}\.png|batch-\d{5,}(-\d+of\d+)?\.safetensors")
 
 
 @dataclass(frozen=True)
@@ -38,14 +47,6 @@ class ImageFile:
     batch: int
     blanked: bool | None = None
     prompt: str = ""
-
-    def read(self) -> NDArray[np.uint8]:
-        """The image as (H, W, 3) uint8.
-
-        Raises:
-            UnreadableError: If it cannot be read, with the reason.
-        """
-        return read_picture_file(self.path)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -74,7 +75,7 @@ class ImageFolder:
         if not self.path.is_dir():
             what = "which is a file" if self.path.exists() else "which does not exist"
             raise ValueError(f"`{option}` must be a folder of images, got {str(path)!r}, {what}.")
-        self.has_manifest = any(self.path.glob("manifest-*.jsonl"))
+        self.has_manifest = any(self.path.glob(MANIFESTS))
         self.drawn_together = None if self.has_manifest else drawn_together
         self.key, self.files = _of_manifest(self.path) if self.has_manifest else ("", self._listed(drawn_together))
 
@@ -82,8 +83,12 @@ class ImageFolder:
         return len(self.files)
 
     def read(self, row: int) -> NDArray[np.uint8]:
-        """The image at a place in `files`; see `ImageFile.read`."""
-        return self.files[row].read()
+        """The image at a place in `files`, (H, W, 3) uint8.
+
+        Raises:
+            UnreadableError: If it cannot be read, with the reason.
+        """
+        return read_picture_file(self.files[row].path)
 
     def check(self) -> None:
         """Refuses a folder of which no image can be read, at the cost of reading the first one that can.
@@ -92,9 +97,9 @@ class ImageFolder:
             ValueError: With the reason for the first file.
         """
         reason = ""
-        for file in self.files:
+        for row, file in enumerate(self.files):
             try:
-                file.read()
+                self.read(row)
                 return
             except UnreadableError as error:
                 reason = reason or f"{file.path.name}: {error}"
@@ -118,33 +123,28 @@ class ImageFolder:
     @property
     def dependence(self) -> dict[str, Any]:
         """What images depend on (see `Guidance.dependence`): with a manifest as the stage noted it, else their batch."""
-        if not self.has_manifest:
-            return {"dependence": "batch"}
-        return {"dependence": self.drawing.get("dependence", "image")}
+        return {"dependence": self.drawing.get("dependence", "image") if self.has_manifest else "batch"}
 
     def _listed(self, drawn_together: int) -> list[ImageFile]:
-        paths = [path for path in self.path.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir()]
-        found = {path: path.relative_to(self.path) for path in paths}
-        names = {
-            path: it.with_suffix("").as_posix()
-            for path, it in sorted(found.items())
-            if not any(part.startswith(".") for part in it.parts)
-        }
-        if not names:
+        files: dict[str, Path] = {}
+        for path in sorted(self.path.rglob("*")):
+            inside = path.relative_to(self.path)
+            hidden = any(part.startswith(".") for part in inside.parts)
+            if hidden or path.suffix.lower() not in SUFFIXES or path.is_dir():
+                continue
+            first = files.setdefault(inside.with_suffix("").as_posix(), path)
+            if first != path:
+                raise ValueError(
+                    f"`{self.option}` must be a folder of images with different names, got {first.name} and {path.name} in "
+                    f"{str(path.parent)!r}."
+                )
+        if not files:
             raise ValueError(
                 f"`{self.option}` must be a folder with images ({', '.join(SUFFIXES)}), got {str(self.path)!r} without any."
             )
-        seen: dict[str, Path] = {}
-        for path, name in names.items():
-            if seen.setdefault(name, path) != path:
-                raise ValueError(
-                    f"`{self.option}` must be a folder of images with different names, got {seen[name].name} and "
-                    f"{path.name} in {str(path.parent)!r}."
-                )
-        ordered = sorted(names.items(), key=lambda item: (_natural(item[1]), item[1]))
         return [
-            ImageFile(path, name, place, seed_of(name), place // drawn_together)
-            for place, (path, name) in enumerate(ordered)
+            ImageFile(files[name], name, place, seed_of(name), place // drawn_together)
+            for place, name in enumerate(sorted(files, key=lambda name: (_natural(name), name)))
         ]
 
     def relative(self, file: ImageFile) -> str:
@@ -164,15 +164,12 @@ def seed_of(name: str) -> int:
 
 def _of_manifest(path: Path) -> tuple[str, list[ImageFile]]:
     """Key and images of a folder that one of our stages filled."""
-    from selfdebias.storage.batches import BatchFolder  # needs torch
-
-    folder = BatchFolder.open(path)
-    files = []
-    for it in folder.records():
-        name = f"images/{it['id']:06d}"
+    key, files = key_of(path), []
+    records = [record for line in read_manifests(path, key) for record in line["records"]]
+    for it in sorted(records, key=lambda record: record["id"]):
         known = (it["id"], it["seed"], it["batch"], it["blanked"], it.get("prompt", ""))
-        files.append(ImageFile(path / f"{name}.png", name, *known))
-    return folder.config_hash, files
+        files.append(ImageFile(path / f"images/{it['id']:06d}.png", f"images/{it['id']:06d}", *known))
+    return key, files
 
 
 def _natural(name: str) -> list[str | int]:
@@ -190,3 +187,63 @@ def _hash(path: Path) -> str:
         return sha256_of(path) if path.is_file() else "no file"
     except OSError as error:  # such a file is skipped, and that is part of the outcome
         return error.strerror or type(error).__name__
+
+
+def read_manifests(folder: Path, config_hash: str | None = None) -> list[dict[str, Any]]:
+    """Reads the lines of all manifests of a folder, by batch and part; a later line replaces one of a damaged batch.
+
+    Args:
+        folder: The folder; one without a manifest has no lines.
+        config_hash: Key that each line must have; None takes any.
+
+    Returns:
+        For each part of a batch `batch`, `ids`, `records`, `files` (sha256 by relative name), `config_hash`, and where it has
+        several parts `part`, `parts` and `along`.
+
+    Raises:
+        StorageError: If a line is damaged, names a file outside of the folder or has another key, or an image id is in two batches.
+    """
+    lines: dict[tuple[int, int], dict[str, Any]] = {}
+    for manifest in sorted(Path(folder).glob(MANIFESTS)):
+        for line in read_lines(manifest):
+            _check(line, manifest)
+            if config_hash is not None and line["config_hash"] != config_hash:
+                raise StorageError(
+                    f"`config_hash` must be {line['config_hash']}, that of {folder}, got {config_hash}: the folder belongs to "
+                    f"another configuration; move it away."
+                )
+            lines[place_of(line)] = line
+    for i, times in Counter(i for line in lines.values() for i in line["ids"]).items():
+        if times > 1:
+            raise StorageError(f"{folder} must hold each image once, got {i} twice: delete {folder}.")
+    return [lines[place] for place in sorted(lines)]
+
+
+def key_of(folder: Path) -> str:
+    """The key of the stage that filled a folder; a StorageError if it holds no batch, or as `read_manifests` raises it."""
+    for line in read_manifests(folder):
+        return str(line["config_hash"])
+    raise StorageError(f"`{folder}` must be a folder that holds a batch, and holds none.")
+
+
+def files_of_batches(folder: Path) -> dict[str, str]:
+    """The sha256 of each file that the manifests of a folder name, by relative name; raises as `read_manifests` does."""
+    return {name: sha256 for line in read_manifests(folder) for name, sha256 in line["files"].items()}
+
+
+def place_of(line: Mapping[str, Any]) -> tuple[int, int]:
+    """The batch of a line, and the part of it."""
+    return line["batch"], line.get("part", 0)
+
+
+def _check(line: Any, manifest: Path) -> None:
+    """Refuses a line that no stage wrote."""
+    try:
+        ids, records = line["ids"], line["records"]
+        whole = all(type(i) is int and i >= 0 for i in (line["batch"], line.get("part", 0), line.get("parts", 1), *ids))
+        named = all(_FILE.fullmatch(name) and isinstance(sha256, str) for name, sha256 in line["files"].items())
+        noted = [record["id"] for record in records] == ids and isinstance(line["config_hash"], str)
+    except (TypeError, KeyError, AttributeError):
+        whole = named = noted = False
+    if not (whole and named and noted):
+        raise StorageError(f"`{manifest}` must list images and tensors of its own folder, got a line that does not.")

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from selfdebias.storage import StorageError
 from selfdebias.storage.atomic import TEMPORARY, hash_file, read_json, remove_temporaries, write_json
-from selfdebias.storage.manifest import MANIFESTS, files_of_batches, read_manifests
+from selfdebias.storage.image_folder import MANIFESTS, files_of_batches, read_manifests
 
 MARK = "stage.json"
 TIMED = ("collect.json", "generate.json")  # they state seconds, so that they differ where all else is the same

@@ -94,6 +94,13 @@ def test_each_kind_of_file_is_without_a_secret(secrets, tmp_path, name):
     ]
 
 
+def test_a_secret_that_is_set_or_changed_later_is_hidden_too(monkeypatch):
+    for value in ("first-secret-value", "second-secret-value"):
+        assert hidden_text(value) == value
+        monkeypatch.setenv("HF_TOKEN", value)
+        assert hidden_text(f"a {value}") == f"a {HIDDEN}" and hidden([value]) == [HIDDEN]
+
+
 def test_what_is_no_secret_stays(monkeypatch):
     for name, value in (
         ("TOKENIZERS_PARALLELISM", "false-of-tokenizers"),

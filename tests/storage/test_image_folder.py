@@ -57,7 +57,7 @@ def test_a_manifest_says_seeds_batches_and_what_was_blanked(tmp_path):
     assert (plain.key, plain.drawing, plain.files[3].blanked) == ("", {}, None)
     shutil.move(tmp_path / "images" / "000002.png", tmp_path / "elsewhere.png")
     with pytest.raises(ValueError, match="No such file"):
-        folder.files[2].read()
+        folder.read(2)
 
 
 def test_folders_that_cannot_be_one_are_refused(tmp_path):
