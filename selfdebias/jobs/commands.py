@@ -73,7 +73,8 @@ def _run_or_print(arguments: Sequence[str], processes: Processes) -> tuple[int, 
     if config["stages"] == ["table"]:
         from selfdebias.jobs.sweeps.table import remake_table
 
-        return remake_table(config["table"]), ""
+        remake_table(config["table"])
+        return 0, ""
     return _run(config, overrides, overrides, processes)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from selfdebias.jobs.sweeps.columns import rows_of
 from selfdebias.jobs.sweeps.finished import read_source
 from selfdebias.jobs.sweeps.pareto import points_of
-from selfdebias.jobs.sweeps.rows import grouped, rows_of
+from selfdebias.jobs.sweeps.pooling import grouped
 from selfdebias.main import main
 from tests import small_jobs
 from tests.jobs.sweeps.world import write_sweep

@@ -1,23 +1,86 @@
-"""The columns of a sweep's table: the keys that were swept, how far each job came, and what was measured."""
+"""The rows and columns of a sweep's table: an arm of a job or of pooled jobs, and what was swept and measured of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
+from selfdebias.jobs.sweeps.pooling import Group, Results, ones_of, share_of
 from selfdebias.jobs.sweeps.record import DONE
-from selfdebias.jobs.sweeps.rows import Group, Results, Row, arms_in, attributes_in, ones_of, share_of, shared_vanilla
 from selfdebias.metrics.mmd import KID
-from selfdebias.metrics.number import Number, leaves
+from selfdebias.metrics.number import Number
 from selfdebias.metrics.verdict import FAIRER, LESS_FAIR, compare
 from selfdebias.report.feature_words import title_of
+from selfdebias.report.measures import arms_of, images_of
 from selfdebias.report.table import Column, Table
 from selfdebias.report.wording import AT_FLOOR, Notes, bare, plain, span, written
 
+
+@dataclass(frozen=True)
+class Row:
+    """One row: an arm of a group.
+
+    Attributes:
+        group: whose numbers it shows.
+        arm: the arm; "" in a group without numbers.
+        shared: whether it is the vanilla arm that all groups share.
+        same: the other groups that share it.
+    """
+
+    group: Group
+    arm: str
+    shared: bool = False
+    same: list[Group] = field(default_factory=list)
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is the arm that the others are held against."""
+        return self.arm == self.group.baseline
+
+    def measure(self, name: str) -> Number:
+        """The number called `name`, such as gender.fd_hard or kid, with what belongs to it."""
+        found, *others = (group.measure(self.arm, name) for group in (self.group, *self.same))
+        if any((it.value, it.low, it.high) != (found.value, found.low, found.high) for it in others):
+            return Number(reason="is not the same in all jobs")
+        return found
+
+    def vanilla(self, name: str) -> Number:
+        """The same number of the arm that it is held against."""
+        return self.group.measure(self.group.baseline, name)
+
+    @property
+    def images(self) -> str:
+        """Number of images of the arm, in a job with a list of prompts by prompt."""
+        results = self.group.results
+        if results is None:
+            return ""
+        ones = ones_of(results)
+        counts = sorted({images_of(one, self.arm) or 0 for one in ones if self.arm in one["arms"]})
+        return (f"{len(ones)} x " if "rows" in results else "") + "/".join(map(str, counts))
+
+
+def rows_of(groups: Sequence[Group]) -> list[Row]:
+    """The rows in their order: the vanilla arm first where all groups share one, then the arms of each group."""
+    rows = []
+    if shared_vanilla(groups):
+        first, *others = (group for group in groups if group.results is not None)
+        rows.append(Row(first, first.baseline, True, others))
+    for group in groups:
+        arms = arms_in(group.results) if group.results is not None else [""]
+        compared = [arm for arm in arms if arm != group.baseline]
+        rows += [Row(group, arm) for arm in compared or arms]
+    return rows
+
+
+def shared_vanilla(groups: Sequence[Group]) -> bool:
+    """Whether the groups with numbers were drawn beside the same vanilla images."""
+    stages = {group.vanilla_stages for group in groups if group.results is not None}
+    return len(stages) == 1 and stages != {frozenset()}
+
+
 AGAINST = "to vanilla"
 WIDEST = 16  # terminal columns of a swept value
-FACTS = ("value", "low", "high", "floor", "n")
 OF_TWINS = ("kept_cosine", "precision_ratio")  # measured against vanilla, so not of vanilla itself
 
 
@@ -132,42 +195,11 @@ def _verdict(row: Row, fairness: str) -> str:
     return verdict if verdict in (FAIRER, LESS_FAIR) else ""
 
 
-def numbers_of(groups: Sequence[Group]) -> Table:
-    """All numbers of all arms, for CSV.
-
-    Columns: the swept keys; `jobs`, the config hashes; `prompt`, the name of the prompt where a job has several, "" for the
-    mean over them; `arm`; `metric`, its place in results.json, as in `results.csv`; `value`, `low` and `high` of the 95%
-    interval, `floor`, `n`. A number that there is not is None.
-
-    Args:
-        groups: Jobs put together; those without numbers are left out.
-    """
-    groups = [group for group in groups if group.results is not None]
-    keys = list(dict.fromkeys(key for group in groups for key in group.values))
-    lines = []
-    for group in groups:
-        own = [*(group.values.get(key, "") for key in keys), " ".join(it.name for it in group.folders)]
-        for prompt, arm, tree in _arms(group.results or {}):
-            for metric, found in numbers_in(tree):
-                lines.append([*own, prompt, arm, metric, *(getattr(found, fact) for fact in FACTS)])
-    return Table([*keys, "jobs", "prompt", "arm", "metric", *FACTS], lines)
+def arms_in(results: Results) -> list[str]:
+    """The arms of a job, also of one with a list of prompts: vanilla first, then guided, then the others."""
+    return arms_of({"arms": {arm: {} for one in ones_of(results) for arm in one["arms"]}})
 
 
-def numbers_in(tree: Mapping[str, Any]) -> list[tuple[str, Number]]:
-    """Path and number of each entry of an arm, in the order of their paths.
-
-    Example:
-        >>> arm = {"kid": {"value": None}, "gender": {"fd_hard": {"value": 0.1, "n": 8}}, "turned": {"n": 2}}
-        >>> [(path, found.n) for path, found in numbers_in(arm)]
-        [('gender/fd_hard', 8), ('kid', None)]
-    """
-    found = [(path, Number.from_json(leaf)) for path, leaf in leaves(tree) if isinstance(leaf, Mapping)]
-    return sorted(found, key=lambda it: it[0].split("/"))
-
-
-def _arms(results: Results) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Yields (prompt, arm, its part of the results): first the means over prompts, where there are several."""
-    means = results["over_prompts"] if "rows" in results else results["arms"]
-    yield from (("", arm, means.get(arm) or {}) for arm in arms_in(results))
-    for prompt, one in results.get("rows", {}).items():
-        yield from ((prompt, arm, tree) for arm, tree in one["arms"].items())
+def attributes_in(results: Results) -> list[str]:
+    """The attributes that are reported."""
+    return list(results["prompts"]["attributes"])

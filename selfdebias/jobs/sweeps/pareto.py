@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
-from selfdebias.jobs.sweeps.rows import Row
+from selfdebias.jobs.sweeps.columns import Row
 from selfdebias.metrics.mmd import KID
 from selfdebias.metrics.number import Number
 from selfdebias.report.figures import LIGHT, MARKERS, Theme

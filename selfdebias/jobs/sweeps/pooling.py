@@ -1,27 +1,112 @@
-"""Measures finished jobs that differ in the generate seed as if they were one, with more images."""
+"""Finished jobs that differ in the generate seed, measured as if they were one with more images."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
+from selfdebias.config.rules import refuse
 from selfdebias.jobs.prompts import BANK
+from selfdebias.jobs.sweeps.finished import SweptJob
 from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.arms import ArmData, load_arm, pool
 from selfdebias.metrics.modes import assign_modes as place_in_modes
-from selfdebias.metrics.number import missing
+from selfdebias.metrics.number import Number, missing, number_at
 from selfdebias.metrics.prompts import over_prompts
 from selfdebias.metrics.spaces import EXTRACTOR
 from selfdebias.metrics.summary import summarise
 from selfdebias.modes.axis_sides import AxisSides
+from selfdebias.report.feature_words import frechet_key
+from selfdebias.report.measures import clip_score
 
-Results = dict[str, Any]
+Results = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Jobs that are one row: one job, or several that differ in what is pooled.
+
+    Attributes:
+        values: swept keys with their values, without those that are pooled.
+        jobs: all of them; the numbers are of those that have some.
+        results: what `results.json` of one job holds, over all jobs with numbers; None where no job has any.
+    """
+
+    values: dict[str, str]
+    jobs: list[SweptJob]
+    results: Results | None
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders of the jobs that have numbers; each is called after its config hash."""
+        return [job.folder for job in self.jobs if job.folder]
+
+    @property
+    def state(self) -> str:
+        """How far its jobs came: a state, or how many of them are in the numbers."""
+        first, *others = dict.fromkeys(job.state for job in self.jobs)
+        return f"{len(self.folders)} of {len(self.jobs)}" if others else first
+
+    @property
+    def baseline(self) -> str:
+        """The arm that the others are held against."""
+        return str((self.results or {}).get("baseline") or "vanilla")
+
+    @cached_property
+    def vanilla_stages(self) -> frozenset[str]:
+        """The stages that drew its vanilla images."""
+        stages = [json.loads((folder / "job.json").read_text())["stages"] for folder in self.folders]
+        return frozenset(path for own in stages for name, path in own.items() if name.split("/")[-1] == "vanilla")
+
+    def measure(self, arm: str, name: str) -> Number:
+        """The number of an arm that is called `name`, such as gender.fd_hard or kid, with what belongs to it."""
+        results = self.results
+        if results is None:
+            return Number(reason=self.state)
+        tree = results["over_prompts"].get(arm, {}) if "rows" in results else results["arms"].get(arm, {})
+        if name == "share":
+            attribute, first = share_of(results) or ("", "")
+            return (
+                number_at(tree, attribute, "share")
+                if "rows" in results
+                else number_at(tree, "shares", attribute, first)
+            )
+        if name == "clip_score":
+            return clip_score(tree)
+        if name in ("fid", "frechet_distance"):  # one number, `fid` of any features in earlier results
+            return number_at(tree, frechet_key(tree))
+        return number_at(tree, *(("turned", name) if name == "precision_ratio" else name.split(".")))
+
+
+def grouped(jobs: Sequence[SweptJob], pooled: Sequence[str]) -> list[Group]:
+    """Puts together the jobs that differ in the keys `pooled` alone, and measures them.
+
+    Raises:
+        ConfigError: If jobs to be pooled share images, or differ in more.
+    """
+    found: dict[tuple[tuple[str, str], ...], list[SweptJob]] = {}
+    for job in jobs:
+        values = {key: value for key, value in job.values.items() if key not in pooled}
+        found.setdefault(tuple(values.items()), []).append(job)
+    return [Group(dict(values), own, _results(own, pooled)) for values, own in found.items()]
+
+
+def _results(jobs: Sequence[SweptJob], pooled: Sequence[str]) -> Results | None:
+    folders = [job.folder for job in jobs if job.folder]
+    if len(folders) < 2:
+        return json.loads((folders[0] / "results.json").read_text()) if folders else None
+    try:
+        return pool_jobs(folders, jobs[0].root)
+    except ValueError as error:
+        words = f"keys that change the seed of the images alone, as generate.seed does ({' '.join(str(error).split())})"
+        raise refuse("table.pool", words, list(pooled)) from None
 
 
 def pool_jobs(jobs: Sequence[Path], root: Path, reference: Path | None = None) -> Results:
@@ -145,3 +230,15 @@ def _seconds(every: Sequence[Results], arm: str) -> float | dict[str, Any]:
     if len(known) == len(every):
         return float(np.mean(known))
     return missing(f"the time of the {arm} arm was not measured").to_json()
+
+
+def ones_of(results: Results) -> list[Results]:
+    """The results of each prompt, of one or of a list of them."""
+    return list(results["rows"].values()) if "rows" in results else [results]
+
+
+def share_of(results: Results) -> tuple[str, str] | None:
+    """The first attribute and its first class, where it has two classes."""
+    attribute = results["prompts"]["attributes"][0]
+    classes = ones_of(results)[0].get("judge", {}).get("classes", {}).get(attribute, [])
+    return (attribute, classes[0]) if len(classes) == 2 else None

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from selfdebias.config.rules import ConfigError
-from selfdebias.jobs.sweeps.columns import AGAINST, numbers_of, short_names, table_of
+from selfdebias.jobs.sweeps.columns import (
+    AGAINST,
+    Row,
+    arms_in,
+    attributes_in,
+    rows_of,
+    shared_vanilla,
+    short_names,
+    table_of,
+)
 from selfdebias.jobs.sweeps.finished import Source, SweptJob, fairness_of, read_source
+from selfdebias.jobs.sweeps.pooling import Group, Results, grouped, ones_of
 from selfdebias.jobs.sweeps.record import DONE
-from selfdebias.jobs.sweeps.rows import Group, Row, attributes_in, grouped, ones_of, rows_of, shared_vanilla
+from selfdebias.metrics.number import Number, leaves
 from selfdebias.report.explanations import judge_in_words
 from selfdebias.report.feature_words import without_label
 from selfdebias.report.measures import INTERVAL
@@ -19,6 +29,7 @@ from selfdebias.report.table import Table, to_csv, to_latex, to_markdown, to_tex
 from selfdebias.report.wording import AT_FLOOR, Notes, plain, prompt_of
 from selfdebias.storage.atomic import write_bytes, write_json, write_text
 
+FACTS = ("value", "low", "high", "floor", "n")
 TABLE, LATEX, CSV, RESULTS, PLOT = "table.md", "table.tex", "table.csv", "results.json", "pareto.png"
 
 
@@ -43,8 +54,8 @@ class Sweep:
     pooled: list[str]
 
 
-def remake_table(settings: Mapping[str, Any]) -> int:
-    """Makes the table of what has finished, as `stages=[table]` asks for; returns the exit code, 0.
+def remake_table(settings: Mapping[str, Any]) -> None:
+    """Makes the table of what has finished, as `stages=[table]` asks for.
 
     Args:
         settings: The section `table` of the configuration.
@@ -58,7 +69,6 @@ def remake_table(settings: Mapping[str, Any]) -> int:
         more = f"; and {len(source.jobs) - 3} more" if len(source.jobs) > 3 else ""
         raise ConfigError(f"`table.root` {settings['root']} has no job with numbers: {said}{more}.")
     _write(source, settings)
-    return 0
 
 
 def write_table(folder: Path, settings: Mapping[str, Any]) -> int:
@@ -107,6 +117,36 @@ def _record(group: Group) -> dict[str, Any]:
         "results": group.results,
         "missing": why,
     }
+
+
+def numbers_of(groups: Sequence[Group]) -> Table:
+    """All numbers of all arms, for CSV.
+
+    Columns: the swept keys; `jobs`, the config hashes; `prompt`, the name of the prompt where a job has several, "" for the
+    mean over them; `arm`; `metric`, its place in results.json, as in `results.csv`; `value`, `low` and `high` of the 95%
+    interval, `floor`, `n`. A number that there is not is None.
+
+    Args:
+        groups: Jobs put together; those without numbers are left out.
+    """
+    groups = [group for group in groups if group.results is not None]
+    keys = list(dict.fromkeys(key for group in groups for key in group.values))
+    lines = []
+    for group in groups:
+        own = [*(group.values.get(key, "") for key in keys), " ".join(it.name for it in group.folders)]
+        for prompt, arm, tree in _arms(group.results or {}):
+            numbers = [(path, Number.from_json(leaf)) for path, leaf in leaves(tree) if isinstance(leaf, Mapping)]
+            for metric, found in sorted(numbers, key=lambda it: it[0].split("/")):
+                lines.append([*own, prompt, arm, metric, *(getattr(found, fact) for fact in FACTS)])
+    return Table([*keys, "jobs", "prompt", "arm", "metric", *FACTS], lines)
+
+
+def _arms(results: Results) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Yields (prompt, arm, its part of the results): first the means over prompts, where there are several."""
+    means = results["over_prompts"] if "rows" in results else results["arms"]
+    yield from (("", arm, means.get(arm) or {}) for arm in arms_in(results))
+    for prompt, one in results.get("rows", {}).items():
+        yield from ((prompt, arm, tree) for arm, tree in one["arms"].items())
 
 
 def render_table(sweep: Sweep, width: int = 80) -> str:
@@ -181,12 +221,11 @@ MEANINGS = {
 
 def missing_in_words(jobs: Sequence[SweptJob]) -> list[str]:
     """The jobs that are not in the numbers, with the reason: a line for each."""
-    return [f"not in the numbers: {job.name}{_named(job)}: {plain(job.why)}" for job in jobs if job.why]
-
-
-def _named(job: SweptJob) -> str:
-    names = short_names(list(job.values))
-    return f" ({', '.join(f'{names[key]}={plain(value)}' for key, value in job.values.items())})" if job.values else ""
+    lines = []
+    for job in (job for job in jobs if job.why):
+        swept = ", ".join(f"{name}={plain(job.values[key])}" for key, name in short_names(list(job.values)).items())
+        lines.append(f"not in the numbers: {job.name}{f' ({swept})' if swept else ''}: {plain(job.why)}")
+    return lines
 
 
 def _about_intervals(marked: bool) -> str:

@@ -7,9 +7,10 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+from selfdebias.jobs.sweeps.columns import Row, rows_of
 from selfdebias.jobs.sweeps.finished import read_source
 from selfdebias.jobs.sweeps.pareto import HIGHER_IS_BETTER, Point, front_of, points_of, tradeoff_figure
-from selfdebias.jobs.sweeps.rows import Group, Row, grouped, rows_of
+from selfdebias.jobs.sweeps.pooling import Group, grouped
 from selfdebias.metrics.number import Number
 from tests.jobs.sweeps.world import write_sweep
 

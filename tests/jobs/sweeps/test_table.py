@@ -11,11 +11,10 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from selfdebias.jobs.sweeps.columns import number_columns
+from selfdebias.jobs.sweeps.columns import number_columns, rows_of
 from selfdebias.jobs.sweeps.finished import differing, read_source
-from selfdebias.jobs.sweeps.pooling import pool_jobs
+from selfdebias.jobs.sweeps.pooling import grouped, pool_jobs
 from selfdebias.jobs.sweeps.record import FAILED, JobState, SweepFolder
-from selfdebias.jobs.sweeps.rows import grouped, rows_of
 from selfdebias.main import main
 from selfdebias.metrics.arms import load_arm, pool, save_arm
 from selfdebias.metrics.number import Number
