@@ -19,13 +19,13 @@ from selfdebias.guidance import Guidance, GuidanceState, Semantics
 from selfdebias.guidance.attachment import SMALL, Attachment
 from selfdebias.guidance.groups import EMBEDDED, Rule
 from selfdebias.guidance.schedules import GuidanceWindow
-from selfdebias.guidance.semantics import AxesSemantics
 from selfdebias.jobs.fit_arguments import FitArguments
 from selfdebias.jobs.fitting import fit_stages
 from selfdebias.jobs.model_card import BANK, MEANS, PROJECTOR, read_facts, write_facts
 from selfdebias.jobs.parts import default, guidance_of, part_of, with_options
 from selfdebias.jobs.stages.generate import check_shares, read_semantics
 from selfdebias.modes.estimator import Clustering
+from selfdebias.modes.semantics import AxesSemantics
 from selfdebias.storage.seeds import generators
 from selfdebias.storage.weights.identity import identity_of, is_same
 

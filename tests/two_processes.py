@@ -9,8 +9,8 @@ import torch
 from selfdebias.config.compose import load
 from selfdebias.config.targets import make
 from selfdebias.guidance import GuidanceState, SelfDebiasGuidance
-from selfdebias.guidance.collective import Collective
 from selfdebias.guidance.schedules import GuidanceWindow
+from selfdebias.guidance.state import Collective
 from selfdebias.jobs.processes import SeveralProcesses
 from selfdebias.jobs.stages.generate import ArmSampler, read_semantics
 from selfdebias.storage.batches import BatchFolder

@@ -1,16 +1,15 @@
 """Guidance: how `h_t` is edited while a pipeline samples. One method a file."""
 
-from selfdebias.guidance.attribute_prompts import AttributePrompts
-from selfdebias.guidance.base import Guidance, NoGuidance, SelectingGuidance
+from selfdebias.guidance.base import AttributePrompts, Guidance, NoGuidance, SelectingGuidance
 from selfdebias.guidance.gradient_descent import GradientDescentGuidance, InterleavedGuidance
 from selfdebias.guidance.mean_difference import MeanDifferenceGuidance
 from selfdebias.guidance.random import RandomGuidance
 from selfdebias.guidance.schedules import CosineSchedule, GuidanceWindow, LinearSchedule, SignalToNoiseSchedule
 from selfdebias.guidance.self_debias import SelfDebiasGuidance
-from selfdebias.guidance.semantics import Semantics
 from selfdebias.guidance.state import GuidanceState, MethodState
 from selfdebias.guidance.transport import TransportGuidance
 from selfdebias.guidance.two_pass import TwoPassGuidance
+from selfdebias.modes.semantics import Semantics
 
 __all__ = [
     "AttributePrompts", "CosineSchedule", "GradientDescentGuidance", "Guidance", "GuidanceState", "GuidanceWindow",

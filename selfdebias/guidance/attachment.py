@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, cast
@@ -13,10 +14,9 @@ from torch import Tensor
 from selfdebias.backbones.calling import normal_tensors
 from selfdebias.backbones.hspace import BottleneckHook
 from selfdebias.backbones.step import Step, planned_steps, split_branches
-from selfdebias.guidance.base import Guidance, SelectingGuidance
+from selfdebias.guidance.base import Guidance, SelectingGuidance, chosen_axes
 from selfdebias.guidance.groups import Group, Rule, conditions_of, groups_of, seeds_of
 from selfdebias.guidance.schedules import GuidanceWindow
-from selfdebias.guidance.semantics import chosen_axes
 from selfdebias.guidance.state import GuidanceState
 
 SMALL = 8  # images of a prompt in a call, below which batches are balanced with those before them
@@ -153,7 +153,8 @@ class Attachment:
         if self._one_mode or not (selects or edits):
             return None
         self._check(h, step)
-        with self.state.timed(), normal_tensors():
+        start = time.perf_counter()
+        with normal_tensors():
             h = h.clone() if h.is_inference() else h
             edited = h.clone()
             for group in self._groups:
@@ -163,6 +164,7 @@ class Attachment:
                     cast(SelectingGuidance, guidance).watch(h[rows], own, self.state)
                 if edits and own.weight > 0:
                     edited[rows] = edit_all(guidance, h[rows], own, self.state)
+        self.state.seconds += time.perf_counter() - start
         return edited if edits else None
 
     def _rows(self, group: Group, step: Step) -> Tensor | slice:

@@ -1,17 +1,16 @@
-"""The contract of guidance, and the choice of none."""
+"""The contract of guidance, what it may be refused for, and the choices without an edit."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from torch import Tensor
 
 from selfdebias.backbones.step import Step
-
-if TYPE_CHECKING:
-    from selfdebias.guidance.semantics import Semantics
-    from selfdebias.guidance.state import GuidanceState
+from selfdebias.config.prompt_texts import attribute_texts
+from selfdebias.guidance.state import GuidanceState
+from selfdebias.modes.semantics import AxesSemantics, Semantics
 
 
 class Guidance(ABC):
@@ -25,6 +24,8 @@ class Guidance(ABC):
     needs_semantics = True  # whether the state must hold a projector and a bank
     splits = True  # whether a batch may be split over processes
     site = "bottleneck"  # where it acts on a pipeline, one of `selfdebias.backbones.hspace.SITES`
+    target: Sequence[float] | str | None = None  # wanted shares of the modes; None takes the bank's
+    axes: Sequence[int] | None = None  # which axes are balanced, where there are some; None balances all
 
     def extrapolation(self, step: Step) -> float:
         """Return the scale w, at least 1, with which an edit is extrapolated where there is no classifier-free guidance.
@@ -95,3 +96,54 @@ class NoGuidance(Guidance):
     def edit(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
         """Return `h` itself."""
         return h
+
+
+class AttributePrompts(NoGuidance):
+    """The oracle that knows the attribute: no edit, and images that are drawn from prompts that state it, in equal shares.
+
+    Args:
+        texts: what stands in place of the prompt's noun and its article, each for an equal share of the images; ``{}`` is the
+            noun: "a man {}", "a woman {}".
+        generic: a noun that says no more than the texts do, and is left out: "person".
+
+    Raises:
+        ValueError: if `texts` has not at least two different texts, or one has ``{}`` twice.
+
+    References:
+        As Fair-Diffusion (arXiv 2302.10893) has it, by prompts alone.
+    """
+
+    def __init__(self, texts: Sequence[str], generic: str = "person"):
+        self.texts, self.generic = list(texts), generic
+        attribute_texts("a thing", self.texts, generic)
+
+
+def chosen_axes(guidance: Guidance, count: int) -> list[int]:
+    """Return which of `count` axes a guidance balances: those of its option `axes`, else all."""
+    return list(range(count)) if guidance.axes is None else list(guidance.axes)
+
+
+def check_all(guidance: Guidance, semantics: Semantics | AxesSemantics) -> None:
+    """Refuse semantics that a guidance cannot work with, as `Guidance.check` does; of axes each one that is balanced.
+
+    Raises:
+        ValueError: if they are incompatible, or `guidance.axes` names an axis that is not there.
+    """
+    if not isinstance(semantics, AxesSemantics):
+        if guidance.axes is not None:
+            raise ValueError(
+                f"`guidance.axes` must be null where modes are one partition, got {guidance.axes}: choose clustering=axes."
+            )
+        guidance.check(semantics)
+        return
+    count = len(semantics.axes)
+    if guidance.passes > 1:
+        raise ValueError(
+            f"`guidance` must draw once for axes, got {type(guidance).__name__}, which draws twice: choose guidance=transport."
+        )
+    for a in chosen_axes(guidance, count):
+        if a >= count:
+            raise ValueError(
+                f"`guidance.axes` must be among the {count} that were found, 0 to {count - 1}, got {a}: the report shows them."
+            )
+        guidance.check(semantics.axes[a])

@@ -8,21 +8,23 @@ import torch
 from torch import Tensor
 
 from selfdebias.backbones.step import Step, split_branches
+from selfdebias.config.rules import number_in, or_null
 from selfdebias.guidance.state import GuidanceState
 from selfdebias.guidance.step_rule import (
+    ABOVE_0,
+    BRANCH_OR_EACH,
+    COUNT,
     EACH,
     EPSILON,
     SoftAssignmentGuidance,
     add_edit,
-    check_above_0,
-    check_rule,
-    check_steps,
     kl_divergence,
     limited,
+    require,
     row_norms,
 )
 
-STEEPEST = 1e15  # of eta: beyond it nothing is measured but overflow
+ETA = number_in(0, 1e15)  # beyond it nothing is measured but overflow
 
 
 class GradientDescentGuidance(SoftAssignmentGuidance):
@@ -56,12 +58,10 @@ class GradientDescentGuidance(SoftAssignmentGuidance):
         target: Sequence[float] | str | None = None, extrapolation_scale: float = 1.0, axes: Sequence[int] | None = None,
     ):  # fmt: skip
         super().__init__(temperature, target, extrapolation_scale, axes)
-        check_rule(branch, EACH)
-        if isinstance(eta, bool) or not 0 <= eta <= STEEPEST:
-            raise ValueError(f"`guidance.eta` must be in [0, {STEEPEST:g}], got {eta}.")
-        if limit is not None:
-            check_above_0("limit", limit)
-        check_steps(inner_steps)
+        require(BRANCH_OR_EACH, branch=branch)
+        require(ETA, eta=eta)
+        require(or_null(ABOVE_0), limit=limit)
+        require(COUNT, inner_steps=inner_steps)
         self.eta, self.branch, self.limit, self.inner_steps = eta, branch, limit, inner_steps
 
     def extrapolation(self, step: Step) -> float:

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from selfdebias.backbones.step import Step, split_branches
 from selfdebias.guidance.self_debias import COUNTED_AT, pushed
-from selfdebias.guidance.semantics import Semantics
 from selfdebias.guidance.state import GuidanceState
-from selfdebias.guidance.step_rule import RelativeStepGuidance, along, check_above_0, kl_divergence
+from selfdebias.guidance.step_rule import ABOVE_0, RelativeStepGuidance, along, kl_divergence, require
+from selfdebias.modes.semantics import Semantics
 
 
 class MeanDifferenceGuidance(RelativeStepGuidance):
@@ -34,9 +34,7 @@ class MeanDifferenceGuidance(RelativeStepGuidance):
         counted_at: float = COUNTED_AT, axes: Sequence[int] | None = None,
     ):  # fmt: skip
         super().__init__(strength, temperature, branch, limit, target, extrapolation_scale, axes)
-        check_above_0("kappa", kappa)
-        check_above_0("slack", slack)
-        check_above_0("counted_at", counted_at)
+        require(ABOVE_0, kappa=kappa, slack=slack, counted_at=counted_at)
         self.kappa, self.slack, self.counted_at = kappa, slack, counted_at
 
     def check(self, semantics: Semantics) -> None:

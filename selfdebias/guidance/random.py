@@ -11,7 +11,7 @@ from torch import Tensor
 from selfdebias.backbones.step import Step, split_branches
 from selfdebias.guidance.base import Guidance
 from selfdebias.guidance.state import GuidanceState, MethodState
-from selfdebias.guidance.step_rule import EACH, add_edit, check_rule
+from selfdebias.guidance.step_rule import BRANCH_OR_EACH, EACH, add_edit, require
 
 
 class ReplayedSizes(MethodState):
@@ -42,7 +42,7 @@ class RandomGuidance(Guidance):
     needs_semantics = False
 
     def __init__(self, branch: str = "cond", extrapolation_scale: float = 1.0):
-        check_rule(branch, EACH)
+        require(BRANCH_OR_EACH, branch=branch)
         self.branch, self.extrapolation_scale = branch, extrapolation_scale
 
     def extrapolation(self, step: Step) -> float:

@@ -11,15 +11,16 @@ from torch import Tensor
 from selfdebias.backbones.step import Step, split_branches
 from selfdebias.guidance.state import GuidanceState, MethodState
 from selfdebias.guidance.step_rule import (
+    ABOVE_0,
     CALIBRATED,
+    COUNT,
     EPSILON,
+    SHARE,
     RelativeStepGuidance,
     along,
-    check_above_0,
-    check_share,
-    check_steps,
     kl_divergence,
     limited,
+    require,
     row_norms,
 )
 
@@ -104,11 +105,9 @@ class SelfDebiasGuidance(RelativeStepGuidance):
         axes: Sequence[int] | None = None,
     ):  # fmt: skip
         super().__init__(strength, temperature, branch, limit, target, extrapolation_scale, axes)
-        check_above_0("counted_at", counted_at)
-        check_above_0("kappa", kappa)
-        check_above_0("slack", slack)
-        check_share("decay", decay)
-        check_steps(inner_steps)
+        require(ABOVE_0, counted_at=counted_at, kappa=kappa, slack=slack)
+        require(SHARE, decay=decay)
+        require(COUNT, inner_steps=inner_steps)
         self.kappa, self.decay, self.slack, self.inner_steps = kappa, decay, slack, inner_steps
         self.counted_at = counted_at
 

@@ -1,18 +1,75 @@
-"""What guidance knows while it runs: the semantics of `h_t`, what methods keep, and the trace of their edits."""
+"""What guidance knows while it runs: semantics, what methods keep, the trace of edits, and the processes that share a batch."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
 
-from selfdebias.guidance.collective import ALONE, Collective
-from selfdebias.guidance.semantics import AxesSemantics, Semantics
+from selfdebias.modes.semantics import AxesSemantics, Semantics
+
+T = TypeVar("T")
+
+
+class Collective:
+    """The processes that share a batch, each with a run of its images in the order of their ids: here one, with all of them.
+
+    All make the same calls in the same order, and get the same, bit for bit. A class for several overrides `gather` and `first`.
+
+    Attributes:
+        part: index of this process, from 0.
+        among: number of processes, at least 1.
+    """
+
+    part: int = 0
+    among: int = 1
+
+    def gather(self, rows: Tensor) -> tuple[Tensor, slice]:
+        """Return the rows of all processes, and where this one's are among them.
+
+        Args:
+            rows: (B, ...) of one dtype and width everywhere; B may differ, and be 0.
+
+        Returns:
+            (N, ...) on the device of `rows`, without gradient, in the order of the processes; ``rows == all[own]``.
+        """
+        return rows.detach(), slice(0, len(rows))
+
+    def first(self, count: int) -> Collective:
+        """Return the first `count` processes, or all where they are no more: those that a batch of so many images has.
+
+        All processes call it, in the same order. In one that is not among them, what comes back has an empty `share`.
+        """
+        return self
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum over the processes of a tensor that has one shape in all of them."""
+        return self.gather(values[None])[0].sum(dim=0)
+
+    def any(self, value: bool) -> bool:
+        """Return whether the value is true in some process."""
+        return bool(self.gather(torch.tensor([value], dtype=torch.uint8))[0].any())
+
+    def wait(self) -> None:
+        """Return once every process has come here."""
+        self.any(False)
+
+    def share(self, items: Sequence[T]) -> list[T]:
+        """Return the items of this process: a run of them, the first processes having one more where they do not divide.
+
+        Example:
+            >>> ALONE.share([3, 4, 5])
+            [3, 4, 5]
+        """
+        size, more = divmod(len(items), self.among)
+        start = self.part * size + min(self.part, more)
+        return list(items[start : start + size + (self.part < more)])
+
+
+ALONE = Collective()
 
 
 @dataclass
@@ -190,12 +247,3 @@ class GuidanceState:
             prefix = f"axis-{a}/"
             own = {name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)}
             axis.restore(group, own)
-
-    @contextmanager
-    def timed(self) -> Iterator[None]:
-        """Count the time of the body as time spent in guidance."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds += time.perf_counter() - start

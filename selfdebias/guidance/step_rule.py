@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from selfdebias.backbones.step import Step, split_branches
-from selfdebias.config.rules import LARGEST
-from selfdebias.guidance.base import Guidance
-from selfdebias.guidance.semantics import Semantics, check_target, wanted_shares
+from selfdebias.config.ranges import TARGET
+from selfdebias.config.rules import LARGEST, Rule, at_least, list_of, number_in, one_of, refuse
+from selfdebias.guidance.base import Guidance, chosen_axes
 from selfdebias.guidance.state import GuidanceState
+from selfdebias.modes.bank import ModeBank
+from selfdebias.modes.semantics import AxesSemantics, Semantics
 
 EPSILON = 1e-12
-CALIBRATED = "calibrated"
-RULES = {"cond": (0.0, 1.0), "both": (1.0, 1.0), "contrast": (-1.0, 1.0)}  # signs on the uncond and the cond branch
+UNIFORM, DEPTH, CALIBRATED = "uniform", "depth", "calibrated"
+SIGNS = {
+    "cond": (0.0, 1.0),
+    "both": (1.0, 1.0),
+    "contrast": (-1.0, 1.0),
+}  # of an edit, on the uncond and the cond branch
 EACH = "each"  # no sign: the rows of each branch have an edit of their own
+# What a value may be; above the largest number nothing is measured but overflow.
+ABOVE_0, AT_LEAST_0, AT_LEAST_1 = number_in(0, LARGEST, "(]"), number_in(0, LARGEST), number_in(1, LARGEST)
+SHARE, COUNT, BRANCH, BRANCH_OR_EACH = number_in(0, 1), at_least(1), one_of(*SIGNS), one_of(*SIGNS, EACH)
+AXES = Rule(
+    "null or different axes, whole numbers from 0",
+    lambda axes: axes is None or (list_of(at_least(0)).holds(axes) and len(set(axes)) == len(axes)),
+)
+
+
+def require(rule: Rule, **values: Any) -> None:
+    """Raise a ValueError for the first of a guidance's values, by name, that breaks a rule."""
+    for name, value in values.items():
+        if not rule.holds(value):
+            raise refuse(f"guidance.{name}", rule.words, value)
 
 
 class SoftAssignmentGuidance(Guidance):
@@ -40,11 +61,15 @@ class SoftAssignmentGuidance(Guidance):
         self, temperature: float | str, target: Sequence[float] | str | None, extrapolation_scale: float,
         axes: Sequence[int] | None = None,
     ):  # fmt: skip
-        check_at_least("extrapolation_scale", extrapolation_scale, 1)
+        require(AT_LEAST_1, extrapolation_scale=extrapolation_scale)
         if temperature != CALIBRATED:
-            check_above_0("temperature", temperature)
-        self.temperature, self.target = temperature, check_target(target)
-        self.extrapolation_scale, self.axes = extrapolation_scale, _check_axes(axes)
+            require(ABOVE_0, temperature=temperature)
+        shares = list(target) if isinstance(target, Iterable) and not isinstance(target, str) else target
+        require(TARGET, target=shares)
+        require(AXES, axes=axes)
+        self.temperature, self.extrapolation_scale = temperature, extrapolation_scale
+        self.target = [float(share) for share in shares] if isinstance(shares, list) else shares
+        self.axes = None if axes is None else list(axes)
 
     def check(self, semantics: Semantics) -> None:
         """See `Guidance.check`."""
@@ -94,9 +119,9 @@ class RelativeStepGuidance(SoftAssignmentGuidance):
         extrapolation_scale: float, axes: Sequence[int] | None = None,
     ):  # fmt: skip
         super().__init__(temperature, target, extrapolation_scale, axes)
-        check_rule(branch)
-        check_at_least("strength", strength, 0)
-        check_above_0("limit", limit)
+        require(BRANCH, branch=branch)
+        require(AT_LEAST_0, strength=strength)
+        require(ABOVE_0, limit=limit)
         self.strength, self.branch, self.limit = strength, branch, limit
 
     def extrapolation(self, step: Step) -> float:
@@ -137,7 +162,7 @@ def branch_gain(rule: str, guidance_scale: float) -> float:
         >>> [branch_gain(rule, 3.0) for rule in ("cond", "both", "contrast")]
         [3.0, 1.0, 5.0]
     """
-    uncond, cond = RULES[rule]
+    uncond, cond = SIGNS[rule]
     return uncond * (1 - guidance_scale) + cond * guidance_scale
 
 
@@ -145,7 +170,7 @@ def add_edit(h: Tensor, edit: Tensor, rule: str, branches: tuple[str, ...]) -> T
     """Add an edit of the conditional branch (B, C, H, W) to the stacked activation, by the rule."""
     if branches == ("cond",):
         return h + edit
-    uncond, cond = RULES[rule]
+    uncond, cond = SIGNS[rule]
     return h + torch.cat([uncond * edit, cond * edit])
 
 
@@ -186,45 +211,38 @@ def kl_divergence(p_hat: Tensor, pi: Tensor) -> float:
     return max(float((p_hat * torch.log(p_hat / pi)).sum()), 0.0)
 
 
-def check_rule(rule: str, *others: str) -> None:
-    """Raise a ValueError for a rule that is neither among `RULES` nor the others."""
-    if rule not in (*RULES, *others):
-        raise ValueError(f"`guidance.branch` must be one of {', '.join((*RULES, *others))}, got {rule!r}.")
+def wanted_shares(target: Sequence[float] | str | None, bank: ModeBank) -> Tensor:
+    """Return `pi` (K,) float32.
+
+    Args:
+        target: as in `SoftAssignmentGuidance`; by depth d they are ``1 / (d + 1)``, normalised.
+        bank: the modes.
+
+    Raises:
+        ValueError: if the bank has another number of modes.
+
+    References:
+        arXiv 2512.03749, the depth-weighted target.
+    """
+    count = len(bank.target)
+    if target is None:
+        return bank.target
+    if target == UNIFORM:
+        return torch.full((count,), 1 / count)
+    if target == DEPTH:
+        weights = 1 / (bank.depths.float() + 1)
+        return weights / weights.sum()
+    if len(target) != count:
+        raise ValueError(
+            f"`guidance.target` must be {count} shares, one for each mode that was found, got {list(target)}."
+        )
+    return torch.tensor(target)
 
 
-def check_above_0(name: str, value: float | str) -> None:
-    """Raise a ValueError unless the value is a number larger than 0, and no larger than anything that makes sense."""
-    if isinstance(value, str | bool) or not 0 < value <= LARGEST:
-        raise ValueError(f"`guidance.{name}` must be larger than 0 and at most {LARGEST}, got {value}.")
-
-
-def check_at_least(name: str, value: float, least: float) -> None:
-    """Raise a ValueError unless the value is a number of at least `least`, and no larger than anything that makes sense."""
-    if isinstance(value, bool) or not least <= value <= LARGEST:
-        raise ValueError(f"`guidance.{name}` must be in [{least}, {LARGEST}], got {value}.")
-
-
-def check_share(name: str, value: float) -> None:
-    """Raise a ValueError unless the value is in [0, 1]."""
-    if not 0 <= value <= 1:
-        raise ValueError(f"`guidance.{name}` must be in [0, 1], got {value}.")
-
-
-def check_steps(inner_steps: int) -> None:
-    """Raise a ValueError unless the number of gradient steps is a whole number of at least 1."""
-    if not (isinstance(inner_steps, int) and not isinstance(inner_steps, bool) and inner_steps >= 1):
-        raise ValueError(f"`guidance.inner_steps` must be a whole number of at least 1, got {inner_steps}.")
-
-
-def _check_axes(axes: Sequence[int] | None) -> list[int] | None:
-    """Return the axes as a list; raise a ValueError unless they are different whole numbers of at least 0."""
-    if axes is None:
-        return None
-    numbers = [] if isinstance(axes, str | int | float) else list(axes)
-    if (
-        not numbers
-        or any(isinstance(a, bool) or not isinstance(a, int) or a < 0 for a in numbers)
-        or len(set(numbers)) < len(numbers)
-    ):
-        raise ValueError(f"`guidance.axes` must be null or different axes, whole numbers from 0, got {axes}.")
-    return numbers
+def wanted_of_all(guidance: Guidance, semantics: Semantics | AxesSemantics) -> list[float]:
+    """Return the wanted shares (K,); of axes those of their sides, one after the other, equal where an axis is not balanced."""
+    if not isinstance(semantics, AxesSemantics):
+        return [float(x) for x in wanted_shares(guidance.target, semantics.bank)]
+    chosen = chosen_axes(guidance, len(semantics.axes))
+    own = [wanted_shares(guidance.target if a in chosen else None, it.bank) for a, it in enumerate(semantics.axes)]
+    return [float(x) for x in torch.cat(own)]

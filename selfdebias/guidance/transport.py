@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from selfdebias.backbones.step import Step, split_branches
-from selfdebias.guidance.assignment import assign_modes, capacities, left_over, widened
+from selfdebias.config.rules import number_in
 from selfdebias.guidance.state import GuidanceState, MethodState
 from selfdebias.guidance.step_rule import (
+    AT_LEAST_1,
     EPSILON,
+    SHARE,
     RelativeStepGuidance,
     along,
-    check_above_0,
-    check_at_least,
-    check_share,
     kl_divergence,
+    require,
 )
+
+TINY = 1e-6  # images; a difference below it is one of rounding
 
 
 @dataclass
@@ -104,10 +107,9 @@ class TransportGuidance(RelativeStepGuidance):
         target: Sequence[float] | str | None = None, extrapolation_scale: float = 1.0, axes: Sequence[int] | None = None,
     ):  # fmt: skip
         super().__init__(strength, temperature, branch, limit, target, extrapolation_scale, axes)
-        check_above_0("settled", settled)
-        for name, value in (("settled", settled), ("freeze", freeze), ("decay", decay)):
-            check_share(name, value)
-        check_at_least("slack", slack, 1)
+        require(number_in(0, 1, "(]"), settled=settled)
+        require(SHARE, freeze=freeze, decay=decay)
+        require(AT_LEAST_1, slack=slack)
         self.settled, self.freeze, self.slack, self.decay = settled, freeze, slack, decay
         self.closed_loop = closed_loop
 
@@ -148,11 +150,99 @@ class TransportGuidance(RelativeStepGuidance):
         end = self.freeze * step.stop * step.count
         if plan.modes is None or step.index < end:
             pi, inside = self.pi(state), p.nan_to_num().sum(dim=0).cpu()
-            counts = capacities(len(p), pi, plan.owed, inside)
-            trying = step.index + 1 < end
-            plan.modes = assign_modes(p, widened(counts, inside, self.slack) if trying else counts)
+            asked = counts = capacities(len(p), pi, plan.owed, inside)
+            if step.index + 1 < end:  # `slack` times as many images are asked to switch as must
+                wanted = counts.double() + (self.slack - 1) * (counts.double() - inside.double())
+                asked = capacities(len(p), wanted.clamp(min=0), torch.zeros(len(counts)), inside)
+            plan.modes = assign_modes(p, asked)
             plan.left = left_over(len(p), pi, plan.owed, counts, self.decay)
         if self.closed_loop:
             came = torch.bincount(p.nan_to_num().argmax(dim=1), minlength=p.shape[1]).cpu()
             plan.left = left_over(len(p), self.pi(state), plan.owed, came, self.decay)
         return plan.modes, torch.ones(len(p), dtype=torch.bool)
+
+
+def capacities(n: int, pi: Tensor, owed: Tensor, demand: Tensor) -> Tensor:
+    """Return how many of `n` images each mode is to have: ``n pi + owed``, rounded by largest remainder.
+
+    Args:
+        n: images of the batch.
+        pi: (K,) wanted shares.
+        owed: (K,) float64, images that each mode got fewer than its share in earlier batches; sums to 0.
+        demand: (K,) how many of the images are in each mode already; of two equal remainders the one in demand is rounded up.
+
+    Returns:
+        (K,) int64 that sum to `n`.
+
+    Example:
+        >>> half = torch.tensor([0.5, 0.5])
+        >>> capacities(5, half, torch.zeros(2), torch.tensor([1.0, 4.0])).tolist()
+        [2, 3]
+        >>> capacities(1, half, torch.tensor([0.5, -0.5]), torch.tensor([0.0, 1.0])).tolist()
+        [1, 0]
+    """
+    wanted = (n * exact(pi) + owed.double()).clamp(min=0)
+    wanted = wanted * (n / wanted.sum())
+    counts = torch.floor(wanted + TINY)
+    remainder = torch.round(wanted - counts, decimals=6).numpy()
+    first = np.lexsort((np.arange(len(pi)), -demand.double().numpy(), -remainder))
+    counts[torch.from_numpy(first[: n - int(counts.sum())].copy())] += 1
+    return counts.long()
+
+
+def left_over(n: int, pi: Tensor, owed: Tensor, counts: Tensor, decay: float) -> Tensor:
+    """Return the rounding remainder carried to the next batch, (K,) float64, of which `decay` is kept; float errors are 0.
+
+    Example:
+        >>> left_over(5, torch.tensor([0.5, 0.5]), torch.zeros(2), torch.tensor([2, 3]), 1.0).tolist()
+        [0.5, -0.5]
+    """
+    left = decay * (n * exact(pi) + owed.double() - counts)
+    return torch.where(left.abs() < TINY, 0.0, left)
+
+
+def exact(pi: Tensor) -> Tensor:
+    """Return shares (K,) in float64 that sum to 1 there."""
+    return pi.double() / pi.double().sum()
+
+
+def assign_modes(p: Tensor, counts: Tensor) -> Tensor:
+    """Give each image a mode, so that each mode gets its count and ``sum_i -log p_ik`` is smallest.
+
+    For two modes this cuts the order of the images' scores. Among images with equal assignments the first ones get the mode
+    that is likelier.
+
+    Args:
+        p: (n, K) soft assignments; a row that is not finite counts as one that has no preference.
+        counts: (K,) int64 that sum to n.
+
+    Returns:
+        (n,) int64.
+
+    References:
+        The assignment is solved by `scipy.optimize.linear_sum_assignment`, exactly.
+
+    Example:
+        >>> p = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.8, 0.2], [0.3, 0.7]])
+        >>> assign_modes(p, torch.tensor([2, 2])).tolist()
+        [0, 1, 0, 1]
+    """
+    from scipy.optimize import linear_sum_assignment  # here, since it is slow to import
+
+    likely = torch.nan_to_num(p.detach().double().cpu(), nan=1 / p.shape[1]).clamp(min=1e-30)
+    cost = -torch.log(likely).numpy()
+    places = np.repeat(np.arange(len(counts)), counts.numpy())
+    rows, columns = linear_sum_assignment(cost[:, places])
+    modes = np.empty(len(cost), dtype=np.int64)
+    modes[rows] = places[columns]
+    return torch.from_numpy(_ties_by_order(cost, modes))
+
+
+def _ties_by_order(cost: np.ndarray, modes: np.ndarray) -> np.ndarray:
+    """Sort the modes within each set of equal rows, so that what the solver left open depends on the order alone."""
+    _, kinds = np.unique(cost, axis=0, return_inverse=True)
+    for kind in np.unique(kinds):
+        (rows,) = np.nonzero(kinds.reshape(-1) == kind)
+        own = modes[rows]
+        modes[rows] = own[np.lexsort((own, cost[rows[0], own]))]
+    return modes

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor
 
 from selfdebias.backbones.step import Step, split_branches
-from selfdebias.guidance.assignment import assign_modes, capacities, left_over
 from selfdebias.guidance.base import SelectingGuidance
 from selfdebias.guidance.state import GuidanceState, MethodState
-from selfdebias.guidance.transport import TransportGuidance, TransportState
+from selfdebias.guidance.transport import TransportGuidance, TransportState, assign_modes, capacities, left_over
 
 
 class TwoPassState(MethodState):

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from selfdebias.guidance.collective import Collective
+from selfdebias.guidance.state import Collective
 
 TIMEOUT = timedelta(days=1)  # for the others at one step; a process that dies ends the wait at once
 

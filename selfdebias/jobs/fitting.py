@@ -16,7 +16,6 @@ from selfdebias.config.keys import as_keyed, digest
 from selfdebias.config.targets import make
 from selfdebias.encoders.base import told_of
 from selfdebias.guidance import Semantics
-from selfdebias.guidance.semantics import AxesSemantics
 from selfdebias.jobs.fit_arguments import FitArguments
 from selfdebias.jobs.model_card import TOLD
 from selfdebias.jobs.parts import default, settle_libraries
@@ -24,6 +23,7 @@ from selfdebias.jobs.stage import Runner, Stage, folder_of
 from selfdebias.jobs.stages import collect, discover, project
 from selfdebias.jobs.stages.collect import read_identity
 from selfdebias.jobs.stages.generate import read_semantics
+from selfdebias.modes.semantics import AxesSemantics
 from selfdebias.report.privacy import without_places
 from selfdebias.storage.atomic import read_json
 

@@ -17,7 +17,7 @@ from selfdebias.config.rules import refuse
 from selfdebias.jobs.failures import STOPPED
 
 if TYPE_CHECKING:
-    from selfdebias.guidance.collective import Collective
+    from selfdebias.guidance.state import Collective
 
 DRAW, DONE = "draw", "done"  # what the first process tells the others of a step
 DAYS = 30  # that a process waits for the first one, which evaluates alone
@@ -44,7 +44,7 @@ class Processes:
     @contextmanager
     def together(self) -> Iterator[Collective]:
         """What the processes share while all of them are in this context."""
-        from selfdebias.guidance.collective import ALONE
+        from selfdebias.guidance.state import ALONE
 
         yield ALONE
 

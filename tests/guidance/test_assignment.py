@@ -5,7 +5,7 @@ from itertools import permutations
 import pytest
 import torch
 
-from selfdebias.guidance.assignment import assign_modes, capacities, left_over
+from selfdebias.guidance.transport import assign_modes, capacities, left_over
 
 HALF = torch.tensor([0.5, 0.5])
 

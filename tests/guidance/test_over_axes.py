@@ -8,15 +8,17 @@ from torch import Tensor, nn
 
 from selfdebias.guidance import GuidanceState
 from selfdebias.guidance.attachment import edit_all
+from selfdebias.guidance.base import check_all
 from selfdebias.guidance.gradient_descent import GradientDescentGuidance
 from selfdebias.guidance.mean_difference import MeanDifferenceGuidance
 from selfdebias.guidance.self_debias import SelfDebiasGuidance
-from selfdebias.guidance.semantics import AxesSemantics, check_all, wanted_of_all
+from selfdebias.guidance.step_rule import wanted_of_all
 from selfdebias.guidance.transport import TransportGuidance, TransportState
 from selfdebias.guidance.two_pass import TwoPassGuidance
 from selfdebias.modes import ModeBank
 from selfdebias.modes.axes_bank import AxesBank
 from selfdebias.modes.bank import ModeMeans
+from selfdebias.modes.semantics import AxesSemantics
 from tests.guidance.worlds import BRANCHES, circle_state, step
 
 AXES = 3

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from selfdebias.guidance.semantics import check_target, wanted_shares
+from selfdebias.guidance import TransportGuidance
+from selfdebias.guidance.step_rule import wanted_shares
 from tests.guidance.worlds import circle_state
 
 
@@ -19,8 +20,6 @@ def test_targets_by_name_by_shares_and_as_found():
 def test_by_depth_a_mode_counts_less_the_deeper_it_lies():
     deep = SimpleNamespace(target=torch.full((3,), 1 / 3), depths=torch.tensor([0, 1, 1]))
     assert wanted_shares("depth", deep).tolist() == pytest.approx([0.5, 0.25, 0.25])
-    with pytest.raises(ValueError, match="`guidance.target` must be shares or uniform where modes have no depths"):
-        wanted_shares("depth", SimpleNamespace(target=torch.full((3,), 1 / 3)))
 
 
 def test_another_number_of_shares_than_modes_is_refused():
@@ -31,4 +30,4 @@ def test_another_number_of_shares_than_modes_is_refused():
 @pytest.mark.parametrize("target", [[1.0], [0.5, 0.6], [-0.5, 1.5], "equal"])
 def test_what_is_no_target_is_refused(target):
     with pytest.raises(ValueError, match="`guidance.target` must be a list of at least two shares that"):
-        check_target(target)
+        TransportGuidance(0.5, 0.3, target=target)

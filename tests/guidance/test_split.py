@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from selfdebias.guidance import Guidance, GuidanceState
-from selfdebias.guidance.collective import ALONE, Collective
 from selfdebias.guidance.random import ReplayedSizes
 from selfdebias.guidance.self_debias import AssignmentMemory
+from selfdebias.guidance.state import ALONE, Collective
 from selfdebias.guidance.transport import TransportState
 from tests.guidance.test_contract import OPTIONS, _build
 from tests.guidance.threads import in_threads

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from selfdebias.backbones.hspace import BottleneckHook, Step, find_unet, split_branches
 from selfdebias.config.prompts import PromptSource
-from selfdebias.guidance.collective import ALONE, Collective
+from selfdebias.guidance.state import ALONE, Collective
 from selfdebias.jobs.stages.sampling import Sampler
 from selfdebias.metrics.cost import CostMeter
 from selfdebias.modes.axis_sides import AxisSides

@@ -15,15 +15,17 @@ from selfdebias.config.prompts import Prompts
 from selfdebias.config.rules import ConfigError
 from selfdebias.guidance import Guidance, GuidanceState, Semantics
 from selfdebias.guidance.attachment import Attachment
-from selfdebias.guidance.collective import ALONE, Collective
+from selfdebias.guidance.base import check_all
 from selfdebias.guidance.random import ReplayedSizes
 from selfdebias.guidance.schedules import GuidanceWindow
-from selfdebias.guidance.semantics import AxesSemantics, check_all, wanted_of_all
+from selfdebias.guidance.state import ALONE, Collective
+from selfdebias.guidance.step_rule import wanted_of_all
 from selfdebias.jobs.stages.sampling import Sampler, batches_of_one_prompt
 from selfdebias.metrics.cost import CostMeter
 from selfdebias.modes.axes_bank import AxesBank, load_bank
 from selfdebias.modes.bank import ModeMeans
 from selfdebias.modes.projection import SemanticProjector
+from selfdebias.modes.semantics import AxesSemantics
 from selfdebias.storage.atomic import write_json
 from selfdebias.storage.batches import BatchFolder
 

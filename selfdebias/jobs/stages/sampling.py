@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from selfdebias.guidance.collective import ALONE, Collective
+from selfdebias.guidance.state import ALONE, Collective
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.seeds import image_seeds
 

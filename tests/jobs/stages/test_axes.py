@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 from selfdebias.config.prompts import Prompts
 from selfdebias.config.rules import ConfigError
 from selfdebias.guidance import TransportGuidance
-from selfdebias.guidance.semantics import AxesSemantics
 from selfdebias.jobs.stages.collect import read_embeddings
 from selfdebias.jobs.stages.discover import discover, discover_carried
 from selfdebias.jobs.stages.generate import read_semantics
@@ -21,6 +20,7 @@ from selfdebias.jobs.stages.project import project
 from selfdebias.modes import FactorialAxes
 from selfdebias.modes.axis_sides import AxisSides, cells_of, sides_of
 from selfdebias.modes.naming import NoVocabulary
+from selfdebias.modes.semantics import AxesSemantics
 from selfdebias.storage.batches import BatchFolder
 from tests.jobs.stages.world import FIT, TRAINER, PixelEncoder, run_collect, run_generate, run_project
 from tests.tiny import tiny_pipeline
