@@ -18,10 +18,11 @@ from selfdebias.config.arms import (
     model_of_collect,
     reference_count,
 )
+from selfdebias.config.prompts import NoPrompt
 from selfdebias.config.targets import make
 from selfdebias.jobs.prompts import BANK, SOURCE, attribute_prompts, prompts_of_bank, rows_of
 from selfdebias.jobs.stage import MODEL_OF_ARMS, MODEL_OF_COLLECT, Part, Row, Stage
-from selfdebias.jobs.stages import collect, discover, evaluate, evaluate_folders, generate, project, report
+from selfdebias.jobs.stages import collect, discover, evaluate, generate, project, report
 from selfdebias.modes.banks import SupervisedBank
 
 CLUSTERING, VOCABULARY, ENCODER = Part("clustering"), Part("vocabulary"), Part("encoder")
@@ -198,8 +199,9 @@ def evaluate_given_folders(row: Row) -> Stage:
     """Measure images that any method or tool has left in folders, with the same judge, encoder and metrics."""
     asked = {name: value for name, value in row.config["evaluate"].items() if name != "reference_images"}
     return row.stage(
-        "evaluate", evaluate_folders.evaluate_folders, evaluate_folders.VERSION, evaluate_folders.CONFIG,
-        judge=JUDGE, encoder=ENCODER, metrics=METRICS, prompts=make(row.config, "prompts"), trainer=TRAINER, **asked,
+        "evaluate", evaluate.evaluate, evaluate.VERSION_OF_FOLDERS, evaluate.CONFIG_OF_FOLDERS,
+        judge=JUDGE, encoder=ENCODER, metrics=METRICS, prompts=NoPrompt(make(row.config, "prompts").attributes), trainer=TRAINER,
+        **asked,
     )  # fmt: skip
 
 

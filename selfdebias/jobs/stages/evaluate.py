@@ -1,6 +1,6 @@
 """Evaluate: lets judge and encoder look at each arm's images once, keeps what they said, and measures from that.
 
-An arm is a folder of images, with the manifest of a stage or without one.
+An arm is a folder of images, with the manifest of a stage or without one: a job's own, or what any method or tool has left.
 """
 
 from __future__ import annotations
@@ -14,51 +14,47 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
-from selfdebias.config.prompts import Prompts, facts_of
+from selfdebias.config.prompts import NoPrompt, Prompts, facts_of
+from selfdebias.config.rules import ConfigError
 from selfdebias.encoders.base import told_of
+from selfdebias.jobs.evaluation_inputs import collected_by, discover_folder
 from selfdebias.jobs.stages.chunks import StageImages
-from selfdebias.jobs.stages.looking import REFERENCE, Look, read_centers
+from selfdebias.jobs.stages.looking import REFERENCE, Centers, Look, Looked, read_centers
 from selfdebias.judges import Judge
 from selfdebias.judges.labelled import measure_confusion, skipped_labels
+from selfdebias.metrics.arms import ArmData
+from selfdebias.metrics.cached import identity
 from selfdebias.metrics.corrected import summarise_error
-from selfdebias.metrics.number import leaves
+from selfdebias.metrics.number import leaves, missing
 from selfdebias.metrics.spaces import ENCODER
 from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary import summarise
-from selfdebias.metrics.twins import VANILLA
-from selfdebias.storage.atomic import append_line, read_json, write_json
+from selfdebias.metrics.twins import VANILLA, Comparison
+from selfdebias.report.job_table import markdown_table
+from selfdebias.storage.atomic import append_line, read_json, write_json, write_text
+from selfdebias.storage.hidden import hidden
 from selfdebias.storage.image_folder import ImageFolder
 
 VERSION, CONFIG = 5, ("evaluate", "judge", "encoder", "metrics", "prompts")
+VERSION_OF_FOLDERS, CONFIG_OF_FOLDERS = 3, ("evaluate", "judge", "encoder", "metrics", "prompts.attributes")
 COLLECTED = "collected"  # the collected images, where another reference takes their place
+NO_COST = "folders of images do not say what drawing them took"
 
 
 def evaluate(
-    folder: Path,
-    arms: Mapping[str, Path],
-    collected: Path,
-    discovered: Path,
-    judge: Judge,
-    encoder: Callable[[Tensor], Tensor],
-    metrics: MetricSuite,
-    prompts: Prompts,
-    batch_size: int,
-    bootstrap: int,
-    seed: int,
-    trainer: Callable[..., pl.Trainer],
-    labelled: str | None = None,
-    reference: str | None = None,
-    drawn: Path | None = None,
-) -> None:
+    folder: Path, judge: Judge, encoder: Callable[[Tensor], Tensor], metrics: MetricSuite, prompts: Prompts | NoPrompt,
+    batch_size: int, bootstrap: int, seed: int, trainer: Callable[..., pl.Trainer], labelled: str | None = None,
+    reference: str | None = None, arms: Mapping[str, Path] | None = None, collected: Path | None = None,
+    discovered: Path | None = None, drawn: Path | None = None, folders: Mapping[str, str] | None = None,
+    modes: str | None = None, drawn_together: int = 1,
+) -> None:  # fmt: skip
     """Measure all arms; write `results.json`, `metrics.jsonl` and `probabilities-<arm>.safetensors`.
 
-    The job that asked adds its `config_hash` and `seeds` to its own copy of `results.json`.
+    Of folders that somebody gives, `results.json` further has `sources` and `skipped` by arm, files that cannot be read are no
+    error, and `images.json` and `table.md` are written. The job that asked adds its `config_hash` and `seeds` to its own copy.
 
     Args:
         folder: where to write; a `metrics.jsonl` of an earlier, unfinished attempt is replaced.
-        arms: generate folder of each arm.
-        collected: collect folder; its images are the reference, as the arm `reference`, unless others are given.
-        discovered: discover folder.
         judge: images to probabilities.
         encoder: images to unit embeddings, the one that the modes were found with.
         metrics: fixed choices of the metrics.
@@ -68,59 +64,109 @@ def evaluate(
         seed: of the resampling.
         trainer: makes the Trainer.
         labelled: folder of labelled images to hold the judge against; None takes what it states of its own error.
-        reference: folder, job or file of other reference images; the collected ones are then the arm `collected`.
+        reference: folder, job or file of reference images; the collected ones are then the arm `collected`. Without any reference,
+            what is measured against it is left out.
+        arms: generate folder of each arm of a job.
+        collected: its collect folder, whose images are the arm `reference`, unless others are given.
+        discovered: its discover folder.
         drawn: folder of reference images that the arms' own model drew, where the collected ones are of another guidance scale or
             sampler; those are the arm `collected` then too.
+        folders: in place of a job's arms, folder of each arm.
+        modes: with `folders`, job or discover stage whose modes are used; None leaves out what is measured over modes.
+        drawn_together: with `folders`, images, in the order of their names, that depend on each other.
     """
-    modes, centers = read_json(discovered / "modes.json"), read_centers(discovered)
+    given = _images_of(arms or {}, folders or {}, drawn_together)
+    drawings = {arm: images.drawing for arm, images in given.items()}
+    place = discover_folder(modes) if modes else discovered
+    centers = None if place is None else read_centers(place)
+    found = None if place is None else _read_modes(place, drawings, None if modes else centers)
     look = Look(folder, judge, encoder, metrics.features, centers, batch_size, trainer)
-    folders = {VANILLA: StageImages(arms[VANILLA]), **{arm: StageImages(path) for arm, path in arms.items()}}
-    _check_ids(folders)
-    data, _ = look.at(folders)
-    facts = {arm: folders[arm].drawing for arm in arms}
-    own = COLLECTED if reference or drawn else REFERENCE
-    beside = {own: collected} | ({REFERENCE: drawn} if drawn else {})
-    for name, path in beside.items():
-        data |= look.at({name: StageImages(path)})[0]
-    outside: dict[str, Any] = {}
-    if reference:
-        data[REFERENCE], outside = look.at_reference(reference)
+    compared = compared_with(given)
+    data, looked = look.at({compared.baseline: given[compared.baseline], **given})
+    references, outside = _references(look, collected, drawn, reference)
+    if found and place and modes and not _has_labels_of(place, outside.get("reference", {}), judge):
+        found.pop("labels", None)
     error, skipped = judge_error(judge, labelled, batch_size, trainer)
-    told = told_of(encoder)
+    told = {"told": told_of(encoder)} if discovered and told_of(encoder) else {}
     results = summarise(
-        {arm: data[arm] for arm in arms}, data[REFERENCE],
-        {**modes, **asked_of(facts, modes), "places": centers if "axes" in modes else None}, facts_of(prompts), metrics,
-        bootstrap, seed, judge={**describe_judge(judge, encoder), "error": error}, costs=facts, collected=data[own],
-        spaces={ENCODER: {"name": short_name(encoder)} | ({"told": told} if told else {})},
+        data, references.get(REFERENCE), found, facts_of(prompts), metrics, bootstrap, seed,
+        judge={**describe_judge(judge, encoder), "error": error}, costs=drawings, collected=references.get(COLLECTED),
+        compared=compared, spaces={ENCODER: {"name": short_name(encoder), **told}},
     )  # fmt: skip
-    write_results(folder, results | outside | {"skipped": {**outside.get("skipped", {}), **skipped}})
+    results |= outside | {"skipped": {**outside.get("skipped", {}), **skipped}}
+    write_results(folder, _with_sources(folder, results, given, looked) if folders else results)
 
 
-def _check_ids(folders: Mapping[str, ImageFolder]) -> None:
-    ids = {arm: [file.id for file in it.files] for arm, it in folders.items()}
-    for arm, folder in folders.items():
+def _images_of(arms: Mapping[str, Path], folders: Mapping[str, str], drawn_together: int) -> dict[str, ImageFolder]:
+    """The images of the arms of a job, which have to have the same ids, or of given folders."""
+    given = {arm: ImageFolder(Path(it), f"evaluate.folders.{arm}", drawn_together) for arm, it in folders.items()}
+    given |= {arm: StageImages(path) for arm, path in arms.items()}
+    ids = {arm: [file.id for file in given[arm].files] for arm in arms}
+    for arm in arms:
         if ids[arm] != ids[VANILLA]:
-            raise ValueError(
-                f"`arms` must have the same image ids, got others in {folder.path} and {folders[VANILLA].path}."
-            )
+            places = f"{given[arm].path} and {given[VANILLA].path}"
+            raise ValueError(f"`arms` must have the same image ids, got others in {places}.")
+    return given
 
 
-def asked_of(facts: Mapping[str, Mapping[str, Any]], modes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what all arms are held against.
+def _read_modes(place: Path, drawings: Mapping[str, Mapping[str, Any]], own: Centers | None) -> dict[str, Any]:
+    """Read the modes of a discover stage, with the shares that all arms are held against.
+
+    Args:
+        place: its folder.
+        drawings: what each arm's generate stage noted.
+        own: centres of the modes, or axes, if they are the arms' own; None for those of another job.
 
     Returns:
-        ``target``: the shares that an arm was guided towards, equal ones where none was; ``balanced``: numbers of the axes that an
-        arm was to balance, if these are not all.
+        ``target``: the shares that an arm was guided towards, equal ones where none was; of own modes also ``places``, the axes,
+        and ``balanced``, numbers of the axes that an arm was to balance, if these are not all.
+
+    Raises:
+        ConfigError: if an arm was guided towards another number of shares.
     """
-    balanced = [list(it["guidance"]["axes"]) for it in facts.values() if it.get("guidance", {}).get("axes") is not None]
-    chosen = {"balanced": balanced[0]} if balanced else {}
-    return {"target": target_of(facts) or modes["target"], **chosen}
+    found = read_json(place / "modes.json")
+    guidances = [it.get("guidance", {}) for it in drawings.values()]
+    target = next((it["target"] for it in guidances if it.get("target")), None)
+    if own is not None:
+        balanced = [list(it["axes"]) for it in guidances if it.get("axes") is not None]
+        found |= {"places": own if "axes" in found else None, **({"balanced": balanced[0]} if balanced else {})}
+    elif target is not None and len(target) != len(found["target"]):
+        raise ConfigError(
+            f"`evaluate.modes` must be {len(target)} modes, for which an arm was guided, got {len(found['target'])}."
+        )
+    return {**found, "target": target or found["target"]}
 
 
-def target_of(facts: Mapping[str, Mapping[str, Any]]) -> list[float] | None:
-    """Return the shares that an arm was guided towards, which all arms are held against; None for equal ones."""
-    targets = [it["guidance"]["target"] for it in facts.values() if it.get("guidance", {}).get("target")]
-    return targets[0] if targets else None
+def _references(
+    look: Look, collected: Path | None, drawn: Path | None, reference: str | None
+) -> tuple[dict[str, ArmData], dict[str, Any]]:
+    """Look at the images that quality is held against, as `reference`, and beside others at the collected ones, as `collected`.
+
+    Returns:
+        These arms; and what `results.json` says of a reference from outside.
+    """
+    stages = {COLLECTED if reference or drawn else REFERENCE: collected} | ({REFERENCE: drawn} if drawn else {})
+    found: dict[str, ArmData] = {}
+    for name, path in stages.items():
+        if path is not None:
+            found |= look.at({name: StageImages(path)})[0]
+    if reference is None:
+        return found, {}
+    outer, said = look.at_reference(reference)
+    return {**found, REFERENCE: outer}, said
+
+
+def _has_labels_of(place: Path, reference: Mapping[str, Any], judge: Judge) -> bool:
+    """Whether the reference are the images that the modes were found on, whose labels a discover stage has, seen by this judge."""
+    key = collected_by(place)
+    return bool(key) and reference.get("key") == key and reference.get("judge") == identity(judge)
+
+
+def compared_with(folders: Mapping[str, ImageFolder]) -> Comparison:
+    """Tells which arm the others are held against, the one called `vanilla` or else the first, and what makes twins."""
+    seeded = {images.has_manifest for images in folders.values()}
+    twins_by = "names" if seeded == {False} else "seeds" if seeded == {True} else "names or seeds"
+    return Comparison(VANILLA if VANILLA in folders else next(iter(folders)), twins_by)
 
 
 def short_name(encoder: Any) -> str:
@@ -162,6 +208,30 @@ def judge_error(
         return summarise_error(judge.classes, stated, {}), {}
     measured = measure_confusion(judge, Path(labelled), batch_size, trainer().strategy.root_device)
     return summarise_error(judge.classes, stated, measured), {"labelled": skipped_labels(measured)}
+
+
+def _with_sources(
+    folder: Path, results: dict[str, Any], given: Mapping[str, ImageFolder], looked: Mapping[str, Looked]
+) -> dict[str, Any]:
+    """Add where the images of given folders come from, and write `images.json` and `table.md`."""
+    sources = {
+        arm: {
+            "path": str(it.path),
+            "images": len(looked[arm].names),
+            "sha256": it.sha256,
+            "drawn_together": it.drawn_together,
+            "without_colour": looked[arm].without_colour,
+        }
+        for arm, it in given.items()
+    }
+    skipped = {arm: it.skipped for arm, it in looked.items()} | results["skipped"]
+    results |= {"sources": sources, "skipped": skipped}
+    if not any(images.drawing for images in given.values()):
+        results["cost"] = {name: missing(NO_COST).to_json() for name in results["cost"]}
+    results = hidden(results)
+    write_json(folder / "images.json", {arm: it.names for arm, it in looked.items()})
+    write_text(folder / "table.md", markdown_table(results))
+    return results
 
 
 def write_results(folder: Path, results: Mapping[str, Any]) -> None:

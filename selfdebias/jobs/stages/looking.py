@@ -26,6 +26,7 @@ from selfdebias.modes.axis_sides import AxisSides
 from selfdebias.storage.image_folder import ImageFolder
 
 Vectors = Callable[[Tensor], Tensor]  # images to one vector each
+Centers = np.ndarray | AxisSides  # (K, d) float64 unit centres of modes, or axes
 SPACE = "spaces/"  # before the names of features that guidance does not act in
 REFERENCE = "reference"
 
@@ -68,7 +69,7 @@ class Look:
     judge: Judge
     encoder: Vectors
     extractor: Vectors | None
-    centers: np.ndarray | AxisSides | None
+    centers: Centers | None
     batch_size: int
     trainer: Callable[..., pl.Trainer]
 
@@ -216,7 +217,7 @@ def blocks_of(records: Sequence[Mapping[str, Any]], facts: Mapping[str, Any] | N
     return np.array([record[name] for record in records], dtype=np.int64)
 
 
-def read_centers(discovered: Path) -> np.ndarray | AxisSides:
+def read_centers(discovered: Path) -> Centers:
     """Return the centres of the modes that a discover stage found, (K, d) float64 unit vectors; or the axes."""
     found = load_file(Path(discovered) / "centers.safetensors")
     return AxisSides.read(discovered) if "duals" in found else found["centers"].double().numpy()

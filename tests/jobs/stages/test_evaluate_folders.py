@@ -12,10 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from selfdebias.config.prompts import Prompts
+from selfdebias.config.prompts import NoPrompt, Prompts
 from selfdebias.jobs.stages.chunks import Chunks
 from selfdebias.jobs.stages.evaluate import evaluate
-from selfdebias.jobs.stages.evaluate_folders import evaluate_folders
 from selfdebias.main import main
 from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.arms import load_arm
@@ -227,15 +226,15 @@ FIXED = {
 
 def ordinary(job, out: Path, **more) -> dict:
     arms = {arm: job[arm] for arm in ("vanilla", "guided")}
-    evaluate(out, arms, job["collect"], job["discover"], batch_size=5, **{**FIXED, **more})
+    evaluate(out, arms=arms, collected=job["collect"], discovered=job["discover"], batch_size=5, **{**FIXED, **more})
     return json.loads((out / "results.json").read_text())
 
 
 def given(folders: dict, out: Path, reference=None, modes=None, **more) -> dict:
     paths = {name: str(path) for name, path in folders.items()}
     reference, modes = (None if path is None else str(path) for path in (reference, modes))
-    values = {"drawn_together": 1, "batch_size": 5, **FIXED, **more}
-    evaluate_folders(out, paths, reference, modes, **values)
+    values = {"drawn_together": 1, "batch_size": 5, **FIXED, "prompts": NoPrompt(FIXED["prompts"].attributes), **more}
+    evaluate(out, folders=paths, reference=reference, modes=modes, **values)
     return json.loads((out / "results.json").read_text())
 
 
