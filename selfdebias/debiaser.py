@@ -26,8 +26,8 @@ from selfdebias.jobs.parts import default, guidance_of, part_of, with_options
 from selfdebias.jobs.stages.generate import check_shares, read_semantics
 from selfdebias.modes.estimator import Clustering
 from selfdebias.modes.semantics import AxesSemantics
-from selfdebias.storage.seeds import generators
-from selfdebias.storage.weights.identity import identity_of, is_same
+from selfdebias.storage.images import generators
+from selfdebias.storage.provenance import identity_of, is_same
 
 SMALL_START = 0.12  # of the steps: from here on calls of few images are guided (experiments/results/person_batches.md)
 

@@ -25,7 +25,7 @@ from selfdebias.report.wandb_log import log_job
 from selfdebias.report.wandb_run import make_logger
 from selfdebias.storage.atomic import link_or_copy
 from selfdebias.storage.batches import BatchFolder
-from selfdebias.storage.seeds import image_seeds
+from selfdebias.storage.images import image_seeds
 from tests.wandb_file import offline_runs
 
 SMALL = [

@@ -25,7 +25,7 @@ from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.metrics.cost import CostMeter
 from selfdebias.modes.bank import ModeBank
 from selfdebias.modes.projection import SemanticProjector
-from selfdebias.storage.seeds import generators, image_seeds
+from selfdebias.storage.images import generators, image_seeds
 
 BATCHES = (1, 2)
 ROUNDS = 3

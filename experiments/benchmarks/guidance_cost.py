@@ -19,7 +19,7 @@ from selfdebias.guidance.attachment import Attachment
 from selfdebias.jobs.job import run_job
 from selfdebias.jobs.stages.generate import read_semantics
 from selfdebias.metrics.cost import CostMeter
-from selfdebias.storage.seeds import image_seeds
+from selfdebias.storage.images import image_seeds
 
 ROUNDS = 5
 BATCH = 32

@@ -22,8 +22,7 @@ from experiments.emoji_world.vendor_check import fluent_drawings, render_rgba
 from selfdebias.backbones import StableDiffusionBackbone
 from selfdebias.encoders import ClipEncoder
 from selfdebias.judges.emoji import EmojiJudge
-from selfdebias.storage.images import contact_sheet
-from selfdebias.storage.seeds import image_seeds
+from selfdebias.storage.images import contact_sheet, image_seeds
 
 NEUTRAL = [Facts("person"), *(Facts("occupation", role=role) for role in OCCUPATIONS)]
 OTHERS = [Facts("pet"), Facts("creature"), Facts("place")]

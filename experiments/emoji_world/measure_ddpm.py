@@ -18,8 +18,7 @@ from experiments.emoji_world.train_judge import CLASSES, targets
 from selfdebias.config.compose import load, read_option
 from selfdebias.config.targets import make
 from selfdebias.judges.emoji import EmojiJudge
-from selfdebias.storage.images import contact_sheet
-from selfdebias.storage.seeds import image_seeds
+from selfdebias.storage.images import contact_sheet, image_seeds
 
 ATTRIBUTES = ("gender", "age", "tone")
 BATCH = 32

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from selfdebias.backbones.pretrained import to_tensor
-from selfdebias.storage.seeds import generators
+from selfdebias.storage.images import generators
 
 _set_aside: WeakKeyDictionary[Any, tuple[int, Any]] = WeakKeyDictionary()  # by UNet: its calls, and its compiled call
 _lock = threading.Lock()

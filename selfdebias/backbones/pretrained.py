@@ -15,8 +15,8 @@ from torch import Tensor
 from selfdebias.config.ranges import check_values
 from selfdebias.config.rules import ConfigError
 from selfdebias.storage.atomic import read_json
-from selfdebias.storage.weights.sources import PipelineSource
-from selfdebias.storage.weights.whole import load_parts, one_line, refuse_empty
+from selfdebias.storage.weight_files import load_parts, one_line, refuse_empty
+from selfdebias.storage.weight_sources import PipelineSource
 
 OPTION = "model.pretrained"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}

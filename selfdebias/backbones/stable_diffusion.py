@@ -9,8 +9,8 @@ from torch import Tensor
 
 from selfdebias.backbones.pretrained import PretrainedBackbone, to_tensor
 from selfdebias.config.ranges import check_values
-from selfdebias.storage.seeds import generators
-from selfdebias.storage.weights.folders import SAFETY
+from selfdebias.storage.images import generators
+from selfdebias.storage.model_files import SAFETY
 
 
 class StableDiffusionBackbone(PretrainedBackbone):

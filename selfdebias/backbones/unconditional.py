@@ -9,7 +9,7 @@ from torch import Tensor
 
 from selfdebias.backbones.pretrained import PretrainedBackbone
 from selfdebias.config.ranges import check_values
-from selfdebias.storage.seeds import generators
+from selfdebias.storage.images import generators
 
 SCHEDULERS = {
     "DDIMPipeline": ("DDIMScheduler",),

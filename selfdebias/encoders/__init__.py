@@ -9,7 +9,7 @@ from selfdebias.encoders.efficientnet import EfficientNetLite0Encoder
 from selfdebias.encoders.inception import InceptionFeatures
 from selfdebias.encoders.pixels import PixelEncoder
 from selfdebias.encoders.siglip import SiglipEncoder
-from selfdebias.storage.weights.sources import ModelSource
+from selfdebias.storage.weight_sources import ModelSource
 
 CLASSES = (ClipEncoder, Dinov2Encoder, SiglipEncoder)
 

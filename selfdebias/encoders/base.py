@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from selfdebias.config.rules import refuse, whole_in
-from selfdebias.storage.weights.sources import ModelSource
-from selfdebias.storage.weights.whole import load_whole
+from selfdebias.storage.weight_files import load_whole
+from selfdebias.storage.weight_sources import ModelSource
 
 SHIPPED = {  # what the shipped encoders were told: that is not found without labels
     "shipped:emoji_clip": "captions of the drawings, and nothing else",

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from selfdebias.storage.weights.file import inception
+from selfdebias.storage.weight_files import inception
 
 SIDE = 299  # px
 CLASSES = 1008  # of the classifier that comes with the file

@@ -15,8 +15,8 @@ from selfdebias.config.schema import STAGES
 from selfdebias.report.wording import plain
 from selfdebias.storage.atomic import hash_file, read_json, write_json, write_text
 from selfdebias.storage.hidden import HIDDEN, redacted, redacted_command
+from selfdebias.storage.model_files import CONFIGS, PICKLES, TENSORS, check_inside, hash_files
 from selfdebias.storage.provenance import differences, in_words, made_with, read_versions
-from selfdebias.storage.weights.folders import CONFIGS, PICKLES, TENSORS, check_inside, hash_files
 
 CONFIG, RECORD = "config.yaml", "job.json"
 

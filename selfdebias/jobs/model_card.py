@@ -16,10 +16,9 @@ from selfdebias.jobs.stages.collect import read_identity
 from selfdebias.jobs.stages.project import name_of
 from selfdebias.report.privacy import without_places
 from selfdebias.report.wording import plain
-from selfdebias.storage.atomic import hash_file, read_json, write_json, write_text
+from selfdebias.storage.atomic import check_inside, hash_file, read_json, write_json, write_text
 from selfdebias.storage.hidden import hidden
 from selfdebias.storage.stage_folder import read_header
-from selfdebias.storage.weights.folders import check_inside
 
 PROJECTOR, BANK, FACTS, CARD = "projector.safetensors", "bank.safetensors", "debiaser.json", "README.md"
 MEANS = "means.safetensors"  # of the modes in the activations; a folder may lack it

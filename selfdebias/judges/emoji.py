@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from selfdebias.config.ranges import check_values
 from selfdebias.judges import Judge, emoji_classes, emoji_folder
 from selfdebias.judges.judge_error import Confusion
-from selfdebias.storage.weights.folders import hash_files
+from selfdebias.storage.model_files import hash_files
 
 SIDE = 64  # px of the images that it was trained on
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from selfdebias.config.ranges import check_values
 from selfdebias.judges import Judge
-from selfdebias.storage.weights.file import fairface
+from selfdebias.storage.weight_files import fairface
 
 SIDE = 224  # px of the images that it was trained on
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's colours

@@ -11,7 +11,7 @@ import json
 import os
 import struct
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -155,6 +155,24 @@ def read_lines(path: Path) -> list[Any]:
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is damaged"
         raise StorageError(f"`{path}` must be a file of JSON lines that can be read: {reason}.") from None
+
+
+def check_inside(folder: Path, names: Iterable[str]) -> None:
+    """Refuse files that are links to somewhere outside of their folder; the hub's cache keeps its files beside its snapshots.
+
+    Args:
+        folder: that somebody else may have written.
+        names: relative names of files in it; those that are not there are passed over.
+
+    Raises:
+        ValueError: with the first of them.
+    """
+    place = folder.resolve()
+    roots = (place, place.parent.parent / "blobs") if place.parent.name == "snapshots" else (place,)
+    for name in names:
+        found = (folder / name).resolve()
+        if (folder / name).exists() and not any(found.is_relative_to(root) for root in roots):
+            raise ValueError(f"`{folder / name}` must be a file of its folder, got a link to somewhere else.")
 
 
 def sha256_of(path: Path) -> str:

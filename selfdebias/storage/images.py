@@ -1,11 +1,11 @@
-"""Images between tensors, image files of any origin, and contact sheets. Reading a file does not need torch."""
+"""Images: the seed of each, tensors, image files of any origin, and contact sheets. Reading a file does not need torch."""
 
 from __future__ import annotations
 
 import io
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, UnidentifiedImageError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
 
 GAP_GREY = (236, 236, 236)
 LABEL_GREY = (70, 70, 70)
@@ -36,6 +36,39 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+def image_seeds(stage: str, seed: int, ids: Iterable[int]) -> list[int]:
+    """Return the seed of each image, from ``SeedSequence(stage, seed, id)``.
+
+    Args:
+        stage: name of the stage that draws the images, such as ``collect``.
+        seed: the seed of the run, at least 0.
+        ids: image ids, at least 0.
+
+    Returns:
+        Integers in [0, 2^63), one for each id; they depend on nothing else.
+
+    Raises:
+        ValueError: if `seed` is negative.
+
+    Example:
+        >>> image_seeds("collect", 0, [3, 4]) == image_seeds("collect", 0, range(5))[3:]
+        True
+        >>> set(image_seeds("collect", 0, range(9))) & set(image_seeds("generate", 0, range(9)))
+        set()
+    """
+    if seed < 0:
+        raise ValueError(f"`seed` must be at least 0, got {seed}.")
+    code = zlib.crc32(stage.encode())
+    return [int(np.random.SeedSequence((code, seed, k)).generate_state(1, np.uint64)[0] >> 1) for k in ids]
+
+
+def generators(seeds: Iterable[int]) -> list[Generator]:
+    """Return one CPU generator for each image: noise made on the CPU is the same on every device."""
+    import torch
+
+    return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
 
 
 class UnreadableError(ValueError):

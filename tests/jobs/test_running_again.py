@@ -19,8 +19,8 @@ from selfdebias.jobs.job_record import load_again, notes_on_weights, start_job
 from selfdebias.main import main
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.hidden import HIDDEN
+from selfdebias.storage.model_files import hash_files
 from selfdebias.storage.provenance import made_with
-from selfdebias.storage.weights.folders import hash_files
 from tests import small_jobs
 from tests.tiny import tiny_pipeline
 

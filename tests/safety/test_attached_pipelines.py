@@ -21,7 +21,7 @@ from selfdebias.guidance.transport import TransportState
 from selfdebias.jobs.parts import default
 from selfdebias.judges.emoji import EmojiJudge
 from selfdebias.main import main
-from selfdebias.storage.weights.identity import identity_of, is_same
+from selfdebias.storage.provenance import identity_of, is_same
 from selfdebias.testbed import shipped
 from tests.safety.fitted import PROMPT, tiny_debiaser
 from tests.tiny import sample, tiny_pipeline, tiny_unet

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from selfdebias.main import main
-from selfdebias.storage.weights.sources import ModelSource, PipelineSource
+from selfdebias.storage.weight_sources import ModelSource, PipelineSource
 from selfdebias.testbed import shipped
 
 pytestmark = pytest.mark.manners

@@ -1,5 +1,6 @@
 """Pixels survive the way to a file and back, sheets place each image where it belongs, and every kind of image file is read.
 
+Each image has a seed of its own.
 A file is read as the RGB that a viewer shows on white, and a damaged one gives a reason, never a crash.
 """
 
@@ -20,6 +21,8 @@ from selfdebias.storage.images import (
     UnreadableError,
     contact_sheet,
     encode_png,
+    generators,
+    image_seeds,
     read_picture,
     read_picture_file,
     to_tensor,
@@ -160,3 +163,19 @@ def test_no_damage_raises_anything_else(kind):
                 damaged.append(bytes(copy))
             for it in damaged:
                 assert outcome(it) and "0x" not in outcome(it)  # no address, or a second run would differ
+
+
+def test_no_two_stages_and_no_two_seeds_share_an_image():
+    runs = [image_seeds(stage, seed, range(500)) for stage in ("collect", "generate") for seed in range(6)]
+    every = [seed for run in runs for seed in run]
+    assert len(set(every)) == len(every)
+
+
+def test_generators_repeat():
+    first, second = (generators(image_seeds("collect", 3, [5]))[0].initial_seed() for _ in range(2))
+    assert first == second
+
+
+def test_a_negative_seed_is_refused():
+    with pytest.raises(ValueError, match="`seed` must be at least 0, got -1"):
+        image_seeds("collect", -1, [0])

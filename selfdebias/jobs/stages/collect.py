@@ -22,8 +22,8 @@ from selfdebias.modes.carried import CarriedModes
 from selfdebias.modes.sphere import Labels
 from selfdebias.storage.atomic import read_json, write_json
 from selfdebias.storage.batches import BatchFolder
+from selfdebias.storage.provenance import identity_of
 from selfdebias.storage.tensor_rows import TensorRows
-from selfdebias.storage.weights.identity import identity_of
 
 VERSION = 1
 UNET = "unet.json"  # which weights drew the images

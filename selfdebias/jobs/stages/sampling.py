@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from selfdebias.guidance.state import ALONE, Collective
 from selfdebias.storage.batches import BatchFolder
-from selfdebias.storage.seeds import image_seeds
+from selfdebias.storage.images import image_seeds
 
 
 class Sampler(pl.LightningModule, ABC):

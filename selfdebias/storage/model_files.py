@@ -1,14 +1,17 @@
-"""What must be in the folder of a pretrained model, on the disk or on the hub. Nothing heavy is imported here."""
+"""The files of a pretrained model: what must be among them, on the disk or on the hub, and a local copy of a commit."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatch
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from selfdebias.storage.atomic import hash_file, read_json
+from selfdebias.storage.atomic import check_inside, hash_file, read_json
 
 PICKLES = ("*.bin", "*.ckpt", "*.pt", "*.pth")
 TENSORS = ("*.safetensors",)
@@ -16,31 +19,12 @@ CONFIGS = ("*.json", "*.txt", "*.model")
 WITHOUT_WEIGHTS = ("scheduler", "tokenizer", "tokenizer_2", "feature_extractor", "image_processor")
 LIBRARIES = ("diffusers", "transformers", "stable_diffusion")  # of the parts of a pipeline; the last is an old name
 SAFETY = ("safety_checker", "feature_extractor")  # parts of a pipeline that are left out, unless they are asked for
-WAY_OUT = "save it again with save_pretrained(folder, safe_serialization=True), or set {group}.allow_pickle=true"
 
 
 def files_of(folder: Path) -> set[str]:
     """Return the files of a folder and of the folders in it, as relative names."""
     paths = [*folder.glob("*"), *folder.glob("*/*")]
     return {path.relative_to(folder).as_posix() for path in paths if path.is_file()}
-
-
-def check_inside(folder: Path, names: Iterable[str]) -> None:
-    """Refuse files that are links to somewhere outside of their folder; the hub's cache keeps its files beside its snapshots.
-
-    Args:
-        folder: that somebody else may have written.
-        names: relative names of files in it; those that are not there are passed over.
-
-    Raises:
-        ValueError: with the first of them.
-    """
-    place = folder.resolve()
-    roots = (place, place.parent.parent / "blobs") if place.parent.name == "snapshots" else (place,)
-    for name in names:
-        found = (folder / name).resolve()
-        if (folder / name).exists() and not any(found.is_relative_to(root) for root in roots):
-            raise ValueError(f"`{folder / name}` must be a file of its folder, got a link to somewhere else.")
 
 
 def check_contents(option: str, folder: Path) -> None:
@@ -98,7 +82,7 @@ def check_pipeline(
         )
     for part in parts:
         if part not in without:
-            _check_part(name, part, _inside(part, files), allow_pickle)
+            _check_part(name, part, files, allow_pickle)
 
 
 def check_model(group: str, name: str, files: Collection[str], needed: Iterable[str], allow_pickle: bool) -> None:
@@ -139,14 +123,11 @@ def hash_files(folder: Path, patterns: Iterable[str] = (*TENSORS, *CONFIGS)) -> 
     return digest.hexdigest()
 
 
-def _inside(part: str, files: Collection[str]) -> list[str]:
-    """Return the names of the part's files; a UNet and its scheduler may also lie at the top."""
-    own = [file.removeprefix(f"{part}/") for file in files if file.startswith(f"{part}/")]
+def _check_part(name: str, part: str, every: Collection[str], allow_pickle: bool) -> None:
+    """Refuses a part without weights that will do; the files of a UNet and its scheduler may also lie at the top."""
     top = {"unet": "config.json", "scheduler": "scheduler_config.json"}.get(part)
-    return own or ([file for file in files if "/" not in file] if top in files else [])
-
-
-def _check_part(name: str, part: str, files: Collection[str], allow_pickle: bool) -> None:
+    files = [file for file in every if file.startswith(f"{part}/")]
+    files = files or [file for file in every if "/" not in file and top in every]
     if not files:
         raise FileNotFoundError(
             f"`model.pretrained` must be a pipeline with all its parts, got {name!r} without {part}/."
@@ -164,9 +145,106 @@ def _check_part(name: str, part: str, files: Collection[str], allow_pickle: bool
 def _pickled(group: str, name: str, part: str) -> ValueError:
     return ValueError(
         f"`{group}.pretrained` must hold safetensors weights, got {name!r} with a pickle alone for {part}, which could run "
-        f"code: {WAY_OUT.format(group=group)} if you trust it."
+        f"code: save it again with save_pretrained(folder, safe_serialization=True), or set {group}.allow_pickle=true if you "
+        f"trust it."
     )
 
 
 def _has(files: Iterable[str], patterns: Iterable[str]) -> bool:
     return any(fnmatch(Path(file).name, pattern) for file in files for pattern in patterns)
+
+
+class Listing(NamedTuple):
+    """One commit of a model on the hub, and its files; those in the cache, where the hub cannot be reached."""
+
+    commit: str
+    files: tuple[str, ...]
+
+
+@lru_cache(maxsize=64)
+def look_up(group: str, name: str, revision: str | None) -> Listing:
+    """Ask the hub for a model, or the cache where the hub cannot be reached. Once a process.
+
+    Args:
+        group: the option that named it, without its last part, for the message.
+        name: ``owner/name``.
+        revision: branch, tag or commit; None for the main branch.
+
+    Raises:
+        FileNotFoundError: if there is no such model or revision, or it can be reached nowhere.
+        PermissionError: if its owner lets in only some.
+    """
+    from huggingface_hub import HfApi, errors, snapshot_download
+
+    with _in_one_line(group, name, revision):
+        try:
+            info = HfApi().model_info(name, revision=revision, timeout=20)
+        except errors.HfHubHTTPError:  # the hub has answered
+            raise
+        except (errors.OfflineModeIsEnabled, errors.HTTPError):
+            known = ["model_index.json", "config.json"]  # what there always is; a snapshot that lacks a file is refused
+            folder = Path(snapshot_download(name, revision=revision, local_files_only=True, allow_patterns=known))
+            return Listing(
+                folder.name, tuple(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+            )
+        if info.gated:
+            HfApi().auth_check(name)
+        return Listing(str(info.sha), tuple(sibling.rfilename for sibling in info.siblings or ()))
+
+
+def read_from_hub(group: str, name: str, revision: str | None, file: str) -> dict[str, Any]:
+    """Read a small file of a revision; the cache then knows, also without a network, which commit the revision is.
+
+    Raises:
+        FileNotFoundError: if it cannot be had.
+    """
+    from huggingface_hub import hf_hub_download
+
+    with _in_one_line(group, name, revision):
+        return dict(json.loads(Path(hf_hub_download(name, file, revision=revision)).read_text()))
+
+
+def fetch(group: str, name: str, commit: str, patterns: Sequence[str]) -> Path:
+    """Download the files of a commit that match, unless they are in the cache; returns their folder.
+
+    Raises:
+        FileNotFoundError: if they cannot be had.
+        PermissionError: if the owner lets in only some.
+    """
+    from huggingface_hub import snapshot_download
+
+    with _in_one_line(group, name, commit):
+        return Path(snapshot_download(name, revision=commit, allow_patterns=list(patterns)))
+
+
+@contextmanager
+def _in_one_line(group: str, name: str, revision: str | None) -> Iterator[None]:
+    """Turn the hub's errors into one line that names the field and the way out."""
+    from huggingface_hub import errors
+
+    field = (
+        f"`{group}.pretrained` must be a folder that exists, a file, shipped:NAME, or a model on the hub, got {name!r}"
+    )
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise PermissionError(
+            f"{field}, which is gated: accept its terms at https://huggingface.co/{name} and set HF_TOKEN to a token of "
+            f"your account."
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise FileNotFoundError(
+            f"{field}: there is no such folder, and no such model on the hub; if it is a private one, set HF_TOKEN."
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise FileNotFoundError(
+            f"`{group}.revision` must be a branch, tag or commit of {name}, got {revision!r}: see its list of versions on "
+            f"the hub, or leave it null for the main branch."
+        ) from error
+    except errors.LocalEntryNotFoundError as error:
+        raise FileNotFoundError(
+            f"{field}: there is no such folder, the hub cannot be reached, and it is not in the hub's cache. Download it "
+            f"where there is a network, with `hf download {name} --local-dir FOLDER`, and set {group}.pretrained=FOLDER."
+        ) from error
+    except (errors.HFValidationError, errors.HfHubHTTPError) as error:
+        raise FileNotFoundError(f"{field}: {str(error).splitlines()[0]}") from error

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from selfdebias.config.local_paths import SINGLE_FILES, is_hub_id
+from selfdebias.storage import model_files
 from selfdebias.storage.atomic import hash_file, read_json
-from selfdebias.storage.weights import folders, hub
 from selfdebias.testbed import shipped
 
 
@@ -78,8 +78,8 @@ class Source(ABC):
             )
         if self.local is not None:
             return self.local
-        place = hub.fetch(self.group, self.name, self._listing().commit, self.patterns)
-        folders.check_contents(f"{self.group}.pretrained", place)
+        place = model_files.fetch(self.group, self.name, self._listing().commit, self.patterns)
+        model_files.check_contents(f"{self.group}.pretrained", place)
         return place
 
     def fingerprint(self) -> str:
@@ -90,24 +90,24 @@ class Source(ABC):
             return f"{self.name}@{self._listing().commit}"
         if local.is_file():
             return hash_file(local)
-        pickles = folders.PICKLES if self.allow_pickle else ()
-        return folders.hash_files(local, (*folders.TENSORS, *folders.CONFIGS, *pickles))
+        pickles = model_files.PICKLES if self.allow_pickle else ()
+        return model_files.hash_files(local, (*model_files.TENSORS, *model_files.CONFIGS, *pickles))
 
     def read(self, file: str) -> dict[str, Any]:
         """Read a small JSON file of the model; nothing else is downloaded."""
         if self.local is None:
-            return hub.read_json(self.group, self.name, self.revision, file)
+            return model_files.read_from_hub(self.group, self.name, self.revision, file)
         return read_json(self.local / file)
 
-    def _listing(self) -> hub.Listing:
-        return hub.look_up(self.group, self.name, self.revision)
+    def _listing(self) -> model_files.Listing:
+        return model_files.look_up(self.group, self.name, self.revision)
 
     def _files(self) -> Collection[str]:
         """The names of its files; a folder that leads out of itself is refused."""
         if self.local is None:
             return self._listing().files
-        folders.check_contents(f"{self.group}.pretrained", self.local)
-        return folders.files_of(self.local)
+        model_files.check_contents(f"{self.group}.pretrained", self.local)
+        return model_files.files_of(self.local)
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class PipelineSource(Source):
 
     variant: str | None = None
     classes: tuple[str, ...] = ()
-    without: tuple[str, ...] = folders.SAFETY
+    without: tuple[str, ...] = model_files.SAFETY
 
     @property
     def patterns(self) -> list[str]:
@@ -132,7 +132,7 @@ class PipelineSource(Source):
         return sorted(file for file in wanted if self._is_wanted(file, wanted))
 
     def _is_wanted(self, file: str, files: Collection[str]) -> bool:
-        if file.endswith(tuple(pattern[1:] for pattern in folders.CONFIGS)):
+        if file.endswith(tuple(pattern[1:] for pattern in model_files.CONFIGS)):
             return True
         if "/" not in file and any(other.startswith("unet/") for other in files):
             return False  # a single-file checkpoint that lies beside the parts
@@ -157,7 +157,7 @@ class PipelineSource(Source):
                 f"one."
             )
         index = self.read("model_index.json")
-        folders.check_pipeline(self.name, index, files, self.allow_pickle, self.without)
+        model_files.check_pipeline(self.name, index, files, self.allow_pickle, self.without)
         forms = {_variant(file) for file in files if file.endswith((".safetensors", ".bin"))}
         if self.variant not in forms | {None}:
             known = ", ".join(sorted(form for form in forms if form)) or "none"
@@ -201,11 +201,11 @@ class ModelSource(Source):
         """See `Source.patterns`."""
         tensors = "model*.safetensors"
         pickles = [] if any(Path(f).match(tensors) for f in self._listing().files) else ["pytorch_model*.bin"]
-        return [*folders.CONFIGS, tensors, *(pickles if self.allow_pickle else [])]
+        return [*model_files.CONFIGS, tensors, *(pickles if self.allow_pickle else [])]
 
     def check(self) -> None:
         """See `Source.check`."""
-        folders.check_model(self.group, self.name, self._files(), self.needed, self.allow_pickle)
+        model_files.check_model(self.group, self.name, self._files(), self.needed, self.allow_pickle)
         found = self.read("config.json").get("model_type")
         if self.types and found not in self.types:
             raise ValueError(

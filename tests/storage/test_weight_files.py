@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from selfdebias.main import main
-from selfdebias.storage.weights.file import fairface
+from selfdebias.storage.weight_files import fairface
 
 PUBLISHED = "res34_fair_align_multi_7_20190809.pt"
 

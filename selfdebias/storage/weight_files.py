@@ -1,14 +1,19 @@
-"""A file of weights that the user has to fetch. Torch is imported when it is read, so that a missing one is said at once."""
+"""Reads files of weights, whole or not at all: what a library fills with random numbers, or fails at, is one clear line.
+
+Torch is imported when a file is read, so that a missing one is said at once.
+"""
 
 from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selfdebias.config.rules import ConfigError
 from selfdebias.storage.atomic import hash_file
 
 if TYPE_CHECKING:
@@ -151,3 +156,95 @@ def inception(weights: str | None, sha256: str | None, group: str) -> WeightFile
     name = "pt_inception-2015-12-05-6726825d.pth"
     origin = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{name}"
     return WeightFile(f"{group}.weights", weights, sha256, name, f"{origin} (metrics=default does without it)")
+
+
+@contextmanager
+def one_line(option: str, name: str) -> Iterator[None]:
+    """Turns what a library says of weights that it cannot load into one line.
+
+    Args:
+        option: that named them, such as ``model.pretrained``.
+        name: what it says.
+
+    Raises:
+        ConfigError: in place of any other exception of the body.
+    """
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:
+        reason = " ".join(next(iter(str(error).strip().splitlines()), "").split())[:300]
+        raise ConfigError(
+            f"`{option}` must be a model that can be loaded, got {name!r}: {type(error).__name__}{f', {reason}' if reason else ''}"
+        ) from error
+
+
+def load_whole(model_class: Any, folder: Path, option: str, name: str, **options: Any) -> Any:
+    """Load a model of transformers, all of whose tensors have to be in its files.
+
+    Args:
+        model_class: with transformers' ``from_pretrained``.
+        folder: of the model.
+        option, name: as in `one_line`, for messages.
+        options: of ``from_pretrained``.
+
+    Raises:
+        ConfigError: if a tensor is missing or of another shape, which transformers would fill with random numbers.
+    """
+    with one_line(option, name):
+        model, info = model_class.from_pretrained(
+            folder, output_loading_info=True, ignore_mismatched_sizes=True, local_files_only=True, **options
+        )
+    mismatched = [item[0] if isinstance(item, tuple) else item for item in info["mismatched_keys"]]
+    _refuse(option, name, type(model).__name__, sorted(info["missing_keys"]), sorted(mismatched))
+    return model
+
+
+def load_parts(
+    folder: Path, index: Mapping[str, Any], without: Collection[str], option: str, name: str, variant: str | None, **options: Any
+) -> dict[str, Any]:  # fmt: skip
+    """Load those parts of a diffusers pipeline that are models of transformers; diffusers itself checks the others.
+
+    Args:
+        folder: of the pipeline.
+        index: content of its ``model_index.json``.
+        without: parts that are left out.
+        option, name: as in `one_line`.
+        variant: such as ``fp16``, used for the parts that have it.
+        options: of transformers' ``from_pretrained``.
+
+    Returns:
+        The models by part, as ``from_pretrained`` of the pipeline takes them.
+    """
+    import transformers
+
+    found = {}
+    for part, origin in index.items():
+        loaded = isinstance(origin, list) and origin[0] == "transformers" and part not in without
+        model_class = getattr(transformers, str(origin[1]), None) if loaded else None
+        if isinstance(model_class, type) and issubclass(model_class, transformers.PreTrainedModel):
+            own = variant if variant and any((folder / part).glob(f"*.{variant}.*")) else None
+            found[part] = load_whole(model_class, folder / part, option, f"{name}/{part}", variant=own, **options)
+    return found
+
+
+def refuse_empty(pipeline: Any, option: str, name: str) -> None:
+    """Refuse a pipeline of which some tensors were in no file, so that they hold nothing.
+
+    Raises:
+        ConfigError: with the first of them.
+    """
+    for part, module in pipeline.components.items():
+        if hasattr(module, "named_parameters"):
+            empty = sorted(key for key, value in module.named_parameters() if value.is_meta)
+            _refuse(option, name, f"its {part}", empty, [])
+
+
+def _refuse(option: str, name: str, what: str, missing: list[str], mismatched: list[str]) -> None:
+    if missing or mismatched:
+        how = f"without {len(missing)} of them" if missing else f"with {len(mismatched)} of another shape"
+        raise ConfigError(
+            f"`{option}` must hold all tensors of {what}, got {name!r} {how}, such as {(missing or mismatched)[0]}: fetch the "
+            f"model again."
+        )
