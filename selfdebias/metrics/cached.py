@@ -14,7 +14,7 @@ from selfdebias.judges import Judge
 from selfdebias.metrics.arms import ArmData, read_arm
 from selfdebias.metrics.features import JUDGE
 from selfdebias.metrics.modes import assign_modes
-from selfdebias.modes.axis_sides import AxisSides
+from selfdebias.modes.placement import AxisSides
 from selfdebias.storage.provenance import ORIGIN, read_origin
 
 

@@ -16,7 +16,7 @@ from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
 from selfdebias.metrics.number import Number, missing
 from selfdebias.metrics.shares import attribute_metrics
 from selfdebias.metrics.twins import NO_MODES, Comparison
-from selfdebias.modes.axis_sides import sides_of
+from selfdebias.modes.placement import sides_of
 
 RAKING = 50  # rounds over the axes
 

@@ -15,8 +15,7 @@ from selfdebias.metrics.features import features
 from selfdebias.metrics.number import Number, all_missing, missing
 from selfdebias.metrics.shares import axis_metrics_of, mode_metrics_of
 from selfdebias.metrics.twins import NO_MODES
-from selfdebias.modes.axis_sides import AxisSides, cells_of, sides_of
-from selfdebias.modes.sphere import nearest
+from selfdebias.modes.placement import AxisSides, cells_of, nearest, sides_of
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]

@@ -14,7 +14,7 @@ from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
 from selfdebias.metrics.intervals import class_interval, mean_interval, share_interval
 from selfdebias.metrics.number import Number, missing
-from selfdebias.modes.axis_sides import sides_of
+from selfdebias.modes.placement import sides_of
 
 Array = NDArray[np.float64]
 

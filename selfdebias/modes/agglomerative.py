@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from selfdebias.modes.choice import Candidate
-from selfdebias.modes.estimator import CountedModes
-from selfdebias.modes.sphere import Vectors
+from selfdebias.modes.estimator import Candidate, CountedModes
+from selfdebias.modes.placement import Vectors
 
 
 class AgglomerativeModes(CountedModes):

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from selfdebias.modes.axis_sides import AxisSides, Sides
 from selfdebias.modes.estimator import IMAGE, Clustering
+from selfdebias.modes.placement import AxisSides, Labels
 
 Array = NDArray[np.float64]
 STEPS, WARM, COOLING = 80, 4.0, 0.95  # of EM, which is annealed: its first temperature, and what it is multiplied by
@@ -24,7 +24,7 @@ class FactorialAxes(Clustering):
     A partition into clusters has to cut between whole combinations of attributes; here an image is on one of two sides of *each*
     axis. Halves of the images are described by binary factors (`fit_factors`), with several numbers of factors and from several
     starts, of which the likeliest counts. An axis is a factor that comes back: in at least `recurrence` of the runs there is one
-    that divides all images as it does. Sides then come from a least-squares fit of the vectors to all axes together, so that
+    that divides all images as it does. Labels then come from a least-squares fit of the vectors to all axes together, so that
     an image's coordinate on one axis does not depend on its side of another.
 
     Args:
@@ -74,11 +74,11 @@ class FactorialAxes(Clustering):
         """Return the coordinates (N, A) of vectors (N, d): about 0 on side 0 and about 1 on side 1 of each axis."""
         return AxisSides(self.origin_, self.duals_).coordinates(X)
 
-    def predict(self, X: Array) -> Sides:
+    def predict(self, X: Array) -> Labels:
         """Return the sides (N, A) int64 of vectors (N, d): 1 where the coordinate is above one half."""
         return AxisSides(self.origin_, self.duals_).sides(X)
 
-    def _runs(self, X: Array) -> tuple[NDArray[np.bool_], Sides]:
+    def _runs(self, X: Array) -> tuple[NDArray[np.bool_], Labels]:
         """Return the factors of all runs: the side of each vector, (n, N), and the run that each factor is of, (n,)."""
         components = PCA(self.variance if self.variance < 1 else None, svd_solver="full").fit_transform(X)
         components /= components.std()
@@ -92,7 +92,7 @@ class FactorialAxes(Clustering):
                 found.append((posteriors(components, best) > 0.5).T)
         return np.concatenate(found), np.repeat(np.arange(len(found)), [len(sides) for sides in found])
 
-    def _that_come_back(self, sides: NDArray[np.bool_], run: Sides) -> tuple[Sides, Array, Array]:
+    def _that_come_back(self, sides: NDArray[np.bool_], run: Labels) -> tuple[Labels, Array, Array]:
         """Return, of the factors that come back, the majority's sides (N, A), the share of runs, and the mean agreement."""
         alike = pairwise_ari(sides)
         left, kept = np.ones(len(sides), dtype=bool), []
@@ -113,7 +113,7 @@ class FactorialAxes(Clustering):
             votes[:, a] = np.where(same[:, None], sides[members], ~sides[members]).mean(0) > 0.5
         return votes, np.array([it[0] for it in kept]), np.array([it[1] for it in kept])
 
-    def _place(self, X: Array, sides: Sides) -> None:
+    def _place(self, X: Array, sides: Labels) -> None:
         """Fit the vectors to the sides of all axes together, and take the sides of this fit."""
         design = np.concatenate([np.ones((len(X), 1)), sides], 1)
         solved = np.linalg.lstsq(design, X, rcond=None)[0]

@@ -1,11 +1,11 @@
-"""Where each mode lies at each recorded timestep: the mode bank in the projector's output space, the mode means in `h_t` itself."""
+"""The mode bank: where each mode, or each side of each axis, lies at each recorded timestep in the projector's output space."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -146,33 +146,66 @@ class ModeBank:
 
 
 @dataclass(frozen=True)
-class ModeMeans:
-    """The means of K modes in `h_t` of the conditional branch, less the mean over the modes.
+class AxesBank:
+    """One bank of two modes, the sides, for each of A axes.
 
     Attributes:
-        timesteps: (T,) float32, ascending training timesteps.
-        deviations: (T, K, C, H, W) float16; they sum to 0 over the modes.
+        axes: the banks, all with the same branches, timesteps and encoder.
     """
 
-    timesteps: Tensor
-    deviations: Tensor
+    axes: tuple[ModeBank, ...]
 
-    def at(self, timestep: float) -> Tensor:
-        """Return the deviations (K, C, H, W) float32 at any timestep: linear between the recorded ones, constant beyond them."""
-        return interpolate(self.deviations, self.timesteps, timestep).float()
+    def __post_init__(self) -> None:
+        if not self.axes:
+            raise ValueError("`axes` must hold at least one axis, got none.")
 
-    def only(self, modes: slice) -> ModeMeans:
-        """Return the means of some modes."""
-        return ModeMeans(self.timesteps, self.deviations[:, modes])
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """Names of the branches."""
+        return self.axes[0].branches
+
+    @property
+    def timesteps(self) -> Tensor:
+        """(T,) float32, ascending training timesteps."""
+        return self.axes[0].timesteps
+
+    @property
+    def encoder(self) -> str:
+        """Name of the encoder in whose space the axes were found."""
+        return self.axes[0].encoder
+
+    @property
+    def target(self) -> Tensor:
+        """(2 A,) float32, the wanted shares of the sides of one axis after the other."""
+        return torch.cat([it.target for it in self.axes])
+
+    origins = None  # axes hold for every prompt
 
     def save(self, path: Path) -> None:
-        """Write one safetensors file, atomically."""
-        write_tensors(path, {"timesteps": self.timesteps, "deviations": self.deviations})
+        """Write the bank as one safetensors file, atomically."""
+        banks = enumerate(self.axes)
+        tensors = {f"axis-{a}/{name}": tensor.clone() for a, bank in banks for name, tensor in bank.tensors.items()}
+        texts = {"axes": str(len(self.axes)), "branches": json.dumps(self.branches), "encoder": self.encoder}
+        write_tensors(path, tensors, texts)
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote."""
-        return cls(**read_tensors(path)[0])
+        tensors, metadata = read_tensors(path)
+        branches = tuple(json.loads(metadata["branches"]))
+        banks = []
+        for a in range(int(metadata["axes"])):
+            own: dict[str, Any] = {
+                name.split("/", 1)[1]: x for name, x in tensors.items() if name.startswith(f"axis-{a}/")
+            }
+            banks.append(ModeBank(branches, encoder=metadata["encoder"], **own))
+        return cls(tuple(banks))
+
+
+def load_bank(path: Path) -> ModeBank | AxesBank:
+    """Read a bank of one partition, or of several axes."""
+    _, metadata = read_tensors(path)
+    return AxesBank.load(path) if "axes" in metadata else ModeBank.load(path)
 
 
 def interpolate(rows: Tensor, timesteps: Tensor, timestep: float) -> Tensor:

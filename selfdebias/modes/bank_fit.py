@@ -1,20 +1,19 @@
-"""Fits a mode bank to projected vectors (the centroids of one prompt or of several, one axis, the temperatures), and mode means."""
+"""Fits a mode bank to projected vectors: the centroids of one prompt or of several, one axis between two modes, several axes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from selfdebias.modes.bank import ModeBank, ModeMeans
-from selfdebias.storage.tensor_rows import TensorRows, rows_at_once
+from selfdebias.modes.bank import AxesBank, ModeBank
 
 NARROW = 0.1  # of the mean half-distance: a smaller half-distance at a timestep counts as this
-GRID = torch.logspace(-2, 0.3, 47)  # temperatures that are tried, on cosines
-CLOSE = 0.01  # a difference of shares, in the 2-norm, that so few images cannot tell from the smallest one
-LIKELY = 0.02  # nats an image, likewise of the likelihood
+HALF = torch.full((2,), 0.5)
+RIDGE = 1e-3  # of the least squares, as a share of the rows
 
 
 def fit_bank(
@@ -133,91 +132,101 @@ def _side_means(x: Tensor, labels: Tensor, timesteps: Tensor, branch_index: Tens
     return means
 
 
-def fit_temperatures(
-    z: Tensor, labels: Tensor, timesteps: Tensor, branch_index: Tensor, bank: ModeBank, prompt_index: Tensor | None = None
-) -> Tensor:  # fmt: skip
-    """Fit `tau` by timestep and branch: the mean soft assignment of held-out activations is to be the share of their images.
+def fit_axes_bank(
+    z: Tensor, sides: Tensor, timesteps: Tensor, branch_index: Tensor, branches: tuple[str, ...], encoder: str = "",
+    prompt_index: Tensor | None = None,
+) -> AxesBank:  # fmt: skip
+    """Fit projected vectors to the sides of all axes together, by least squares, at each timestep and branch.
 
-    Each timestep is fitted with its two neighbours, since few images were recorded at each.
+    ``z = mu + sum_a side_a v_a + rest``; the coordinate ``u_a`` of an axis is what the pseudo-inverse of all directions `v` makes
+    of ``z - mu``, so that an edit along one axis does not move the coordinates of the others. Its scores are ``cut - u_a`` for
+    side 0 and ``u_a - cut`` for side 1. The cut is where as many recorded activations lie beyond it as there are images on side 1.
+
+    Of several prompts each has a mean of its own, so that an attribute that goes with a prompt is not taken for the prompt; and
+    coordinates hardly depend on differences between prompts, whose spread counts as noise in a generalised least squares.
 
     Args:
-        z: (M, d) projected unit vectors of images that neither projector nor bank was fitted on.
-        labels: (M,) int64, the mode of each one's final image.
-        timesteps: (M,) training timesteps.
-        branch_index: (M,) int64, index into the bank's branches.
-        bank: the modes.
-        prompt_index: (M,) int64, index into the bank's prompts; None where it is the same for all.
-
-    Returns:
-        (branches, T) float32, within `GRID`. A timestep without held-out images takes all of the branch.
+        z: (M, d) float32, unit vectors of recorded activations.
+        sides: (M, A) int64, 0 or 1: those of the image that each belongs to.
+        timesteps: (M,) float32, training timesteps.
+        branch_index: (M,) int64, index into `branches`.
+        branches: names of the branches.
+        encoder: name of the encoder.
+        prompt_index: (M,) int64, the prompt of each; None where there is one.
 
     Raises:
-        ValueError: if a branch has no held-out image at all.
+        ValueError: if a side of an axis has no activation in a branch.
     """
-    fitted = torch.zeros(len(bank.branches), len(bank.timesteps))
-    for b, branch in enumerate(bank.branches):
-        mine = branch_index == b
-        if not mine.any():
-            raise ValueError(f"`z` must hold activations of the {branch} branch, got none.")
-        prompt = None if prompt_index is None else prompt_index[mine]
-        scores = bank.scores_of(z[mine], timesteps[mine], branch_index[mine], prompt)
-        for i in range(len(bank.timesteps)):
-            near = torch.isin(timesteps[mine], bank.timesteps[max(0, i - 1) : i + 2])
-            rows = near if near.any() else torch.ones_like(near)
-            fitted[b, i] = fit_temperature(scores[rows], labels[mine][rows])
-    return fitted
+    grid, count = timesteps.unique(), sides.shape[1]
+    _check_sides(sides, branch_index, branches)
+    shape = (count, len(branches), len(grid))
+    origins, duals = torch.zeros(*shape, z.shape[1]), torch.zeros(*shape, z.shape[1])
+    for b in range(len(branches)):
+        for i, t in enumerate(grid):
+            own = branch_index == b
+            rows = own & (timesteps == t)
+            here = sides[rows]
+            if len(here) <= 2 * count or not ((here == 0).any(0) & (here == 1).any(0)).all():
+                rows = own  # too few at this timestep, or an axis without a side
+            prompts = None if prompt_index is None else prompt_index[rows]
+            origins[:, b, i], duals[:, b, i] = _axes_at(z[rows], sides[rows].float(), prompts)
+    size = torch.stack([1 - sides.float().mean(0), sides.float().mean(0)], dim=1)  # (A, 2)
+    banks = []
+    for a in range(count):
+        norm = duals[a].norm(dim=-1)
+        unit = F.normalize(duals[a], dim=-1)
+        centroids, where = torch.stack([-unit, unit], dim=2), {"origins": origins[a][None], "scales": 1 / norm}
+        banks.append(ModeBank(branches, grid, centroids, size[a] * len(sides), HALF.clone(), encoder, **where))
+    return AxesBank(tuple(banks))
 
 
-def fit_temperature(cosines: Tensor, labels: Tensor) -> float:
-    """Return the temperature of `GRID` at which ``mean softmax(cosines / tau)`` comes nearest to the shares of the labels.
-
-    Of those that come equally close, and give the images' own modes about the highest likelihood, the largest is taken: where
-    the modes lie wide apart every low one would do, and its gradient would vanish.
-
-    Args:
-        cosines: (M, K) of projected vectors to the centroids.
-        labels: (M,) int64, modes.
-
-    Example:
-        >>> scores = torch.tensor([[0.8, 0.0], [0.2, 0.0], [-0.8, 0.0], [0.4, 0.0]])
-        >>> low, high = fit_temperature(scores, torch.tensor([0, 0, 1, 0])), fit_temperature(scores, torch.tensor([0, 1, 1, 0]))
-        >>> low < 0.1 < high
-        True
-    """
-    log_p = F.log_softmax(cosines[None] / GRID[:, None, None], dim=2)
-    shares = F.one_hot(labels, cosines.shape[1]).float().mean(dim=0)
-    distance = (log_p.exp().mean(dim=1) - shares).norm(dim=1)
-    likelihood = log_p[:, torch.arange(len(labels)), labels].mean(dim=1)
-    close = distance <= distance.min() + CLOSE
-    fits = close & (likelihood >= likelihood[close].max() - LIKELY)
-    return float(GRID[fits].max())
+def _axes_at(z: Tensor, sides: Tensor, prompts: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the points (A, d) where each axis is cut, and the duals (A, d), of the activations (n, d) of one timestep."""
+    if prompts is None or len(prompts.unique()) == 1:
+        mean, directions, duals = _of_one_prompt(z, sides)
+    else:
+        mean, directions, duals = _among_prompts(z, sides, prompts)
+    coordinates = (z.double() - mean) @ duals.T
+    cuts = torch.stack(
+        [torch.quantile(u, 1 - share) for u, share in zip(coordinates.T, sides.double().mean(0), strict=True)]
+    )
+    return (mean + cuts[:, None] * directions).float(), duals.float()
 
 
-def fit_means(h: Tensor | TensorRows, labels: Tensor, timesteps: Tensor, n_modes: int) -> ModeMeans:
-    """Average activations by mode and timestep.
+def _of_one_prompt(z: Tensor, sides: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the mean (d,) of side 0 of all axes, the directions (A, d) of least squares, and their duals (A, d), in float64."""
+    design = torch.cat([torch.ones(len(z), 1), sides], dim=1).double()
+    gram = design.T @ design + RIDGE * len(z) * torch.eye(design.shape[1], dtype=torch.float64)
+    solved = torch.linalg.solve(gram, design.T @ z.double())
+    mean, directions = solved[0], solved[1:]
+    return mean, directions, torch.linalg.pinv(directions).T
 
-    Args:
-        h: (M, C, H, W) activations of one branch, in memory or on disk.
-        labels: (M,) int64, the mode of each one's final image.
-        timesteps: (M,) float32, training timesteps.
-        n_modes: K.
 
-    Returns:
-        The means. A mode that was never recorded at a timestep has there the mean of its deviations at the others.
-    """
-    grid = timesteps.unique()
-    deviations = torch.full((len(grid), n_modes, *h.shape[1:]), float("nan"))
-    for i, t in enumerate(grid):
-        here = torch.nonzero(timesteps == t)[:, 0]
-        counts = torch.bincount(labels[here], minlength=n_modes)
-        known = torch.nonzero(counts)[:, 0]
-        sums = torch.zeros(n_modes, *h.shape[1:], dtype=torch.float64)
-        for some in here.split(rows_at_once(h)):
-            sums.index_add_(0, labels[some], h[some].double())
-        means = sums[known] / counts[known, None, None, None]
-        if len(known) > 1:  # one mode alone does not show how it differs from the others
-            deviations[i, known] = (means - means.mean(dim=0)).float()
-    over_time = deviations.nanmean(dim=0, keepdim=True).nan_to_num()
-    filled = torch.where(deviations.isnan(), over_time, deviations)
-    filled = filled - filled.mean(dim=1, keepdim=True)
-    return ModeMeans(grid, filled.half())
+def _among_prompts(z: Tensor, sides: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what `_of_one_prompt` does, of several: each prompt has a mean of its own, and their spread counts as noise."""
+    x, s = z.double(), sides.double()
+    _, own = prompts.unique(return_inverse=True)
+    member = F.one_hot(own).double()
+    x_mean, s_mean = ((member.T @ it) / member.sum(0)[:, None] for it in (x, s))
+    x_rest, s_rest = x - x_mean[own], s - s_mean[own]
+    ridge = RIDGE * len(x) * torch.eye(s.shape[1], dtype=torch.float64)
+    directions = torch.linalg.solve(s_rest.T @ s_rest + ridge, s_rest.T @ x_rest)
+    places = x_mean - s_mean @ directions  # of each prompt, its mean where all sides are 0
+    spread = places - places.mean(0)
+    within = (x_rest - s_rest @ directions).square().mean()
+    noise = spread.T @ spread / len(spread) + within * torch.eye(x.shape[1], dtype=torch.float64)
+    weighed = torch.linalg.solve(noise, directions.T).T
+    duals = torch.linalg.solve(weighed @ directions.T, weighed)
+    return places.mean(0), directions, duals
+
+
+def _check_sides(sides: Tensor, branch_index: Tensor, branches: Sequence[str]) -> None:
+    for b, name in enumerate(branches):
+        own = sides[branch_index == b]
+        for side in (0, 1):
+            empty = torch.nonzero(~(own == side).any(0)).flatten().tolist()
+            if empty:
+                raise ValueError(
+                    f"`sides` must give both sides of every axis an activation, got none on side {side} of axes {empty} in "
+                    f"the {name} branch."
+                )

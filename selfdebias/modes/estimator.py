@@ -4,18 +4,57 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClusterMixin
+from sklearn.metrics import adjusted_rand_score, silhouette_score
+from sklearn.metrics.pairwise import cosine_distances
 
 from selfdebias.config.combinations import check_clustering
 from selfdebias.config.ranges import SPACES
-from selfdebias.modes.choice import Candidate, Silhouette, best_of_each_k, k_by_stability, stabilities
-from selfdebias.modes.sphere import NOISE, Labels, Vectors, by_size, centers_of, nearest
+from selfdebias.modes.placement import NOISE, Labels, Vectors, by_size, centers_of, nearest
 
 IMAGE, RESIDUAL, PROJECTED = SPACES
 ONE_MODE = "one mode: nothing to balance"
+SAMPLE = 4000  # images that a silhouette is taken over, at most: its distances are squared in them
+HALVES = 5  # pairs of halves that a stability is taken over
+LEAST_STABILITY = 0.6  # agreement of halves below which there is one mode
+
+
+class Candidate(NamedTuple):
+    """One clustering that was tried: `labels` (N,) of k modes, on a graph of some neighbours where there was a graph."""
+
+    k: int
+    labels: Labels
+    n_neighbors: int = 0
+    components: int = 1
+    silhouette: float = float("nan")
+
+
+class Silhouette:
+    """Mean cosine silhouette of clusterings of the same images; the distances are computed once.
+
+    Args:
+        X: (N, d) unit vectors. Above `SAMPLE` of them a random sample stands for all, the same one for each clustering.
+        random_state: seed of the sample.
+
+    References:
+        Rousseeuw, Silhouettes: a graphical aid to the interpretation and validation of cluster analysis, 1987.
+    """
+
+    def __init__(self, X: Vectors, random_state: int) -> None:
+        self._rows = np.arange(len(X))
+        if len(X) > SAMPLE:
+            self._rows = np.sort(np.random.default_rng(random_state).permutation(len(X))[:SAMPLE])
+        self._distances = cosine_distances(X[self._rows])
+
+    def __call__(self, labels: Labels) -> float:
+        """Return the silhouette, in [-1, 1]; -1 where the sample shows fewer than two modes, or each image is a mode."""
+        shown = labels[self._rows]
+        if not 2 <= len(np.unique(shown)) < len(shown):
+            return -1.0
+        return float(silhouette_score(self._distances, shown, metric="precomputed"))
 
 
 class Clustering(BaseEstimator):
@@ -145,10 +184,15 @@ class CountedModes(ModeEstimator):
         self.components_ = chosen.components
 
     def _best(self, X: Vectors, score: Silhouette) -> Mapping[int, Candidate]:
-        """Return the best clustering into each k; none where fewer modes came out than asked for."""
+        """Return for each k the clustering with the largest silhouette, the first of equals; none where fewer modes came out."""
         ks = range(self.k_min, self.k_max + 1) if self.k is None else [self.k]
-        tried = self._try(X, [k for k in ks if k > 1])
-        return best_of_each_k((it for it in tried if len(np.unique(it.labels)) == it.k), score)
+        best: dict[int, Candidate] = {}
+        for it in self._try(X, [k for k in ks if k > 1]):
+            if len(np.unique(it.labels)) == it.k:
+                scored = it._replace(silhouette=score(it.labels))
+                if it.k not in best or scored.silhouette > best[it.k].silhouette:
+                    best[it.k] = scored
+        return dict(sorted(best.items()))
 
     def _chosen(self, X: Vectors, best: Mapping[int, Candidate]) -> int:
         if self.k == 1:
@@ -159,10 +203,46 @@ class CountedModes(ModeEstimator):
             )
         if self.k is not None or self.choice == "silhouette":
             return max(best, key=lambda k: best[k].silhouette)
-
-        def labels_of_each_k(half: Vectors) -> Mapping[int, Labels]:
-            return {k: it.labels for k, it in self._best(half, Silhouette(half, self.random_state)).items()}
-
-        agreement = stabilities(X, labels_of_each_k, self.random_state)
+        agreement = self._agreement(X)
         self.stabilities_ = {k: float(values.mean()) for k, values in agreement.items()}
         return k_by_stability({k: values for k, values in agreement.items() if k in best})
+
+    def _agreement(self, X: Vectors) -> dict[int, np.ndarray]:
+        """Measure how far the modes of two random halves of the images agree on all images.
+
+        Returns:
+            By k, the adjusted Rand index of each of `HALVES` pairs of halves; only k that every half could be cut into.
+
+        References:
+            Ben-Hur, Elisseeff and Guyon, A stability based method for discovering structure in clustered data, 2002.
+        """
+        generator, pairs = np.random.default_rng(self.random_state), []
+        for _ in range(HALVES):
+            found = []
+            for half in np.array_split(generator.permutation(len(X)), 2):
+                tried = self._best(X[half], Silhouette(X[half], self.random_state)).items()
+                found.append({k: nearest(X, centers_of(X[half], it.labels)) for k, it in tried})
+            pairs.append({k: adjusted_rand_score(found[0][k], found[1][k]) for k in found[0].keys() & found[1].keys()})
+        common = sorted(set.intersection(*(set(pair) for pair in pairs)))
+        return {k: np.array([pair[k] for pair in pairs]) for k in common}
+
+
+def k_by_stability(agreement: Mapping[int, np.ndarray]) -> int:
+    """Return the largest k that is as stable as the most stable one, within that one's standard error; 1 if none is stable.
+
+    Args:
+        agreement: by k, the adjusted Rand indices of the pairs of halves.
+
+    Example:
+        >>> k_by_stability({2: np.array([0.9, 1.0]), 3: np.array([0.96, 0.94]), 4: np.array([0.5, 0.7])})
+        3
+        >>> k_by_stability({2: np.array([0.2, 0.4])})
+        1
+    """
+    if not agreement:
+        return 1
+    best = max(agreement.values(), key=lambda values: float(values.mean()))
+    if best.mean() < LEAST_STABILITY:
+        return 1
+    error = float(best.std(ddof=1)) / np.sqrt(len(best))
+    return max(k for k, values in agreement.items() if values.mean() >= best.mean() - error - 1e-9)

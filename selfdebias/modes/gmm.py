@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-from selfdebias.modes.choice import Candidate
-from selfdebias.modes.estimator import CountedModes
-from selfdebias.modes.sphere import Vectors
+from selfdebias.modes.estimator import Candidate, CountedModes
+from selfdebias.modes.placement import Vectors
 
 
 class GaussianMixtureModes(CountedModes):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from sklearn.cluster import HDBSCAN
 
-from selfdebias.modes.choice import Silhouette
-from selfdebias.modes.estimator import ModeEstimator
-from selfdebias.modes.sphere import Labels, Vectors
+from selfdebias.modes.estimator import ModeEstimator, Silhouette
+from selfdebias.modes.placement import Labels, Vectors
 
 
 class HdbscanModes(ModeEstimator):

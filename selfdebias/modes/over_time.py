@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.base import clone
 
-from selfdebias.modes.sphere import Labels, Vectors, by_size, centers_of, nearest, unit
+from selfdebias.modes.placement import Labels, Vectors, by_size, centers_of, nearest, unit
 
 UNKNOWN = -1
 VOTES = 9  # timesteps, at most, that say how many modes there are

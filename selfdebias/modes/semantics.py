@@ -1,13 +1,53 @@
-"""What is read off `h_t`: projector and modes together, of one partition or of several axes."""
+"""What is read off `h_t`: projector and bank together, the temperatures of soft assignments, and the modes' means in `h_t` itself."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from selfdebias.modes.axes_bank import AxesBank
-from selfdebias.modes.bank import ModeBank, ModeMeans
+from selfdebias.modes.bank import AxesBank, ModeBank, interpolate
 from selfdebias.modes.projection import SemanticProjector
+from selfdebias.storage.atomic import read_tensors, write_tensors
+from selfdebias.storage.tensor_rows import TensorRows, rows_at_once
+
+GRID = torch.logspace(-2, 0.3, 47)  # temperatures that are tried, on cosines
+CLOSE = 0.01  # a difference of shares, in the 2-norm, that so few images cannot tell from the smallest one
+LIKELY = 0.02  # nats an image, likewise of the likelihood
+
+
+@dataclass(frozen=True)
+class ModeMeans:
+    """The means of K modes in `h_t` of the conditional branch, less the mean over the modes.
+
+    Attributes:
+        timesteps: (T,) float32, ascending training timesteps.
+        deviations: (T, K, C, H, W) float16; they sum to 0 over the modes.
+    """
+
+    timesteps: Tensor
+    deviations: Tensor
+
+    def at(self, timestep: float) -> Tensor:
+        """Return the deviations (K, C, H, W) float32 at any timestep: linear between the recorded ones, constant beyond them."""
+        return interpolate(self.deviations, self.timesteps, timestep).float()
+
+    def only(self, modes: slice) -> ModeMeans:
+        """Return the means of some modes."""
+        return ModeMeans(self.timesteps, self.deviations[:, modes])
+
+    def save(self, path: Path) -> None:
+        """Write one safetensors file, atomically."""
+        write_tensors(path, {"timesteps": self.timesteps, "deviations": self.deviations})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        return cls(**read_tensors(path)[0])
 
 
 class Semantics:
@@ -85,3 +125,99 @@ class AxesSemantics:
     def of_prompt(self, prompt: str) -> AxesSemantics:
         """Return itself: axes hold for every prompt."""
         return self
+
+
+def fit_temperatures(
+    z: Tensor, labels: Tensor, timesteps: Tensor, branch_index: Tensor, bank: ModeBank, prompt_index: Tensor | None = None
+) -> Tensor:  # fmt: skip
+    """Fit `tau` by timestep and branch: the mean soft assignment of held-out activations is to be the share of their images.
+
+    Each timestep is fitted with its two neighbours, since few images were recorded at each.
+
+    Args:
+        z: (M, d) projected unit vectors of images that neither projector nor bank was fitted on.
+        labels: (M,) int64, the mode of each one's final image.
+        timesteps: (M,) training timesteps.
+        branch_index: (M,) int64, index into the bank's branches.
+        bank: the modes.
+        prompt_index: (M,) int64, index into the bank's prompts; None where it is the same for all.
+
+    Returns:
+        (branches, T) float32, within `GRID`. A timestep without held-out images takes all of the branch.
+
+    Raises:
+        ValueError: if a branch has no held-out image at all.
+    """
+    fitted = torch.zeros(len(bank.branches), len(bank.timesteps))
+    for b, branch in enumerate(bank.branches):
+        mine = branch_index == b
+        if not mine.any():
+            raise ValueError(f"`z` must hold activations of the {branch} branch, got none.")
+        prompt = None if prompt_index is None else prompt_index[mine]
+        scores = bank.scores_of(z[mine], timesteps[mine], branch_index[mine], prompt)
+        for i in range(len(bank.timesteps)):
+            near = torch.isin(timesteps[mine], bank.timesteps[max(0, i - 1) : i + 2])
+            rows = near if near.any() else torch.ones_like(near)
+            fitted[b, i] = fit_temperature(scores[rows], labels[mine][rows])
+    return fitted
+
+
+def fit_temperature(cosines: Tensor, labels: Tensor) -> float:
+    """Return the temperature of `GRID` at which ``mean softmax(cosines / tau)`` comes nearest to the shares of the labels.
+
+    Of those that come equally close, and give the images' own modes about the highest likelihood, the largest is taken: where
+    the modes lie wide apart every low one would do, and its gradient would vanish.
+
+    Args:
+        cosines: (M, K) of projected vectors to the centroids.
+        labels: (M,) int64, modes.
+
+    Example:
+        >>> scores = torch.tensor([[0.8, 0.0], [0.2, 0.0], [-0.8, 0.0], [0.4, 0.0]])
+        >>> low, high = fit_temperature(scores, torch.tensor([0, 0, 1, 0])), fit_temperature(scores, torch.tensor([0, 1, 1, 0]))
+        >>> low < 0.1 < high
+        True
+    """
+    log_p = F.log_softmax(cosines[None] / GRID[:, None, None], dim=2)
+    shares = F.one_hot(labels, cosines.shape[1]).float().mean(dim=0)
+    distance = (log_p.exp().mean(dim=1) - shares).norm(dim=1)
+    likelihood = log_p[:, torch.arange(len(labels)), labels].mean(dim=1)
+    close = distance <= distance.min() + CLOSE
+    fits = close & (likelihood >= likelihood[close].max() - LIKELY)
+    return float(GRID[fits].max())
+
+
+def calibrated(bank: AxesBank, z: Tensor, sides: Tensor, timesteps: Tensor, branch_index: Tensor) -> AxesBank:
+    """Return the bank with the temperatures of each axis, fitted on held-out activations; arguments as in `fit_axes_bank`."""
+    fitted = [fit_temperatures(z, sides[:, a], timesteps, branch_index, axis) for a, axis in enumerate(bank.axes)]
+    return AxesBank(tuple(replace(axis, temperatures=it) for axis, it in zip(bank.axes, fitted, strict=True)))
+
+
+def fit_means(h: Tensor | TensorRows, labels: Tensor, timesteps: Tensor, n_modes: int) -> ModeMeans:
+    """Average activations by mode and timestep.
+
+    Args:
+        h: (M, C, H, W) activations of one branch, in memory or on disk.
+        labels: (M,) int64, the mode of each one's final image.
+        timesteps: (M,) float32, training timesteps.
+        n_modes: K.
+
+    Returns:
+        The means. A mode that was never recorded at a timestep has there the mean of its deviations at the others.
+    """
+    grid = timesteps.unique()
+    deviations = torch.full((len(grid), n_modes, *h.shape[1:]), float("nan"))
+    for i, t in enumerate(grid):
+        here = torch.nonzero(timesteps == t)[:, 0]
+        counts = torch.bincount(labels[here], minlength=n_modes)
+        known = torch.nonzero(counts)[:, 0]
+        sums = torch.zeros(n_modes, *h.shape[1:], dtype=torch.float64)
+        for some in here.split(rows_at_once(h)):
+            sums.index_add_(0, labels[some], h[some].double())
+        means = sums[known] / counts[known, None, None, None]
+        if len(known) > 1:  # one mode alone does not show how it differs from the others
+            deviations[i, known] = (means - means.mean(dim=0)).float()
+    over_time = deviations.nanmean(dim=0, keepdim=True).nan_to_num()
+    filled = torch.where(deviations.isnan(), over_time, deviations)
+    filled = filled - filled.mean(dim=1, keepdim=True)
+    return ModeMeans(grid, filled.half())

@@ -16,9 +16,8 @@ from scipy.sparse.linalg import eigsh
 from sklearn.metrics import pairwise_distances_argmin_min
 from sklearn.neighbors import NearestNeighbors
 
-from selfdebias.modes.choice import Candidate
-from selfdebias.modes.estimator import CountedModes
-from selfdebias.modes.sphere import TINY, Labels, Vectors
+from selfdebias.modes.estimator import Candidate, CountedModes
+from selfdebias.modes.placement import TINY, Labels, Vectors
 
 
 class SpectralModes(CountedModes):

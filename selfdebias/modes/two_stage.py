@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from selfdebias.modes.choice import Silhouette
+from selfdebias.modes.estimator import Silhouette
+from selfdebias.modes.placement import Labels, Vectors
 from selfdebias.modes.spectral import SpectralModes, cut, neighbour_graph, spectral_map
-from selfdebias.modes.sphere import Labels, Vectors
 
 
 class TwoStageModes(SpectralModes):

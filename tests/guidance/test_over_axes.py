@@ -16,9 +16,8 @@ from selfdebias.guidance.step_rule import wanted_of_all
 from selfdebias.guidance.transport import TransportGuidance, TransportState
 from selfdebias.guidance.two_pass import TwoPassGuidance
 from selfdebias.modes import ModeBank
-from selfdebias.modes.axes_bank import AxesBank
-from selfdebias.modes.bank import ModeMeans
-from selfdebias.modes.semantics import AxesSemantics
+from selfdebias.modes.bank import AxesBank
+from selfdebias.modes.semantics import AxesSemantics, ModeMeans
 from tests.guidance.worlds import BRANCHES, circle_state, step
 
 AXES = 3

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from selfdebias.backbones.hspace import Step
 from selfdebias.guidance import Guidance, GuidanceState, SelectingGuidance, Semantics
 from selfdebias.modes import ModeBank
-from selfdebias.modes.bank import ModeMeans
+from selfdebias.modes.semantics import ModeMeans
 
 BRANCHES = ("uncond", "cond")
 

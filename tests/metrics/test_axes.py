@@ -11,7 +11,7 @@ from selfdebias.metrics.bootstrap import BlockBootstrap
 from selfdebias.metrics.composition import composition, raked
 from selfdebias.metrics.modes import cells_in, mode_entries, summarise_modes
 from selfdebias.metrics.twins import Comparison
-from selfdebias.modes.axis_sides import AxisSides, cells_of
+from selfdebias.modes.placement import AxisSides, cells_of
 from tests.metrics.test_summary import arm
 
 RESAMPLING = BlockBootstrap(200)

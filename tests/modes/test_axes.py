@@ -10,8 +10,10 @@ from sklearn.metrics import adjusted_rand_score
 
 from selfdebias.modes import FactorialAxes, KMeansModes
 from selfdebias.modes.axes import fit_factors, pairwise_ari, posteriors
-from selfdebias.modes.axes_bank import AxesBank, calibrated, fit_axes_bank, load_bank
-from selfdebias.modes.axis_sides import cells_of, sides_of
+from selfdebias.modes.bank import AxesBank, load_bank
+from selfdebias.modes.bank_fit import fit_axes_bank
+from selfdebias.modes.placement import cells_of, sides_of
+from selfdebias.modes.semantics import calibrated
 
 QUICK = {"factors": (3, 4), "halves": 3, "restarts": 4}
 

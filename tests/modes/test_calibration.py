@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from selfdebias.modes.bank import ModeBank
-from selfdebias.modes.bank_fit import GRID, fit_temperature, fit_temperatures
+from selfdebias.modes.semantics import GRID, fit_temperature, fit_temperatures
 
 
 def _images(tau: float, n: int, seed: int = 0, shift: float = 0.3) -> tuple[torch.Tensor, torch.Tensor]:

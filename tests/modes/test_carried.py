@@ -11,8 +11,7 @@ from selfdebias.guidance import Semantics
 from selfdebias.guidance.state import GuidanceState
 from selfdebias.modes.bank import ModeBank
 from selfdebias.modes.bank_fit import fit_axis_bank, fit_bank, fit_mean_bank
-from selfdebias.modes.carried import CarriedModes
-from selfdebias.modes.sphere import mean_offsets, unit
+from selfdebias.modes.placement import CarriedModes, mean_offsets, unit
 from tests.guidance.worlds import CircleProjector
 
 BRANCHES = ("uncond", "cond")

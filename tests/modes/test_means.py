@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from selfdebias.modes.bank import ModeMeans
-from selfdebias.modes.bank_fit import fit_means
+from selfdebias.modes.semantics import ModeMeans, fit_means
 
 
 def test_deviations_are_those_of_the_modes_means_and_sum_to_nothing():

@@ -7,7 +7,7 @@ import pytest
 
 from selfdebias.modes import HdbscanModes, KMeansModes, SpectralModes, TwoStageModes
 from selfdebias.modes.over_time import follow_modes
-from selfdebias.modes.sphere import unit
+from selfdebias.modes.placement import unit
 
 SIZES = [40, 30, 20]
 TURN = 7  # timesteps after which the three modes lie where the others lay

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from selfdebias.modes import SpectralModes
-from selfdebias.modes.sphere import centers_among, nearest, residual, unit
+from selfdebias.modes.placement import centers_among, nearest, residual, unit
 
 PROMPTS = ["a cook", "a judge", "a pilot"]
 

@@ -17,9 +17,7 @@ from selfdebias.config.prompts import PromptSource
 from selfdebias.guidance.state import ALONE, Collective
 from selfdebias.jobs.stages.sampling import Sampler
 from selfdebias.metrics.cost import CostMeter
-from selfdebias.modes.axis_sides import AxisSides
-from selfdebias.modes.carried import CarriedModes
-from selfdebias.modes.sphere import Labels
+from selfdebias.modes.placement import AxisSides, CarriedModes, Labels
 from selfdebias.storage.atomic import read_json, write_json
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.provenance import identity_of

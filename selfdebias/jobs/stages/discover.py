@@ -26,13 +26,21 @@ from selfdebias.judges import Judge, classify
 from selfdebias.metrics.modes import mode_stability
 from selfdebias.metrics.number import Number, missing
 from selfdebias.modes.axes import FactorialAxes
-from selfdebias.modes.axis_sides import AxisSides
 from selfdebias.modes.bank_fit import fit_bank
-from selfdebias.modes.carried import read_carried
 from selfdebias.modes.estimator import IMAGE, ONE_MODE, RESIDUAL
 from selfdebias.modes.over_time import ModesOverTime, follow_modes
+from selfdebias.modes.placement import (
+    AxisSides,
+    by_size,
+    centers_among,
+    centers_of,
+    mean_offsets,
+    nearest,
+    read_carried,
+    residual,
+    unit,
+)
 from selfdebias.modes.projection import SemanticProjector
-from selfdebias.modes.sphere import by_size, centers_among, centers_of, mean_offsets, nearest, residual, unit
 from selfdebias.storage.atomic import read_json
 
 VERSION, CONFIG = 5, ("clustering", "vocabulary", "discover")

@@ -22,10 +22,9 @@ from selfdebias.guidance.state import ALONE, Collective
 from selfdebias.guidance.step_rule import wanted_of_all
 from selfdebias.jobs.stages.sampling import Sampler, batches_of_one_prompt
 from selfdebias.metrics.cost import CostMeter
-from selfdebias.modes.axes_bank import AxesBank, load_bank
-from selfdebias.modes.bank import ModeMeans
+from selfdebias.modes.bank import AxesBank, load_bank
 from selfdebias.modes.projection import SemanticProjector
-from selfdebias.modes.semantics import AxesSemantics
+from selfdebias.modes.semantics import AxesSemantics, ModeMeans
 from selfdebias.storage.atomic import write_json
 from selfdebias.storage.batches import BatchFolder
 

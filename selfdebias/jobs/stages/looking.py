@@ -22,7 +22,7 @@ from selfdebias.metrics.cached import load_reference, origin_of
 from selfdebias.metrics.clip_score import prompt_scores
 from selfdebias.metrics.features import judged_with_features
 from selfdebias.metrics.modes import assign_modes
-from selfdebias.modes.axis_sides import AxisSides
+from selfdebias.modes.placement import AxisSides
 from selfdebias.storage.image_folder import ImageFolder
 
 Vectors = Callable[[Tensor], Tensor]  # images to one vector each

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from selfdebias.jobs.stages.collect import CollectedImages
-from selfdebias.modes.axis_sides import cells_of
 from selfdebias.modes.estimator import ONE_MODE
+from selfdebias.modes.placement import cells_of
 from selfdebias.storage.atomic import write_bytes, write_json, write_tensors
 from selfdebias.storage.images import contact_sheet
 

@@ -15,12 +15,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from selfdebias.jobs.stages.collect import CollectedImages
-from selfdebias.modes.axes_bank import calibrated, fit_axes_bank
-from selfdebias.modes.axis_sides import AxisSides, sides_of
-from selfdebias.modes.bank import ModeBank, ModeMeans
-from selfdebias.modes.bank_fit import fit_axis_bank, fit_bank, fit_mean_bank, fit_means, fit_temperatures
-from selfdebias.modes.carried import CarriedModes, read_carried
+from selfdebias.modes.bank import ModeBank
+from selfdebias.modes.bank_fit import fit_axes_bank, fit_axis_bank, fit_bank, fit_mean_bank
+from selfdebias.modes.placement import AxisSides, CarriedModes, read_carried, sides_of
 from selfdebias.modes.projection import SemanticProjector
+from selfdebias.modes.semantics import ModeMeans, calibrated, fit_means, fit_temperatures
 from selfdebias.storage.atomic import read_json, write_json, write_text
 from selfdebias.storage.tensor_rows import TensorRows, in_parts
 

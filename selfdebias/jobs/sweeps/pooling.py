@@ -22,7 +22,7 @@ from selfdebias.metrics.number import Number, missing, number_at
 from selfdebias.metrics.prompts import over_prompts
 from selfdebias.metrics.spaces import EXTRACTOR
 from selfdebias.metrics.summary import summarise
-from selfdebias.modes.axis_sides import AxisSides
+from selfdebias.modes.placement import AxisSides
 from selfdebias.report.feature_words import frechet_key
 from selfdebias.report.measures import clip_score
 

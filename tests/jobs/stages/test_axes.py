@@ -18,8 +18,8 @@ from selfdebias.jobs.stages.generate import read_semantics
 from selfdebias.jobs.stages.looking import read_centers
 from selfdebias.jobs.stages.project import project
 from selfdebias.modes import FactorialAxes
-from selfdebias.modes.axis_sides import AxisSides, cells_of, sides_of
 from selfdebias.modes.naming import NoVocabulary
+from selfdebias.modes.placement import AxisSides, cells_of, sides_of
 from selfdebias.modes.semantics import AxesSemantics
 from selfdebias.storage.batches import BatchFolder
 from tests.jobs.stages.world import FIT, TRAINER, PixelEncoder, run_collect, run_generate, run_project
