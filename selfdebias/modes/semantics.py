@@ -1,4 +1,4 @@
-"""What is read off `h_t`: projector and bank together, the temperatures of soft assignments, and the modes' means in `h_t` itself."""
+"""What is read off `h_t`: projector and bank together, the temperatures of soft assignments, the modes' means in `h_t` itself."""
 
 from __future__ import annotations
 
