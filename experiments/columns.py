@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from experiments.pooled import interval, mode_shares, number
-from selfdebias.metrics.frechet import FRECHET
-from selfdebias.metrics.mmd import KID
+from selfdebias.metrics.distances import FRECHET, KID
 from selfdebias.report.feature_words import frechet_key, title_of
 
 Cell = Callable[[dict, str], str]  # from pooled results and the name of an arm

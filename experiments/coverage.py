@@ -21,15 +21,16 @@ from experiments.pooled import ROOT, run_jobs, write_study
 from selfdebias.jobs.sweeps.pooling import pooled_arms
 from selfdebias.metrics import fairness
 from selfdebias.metrics.arms import ArmData
-from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
+from selfdebias.metrics.comparison import Sets, kept
 from selfdebias.metrics.corrected import corrected_intervals
-from selfdebias.metrics.mmd import bounded_mmd
+from selfdebias.metrics.distances import bounded_mmd
+from selfdebias.metrics.features import cosines
+from selfdebias.metrics.intervals import BlockBootstrap, block_sums
+from selfdebias.metrics.metric import PolynomialKernel
 from selfdebias.metrics.number import Number
-from selfdebias.metrics.preservation import preservation, twin_cosine
+from selfdebias.metrics.preservation import preservation
 from selfdebias.metrics.shares import attribute_metrics, attribute_shares, mode_metrics_of
-from selfdebias.metrics.suite import MetricSuite, PolynomialKernel
-from selfdebias.metrics.turned import covered_in_mode
-from selfdebias.metrics.twins import Comparison, kept
+from selfdebias.metrics.within_modes import covered_in_mode
 from selfdebias.storage.atomic import write_json
 
 Array = NDArray[np.float64]
@@ -103,7 +104,7 @@ class Population:
         return {
             "kept_share": float(w @ same),
             "turned share": float(w @ ~same),
-            "kept_cosine": float((w * same) @ twin_cosine(self.arm.e, self.vanilla.e) / (w @ same)),
+            "kept_cosine": float((w * same) @ cosines(self.arm.e, self.vanilla.e) / (w @ same)),
             "PSNR": float(w[changed] @ self.arm.psnr[changed] / w[changed].sum()),
             "turned precision": precision,
             "turned precision ratio": float(precision / expected),
@@ -132,14 +133,14 @@ def entries(
     population: Population, rows: Array, blocks: Array, generator: np.random.Generator, seed: int
 ) -> dict[str, Number]:
     """Measure one draw, through the functions that evaluation itself calls."""
-    bootstrap, suite = BlockBootstrap(300, seed), MetricSuite()
+    bootstrap = BlockBootstrap(300, seed)
     seeds = np.arange(len(rows), dtype=np.uint64)
     arm, vanilla = (replace(it.rows(rows), blocks=blocks, seeds=seeds) for it in (population.arm, population.vanilla))
     found: dict[str, Number] = {"share of men": attribute_shares(arm, "gender", bootstrap)["man"]}
     for name in ("gender", "tone"):
         found |= {f"{name} {key}": entry for key, entry in attribute_metrics(arm, name, bootstrap).items()}
     modes = mode_metrics_of(arm, TARGET, bootstrap)
-    twins = preservation(arm, vanilla, population.reference, 2, suite, bootstrap, Comparison())
+    twins = preservation(Sets(arm, vanilla, population.reference, resampling=bootstrap, n_modes=2))
     found |= {"mode_fd": modes["mode_fd"], "mode_kl": modes["mode_kl"], "PSNR": twins["psnr"]}
     found |= {key: twins[key] for key in ("kept_share", "kept_cosine")}
     found |= {"turned share": twins["turned"]["share"], "turned precision": twins["turned"]["precision"]}

@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from experiments.pooled import write_study
 from selfdebias.metrics.cost import CostMeter
-from selfdebias.metrics.frechet import frechet_distance
+from selfdebias.metrics.distances import frechet_distance
 
 N, D = 50_000, 2_048
 THREADS = 2

@@ -49,7 +49,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
         "selfdebias.config.prompts.EqualShares",
     ),
     "judge": ("selfdebias.judges.Judge",),
-    "metrics": ("selfdebias.metrics.suite.MetricSuite",),
+    "metrics": ("selfdebias.metrics.metric.MetricSuite",),
 }  # fmt: skip
 PARTIAL = ("projector", "trainer")  # made by the stage that adds what it needs
 _FOR_HYDRA = frozenset({"_target_", "_partial_"})

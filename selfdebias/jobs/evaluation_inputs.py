@@ -62,7 +62,7 @@ def check_encoder(evaluate: Mapping[str, Any], identity: str, features: str, fin
 
     Args:
         evaluate: The section of the configuration.
-        identity: What `selfdebias.metrics.cached.identity` says of the job's encoder.
+        identity: What `selfdebias.metrics.features.identity` says of the job's encoder.
         features: The same of the metrics' feature extractor, "" without one.
         fingerprint: Hash of its weights, "" if it has none.
 

@@ -22,7 +22,7 @@ from selfdebias.jobs.prompts import BANK, prompts_of_bank, rows_of
 from selfdebias.jobs.run import make_plan
 from selfdebias.jobs.stage import Runner, Stage, check_inputs, chosen_stages, config_hash, folder_of
 from selfdebias.jobs.stages.report import read_figures
-from selfdebias.metrics.cached import identity
+from selfdebias.metrics.features import identity
 from selfdebias.metrics.prompts import over_prompts
 from selfdebias.report.flat_tables import csv_of
 from selfdebias.report.gallery import within_budget

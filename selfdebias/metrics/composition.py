@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +12,10 @@ from scipy.stats import t as student
 
 from selfdebias.metrics import fairness
 from selfdebias.metrics.arms import ArmData
-from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
+from selfdebias.metrics.comparison import NO_MODES, Sets
+from selfdebias.metrics.intervals import BlockBootstrap, block_sums
 from selfdebias.metrics.number import Number, missing
 from selfdebias.metrics.shares import attribute_metrics
-from selfdebias.metrics.twins import NO_MODES, Comparison
 from selfdebias.modes.placement import sides_of
 
 RAKING = 50  # rounds over the axes
@@ -23,51 +23,35 @@ RAKING = 50  # rounds over the axes
 Array = NDArray[np.float64]
 
 
-def composition(
-    arm: ArmData,
-    vanilla: ArmData | None,
-    attributes: Sequence[str],
-    n_modes: int,
-    resampling: BlockBootstrap,
-    compared: Comparison,
-    axes: int = 0,
-) -> dict[str, Any] | Number:
+def composition(sets: Sets, attributes: Sequence[str]) -> dict[str, Any] | Number:
     """Predict an arm's class shares by weighting vanilla images so that their modes have the arm's shares.
 
     Any method that mixes modes anew pays what is predicted, selection of vanilla images too. What is measured beyond it
     is done to the images themselves.
 
     Args:
-        arm: the images, whose mode shares are taken.
-        vanilla: the baseline, whose images are weighted; they need not be twins.
+        sets: the images, whose mode shares are taken, and the baseline, whose images are weighted; they need not be paired.
+            Where the modes are the cells of axes, the sides of each axis have the arm's shares, see `raked`.
         attributes: judged attributes, or intersections.
-        n_modes: K, 0 where no modes are known.
-        resampling: repeats, seed and level.
-        compared: which arm is the baseline.
-        axes: A, where the modes are the cells of axes; then the sides of each axis have the arm's shares, see `raked`.
 
     Returns:
         by attribute `predicted_shares` (an entry a class), `predicted_fd_hard` and `measured_fd_hard`; or one null with the
         reason. The intervals of what is predicted hold the error of both arms; `vanilla_n` is the number of images behind it.
     """
-    reason = _why_not(arm, vanilla, n_modes, compared)
-    if reason or vanilla is None:
-        return missing(reason)
-    arm, vanilla = (data.rows(~data.blanked) for data in (arm, vanilla))
+    baseline = sets.compared.baseline
+    if sets.vanilla is None:
+        return missing(f"there is no {baseline} arm")
+    if sets.arm.arm == baseline:
+        return missing(f"{baseline} images are what is weighted anew")
+    if not sets.n_modes:
+        return missing(NO_MODES)
+    arm, vanilla = (data.rows(~data.blanked) for data in (sets.arm, sets.vanilla))
 
     def entries(attribute: str) -> dict[str, Any]:
-        found = predicted(arm, vanilla, attribute, n_modes, resampling, axes)
-        return {**found, "measured_fd_hard": attribute_metrics(arm, attribute, resampling)["fd_hard"]}
+        found = predicted(arm, vanilla, attribute, sets.n_modes, sets.resampling, sets.axes)
+        return {**found, "measured_fd_hard": attribute_metrics(arm, attribute, sets.resampling)["fd_hard"]}
 
     return {name: entries(name) for name in attributes}
-
-
-def _why_not(arm: ArmData, vanilla: ArmData | None, n_modes: int, compared: Comparison) -> str:
-    if vanilla is None:
-        return f"there is no {compared.baseline} arm"
-    if arm.arm == compared.baseline:
-        return f"{compared.baseline} images are what is weighted anew"
-    return "" if n_modes else NO_MODES
 
 
 def predicted(
@@ -83,17 +67,14 @@ def predicted(
     drawn = _drawn(tables, wanted, len(names), resampling, axes)
     sizes = len(wanted), len(tables)
 
-    def entry(value: float, statistic: Callable[[Array], Array], most: float) -> Number:
-        number = welch_interval(value, [statistic(it) for it in drawn], sizes, resampling).within(0.0, most)
+    def entry(value: float, resampled: list[Array], most: float) -> Number:
+        number = welch_interval(value, resampled, sizes, resampling).within(0.0, most)
         return replace(number, blocks=None).stating(vanilla_n=len(vanilla))  # blocks would be read as the arm's own
-
-    def share_of(c: int) -> Callable[[Array], Array]:
-        return lambda f: f[:, c]
 
     most = fairness.range_of("fd_hard", len(names))[1]
     return {
-        "predicted_shares": {name: entry(shares[c], share_of(c), 1.0) for c, name in enumerate(names)},
-        "predicted_fd_hard": entry(float(fairness.fd_hard(shares)), fairness.fd_hard, most),
+        "predicted_shares": {name: entry(shares[c], [it[:, c] for it in drawn], 1.0) for c, name in enumerate(names)},
+        "predicted_fd_hard": entry(float(fairness.fd_hard(shares)), [fairness.fd_hard(it) for it in drawn], most),
     }
 
 

@@ -13,10 +13,9 @@ from selfdebias.config.prompt_texts import CROSS
 from selfdebias.judges.judge_error import Confusion, confusion_rates, corrected_shares
 from selfdebias.metrics import fairness
 from selfdebias.metrics.arms import ArmData
-from selfdebias.metrics.bootstrap import BlockBootstrap
-from selfdebias.metrics.intervals import drawn_shares, expanded_shares
+from selfdebias.metrics.intervals import BlockBootstrap, drawn_shares
 from selfdebias.metrics.number import Number, missing
-from selfdebias.metrics.shares import class_sums
+from selfdebias.metrics.shares import class_sums, expanded_shares
 
 UNKNOWN = "the judge states no error for it at this threshold, and `evaluate.labelled` has no images of it"
 

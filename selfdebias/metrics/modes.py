@@ -10,46 +10,18 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import adjusted_rand_score, homogeneity_score, normalized_mutual_info_score, roc_auc_score
 
 from selfdebias.metrics.arms import ArmData
-from selfdebias.metrics.bootstrap import BlockBootstrap
+from selfdebias.metrics.comparison import NO_MODES
 from selfdebias.metrics.features import features
+from selfdebias.metrics.intervals import BlockBootstrap
 from selfdebias.metrics.number import Number, all_missing, missing
 from selfdebias.metrics.shares import axis_metrics_of, mode_metrics_of
-from selfdebias.metrics.twins import NO_MODES
-from selfdebias.modes.placement import AxisSides, cells_of, nearest, sides_of
+from selfdebias.modes.placement import AxisSides, sides_of
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 
-NO_MODE = -1
 MODE_KEYS = ("mode_fd", "mode_kl", "mode_shares")
-
-
-def assign_modes(e: ArrayLike, centers: ArrayLike | AxisSides | None) -> Labels:
-    """Give each embedding the mode with the nearest centre, by cosine, in the encoder's own space; of axes, its cell.
-
-    Args:
-        e: (N, d) unit embeddings.
-        centers: (K, d) unit centres; axes; None where no modes are known.
-
-    Returns:
-        (N,) int64 in [0, K); the first of equally near centres. Without centres all `NO_MODE`.
-
-    Raises:
-        ValueError: if the widths differ.
-
-    Example:
-        >>> assign_modes([[1.0, 0.0], [0.6, 0.8]], [[1.0, 0.0], [0.0, 1.0]]).tolist()
-        [0, 1]
-    """
-    if centers is None:
-        return np.full(len(np.asarray(e)), NO_MODE, dtype=np.int64)
-    if isinstance(centers, AxisSides):
-        return cells_of(centers.sides(features(e, "e", least=0)))
-    e, centers = features(e, "e", least=0), features(centers, "centers")
-    if e.shape[1] != centers.shape[1]:
-        raise ValueError(f"`centers` must have the width {e.shape[1]} of the embeddings, got {centers.shape[1]}.")
-    return nearest(e, centers)
 
 
 def nmi(modes: ArrayLike, labels: ArrayLike) -> float:

@@ -119,9 +119,9 @@ def missing(reason: str, **facts: Any) -> Number:
     return Number(reason=reason).stating(**facts)
 
 
-def all_missing(keys: Iterable[str], reason: str) -> dict[str, Number]:
+def all_missing(keys: Iterable[str], reason: str, **facts: Any) -> dict[str, Number]:
     """Return the same null for each key."""
-    return {key: missing(reason) for key in keys}
+    return {key: missing(reason, **facts) for key in keys}
 
 
 def finite(entry: Any) -> float | None:

@@ -1,4 +1,4 @@
-"""What guidance leaves alone: an arm against its paired vanilla samples, drawn from the same seeds."""
+"""What guidance leaves alone, and how good the images are that it moves to another mode: each beside its paired vanilla sample."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from selfdebias.metrics.arms import ArmData, Placed
-from selfdebias.metrics.bootstrap import BlockBootstrap
-from selfdebias.metrics.features import paired
-from selfdebias.metrics.number import Number, all_missing, missing
+from selfdebias.metrics.comparison import NO_MODES, NO_REFERENCE, Sets, kept
+from selfdebias.metrics.features import cosines
+from selfdebias.metrics.intervals import BlockBootstrap
+from selfdebias.metrics.metric import Kernel, MetricSuite
+from selfdebias.metrics.number import NO_INTERVAL, Number, all_missing, missing
 from selfdebias.metrics.shares import mean_of, rate
-from selfdebias.metrics.suite import MetricSuite
-from selfdebias.metrics.turned import turned_distance, turned_quality
-from selfdebias.metrics.twins import NO_MODES, NO_REFERENCE, Comparison, kept, shown_twins
+from selfdebias.metrics.within_modes import mean_distance, turned_precisions
 
-Array = NDArray[np.float64]
+TWIN_KEYS = ("turned", "kept_cosine", "turned_cosine", "kept_share", "psnr", "twin_cosine")
+COSINES = (-1.0, 1.0)  # their range
 
 
 def psnr(images: Tensor, twins: Tensor) -> Tensor:
@@ -45,86 +46,99 @@ def psnr(images: Tensor, twins: Tensor) -> Tensor:
     return -10 * torch.log10(error)
 
 
-def twin_cosine(e: ArrayLike, twin_e: ArrayLike) -> Array:
-    """Cosine of each embedding with its twin's.
+def preservation(sets: Sets) -> dict[str, Any]:
+    """Measure an arm against its paired vanilla samples, for each of `TWIN_KEYS`; null where it has none.
 
-    Args:
-        e: (N, d), no row of zeros.
-        twin_e: (N, d), the same order.
-
-    Returns:
-        (N,) in [-1, 1].
-
-    Raises:
-        ValueError: if the shapes differ.
-
-    Example:
-        >>> twin_cosine([[2.0, 0.0]], [[0.5, 0.0]]).tolist()
-        [1.0]
+    Without a reference nothing is said of how good switched images are; without modes `psnr` and `twin_cosine` alone are left.
     """
-    e, twin_e = (a.astype(np.float64, copy=False) for a in paired(e, twin_e, least=0))
-    if len(e) != len(twin_e):
-        raise ValueError(f"`twin_e` must have {len(e)} rows, got {len(twin_e)}.")
-    return (e * twin_e).sum(1) / (np.linalg.norm(e, axis=1) * np.linalg.norm(twin_e, axis=1))
-
-
-TWIN_KEYS = ("turned", "kept_cosine", "turned_cosine", "kept_share", "psnr", "twin_cosine")
-COSINES = (-1.0, 1.0)  # their range
-
-
-def preservation(
-    arm: ArmData,
-    vanilla: ArmData | None,
-    reference: ArmData | None,
-    n_modes: int,
-    suite: MetricSuite,
-    resampling: BlockBootstrap,
-    compared: Comparison,
-) -> dict[str, Any]:
-    """Measure an arm against its vanilla twins, for each of `TWIN_KEYS`; null where it has none.
-
-    Without a reference nothing is said of how good switched images are; without modes (`n_modes` 0) `psnr` and
-    `twin_cosine` alone are left.
-    """
-    reason = compared.why_no_twins(arm, vanilla)
-    if reason or vanilla is None:
-        return all_missing(TWIN_KEYS, reason)
-    arm, vanilla = shown_twins(arm, vanilla)
-    cosine, level = twin_cosine(arm.e, vanilla.e), resampling.level
+    pairs = sets.pairs()
+    if isinstance(pairs, Number):
+        return all_missing(TWIN_KEYS, pairs.reason)
+    arm, vanilla = pairs
+    cosine, level = cosines(arm.e, vanilla.e), sets.resampling.level
     every = np.ones(len(arm), dtype=bool)
     result = {
-        "psnr": _psnr(arm, resampling),
+        "psnr": _psnr(arm, level),
         "twin_cosine": mean_of(cosine, every, arm.blocks, level, "there is no twin", *COSINES),
     }
-    if not n_modes:
+    if not sets.n_modes:
         return all_missing(TWIN_KEYS, NO_MODES) | result
     same = kept(arm.modes, vanilla.modes)
     return result | {
-        "turned": _turned(arm, vanilla, reference, n_modes, suite, resampling),
+        "turned": _turned(sets, arm, vanilla),
         "kept_cosine": mean_of(cosine, same, arm.blocks, level, "no image kept its mode", *COSINES),
         "turned_cosine": mean_of(cosine, ~same, arm.blocks, level, "no image was turned", *COSINES),
         "kept_share": rate(same, arm.blocks, level),
     }
 
 
-def _turned(
-    arm: ArmData,
-    vanilla: ArmData,
-    reference: ArmData | None,
-    n_modes: int,
-    suite: MetricSuite,
-    resampling: BlockBootstrap,
-) -> dict[str, Any]:
-    real = vanilla if reference is None else reference
-    compared, own, new = (Placed(data.compared, data.modes) for data in (real, vanilla, arm))
-    turned = turned_quality(compared, own, new, n_modes, arm.blocks, resampling, suite.nearest, suite.kid_kernel)
+def _turned(sets: Sets, arm: ArmData, vanilla: ArmData) -> dict[str, Any]:
+    real, suite, n_modes = vanilla if sets.reference is None else sets.reference, sets.suite, sets.n_modes
+    among, own, new = (Placed(data.compared, data.modes) for data in (real, vanilla, arm))
+    turned = turned_quality(among, own, new, n_modes, arm.blocks, sets.resampling, suite)
     turned |= turned_distance("cmmd", suite.cmmd_kernel, real.placed, vanilla.placed, arm.placed, n_modes)
-    if reference is None:
-        return turned | {key: missing(NO_REFERENCE) for key in turned if key not in ("n", "share")}
+    if sets.reference is None:
+        return turned | all_missing([key for key in turned if key not in ("n", "share")], NO_REFERENCE)
     return turned
 
 
-def _psnr(arm: ArmData, resampling: BlockBootstrap) -> Number:
+def turned_quality(
+    reference: Placed,
+    vanilla: Placed,
+    arm: Placed,
+    n_modes: int,
+    blocks: ArrayLike,
+    bootstrap: BlockBootstrap,
+    suite: MetricSuite,
+) -> dict[str, int | Number]:
+    """Measure the images of an arm whose mode is not that of their paired vanilla sample.
+
+    `precision` is the share of switched images inside the k-NN balls of the reference images that have their new mode.
+    `vanilla_precision` is what the vanilla arm's own images of each mode reach against the same reference, with the
+    modes weighted as they occur among the switched images, and `precision_ratio` the first over the second, where at least
+    5 switched images are behind it. `kid` and `vanilla_kid` are those of `turned_distance`. A mode with too few
+    images for a measure is left out of both sides of it; `n` of that entry says how many switched images stand behind it.
+
+    Args:
+        reference: vanilla images of other seeds, with their modes.
+        vanilla: the arm's paired samples, same order.
+        arm: the arm's images.
+        n_modes: K.
+        blocks: (N,) block of each image of the arm and of its paired sample; intervals hold the reference fixed.
+        bootstrap: repeats, seed and level.
+        suite: its number of neighbours and kernel of KID are taken.
+
+    Returns:
+        `n` (switched images), `share`, and `precision`, `vanilla_precision`, `precision_ratio`, `kid` and `vanilla_kid`.
+    """
+    turned = ~kept(arm.modes, vanilla.modes)
+    return {
+        "n": int(turned.sum()),
+        "share": rate(turned, np.asarray(blocks), bootstrap.level),
+        **turned_precisions(reference, vanilla, arm, n_modes, blocks, bootstrap, suite.nearest),
+        **turned_distance("kid", suite.kid_kernel, reference, vanilla, arm, n_modes),
+    }
+
+
+def turned_distance(
+    name: str, kernel: Kernel, reference: Placed, vanilla: Placed, arm: Placed, n_modes: int
+) -> dict[str, Number]:
+    """Average a kernel distance from the reference inside the modes that images switched to, weighted by these images.
+
+    Returns:
+        `<name>` for the switched images, and `vanilla_<name>` for the vanilla arm's own images of these modes.
+    """
+    names, turned = (name, f"vanilla_{name}"), ~kept(arm.modes, vanilla.modes)
+    if not turned.any():
+        return all_missing(names, "no image was turned", n=0)
+    moved = Placed(arm.e[turned], arm.modes[turned])
+    means = mean_distance((moved, reference, vanilla, reference), kernel, n_modes)
+    if means is None:
+        return all_missing(names, "no target mode has at least 2 images each of turned, vanilla and reference", n=0)
+    return {name: Number(value, n=means.n, reason=NO_INTERVAL) for name, value in zip(names, means[:2], strict=True)}
+
+
+def _psnr(arm: ArmData, level: float) -> Number:
     """Mean over the images that changed; `identical` counts those of infinite PSNR, `other_size` those without one."""
     if arm.psnr is None:
         return missing("the images were not compared with their twins")
@@ -135,52 +149,42 @@ def _psnr(arm: ArmData, resampling: BlockBootstrap) -> Number:
     reason = "each image has another size than its twin" if other_size.all() else "each image is identical to its twin"
     if not other_size.all() and other_size.any():
         reason += " or has another size"
-    return mean_of(arm.psnr, changed, arm.blocks, resampling.level, reason).stating(**counts)
+    return mean_of(arm.psnr, changed, arm.blocks, level, reason).stating(**counts)
 
 
-def paired_agreement(
-    arm: ArmData,
-    vanilla: ArmData | None,
-    attributes: Sequence[str],
-    n_modes: int,
-    level: float,
-    compared: Comparison,
-) -> dict[str, Any] | Number:
+def paired_agreement(sets: Sets, attributes: Sequence[str]) -> dict[str, Any] | Number:
     """Share of pairs of one seed in which the judge sees the same class, by attribute.
 
     The shares of a class may stay while images change theirs both ways; this counts the images. A pair counts where the
     judge is sure of both.
 
     Args:
-        arm: the images.
-        vanilla: the baseline, among them their twins.
+        sets: the images and the baseline, among them their paired samples.
         attributes: judged attributes, or intersections.
-        n_modes: K, 0 where no modes are known.
-        level: of the intervals.
-        compared: which arm is the baseline.
 
     Returns:
         by attribute, entries `switched` (pairs of two modes) and `unswitched` (of one); or one null with the reason.
     """
-    reason = compared.why_no_twins(arm, vanilla) or ("" if n_modes else NO_MODES)
-    if reason or vanilla is None:
-        return missing(reason)
-    arm, vanilla = shown_twins(arm, vanilla)
+    pairs = sets.pairs(with_modes=True)
+    if isinstance(pairs, Number):
+        return pairs
+    arm, vanilla = pairs
     same_mode = kept(arm.modes, vanilla.modes)
 
     def entries(attribute: str) -> dict[str, Any]:
         """Of the pairs in which the judge is sure of both images: how many are of one class."""
         (labels, sure), (twins, twins_sure) = arm.labels(attribute), vanilla.labels(attribute)
         both, same = sure & twins_sure, labels == twins
-        found = {}
-        for name, rows, none in (
-            ("switched", ~same_mode, "no image was turned"),
-            ("unswitched", same_mode, "no image kept its mode"),
-        ):
+
+        def agreed(rows: NDArray[np.bool_], none: str) -> Number:
             chosen = rows & both
-            why = none if not rows.any() else "the judge is sure of no such pair"
-            known = chosen.any()
-            found[name] = rate(same[chosen], arm.blocks[chosen], level) if known else missing(why, n=0)
-        return found
+            if not chosen.any():
+                return missing("the judge is sure of no such pair" if rows.any() else none, n=0)
+            return rate(same[chosen], arm.blocks[chosen], sets.resampling.level)
+
+        return {
+            "switched": agreed(~same_mode, "no image was turned"),
+            "unswitched": agreed(same_mode, "no image kept its mode"),
+        }
 
     return {name: entries(name) for name in attributes}

@@ -1,8 +1,8 @@
-"""Entries of an arm's shares: value, interval over blocks, number of images, and the fair sampler's floor."""
+"""Class shares of an arm, and what is computed from them: value, interval over blocks, number of images, fair sampler's floor."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,12 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from selfdebias.metrics import fairness
 from selfdebias.metrics.arms import ArmData
-from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
-from selfdebias.metrics.intervals import class_interval, mean_interval, share_interval
+from selfdebias.metrics.intervals import ROUNDING, BlockBootstrap, block_sums, mean_interval, share_interval
 from selfdebias.metrics.number import Number, missing
 from selfdebias.modes.placement import sides_of
 
 Array = NDArray[np.float64]
+Statistic = Callable[[Array], Array]
 
 
 def attribute_metrics(arm: ArmData, attribute: str, resampling: BlockBootstrap) -> dict[str, Number]:
@@ -140,3 +140,91 @@ def _shares(sums: Array, names: Sequence[str], resampling: BlockBootstrap) -> di
         return {name: missing("no image is there to be counted", n=0) for name in names}
     pairs = (np.stack([sums[:, c], sums.sum(1)], 1) for c in range(len(names)))
     return {name: replace(share_interval(it, resampling.level), n=n) for name, it in zip(names, pairs, strict=True)}
+
+
+def class_interval(
+    sums: Array, statistic: Statistic, target: Array | None, resampling: BlockBootstrap, least: float, most: float
+) -> Number:
+    """Bound a statistic of class shares.
+
+    Two classes: the statistic over the interval of the first share, so all of them say the same. More: `BlockBootstrap`.
+    A *distance* has a `target`, where it is best (0, or 1 for a normalised entropy). Where the data do not tell the
+    shares from the target, `at_floor` is set, and the interval reaches to the best value.
+
+    Args:
+        sums: (B, C) counts (or sums of probabilities) of each block.
+        statistic: maps shares (R, C) to values (R,), monotonic on both sides of the target.
+        target: (C,) shares at which the statistic is best; None for one that is no distance.
+        resampling: repeats, seed and level.
+        least: smallest value that the statistic can take.
+        most: largest.
+
+    Returns:
+        its value and interval; without bounds for fewer than two blocks.
+    """
+    if sums.sum() <= 0:
+        return Number.unbounded(None, 0)
+    value = float(statistic(fairness.shares(sums.sum(0))))
+    if len(sums) < 2:
+        return Number.unbounded(value, len(sums))
+    if sums.shape[1] == 2:
+        return _of_two(value, sums, statistic, target, resampling.level).within(least, most)
+    return _of_many(value, sums, statistic, target, resampling).within(least, most)
+
+
+def _of_two(value: float, sums: Array, statistic: Statistic, target: Array | None, level: float) -> Number:
+    first = share_interval(np.stack([sums[:, 0], sums.sum(1)], 1), level)
+    if first.low is None or first.high is None:
+        return Number.unbounded(value, len(sums[sums.sum(1) > 0]))
+    points = [first.low, first.high]
+    at_floor = None if target is None else bool(first.low <= target[0] <= first.high)
+    if at_floor and target is not None:
+        points.append(float(target[0]))
+    values = statistic(np.stack([points, 1 - np.array(points)], 1))
+    return Number(value, float(values.min()), float(values.max()), blocks=first.blocks, at_floor=at_floor)
+
+
+def _of_many(
+    value: float, sums: Array, statistic: Statistic, target: Array | None, resampling: BlockBootstrap
+) -> Number:
+    blocks, f = len(sums), fairness.shares(sums.sum(0))
+    resampled = resampled_shares(sums, resampling)
+    interval = resampling.around(value, statistic(resampled), blocks)
+    if target is None or interval.low is None or interval.high is None:
+        return interval
+    best = float(statistic(target[None])[0])
+    at_target = statistic(fairness.shares((target + _expansion(blocks, resampling) * (resampled - f)).clip(0)))
+    reach = float(np.quantile(np.abs(at_target - best), resampling.level))
+    if abs(value - best) > reach:
+        return replace(interval, at_floor=False)
+    return replace(interval, low=min(interval.low, best), high=max(interval.high, best), at_floor=True)
+
+
+def resampled_shares(sums: Array, resampling: BlockBootstrap) -> Array:
+    """Resample blocks; counts scatter at least as much as whole numbers do (see `share_precision`).
+
+    Args:
+        sums: (B, C) counts of each block, B >= 2.
+        resampling: repeats and seed.
+
+    Returns:
+        (repeats, C) shares.
+    """
+    blocks, total = len(sums), sums.sum(0)
+    f, n = fairness.shares(total), sums.sum(1, keepdims=True)
+    scatter = np.square(sums - f * n).sum(0)  # variance of a resample's totals
+    lacking = np.sqrt((np.minimum(ROUNDING, n * f * (1 - f)).sum(0) - scatter).clip(0))
+    noise = np.random.default_rng([resampling.seed, blocks]).standard_normal((resampling.repeats, len(total)))
+    return fairness.shares((resampling.weights(blocks) @ sums + lacking * noise).clip(0))
+
+
+def expanded_shares(sums: Array, resampling: BlockBootstrap) -> Array:
+    """Resample blocks, and move the resamples away from the shares by as much as few blocks ask; (repeats, C)."""
+    f = fairness.shares(sums.sum(0))
+    moved = f + _expansion(len(sums), resampling) * (resampled_shares(sums, resampling) - f)
+    return fairness.shares(moved.clip(0))
+
+
+def _expansion(blocks: int, resampling: BlockBootstrap) -> float:
+    """Factor that makes deviations of resamples as wide as Student's t asks, for quantiles of them."""
+    return float(np.sqrt(blocks / (blocks - 1)) * resampling.t(blocks) / resampling.t(10**9))

@@ -7,26 +7,19 @@ from typing import Any
 
 from selfdebias.config.prompt_texts import CROSS
 from selfdebias.metrics.arms import ArmData
-from selfdebias.metrics.bootstrap import BlockBootstrap
-from selfdebias.metrics.clip_score import clip_score_of, silent_clip_score
+from selfdebias.metrics.comparison import NO_MODES, NO_REFERENCE, Comparison, Sets, twin_rows, verdicts
 from selfdebias.metrics.composition import composition
 from selfdebias.metrics.corrected import corrected_metrics
 from selfdebias.metrics.cost import summarise_cost
 from selfdebias.metrics.features import JUDGE, PIXELS
+from selfdebias.metrics.intervals import BlockBootstrap
+from selfdebias.metrics.metric import MetricSuite
 from selfdebias.metrics.modes import cells_in, mode_entries, summarise_modes
 from selfdebias.metrics.number import all_missing, json_of, missing
 from selfdebias.metrics.preservation import paired_agreement, preservation
-from selfdebias.metrics.quality import distances, keys_for
-from selfdebias.metrics.shares import (
-    attribute_metrics,
-    attribute_shares,
-    by_run,
-    rate,
-)
-from selfdebias.metrics.spaces import ENCODER, EXTRACTOR, Quality, Sets, quality_by_features
-from selfdebias.metrics.suite import MetricSuite
-from selfdebias.metrics.twins import NO_MODES, NO_REFERENCE, Comparison, twin_rows
-from selfdebias.metrics.verdict import verdicts
+from selfdebias.metrics.quality import against_reference, clip_score_of, keys_for, silent_clip_score
+from selfdebias.metrics.shares import attribute_metrics, attribute_shares, by_run, rate
+from selfdebias.metrics.spaces import ENCODER, EXTRACTOR, Quality, quality_by_features
 from selfdebias.metrics.within_modes import distances_within_modes
 
 
@@ -78,15 +71,14 @@ def summarise(
     arms = _crossed(arms, reference, attributes)
     shown, found_on = _shown(reference, attributes), _shown(reference if collected is None else collected, attributes)
     resampling, error = BlockBootstrap(bootstrap, seed, suite.level), (judge or {}).get("error", {})
-    vanilla = arms.get(compared.baseline)
+    vanilla, axes = arms.get(compared.baseline), len((modes or {}).get("axes", []))
     described = describe_spaces([*arms.values()], suite, judge or {}, spaces or {})
     features = described.get(EXTRACTOR, described[ENCODER])
     measured_arms: dict[str, dict[str, Any]] = {}
     for name in sorted(arms, key=lambda name: name != compared.baseline):  # the baseline first: others have its floors
         own = measured_arms.get(compared.baseline, {}).get("quality")
-        measured_arms[name] = summarise_arm(
-            arms[name], vanilla, shown, modes, attributes, suite, resampling, error, compared, features, own
-        )
+        sets = Sets(arms[name], vanilla, shown, suite, resampling, compared, cells_in(modes), axes)
+        measured_arms[name] = summarise_arm(sets, modes, attributes, error, features, own)
     silence_clip_scores(measured_arms)
     results = {
         "seeds": dict(seeds or {}),
@@ -125,20 +117,16 @@ def _shown(arm: ArmData | None, attributes: Sequence[str]) -> ArmData | None:
 
 
 def summarise_arm(
-    arm: ArmData,
-    vanilla: ArmData | None,
-    reference: ArmData | None,
+    sets: Sets,
     modes: Mapping[str, Any] | None,
     attributes: list[str],
-    suite: MetricSuite,
-    resampling: BlockBootstrap,
     error: Mapping[str, Any],
-    compared: Comparison,
     features: Mapping[str, Any],
     own: Quality | None,
 ) -> dict[str, Any]:
-    """Measure one arm against the reference and, unless it is vanilla itself, against its vanilla twins."""
-    shown = arm.rows(~arm.blanked)
+    """Measure one arm against the reference and, unless it is vanilla itself, against its paired vanilla samples."""
+    arm, resampling, every = sets.arm, sets.resampling, sets.shown()
+    shown = every.arm
     result: dict[str, Any] = {name: attribute_metrics(shown, name, resampling) for name in attributes}
     result["shares"] = {name: attribute_shares(shown, name, resampling) for name in attributes}
     result["corrected"] = {name: corrected_metrics(shown, name, error, resampling) for name in attributes}
@@ -146,24 +134,16 @@ def summarise_arm(
     result["unclassified"] = {name: rate(~shown.labels(name)[1], shown.blocks, resampling.level) for name in attributes}
     result["blanked"] = rate(arm.blanked, arm.blocks, resampling.level)
     result |= mode_entries(shown, modes, resampling)
-    shown_vanilla = None if vanilla is None or arm.arm == compared.baseline else vanilla.rows(~vanilla.blanked)
-    n_modes = cells_in(modes)
-    choices = suite, resampling, compared.baseline
-    if reference is None:
+    if every.reference is None:
         result |= all_missing((*keys_for(features), "within_modes"), NO_REFERENCE)
     else:
-        result |= distances(shown, shown_vanilla, reference, *choices, keys_for(features))
-        within = (
-            distances_within_modes(shown, shown_vanilla, reference, n_modes, *choices) if modes else missing(NO_MODES)
-        )
-        result["within_modes"] = within
-    result["clip_score"] = clip_score_of(shown, suite.level)
-    result |= preservation(arm, vanilla, reference, n_modes, suite, resampling, compared)
-    sets = Sets(arm, vanilla, reference)
-    result["quality"] = quality_by_features(sets, result, n_modes, suite, resampling, compared, own)
-    result["paired_agreement"] = paired_agreement(arm, vanilla, attributes, n_modes, suite.level, compared)
-    axes = len((modes or {}).get("axes", []))
-    result["composition"] = composition(arm, vanilla, attributes, n_modes, resampling, compared, axes)
+        result |= against_reference(every, every.reference, keys_for(features))
+        result["within_modes"] = distances_within_modes(every, every.reference) if modes else missing(NO_MODES)
+    result["clip_score"] = clip_score_of(shown, resampling.level)
+    result |= preservation(sets)
+    result["quality"] = quality_by_features(sets, result, own)
+    result["paired_agreement"] = paired_agreement(sets, attributes)
+    result["composition"] = composition(sets, attributes)
     return result
 
 

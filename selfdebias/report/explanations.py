@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from selfdebias.config.prompt_texts import CROSS
-from selfdebias.metrics import registry
+from selfdebias.metrics import quality
 from selfdebias.metrics.corrected import STATED
-from selfdebias.metrics.frechet import FRECHET
+from selfdebias.metrics.distances import FRECHET
 from selfdebias.metrics.metric import Metric
 from selfdebias.metrics.number import finite
 from selfdebias.report.feature_words import frechet_key, is_inception, label_of, title_of, without_label
@@ -118,7 +118,7 @@ def fairness_in_words(results: Results, shown: Collection[str]) -> list[str]:
 
 def distances_in_words(results: Results, shown: Collection[str]) -> list[str]:
     """What distances are taken against and on, what their floors are, and what the evaluation warns of."""
-    against = {title: metric for metric in registry.METRICS if (title := title_of(metric, results)) in shown}
+    against = {title: metric for metric in quality.METRICS if (title := title_of(metric, results)) in shown}
     lines = [*_compared_by(results, against.values(), shown), *_floors_of(results)] if against else []
     lines += [f"{without_label(title)}: {metric.meaning}" for title, metric in against.items()]
     unbounded = [without_label(title) for title, metric in against.items() if not metric.interval]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from selfdebias.metrics.frechet import FRECHET
-from selfdebias.metrics.metric import Metric
-from selfdebias.metrics.suite import INCEPTION
+from selfdebias.metrics.distances import FRECHET
+from selfdebias.metrics.metric import INCEPTION, Metric
 from selfdebias.report.wording import plain
 
 Results = Mapping[str, Any]
@@ -42,7 +41,7 @@ def title_of(metric: Metric, results: Results) -> str:
     """Heading of a metric, with the features that it is measured by where they are not Inception's; FID is of those alone.
 
     Example:
-        >>> from selfdebias.metrics.mmd import KID
+        >>> from selfdebias.metrics.distances import KID
         >>> emoji, inception = ({"features": {"name": name, "dim": 64}, "arms": {}} for name in ("emoji_clip", INCEPTION))
         >>> title_of(FRECHET, emoji), title_of(FRECHET, inception), title_of(KID, inception)
         ('Frechet distance (emoji_clip, 64-d)', 'FID', 'KID')

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from selfdebias.metrics import registry
+from selfdebias.metrics import quality
 from selfdebias.metrics.number import number_at
 from selfdebias.report.explanations import explanations
 from selfdebias.report.feature_words import key_of, title_of
@@ -147,7 +147,7 @@ def _shares(results: Results, notes: Notes) -> list[Column]:
 def _quality(results: Results, notes: Notes) -> list[Column]:
     first = next(iter(results["arms"].values()))
     paths: dict[str, tuple[str, ...]] = {
-        **{title_of(metric, results): (key_of(metric, first),) for metric in registry.METRICS},
+        **{title_of(metric, results): (key_of(metric, first),) for metric in quality.METRICS},
         "KID within modes": ("within_modes", "kid"),
         "precision within modes": ("within_modes", "precision"),
     }

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from selfdebias.metrics.comparison import IN_WORDS
 from selfdebias.metrics.number import Number, number_at
-from selfdebias.metrics.verdict import IN_WORDS
 from selfdebias.report.explanations import explanations, interval_in_words
 from selfdebias.report.gallery import Chart, Pair
 from selfdebias.report.grids import grids

@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+from selfdebias.metrics.comparison import IN_WORDS
 from selfdebias.metrics.number import Number, number_at
-from selfdebias.metrics.verdict import IN_WORDS
 from selfdebias.report.explanations import interval_in_words, judge_in_words, skipped_edits_in_words
 from selfdebias.report.measures import arms_of, class_shares, images_of
 from selfdebias.report.table import Column, Table, to_markdown, to_text

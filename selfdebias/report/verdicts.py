@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from selfdebias.metrics.verdict import IN_WORDS, LESS_FAIR
+from selfdebias.metrics.comparison import IN_WORDS, LESS_FAIR
 from selfdebias.report.grids import composed_in_words
 from selfdebias.report.measures import attributes_of
 from selfdebias.report.wording import plain

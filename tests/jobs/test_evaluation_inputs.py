@@ -12,7 +12,7 @@ from selfdebias.encoders import ClipEncoder, PixelEncoder
 from selfdebias.jobs import evaluation_inputs as inputs
 from selfdebias.judges.emoji import EmojiJudge
 from selfdebias.metrics.arms import ArmData, save_arm
-from selfdebias.metrics.cached import identity, load_reference, origin_of
+from selfdebias.metrics.features import identity, load_reference, origin_of
 from selfdebias.storage.atomic import write_bytes, write_json, write_tensors
 from selfdebias.storage.provenance import read_origin
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
-from selfdebias.metrics.mmd import mmd
-from selfdebias.metrics.neighbours import knn_covered
-from selfdebias.metrics.suite import GaussianKernel, PolynomialKernel
+from selfdebias.metrics.distances import mmd
+from selfdebias.metrics.metric import GaussianKernel, PolynomialKernel
+from selfdebias.metrics.quality import knn_covered
 
 
 def kid(x: ArrayLike, y: ArrayLike, kernel: PolynomialKernel | None = None) -> float:

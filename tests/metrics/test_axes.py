@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from selfdebias.metrics.bootstrap import BlockBootstrap
+from selfdebias.metrics.comparison import Sets
 from selfdebias.metrics.composition import composition, raked
+from selfdebias.metrics.intervals import BlockBootstrap
 from selfdebias.metrics.modes import cells_in, mode_entries, summarise_modes
-from selfdebias.metrics.twins import Comparison
 from selfdebias.modes.placement import AxisSides, cells_of
 from tests.metrics.test_summary import arm
 
@@ -84,9 +84,9 @@ def test_composition_weights_the_sides_of_each_axis_even_where_a_cell_is_not_the
     assert odds == pytest.approx(have[0, 0] * have[0, 3] / (have[0, 1] * have[0, 2]))  # their dependence stays
     few = vanilla.rows(cells != 3)
     guided = of_cells("guided", np.tile([0, 1, 2, 3], 80), np.zeros(320, int))
-    found = composition(guided, few, ["tone"], 4, RESAMPLING, Comparison(), 2)["tone"]
+    found = composition(Sets(guided, few, None, resampling=RESAMPLING, n_modes=4, axes=2), ["tone"])["tone"]
     assert found["predicted_fd_hard"].value is not None
-    without = composition(guided, few, ["tone"], 4, RESAMPLING, Comparison())["tone"]
+    without = composition(Sets(guided, few, None, resampling=RESAMPLING, n_modes=4), ["tone"])["tone"]
     assert without["predicted_fd_hard"].value is None  # of cells nothing can be said
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from selfdebias.metrics.bootstrap import BlockBootstrap, block_sums
+from selfdebias.metrics.intervals import BlockBootstrap, block_sums
 from selfdebias.metrics.number import Number
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from selfdebias.metrics import fairness
-from selfdebias.metrics.bootstrap import BlockBootstrap
-from selfdebias.metrics.intervals import class_interval, resampled_shares, share_interval
+from selfdebias.metrics.intervals import BlockBootstrap, share_interval
 from selfdebias.metrics.number import Number
+from selfdebias.metrics.shares import class_interval, resampled_shares
 
 BOOTSTRAP = BlockBootstrap(500)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from selfdebias.metrics.clip_score import clip_scores, prompt_scores
+from selfdebias.metrics.quality import clip_scores, prompt_scores
 
 
 def test_score_is_a_hundred_times_the_cosine_where_that_is_above_zero():
@@ -16,7 +16,7 @@ def test_score_is_a_hundred_times_the_cosine_where_that_is_above_zero():
     assert clip_scores(e, text_e) == pytest.approx([max(100 * c, 0) for c in cosines], rel=1e-12)
     assert 0 < (clip_scores(e, text_e) == 0).sum() < 30
     assert clip_scores(3 * e, text_e) == pytest.approx(clip_scores(e, 0.1 * text_e), rel=1e-12)
-    with pytest.raises(ValueError, match="`text_e` must have 30 rows, got 1"):
+    with pytest.raises(ValueError, match="`others` must have 30 rows, got 1"):
         clip_scores(e, text_e[:1])
 
 

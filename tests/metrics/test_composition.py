@@ -7,15 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from selfdebias.metrics.bootstrap import BlockBootstrap
+from selfdebias.metrics.comparison import NO_MODES, Sets
 from selfdebias.metrics.composition import composition, predicted, reweighted
-from selfdebias.metrics.intervals import share_interval
+from selfdebias.metrics.intervals import BlockBootstrap, share_interval
 from selfdebias.metrics.preservation import paired_agreement
-from selfdebias.metrics.twins import NO_MODES, Comparison
 from tests.metrics.test_summary import arm, summary
 
-RESAMPLING, COMPARED = BlockBootstrap(400), Comparison()
+RESAMPLING = BlockBootstrap(400)
 TONES = {0: [0.3, 0.5, 0.2], 1: [0.05, 0.9, 0.05]}  # shares of the tones in the two modes, as of ages of men and women
+
+
+def sets(arm, vanilla, n_modes=2):
+    return Sets(arm, vanilla, None, resampling=RESAMPLING, n_modes=n_modes)
 
 
 def toned(data, seed, tones=TONES, unsure=0.0):
@@ -39,7 +42,7 @@ def test_the_prediction_is_what_copies_of_vanilla_images_would_show():
     counts, wanted = np.bincount(vanilla.modes), np.bincount(guided.modes)
     weights = np.array([wanted[m] / counts[m] for m in vanilla.modes])
     shares = np.array([weights[sure & (labels == c)].sum() for c in range(3)]) / weights[sure].sum()
-    found = composition(guided, vanilla, ["tone"], 2, RESAMPLING, COMPARED)["tone"]
+    found = composition(sets(guided, vanilla), ["tone"])["tone"]
     names = ("pale", "brown", "dark")
     assert [found["predicted_shares"][name].value for name in names] == pytest.approx(shares)
     assert found["predicted_fd_hard"].value == pytest.approx(np.linalg.norm(shares - 1 / 3))
@@ -54,12 +57,12 @@ def test_the_prediction_is_what_copies_of_vanilla_images_would_show():
 
 def test_a_new_mix_alone_is_inside_of_the_predicted_interval_and_damage_is_not():
     guided, vanilla = pair(3)
-    found = composition(guided, vanilla, ["tone"], 2, RESAMPLING, COMPARED)["tone"]
+    found = composition(sets(guided, vanilla), ["tone"])["tone"]
     before = summary([vanilla])["arms"]["vanilla"]["tone"]["fd_hard"]["value"]
     low, high = found["predicted_fd_hard"].low, found["predicted_fd_hard"].high
     assert before < low < found["measured_fd_hard"].value < high  # less fair, and no image is to blame
     damaged = toned(guided, 9, {0: [0.05, 0.9, 0.05], 1: [0.0, 1.0, 0.0]})
-    found = composition(damaged, vanilla, ["tone"], 2, RESAMPLING, COMPARED)["tone"]
+    found = composition(sets(damaged, vanilla), ["tone"])["tone"]
     assert found["measured_fd_hard"].low > found["predicted_fd_hard"].high
 
 
@@ -81,15 +84,15 @@ def test_few_batches_do_not_widen_what_many_independent_images_tell():
 
 def test_what_cannot_be_predicted_says_why():
     guided, vanilla = pair(0)
-    assert composition(vanilla, vanilla, ["tone"], 2, RESAMPLING, COMPARED).reason.endswith("weighted anew")
-    assert composition(guided, None, ["tone"], 2, RESAMPLING, COMPARED).reason == "there is no vanilla arm"
-    assert composition(guided, vanilla, ["tone"], 0, RESAMPLING, COMPARED).reason == NO_MODES
+    assert composition(sets(vanilla, vanilla), ["tone"]).reason.endswith("weighted anew")
+    assert composition(sets(guided, None), ["tone"]).reason == "there is no vanilla arm"
+    assert composition(sets(guided, vanilla, 0), ["tone"]).reason == NO_MODES
     men = vanilla.rows(vanilla.modes == 0)
-    found = composition(guided, men, ["tone"], 2, RESAMPLING, COMPARED)["tone"]
+    found = composition(sets(guided, men), ["tone"])["tone"]
     assert "of a mode that the arm shows" in found["predicted_fd_hard"].reason
     assert found["measured_fd_hard"].value is not None
     one = replace(guided, blocks=np.zeros(320, dtype=np.int64))
-    entry = composition(one, vanilla, ["tone"], 2, RESAMPLING, COMPARED)["tone"]["predicted_fd_hard"]
+    entry = composition(sets(one, vanilla), ["tone"])["tone"]["predicted_fd_hard"]
     assert entry.value > 0 and entry.low is None and entry.reason == "no interval: one batch"
 
 
@@ -101,11 +104,9 @@ def test_a_mode_that_is_not_wanted_needs_no_image():
 
 def test_blanked_images_are_neither_weighted_nor_counted():
     guided, vanilla = pair(0)
-    expected = composition(
-        guided.rows(np.arange(32, 320)), vanilla.rows(np.arange(64, 320)), ["tone"], 2, RESAMPLING, COMPARED
-    )
+    expected = composition(sets(guided.rows(np.arange(32, 320)), vanilla.rows(np.arange(64, 320))), ["tone"])
     guided.blanked[:32] = vanilla.blanked[:64] = True
-    assert composition(guided, vanilla, ["tone"], 2, RESAMPLING, COMPARED) == expected
+    assert composition(sets(guided, vanilla), ["tone"]) == expected
 
 
 def test_agreement_counts_pairs_whose_shares_hide_their_change():
@@ -129,17 +130,17 @@ def test_agreement_counts_pairs_whose_shares_hide_their_change():
 def test_pairs_that_the_judge_is_not_sure_of_do_not_count():
     vanilla, guided = (replace(it, threshold=0.6) for it in (arm("vanilla", 8), arm("guided", 8)))
     guided.probabilities["gender"][0] = vanilla.probabilities["gender"][5] = [0.55, 0.45]
-    found = paired_agreement(guided, vanilla, ["gender"], 2, 0.95, COMPARED)["gender"]
+    found = paired_agreement(sets(guided, vanilla), ["gender"])["gender"]
     assert found["unswitched"].n == 30 and found["switched"].reason == "no image was turned"
     vanilla.probabilities["gender"][:] = [0.5, 0.5]
-    found = paired_agreement(guided, vanilla, ["gender"], 2, 0.95, COMPARED)["gender"]
+    found = paired_agreement(sets(guided, vanilla), ["gender"])["gender"]
     assert found["unswitched"].reason == "the judge is sure of no such pair"
 
 
 def test_without_twins_or_modes_there_is_no_agreement():
     guided, other = arm("guided", 8), arm("vanilla", 8, first_seed=900)
-    assert "seeds are not those" in paired_agreement(guided, other, ["gender"], 2, 0.95, COMPARED).reason
-    assert paired_agreement(guided, arm("vanilla", 8), ["gender"], 0, 0.95, COMPARED).reason == NO_MODES
+    assert "seeds are not those" in paired_agreement(sets(guided, other), ["gender"]).reason
+    assert paired_agreement(sets(guided, arm("vanilla", 8), 0), ["gender"]).reason == NO_MODES
 
 
 def scored(data, at_zero):

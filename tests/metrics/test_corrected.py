@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from selfdebias.metrics.bootstrap import BlockBootstrap
 from selfdebias.metrics.corrected import corrected_intervals, corrected_metrics
-from selfdebias.metrics.intervals import share_interval
+from selfdebias.metrics.intervals import BlockBootstrap, share_interval
 from tests.metrics.test_summary import arm
 
 BOOTSTRAP = BlockBootstrap(500)

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selfdebias.metrics.bootstrap import BlockBootstrap
-from selfdebias.metrics.frechet import frechet_distance
-from selfdebias.metrics.mmd import bounded_mmd, mmd
-from selfdebias.metrics.suite import GaussianKernel, PolynomialKernel
+from selfdebias.metrics.distances import bounded_mmd, frechet_distance, mmd
+from selfdebias.metrics.intervals import BlockBootstrap
+from selfdebias.metrics.metric import GaussianKernel, PolynomialKernel
 from tests.metrics.references import cmmd, kid
 
 

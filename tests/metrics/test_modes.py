@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 
-from selfdebias.metrics import fairness, modes
+from selfdebias.metrics import fairness, features, modes
 
 
 def test_each_embedding_gets_the_centre_with_the_largest_cosine():
     generator = np.random.default_rng(0)
     e, centers = (rows / np.linalg.norm(rows, axis=1)[:, None] for rows in (generator.normal(size=(20, 4)), np.eye(4)))
     expected = [max(range(4), key=lambda k: float(np.dot(row, centers[k]))) for row in e]
-    assert modes.assign_modes(e, centers).tolist() == expected
-    assert modes.assign_modes(np.zeros((0, 4)), centers).shape == (0,)
+    assert features.assign_modes(e, centers).tolist() == expected
+    assert features.assign_modes(np.zeros((0, 4)), centers).shape == (0,)
     with pytest.raises(ValueError, match="`centers` must have the width 4"):
-        modes.assign_modes(e, np.eye(3))
+        features.assign_modes(e, np.eye(3))
 
 
 def test_nmi_and_ari_of_a_two_by_two_table():

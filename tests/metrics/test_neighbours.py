@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selfdebias.metrics import neighbours
+from selfdebias.metrics import quality
 from tests.metrics.references import knn_precision
 
 
@@ -31,15 +31,15 @@ def test_precision_and_recall_are_those_of_a_loop(seed, k, n, m):
     real, fake = gaussian(seed, n), gaussian(seed + 1, m, shift=0.7)
     assert knn_precision(real, fake, k) == naive_precision(real, fake, k)
     if m > k:
-        assert neighbours.knn_recall(real, fake, k) == naive_precision(fake, real, k)
+        assert quality.knn_recall(real, fake, k) == naive_precision(fake, real, k)
 
 
 def test_knn_covers_the_real_points_and_nothing_far_away():
     real = gaussian(0, 20)
-    assert neighbours.knn_covered(real, real).all()
-    assert not neighbours.knn_covered(real, real + 100).any()
+    assert quality.knn_covered(real, real).all()
+    assert not quality.knn_covered(real, real + 100).any()
     with pytest.raises(ValueError, match="`real` must have at least 4 rows, got 3"):
-        neighbours.knn_covered(real[:3], real)
+        quality.knn_covered(real[:3], real)
 
 
 @pytest.mark.parametrize("positions", list(itertools.product(range(4), repeat=3)))
@@ -49,21 +49,21 @@ def test_every_placing_of_three_points_on_a_line_of_four(positions):
     assert knn_precision(real, fake, k=1) == 1
     reach = [min(abs(p - q) for j, q in enumerate(positions) if j != i) for i, p in enumerate(positions)]
     found = [any(abs(r - p) <= d for p, d in zip(positions, reach, strict=True)) for r in (0, 1, 3)]
-    assert neighbours.knn_recall(real, fake, k=1) == np.mean(found)
+    assert quality.knn_recall(real, fake, k=1) == np.mean(found)
 
 
 def test_an_arm_that_shows_one_mode_alone_is_precise_and_recalls_half():
     near, far = gaussian(0, 40), gaussian(1, 40) + 50
     fake = gaussian(2, 40)
     assert knn_precision(np.concatenate([near, far]), fake) > 0.6
-    assert neighbours.knn_recall(np.concatenate([near, far]), fake) <= 0.5
+    assert quality.knn_recall(np.concatenate([near, far]), fake) <= 0.5
 
 
 def test_recall_needs_more_generated_points_than_neighbours():
     with pytest.raises(ValueError, match="`fake` must have at least 4 rows, got 3"):
-        neighbours.knn_recall(gaussian(0, 20), gaussian(1, 3))
+        quality.knn_recall(gaussian(0, 20), gaussian(1, 3))
     with pytest.raises(ValueError, match="`k` must be at least 1, got 0"):
-        neighbours.knn_covered(gaussian(0, 20), gaussian(1, 3), k=0)
+        quality.knn_covered(gaussian(0, 20), gaussian(1, 3), k=0)
 
 
 def test_float32_and_chunks_change_nothing(monkeypatch):
@@ -73,12 +73,12 @@ def test_float32_and_chunks_change_nothing(monkeypatch):
     assert [f(real, fake) for f in MEASURES] == whole
 
 
-MEASURES = (knn_precision, neighbours.knn_recall)
+MEASURES = (knn_precision, quality.knn_recall)
 
 
 def test_wide_features_have_the_neighbours_that_a_loop_finds():
     draw = np.random.default_rng(0)
-    real, fake = draw.normal(size=(30, neighbours.WIDE + 44)) + 5, draw.normal(size=(25, neighbours.WIDE + 44)) + 5
+    real, fake = draw.normal(size=(30, quality.WIDE + 44)) + 5, draw.normal(size=(25, quality.WIDE + 44)) + 5
     reach = [sorted(np.linalg.norm(real - x, axis=1))[3] for x in real]
     naive = [any(np.linalg.norm(x - y) <= r for y, r in zip(real, reach, strict=True)) for x in fake]
-    assert 0 < sum(naive) < 25 and neighbours.knn_covered(real, fake, 3).tolist() == naive
+    assert 0 < sum(naive) < 25 and quality.knn_covered(real, fake, 3).tolist() == naive

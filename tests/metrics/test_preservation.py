@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from selfdebias.metrics import preservation
-from selfdebias.metrics.twins import kept
+from selfdebias.metrics.comparison import kept
+from selfdebias.metrics.features import cosines
 
 
 def test_psnr_is_that_of_a_loop_and_infinite_for_equal_images():
@@ -26,15 +27,15 @@ def test_psnr_is_that_of_a_loop_and_infinite_for_equal_images():
 def test_kept_images_are_those_whose_mode_did_not_change():
     e, twins = np.random.default_rng(0).normal(size=(2, 5, 3))
     modes, twin_modes = [0, 1, 2, 1, 0], [0, 1, 1, 1, 2]
-    cosines = [a @ b / np.sqrt((a @ a) * (b @ b)) for a, b in zip(e, twins, strict=True)]
+    expected = [a @ b / np.sqrt((a @ a) * (b @ b)) for a, b in zip(e, twins, strict=True)]
     assert kept(modes, twin_modes).tolist() == [True, True, False, True, False]
-    assert preservation.twin_cosine(e, twins) == pytest.approx(cosines)
+    assert cosines(e, twins) == pytest.approx(expected)
 
 
 def test_unequal_shapes_are_refused():
     with pytest.raises(ValueError, match="`twins` must have the shape"):
         preservation.psnr(torch.zeros(2, 3, 4, 4), torch.zeros(1, 3, 4, 4))
-    with pytest.raises(ValueError, match="`twin_e` must have 2 rows, got 1"):
-        preservation.twin_cosine(np.ones((2, 3)), np.ones((1, 3)))
+    with pytest.raises(ValueError, match="`others` must have 2 rows, got 1"):
+        cosines(np.ones((2, 3)), np.ones((1, 3)))
     with pytest.raises(ValueError, match="`twin_modes` must have shape"):
         kept([0, 1], [0])

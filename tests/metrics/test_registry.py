@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import selfdebias.metrics
-from selfdebias.metrics import registry
+from selfdebias.metrics import quality
 from selfdebias.report.flat_tables import csv_of, flat_numbers
 from selfdebias.report.job_table import markdown_table, render_table
 from tests.metrics.test_summary import arm, summary
@@ -24,19 +24,19 @@ def added(tmp_path, monkeypatch):
     """Both files, as the page has them."""
     (tmp_path / "authenticity.py").write_text(SHOWN["authenticity"])
     monkeypatch.setattr(selfdebias.metrics, "__path__", [*selfdebias.metrics.__path__, str(tmp_path)])
-    listed: dict = {}
-    exec(SHOWN["registry"], listed)
-    monkeypatch.setattr(registry, "METRICS", listed["METRICS"])
+    listed = dict(vars(quality))
+    exec(SHOWN["quality"], listed)
+    monkeypatch.setattr(quality, "METRICS", listed["METRICS"])
     yield
     sys.modules.pop("selfdebias.metrics.authenticity")
     del selfdebias.metrics.authenticity
 
 
 def test_the_page_lists_what_is_registered():
-    assert sorted(SHOWN) == ["authenticity", "registry"]
-    names = re.search(r"METRICS.*= \((.*), AUTHENTICITY\)", SHOWN["registry"])
+    assert sorted(SHOWN) == ["authenticity", "quality"]
+    names = re.search(r"METRICS.*= \((.*), AUTHENTICITY\)", SHOWN["quality"])
     assert names is not None
-    assert [getattr(registry, name) for name in names[1].split(", ")] == list(registry.METRICS)
+    assert [getattr(quality, name) for name in names[1].split(", ")] == list(quality.METRICS)
 
 
 def test_the_new_metric_is_measured_with_its_floor_and_shown_everywhere(added):
@@ -59,8 +59,8 @@ def test_the_new_metric_is_measured_with_its_floor_and_shown_everywhere(added):
 
 
 def test_each_metric_says_what_it_means():
-    assert len({metric.key for metric in registry.METRICS}) == len(registry.METRICS)
-    for metric in registry.METRICS:
+    assert len({metric.key for metric in quality.METRICS}) == len(quality.METRICS)
+    for metric in quality.METRICS:
         assert metric.meaning.endswith("."), metric.key
         assert metric.better in ("lower", "higher"), metric.key
         same = arm("guided", 16, n=40)

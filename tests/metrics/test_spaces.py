@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from selfdebias.metrics import MetricSuite
+from selfdebias.metrics.comparison import NO_MODES, NO_REFERENCE
+from selfdebias.metrics.metric import INCEPTION, PolynomialKernel
 from selfdebias.metrics.spaces import KEYS, Scaled, cosine_of_strangers
-from selfdebias.metrics.suite import INCEPTION, PolynomialKernel
 from selfdebias.metrics.summary import summarise
-from selfdebias.metrics.twins import NO_MODES, NO_REFERENCE
 from tests.metrics.references import kid, knn_precision
 from tests.metrics.test_summary import PROMPTS, arm
 

@@ -10,7 +10,7 @@ import yaml
 
 from selfdebias.encoders import InceptionFeatures, PixelEncoder
 from selfdebias.metrics import MetricSuite
-from selfdebias.metrics.suite import INCEPTION, GaussianKernel, PolynomialKernel
+from selfdebias.metrics.metric import INCEPTION, GaussianKernel, PolynomialKernel
 
 
 @pytest.mark.parametrize(

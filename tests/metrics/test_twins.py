@@ -9,8 +9,8 @@ import pytest
 
 from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.arms import ArmData
+from selfdebias.metrics.comparison import NO_MODES, NO_REFERENCE, Comparison, Sets, twin_rows
 from selfdebias.metrics.summary import summarise
-from selfdebias.metrics.twins import NO_MODES, NO_REFERENCE, Comparison, shown_twins, twin_rows
 
 MODES = {"k": 2, "sizes": [12, 8], "silhouette": 0.4, "stability": 1.0, "target": [0.5, 0.5]}
 
@@ -48,7 +48,7 @@ def test_equal_seeds_are_twins_row_by_row_even_if_one_occurs_twice():
 def test_blanked_twins_are_left_out_on_both_sides():
     a, b = arm("peer", [1, 2, 3, 4]), arm("vanilla", [4, 3, 9, 1])
     a.blanked[0] = b.blanked[1] = True
-    shown, twins = shown_twins(a, b)
+    shown, twins = Sets(a, b, None).pairs()
     assert shown.seeds.tolist() == twins.seeds.tolist() == [4]
 
 

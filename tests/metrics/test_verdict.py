@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from selfdebias.metrics.comparison import compare, verdicts
 from selfdebias.metrics.number import Number, missing
-from selfdebias.metrics.verdict import compare, verdicts
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from selfdebias.metrics.frechet import frechet_distance
+from selfdebias.metrics.arms import Placed
+from selfdebias.metrics.distances import frechet_distance
 from selfdebias.metrics.within_modes import weighted, within_modes
 
 
@@ -19,7 +20,7 @@ def test_within_modes_a_new_mix_of_the_same_modes_costs_nothing():
     real = np.concatenate([gaussian(0, 40), gaussian(1, 40) + far])
     fake = np.concatenate([gaussian(2, 60), gaussian(3, 10) + far])
     modes = np.repeat([0, 1], 40), np.repeat([0, 1], [60, 10])
-    inside = within_modes(frechet_distance, real, modes[0], fake, modes[1], 3)
+    inside = within_modes(frechet_distance, Placed(real, modes[0]), Placed(fake, modes[1]), 3)
     assert max(inside[:2]) < 0.01 * frechet_distance(real, fake)
     assert inside[2] == "`real` must have at least 1 rows, got 0."
 

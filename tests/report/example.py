@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from selfdebias.metrics.arms import ArmData, save_arm
-from selfdebias.metrics.suite import MetricSuite
+from selfdebias.metrics.metric import MetricSuite
 from selfdebias.metrics.summary import summarise
 from selfdebias.storage.atomic import append_line, write_json
 from selfdebias.storage.batches import BatchFolder

@@ -11,7 +11,7 @@ from experiments.columns import USUAL, header, row
 from experiments.pooled import RESULTS
 from selfdebias.jobs.sweeps.columns import Row
 from selfdebias.jobs.sweeps.pooling import Group
-from selfdebias.metrics.mmd import KID
+from selfdebias.metrics.distances import KID
 from selfdebias.report.feature_words import title_of
 from selfdebias.report.grids import AGREEMENT, COMPOSITION, QUALITY, grids, quality_grid
 from selfdebias.report.job_table import markdown_table, render_table, sections

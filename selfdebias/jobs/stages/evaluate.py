@@ -23,13 +23,13 @@ from selfdebias.jobs.stages.looking import REFERENCE, Centers, Look, Looked, rea
 from selfdebias.judges import Judge
 from selfdebias.judges.labelled import measure_confusion, skipped_labels
 from selfdebias.metrics.arms import ArmData
-from selfdebias.metrics.cached import identity
+from selfdebias.metrics.comparison import VANILLA, Comparison
 from selfdebias.metrics.corrected import summarise_error
+from selfdebias.metrics.features import identity
+from selfdebias.metrics.metric import MetricSuite
 from selfdebias.metrics.number import leaves, missing
 from selfdebias.metrics.spaces import ENCODER
-from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary import summarise
-from selfdebias.metrics.twins import VANILLA, Comparison
 from selfdebias.report.job_table import markdown_table
 from selfdebias.storage.atomic import append_line, read_json, write_json, write_text
 from selfdebias.storage.hidden import hidden

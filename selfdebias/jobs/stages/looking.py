@@ -18,10 +18,8 @@ from selfdebias.jobs.evaluation_inputs import is_file, reference_folder
 from selfdebias.jobs.stages.chunks import Chunks
 from selfdebias.judges import Judge
 from selfdebias.metrics.arms import ArmData, save_arm
-from selfdebias.metrics.cached import load_reference, origin_of
-from selfdebias.metrics.clip_score import prompt_scores
-from selfdebias.metrics.features import judged_with_features
-from selfdebias.metrics.modes import assign_modes
+from selfdebias.metrics.features import assign_modes, judged_with_features, load_reference, origin_of
+from selfdebias.metrics.quality import prompt_scores
 from selfdebias.modes.placement import AxisSides
 from selfdebias.storage.image_folder import ImageFolder
 

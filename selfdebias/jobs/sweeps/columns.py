@@ -8,9 +8,9 @@ from functools import partial
 
 from selfdebias.jobs.sweeps.pooling import Group, Results, ones_of, share_of
 from selfdebias.jobs.sweeps.record import DONE
-from selfdebias.metrics.mmd import KID
+from selfdebias.metrics.comparison import FAIRER, LESS_FAIR, compare
+from selfdebias.metrics.distances import KID
 from selfdebias.metrics.number import Number
-from selfdebias.metrics.verdict import FAIRER, LESS_FAIR, compare
 from selfdebias.report.feature_words import title_of
 from selfdebias.report.measures import arms_of, images_of
 from selfdebias.report.table import Column, Table

@@ -12,7 +12,7 @@ from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
 from selfdebias.jobs.sweeps.columns import Row
-from selfdebias.metrics.mmd import KID
+from selfdebias.metrics.distances import KID
 from selfdebias.metrics.number import Number
 from selfdebias.report.figures import LIGHT, MARKERS, Theme
 from selfdebias.report.measures import INTERVAL

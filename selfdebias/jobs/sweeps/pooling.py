@@ -17,7 +17,7 @@ from selfdebias.jobs.prompts import BANK
 from selfdebias.jobs.sweeps.finished import SweptJob
 from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.arms import ArmData, load_arm, pool
-from selfdebias.metrics.modes import assign_modes as place_in_modes
+from selfdebias.metrics.features import assign_modes as place_in_modes
 from selfdebias.metrics.number import Number, missing, number_at
 from selfdebias.metrics.prompts import over_prompts
 from selfdebias.metrics.spaces import EXTRACTOR

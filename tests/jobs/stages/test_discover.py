@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from sklearn.metrics import adjusted_rand_score
 
 from selfdebias.jobs.stages.discover import discover
-from selfdebias.metrics.modes import assign_modes
+from selfdebias.metrics.features import assign_modes
 from selfdebias.modes import HdbscanModes, KMeansModes, SpectralModes, TwoStageModes
 from selfdebias.modes.naming import NoVocabulary
 from selfdebias.report.explanations import one_mode_in_words

@@ -12,8 +12,8 @@ import yaml
 
 from selfdebias.jobs.sweeps.record import DONE, JobState, SweepFolder
 from selfdebias.metrics.arms import ArmData, save_arm
+from selfdebias.metrics.metric import MetricSuite
 from selfdebias.metrics.prompts import over_prompts
-from selfdebias.metrics.suite import MetricSuite
 from selfdebias.metrics.summary import summarise
 from selfdebias.storage.atomic import write_json, write_text
 from tests.report.example import CLASSES, example_arm, example_modes
