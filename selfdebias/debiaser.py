@@ -19,8 +19,7 @@ from selfdebias.guidance import Guidance, GuidanceState, Semantics
 from selfdebias.guidance.attachment import SMALL, Attachment
 from selfdebias.guidance.groups import EMBEDDED, Rule
 from selfdebias.guidance.schedules import GuidanceWindow
-from selfdebias.jobs.fit_arguments import FitArguments
-from selfdebias.jobs.fitting import fit_stages
+from selfdebias.jobs.fitting import FitArguments, fit_stages
 from selfdebias.jobs.model_card import BANK, MEANS, PROJECTOR, read_facts, write_facts
 from selfdebias.jobs.parts import default, guidance_of, part_of, with_options
 from selfdebias.jobs.stages.generate import check_shares, read_semantics

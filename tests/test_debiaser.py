@@ -15,8 +15,8 @@ from selfdebias.guidance import TransportGuidance, TwoPassGuidance
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.self_debias import AssignmentMemory
 from selfdebias.guidance.two_pass import TwoPassState
-from selfdebias.jobs.fit_arguments import at_scale, projector_for
-from selfdebias.jobs.parts import default
+from selfdebias.jobs.fitting import at_scale
+from selfdebias.jobs.parts import default, projector_for
 from selfdebias.modes import SpectralModes
 from tests.jobs.stages.world import PixelEncoder
 from tests.tiny import sample, tiny_pipeline

@@ -1,10 +1,12 @@
-"""Collect, discover and project on an already loaded pipeline, by the stages and the runner of a job."""
+"""Collect, discover and project on an already loaded pipeline, by the stages and the runner of a job; and the arguments of that."""
 
 from __future__ import annotations
 
+import difflib
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +14,147 @@ import torch
 
 from selfdebias.backbones import HeldBackbone
 from selfdebias.backbones.calling import takes_prompts
+from selfdebias.backbones.hspace import find_unet
+from selfdebias.config.combinations import part_of_scale
 from selfdebias.config.keys import as_keyed, digest
+from selfdebias.config.ranges import check_values
 from selfdebias.config.targets import make
+from selfdebias.encoders import encoder_from
 from selfdebias.encoders.base import told_of
 from selfdebias.guidance import Semantics
-from selfdebias.jobs.fit_arguments import FitArguments
-from selfdebias.jobs.model_card import TOLD
-from selfdebias.jobs.parts import default, settle_libraries
+from selfdebias.jobs.model_card import TOLD, known_as
+from selfdebias.jobs.parts import default, part_of, projector_for, settle_libraries
 from selfdebias.jobs.stage import Runner, Stage, folder_of
 from selfdebias.jobs.stages import collect, discover, project
-from selfdebias.jobs.stages.collect import read_identity
 from selfdebias.jobs.stages.generate import read_semantics
+from selfdebias.modes.estimator import Clustering
+from selfdebias.modes.naming import NoVocabulary
 from selfdebias.modes.semantics import AxesSemantics
-from selfdebias.report.privacy import without_places
 from selfdebias.storage.atomic import read_json
+
+SET_BY_FIT = ("prompt", "batch_size", "generator", "output_type")
+
+
+@dataclass
+class FitArguments:
+    """The arguments of `SelfDebias.fit`, checked before an image is drawn; where they are None, what is taken in their place.
+
+    Attributes:
+        texts: the prompts to find modes on.
+        others: the prompts to fit on beside these.
+        drawn: arguments of each call that samples, at its part of the guidance scale.
+
+    Raises:
+        ValueError: if one is out of range, or the pipeline cannot be guided.
+    """
+
+    pipe: Any
+    prompts: str | Sequence[str] | None
+    encoder: Any
+    n_images: int
+    batch_size: int
+    timesteps: int
+    seed: int
+    clustering: Any
+    vocabulary: Any
+    projector: Mapping[str, Any]
+    call: dict[str, Any]
+    fitting_prompts: Sequence[str]
+    relative_scale: float
+    texts: tuple[str, ...] = field(init=False)
+    others: tuple[str, ...] = field(init=False)
+    drawn: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        find_unet(self.pipe)
+        self.texts = _texts(self.pipe, self.prompts)
+        self.others = _others(self.texts, self.fitting_prompts)
+        self.encoder = encoder_from(self.encoder) if isinstance(self.encoder, str) else self.encoder
+        self.clustering = part_of("clustering", self.clustering, Clustering) or default("clustering", "axes")
+        self.vocabulary = self.vocabulary or NoVocabulary()
+        _check_counts(self.n_images, self.batch_size, self.timesteps, self.clustering)
+        _check_call(self.pipe, self.call)
+        self.drawn = at_scale(self.pipe, self.call, self.relative_scale)
+        self.projector = projector_for(self.pipe.unet) | dict(self.projector)
+        check_values("projector", self.projector)
+
+
+def _texts(pipe: Any, prompts: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Return the prompts to find modes on, "" for a pipeline that takes none."""
+    if prompts is None and not takes_prompts(pipe):
+        return ("",)
+    if prompts is None:
+        raise ValueError(f"`prompts` must be given for {type(pipe).__name__}, which draws what it is asked for.")
+    texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+    blank = [text for text in texts if not isinstance(text, str) or not text.strip()]
+    if blank or not texts:
+        raise ValueError(f"`prompts` must be texts that are not blank, got {blank[0] if blank else prompts!r}.")
+    return texts
+
+
+def _others(texts: Sequence[str], fitting_prompts: Sequence[str]) -> tuple[str, ...]:
+    """Return the prompts to fit on beside those of the modes, `texts`."""
+    if isinstance(fitting_prompts, str) or any(not isinstance(it, str) or not it.strip() for it in fitting_prompts):
+        raise ValueError(f"`fitting_prompts` must be a list of texts that are not blank, got {fitting_prompts!r}.")
+    if len(set(fitting_prompts)) < len(fitting_prompts):
+        raise ValueError(f"`fitting_prompts` must be different, got {list(fitting_prompts)!r}.")
+    return tuple(text for text in fitting_prompts if text not in texts)
+
+
+def _check_counts(n_images: int, batch_size: int, timesteps: int, clustering: Clustering) -> None:
+    """Refuse counts below 1, and too few images for the modes, or the axes, that clustering looks for."""
+    for name, value in (("batch_size", batch_size), ("timesteps", timesteps)):
+        if value < 1:
+            raise ValueError(f"`{name}` must be at least 1, got {value}.")
+    if clustering.space == "projected":
+        raise ValueError(
+            "`clustering.space` must be image or residual in fit, got 'projected': the command line runs project first."
+        )
+    given = getattr(clustering, "k", None)
+    least = 2 * int(getattr(clustering, "k_max", 1) if given is None else given)
+    if n_images < least:
+        raise ValueError(
+            f"`n_images` must be at least {least}, twice the most modes that clustering tries, got {n_images}."
+        )
+    clustering.check(n_images)
+
+
+def _check_call(pipe: Any, call: Mapping[str, Any]) -> None:
+    """Refuse arguments that the pipeline does not have; diffusers itself lets many of them pass."""
+    known = [
+        name for name in inspect.signature(type(pipe).__call__).parameters if name not in ("self", "args", "kwargs")
+    ]
+    for name in call:
+        if name in SET_BY_FIT:
+            raise ValueError(f"`call` must leave {', '.join(SET_BY_FIT)} to fit, got {name!r}.")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(known)}."
+            raise ValueError(f"`call` must hold arguments of {type(pipe).__name__}, got {name!r}: {hint}")
+
+
+def at_scale(pipe: Any, call: dict[str, Any], relative: float) -> dict[str, Any]:
+    """Return the arguments of a call at a part of their classifier-free guidance scale; as they are where there is none.
+
+    Args:
+        pipe: the pipeline, whose own scale holds where `call` names none.
+        call: arguments of the pipeline's call.
+        relative: in (0, 1].
+
+    Raises:
+        ValueError: if `relative` is out of range, or leaves a scale that turns the unconditional branch off.
+    """
+    if not 0 < relative <= 1:
+        raise ValueError(f"`relative_scale` must be in (0, 1], got {relative}.")
+    known = inspect.signature(pipe.__call__).parameters.get("guidance_scale")
+    scale = call.get("guidance_scale", None if known is None else known.default)
+    if relative == 1 or not isinstance(scale, int | float):
+        return call
+    if scale > 1 >= part_of_scale(scale, relative):
+        raise ValueError(
+            f"`relative_scale` must leave a guidance scale larger than 1, got {relative} of {scale}: choose relative_scale=1."
+        )
+    return {**call, "guidance_scale": part_of_scale(scale, relative)}
 
 
 @dataclass(frozen=True)
@@ -55,9 +184,9 @@ def fit_stages(asked: FitArguments, root: Path) -> tuple[Semantics | AxesSemanti
         runner.run(stage)
     collected, *_, discovered, projected = (folder_of(stage, root).path for stage in stages)
     modes, measured = read_json(discovered / "modes.json"), read_json(projected / "project.json")
-    identity = read_identity(collected)
+    identity = collect.read_identity(collected)
     facts = {
-        **found, "told": told_of(asked.encoder), "pipeline": type(asked.pipe).__name__, "model": _known_as(_name(asked.pipe)),
+        **found, "told": told_of(asked.encoder), "pipeline": type(asked.pipe).__name__, "model": known_as(images["model"]),
         "prompts": list(asked.texts) if takes_prompts(asked.pipe) else [""],
         **({"fitting_prompts": list(asked.others)} if asked.others else {}),
         "modes": {name: modes[name] for name in TOLD if name in modes}, "projector_cosine": measured["cosine_held_out"],
@@ -67,13 +196,7 @@ def fit_stages(asked: FitArguments, root: Path) -> tuple[Semantics | AxesSemanti
 
 
 def _stages(asked: FitArguments, images: Mapping[str, Any], found: Mapping[str, Any]) -> list[Stage]:
-    """Collect for the prompts of the modes and for each further one, discover, project.
-
-    Args:
-        asked: the arguments.
-        images: what the images depend on.
-        found: what the modes depend on.
-    """
+    """Collect for the prompts of the modes and for each further one, discover, project; `images` and `found` go into the keys."""
     trainer, seed = default("trainer", "default"), asked.seed
     collected, *further = [
         _stage(
@@ -107,27 +230,15 @@ def _stage(
 
 def _images_of(asked: FitArguments) -> dict[str, Any]:
     """Return what the images depend on, as JSON values; an argument of the call that is none is given by its `repr`."""
-    call = {
-        key: value if isinstance(value, str | int | float | bool | None) else repr(value)
-        for key, value in asked.call.items()
-    }
+    pipe = asked.pipe
+    name = getattr(pipe, "name_or_path", "") or getattr(pipe.config, "_name_or_path", "") or type(pipe).__name__
     return {
-        "model": _name(asked.pipe), "weights": _weights(asked.pipe.unet), "prompts": list(asked.texts),
+        "model": str(name), "weights": _weights(pipe.unet), "prompts": list(asked.texts),
         "encoder": project.name_of(asked.encoder), "n_images": asked.n_images, "batch_size": asked.batch_size,
-        "timesteps": asked.timesteps, "seed": asked.seed, "call": call, "relative_scale": asked.relative_scale,
+        "timesteps": asked.timesteps, "seed": asked.seed,
+        "call": {k: v if isinstance(v, str | int | float | bool | None) else repr(v) for k, v in asked.call.items()},
+        "relative_scale": asked.relative_scale,
     }  # fmt: skip
-
-
-def _name(pipe: Any) -> str:
-    return str(getattr(pipe, "name_or_path", "") or getattr(pipe.config, "_name_or_path", "") or type(pipe).__name__)
-
-
-def _known_as(name: str) -> str:
-    """Return a model's name as others may read it: of a folder of this computer its last part, of one that ships its name."""
-    testbed = Path(__file__).parent.parent / "testbed"
-    return (
-        f"shipped:{Path(name).name}" if Path(name).resolve().parent == testbed else without_places(name, "pretrained")
-    )
 
 
 def _weights(unet: torch.nn.Module) -> str:

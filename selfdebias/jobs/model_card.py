@@ -19,6 +19,7 @@ from selfdebias.report.wording import plain
 from selfdebias.storage.atomic import check_inside, hash_file, read_json, write_json, write_text
 from selfdebias.storage.hidden import hidden
 from selfdebias.storage.stage_folder import read_header
+from selfdebias.testbed import HERE as TESTBED
 
 PROJECTOR, BANK, FACTS, CARD = "projector.safetensors", "bank.safetensors", "debiaser.json", "README.md"
 MEANS = "means.safetensors"  # of the modes in the activations; a folder may lack it
@@ -65,6 +66,13 @@ def facts_of_run(config: Mapping[str, Any], paths: Mapping[str, Path], encoder: 
         attributes = config["prompts"]["attributes"]
         facts["results"] = {arm: {name: it[name]["fd_hard"] for name in attributes} for arm, it in measured.items()}
     return facts
+
+
+def known_as(name: str) -> str:
+    """Return a model's name as others may read it: of a folder of this computer its last part, of one that ships its name."""
+    if Path(name).resolve().parent == TESTBED:
+        return f"shipped:{Path(name).name}"
+    return without_places(name, "pretrained")
 
 
 _CALL = {

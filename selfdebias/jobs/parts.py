@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from selfdebias.config.arms import guidance_of_arms, model_of_arms, model_of_collect
-from selfdebias.config.compose import compose_groups, conf_folder
+from selfdebias.config.compose import compose_groups, conf_folder, read_option
 from selfdebias.config.overrides import options_of
 from selfdebias.config.ranges import NAMED
 from selfdebias.config.rules import ConfigError, is_number, refuse
@@ -21,6 +21,8 @@ from selfdebias.guidance import Guidance
 from selfdebias.jobs.early_checks import check_attributes
 from selfdebias.judges.labelled import labelled_fingerprint
 from selfdebias.modes.banks import SupervisedBank
+
+WIDE = 256  # channels of a bottleneck from which on the projector reads it through a convolution
 
 
 def settle_libraries() -> None:
@@ -190,3 +192,9 @@ def _check_kind(name: str, value: Any, before: Any) -> None:
             raise ValueError(f"`{name}` must be {' or '.join(['a number', *named])}, got {value!r}.")
     if isinstance(before, str) and name not in NAMED and not isinstance(value, str):
         raise ValueError(f"`{name}` must be a text, got {value!r}.")
+
+
+def projector_for(unet: Any) -> dict[str, Any]:
+    """Return the options of the projector that goes with a UNet's width: what ``conf/`` has for small and real models."""
+    wide = int(unet.config.block_out_channels[-1]) >= WIDE
+    return read_option("projector", "flattened") | (read_option("projector", "convolutional") if wide else {})
