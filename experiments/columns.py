@@ -7,7 +7,7 @@ from typing import Any
 
 from experiments.pooled import interval, mode_shares, number
 from selfdebias.metrics.distances import FRECHET, KID
-from selfdebias.report.feature_words import frechet_key, title_of
+from selfdebias.report.measures import frechet_key, title_of
 
 Cell = Callable[[dict, str], str]  # from pooled results and the name of an arm
 USUAL = (

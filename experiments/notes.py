@@ -8,7 +8,7 @@ import yaml
 
 from experiments.pooled import mode_lines, mode_shares, modes_in_words, quality_table
 from experiments.variants import Every
-from selfdebias.report.verdicts import verdicts_in_words
+from selfdebias.report.comparisons import verdicts_in_words
 
 
 def modes(every: Every) -> list[str]:

@@ -38,6 +38,7 @@ def table(monkeypatch):
 
     module = types.ModuleType("selfdebias.report.job_table")
     module.render_table = lambda results, width=80: f"table of {results['config_hash']} at {width}"
+    module.skipped_in_words = lambda results: []
     monkeypatch.setitem(sys.modules, "selfdebias.report.job_table", module)
 
 

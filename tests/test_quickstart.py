@@ -20,9 +20,8 @@ from selfdebias.guidance import GuidanceState, SelfDebiasGuidance, TransportGuid
 from selfdebias.guidance.attachment import Attachment
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.main import main
-from selfdebias.report.flat_tables import lines_of
-from selfdebias.report.wandb_log import log_job
-from selfdebias.report.wandb_run import make_logger
+from selfdebias.report.measures import lines_of
+from selfdebias.report.wandb_log import log_job, make_logger
 from selfdebias.storage.atomic import link_or_copy
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.images import image_seeds

@@ -20,7 +20,7 @@ from selfdebias.config.compose import load, load_sweep
 from selfdebias.jobs.sweeps.launchers import launcher_of, settings_of
 from selfdebias.judges.emoji import EmojiJudge
 from selfdebias.modes import KMeansModes
-from selfdebias.report.verdicts import verdicts_in_words
+from selfdebias.report.comparisons import verdicts_in_words
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

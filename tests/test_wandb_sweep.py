@@ -11,8 +11,8 @@ import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from selfdebias.config.compose import load
-from selfdebias.report.flat_tables import flat_numbers
-from selfdebias.report.wandb_run import check_logger
+from selfdebias.report.measures import flat_numbers
+from selfdebias.report.privacy import check_logger
 from tests.report.example import example_results
 
 FILE = Path(__file__).parents[1] / "experiments" / "wandb_sweep.yaml"

@@ -175,7 +175,7 @@ def _print_outcome(job: Path) -> None:
         found = json.loads(results.read_text())
         writer = "prompts" if "rows" in found else "job_table"
         print(import_module(f"selfdebias.report.{writer}").render_table(found, width=80))
-        for line in import_module("selfdebias.report.given").skipped_in_words(found):
+        for line in import_module("selfdebias.report.job_table").skipped_in_words(found):
             print(line)
     page = job / "report.html"
     print(f"report: {page}" if page.exists() else f"job: {job}")

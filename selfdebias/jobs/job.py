@@ -24,12 +24,11 @@ from selfdebias.jobs.stage import Runner, Stage, check_inputs, chosen_stages, co
 from selfdebias.jobs.stages.report import read_figures
 from selfdebias.metrics.features import identity
 from selfdebias.metrics.prompts import over_prompts
-from selfdebias.report.flat_tables import csv_of
 from selfdebias.report.gallery import within_budget
-from selfdebias.report.privacy import nameless
+from selfdebias.report.measures import csv_of
+from selfdebias.report.privacy import check_logger, mode_of, nameless
 from selfdebias.report.prompts import markdown_table, render_prompt_page
-from selfdebias.report.wandb_log import log_job
-from selfdebias.report.wandb_run import check_logger, is_logged, make_logger, mark_logged, mode_of
+from selfdebias.report.wandb_log import is_logged, log_job, make_logger, mark_logged
 from selfdebias.report.wording import plain
 from selfdebias.storage.atomic import link_or_copy, read_json, read_lines, swept, write_bytes, write_json, write_text
 from selfdebias.storage.hidden import redacted_command

@@ -1,7 +1,8 @@
-"""What a reader has to know about the numbers of a job: who judged, what the intervals and floors are, what is told apart."""
+"""What a reader has to know about numbers: who judged, what intervals, floors and references are, what folders were given."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -11,20 +12,27 @@ from selfdebias.metrics.corrected import STATED
 from selfdebias.metrics.distances import FRECHET
 from selfdebias.metrics.metric import Metric
 from selfdebias.metrics.number import finite
-from selfdebias.report.feature_words import frechet_key, is_inception, label_of, title_of, without_label
-from selfdebias.report.given import (
-    batches_in_words,
-    colourless_in_words,
-    measured_on_twins,
-    reference_in_words,
-    twins_in_words,
+from selfdebias.report.comparisons import grids_in_words, verdicts_in_words
+from selfdebias.report.measures import (
+    INTERVAL,
+    Results,
+    arms_of,
+    attributes_of,
+    batches_of,
+    frechet_key,
+    images_of,
+    is_inception,
+    label_of,
+    title_of,
+    without_label,
 )
-from selfdebias.report.grids import grids_in_words
-from selfdebias.report.measures import INTERVAL, arms_of, attributes_of, batches_of, images_of
-from selfdebias.report.verdicts import verdicts_in_words
-from selfdebias.report.wording import AT_FLOOR, plain
+from selfdebias.report.wording import AT_FLOOR, by_text, plain
 
-Results = Mapping[str, Any]
+ON_TWINS = {
+    "kept cosine": "kept cosine",
+    "PSNR, dB": "PSNR",
+    "switched": "switched",
+}  # columns, and their names in a sentence
 
 
 def explanations(results: Results, shown: Collection[str]) -> list[str]:
@@ -36,14 +44,13 @@ def explanations(results: Results, shown: Collection[str]) -> list[str]:
     """
     return [
         *skipped_edits_in_words(results),
-        *one_mode_in_words(results),
-        *told_in_words(results),
+        *modes_in_words(results),
         *verdicts_in_words(results),
         judge_in_words(results),
         interval_in_words(results),
         f"unclassified: share of images that the judge is not sure of, for {' / '.join(attributes_of(results))}.",
         *fairness_in_words(results, shown),
-        *(_given_in_words(results, shown) if "sources" in results else []),
+        *(folders_in_words(results, shown) if "sources" in results else []),
         *distances_in_words(results, shown),
         *preservation_in_words(results, shown),
         *grids_in_words(results, [*shown]),
@@ -57,69 +64,85 @@ def skipped_edits_in_words(results: Results) -> list[str]:
         >>> skipped_edits_in_words({"skipped_edits": {"vanilla": 0, "guided": 2}})
         ['guided: 2 edits were left out, because a gradient was not finite.']
     """
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for row in results["rows"].values() if "rows" in results else [results]:
-        for arm, count in (row.get("skipped_edits") or {}).items():
-            counts[arm] = counts.get(arm, 0) + int(count)
-    return [
-        f"{plain(arm)}: {count} {'edit was' if count == 1 else 'edits were'} left out, because a gradient was not finite."
-        for arm, count in counts.items()
-        if count
-    ]
+        counts.update(row.get("skipped_edits") or {})
+    said = {arm: f"{count} {'edit was' if count == 1 else 'edits were'}" for arm, count in counts.items() if count}
+    return [f"{plain(arm)}: {edits} left out, because a gradient was not finite." for arm, edits in said.items()]
 
 
-def one_mode_in_words(results: Results) -> list[str]:
-    """That nothing was there to be balanced, where discover found one mode."""
-    if results.get("modes", {}).get("k") != 1:
-        return []
-    return ["One mode: nothing to balance. Discover found no second one, so the guided images are the vanilla ones."]
-
-
-def told_in_words(results: Results) -> list[str]:
-    """What the encoder was told with which the modes were found; nothing where that is not known.
+def modes_in_words(results: Results) -> list[str]:
+    """Where there is one mode, that nothing was to be balanced; and what the encoder was told that the modes were found with.
 
     Example:
-        >>> told_in_words({"modes": {"k": 2}, "spaces": {"encoder": {"name": "clip", "told": "captions of images"}}})
+        >>> modes_in_words({"modes": {"k": 2}, "spaces": {"encoder": {"name": "clip", "told": "captions of images"}}})
         ['The modes were found with the encoder clip, which was told captions of images.']
     """
-    encoder = results.get("spaces", {}).get("encoder", {})
-    if not encoder.get("told") or "k" not in (results.get("modes") or {}):
-        return []
-    what = "axes" if "axes" in results["modes"] else "modes"
-    return [
-        f"The {what} were found with the encoder {plain(encoder['name'])}, which was told {plain(encoder['told'])}."
-    ]
+    modes, encoder, lines = results.get("modes") or {}, results.get("spaces", {}).get("encoder", {}), []
+    if modes.get("k") == 1:
+        lines.append(
+            "One mode: nothing to balance. Discover found no second one, so the guided images are the vanilla ones."
+        )
+    if encoder.get("told") and "k" in modes:
+        what, name = "axes" if "axes" in modes else "modes", plain(encoder["name"])
+        lines.append(f"The {what} were found with the encoder {name}, which was told {plain(encoder['told'])}.")
+    return lines
 
 
-def target_in_words(results: Results) -> str:
-    """The shares by mode that were asked for."""
-    target = results.get("modes", {}).get("target") or []
-    return " / ".join(f"{float(share):.2f}" for share in target) or "equal ones"
+def folders_in_words(results: Results, shown: Collection[str]) -> list[str]:
+    """Of an evaluation of folders: which images count as sampled alone, and how many have a twin, or greys alone.
 
-
-def _given_in_words(results: Results, shown: Collection[str]) -> list[str]:
-    return batches_in_words(results) + twins_in_words(results, shown) + colourless_in_words(results)
+    Example:
+        >>> sources = {"peer": {"drawn_together": 1, "without_colour": 0}, "own": {"drawn_together": None, "without_colour": 1}}
+        >>> results = {"sources": sources, "twins": {"peer": 997}, "baseline": "own"}
+        >>> print(*folders_in_words(results, {"PSNR, dB", "recall"}), sep="\n")
+        peer: each image counts as drawn by itself; if n were guided as one batch, say evaluate.drawn_together=n.
+        twins: images of one name (or, with a manifest, seed): peer 997 in own; over these: PSNR.
+        own: 1 without colour; images of greys alone are judged like the others, also where a class is a matter of colour.
+    """
+    lines, sources = [], {plain(arm): source for arm, source in results["sources"].items()}
+    alone = ", ".join(arm for arm, it in sources.items() if it["drawn_together"] == 1)
+    twins = ", ".join(f"{plain(arm)} {n}" for arm, n in results.get("twins", {}).items())
+    grey = ", ".join(f"{arm}: {n} without colour" for arm, it in sources.items() if (n := it["without_colour"]))
+    if alone:
+        lines.append(
+            f"{alone}: each image counts as drawn by itself; if n were guided as one batch, say evaluate.drawn_together=n."
+        )
+    if twins:
+        over = ", ".join(name for title, name in ON_TWINS.items() if title in shown)
+        lines.append(
+            f"twins: images of one name (or, with a manifest, seed): {twins} in {plain(results['baseline'])}"
+            f"{f'; over these: {over}' if over else ''}."
+        )
+    if grey:
+        lines.append(
+            f"{grey}; images of greys alone are judged like the others, also where a class is a matter of colour."
+        )
+    return lines
 
 
 def fairness_in_words(results: Results, shown: Collection[str]) -> list[str]:
     """What the distances of shares are, and their floor."""
-    lines = ["fd_hard: distance of the judged class shares from equal ones; 0 is best."]
-    if "mode_fd" in shown:
-        lines.append(
-            f"mode_fd: distance of the shares of the modes from the target, {target_in_words(results)}; 0 is best. Only the "
-            "modes are balanced: other attributes may move."
-        )
-    return [
-        *lines,
+    lines = [
+        "fd_hard: distance of the judged class shares from equal ones; 0 is best.",
         "floor of fd_*: expected value of a perfectly fair independent sampler at this N; batches that are balanced as a whole "
         "can be below it.",
     ]
+    if "mode_fd" in shown:
+        target = " / ".join(f"{float(share):.2f}" for share in results.get("modes", {}).get("target") or [])
+        text = f"mode_fd: distance of the shares of the modes from the target, {target or 'equal ones'}; 0 is best."
+        lines.insert(1, f"{text} Only the modes are balanced: other attributes may move.")
+    return lines
 
 
 def distances_in_words(results: Results, shown: Collection[str]) -> list[str]:
     """What distances are taken against and on, what their floors are, and what the evaluation warns of."""
     against = {title: metric for metric in quality.METRICS if (title := title_of(metric, results)) in shown}
-    lines = [*_compared_by(results, against.values(), shown), *_floors_of(results)] if against else []
+    found = {arm: results["arms"][arm].get(frechet_key(results["arms"][arm])) for arm in arms_of(results)}
+    frechet = {arm: entry for arm, entry in found.items() if isinstance(entry, Mapping)}
+    floors = by_text((plain(entry.get("floor_of", "vanilla against vanilla")), arm) for arm, entry in frechet.items())
+    lines = _compared_by(results, against.values(), shown) if against else []
+    lines += [f"floor of these for {names}: {text}." for text, names in floors.items() if against]
     lines += [f"{without_label(title)}: {metric.meaning}" for title, metric in against.items()]
     unbounded = [without_label(title) for title, metric in against.items() if not metric.interval]
     unbounded += ["KID within modes"] if "KID within modes" in shown else []
@@ -130,32 +153,22 @@ def distances_in_words(results: Results, shown: Collection[str]) -> list[str]:
             "CLIP score: 100 times the cosine of image and prompt, at least 0, so from 0 to 100; comparable under one encoder "
             "alone, and shown where at most half of the images are at 0."
         )
-    entries = [arm.get(frechet_key(arm)) for arm in results["arms"].values()]
-    warned = {
-        plain(it["warning"])
-        for it in entries
-        if isinstance(it, Mapping) and it.get("warning") and title_of(FRECHET, results) in shown
-    }
-    return lines + sorted(warned)  # "Frechet distance with N = ..."
-
-
-def _floors_of(results: Results) -> list[str]:
-    floors: dict[str, list[str]] = {}
-    for arm in arms_of(results):
-        entry = results["arms"][arm].get(frechet_key(results["arms"][arm]))
-        if isinstance(entry, Mapping):
-            floors.setdefault(plain(entry.get("floor_of", "vanilla against vanilla")), []).append(plain(arm))
-    return [f"floor of these for {', '.join(names)}: {text}." for text, names in floors.items()]
+    warned = frechet.values() if title_of(FRECHET, results) in shown else ()  # of a small N
+    return lines + sorted({plain(entry["warning"]) for entry in warned if entry.get("warning")})
 
 
 def _compared_by(results: Results, against: Collection[Metric], shown: Collection[str]) -> list[str]:
-    features = results.get("features") or {}
+    features, given = results.get("features") or {}, results.get("reference")
+    reference = "vanilla images of other seeds"
+    if given:
+        words = f"the {given['images']} reference images of {plain(given['path'])}"
+        reference = f"{words} (sha256 {given['sha256'][:12]}...)"
     on = f"the embeddings of {label_of(results)}"
     if features.get("resize"):
         on = f"features of {plain(features['name'])} ({plain(features['resize'])})"
     names = [without_label(title_of(metric, results)) for metric in against if not metric.by_encoder]
     others = [metric.title for metric in against if metric.by_encoder]
-    text = f"{', '.join(names or others)}: against {reference_in_words(results)}, on {on}"
+    text = f"{', '.join(names or others)}: against {reference}, on {on}"
     lines = [text + (f"; {', '.join(others)} on the encoder's embeddings." if others and names else ".")]
     if not is_inception(results):
         lines.append(
@@ -171,10 +184,8 @@ def _compared_by(results: Results, against: Collection[Metric], shown: Collectio
 
 def preservation_in_words(results: Results, shown: Collection[str]) -> list[str]:
     """What is measured against twins, and the time."""
-    lines = []
-    twins = measured_on_twins(shown)
-    if twins and "sources" not in results:
-        lines.append(f"{twins}: each image against its vanilla twin from the same seed.")
+    twins = ", ".join(name for title, name in ON_TWINS.items() if title in shown and "sources" not in results)
+    lines = [f"{twins}: each image against its vanilla twin from the same seed."] if twins else []
     if "precision of switched" in shown:
         lines.append(
             "precision of switched: how well images that changed their mode fit among vanilla images of that mode, 1: as well "
@@ -188,18 +199,16 @@ def preservation_in_words(results: Results, shown: Collection[str]) -> list[str]
 def interval_in_words(results: Results) -> str:
     """What the brackets are, what stands in their place at the floor, and which arms have none."""
     lacking = [arm for arm in arms_of(results) if batches_of(results, arm) == 1]
-    ways: dict[str, list[str]] = {}
-    for arm in lacking:
-        ways.setdefault(_way_to_intervals(results, arm), []).append(plain(arm))
-    lines = [f"{', '.join(arms)}: no intervals, {way}." for way, arms in ways.items()]
+    ways = by_text((_way_to_intervals(results, arm), arm) for arm in lacking)
+    lines = []
     if len(lacking) < len(results["arms"]):
-        lines.insert(
-            0,
+        lines.append(
             f"[low, high]: {plain(results.get('interval') or INTERVAL)} (images of one batch depend on each other, batches "
             "under one memory too, unguided images do not). At the floor, <= b: within sampling noise of a perfectly fair "
             f"sampler, at most {AT_FLOOR} times the floor; not told from fair, <= b: a larger value whose interval contains a fair "
-            "sampler; b is the upper bound.",
+            "sampler; b is the upper bound."
         )
+    lines += [f"{arms}: no intervals, {way}." for way, arms in ways.items()]
     return " ".join(lines)
 
 
@@ -218,15 +227,13 @@ def judge_in_words(results: Results) -> str:
     text = f"judge: {plain(judge.get('name') or 'unknown')}"
     if finite(judge.get("threshold")) is not None:
         text += f", unclassified below {judge['threshold']:g}"
-    errors = judge.get("error") or {}
-    known = {
-        name: errors[name]
-        for name in attributes_of(results)
-        if finite((errors.get(name) or {}).get("accuracy")) is not None
-    }
+    errors = {name: (judge.get("error") or {}).get(name) or {} for name in attributes_of(results)}
+    known = {name: error for name, error in errors.items() if finite(error.get("accuracy")) is not None}
     if not known:
         return f"{text}; how often it is wrong was not measured (evaluate.labelled=FOLDER measures it)."
-    return f"{text}; wrong in {_errors_in_words(known)}.{_crossed_in_words(results)}"
+    text += f"; wrong in {_errors_in_words(known)}."
+    crossed = ", ".join(plain(name) for name in errors if CROSS in name)
+    return text + (f" {crossed}: as often wrong as the parts together; not corrected." if crossed else "")
 
 
 def _errors_in_words(known: Mapping[str, Mapping[str, Any]]) -> str:
@@ -239,8 +246,3 @@ def _errors_in_words(known: Mapping[str, Mapping[str, Any]]) -> str:
         said.append(f"{plain(name)} {1 - it['accuracy']:.3f} (N = {it['n']}{f', {source}' if several else ''})")
     full = dict.fromkeys(source for source in sources.values() if not several or source.startswith(STATED))
     return "; ".join([", ".join(said), *full])
-
-
-def _crossed_in_words(results: Results) -> str:
-    crossed = [plain(name) for name in attributes_of(results) if CROSS in name]
-    return f" {', '.join(crossed)}: as often wrong as the parts together; not corrected." if crossed else ""

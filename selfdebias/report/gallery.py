@@ -12,17 +12,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from selfdebias.report.figures import (
-    DARK,
-    LIGHT,
-    Theme,
-    curve_figure,
-    map_figure,
-    p_hat_figure,
-    principal_axes,
-    shares_figure,
-    to_png,
-)
+from selfdebias.report import figures
+from selfdebias.report.figures import DARK, LIGHT, Theme
 from selfdebias.report.material import Material
 from selfdebias.report.measures import attributes_of, class_shares
 from selfdebias.report.wording import number, plain
@@ -71,7 +62,7 @@ def share_charts(material: Material) -> list[Chart]:
     for attribute in attributes_of(results):
         if class_shares(results, "vanilla", attribute):
             alt = f"Share of each class of {attribute}. {_shares_in_words(material, attribute)}"
-            charts.append(_chart(f"shares-{attribute}", alt, partial(shares_figure, results, attribute)))
+            charts.append(_chart(f"shares-{attribute}", alt, partial(figures.shares_figure, results, attribute)))
     return charts
 
 
@@ -83,7 +74,7 @@ def p_hat_charts(material: Material) -> list[Chart]:
             first, last = (arm.p_hat[:, step].mean(axis=0) for step in (0, -1))
             alt = f"Projected mode shares of arm {name} over {arm.p_hat.shape[1]} guided steps: {_list(first)} at the "
             alt += f"first, {_list(last)} at the last; target {_list(target)}."
-            draw = partial(p_hat_figure, arm.p_hat, target, f"{name}: projected share of each mode")
+            draw = partial(figures.p_hat_figure, arm.p_hat, target, f"{name}: projected share of each mode")
             charts.append(_chart(f"p_hat-{name}", alt, draw))
     return charts
 
@@ -94,14 +85,14 @@ def curve_charts(material: Material) -> list[Chart]:
     charts = []
     for place, (name, points) in enumerate(curves):
         alt = f"Projector, {plain(name)}: from {points[0][1]:.3g} to {points[-1][1]:.3g} over {len(points)} points."
-        charts.append(_chart(f"curve-{place}", alt, partial(curve_figure, name, points)))
+        charts.append(_chart(f"curve-{place}", alt, partial(figures.curve_figure, name, points)))
     return charts
 
 
 def map_charts(material: Material) -> list[Chart]:
     """Embeddings of each arm on the principal axes of the vanilla arm, all on the same scale."""
     arms = material.arms
-    mean, axes = principal_axes(arms["vanilla"].e)
+    mean, axes = figures.principal_axes(arms["vanilla"].e)
     points = {name: (arm.e - mean) @ axes.T for name, arm in arms.items()}
     together = np.concatenate(list(points.values()))
     limits = np.stack([together.min(axis=0), together.max(axis=0)])
@@ -110,13 +101,13 @@ def map_charts(material: Material) -> list[Chart]:
         modes = np.array(list(arm.modes.values()))
         alt = f"Map of the {len(modes)} embeddings of arm {name} by mode; images in each mode: "
         alt += ", ".join(str(count) for count in np.bincount(modes, minlength=len(material.found["sizes"]))) + "."
-        draw = partial(map_figure, points[name], modes, limits, f"{name}: embeddings by mode")
+        draw = partial(figures.map_figure, points[name], modes, limits, f"{name}: embeddings by mode")
         charts.append(_chart(f"map-{name}", alt, draw))
     return charts
 
 
 def _chart(name: str, alt: str, draw: Callable[[Theme], Figure]) -> Chart:
-    return Chart(name, alt, to_png(draw(LIGHT)), to_png(draw(DARK)))
+    return Chart(name, alt, figures.to_png(draw(LIGHT)), figures.to_png(draw(DARK)))
 
 
 def _list(shares: Sequence[float]) -> str:
@@ -145,15 +136,11 @@ def pairs_of(material: Material, name: str, images: int) -> list[Pair]:
     if not ids:
         return []
     above, below = vanilla.folder.images(ids), arm.folder.images(ids)
-    return [
-        Pair(
-            i,
-            vanilla.modes[i],
-            arm.modes[i],
-            pair_picture(above[row], below[row], vanilla.modes[i] != arm.modes[i]),
-        )
-        for row, i in enumerate(ids)
-    ]
+    pairs = []
+    for i, *images in zip(ids, above, below, strict=True):
+        before, after = vanilla.modes[i], arm.modes[i]
+        pairs.append(Pair(i, before, after, pair_picture(*images, changed=before != after)))
+    return pairs
 
 
 def first_row(material: Material, images: int = 8, width: int = 800) -> Image.Image:

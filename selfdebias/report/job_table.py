@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from selfdebias.metrics import quality
-from selfdebias.metrics.number import number_at
+from selfdebias.metrics.number import Number, number_at
+from selfdebias.report.comparisons import grids
 from selfdebias.report.explanations import explanations
-from selfdebias.report.feature_words import key_of, title_of
-from selfdebias.report.given import folders_in_words, skipped_in_words
-from selfdebias.report.grids import grids
-from selfdebias.report.measures import arms_of, attributes_of, class_shares, clip_score, images_of, time_ratio
+from selfdebias.report.measures import (
+    Results,
+    arms_of,
+    attributes_of,
+    class_shares,
+    clip_score,
+    images_of,
+    key_of,
+    title_of,
+)
 from selfdebias.report.table import Column, Table, to_markdown, to_text
-from selfdebias.report.wording import Notes, bare, counted, plain, prompt_of, span, written
+from selfdebias.report.wording import Notes, bare, clip, counted, plain, prompt_of, span, written
 
-Results = Mapping[str, Any]
 Read = Callable[[str, Notes], str]  # the cell of an arm
+MOST = 10  # files that could not be read, by name
+
+
+class Asked(NamedTuple):
+    """A column that is asked for: its title, what reads the cell of an arm, and the cell of the floor."""
+
+    title: str
+    read: Read
+    floor: str = ""
 
 
 def render_table(results: Results, width: int = 80) -> str:
@@ -62,7 +77,9 @@ def shown_in(tables: Sequence[Table], extra: Sequence[Table]) -> set[str]:
 def headline(results: Results) -> str:
     """What was asked, in one line: prompt, images, seeds, modes; or which folders were evaluated."""
     if "sources" in results:
-        return folders_in_words(results)
+        sizes = {plain(arm): results["sources"][arm]["images"] for arm in arms_of(results)}
+        folders = ", ".join(f"{arm} ({n} {'image' if n == 1 else 'images'})" for arm, n in sizes.items())
+        return f"SelfDebias: evaluation of the {'folder' if len(sizes) == 1 else 'folders'} {folders}"
     counts = {images_of(results, arm) for arm in arms_of(results)} - {None}
     images = "/".join(str(count) for count in sorted(counts, key=str)) or "an unknown number of"
     seeds, modes = results.get("seeds", {}), results.get("modes", {})
@@ -76,6 +93,32 @@ def headline(results: Results) -> str:
     )
 
 
+def skipped_in_words(results: Results) -> list[str]:
+    """Says how many files of each folder were skipped, and names the first `MOST` with their reasons, in lines of 80 columns.
+
+    Returns:
+        The lines; none where nothing was skipped.
+
+    Example:
+        >>> files = [{"file": "a.png", "reason": "the file is empty"}, {"file": "b.png", "reason": "no image"}]
+        >>> skipped = {"peer": {"n": 2, "files": files}, "vanilla": {"n": 0, "files": []}}
+        >>> print(*skipped_in_words({"skipped": skipped}), sep="\\n")
+        skipped 2 files that cannot be read (peer 2):
+          peer: a.png: the file is empty
+          peer: b.png: no image
+    """
+    skipped = {arm: entry for arm, entry in results.get("skipped", {}).items() if entry["n"]}
+    files = [f"{arm}: {it['file']}: {it['reason']}" for arm, entry in skipped.items() for it in entry["files"]]
+    if not files:
+        return []
+    counts = ", ".join(f"{arm} {entry['n']}" for arm, entry in skipped.items())
+    lines = [f"skipped {len(files)} {'file' if len(files) == 1 else 'files'} that cannot be read ({counts}):"]
+    lines += ["  " + plain(line) for line in files[:MOST]]
+    if len(files) > MOST:
+        lines.append(f"  and {len(files) - MOST} more, in results.json under `skipped`")
+    return [clip(line, 80) for line in lines]
+
+
 def sections(results: Results, notes: Notes) -> list[Table]:
     """The tables with a row for each arm: fairness, quality, preservation and cost.
 
@@ -84,41 +127,42 @@ def sections(results: Results, notes: Notes) -> list[Table]:
         notes: Takes the reasons of the numbers that are null, and the titles of the columns that no arm has a number of.
     """
     found = {
-        "Fairness": [*_distances(results, notes), *_shares(results, notes)],
-        "Quality": _quality(results, notes),
-        "Preservation and cost": [*_preservation(results, notes), *_cost(results, notes)],
+        "Fairness": [*_distances(results), *_shares(results)],
+        "Quality": _quality(results),
+        "Preservation and cost": [*_preservation(results), *_cost(results)],
     }
-    arms = Column("arm", [plain(arm) for arm in arms_of(results)], ["floor"])
-    return [
-        Table.of_columns([arms, *columns], title=title, name_width=16) for title, columns in found.items() if columns
-    ]
+    arms, tables = arms_of(results), []
+    for title, asked in found.items():
+        columns = [column for one in asked if (column := _column(one, arms, notes))]
+        names = Column("arm", [plain(arm) for arm in arms], ["floor"])
+        tables += [Table.of_columns([names, *columns], title=title, name_width=16)] if columns else []
+    return tables
 
 
-def _column(title: str, results: Results, notes: Notes, read: Read, floor: str = "") -> list[Column]:
-    """One column; none where no arm has a number of it: its title then goes to the footnote of the last arm's reason."""
-    arms, trial = arms_of(results), Notes()
-    cells = [read(arm, trial) for arm in arms]
+def _column(asked: Asked, arms: Sequence[str], notes: Notes) -> Column | None:
+    """None where no arm has a number of it: its title then goes to the footnote of the last arm's reason."""
+    trial = Notes()
+    cells = [asked.read(arm, trial) for arm in arms]
     if all(re.fullmatch(r"n/a \[\d+\]", cell) for cell in cells):
-        notes.leave_out(plain(title), trial.reasons[int(cells[-1].strip("n/a []")) - 1])
-        return []
-    return [Column(plain(title), [read(arm, notes) for arm in arms], [floor])]
+        notes.leave_out(plain(asked.title), trial.reasons[int(cells[-1].strip("n/a []")) - 1])
+        return None
+    return Column(plain(asked.title), [asked.read(arm, notes) for arm in arms], [asked.floor])
 
 
 def _read(results: Results, *path: str, style: str = ".3f", floor: bool = False) -> Read:
     return lambda arm, notes: written(number_at(results["arms"][arm], *path), notes, style, floor)
 
 
-def _distances(results: Results, notes: Notes) -> list[Column]:
+def _distances(results: Results) -> list[Asked]:
     """Distances of shares, each with its floor; a range where arms differ in it (they may differ in classified images)."""
     paths = {f"{name} fd_hard": (name, "fd_hard") for name in attributes_of(results)} | {"mode_fd": ("mode_fd",)}
-    columns = []
-    for title, path in paths.items():
-        floor = span(number_at(arm, *path).floor for arm in results["arms"].values())
-        columns += _column(title, results, notes, _read(results, *path), floor)
-    return columns
+    floors = {
+        title: span(number_at(it, *path).floor for it in results["arms"].values()) for title, path in paths.items()
+    }
+    return [Asked(title, _read(results, *path), floors[title]) for title, path in paths.items()]
 
 
-def _shares(results: Results, notes: Notes) -> list[Column]:
+def _shares(results: Results) -> list[Asked]:
     arms = results["arms"]
 
     def pair(attribute: str) -> Read:
@@ -129,54 +173,51 @@ def _shares(results: Results, notes: Notes) -> list[Column]:
     def unclassified(arm: str, own: Notes) -> str:
         return " / ".join(bare(number_at(arms[arm], "unclassified", name), own) for name in attributes_of(results))
 
-    columns = _column("N", results, notes, lambda arm, _: str(images_of(results, arm) or "?"))
+    columns = [Asked("N", lambda arm, _: str(images_of(results, arm) or "?"))]
     for attribute in attributes_of(results):
         classes = list(class_shares(results, arms_of(results)[0], attribute))
         if len(classes) == 2:
-            columns += _column(" / ".join(classes), results, notes, pair(attribute))
+            columns.append(Asked(" / ".join(classes), pair(attribute)))
             path = ("corrected", attribute, classes[0])  # by the judge's error, where that is known
             if any(number_at(arm, *path).value is not None for arm in arms.values()):
-                read = _read(results, *path, style=".2f")
-                columns += _column(f"{classes[0]}, corrected", results, notes, read)
-    columns += _column("unclassified", results, notes, unclassified)
-    return columns + _column(
-        "safety-flagged", results, notes, lambda arm, own: bare(number_at(arms[arm], "blanked"), own)
-    )
+                columns.append(Asked(f"{classes[0]}, corrected", _read(results, *path, style=".2f")))
+    flagged = Asked("safety-flagged", lambda arm, own: bare(number_at(arms[arm], "blanked"), own))
+    return [*columns, Asked("unclassified", unclassified), flagged]
 
 
-def _quality(results: Results, notes: Notes) -> list[Column]:
+def _quality(results: Results) -> list[Asked]:
     first = next(iter(results["arms"].values()))
     paths: dict[str, tuple[str, ...]] = {
         **{title_of(metric, results): (key_of(metric, first),) for metric in quality.METRICS},
         "KID within modes": ("within_modes", "kid"),
         "precision within modes": ("within_modes", "precision"),
     }
-    columns = []
-    for title, path in paths.items():
-        columns += _column(title, results, notes, _read(results, *path, style=".3g", floor=True))
-    scores = [clip_score(results["arms"][arm]) for arm in arms_of(results)]
-    if any(score.value is not None for score in scores):
-        columns.append(Column("CLIP score", [written(score, notes, ".2f") for score in scores]))
+    columns = [Asked(title, _read(results, *path, style=".3g", floor=True)) for title, path in paths.items()]
+    scores = {arm: clip_score(tree) for arm, tree in results["arms"].items()}
+    if any(score.value is not None for score in scores.values()):
+        columns.append(Asked("CLIP score", lambda arm, own: written(scores[arm], own, ".2f")))
     return columns
 
 
-def _preservation(results: Results, notes: Notes) -> list[Column]:
+def _preservation(results: Results) -> list[Asked]:
     def ratio(arm: str, own: Notes) -> str:
         return counted(number_at(results["arms"][arm], "turned", "precision_ratio"), own)
 
     return [
-        *_column("kept cosine", results, notes, _read(results, "kept_cosine")),
-        *_column("PSNR, dB", results, notes, _read(results, "psnr", style=".1f")),
-        *_column("switched", results, notes, _read(results, "turned", "share")),
-        *_column("precision of switched", results, notes, ratio),
+        Asked("kept cosine", _read(results, "kept_cosine")),
+        Asked("PSNR, dB", _read(results, "psnr", style=".1f")),
+        Asked("switched", _read(results, "turned", "share")),
+        Asked("precision of switched", ratio),
     ]
 
 
-def _cost(results: Results, notes: Notes) -> list[Column]:
-    def seconds(arm: str, own: Notes) -> str:
-        return written(number_at(results, "cost", "seconds_per_image", arm), own, ".3g")
+def _cost(results: Results) -> list[Asked]:
+    seconds = {arm: number_at(results, "cost", "seconds_per_image", arm) for arm in (*results["arms"], "vanilla")}
 
     def ratio(arm: str, own: Notes) -> str:
-        return written(time_ratio(results, arm), own, ".2f")
+        own_time, vanilla = seconds[arm], seconds["vanilla"]
+        if own_time.value is None or not vanilla.value:
+            return written(Number(reason=own_time.reason or vanilla.reason or "the vanilla arm took no time"), own)
+        return written(Number(own_time.value / vanilla.value), own, ".2f")
 
-    return [*_column("s / image", results, notes, seconds), *_column("ratio", results, notes, ratio)]
+    return [Asked("s / image", lambda arm, own: written(seconds[arm], own, ".3g")), Asked("ratio", ratio)]

@@ -1,4 +1,4 @@
-"""Gathers what the report shows from the folders of the finished stages."""
+"""Gathers what the report shows: the settings of a job, and what its finished stages left in their folders."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from selfdebias.config.arms import guidance_of_arms
 from selfdebias.metrics.arms import load_arm
 from selfdebias.metrics.number import finite
+from selfdebias.report.wording import plain
 from selfdebias.storage.atomic import read_lines
 from selfdebias.storage.batches import BatchFolder
+from selfdebias.storage.hidden import redacted
 from selfdebias.storage.images import read_sheet
 
 Array = NDArray[np.floating]
@@ -63,11 +66,7 @@ class Material:
 
 
 def read_material(
-    job: Mapping[str, Any],
-    arms: Mapping[str, Path],
-    discovered: Path,
-    projected: Path | None,
-    evaluated: Path,
+    job: Mapping[str, Any], arms: Mapping[str, Path], discovered: Path, projected: Path | None, evaluated: Path
 ) -> Material:
     """Reads the folders of the finished stages.
 
@@ -113,18 +112,11 @@ def read_curves(path: Path) -> dict[str, list[tuple[float, float]]]:
 def _arm(path: Path, evaluated: Path, name: str) -> ArmMaterial:
     folder, judged = BatchFolder.open(path), load_arm(evaluated, name)
     order = np.argsort(judged.ids)
-    return ArmMaterial(
-        folder=folder,
-        modes={int(judged.ids[row]): int(judged.modes[row]) for row in order},
-        e=judged.e[order],
-        p_hat=_p_hat(folder),
-    )
-
-
-def _p_hat(folder: BatchFolder) -> Array:
-    batches = [tensors["p_hat"].double() for _, tensors in folder.tensors() if "p_hat" in tensors]
-    batches = [batch for batch in batches if batch.ndim == 2 and batch.numel()]
-    return torch.stack(batches).numpy() if batches else np.zeros((0, 0, 0))
+    modes = {int(judged.ids[row]): int(judged.modes[row]) for row in order}
+    shares = [tensors["p_hat"].double() for _, tensors in folder.tensors() if "p_hat" in tensors]
+    shares = [batch for batch in shares if batch.ndim == 2 and batch.numel()]
+    p_hat = torch.stack(shares).numpy() if shares else np.zeros((0, 0, 0))
+    return ArmMaterial(folder, modes, judged.e[order], p_hat)
 
 
 def _results(job: Mapping[str, Any], evaluated: Path) -> dict[str, Any]:
@@ -138,3 +130,39 @@ def _results(job: Mapping[str, Any], evaluated: Path) -> dict[str, Any]:
 
 def _json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def settings(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The parts of a job with their settings: pairs of a name and a value; an arm beside the guided one has its own."""
+    config = redacted(config)
+    if config.get("guidance"):
+        arms = {arm: part for arm, part in guidance_of_arms(config["guidance"]).items() if arm != "vanilla"}
+        config = {**config, "guidance": arms.pop("guided", None), **arms}
+    names = {"random": "Random control", "attribute_prompts": "Attribute prompts"}
+    parts = ("model", "encoder", "clustering", "projector", "guidance", *names, "schedule", "judge")
+    return [(names.get(part, part.capitalize()), described(config[part])) for part in parts if config.get(part)]
+
+
+def described(part: Any) -> str:
+    """One part of the configuration in one line: its class and its settings.
+
+    >>> described({"_target_": "selfdebias.guidance.self_debias.SelfDebiasGuidance", "strength": 0.5})
+    'SelfDebiasGuidance (strength 0.5)'
+    """
+    if not isinstance(part, Mapping):
+        return plain(part)
+    settings = {key: value for key, value in part.items() if not str(key).startswith("_") and is_set(value)}
+    words = ", ".join(f"{key} {described(value)}" for key, value in settings.items())
+    name = plain(str(part.get("_target_", "")).rsplit(".", 1)[-1])
+    return f"{name} ({words})" if name and words else name or words
+
+
+def is_set(value: Any) -> bool:
+    """Whether a setting says anything: None, an empty one, and a part with no setting of its own do not.
+
+    >>> is_set(0), is_set(None), is_set({"_target_": "a.B", "name": None, "options": {}})
+    (True, False, False)
+    """
+    if isinstance(value, Mapping):
+        return any(is_set(item) for key, item in value.items() if not str(key).startswith("_"))
+    return value is not None and value != []

@@ -1,16 +1,24 @@
-"""Reads numbers out of `results.json`, where a value may be null and then says why."""
+"""Reads numbers out of `results.json`, one by one or as the lines of `results.csv`, and names what they were measured in."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from selfdebias.metrics.number import Number, leaves, number_at
+from selfdebias.metrics.distances import FRECHET
+from selfdebias.metrics.metric import INCEPTION, Metric
+from selfdebias.metrics.number import Number, finite, leaves, number_at
+from selfdebias.report.table import Table, to_csv
+from selfdebias.report.wording import plain
+from selfdebias.storage.hidden import hidden
 
+Results = Mapping[str, Any]
 INTERVAL = "95% intervals over batches"
+COLUMNS = ("prompt", "arm", "metric", "value", "low", "high", "floor", "n", "reason")
+MEAN = "over_prompts"  # stands as the prompt of means over prompts; names of rows have no underscore
 
 
-def attributes_of(results: Mapping[str, Any]) -> list[str]:
+def attributes_of(results: Results) -> list[str]:
     """Judged attributes of a job: those that the prompts name first, in their order, then any other.
 
     >>> arm = {"shares": {"gender": {}, "tone": {}}, "fid": {}}
@@ -22,7 +30,7 @@ def attributes_of(results: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys([*wanted, *found]))
 
 
-def arms_of(results: Mapping[str, Any]) -> list[str]:
+def arms_of(results: Results) -> list[str]:
     """Arms of a job: the one that all are compared with first, then guided, then the others (a file has them sorted).
 
     >>> arms_of({"arms": {"guided": {}, "random": {}, "vanilla": {}}})
@@ -32,7 +40,7 @@ def arms_of(results: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys([*first, *results["arms"]]))
 
 
-def class_shares(results: Mapping[str, Any], arm: str, attribute: str) -> dict[str, Number]:
+def class_shares(results: Results, arm: str, attribute: str) -> dict[str, Number]:
     """Share of each class of one attribute in one arm, in the judge's class order."""
     shares = results["arms"][arm].get("shares", {}).get(attribute, {})
     if not isinstance(shares, Mapping) or "reason" in shares:
@@ -42,13 +50,13 @@ def class_shares(results: Mapping[str, Any], arm: str, attribute: str) -> dict[s
     return {name: number_at(shares, name) for name in names}
 
 
-def images_of(results: Mapping[str, Any], arm: str) -> int | None:
+def images_of(results: Results, arm: str) -> int | None:
     """Number of images of an arm: the largest `n` that any number of it states."""
     counts = [Number.from_json(leaf).n for _, leaf in leaves(results["arms"][arm])]
     return max((count for count in counts if count is not None), default=None)
 
 
-def batches_of(results: Mapping[str, Any], arm: str) -> int | None:
+def batches_of(results: Results, arm: str) -> int | None:
     """Number of batches that the intervals of an arm were resampled from, as far as a number states it."""
     counts = [Number.from_json(leaf).blocks for _, leaf in leaves(results["arms"][arm])]
     return max((count for count in counts if count is not None), default=None)
@@ -67,10 +75,128 @@ def clip_score(arm: Mapping[str, Any]) -> Number:
     return score
 
 
-def time_ratio(results: Mapping[str, Any], arm: str) -> Number:
-    """Seconds an image of an arm over those of the vanilla arm."""
-    seconds = number_at(results, "cost", "seconds_per_image", arm)
-    vanilla = number_at(results, "cost", "seconds_per_image", "vanilla")
-    if seconds.value is None or not vanilla.value:
-        return Number(reason=seconds.reason or vanilla.reason or "the vanilla arm took no time")
-    return Number(seconds.value / vanilla.value)
+def frechet_key(arm: Mapping[str, Any]) -> str:
+    """The key of an arm's Frechet distance: `fid` of Inception's features, and of any features in results of before.
+
+    Example:
+        >>> frechet_key({"fid": {"value": 0.05}}), frechet_key({"frechet_distance": {"value": 0.05}}), frechet_key({})
+        ('fid', 'frechet_distance', 'frechet_distance')
+    """
+    return "fid" if "fid" in arm and "frechet_distance" not in arm else "frechet_distance"
+
+
+def label_of(results: Results) -> str:
+    """Whose features distances are measured in, and their width; results of before say that of an extractor alone.
+
+    Example:
+        >>> label_of({"features": {"name": "emoji_clip", "dim": 64}, "arms": {}})
+        'emoji_clip, 64-d'
+        >>> label_of({"features": None, "arms": {"vanilla": {"kid": {"value": 0.1, "features": 64}}}})
+        'encoder, 64-d'
+    """
+    features = results.get("features") or {}
+    entries = [
+        arm[key] for arm in results["arms"].values() for key in ("kid", "precision", frechet_key(arm)) if key in arm
+    ]
+    width = features.get("dim") or next((entry["features"] for entry in entries if "features" in entry), None)
+    return plain(features.get("name") or "encoder") + (f", {width}-d" if width else "")
+
+
+def title_of(metric: Metric, results: Results) -> str:
+    """Heading of a metric, with the features that it is measured by where they are not Inception's; FID is of those alone.
+
+    Example:
+        >>> from selfdebias.metrics.distances import KID
+        >>> emoji, inception = ({"features": {"name": name, "dim": 64}, "arms": {}} for name in ("emoji_clip", INCEPTION))
+        >>> title_of(FRECHET, emoji), title_of(FRECHET, inception), title_of(KID, inception)
+        ('Frechet distance (emoji_clip, 64-d)', 'FID', 'KID')
+    """
+    if is_inception(results):
+        return "FID" if metric == FRECHET else metric.title
+    return f"{metric.title} ({label_of(results)})" if metric.labelled else metric.title
+
+
+def key_of(metric: Metric, arm: Mapping[str, Any]) -> str:
+    """The key of a metric in an arm's results."""
+    return frechet_key(arm) if metric == FRECHET else metric.key
+
+
+def is_inception(results: Results) -> bool:
+    """Whether distances are measured in the features of published FID figures."""
+    return (results.get("features") or {}).get("name") == INCEPTION
+
+
+def without_label(title: str) -> str:
+    """A heading without the features beside it.
+
+    Example:
+        >>> without_label("KID (emoji_clip, 64-d)"), without_label("KID within modes")
+        ('KID', 'KID within modes')
+    """
+    return title.partition(" (")[0]
+
+
+def csv_of(results: Results) -> str:
+    """Writes all numbers as CSV with a header; what there is no number for is empty.
+
+    >>> print(csv_of({"arms": {"guided": {"fid": {"value": 1.5, "n": 8}, "kid": {"value": None, "reason": "one batch"}}}}))
+    prompt,arm,metric,value,low,high,floor,n,reason
+    ,guided,fid,1.5,,,,8,
+    ,guided,kid,,,,,,one batch
+    <BLANKLINE>
+    """
+    return to_csv(Table(COLUMNS, [*lines_of(results)]))
+
+
+def lines_of(results: Results) -> Iterator[list[Any]]:
+    """Yields the cells of each line, in the order of `COLUMNS`; None where there is nothing.
+
+    Args:
+        results: The contents of `results.json`. The prompt of a job of one prompt is "", the arm of what belongs to none
+            is "". A metric's name is its path, joined by `/`, from the arm on (`gender/fd_hard`, `cost/seconds_per_image`) or
+            from the top (`modes/silhouette`). Lists, such as the sizes of modes, are left out.
+    """
+    if "rows" not in results:
+        yield from _lines(results, "")
+        return
+    for row in results.get("row_names", results["rows"]):
+        yield from _lines(results["rows"][row], row)
+    for arm in arms_of({"arms": results[MEAN]}):
+        yield from _numbers(results[MEAN][arm], MEAN, arm)
+
+
+def _lines(results: Results, row: str) -> Iterator[list[Any]]:
+    cost = dict(results.get("cost", {}))
+    seconds = cost.pop("seconds_per_image", {})
+    for arm in arms_of(results):
+        yield from _numbers(results["arms"][arm], row, arm)
+        if arm in seconds:
+            yield from _numbers({"cost": {"seconds_per_image": seconds[arm]}}, row, arm)
+    yield from _numbers({"modes": results.get("modes", {}), "cost": cost}, row, "")
+
+
+def _numbers(tree: Mapping[str, Any], row: str, arm: str) -> Iterator[list[Any]]:
+    for metric, leaf in leaves(tree):
+        found = Number.from_json(leaf)
+        if found.value is not None or found.reason:
+            yield [row, arm, metric, *(getattr(found, key) for key in COLUMNS[3:8]), found.reason or None]
+
+
+def flat_numbers(results: Results) -> dict[str, float | str]:
+    """Every number of `results.json` under a flat name, of a job with a list of prompts the means over prompts.
+
+    One that is null is left out, and its reason is kept.
+
+    >>> flat_numbers({"arms": {"guided": {"fid": {"value": 1.5, "floor": 0.5}, "kid": {"value": None, "reason": "few"}}}})
+    {'guided/fid': 1.5, 'guided/fid/floor': 0.5, 'guided/kid/reason': 'few'}
+    """
+    flat: dict[str, float | str] = {}
+    for part in (MEAN,) if "rows" in results else ("arms", "modes", "cost"):
+        for path, leaf in leaves({part: results.get(part, {})}):
+            name = path.removeprefix("arms/")
+            for fact, value in leaf.items() if isinstance(leaf, Mapping) else [("value", leaf)]:
+                if fact == "reason":
+                    flat[f"{name}/reason"] = plain(hidden(str(value)))
+                elif finite(value) is not None:
+                    flat[name if fact == "value" else f"{name}/{fact}"] = float(value)
+    return flat

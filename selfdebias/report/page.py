@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from selfdebias.metrics.comparison import IN_WORDS
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from selfdebias.metrics.number import Number, number_at
+from selfdebias.report.comparisons import grids, verdicts_in_short
 from selfdebias.report.explanations import explanations, interval_in_words
-from selfdebias.report.gallery import Chart, Pair
-from selfdebias.report.grids import grids
 from selfdebias.report.job_table import sections, shown_in
-from selfdebias.report.material import Material
+from selfdebias.report.material import Material, settings
 from selfdebias.report.measures import arms_of, attributes_of, class_shares, images_of
-from selfdebias.report.templates import environment, settings, warnings
 from selfdebias.report.wording import Notes, plain, prompt_of, written
 from selfdebias.storage.hidden import redacted_command
 from selfdebias.storage.provenance import in_words
+
+if TYPE_CHECKING:
+    from selfdebias.report.gallery import Chart, Pair
+
+NO_BREAK = chr(0xA0)
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,33 @@ class Pictures:
     charts: dict[str, list[Chart]]
 
 
+def environment() -> Environment:
+    """What fills the templates of pages: everything is escaped, and nothing that is not there is passed over."""
+    loader = PackageLoader("selfdebias", "report")
+    found = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    found.filters |= {"data_uri": data_uri, "unbroken": unbroken}
+    return found
+
+
+def data_uri(png: bytes) -> str:
+    """A PNG file as the address of an image that needs no request.
+
+    >>> data_uri(b"abc")
+    'data:image/png;base64,YWJj'
+    """
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def unbroken(cell: str) -> str:
+    """A cell of a table in which lines break between an interval and what is around it, and nowhere else.
+
+    >>> ascii(unbroken("0.5 [0.4, 0.6] / n/a [1]"))
+    "'0.5 [0.4,\\\\xa00.6] / n/a\\\\xa0[1]'"
+    """
+    inside = re.sub(r"[\[(][^\])]*[\])]", lambda found: found[0].replace(" ", NO_BREAK), cell)
+    return inside.replace("n/a [", f"n/a{NO_BREAK}[")
+
+
 def render_page(material: Material, pictures: Pictures) -> str:
     """Fills the template.
 
@@ -56,9 +89,8 @@ def render_page(material: Material, pictures: Pictures) -> str:
     Returns:
         An HTML document; every foreign text in it is escaped.
     """
-    results, notes = material.results, Notes()
+    results, trained, notes = material.results, material.trained, Notes()
     tables, extra = sections(results, notes), grids(results, notes)
-    modes, trained = results.get("modes"), material.trained
     return environment().get_template("page.html.j2").render(
         asked=asked(material),
         command=plain(redacted_command(str(material.job.get("command") or "selfdebias"))),
@@ -70,8 +102,8 @@ def render_page(material: Material, pictures: Pictures) -> str:
         agreement=agreement_rows(results, notes),
         axes="axes" in material.found,
         place=partial(place_in_words, material.found),
-        stability=written(number_at(modes, "stability"), notes, ".2f"),
-        silhouette=written(number_at(modes, "silhouette"), notes),
+        stability=written(number_at(results.get("modes"), "stability"), notes, ".2f"),
+        silhouette=written(number_at(results.get("modes"), "silhouette"), notes),
         pictures=pictures,
         arms=arms_of(results),
         sections=tables,
@@ -86,43 +118,30 @@ def render_page(material: Material, pictures: Pictures) -> str:
     )  # fmt: skip
 
 
-def verdicts_in_short(results: Mapping[str, Any]) -> list[str]:
-    """What is fairer and less fair than in the baseline: one sentence for each arm, without the axes that were left alone.
-
-    Example:
-        >>> arms = {"vanilla": {}, "guided": {"shares": {"gender": {}, "age": {}}}}
-        >>> told = {"gender": "fairer", "age": "not told apart", "axis 0": "fairer", "axis 1": "less fair"}
-        >>> modes = {"axes": [{}, {}], "balanced": [0]}
-        >>> verdicts_in_short({"arms": arms, "modes": modes, "verdicts": {"guided": told}})
-        ['guided against vanilla, by fd: fairer in gender, axis 0; no detectable difference in age.']
-    """
-    modes, baseline = results.get("modes", {}), plain(results.get("baseline") or "vanilla")
-    axes = [f"axis {a}" for a in modes.get("balanced", range(len(modes.get("axes", []))))]
-    lines = []
-    for arm, verdicts in results.get("verdicts", {}).items():
-        names: dict[str | None, list[str]] = {verdict: [] for verdict in IN_WORDS}
-        for name in [*attributes_of(results), *axes, "modes"]:
-            if name in verdicts:
-                names[verdicts[name]].append(plain(name))
-        said = [f"{IN_WORDS[verdict]} in {', '.join(found)}" for verdict, found in names.items() if found]
-        lines += [f"{plain(arm)} against {baseline}, by fd: {'; '.join(said)}."] if said else []
-    return lines
+def warnings(results: Mapping[str, Any]) -> list[str]:
+    """What a reader must know before any number."""
+    judge = results.get("judge", {})
+    if not judge.get("circular"):
+        return []
+    return [
+        f"The judge rests on the encoder that the modes were found with ({plain(judge.get('encoder_id'))}): "
+        "that the two agree is circular."
+    ]
 
 
 def asked(material: Material) -> list[tuple[str, str]]:
     """What was asked of the job: pairs of a name and a value."""
     results = material.results
-    seeds, arms = results.get("seeds", {}), arms_of(results)
-    counts = ", ".join(f"{plain(arm)} {images_of(results, arm) or '?'}" for arm in arms)
-    rows = [
+    seeds, templates = results.get("seeds", {}), results.get("prompts", {}).get("templates") or []
+    counts = ", ".join(f"{plain(arm)} {images_of(results, arm) or '?'}" for arm in arms_of(results))
+    return [
         ("Prompt", prompt_of(results)),
+        *([("Templates", "; ".join(map(plain, templates)))] if templates else []),
         ("Images (N)", f"{counts}; modes from {len(material.found['labels'])} other vanilla images"),
         ("Seeds", f"collect {seeds.get('collect', '?')}, generate {seeds.get('generate', '?')} (the same in all arms)"),
         ("Target", target_of(material.found)),
+        *settings(material.job.get("config", {})),
     ]
-    templates = results.get("prompts", {}).get("templates") or []
-    rows[1:1] = [("Templates", "; ".join(plain(template) for template in templates))] if templates else []
-    return rows + settings(material.job.get("config", {}))
 
 
 def target_of(found: Mapping[str, Any]) -> str:
@@ -194,13 +213,13 @@ def place_in_words(found: Mapping[str, Any], mode: int, kind: str | None = None)
 def agreement_rows(results: Mapping[str, Any], notes: Notes) -> list[tuple[str, ...]]:
     """Agreement of the modes with each judged attribute: name, NMI, ARI; of axes with each of them homogeneity, ARI, AUC."""
     modes, attributes = results.get("modes", {}), attributes_of(results)
-    kinds: tuple[str, ...] = ("homogeneity", "ari", "auc") if modes.get("axes") else ("nmi", "ari")
     if modes.get("axes"):
+        kinds: tuple[str, ...] = ("homogeneity", "ari", "auc")
         held = {f"{plain(name)}, axis {a}": (axis, name) for name in attributes for a, axis in enumerate(modes["axes"])}
     else:
-        known = [key for kind in kinds if isinstance(modes.get(kind), Mapping) for key in modes[kind]]
-        names = dict.fromkeys([*(name for name in attributes if name in known), *known])
-        held = {plain(name): (modes, name) for name in names}
+        kinds = ("nmi", "ari")
+        known = [name for kind in kinds if isinstance(modes.get(kind), Mapping) for name in modes[kind]]
+        held = {plain(name): (modes, name) for name in [*(name for name in attributes if name in known), *known]}
     return [
         (title, *(written(number_at(tree, kind, name), notes) for kind in kinds))
         for title, (tree, name) in held.items()
@@ -221,9 +240,9 @@ def share_rows(results: Mapping[str, Any], notes: Notes) -> list[tuple[str, str,
 
 def cost_rows(results: Mapping[str, Any], notes: Notes) -> list[tuple[str, str]]:
     """What guidance costs beside vanilla sampling."""
-    names = {
-        "ratio": "Time of guided over vanilla sampling",
-        "guidance_share": "Share of the guided time spent in guidance itself",
-        "peak_memory_ratio": "Peak memory of guided over vanilla sampling",
+    rows = {
+        "Time of guided over vanilla sampling": "ratio",
+        "Share of the guided time spent in guidance itself": "guidance_share",
+        "Peak memory of guided over vanilla sampling": "peak_memory_ratio",
     }
-    return [(text, written(number_at(results, "cost", key), notes)) for key, text in names.items()]
+    return [(text, written(number_at(results, "cost", key), notes)) for text, key in rows.items()]

@@ -1,10 +1,11 @@
-"""What of a job may leave this computer: which parts of its configuration, without secrets and without paths.
+"""What of a job may leave this computer: whether W&B gets it, and which parts of its configuration, without secrets and paths.
 
 Paths are cut down to their last part; names of hubs stay.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import tempfile
@@ -13,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from selfdebias.config.ranges import WANDB_MODES as MODES
+from selfdebias.config.rules import ConfigError
 from selfdebias.storage.hidden import redacted
 
 # Parts of a job's configuration that say what was done; paths, logger and trainer say where.
@@ -48,6 +51,46 @@ PRIVATE_SETTINGS: dict[str, Any] = {
     "host": "hidden",
     "silent": True,
 }
+ALIASES = {"dryrun": "offline", "run": "online"}  # of WANDB_MODE
+
+
+def mode_of(logger: Mapping[str, Any]) -> str:
+    """What the configuration asks for; the environment's WANDB_MODE can only make it more private.
+
+    Args:
+        logger: The group's configuration.
+
+    Returns:
+        One of `MODES`; disabled for any other logger.
+    """
+    if not str(logger["_target_"]).endswith(".WandbLogger"):
+        return "disabled"
+    around = os.environ.get("WANDB_MODE", "")
+    around = ALIASES.get(around, around)
+    return min(logger.get("mode", "online"), around if around in MODES else "online", key=MODES.index)
+
+
+def check_logger(logger: Mapping[str, Any]) -> None:
+    """Refuses options that W&B does not know, which it would say only once the job is done.
+
+    Raises:
+        ConfigError: With the first of them.
+    """
+    if mode_of(logger) == "disabled":
+        return
+    import wandb
+    from pytorch_lightning.loggers import WandbLogger
+
+    known = {**inspect.signature(WandbLogger).parameters, **inspect.signature(wandb.init).parameters}
+    for key in logger.get("settings") or {}:
+        if key not in PRIVATE_SETTINGS and key != "init_timeout":
+            words = ", ".join([*PRIVATE_SETTINGS, "init_timeout"])
+            raise ConfigError(f"`logger.settings.{key}` is not an option. logger.settings has {words}.")
+    for key in logger:
+        if key not in known and key != "_target_":
+            raise ConfigError(
+                f"`logger.{key}` is not an option. W&B has {', '.join(inspect.signature(wandb.init).parameters)}."
+            )
 
 
 def allowed(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,14 +10,14 @@ from urllib.parse import quote
 from selfdebias.metrics.comparison import IN_WORDS
 from selfdebias.metrics.number import Number, number_at
 from selfdebias.report.explanations import interval_in_words, judge_in_words, skipped_edits_in_words
-from selfdebias.report.measures import arms_of, class_shares, images_of
+from selfdebias.report.material import settings
+from selfdebias.report.measures import Results, arms_of, class_shares, images_of
+from selfdebias.report.page import environment, warnings
 from selfdebias.report.table import Column, Table, to_markdown, to_text
-from selfdebias.report.templates import environment, settings, warnings
 from selfdebias.report.wording import Notes, bare, plain, span, written
 from selfdebias.storage.hidden import redacted_command
 from selfdebias.storage.provenance import in_words
 
-Results = Mapping[str, Any]
 TITLES = {"deviation_ratio": "dev. ratio", "fd_hard": "fd_hard"}
 
 
@@ -108,26 +108,25 @@ def explanations(results: Results) -> list[str]:
 
 def means_of(results: Results, attribute: str) -> list[str]:
     """The means of one attribute over prompts, with their intervals and what a perfectly fair sampler comes to."""
-    means = {arm: results["over_prompts"].get(arm) for arm in arms_in(results)}
     lines = []
     for key in TITLES:
-        said = [f"{plain(arm)} {written(number_at(tree, attribute, key), Notes())}" for arm, tree in means.items()]
-        floor = _floor_of_means([_entry(tree, (attribute, key)) for tree in means.values()])
-        lines.append(f"mean {key}: {', '.join(said)}.{floor}")
+        means = {arm: number_at(results["over_prompts"].get(arm), attribute, key) for arm in arms_in(results)}
+        said = ", ".join(f"{plain(arm)} {written(mean, Notes())}" for arm, mean in means.items())
+        lines.append(f"mean {key}: {said}.{_floor_of_means([*means.values()])}")
     return lines
 
 
-def _floor_of_means(entries: Sequence[Mapping[str, Any]]) -> str:
+def _floor_of_means(means: Sequence[Number]) -> str:
     """What a mean over prompts comes to under a perfectly fair sampler, "" in earlier results."""
-    known = [it for it in entries if it.get("value") is not None and "floor_high" in it]
+    known = [mean for mean in means if mean.value is not None and "floor_high" in mean.more]
     if not known:
         return ""
-    counts = sorted({n for it in known for n in it["floor_n"]})
+    counts = sorted({n for mean in known for n in mean.more["floor_n"]})
     images = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
     return (
-        f" Floor of the mean: {span(it['floor'] for it in known)}, expected of a perfectly fair independent sampler of N = "
-        f"{images} images in each of {max(it['rows'] for it in known)} prompts; 95% of its means are below "
-        f"{span(it['floor_high'] for it in known)}."
+        f" Floor of the mean: {span(mean.floor for mean in known)}, expected of a perfectly fair independent sampler of N = "
+        f"{images} images in each of {max(mean.more['rows'] for mean in known)} prompts; 95% of its means are below "
+        f"{span(mean.more['floor_high'] for mean in known)}."
     )
 
 
@@ -191,13 +190,8 @@ def _column(
     }
     means = []
     for tree in (results["over_prompts"].get(arm) for arm in arms):
-        entry, count = number_at(tree, *(mean or path)), _entry(tree, mean or path).get("rows")
+        entry = number_at(tree, *(mean or path))
+        count = entry.more.get("rows")
         some = entry.value is not None and count != len(results["rows"])
         means.append(write(entry) + (f" ({count})" if some else ""))
     return Column(plain(title), [cells[name] for name in names_of(results)], [" / ".join(means), floor])
-
-
-def _entry(tree: Any, path: Sequence[str]) -> Mapping[str, Any]:
-    for key in path:
-        tree = tree.get(key) if isinstance(tree, Mapping) else None
-    return tree if isinstance(tree, Mapping) else {}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from selfdebias.report.wording import clip, columns_of, escaped, padded, wrapped
+from selfdebias.report.wording import clip, columns_of, escaped, wrapped
 
 GAP = 2  # terminal columns between two columns of a table
 NARROWEST = 40  # terminal columns that a table needs
@@ -173,7 +173,8 @@ def _block_lines(block: Sequence[Sequence[str]], names: int) -> list[str]:
     lines, sizes = [], [max(map(columns_of, cells)) for cells in block]
     for place, row in enumerate(zip(*block, strict=True)):
         if place == 0 or len(block) == names or any(cell.strip() for cell in row[names:]):
-            lines.append((" " * GAP).join(map(padded, row, sizes)).rstrip())
+            padded = [cell + " " * (size - columns_of(cell)) for cell, size in zip(row, sizes, strict=True)]
+            lines.append((" " * GAP).join(padded).rstrip())
     return lines
 
 

@@ -1,30 +1,29 @@
-"""Sends a finished job to Weights & Biases: pictures, curves and numbers, and nothing that is secret."""
+"""Sends a finished job to Weights & Biases, once: pictures, curves, tables and numbers, and nothing that is secret."""
 
 from __future__ import annotations
 
 import io
 import json
+import os
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from selfdebias.metrics.number import finite
-from selfdebias.report.flat_tables import (
-    COLUMNS,
-    flat_numbers,
-    lines_of,
-    table_of_arms,
-    table_of_quality,
-    table_of_rows,
-)
-from selfdebias.report.privacy import allowed, without_places
+from selfdebias.config.ranges import WANDB_MODES as MODES
+from selfdebias.config.targets import make
+from selfdebias.metrics.number import finite, number_at
+from selfdebias.report.comparisons import KEYS, spaces_of
+from selfdebias.report.measures import COLUMNS, arms_of, flat_numbers, lines_of
+from selfdebias.report.privacy import allowed, mode_of, without_places
 from selfdebias.report.table import Table
-from selfdebias.report.wandb_run import open_run
 from selfdebias.report.wording import plain
-from selfdebias.storage.hidden import hidden
+from selfdebias.storage.atomic import append_line, read_json, read_lines
+from selfdebias.storage.hidden import hidden, redacted_command
 
+MARK = "logged.jsonl"
 TENSORS = ("projector.safetensors", "bank.safetensors", "means.safetensors")
 FACTS = "debiaser.json"
 TOLD = ("model", "encoder", "prompts", "modes", "n_images", "guidance", "schedule")  # of the facts, in the metadata
@@ -57,11 +56,17 @@ def log_job(
     run = open_run(logger)
     if run is None:
         return ""
+    import wandb
+
     try:
         said = {key: results[key] for key in ("config_hash", "seeds", "prompts", "judge") if key in results}
         run.config.update({**without_places(hidden(said)), **allowed(config or {})}, allow_val_change=True)
         _log_curves(run, metrics_lines)
-        _log_images(run, images or {})
+        pictures = {
+            name: Image.open(io.BytesIO(it)) if isinstance(it, bytes) else it for name, it in (images or {}).items()
+        }
+        if pictures:
+            run.log({f"figures/{name}": wandb.Image(it, caption=name) for name, it in pictures.items()})
         _log_tables(run, results)
         if fitted is not None:
             log_fitted(run, fitted, results)
@@ -85,6 +90,57 @@ def _log_tables(run: Any, results: Mapping[str, Any]) -> None:
     })  # fmt: skip
 
 
+def table_of_rows(results: Mapping[str, Any]) -> Table:
+    """The numbers of each row under their flat names, None where a row lacks one.
+
+    >>> rows = {"cook": {"arms": {"guided": {"fid": {"value": 2.0}}}}, "nurse": {"arms": {"guided": {}}}}
+    >>> table_of_rows({"rows": rows}).rows
+    [['cook', 2.0], ['nurse', None]]
+    """
+    flat = {row: flat_numbers(results["rows"][row]) for row in results.get("row_names", results["rows"])}
+    names = list(dict.fromkeys(name for own in flat.values() for name in own if not name.endswith("/reason")))
+    return Table(["prompt", *names], [[plain(row), *map(own.get, names)] for row, own in flat.items()])
+
+
+def table_of_arms(results: Mapping[str, Any]) -> Table:
+    """The value of each measure of each arm, None where an arm lacks it.
+
+    >>> arms = {"vanilla": {"fid": {"value": 2.0, "floor": 1.0}}, "guided": {"kid": {"value": 0.5}}}
+    >>> table = table_of_arms({"arms": arms})
+    >>> table.columns, table.rows
+    (['arm', 'fid', 'kid'], [['vanilla', 2.0, None], ['guided', None, 0.5]])
+    """
+    values: dict[str, dict[str, Any]] = {arm: {} for arm in arms_of(results)}
+    for _, arm, metric, value, *_ in lines_of(results):
+        if arm:
+            values[arm][metric] = value
+    names = list(dict.fromkeys(name for own in values.values() for name in own))
+    return Table(["arm", *names], [[arm, *map(own.get, names)] for arm, own in values.items()])
+
+
+def table_of_quality(results: Mapping[str, Any]) -> Table:
+    """Quality by features; no rows in earlier results.
+
+    Example:
+        >>> kid = {"kid": {"value": 0.5, "floor": 0.1}}
+        >>> said = {"judge": {"name": "J", "dim": 8}}
+        >>> table = table_of_quality({"arms": {"guided": {"quality": {"judge": kid}}}, "spaces": said})
+        >>> [dict(zip(table.columns, table.rows[0]))[name] for name in ("name", "kid", "kid/floor", "kept")]
+        ['J', 0.5, 0.1, None]
+    """
+    facts = ("", "/low", "/high", "/floor")
+    columns = ["prompt", "arm", "features", "name", "dim", *(key + fact for key in KEYS for fact in facts)]
+    rows: list[list[Any]] = []
+    for prompt, one in results["rows"].items() if "rows" in results else [("", results)]:
+        for arm in arms_of(one):
+            for name in spaces_of(one["arms"][arm].get("quality", {})):
+                said, tree = one.get("spaces", {}).get(name, {}), one["arms"][arm]["quality"][name]
+                found = [number_at(tree, key) for key in KEYS]
+                numbers = [getattr(it, fact) for it in found for fact in ("value", "low", "high", "floor")]
+                rows.append([plain(prompt), plain(arm), name, plain(said.get("name", "")), said.get("dim"), *numbers])
+    return Table(columns, rows)
+
+
 def _log_curves(run: Any, lines: Iterable[Mapping[str, Any]]) -> None:
     """Each stage has its own step axis, since W&B's own only ever grows."""
     defined: set[str] = set()
@@ -97,14 +153,6 @@ def _log_curves(run: Any, lines: Iterable[Mapping[str, Any]]) -> None:
             run.define_metric(f"{stage}/*", step_metric=f"{stage}/step")
             defined.add(stage)
         run.log({f"{stage}/step": step, f"{stage}/{plain(line['name'])}": value})
-
-
-def _log_images(run: Any, images: Mapping[str, Image.Image | bytes]) -> None:
-    import wandb
-
-    pictures = {name: Image.open(io.BytesIO(it)) if isinstance(it, bytes) else it for name, it in images.items()}
-    if pictures:
-        run.log({f"figures/{name}": wandb.Image(it, caption=name) for name, it in pictures.items()})
 
 
 def log_fitted(run: Any, job: Path, results: Mapping[str, Any]) -> None:
@@ -120,13 +168,10 @@ def log_fitted(run: Any, job: Path, results: Mapping[str, Any]) -> None:
     import wandb
 
     found = sorted(path for name in (*TENSORS, FACTS) for path in job.rglob(name))
-    names = {path.relative_to(job).as_posix(): path for path in found}
-    files = {name: path for name, path in names.items() if not name.startswith("wandb/")}
+    files = {path.relative_to(job).as_posix(): path for path in found if path.relative_to(job).parts[0] != "wandb"}
     if not files:
         return
-    facts = {
-        name: without_places(hidden(json.loads(path.read_text()))) for name, path in files.items() if path.name == FACTS
-    }
+    facts = {name: without_places(hidden(read_json(path))) for name, path in files.items() if path.name == FACTS}
     told = {name: {key: it[key] for key in TOLD if key in it} for name, it in facts.items()}
     only = next(iter(told.values())) if len(told) == 1 else {"rows": told}
     config_hash = str(results.get("config_hash", run.id))
@@ -138,3 +183,57 @@ def log_fitted(run: Any, job: Path, results: Mapping[str, Any]) -> None:
         else:
             artifact.add_file(str(path.absolute()), name, policy="immutable")
     run.log_artifact(artifact)
+
+
+def make_logger(logger: Mapping[str, Any], job: Path, group: str = "") -> Any:
+    """The job's logger.
+
+    Args:
+        logger: The group's configuration.
+        job: Folder of the job, where a logger without a folder of its own writes.
+        group: The sweep that the job is part of, where the configuration names no group.
+
+    Returns:
+        A `WandbLogger`, whose run is not open yet; None where nothing is to be logged.
+    """
+    mode = mode_of(logger)
+    if mode == "disabled":
+        return None
+    options = {
+        "save_dir": logger.get("save_dir") or str(job),
+        "group": logger.get("group") or group or None,
+        "mode": mode,
+    }
+    return make({"logger": {**hidden(dict(logger)), **options}}, "logger")
+
+
+def open_run(logger: Any) -> Any:
+    """The open run of a `WandbLogger`; None for any other logger, or where W&B is not reached, which is said."""
+    from pytorch_lightning.loggers import WandbLogger
+
+    if not isinstance(logger, WandbLogger):
+        return None
+    import wandb
+
+    logger._wandb_init.pop("anonymous", None)  # Lightning always hands it on, and W&B warns of it whatever its value
+    try:
+        return logger.experiment
+    except (wandb.Error, OSError) as error:
+        reason = plain(redacted_command(str(error).splitlines()[0] if str(error) else type(error).__name__))
+        print(
+            f"selfdebias: W&B was not reached ({reason}): nothing was logged there, all results are here.",
+            file=sys.stderr,
+        )
+        return None
+
+
+def is_logged(job: Path, logger: Mapping[str, Any]) -> bool:
+    """Whether the finished job was logged before: to the run that an agent asks for, or online where it is to be."""
+    asked, mode = os.environ.get("WANDB_RUN_ID"), mode_of(logger)
+    runs = [line for line in read_lines(Path(job) / MARK) if asked in (None, "", line["run"])]
+    return any(MODES.index(line["mode"]) >= MODES.index(mode) for line in runs)
+
+
+def mark_logged(job: Path, run: str, mode: str) -> None:
+    """Notes that a job was logged, so that the same command does not log it again."""
+    append_line(Path(job) / MARK, {"run": run, "mode": mode})

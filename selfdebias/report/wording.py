@@ -22,6 +22,18 @@ def plain(text: object) -> str:
     return "".join(" " if unicodedata.category(sign)[0] in "CZ" else sign for sign in str(text)).strip()
 
 
+def by_text(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Names by what is said of them: those of one text are joined, in the order of use.
+
+    >>> by_text([("fair", "gender"), ("unfair", "age"), ("fair", "tone")])
+    {'fair': 'gender, tone', 'unfair': 'age'}
+    """
+    names: dict[str, list[str]] = {}
+    for text, name in pairs:
+        names.setdefault(text, []).append(plain(name))
+    return {text: ", ".join(found) for text, found in names.items()}
+
+
 def prompt_of(results: Mapping[str, Any]) -> str:
     """The prompt of a job in quotes, on one line.
 
@@ -55,11 +67,6 @@ def clip(text: str, width: int) -> str:
     while text and columns_of(text) > max(0, width - 3):
         text = text[:-1]
     return (text + "...")[:width]
-
-
-def padded(text: str, size: int) -> str:
-    """The text with spaces up to `size` terminal columns."""
-    return text + " " * (size - columns_of(text))
 
 
 def wrapped(text: str, width: int) -> list[str]:

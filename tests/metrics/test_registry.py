@@ -11,8 +11,8 @@ import pytest
 
 import selfdebias.metrics
 from selfdebias.metrics import quality
-from selfdebias.report.flat_tables import csv_of, flat_numbers
 from selfdebias.report.job_table import markdown_table, render_table
+from selfdebias.report.measures import csv_of, flat_numbers
 from tests.metrics.test_summary import arm, summary
 
 TEXT = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()

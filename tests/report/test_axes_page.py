@@ -5,11 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from selfdebias.jobs.model_card import model_card
-from selfdebias.report.explanations import told_in_words
-from selfdebias.report.grids import AXES, axes_grid, grids_in_words
+from selfdebias.report.comparisons import AXES, axes_grid, grids_in_words, verdicts_in_short, verdicts_in_words
+from selfdebias.report.explanations import modes_in_words
 from selfdebias.report.job_table import headline
-from selfdebias.report.page import agreement_rows, found_in_words, mode_rows, target_of, verdicts_in_short
-from selfdebias.report.verdicts import verdicts_in_words
+from selfdebias.report.page import agreement_rows, found_in_words, mode_rows, target_of
 from selfdebias.report.wording import Notes
 
 
@@ -103,11 +102,11 @@ def test_each_axis_is_held_against_each_attribute():
 
 
 def test_what_the_encoder_was_told_is_said_where_it_is_known():
-    (line,) = told_in_words(results())
+    (line,) = modes_in_words(results())
     assert line == (
         "The axes were found with the encoder emoji_clip, which was told captions of the drawings, and nothing else."
     )
-    assert told_in_words({**results(), "spaces": {}}) == [] == told_in_words({**results(), "modes": {"value": None}})
+    assert modes_in_words({**results(), "spaces": {}}) == [] == modes_in_words({**results(), "modes": {"value": None}})
 
 
 def test_the_card_says_what_the_encoder_was_told():

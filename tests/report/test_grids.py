@@ -12,10 +12,9 @@ from experiments.pooled import RESULTS
 from selfdebias.jobs.sweeps.columns import Row
 from selfdebias.jobs.sweeps.pooling import Group
 from selfdebias.metrics.distances import KID
-from selfdebias.report.feature_words import title_of
-from selfdebias.report.grids import AGREEMENT, COMPOSITION, QUALITY, grids, quality_grid
+from selfdebias.report.comparisons import AGREEMENT, COMPOSITION, QUALITY, grids, quality_grid, verdicts_in_words
 from selfdebias.report.job_table import markdown_table, render_table, sections
-from selfdebias.report.verdicts import verdicts_in_words
+from selfdebias.report.measures import title_of
 from selfdebias.report.wording import Notes, columns_of
 from tests.report.example import example_results
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from selfdebias.jobs.stages.report import read_figures, report
-from selfdebias.report.grids import AGREEMENT, COMPOSITION, QUALITY
-from selfdebias.report.templates import settings
+from selfdebias.report.comparisons import AGREEMENT, COMPOSITION, QUALITY
+from selfdebias.report.material import settings
 from tests.report.example import write_job
 
 ALL = ("vanilla", "guided", "random")

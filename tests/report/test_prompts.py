@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from selfdebias.jobs.job import folder_of_row, gather_rows
-from selfdebias.report.flat_tables import flat_numbers, table_of_rows
+from selfdebias.report.measures import flat_numbers
 from selfdebias.report.prompts import markdown_table, render_prompt_page, render_table
+from selfdebias.report.wandb_log import table_of_rows
 from selfdebias.report.wording import columns_of
 from selfdebias.storage.atomic import write_json
 from tests.report.example import CLASSES, example_results

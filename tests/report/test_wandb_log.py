@@ -16,10 +16,9 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import DummyLogger
 
 from selfdebias.config.rules import ConfigError
-from selfdebias.report.flat_tables import COLUMNS, flat_numbers
-from selfdebias.report.privacy import PRIVATE_SETTINGS, allowed
-from selfdebias.report.wandb_log import log_job
-from selfdebias.report.wandb_run import check_logger, is_logged, make_logger, mark_logged, mode_of
+from selfdebias.report.measures import COLUMNS, flat_numbers
+from selfdebias.report.privacy import PRIVATE_SETTINGS, allowed, check_logger, mode_of
+from selfdebias.report.wandb_log import is_logged, log_job, make_logger, mark_logged
 from selfdebias.storage.hidden import HIDDEN, redacted, redacted_command
 from tests.report.example import PROMPT, example_results
 from tests.wandb_file import OfflineRun, offline_runs

@@ -65,7 +65,7 @@ def test_one_batch_is_said_to_be_too_few_for_an_interval_before_it_is_drawn(stan
 @not_yet("the last line names the page alone")
 def test_the_end_of_a_job_names_its_picture(stand_ins, monkeypatch, capsys):
     monkeypatch.setattr("selfdebias.report.job_table.render_table", lambda *_, **__: "")
-    monkeypatch.setattr("selfdebias.report.given.skipped_in_words", lambda _: [])
+    monkeypatch.setattr("selfdebias.report.job_table.skipped_in_words", lambda _: [])
     assert main(["logger=none"]) == 0
     assert "first.png" in capsys.readouterr().out
 

@@ -11,8 +11,7 @@ from selfdebias.jobs.sweeps.record import DONE
 from selfdebias.metrics.comparison import FAIRER, LESS_FAIR, compare
 from selfdebias.metrics.distances import KID
 from selfdebias.metrics.number import Number
-from selfdebias.report.feature_words import title_of
-from selfdebias.report.measures import arms_of, images_of
+from selfdebias.report.measures import arms_of, images_of, title_of
 from selfdebias.report.table import Column, Table
 from selfdebias.report.wording import AT_FLOOR, Notes, bare, plain, span, written
 

@@ -23,8 +23,7 @@ from selfdebias.metrics.prompts import over_prompts
 from selfdebias.metrics.spaces import EXTRACTOR
 from selfdebias.metrics.summary import summarise
 from selfdebias.modes.placement import AxisSides
-from selfdebias.report.feature_words import frechet_key
-from selfdebias.report.measures import clip_score
+from selfdebias.report.measures import clip_score, frechet_key
 
 Results = Mapping[str, Any]
 

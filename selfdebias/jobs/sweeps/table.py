@@ -23,8 +23,7 @@ from selfdebias.jobs.sweeps.pooling import Group, Results, grouped, ones_of
 from selfdebias.jobs.sweeps.record import DONE
 from selfdebias.metrics.number import Number, leaves
 from selfdebias.report.explanations import judge_in_words
-from selfdebias.report.feature_words import without_label
-from selfdebias.report.measures import INTERVAL
+from selfdebias.report.measures import INTERVAL, without_label
 from selfdebias.report.table import Table, to_csv, to_latex, to_markdown, to_text
 from selfdebias.report.wording import AT_FLOOR, Notes, plain, prompt_of
 from selfdebias.storage.atomic import write_bytes, write_json, write_text

@@ -14,7 +14,7 @@ from selfdebias.jobs.stages.discover import discover
 from selfdebias.metrics.features import assign_modes
 from selfdebias.modes import HdbscanModes, KMeansModes, SpectralModes, TwoStageModes
 from selfdebias.modes.naming import NoVocabulary
-from selfdebias.report.explanations import one_mode_in_words
+from selfdebias.report.explanations import modes_in_words
 from selfdebias.storage.batches import BatchFolder
 from tests.modes.blobs import blobs
 from tests.modes.test_residual import crossed
@@ -51,8 +51,8 @@ def test_one_mode_is_said_and_has_no_silhouette(tmp_path, capsys):
     assert capsys.readouterr().out == "discover: one mode: nothing to balance\n"
     assert (tmp_path / "discover" / "mode-0.png").exists() and not (tmp_path / "discover" / "mode-1.png").exists()
     assert load_file(tmp_path / "discover" / "centers.safetensors")["centers"].shape == (1, 8)
-    assert one_mode_in_words({"modes": modes})[0].startswith("One mode: nothing to balance.")
-    assert one_mode_in_words({"modes": {"k": 2}}) == []
+    assert modes_in_words({"modes": modes})[0].startswith("One mode: nothing to balance.")
+    assert modes_in_words({"modes": {"k": 2}}) == []
 
 
 def test_the_stability_that_chose_k_is_the_one_that_is_written(tmp_path):

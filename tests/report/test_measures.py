@@ -10,7 +10,7 @@ import math
 import pytest
 
 from selfdebias.metrics.prompts import over_prompts
-from selfdebias.report.flat_tables import COLUMNS, csv_of
+from selfdebias.report.measures import COLUMNS, csv_of
 from tests.report.example import example_results
 
 

@@ -1,16 +1,16 @@
-"""Tables with a row for each arm and subject: quality by features, agreement of pairs, composition."""
+"""How arms compare with the baseline: verdicts, and tables of axes, quality by features, agreement of pairs and composition."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from selfdebias.metrics.comparison import IN_WORDS, LESS_FAIR
 from selfdebias.metrics.number import Number, number_at
-from selfdebias.report.measures import arms_of, attributes_of
+from selfdebias.report.measures import Results, arms_of, attributes_of
 from selfdebias.report.table import Table
-from selfdebias.report.wording import Notes, counted, plain, written
+from selfdebias.report.wording import Notes, by_text, counted, plain, written
 
-Results = Mapping[str, Any]
 QUALITY = "Quality by feature space (guidance acts in the encoder's)"
 AGREEMENT = "Class of the vanilla twin"
 COMPOSITION = "Composition"
@@ -28,28 +28,23 @@ def grids(results: Results, notes: Notes) -> list[Table]:
         results: The contents of `results.json`.
         notes: Takes the reasons of the numbers that are null.
     """
-    found = [
-        axes_grid(results, notes), quality_grid(results, notes), agreement_grid(results, notes), composition_grid(results, notes)
-    ]  # fmt: skip
+    found = (make(results, notes) for make in (axes_grid, quality_grid, agreement_grid, composition_grid))
     return [grid for grid in found if grid.rows]
 
 
 def quality_grid(results: Results, notes: Notes) -> Table:
     """Quality in each space of features, of each arm but the baseline; no row where there is but the encoder's."""
     titles = ["arm, features", "precision of switched", "precision", "KID", "kept"]
+    styles = {"precision": ".3f", "kid": ".3g", "kept": ".3f"}
     rows = []
     for arm in _compared(results):
         tree = results["arms"][arm].get("quality", {})
         names = [name for name in spaces_of(tree) if any(number_at(tree, name, key).value is not None for key in KEYS)]
-        if not set(names) <= set(ACTED_IN):
-            rows += [[f"{plain(arm)}, {plain(name)}", *_quality_cells(tree[name], notes)] for name in names]
+        for name in names if not set(names) <= set(ACTED_IN) else []:
+            ratio = counted(number_at(tree, name, "turned_precision_ratio"), notes)
+            cells = [written(number_at(tree, name, key), notes, style, floor=True) for key, style in styles.items()]
+            rows.append([f"{plain(arm)}, {plain(name)}", ratio, *cells])
     return Table(titles, rows, QUALITY)
-
-
-def _quality_cells(tree: Mapping[str, Any], notes: Notes) -> list[str]:
-    styles = {"precision": ".3f", "kid": ".3g", "kept": ".3f"}
-    ratio = counted(number_at(tree, "turned_precision_ratio"), notes)
-    return [ratio, *(written(number_at(tree, key), notes, style, floor=True) for key, style in styles.items())]
 
 
 def spaces_of(quality: Mapping[str, Any]) -> list[str]:
@@ -100,35 +95,22 @@ def grids_in_words(results: Results, shown: Sequence[str]) -> list[str]:
         results: The contents of `results.json`.
         shown: Titles of those that are shown.
     """
-    lines = []
-    if AXES in shown:
-        lines.append(
-            "Axes: each image is on one of two sides of each axis, side 1 being the smaller one among the collected images. "
-            "Switched images are those whose side of any axis changed."
-        )
-    if QUALITY in shown:
-        said = [
-            f"{plain(name)}: {plain(it['name'])}, {it['dim']}-d"
-            for name, it in sorted(results.get("spaces", {}).items())
-        ]
-        lines.append(
-            f"Features: {'; '.join(said)}. Guidance acts in the encoder's space alone, so that quality measured there is "
-            "measured by what was aimed at. Those of judge and pixels are centred on the reference and scaled by one number; KID's "
-            "kernel has gamma 1/d there. kept: cosine of unswitched images with their twins; its floor: that of different vanilla "
-            "images of one mode."
-        )
-    if AGREEMENT in shown:
-        lines.append(
-            f"{AGREEMENT}: share of pairs of one seed in which the judge sees the same class, where it is sure of both. Shares of "
-            "classes may stay while images change theirs both ways."
-        )
-    if COMPOSITION in shown:
-        lines.append(
-            "Composition: predicted is the fd_hard of vanilla images weighted so that their modes have the arm's shares; any "
-            "method that mixes the modes anew pays it, selection too. As predicted: the measured value is inside of the predicted "
-            "interval; beyond it: the intervals are apart."
-        )
-    return lines
+    spaces = sorted(results.get("spaces", {}).items())
+    said = "; ".join(f"{plain(name)}: {plain(it.get('name'))}, {it.get('dim')}-d" for name, it in spaces)
+    meanings = {
+        AXES: "Axes: each image is on one of two sides of each axis, side 1 being the smaller one among the collected images. "
+        "Switched images are those whose side of any axis changed.",
+        QUALITY: f"Features: {said}. Guidance acts in the encoder's space alone, so that quality measured there is "
+        "measured by what was aimed at. Those of judge and pixels are centred on the reference and scaled by one number; KID's "
+        "kernel has gamma 1/d there. kept: cosine of unswitched images with their twins; its floor: that of different vanilla "
+        "images of one mode.",
+        AGREEMENT: f"{AGREEMENT}: share of pairs of one seed in which the judge sees the same class, where it is sure of both. "
+        "Shares of classes may stay while images change theirs both ways.",
+        COMPOSITION: "Composition: predicted is the fd_hard of vanilla images weighted so that their modes have the arm's shares; "
+        "any method that mixes the modes anew pays it, selection too. As predicted: the measured value is inside of the "
+        "predicted interval; beyond it: the intervals are apart.",
+    }
+    return [text for title, text in meanings.items() if title in shown]
 
 
 def told(predicted: Number, measured: Number) -> str:
@@ -176,6 +158,64 @@ def composed_in_words(arm: Mapping[str, Any], attribute: str) -> str:
         UNTOLD: f", no detectable difference from what reweighting the modes predicts ({value})",
     }
     return words.get(verdict, "")
+
+
+def verdicts_in_words(results: Results) -> list[str]:
+    """Which arms are fairer than the baseline, said only where the intervals are apart."""
+    baseline = plain(results.get("baseline") or "vanilla")
+    lines = []
+    for arm, verdicts in results.get("verdicts", {}).items():
+        told, names = [], _in_order(results, verdicts, range(len(results.get("modes", {}).get("axes", []))))
+        for name in [name for name in names if verdicts[name]]:
+            composed = composed_in_words(results["arms"][arm], name) if verdicts[name] == LESS_FAIR else ""
+            told.append(f"{plain(name)} {IN_WORDS[verdicts[name]]}{composed}")
+        said = [f"{'; '.join(told)} (fairer, less fair: the intervals do not overlap)"] if told else []
+        untold = by_text((_untold(results, arm, name), name) for name in names if not verdicts[name])
+        said += [f"{names}: cannot be told ({reason})" for reason, names in untold.items()]
+        lines.append(f"{plain(arm)} against {baseline}, by fd: {'; '.join(said)}.")
+    return lines
+
+
+def _in_order(results: Results, verdicts: Mapping[str, Any], axes: Iterable[int]) -> list[str]:
+    """What verdicts are about, in the order of the attributes, which a file does not keep; axes or the modes come last."""
+    return [name for name in [*attributes_of(results), *(f"axis {a}" for a in axes), "modes"] if name in verdicts]
+
+
+def _untold(results: Results, arm: str, name: str) -> str:
+    """Why there is no verdict: the reason of the first of the two distances that lacks a value or an interval.
+
+    A verdict is about an attribute, about `modes`, or about `axis 0` and so on.
+    """
+    for tree in (results["arms"][arm], results["arms"][results.get("baseline") or "vanilla"]):
+        if name.startswith("axis ") and name not in tree:
+            entry = tree["axes"][int(name.removeprefix("axis "))]["fd"]
+        else:
+            entry = tree["mode_fd"] if name == "modes" else tree[name]["fd_hard"]
+        if entry.get("low") is None:
+            return plain(entry["reason"]).removeprefix("no interval: ")
+    raise ValueError(f"`verdicts` must be given where both have an interval, got none of {arm} in {name}.")
+
+
+def verdicts_in_short(results: Results) -> list[str]:
+    """What is fairer and less fair than in the baseline: one sentence for each arm, without the axes that were left alone.
+
+    Example:
+        >>> arms = {"vanilla": {}, "guided": {"shares": {"gender": {}, "age": {}}}}
+        >>> told = {"gender": "fairer", "age": "not told apart", "axis 0": "fairer", "axis 1": "less fair"}
+        >>> modes = {"axes": [{}, {}], "balanced": [0]}
+        >>> verdicts_in_short({"arms": arms, "modes": modes, "verdicts": {"guided": told}})
+        ['guided against vanilla, by fd: fairer in gender, axis 0; no detectable difference in age.']
+    """
+    modes, baseline = results.get("modes", {}), plain(results.get("baseline") or "vanilla")
+    axes = modes.get("balanced", range(len(modes.get("axes", []))))
+    lines = []
+    for arm, verdicts in results.get("verdicts", {}).items():
+        names: dict[str | None, list[str]] = {verdict: [] for verdict in IN_WORDS}
+        for name in _in_order(results, verdicts, axes):
+            names[verdicts[name]].append(plain(name))
+        said = [f"{IN_WORDS[verdict]} in {', '.join(found)}" for verdict, found in names.items() if found]
+        lines += [f"{plain(arm)} against {baseline}, by fd: {'; '.join(said)}."] if said else []
+    return lines
 
 
 def _compared(results: Results) -> list[str]:
