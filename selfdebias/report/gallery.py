@@ -137,9 +137,9 @@ def pairs_of(material: Material, name: str, images: int) -> list[Pair]:
         return []
     above, below = vanilla.folder.images(ids), arm.folder.images(ids)
     pairs = []
-    for i, *images in zip(ids, above, below, strict=True):
+    for row, i in enumerate(ids):
         before, after = vanilla.modes[i], arm.modes[i]
-        pairs.append(Pair(i, before, after, pair_picture(*images, changed=before != after)))
+        pairs.append(Pair(i, before, after, pair_picture(above[row], below[row], before != after)))
     return pairs
 
 
