@@ -95,7 +95,7 @@ def folders_in_words(results: Results, shown: Collection[str]) -> list[str]:
     Example:
         >>> sources = {"peer": {"drawn_together": 1, "without_colour": 0}, "own": {"drawn_together": None, "without_colour": 1}}
         >>> results = {"sources": sources, "twins": {"peer": 997}, "baseline": "own"}
-        >>> print(*folders_in_words(results, {"PSNR, dB", "recall"}), sep="\n")
+        >>> print(*folders_in_words(results, {"PSNR, dB", "recall"}), sep="\\n")
         peer: each image counts as drawn by itself; if n were guided as one batch, say evaluate.drawn_together=n.
         twins: images of one name (or, with a manifest, seed): peer 997 in own; over these: PSNR.
         own: 1 without colour; images of greys alone are judged like the others, also where a class is a matter of colour.
