@@ -15,7 +15,7 @@ from selfdebias.backbones.calling import normal_tensors
 from selfdebias.backbones.hspace import BottleneckHook
 from selfdebias.backbones.step import Step, planned_steps, split_branches
 from selfdebias.guidance.base import Guidance, SelectingGuidance, chosen_axes
-from selfdebias.guidance.groups import Group, Rule, conditions_of, groups_of, seeds_of
+from selfdebias.guidance.groups import Group, Rule, conditions_of, groups_of
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.state import GuidanceState
 
@@ -111,7 +111,8 @@ class Attachment:
     def _begin(self, arguments: Mapping[str, Any]) -> None:
         """Form the groups of a call, and start one of its passes."""
         sampled_from = list(zip(groups_of(arguments), conditions_of(arguments), strict=True))
-        seeds = seeds_of(arguments)
+        generator = arguments.get("generator")  # seeds are known where each image has one of its own
+        seeds = [it.initial_seed() for it in generator] if isinstance(generator, Sequence) else []
         self._images = len(sampled_from)
         places = {it: [i for i, other in enumerate(sampled_from) if other == it] for it in sampled_from}
         if self._on_prompts:
@@ -211,7 +212,8 @@ class Attachment:
 
 def refuse_more_branches(pipeline: Any) -> None:
     """Raise a ValueError for a pipeline that stacks a third branch beside those of classifier-free guidance."""
-    extra = [name for name in ("image_guidance_scale", "do_perturbed_attention_guidance") if _has(pipeline, name)]
+    known = {*dir(type(pipeline)), *inspect.signature(type(pipeline).__call__).parameters}
+    extra = [name for name in ("image_guidance_scale", "do_perturbed_attention_guidance") if name in known]
     if extra:
         raise ValueError(
             f"`pipeline` must stack at most two branches, got {type(pipeline).__name__}, whose `{extra[0]}` adds a third: "
@@ -227,7 +229,3 @@ def refuse_other_width(unet: Any, shape: Sequence[int]) -> None:
             f"`pipeline` must have a bottleneck of {shape[0]} channels, which the projector was fitted on, got {width}: "
             f"fit on this model, with SelfDebias.fit(pipeline, ...)."
         )
-
-
-def _has(pipeline: Any, name: str) -> bool:
-    return hasattr(type(pipeline), name) or name in inspect.signature(type(pipeline).__call__).parameters

@@ -91,12 +91,6 @@ def conditions_of(arguments: Mapping[str, Any]) -> list[str]:
     return _each_image([json.dumps(it) for it in conditions], arguments)
 
 
-def seeds_of(arguments: Mapping[str, Any]) -> list[int]:
-    """Return the seed of each image, where the call has one generator for each; else an empty list."""
-    generator = arguments.get("generator")
-    return [g.initial_seed() for g in generator] if isinstance(generator, Sequence) else []
-
-
 def _prompts(arguments: Mapping[str, Any]) -> list[str]:
     prompt, embeddings = arguments.get("prompt"), arguments.get("prompt_embeds")
     if prompt is not None:

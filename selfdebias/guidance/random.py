@@ -69,12 +69,9 @@ class RandomGuidance(Guidance):
 
 def _edit(h: Tensor, sizes: Tensor, step: Step, seeds: Sequence[int], *more: int) -> Tensor:
     """Return edits of these sizes for the activations (B, C, H, W) of a branch, in directions that `more` numbers change."""
-    noise = torch.stack([_direction(seed, step.index, h[0], *more) for seed in seeds]).to(h)
-    return noise * (sizes.to(h) * h.flatten(1).norm(dim=1))[:, None, None, None]
-
-
-def _direction(seed: int, index: int, like: Tensor, *more: int) -> Tensor:
-    """Return a unit vector with the shape of `like`, from the seed and the step."""
-    state = int(np.random.SeedSequence((seed, index, *more)).generate_state(1, np.uint64)[0] >> 1)
-    noise = torch.randn(like.shape, generator=torch.Generator().manual_seed(state))
-    return noise / noise.norm()
+    directions = []
+    for seed in seeds:  # each depends on the image's seed and the step alone
+        own = int(np.random.SeedSequence((seed, step.index, *more)).generate_state(1, np.uint64)[0] >> 1)
+        noise = torch.randn(h.shape[1:], generator=torch.Generator().manual_seed(own))
+        directions.append(noise / noise.norm())
+    return torch.stack(directions).to(h) * (sizes.to(h) * h.flatten(1).norm(dim=1))[:, None, None, None]

@@ -149,35 +149,29 @@ class SelfDebiasGuidance(RelativeStepGuidance):
             p_hat, pi = _shares(state.collective.gather(p)[0], memory), self.pi(state).to(p)
             (g,) = torch.autograd.grad((p * (torch.log(p_hat / pi) + 1)).sum(), leaf)
         counted, own = state.collective.gather(self.sharper(p, x, step, state, self.counted_at))
-        shares = _shares(counted, memory)
-        g = g * pushed(counted, self.slack * _excess(shares - pi, len(counted), memory))[own][:, None, None, None]
+        shares, remembered = _shares(counted, memory), float(memory[-1])
+        excess = (len(counted) + remembered) * (shares - pi)  # images that are too many in each mode
+        if remembered:
+            excess = torch.where(excess > LEAST, excess, 0.0)
+        g = g * pushed(counted, self.slack * excess)[own][:, None, None, None]
         norm, h_norm = row_norms(g), row_norms(h)
         sums = torch.stack([norm.square().sum(), (norm > 0).sum(), h_norm.sum(), norm.new_tensor(len(norm))])
         squares, moved, lengths, images = state.collective.sum(sums)
         rms, mean = (squares / moved.clamp(min=1)).sqrt(), lengths / images  # over the pushed, and over all images
         kl = kl_divergence(shares, pi)
         gate = min(1.0, kl / self.kappa) / self.inner_steps
-        size = self.effect(step) * gate * norm / (rms + self._flat / mean)
+        flat = FLAT
+        if self.temperature != CALIBRATED and float(self.temperature) > self.counted_at:
+            # of softer assignments, log ratios and their derivatives are both smaller by the temperature
+            flat = FLAT * (self.counted_at / float(self.temperature)) ** 2
+        size = self.effect(step) * gate * norm / (rms + flat / mean)
         return along(-g, size.clamp(max=self.limit), h), counted.mean(dim=0), kl
-
-    @property
-    def _flat(self) -> float:
-        """`FLAT`, less for softer assignments: their log ratios and their derivatives are both smaller by the temperature."""
-        softer = self.temperature != CALIBRATED and float(self.temperature) > self.counted_at
-        return FLAT * (self.counted_at / float(self.temperature)) ** 2 if softer else FLAT
 
 
 def _shares(p: Tensor, memory: Tensor) -> Tensor:
     """Return `p_hat` (K,) over the assignments (n, K) of all processes and the memory (K + 1,)."""
     memory = memory.to(p)
     return ((p.sum(dim=0) + memory[:-1]) / (len(p) + memory[-1])).clamp(min=EPSILON)
-
-
-def _excess(lead: Tensor, images: int, memory: Tensor) -> Tensor:
-    """Return how many images are too many in each mode (K,), whose share leads the wanted one by `lead`."""
-    remembered = float(memory[-1])
-    excess = (images + remembered) * lead
-    return torch.where(excess > LEAST, excess, 0.0) if remembered else excess
 
 
 def pushed(p: Tensor, quota: Tensor) -> Tensor:

@@ -18,35 +18,14 @@ if TYPE_CHECKING:
     from selfdebias.modes.two_stage import TwoStageModes
 
 __all__ = [
-    "AgglomerativeModes",
-    "CarriedBank",
-    "FactorialAxes",
-    "GaussianMixtureModes",
-    "HdbscanModes",
-    "KMeansModes",
-    "MixtureBank",
-    "ModeBank",
-    "OwnBank",
-    "ProjectorFit",
-    "SpectralModes",
-    "SupervisedBank",
-    "TwoStageModes",
-]
+    "AgglomerativeModes", "CarriedBank", "FactorialAxes", "GaussianMixtureModes", "HdbscanModes", "KMeansModes", "MixtureBank",
+    "ModeBank", "OwnBank", "ProjectorFit", "SpectralModes", "SupervisedBank", "TwoStageModes",
+]  # fmt: skip
 _MODULES = {
-    "AgglomerativeModes": "agglomerative",
-    "CarriedBank": "banks",
-    "MixtureBank": "banks",
-    "ModeBank": "bank",
-    "OwnBank": "banks",
-    "ProjectorFit": "projector_fit",
-    "SupervisedBank": "banks",
-    "FactorialAxes": "axes",
-    "GaussianMixtureModes": "gmm",
-    "HdbscanModes": "hdbscan",
-    "KMeansModes": "kmeans",
-    "SpectralModes": "spectral",
-    "TwoStageModes": "two_stage",
-}
+    "AgglomerativeModes": "agglomerative", "CarriedBank": "banks", "FactorialAxes": "axes", "GaussianMixtureModes": "gmm",
+    "HdbscanModes": "hdbscan", "KMeansModes": "kmeans", "MixtureBank": "banks", "ModeBank": "bank", "OwnBank": "banks",
+    "ProjectorFit": "projector_fit", "SpectralModes": "spectral", "SupervisedBank": "banks", "TwoStageModes": "two_stage",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

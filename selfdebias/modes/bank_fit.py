@@ -76,8 +76,8 @@ def fit_axis_bank(
     apart = centers[0] - centers[1]
     axis = F.normalize(apart, dim=0)
     bank = fit_bank(z, labels, timesteps, branch_index, branches, target)
-    means = _side_means(z @ axis, labels, timesteps, branch_index, bank)  # (branches, T, 2)
-    middle, half = means.mean(dim=-1), (means[..., 0] - means[..., 1]) / 2
+    first, second = _group_means(z @ axis, labels, 2, timesteps, branch_index, len(branches))
+    middle, half = (first + second) / 2, (first - second) / 2
     mean = half.mean(dim=1, keepdim=True)
     if (mean <= 0).any():
         raise ValueError(
@@ -106,29 +106,27 @@ def fit_mean_bank(
     Raises:
         ValueError: as `fit_bank` does.
     """
-    grid = timesteps.unique()
-    origins = torch.zeros(len(prompts), len(branches), len(grid), z.shape[1])
-    apart = z.clone()
-    for p in range(len(prompts)):
-        for b in range(len(branches)):
-            own = (prompt_index == p) & (branch_index == b)
-            for i, t in enumerate(grid):
-                rows = own & (timesteps == t)
-                origins[p, b, i] = z[rows if rows.any() else own].mean(dim=0)
-                apart[rows] -= origins[p, b, i]
+    origins = _group_means(z, prompt_index, len(prompts), timesteps, branch_index, len(branches))
+    apart = z - origins[prompt_index, branch_index, torch.searchsorted(timesteps.unique(), timesteps)]
     bank = fit_bank(apart, labels, timesteps, branch_index, branches, target)
     return replace(bank, origins=origins, prompts=prompts)
 
 
-def _side_means(x: Tensor, labels: Tensor, timesteps: Tensor, branch_index: Tensor, bank: ModeBank) -> Tensor:
-    """Return the mean score of each side, (branches, T, 2); over all timesteps where a side was not recorded at one."""
-    means = torch.zeros(len(bank.branches), len(bank.timesteps), 2)
-    for b in range(len(bank.branches)):
-        for side in range(2):
-            own = (branch_index == b) & (labels == side)
-            for i, t in enumerate(bank.timesteps):
+def _group_means(
+    x: Tensor, group: Tensor, groups: int, timesteps: Tensor, branch_index: Tensor, branches: int
+) -> Tensor:  # fmt: skip
+    """Return the mean of x (M, ...) over each group, branch and timestep, (groups, branches, T, ...).
+
+    Where a group was not recorded at a timestep, it is the mean over all timesteps.
+    """
+    grid = timesteps.unique()
+    means = torch.zeros(groups, branches, len(grid), *x.shape[1:])
+    for g in range(groups):
+        for b in range(branches):
+            own = (group == g) & (branch_index == b)
+            for i, t in enumerate(grid):
                 rows = own & (timesteps == t)
-                means[b, i, side] = x[rows if rows.any() else own].mean()
+                means[g, b, i] = x[rows if rows.any() else own].mean(dim=0)
     return means
 
 

@@ -150,10 +150,13 @@ class SemanticProjector(nn.Module):
     ):
         super().__init__()
         check_values("projector", {"reader": reader, "time": time, "activation": activation})
-        self.shape, self.dim, self.hidden = tuple(shape), dim, hidden
-        self.branches = tuple(branches)
-        self.dropout, self.encoder, self.reader = dropout, encoder, reader
-        self.depth, self.activation, self.time, self.standardised = layers, activation, time, standardised
+        self.shape, self.dim, self.branches = tuple(shape), dim, tuple(branches)
+        self.encoder, self.reader, self.standardised = encoder, reader, standardised
+        self.design = {
+            "shape": self.shape, "dim": dim, "hidden": hidden, "branches": self.branches, "dropout": dropout,
+            "encoder": encoder, "reader": reader, "layers": layers, "activation": activation, "time": time,
+            "standardised": standardised,
+        }  # fmt: skip
         self.read: Reader = READERS[reader](self.shape)
         grid = torch.as_tensor(timesteps, dtype=torch.float32)
         self.tell = SinusoidalTime(len(self.branches)) if time == "sinusoidal" else StepEmbedding(len(grid))
@@ -219,20 +222,9 @@ class SemanticProjector(nn.Module):
 
     def save(self, path: Path) -> None:
         """Write weights and shape as one safetensors file, atomically."""
-        shape = {
-            "shape": self.shape,
-            "dim": self.dim,
-            "hidden": self.hidden,
-            "branches": self.branches,
-            "dropout": self.dropout,
-            "encoder": self.encoder,
-            "reader": self.reader,
-            "layers": self.depth,
-            "activation": self.activation,
-            "time": self.time,
-            "standardised": self.standardised,
-        }
-        write_tensors(path, {k: v.contiguous() for k, v in self.state_dict().items()}, {"projector": json.dumps(shape)})
+        write_tensors(
+            path, {k: v.contiguous() for k, v in self.state_dict().items()}, {"projector": json.dumps(self.design)}
+        )
 
     @classmethod
     def load(cls, path: Path) -> Self:
