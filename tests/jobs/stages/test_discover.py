@@ -17,7 +17,7 @@ from selfdebias.modes.naming import NoVocabulary
 from selfdebias.report.explanations import modes_in_words
 from selfdebias.storage.batches import BatchFolder
 from tests.modes.blobs import blobs
-from tests.modes.test_residual import crossed
+from tests.modes.test_placement import crossed
 
 
 def collected(folder, X, prompts=None):
