@@ -11,7 +11,7 @@ from typing import Any
 
 from experiments.pooled import RESULTS
 from experiments.study import read_study
-from selfdebias.config.arms import guidance_of_arms, model_of_arms, reference_count
+from selfdebias.config.combinations import guidance_of_arms, model_of_arms, reference_count
 from selfdebias.config.compose import load, load_sweep
 from selfdebias.config.targets import make
 from selfdebias.jobs.run import make_plan

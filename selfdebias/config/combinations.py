@@ -1,17 +1,116 @@
-"""Which values go together, where each of them is in its range; some of it would come out only when all images are drawn."""
+"""What options mean together: the guidance, model and prompts of each arm, and the values that contradict each other."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from selfdebias.config.prompt_texts import different_texts, with_place
+from omegaconf import OmegaConf
+
+from selfdebias.config.prompts import PLACE, different_texts, with_place
 from selfdebias.config.ranges import check_values
 from selfdebias.config.rules import TEXT_NOT_BLANK, ConfigError, refuse, walk
 
+UNEDITED = ("vanilla", "attribute_prompts")  # arms whose images no edit touches
+NO_GUIDANCE = {"_target_": "selfdebias.guidance.NoGuidance"}  # as in conf/guidance/none.yaml
+ONE_PARTITION = "(or choose clustering=spectral)"
+_NOUN = re.compile(r"(?P<phrase>\b(?:a|an|the)\s+(?P<noun>[^\s,.;:][^,.;:]*))", re.IGNORECASE)
+_NOUN_AFTER_OF = re.compile(rf"\bof\b.*?{_NOUN.pattern}", re.IGNORECASE)
+
+
+def guidance_of_arms(guidance: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The guidance of each arm: vanilla always; guided, if there is a guidance; and one beside it, if it has an `of`.
+
+    Args:
+        guidance: The group's configuration. Its `of`, if it has one, is the guidance of the guided arm, and itself that of the
+            third arm: `random`, which replays the other's edits, or `attribute_prompts`, if it has `texts`.
+    """
+    none = dict(NO_GUIDANCE)
+    if guidance["_target_"] == none["_target_"]:
+        return {"vanilla": none}
+    if "of" not in guidance:
+        return {"vanilla": none, "guided": dict(guidance)}
+    own = {key: value for key, value in guidance.items() if key != "of"}
+    third = "attribute_prompts" if "texts" in own else "random"
+    return {"vanilla": none, "guided": dict(guidance["of"]), third: own}
+
+
+def model_of_collect(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of the model that the collected images are drawn with: `model` at its part of the guidance scale.
+
+    A model without a guidance scale, or with one of 1, is as it is.
+
+    Example:
+        >>> model_of_collect({"model": {"steps": 50, "guidance_scale": 7.5}, "collect": {"relative_scale": 0.5}})
+        {'steps': 50, 'guidance_scale': 3.75}
+    """
+    model, scale = dict(config["model"]), config["model"].get("guidance_scale")
+    relative = config["collect"].get("relative_scale", 1)
+    return model if scale is None or relative == 1 else {**model, "guidance_scale": part_of_scale(scale, relative)}
+
+
+def draws_reference(config: Mapping[str, Any]) -> bool:
+    """Whether reference images have to be drawn, since the collected ones are not of the model that arms are drawn with."""
+    return config["evaluate"].get("reference") is None and model_of_collect(config) != model_of_arms(config)
+
+
+def reference_count(config: Mapping[str, Any]) -> int:
+    """How many reference images are drawn where `draws_reference`: `evaluate.reference_images`, and no more than collect draws."""
+    return min(config["evaluate"]["reference_images"], config["collect"]["n_images"])
+
+
+def model_of_arms(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of the model that arms are drawn with: `model`, and what `generate.sampler` changes.
+
+    Example:
+        >>> model_of_arms({"model": {"steps": 50, "eta": 0.0}, "generate": {"sampler": {"steps": 20}}})
+        {'steps': 20, 'eta': 0.0}
+    """
+    merged = OmegaConf.merge(dict(config["model"]), dict(config["generate"].get("sampler") or {}))
+    content: Any = OmegaConf.to_container(merged)
+    return dict(content)
+
+
+def attribute_texts(text: str, patterns: Sequence[str], generic: str) -> list[str]:
+    """The prompt with an attribute stated in each of several ways.
+
+    Args:
+        text: A prompt. Its noun is what follows the first article after "of", or the first article where there is no "of", up to
+            a comma.
+        patterns: At least two different texts, each put in place of article and noun; ``{}`` in it is the noun.
+        generic: A noun that is left out at ``{}``.
+
+    Raises:
+        ValueError: If the patterns are not so, or the text has no article.
+
+    Example:
+        >>> attribute_texts("an emoji of a construction worker", ["a man {}", "a woman {}"], "person")
+        ['an emoji of a man construction worker', 'an emoji of a woman construction worker']
+        >>> attribute_texts("a photo of a person, raw", ["a young {}", "an old {}"], "")
+        ['a photo of a young person, raw', 'a photo of an old person, raw']
+        >>> attribute_texts("a person with dark skin", ["a man {}", "a woman {}"], "person")
+        ['a man with dark skin', 'a woman with dark skin']
+    """
+    option = "`guidance.texts` must be at least two different texts"
+    if isinstance(patterns, str) or len(set(patterns)) < 2 or len(set(patterns)) < len(patterns):
+        raise ValueError(f"{option}, got {patterns!r}.")
+    for pattern in patterns:
+        if not isinstance(pattern, str) or not pattern.strip() or pattern.count(PLACE) > 1:
+            raise ValueError(f"{option}, with {PLACE} once at most, got {pattern!r}.")
+    found = _NOUN_AFTER_OF.search(text) or _NOUN.search(text)
+    if not found:
+        raise ValueError(
+            f"`prompts.text` must have an article and a noun for guidance=attribute_prompts, such as a nurse, got {text!r}."
+        )
+    words = found["noun"].split()
+    noun = " ".join(words[1:] if words[0].casefold() == generic.casefold() else words)
+    before, after = text[: found.start("phrase")], text[found.end("phrase") :]
+    return [before + pattern.replace(PLACE, noun).strip() + after for pattern in patterns]
+
 
 def check_combinations(config: Mapping[str, Any]) -> None:
-    """Refuses values that do not go together.
+    """Refuses values that do not go together, some of which would come out only when all images are drawn.
 
     Args:
         config: A configuration that `selfdebias.config.schema.check_schema` has passed.
@@ -52,31 +151,31 @@ def check_clustering(clustering: Mapping[str, Any], n: int) -> None:
     check_values("clustering", clustering)
     if has_axes(clustering) and clustering.get("space", "image") != "image":
         raise refuse("clustering.space", "image for axes", clustering["space"])
-    k, k_min, k_max = (clustering.get(name) for name in ("k", "k_min", "k_max"))
+    k_min, k_max = clustering.get("k_min"), clustering.get("k_max")
     if k_min is not None and k_max is not None and k_max < k_min:
         raise refuse("clustering.k_max", f"a whole number of at least `clustering.k_min`, {k_min}", k_max)
-    for least, why in _images_needed(clustering, *(("k", k) if k is not None else ("k_max", k_max))):
+    for least, why in _images_needed(clustering):
         if n < least:
             raise refuse("collect.n_images", f"at least {least}, {why}", n)
 
 
-def _images_needed(clustering: Mapping[str, Any], name: str, most: int | None) -> list[tuple[int, str]]:
-    """How many images a clustering needs, and why; `most` is the largest number of modes that it tries, and `name` says so."""
-    needed = []
+def _images_needed(clustering: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
+    """Yields how many images a clustering needs, and why."""
+    name = "k" if clustering.get("k") is not None else "k_max"
+    most = clustering.get(name)  # the largest number of modes that it tries
     if most is not None and name == "k_max" and clustering.get("choice") == "stability":
-        needed.append((4 * most, f"four times the {most} modes of `clustering.{name}`, as its halves are clustered"))
+        yield 4 * most, f"four times the {most} modes of `clustering.{name}`, as its halves are clustered"
     elif most is not None:
-        needed.append((2 * most, f"twice the {most} modes of `clustering.{name}`"))
+        yield 2 * most, f"twice the {most} modes of `clustering.{name}`"
     if "min_cluster_size" in clustering:
-        needed.append((2 * clustering["min_cluster_size"], "twice `clustering.min_cluster_size`"))
+        yield 2 * clustering["min_cluster_size"], "twice `clustering.min_cluster_size`"
     if "min_samples" in clustering:
-        needed.append((clustering["min_samples"], "`clustering.min_samples`"))
+        yield clustering["min_samples"], "`clustering.min_samples`"
     factors = clustering.get("factors")
     if factors is not None:
         m = max(factors) if isinstance(factors, list | tuple) else factors
         words = f"four for each combination of {m} factors: collect more, or look for a partition (clustering=spectral)"
-        needed.append((4 * 2**m, words))
-    return needed
+        yield 4 * 2**m, words
 
 
 def has_axes(clustering: Mapping[str, Any]) -> bool:
@@ -97,9 +196,8 @@ def _check_prompts(config: Mapping[str, Any]) -> None:
     except ValueError as error:
         raise ConfigError(str(error)) from error
     for stage in ("collect", "generate"):
-        if config[stage]["n_images"] < count:
-            words = f"at least {count}, one for each of `prompts.templates`"
-            raise refuse(f"{stage}.n_images", words, config[stage]["n_images"])
+        if (n := config[stage]["n_images"]) < count:
+            raise refuse(f"{stage}.n_images", f"at least {count}, one for each of `prompts.templates`", n)
 
 
 def _check_scale(model: Mapping[str, Any], relative: float) -> None:
@@ -126,7 +224,7 @@ def _check_shares(path: str, shares: list[float], clustering: Mapping[str, Any],
     count, k = len(shares), clustering.get("k")
     least, most = clustering.get("k_min", 2), clustering.get("k_max")
     if has_axes(clustering):
-        wanted = "2 shares, of both sides of each axis, the larger first (or choose clustering=spectral)"
+        wanted = f"2 shares, of both sides of each axis, the larger first {ONE_PARTITION}"
         known = count == 2
     elif clustering.get("max_depth") or "attribute" in bank:
         return  # clusters are cut further, or are the classes of a judge
@@ -143,12 +241,10 @@ def _check_axes(config: Mapping[str, Any]) -> None:
     """Axes can be chosen where there are some, and two passes know of none."""
     axes, bank = has_axes(config["clustering"]), config["bank"]["_target_"]
     if axes and not str(bank).endswith((".OwnBank", ".CarriedBank")):
-        raise refuse("bank", "own or carried where clustering=axes (or choose clustering=spectral)", bank)
+        raise refuse("bank", f"own or carried where clustering=axes {ONE_PARTITION}", bank)
     for path, value in walk(config["guidance"], "guidance"):
         if path.endswith(".axes") and value is not None and not axes:
             raise refuse(path, "null where modes are one partition (or choose clustering=axes)", value)
         if axes and path.endswith("._target_") and str(value).endswith(".TwoPassGuidance"):
-            words = (
-                "one that draws once where clustering=axes, such as guidance=transport (or choose clustering=spectral)"
-            )
+            words = f"one that draws once where clustering=axes, such as guidance=transport {ONE_PARTITION}"
             raise refuse("guidance", words, "two_pass")

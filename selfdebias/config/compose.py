@@ -24,8 +24,8 @@ from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from selfdebias.config.combinations import check_combinations
-from selfdebias.config.completed import with_floats, with_named_folders, with_negative_prompt
-from selfdebias.config.local_paths import check_interpolations
+from selfdebias.config.files import check_interpolations
+from selfdebias.config.keys import with_floats, with_named_folders, with_negative_prompt
 from selfdebias.config.overrides import (
     HYDRA,
     check_options,
@@ -173,22 +173,18 @@ def _by_experiment(overrides: Sequence[str]) -> list[list[str]]:
     """One command line for each experiment, since each may sweep over keys of its own, which then come first."""
     chosen = [text for text in overrides if text.lstrip("+").startswith("experiment=")]
     rest = [text for text in overrides if text not in chosen]
-    return [[*experiment, *_swept_by(experiment), *rest] for experiment in expand(chosen)]
-
-
-def _swept_by(experiment: Sequence[str]) -> list[str]:
-    """What an experiment sweeps over, as overrides."""
-    if not experiment:
-        return []
-    check_options(parse(experiment), conf_folder())
-    return [f"{key}={values}" for key, values in _compose_with_sweep(conf_folder(), list(experiment))[1].items()]
+    commands = []
+    for experiment in expand(chosen):
+        check_options(parse(experiment), conf_folder())
+        swept = _compose_with_sweep(conf_folder(), experiment)[1] if experiment else {}
+        commands.append([*experiment, *(f"{key}={values}" for key, values in swept.items()), *rest])
+    return commands
 
 
 def read_option(group: str, option: str) -> dict[str, Any]:
     """The plain content of one option's file, `conf/<group>/<option>.yaml`."""
-    content = OmegaConf.to_container(OmegaConf.load(conf_folder() / group / f"{option}.yaml"), resolve=True)
-    assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items() if key != "defaults"}
+    content: Any = OmegaConf.to_container(OmegaConf.load(conf_folder() / group / f"{option}.yaml"), resolve=True)
+    return {key: value for key, value in content.items() if key != "defaults"}
 
 
 def _compose(folder: Path, overrides: list[str]) -> dict[str, Any]:
@@ -216,13 +212,12 @@ def _composed(
         with open_dict(config):
             del config["hydra"]
         check_interpolations(OmegaConf.to_container(config, resolve=False))
-        resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        resolved: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_in_one_line(error, folder, overrides)) from None
     finally:
         GlobalHydra.instance().hydra = sweep
-    assert isinstance(resolved, dict)
-    return {str(key): value for key, value in resolved.items()}, {str(key): str(it) for key, it in swept.items()}
+    return resolved, {str(key): str(it) for key, it in swept.items()}
 
 
 def _in_one_line(error: Exception, folder: Path, overrides: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -104,8 +105,7 @@ def options_with(folder: Path, key: str) -> list[str]:
 
 def _has(file: Path, name: str) -> bool:
     """Whether an option has a key, of its own or from an option that it builds on."""
-    content = OmegaConf.to_container(OmegaConf.load(file))
-    assert isinstance(content, dict)
+    content: Any = OmegaConf.to_container(OmegaConf.load(file))
     bases = [it for it in content.get("defaults", ()) if isinstance(it, str) and it != "_self_" and "@" not in it]
     return name in content or any(_has(file.with_name(f"{base}.yaml"), name) for base in bases)
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass
 
-from selfdebias.config.prompt_texts import PLACE, different_names, different_texts, filled, row_names, with_place
-
-
-class PromptSource(Protocol):
-    """Whatever says which prompt each image is drawn from."""
-
-    def for_images(self, n_images: int) -> list[str]:
-        """Return the prompt of each of `n_images` images, by image id."""
+PLACE = "{}"
+CROSS = " x "  # between the attributes of an intersection
+LONGEST_NAME = 48  # signs; a file name of four-byte signs must stay below 255 bytes
+_ARTICLE = re.compile(r"^(a|an|the)\s+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -39,15 +36,14 @@ class Prompts:
     """
 
     text: str
-    attributes: tuple[str, ...]
-    templates: tuple[str, ...] = (PLACE,)
+    attributes: Sequence[str]
+    templates: Sequence[str] = (PLACE,)
 
-    def __init__(self, text: str, attributes: Sequence[str], templates: Sequence[str] = (PLACE,)) -> None:
-        if not isinstance(text, str) or not text.strip():
-            raise ValueError(f"`prompts.text` must be a text that is not blank, got {text!r}.")
-        object.__setattr__(self, "text", text)
-        object.__setattr__(self, "attributes", different_names(attributes))
-        object.__setattr__(self, "templates", with_place(templates))
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str) or not self.text.strip():
+            raise ValueError(f"`prompts.text` must be a text that is not blank, got {self.text!r}.")
+        object.__setattr__(self, "attributes", different_names(self.attributes))
+        object.__setattr__(self, "templates", with_place(self.templates))
 
     def for_images(self, n_images: int) -> list[str]:
         """The prompt of each of `n_images` images, by image id.
@@ -55,10 +51,7 @@ class Prompts:
         Raises:
             ValueError: If there are fewer images than templates.
         """
-        texts = filled(self.text, self.templates)
-        if n_images < len(texts):
-            raise ValueError(f"`n_images` must be at least {len(texts)}, one for each template, got {n_images}.")
-        return [texts[i * len(texts) // n_images] for i in range(n_images)]
+        return _shared_out(filled(self.text, self.templates), n_images, "template")
 
 
 @dataclass(frozen=True)
@@ -79,16 +72,16 @@ class EqualShares:
         ['Image of a man nurse', 'Image of a woman nurse', 'Photo of a man nurse', 'Photo of a woman nurse']
     """
 
-    texts: tuple[str, ...]
-    attributes: tuple[str, ...]
-    templates: tuple[str, ...] = (PLACE,)
+    texts: Sequence[str]
+    attributes: Sequence[str]
+    templates: Sequence[str] = (PLACE,)
 
-    def __init__(self, texts: Sequence[str], attributes: Sequence[str], templates: Sequence[str] = (PLACE,)) -> None:
-        object.__setattr__(self, "texts", different_texts("texts", texts))
-        if len(texts) < 2:
-            raise ValueError(f"`prompts.texts` must be at least two texts, got {list(texts)!r}.")
-        object.__setattr__(self, "attributes", different_names(attributes))
-        object.__setattr__(self, "templates", with_place(templates))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "texts", different_texts("texts", self.texts))
+        if len(self.texts) < 2:
+            raise ValueError(f"`prompts.texts` must be at least two texts, got {list(self.texts)!r}.")
+        object.__setattr__(self, "attributes", different_names(self.attributes))
+        object.__setattr__(self, "templates", with_place(self.templates))
 
     def for_images(self, n_images: int) -> list[str]:
         """The prompt of each of `n_images` images, by image id.
@@ -97,11 +90,7 @@ class EqualShares:
             ValueError: If there are fewer images than texts in templates.
         """
         prompts = [template.replace(PLACE, text) for template in self.templates for text in self.texts]
-        if n_images < len(prompts):
-            raise ValueError(
-                f"`n_images` must be at least {len(prompts)}, one for each text in each template, got {n_images}."
-            )
-        return [prompts[i * len(prompts) // n_images] for i in range(n_images)]
+        return _shared_out(prompts, n_images, "text in each template")
 
 
 @dataclass(frozen=True)
@@ -120,14 +109,13 @@ class NoPrompt:
         ['', '']
     """
 
-    attributes: tuple[str, ...]
+    attributes: Sequence[str]
     text: str = ""
 
-    def __init__(self, attributes: Sequence[str], text: str = "") -> None:
-        if text:
-            raise ValueError(f"`prompts.text` must be empty for prompts=unconditional, got {text!r}.")
-        object.__setattr__(self, "text", "")
-        object.__setattr__(self, "attributes", different_names(attributes))
+    def __post_init__(self) -> None:
+        if self.text != "":
+            raise ValueError(f"`prompts.text` must be empty for prompts=unconditional, got {self.text!r}.")
+        object.__setattr__(self, "attributes", different_names(self.attributes))
 
     def for_images(self, n_images: int) -> list[str]:
         """The empty prompt of each of `n_images` images."""
@@ -153,14 +141,14 @@ class PromptList:
         {'cook': ['an emoji of a cook'], 'artist': ['an emoji of an artist']}
     """
 
-    subjects: tuple[str, ...]
-    attributes: tuple[str, ...]
-    templates: tuple[str, ...] = (PLACE,)
+    subjects: Sequence[str]
+    attributes: Sequence[str]
+    templates: Sequence[str] = (PLACE,)
 
-    def __init__(self, subjects: Sequence[str], attributes: Sequence[str], templates: Sequence[str] = (PLACE,)) -> None:
-        object.__setattr__(self, "subjects", different_texts("subjects", subjects))
-        object.__setattr__(self, "attributes", different_names(attributes))
-        object.__setattr__(self, "templates", with_place(templates))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "subjects", different_texts("subjects", self.subjects))
+        object.__setattr__(self, "attributes", different_names(self.attributes))
+        object.__setattr__(self, "templates", with_place(self.templates))
 
     def rows(self) -> dict[str, Prompts]:
         """The prompts of each row, by its name. A subject in one template alone is a plain prompt, as if asked for by itself."""
@@ -171,14 +159,92 @@ class PromptList:
         return dict(zip(row_names(self.subjects), rows, strict=True))
 
 
-def facts_of(prompts: Prompts | NoPrompt) -> dict[str, Any]:
-    """What is said of prompts in files, as JSON values; `templates` only where there are some.
+def _shared_out(prompts: Sequence[str], n_images: int, each: str) -> list[str]:
+    """The prompt of each image: contiguous parts, one for each prompt, whose sizes differ by at most one."""
+    if n_images < len(prompts):
+        raise ValueError(f"`n_images` must be at least {len(prompts)}, one for each {each}, got {n_images}.")
+    return [prompts[i * len(prompts) // n_images] for i in range(n_images)]
+
+
+def filled(text: str, templates: Sequence[str]) -> list[str]:
+    """The text in each template. Other braces than ``{}`` are left as they are.
 
     Example:
-        >>> facts_of(Prompts("a cat", ["animal"]))
-        {'text': 'a cat', 'attributes': ['animal']}
+        >>> filled("a nurse", ["Image of {}", "{} {smiling}"])
+        ['Image of a nurse', 'a nurse {smiling}']
     """
-    facts = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(prompts).items()}
-    if facts.get("templates") == [PLACE]:
-        del facts["templates"]
-    return facts
+    return [template.replace(PLACE, text) for template in templates]
+
+
+def row_names(subjects: Sequence[str]) -> list[str]:
+    """A name for each subject that can be a file's: lower case, no article, hyphens for all but letters and digits; distinct.
+
+    Example:
+        >>> row_names(["a construction worker", "an artist", "The artist", "C++/../x", "!"])
+        ['construction-worker', 'artist', 'artist-2', 'c-x', 'prompt']
+    """
+    names: list[str] = []
+    for subject in subjects:
+        text = unicodedata.normalize("NFKC", _ARTICLE.sub("", subject.strip())).casefold()
+        name = re.sub(r"[\W_]+", "-", text)[:LONGEST_NAME].strip("-") or "prompt"
+        count, first = 1, name
+        while name in names:
+            count += 1
+            name = f"{first}-{count}"
+        names.append(name)
+    return names
+
+
+def different_texts(name: str, texts: Sequence[str], group: str = "prompts") -> tuple[str, ...]:
+    """The texts as a tuple.
+
+    Args:
+        name: The option that holds them, for messages.
+        texts: Texts that are not blank; two that differ in case or spaces alone count as the same.
+        group: The group of that option, for messages.
+
+    Raises:
+        ValueError: If there is none, one is blank, or one is there twice.
+    """
+    option = f"`{group}.{name}` must be a list of different texts that are not blank"
+    if isinstance(texts, str) or not isinstance(texts, Sequence) or not texts:
+        raise ValueError(f"{option}, got {texts!r}.")
+    seen: set[str] = set()
+    for text in texts:
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(f"{option}, got {text!r} in it.")
+        same = " ".join(text.split()).casefold()
+        if same in seen:
+            raise ValueError(f"{option}, got {text!r} twice.")
+        seen.add(same)
+    return tuple(texts)
+
+
+def with_place(templates: Sequence[str]) -> tuple[str, ...]:
+    """The templates as a tuple.
+
+    Raises:
+        ValueError: As `different_texts` does, or if one has not exactly one ``{}``.
+    """
+    for template in different_texts("templates", templates):
+        if template.count(PLACE) != 1:
+            raise ValueError(
+                f"`prompts.templates` must be texts with {PLACE} once, where the subject is put in, got {template!r}."
+            )
+    return tuple(templates)
+
+
+def different_names(attributes: Sequence[str]) -> tuple[str, ...]:
+    """The attributes as a tuple.
+
+    Raises:
+        ValueError: If there is none, or one is named twice, in the list or in an intersection.
+    """
+    names = tuple(attributes)
+    if isinstance(attributes, str) or not names or len(set(names)) != len(names):
+        raise ValueError(f"`prompts.attributes` must be a list of different names, got {attributes!r}.")
+    for name in names:
+        parts = str(name).split(CROSS)
+        if len(set(parts)) != len(parts):
+            raise ValueError(f"`prompts.attributes` must be intersections of different attributes, got {name!r}.")
+    return names

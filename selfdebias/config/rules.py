@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, Union, get_args, get_origin
 
 LARGEST = 10**4  # of a strength and such: beyond it nothing is measured but overflow
 
@@ -96,31 +96,6 @@ def or_null(rule: Rule) -> Rule:
     return Rule(f"null or {rule.words}", lambda value: value is None or rule.holds(value))
 
 
-def hints_of(target: type) -> dict[str, Any]:
-    """The annotations of a class's keyword arguments, also of those that it hands on to its base classes.
-
-    Example:
-        >>> class Base:
-        ...     def __init__(self, *, steps: int = 1) -> None: ...
-        >>> class Part(Base):
-        ...     def __init__(self, name: str, **common: int) -> None: ...
-        >>> hints_of(Part)
-        {'steps': <class 'int'>, 'name': <class 'str'>}
-    """
-    hints: dict[str, Any] = {}
-    for base in reversed(target.__mro__):
-        made = vars(base).get("__init__")
-        if made is not None and base is not object:
-            try:
-                own = get_type_hints(made)
-            except (NameError, TypeError):  # of what is imported for the type checker alone
-                own = {}
-            code = getattr(made, "__code__", None)
-            names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount] if code else ()
-            hints |= {name: hint for name, hint in own.items() if name in names}
-    return hints
-
-
 _KINDS = {None: NULL, type(None): NULL, bool: TRUE_OR_FALSE, str: TEXT, int: WHOLE, float: NUMBER}
 
 
@@ -136,7 +111,11 @@ def rule_of(hint: Any) -> Rule:
     """
     kind, inner = get_origin(hint) or hint, get_args(hint)
     if kind in (Union, types.UnionType):
-        return _either([rule_of(part) for part in inner])
+        rules = [rule_of(part) for part in inner]
+        *most, last = sorted({rule.words for rule in rules}, key=lambda text: (text != "null", len(text), text))
+        return Rule(
+            f"{', '.join(most)} or {last}" if most else last, lambda value: any(it.holds(value) for it in rules)
+        )
     if kind in _KINDS:
         return _KINDS[kind]
     if not isinstance(kind, type):
@@ -150,12 +129,6 @@ def rule_of(hint: Any) -> Rule:
     if kind.__module__ == "builtins":
         return ANYTHING
     return Rule("a part with a _target_", lambda value: isinstance(value, Mapping) and "_target_" in value)
-
-
-def _either(rules: Sequence[Rule]) -> Rule:
-    words = sorted({rule.words for rule in rules}, key=lambda text: (text != "null", len(text), text))
-    joined = f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
-    return Rule(joined, lambda value: any(rule.holds(value) for rule in rules))
 
 
 def nodes(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

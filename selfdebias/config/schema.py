@@ -23,21 +23,9 @@ from selfdebias.config.rules import (
 )
 
 GROUPS = (
-    "model",
-    "encoder",
-    "projector",
-    "clustering",
-    "bank",
-    "vocabulary",
-    "guidance",
-    "schedule",
-    "prompts",
-    "judge",
-    "metrics",
-    "trainer",
-    "logger",
-    "paths",
-)
+    "model", "encoder", "projector", "clustering", "bank", "vocabulary", "guidance", "schedule", "prompts", "judge", "metrics",
+    "trainer", "logger", "paths",
+)  # fmt: skip
 STAGES = ("collect", "discover", "project", "generate", "evaluate", "report")
 TABLE = "table"  # stands alone in `stages`: it makes the table of jobs that are finished
 QUALITIES = ("kept_cosine", "precision_ratio", "kid", "clip_score")

@@ -14,11 +14,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, get_type_hints
 
 from hydra.utils import get_object, instantiate
 
-from selfdebias.config.rules import ConfigError, hints_of, mapped, nodes, refuse, rule_of
+from selfdebias.config.rules import ConfigError, mapped, nodes, refuse, rule_of
 
 OWN = "selfdebias"
 PLUGINS = "selfdebias.plugins"
@@ -141,18 +141,14 @@ def make(config: Mapping[str, Any], group: str) -> Any:
     """
     check_objects({group: config[group]})
     try:
-        return instantiate(mapped(config[group], _as_now), _convert_="all")
+        now = mapped(config[group], lambda path, it: MOVED.get(it, it) if _place(path) == "_target_" else it)
+        return instantiate(now, _convert_="all")
     except Exception as error:
         cause = error.__cause__
         if isinstance(cause, ValueError | TypeError | OSError):
             words = " ".join(str(cause).split())
             raise ConfigError(words if words.startswith(f"`{group}.") else f"{group}: {words}") from error
         raise
-
-
-def _as_now(path: str, value: Any) -> Any:
-    """The name that a class which moved has now; any other value as it is."""
-    return MOVED.get(value, value) if _place(path) == "_target_" else value
 
 
 def _parts(config: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -202,33 +198,37 @@ def _resolve(path: str, name: str) -> Any:
         raise ConfigError(f"`{path}._target_` must name a class, got {name!r}: {reason}") from error
 
 
-def _keywords(target: type) -> tuple[list[str], bool]:
-    """The keyword arguments of a class, and of those classes that it hands its `**` on to: (names, whether any will do)."""
-    names: list[str] = []
-    for base in target.__mro__:
-        if "__init__" in vars(base) and base is not object:
-            parameters = inspect.signature(base).parameters.values()
-            own = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-            names += [name for name in own if name not in ("self", *names)]
-            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-                return names, False
-    return names, any(p.kind is p.VAR_KEYWORD for p in inspect.signature(target).parameters.values())
+def _arguments(target: type) -> tuple[dict[str, Any], bool]:
+    """The keyword arguments of a class, and of those classes that it hands its `**` on to.
 
+    Returns:
+        Their annotations by name, and whether any other argument will do.
 
-def _check_kinds(path: str, node: Mapping[str, Any], target: type) -> None:
-    """Holds the values of a dictionary against the annotations of the arguments that they are for."""
-    hints = hints_of(target)
-    for key in [key for key in node if key in hints and key not in _FOR_HYDRA]:
-        rule = rule_of(hints[key])
-        if not rule.holds(node[key]):
-            raise refuse(f"{path}.{key}", rule.words, node[key])
+    Example:
+        >>> class Base:
+        ...     def __init__(self, *, steps: int = 1) -> None: ...
+        >>> class Part(Base):
+        ...     def __init__(self, name: str, **common: int) -> None: ...
+        >>> _arguments(Part)
+        ({'name': <class 'str'>, 'steps': <class 'int'>}, False)
+    """
+    found: dict[str, Any] = {}
+    for base in [base for base in target.__mro__ if "__init__" in vars(base) and base is not object]:
+        try:
+            hints = get_type_hints(vars(base)["__init__"])
+        except (NameError, TypeError):  # of what is imported for the type checker alone
+            hints = {}
+        parameters = inspect.signature(base).parameters.values()
+        own = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        found |= {name: hints.get(name, Any) for name in own if name not in found}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return found, False
+    return found, any(p.kind is p.VAR_KEYWORD for p in inspect.signature(target).parameters.values())
 
 
 def _check_options(path: str, node: Mapping[str, Any], target: type) -> None:
     """Holds the keys of a dictionary against the keyword arguments of its class."""
-    parameters = inspect.signature(target).parameters
-    names = [n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    known, takes_any = _keywords(target)
+    known, takes_any = _arguments(target)
     unknown = sorted(key for key in node.keys() - _FOR_HYDRA if key not in known and not takes_any)
     if unknown:
         ways = " ".join(f"~{path}.{key}" for key in unknown)
@@ -237,9 +237,13 @@ def _check_options(path: str, node: Mapping[str, Any], target: type) -> None:
             f"set it for another class, leave it out: {ways}"
         )
     if node["_target_"] not in FOREIGN:  # for which `ranges` has rules
-        _check_kinds(path, node, target)
-    if node.get("_partial_"):
-        return
-    missing = [n for n in names if parameters[n].default is inspect.Parameter.empty and n not in node]
-    if missing:
+        for key in [key for key in node if key in known]:
+            rule = rule_of(known[key])
+            if not rule.holds(node[key]):
+                raise refuse(f"{path}.{key}", rule.words, node[key])
+    own = inspect.signature(target).parameters
+    missing = [
+        name for name in own if name in known and own[name].default is inspect.Parameter.empty and name not in node
+    ]
+    if missing and not node.get("_partial_"):
         raise ConfigError(f"`{path}.{missing[0]}` must be given for {target.__name__}.")

@@ -55,8 +55,8 @@ def answered(run: Callable[[], tuple[int, str]]) -> tuple[int, str]:
 
 def _run_or_print(arguments: Sequence[str], processes: Processes) -> tuple[int, str]:
     """`--cfg job` prints; anything else runs and prints the table and where the report is."""
-    from selfdebias.config.commented import commented_yaml
     from selfdebias.config.compose import conf_folder, load, notes_on_subjects
+    from selfdebias.config.files import commented_yaml
     from selfdebias.config.targets import check_names
 
     words, show = split_show(arguments)
@@ -80,7 +80,7 @@ def _run_or_print(arguments: Sequence[str], processes: Processes) -> tuple[int, 
 
 def _run_again(folder: Path, overrides: Sequence[str], show: bool, processes: Processes) -> tuple[int, str]:
     """As `_run_or_print`, from what stands in a job's folder."""
-    from selfdebias.config.commented import to_yaml
+    from selfdebias.config.files import to_yaml
     from selfdebias.config.targets import check_names
 
     config = load_again(folder, overrides)

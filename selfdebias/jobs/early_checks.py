@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selfdebias.config.arms import guidance_of_arms, model_of_arms
-from selfdebias.config.prompt_texts import CROSS
+from selfdebias.config.combinations import guidance_of_arms, model_of_arms
+from selfdebias.config.prompts import CROSS
 from selfdebias.config.rules import ConfigError, refuse
 from selfdebias.config.targets import check_job, make
 from selfdebias.jobs.failures import disk_is_full

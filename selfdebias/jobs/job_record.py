@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from selfdebias.config.local_paths import HERE, LOCAL, WEIGHTS, local_files
-from selfdebias.config.plain_data import read_plain_yaml
+from selfdebias.config.files import HERE, LOCAL, WEIGHTS, local_files, read_plain_yaml
 from selfdebias.config.rules import ConfigError, mapped, walk
 from selfdebias.config.schema import STAGES
 from selfdebias.report.wording import plain
@@ -78,7 +77,7 @@ def start_job(job: Path, config: Mapping[str, Any], record: Mapping[str, Any]) -
     The configuration is plain data that runs anywhere: without secrets, without interpolations, without paths of this computer
     (`portable`).
     """
-    from selfdebias.config.commented import to_yaml
+    from selfdebias.config.files import to_yaml
 
     write_text(job / CONFIG, to_yaml(redacted(portable(config))))
     write_json(job / RECORD, record)

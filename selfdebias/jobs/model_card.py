@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from selfdebias.config.arms import guidance_of_arms, model_of_arms
-from selfdebias.config.plain_data import check_plain
-from selfdebias.config.prompt_texts import PLACE, filled
+from selfdebias.config.combinations import guidance_of_arms, model_of_arms
+from selfdebias.config.files import check_plain
+from selfdebias.config.prompts import PLACE, filled
 from selfdebias.encoders.base import told_of
 from selfdebias.jobs.stages.collect import read_identity
 from selfdebias.jobs.stages.project import name_of

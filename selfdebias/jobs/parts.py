@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from selfdebias.config.arms import guidance_of_arms, model_of_arms, model_of_collect
+from selfdebias.config.combinations import guidance_of_arms, model_of_arms, model_of_collect
 from selfdebias.config.compose import compose_groups, conf_folder, read_option
 from selfdebias.config.overrides import options_of
 from selfdebias.config.ranges import NAMED

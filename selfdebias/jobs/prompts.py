@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
-from selfdebias.config.prompt_texts import attribute_texts, row_names
-from selfdebias.config.prompts import EqualShares, PromptList, Prompts, facts_of
+from selfdebias.config.combinations import attribute_texts
+from selfdebias.config.prompts import PLACE, EqualShares, NoPrompt, PromptList, Prompts, row_names
 from selfdebias.config.rules import ConfigError, refuse
 from selfdebias.config.targets import make
 from selfdebias.modes.banks import CarriedBank, MixtureBank, SharedBank
@@ -30,6 +31,19 @@ def rows_of(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     if config["evaluate"]["folders"] or not isinstance(prompts, PromptList):
         return {"": dict(config)}
     return {name: {**config, "prompts": {"_target_": TARGET, **facts_of(row)}} for name, row in prompts.rows().items()}
+
+
+def facts_of(prompts: Prompts | NoPrompt) -> dict[str, Any]:
+    """What is said of prompts in files, as JSON values; `templates` only where there are some.
+
+    Example:
+        >>> facts_of(Prompts("a cat", ["animal"]))
+        {'text': 'a cat', 'attributes': ['animal']}
+    """
+    facts = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(prompts).items()}
+    if facts.get("templates") == [PLACE]:
+        del facts["templates"]
+    return facts
 
 
 def prompts_of_bank(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

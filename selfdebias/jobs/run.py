@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from selfdebias.config.arms import (
+from selfdebias.config.combinations import (
     UNEDITED,
     draws_reference,
     guidance_of_arms,

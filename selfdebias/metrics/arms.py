@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from selfdebias.config.prompt_texts import CROSS
+from selfdebias.config.prompts import CROSS
 from selfdebias.judges import classify
 from selfdebias.storage.atomic import read_tensors, write_tensors
 

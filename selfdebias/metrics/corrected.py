@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from selfdebias.config.prompt_texts import CROSS
+from selfdebias.config.prompts import CROSS
 from selfdebias.judges.judge_error import Confusion, confusion_rates, corrected_shares
 from selfdebias.metrics import fairness
 from selfdebias.metrics.arms import ArmData

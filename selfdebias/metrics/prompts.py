@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from selfdebias.config.prompt_texts import CROSS
+from selfdebias.config.prompts import CROSS
 from selfdebias.metrics import fairness
 from selfdebias.metrics.number import Number, json_of, missing, number_at
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from selfdebias.config.prompt_texts import CROSS
+from selfdebias.config.prompts import CROSS
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.comparison import NO_MODES, NO_REFERENCE, Comparison, Sets, twin_rows, verdicts
 from selfdebias.metrics.composition import composition

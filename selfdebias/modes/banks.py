@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from selfdebias.config.prompt_texts import different_texts
+from selfdebias.config.prompts import different_texts
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from selfdebias.config.prompt_texts import CROSS
+from selfdebias.config.prompts import CROSS
 from selfdebias.metrics import quality
 from selfdebias.metrics.corrected import STATED
 from selfdebias.metrics.distances import FRECHET

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from selfdebias.config.arms import guidance_of_arms
+from selfdebias.config.combinations import guidance_of_arms
 from selfdebias.metrics.arms import load_arm
 from selfdebias.metrics.number import finite
 from selfdebias.report.wording import plain

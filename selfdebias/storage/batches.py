@@ -41,11 +41,12 @@ class BatchFolder:
         self.path = Path(path)
         self.config_hash = config_hash
         self.rank = rank
-        self._lines: dict[tuple[int, int], dict[str, Any]] = self._read_manifests()
+        self._lines: dict[tuple[int, int], dict[str, Any]] = {}
+        self.refresh()
 
     def refresh(self) -> None:
         """Reads what other processes have written since."""
-        self._lines = self._read_manifests()
+        self._lines = {place_of(line): line for line in read_manifests(self.path, self.config_hash)}
 
     @classmethod
     def open(cls, path: Path) -> BatchFolder:
@@ -204,9 +205,6 @@ class BatchFolder:
             return load(path.read_bytes())
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name).clone() for name in names}
-
-    def _read_manifests(self) -> dict[tuple[int, int], dict[str, Any]]:
-        return {place_of(line): line for line in read_manifests(self.path, self.config_hash)}
 
     def _check_new(self, place: tuple[int, int], ids: list[int], images: Tensor | None, records: Sequence[Any]) -> None:
         if images is not None and len(images) != len(ids):

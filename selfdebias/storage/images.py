@@ -21,7 +21,7 @@ LABEL_GREY = (70, 70, 70)
 LABEL_HEIGHT = 14
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # no other decoder of Pillow sees a file, whatever its name says
-# What Pillow raises for damaged files, by trying (`tests/storage/test_pictures.py`): AssertionError where a palette is gone.
+# What Pillow raises for damaged files, by trying (`tests/storage/test_images.py`): AssertionError where a palette is gone.
 ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, AssertionError, struct.error, zlib.error, Image.DecompressionBombError,
 )  # fmt: skip
@@ -206,7 +206,12 @@ def contact_sheet(images: Tensor, columns: int, gap: int = 2, labels: Sequence[s
         >>> contact_sheet(torch.zeros(5, 3, 8, 8), columns=3).size
         (32, 22)
     """
-    _check_sheet(images, columns, labels)
+    if images.ndim != 4 or images.shape[1] != 3 or len(images) == 0:
+        raise ValueError(f"`images` must be (N, 3, H, W) with N of at least 1, got shape {tuple(images.shape)}.")
+    if columns < 1:
+        raise ValueError(f"`columns` must be at least 1, got {columns}.")
+    if labels and len(labels) != len(images):
+        raise ValueError(f"`labels` must have one text for each of {len(images)} images, got {len(labels)}.")
     height, width = images.shape[-2:]
     step_x, step_y = width + gap, height + gap + (LABEL_HEIGHT if labels else 0)
     rows = -(-len(images) // columns)
@@ -218,15 +223,6 @@ def contact_sheet(images: Tensor, columns: int, gap: int = 2, labels: Sequence[s
         if labels:
             pen.text((left + 1, top + height + 1), labels[index], fill=LABEL_GREY)
     return sheet
-
-
-def _check_sheet(images: Tensor, columns: int, labels: Sequence[str] | None) -> None:
-    if images.ndim != 4 or images.shape[1] != 3 or len(images) == 0:
-        raise ValueError(f"`images` must be (N, 3, H, W) with N of at least 1, got shape {tuple(images.shape)}.")
-    if columns < 1:
-        raise ValueError(f"`columns` must be at least 1, got {columns}.")
-    if labels and len(labels) != len(images):
-        raise ValueError(f"`labels` must have one text for each of {len(images)} images, got {len(labels)}.")
 
 
 def _to_pil(image: Tensor) -> Image.Image:

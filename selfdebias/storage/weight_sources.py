@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selfdebias.config.local_paths import SINGLE_FILES, is_hub_id
+from selfdebias.config.files import SINGLE_FILES, is_hub_id
 from selfdebias.storage import model_files
 from selfdebias.storage.atomic import hash_file, read_json
 from selfdebias.testbed import shipped

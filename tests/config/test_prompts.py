@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selfdebias.config.prompt_texts import row_names
-from selfdebias.config.prompts import NoPrompt, PromptList, Prompts, facts_of
+from selfdebias.config.prompts import NoPrompt, PromptList, Prompts, row_names
+from selfdebias.jobs.prompts import facts_of
 
 
 @pytest.mark.parametrize("text", ["", "   ", None, 3])

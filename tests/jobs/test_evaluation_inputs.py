@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from selfdebias.config.completed import with_named_folders
+from selfdebias.config.keys import with_named_folders
 from selfdebias.config.rules import ConfigError
 from selfdebias.encoders import ClipEncoder, PixelEncoder
 from selfdebias.jobs import evaluation_inputs as inputs

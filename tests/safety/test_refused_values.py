@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from selfdebias.config.completed import with_named_folders
 from selfdebias.config.compose import ConfigError, load, load_sweep
+from selfdebias.config.keys import with_named_folders
 from selfdebias.jobs.early_checks import check_early
 from selfdebias.main import main
 

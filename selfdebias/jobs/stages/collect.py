@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from selfdebias.backbones.hspace import BottleneckHook, Step, find_unet, split_branches
-from selfdebias.config.prompts import PromptSource
 from selfdebias.guidance.state import ALONE, Collective
 from selfdebias.jobs.stages.sampling import Sampler
 from selfdebias.metrics.cost import CostMeter
@@ -30,7 +29,7 @@ BRANCHES = {1: ("cond",), 2: ("uncond", "cond")}  # by how many there are; diffu
 
 
 def collect(
-    folder: Path, key: str, backbone: Any, encoder: Any, prompts: PromptSource, n_images: int, batch_size: int,
+    folder: Path, key: str, backbone: Any, encoder: Any, prompts: Any, n_images: int, batch_size: int,
     timesteps: int, seed: int, trainer: Callable[..., pl.Trainer], collective: Collective = ALONE,
 ) -> None:  # fmt: skip
     """Fill a folder with vanilla images, their embeddings and recorded activations.
@@ -40,7 +39,7 @@ def collect(
         key: the stage's key.
         backbone: the model.
         encoder: images to unit vectors.
-        prompts: what is asked for.
+        prompts: what is asked for; its `for_images` gives the prompt of each image.
         n_images: number of images.
         batch_size: images in a pipeline call.
         timesteps: UNet calls recorded for each image.

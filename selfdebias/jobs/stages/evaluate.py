@@ -14,10 +14,11 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
-from selfdebias.config.prompts import NoPrompt, Prompts, facts_of
+from selfdebias.config.prompts import NoPrompt, Prompts
 from selfdebias.config.rules import ConfigError
 from selfdebias.encoders.base import told_of
 from selfdebias.jobs.evaluation_inputs import collected_by, discover_folder
+from selfdebias.jobs.prompts import facts_of
 from selfdebias.jobs.stages.chunks import StageImages
 from selfdebias.jobs.stages.looking import REFERENCE, Centers, Look, Looked, read_centers
 from selfdebias.judges import Judge

@@ -7,8 +7,8 @@ import re
 import pytest
 import yaml
 
-from selfdebias.config.commented import commented_yaml
 from selfdebias.config.compose import conf_folder, load
+from selfdebias.config.files import commented_yaml
 from selfdebias.main import main
 
 MODELS = sorted(path.stem for path in (conf_folder() / "model").glob("*.yaml"))
