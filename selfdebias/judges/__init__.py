@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -25,8 +26,8 @@ class Judge(Protocol):
         encoder_id: the image encoder that the judge rests on, None if it has one of its own. Where the modes were found
             with the same encoder, agreement between them is circular and the results say so.
 
-    A judge may also state its own error, as `confusion: Mapping[str, Confusion] | None`, by attribute
-    (`selfdebias.judges.judge_error`); without it nothing is known but what is measured on labelled images.
+    A judge may also state its own error, as `confusion: Mapping[str, Confusion] | None`, by attribute; without it
+    nothing is known but what is measured on labelled images.
 
     A judge may also say what it sees, as `features(images)`, (B, d) floats: those of its last layer but one. Guidance
     does not act on them, so quality is measured in them too. With `from_features(features)`, which gives what the
@@ -40,6 +41,47 @@ class Judge(Protocol):
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """Return (B, C) float32 probabilities for each attribute, from (B, 3, H, W) float32 images in [0, 1]."""
         ...
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """A judge's error on one attribute: how often images of each class were called by each, and which were left out.
+
+    Args:
+        counts: (C, C) numbers of classified images, in the order of the judge's classes; the row is the true class.
+        unclassified: images that no class was sure enough of; not in `counts`, as in the shares that are corrected.
+        skipped: files that could not be read.
+        source: which images they were, in words.
+        unread: name and reason of those files, where they are known.
+
+    Raises:
+        ValueError: if the counts are no square matrix of numbers of at least 0.
+
+    Example:
+        >>> it = Confusion([[3, 1], [0, 4]], unclassified=2, skipped=0, source="eight photos")
+        >>> it.n, it.accuracy
+        (8, 0.875)
+    """
+
+    counts: list[list[int]]
+    unclassified: int
+    skipped: int
+    source: str
+    unread: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        if any(len(row) != len(self.counts) for row in self.counts) or min(min(row) for row in self.counts) < 0:
+            raise ValueError(f"`counts` must be a square matrix of numbers of at least 0, got {self.counts}.")
+
+    @property
+    def n(self) -> int:
+        """Number of classified images."""
+        return int(sum(sum(row) for row in self.counts))
+
+    @property
+    def accuracy(self) -> float:
+        """Share of classified images that were called what they are; NaN where there are none."""
+        return sum(row[c] for c, row in enumerate(self.counts)) / self.n if self.n else float("nan")
 
 
 def classify(probabilities: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
@@ -107,4 +149,4 @@ def known_classes(judge: Mapping[str, Any]) -> Classes | None:
     return texts if len(texts) == len(attributes) else None
 
 
-__all__ = ["Judge", "classify", "emoji_classes", "emoji_folder", "known_classes"]
+__all__ = ["Confusion", "Judge", "classify", "emoji_classes", "emoji_folder", "known_classes"]

@@ -13,8 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from selfdebias.config.ranges import check_values
-from selfdebias.judges import Judge, emoji_classes, emoji_folder
-from selfdebias.judges.judge_error import Confusion
+from selfdebias.judges import Confusion, Judge, emoji_classes, emoji_folder
 from selfdebias.storage.model_files import hash_files
 
 SIDE = 64  # px of the images that it was trained on

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selfdebias.judges import Judge, classify
-from selfdebias.judges.judge_error import Confusion, confusion_counts
+from selfdebias.judges import Confusion, Judge, classify
 from selfdebias.storage.atomic import hash_file
 from selfdebias.storage.images import SUFFIXES, UnreadableError, read_picture_file, to_tensor
 
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+STATED = "stated by the judge: "
+UNKNOWN = "the judge states no error for it at this threshold, and `evaluate.labelled` has no images of it"
 LAYOUT = "a folder of labelled images, <attribute>/<class>/*.png"
 
 Classes = Mapping[str, Sequence[str]]
@@ -106,18 +107,54 @@ def skipped_labels(measured: Mapping[str, Confusion]) -> dict[str, Any]:
     return {"n": len(files), "files": files}
 
 
+def summarise_error(
+    classes: Mapping[str, Sequence[str]], stated: Mapping[str, Confusion], measured: Mapping[str, Confusion]
+) -> dict[str, dict[str, Any]]:
+    """State the judge's error on each attribute, or why it is not known.
+
+    Args:
+        classes: the judge's, by attribute.
+        stated: what the judge says of its own error, by attribute.
+        measured: on labelled images, by attribute; goes before what is stated.
+
+    Returns:
+        by attribute, `counts` (C, C) with the true class as the row, `accuracy`, `n`, `unclassified`, `skipped` and
+        `source`; or null with the reason.
+
+    Example:
+        >>> sides = {"side": ["heads", "tails"], "metal": ["gold", "tin"]}
+        >>> error = summarise_error(sides, {}, {"side": Confusion([[3, 1], [0, 4]], 2, 0, "labelled folder coins")})
+        >>> error["side"]
+        {'counts': [[3, 1], [0, 4]], 'accuracy': 0.875, 'n': 8, 'unclassified': 2, 'skipped': 0, 'source': 'labelled folder coins'}
+        >>> error["metal"]["value"] is None
+        True
+    """
+    told = {name: (it, f"{STATED}{it.source}") for name, it in stated.items()}
+    told |= {name: (it, it.source) for name, it in measured.items()}
+    none = {"value": None, "reason": UNKNOWN}
+    return {name: _entry(names, *told[name]) if name in told else none for name, names in classes.items()}
+
+
+def _entry(names: Sequence[str], it: Confusion, source: str) -> dict[str, Any]:
+    left_out = {"n": it.n, "unclassified": it.unclassified, "skipped": it.skipped, "source": source}
+    empty = [name for name, row in zip(names, it.counts, strict=True) if not sum(row)]
+    if empty:
+        return {"value": None, "reason": f"no labelled image of {', '.join(empty)} was classified", **left_out}
+    return {"counts": it.counts, "accuracy": it.accuracy, **left_out}
+
+
 def _measure(
     judge: Judge, attribute: str, images: Sequence[tuple[Path, int]], batch_size: int, device: torch.device | str,
     folder: Path,
 ) -> Confusion:  # fmt: skip
-    true, said, unclassified = [], [], 0
+    n_classes, unclassified = len(judge.classes[attribute]), 0
+    counts = [[0] * n_classes for _ in range(n_classes)]
     unread: dict[Path, str] = {}
     for pictures, labels in _batches(images, batch_size, unread):
         predicted, unsure = classify(judge(pictures.to(device))[attribute].cpu(), judge.threshold)
-        true += labels[~unsure].tolist()
-        said += predicted[~unsure].tolist()
+        for true, called in zip(labels[~unsure].tolist(), predicted[~unsure].tolist(), strict=True):
+            counts[true][called] += 1
         unclassified += int(unsure.sum())
-    counts = confusion_counts(true, said, len(judge.classes[attribute])).astype(int).tolist()
     names = tuple((path.relative_to(folder).as_posix(), reason) for path, reason in unread.items())
     return Confusion(counts, unclassified, len(names), f"labelled folder `{folder.resolve().name}`", names)
 

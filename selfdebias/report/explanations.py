@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from selfdebias.config.prompts import CROSS
+from selfdebias.judges.labelled import STATED
 from selfdebias.metrics import quality
-from selfdebias.metrics.corrected import STATED
 from selfdebias.metrics.distances import FRECHET
 from selfdebias.metrics.metric import Metric
 from selfdebias.metrics.number import finite

@@ -9,9 +9,10 @@ import shutil
 import numpy as np
 import pytest
 
+from selfdebias.judges import Confusion
 from selfdebias.judges.emoji import EmojiJudge
-from selfdebias.judges.judge_error import Confusion, confusion_rates, corrected_shares
-from selfdebias.metrics.corrected import summarise_error
+from selfdebias.judges.labelled import summarise_error
+from selfdebias.metrics.corrected import confusion_rates, corrected_shares
 from selfdebias.testbed import shipped
 
 CLASSES = {"side": ("heads", "tails"), "metal": ("gold", "tin"), "year": ("old", "new")}

@@ -22,10 +22,9 @@ from selfdebias.jobs.prompts import facts_of
 from selfdebias.jobs.stages.chunks import StageImages
 from selfdebias.jobs.stages.looking import REFERENCE, Centers, Look, Looked, read_centers
 from selfdebias.judges import Judge
-from selfdebias.judges.labelled import measure_confusion, skipped_labels
+from selfdebias.judges.labelled import measure_confusion, skipped_labels, summarise_error
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.comparison import VANILLA, Comparison
-from selfdebias.metrics.corrected import summarise_error
 from selfdebias.metrics.features import identity
 from selfdebias.metrics.metric import MetricSuite
 from selfdebias.metrics.number import leaves, missing

@@ -17,8 +17,8 @@ from selfdebias.config.prompts import Prompts
 from selfdebias.encoders import ClipEncoder
 from selfdebias.jobs.stages.evaluate import describe_judge, evaluate
 from selfdebias.jobs.stages.looking import blocks_of
+from selfdebias.judges import Confusion
 from selfdebias.judges.clip_zeroshot import ClipZeroShotJudge
-from selfdebias.judges.judge_error import Confusion
 from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.arms import load_arm, pool
 from selfdebias.metrics.features import pixel_averages

@@ -1,4 +1,4 @@
-"""The judge's error against a naive count, the exact inverse, a grid search, and properties that must hold."""
+"""Shares corrected by the judge's error against the exact inverse, a grid search, and properties that must hold."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selfdebias.judges.judge_error import confusion_counts, confusion_rates, corrected_shares
+from selfdebias.metrics.corrected import confusion_rates, corrected_shares
 
 
 def distribution(rng, n_classes, concentration=1.0):
@@ -24,16 +24,6 @@ def judge_of(rng, n_classes, accuracy):
 
 def likelihood(f, rates, p):
     return float(np.sum(f * np.log(np.maximum(p @ rates, 1e-300))))
-
-
-def test_counts_are_those_of_a_loop_with_the_true_class_as_the_row():
-    rng = np.random.default_rng(0)
-    true, said = rng.integers(0, 4, 300), rng.integers(0, 4, 300)
-    wanted = np.zeros((4, 4))
-    for t, s in zip(true, said, strict=True):
-        wanted[t, s] += 1
-    assert np.array_equal(confusion_counts(true, said, 4), wanted)
-    assert np.array_equal(confusion_counts([], [], 3), np.zeros((3, 3)))
 
 
 def test_rates_are_shares_of_the_true_class():
@@ -144,8 +134,6 @@ def test_a_bootstrap_goes_through_one_call():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: confusion_counts([0, 2], [0, 1], 2), r"`true` must be in \[0, 2\), got 0 to 2"),
-        (lambda: confusion_counts([0], [0, 1], 2), "`predicted` must have the shape of `true`"),
         (lambda: confusion_rates([[3, 1], [0, 0]]), "an image of each class, got none in row 1"),
         (lambda: confusion_rates([[3, -1], [0, 1]]), "`counts` must be at least 0, got -1"),
         (lambda: confusion_rates([3, 1]), r"`counts` must have shape \(..., C, C\)"),
