@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from experiments.pooled import RESULTS, write_study
 from selfdebias.config.compose import read_option
 from selfdebias.config.targets import make
-from selfdebias.metrics.cost import CostMeter
+from selfdebias.jobs.stages.sampling import CostMeter
 from selfdebias.report.figures import LIGHT, to_png
 from selfdebias.storage.atomic import write_bytes
 

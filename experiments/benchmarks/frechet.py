@@ -8,7 +8,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from experiments.pooled import write_study
-from selfdebias.metrics.cost import CostMeter
+from selfdebias.jobs.stages.sampling import CostMeter
 from selfdebias.metrics.distances import frechet_distance
 
 N, D = 50_000, 2_048

@@ -22,7 +22,7 @@ from selfdebias.config.targets import make
 from selfdebias.guidance import GuidanceState, Semantics
 from selfdebias.guidance.attachment import Attachment
 from selfdebias.guidance.schedules import GuidanceWindow
-from selfdebias.metrics.cost import CostMeter
+from selfdebias.jobs.stages.sampling import CostMeter
 from selfdebias.modes.bank import ModeBank
 from selfdebias.modes.projection import SemanticProjector
 from selfdebias.storage.images import generators, image_seeds

@@ -18,7 +18,7 @@ from selfdebias.guidance import GuidanceState
 from selfdebias.guidance.attachment import Attachment
 from selfdebias.jobs.job import run_job
 from selfdebias.jobs.stages.generate import read_semantics
-from selfdebias.metrics.cost import CostMeter
+from selfdebias.jobs.stages.sampling import CostMeter
 from selfdebias.storage.images import image_seeds
 
 ROUNDS = 5

@@ -12,7 +12,7 @@ import pytest
 from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.arms import ArmData, load_arm, pool, save_arm
 from selfdebias.metrics.fairness import METRICS, expected_floor
-from selfdebias.metrics.summary import summarise
+from selfdebias.metrics.summary import summarise, summarise_cost
 
 CLASSES = {"gender": ("man", "woman"), "tone": ("pale", "brown", "dark")}
 PROMPTS = {"text": "a person", "attributes": ["gender", "tone"]}
@@ -329,3 +329,19 @@ def test_bounds_stay_in_the_range_of_a_cosine():
     found = summary([vanilla, guided])["arms"]["guided"]
     assert found["twin_cosine"]["high"] == 1
     assert found["twin_cosine"]["low"] < found["twin_cosine"]["value"] < 1
+
+
+def cost_of(seconds: float, **facts) -> dict:
+    return {"seconds_per_image": seconds, "guidance_share": 0.1, "peak_memory_mb": 100.0, **facts}
+
+
+def test_arms_that_other_numbers_of_processes_drew_have_no_ratio():
+    cost = summarise_cost({"vanilla": cost_of(2.0), "guided": cost_of(1.5, processes=2)})
+    for name in ("ratio", "peak_memory_ratio"):
+        assert cost[name].value is None
+        assert cost[name].reason == "the vanilla arm was drawn by 1 processes, the guided arm by 2"
+    assert cost["seconds_per_image"] == {"vanilla": 2.0, "guided": 1.5}
+
+
+def test_arms_that_as_many_processes_drew_have_one():
+    assert summarise_cost({"vanilla": cost_of(2.0, processes=2), "guided": cost_of(3.0, processes=2)})["ratio"] == 1.5

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from selfdebias.backbones.hspace import BottleneckHook, Step, find_unet, split_branches
 from selfdebias.guidance.state import ALONE, Collective
-from selfdebias.jobs.stages.sampling import Sampler
-from selfdebias.metrics.cost import CostMeter
+from selfdebias.jobs.stages.sampling import CostMeter, Sampler
 from selfdebias.modes.placement import AxisSides, CarriedModes, Labels
 from selfdebias.storage.atomic import read_json, write_json
 from selfdebias.storage.batches import BatchFolder

@@ -20,8 +20,7 @@ from selfdebias.guidance.random import ReplayedSizes
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.state import ALONE, Collective
 from selfdebias.guidance.step_rule import wanted_of_all
-from selfdebias.jobs.stages.sampling import Sampler, batches_of_one_prompt
-from selfdebias.metrics.cost import CostMeter
+from selfdebias.jobs.stages.sampling import CostMeter, Sampler, batches_of_one_prompt
 from selfdebias.modes.bank import AxesBank, load_bank
 from selfdebias.modes.projection import SemanticProjector
 from selfdebias.modes.semantics import AxesSemantics, ModeMeans

@@ -1,11 +1,18 @@
-"""Sampling batch by batch: what collect and generate share."""
+"""Sampling batch by batch, and what it costs: what collect and generate share."""
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import sys
+import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from types import TracebackType
+from typing import Any, ClassVar
 
+import psutil
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -14,6 +21,9 @@ from torch.utils.data import DataLoader
 from selfdebias.guidance.state import ALONE, Collective
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.images import image_seeds
+
+MEGABYTE = 2**20
+PERIOD = 0.02  # seconds between two looks at the memory
 
 
 class Sampler(pl.LightningModule, ABC):
@@ -133,3 +143,82 @@ def batches_of_one_prompt(prompts: Sequence[str], size: int) -> list[list[int]]:
     for i, prompt in enumerate(prompts):
         ids.setdefault(prompt, []).append(i)
     return [batch for own in ids.values() for batch in chunks(own, size)]
+
+
+class CostMeter:
+    """Context manager that measures time and memory of its body; meters may be nested.
+
+    The resident size is sampled every 20 ms by a thread, so a shorter peak can be missed. Memory that earlier work
+    has freed is handed back to the system first (on Linux), so that the second of two equal arms does not look free.
+
+    Attributes:
+        seconds: wall-clock time of the body; on a GPU its queue is waited for at both ends.
+        peak_rss_mb: peak of the process's resident size above that at the start, in MB (2^20 bytes).
+        peak_process_mb: peak of the process's resident size, in MB.
+        peak_cuda_mb: the same as `peak_rss_mb` for memory that torch allocated on the current GPU; None without one.
+        peak_memory_mb: `peak_cuda_mb` where there is a GPU, else `peak_rss_mb`.
+
+    Example:
+        >>> with CostMeter() as meter:
+        ...     block = torch.ones(8_000_000)
+        ...     time.sleep(0.1)
+        >>> meter.seconds >= 0.1, meter.peak_rss_mb > 20
+        (True, True)
+    """
+
+    _open: ClassVar[list[CostMeter]] = []
+
+    def __enter__(self) -> CostMeter:
+        gc.collect()
+        if sys.platform == "linux":
+            trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; other C libraries have none
+            if trim is not None:
+                trim(0)
+        self._process = psutil.Process()
+        self._start_rss = self._peak_rss = self._process.memory_info().rss
+        self._start_cuda = self._peak_cuda = 0
+        self._fold_cuda_peaks()
+        CostMeter._open.append(self)
+        if torch.cuda.is_available():
+            self._start_cuda = self._peak_cuda = torch.cuda.memory_allocated()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self._thread.start()
+        self._start = time.perf_counter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._fold_cuda_peaks()
+        self.seconds = time.perf_counter() - self._start
+        self._look()
+        self._stop.set()
+        self._thread.join()
+        CostMeter._open.remove(self)
+        self.peak_rss_mb = (self._peak_rss - self._start_rss) / MEGABYTE
+        self.peak_process_mb = self._peak_rss / MEGABYTE
+        has_gpu = torch.cuda.is_available()
+        self.peak_cuda_mb = (self._peak_cuda - self._start_cuda) / MEGABYTE if has_gpu else None
+
+    @property
+    def peak_memory_mb(self) -> float:
+        """Peak in MB where the model's work is: on the GPU if there is one, else the resident size."""
+        return self.peak_rss_mb if self.peak_cuda_mb is None else self.peak_cuda_mb
+
+    @classmethod
+    def _fold_cuda_peaks(cls) -> None:
+        """Keep torch's peak for each open meter and start it anew, as torch has one counter for all of them."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+            peak = torch.cuda.max_memory_allocated()
+            for meter in cls._open:
+                meter._peak_cuda = max(meter._peak_cuda, peak)
+            torch.cuda.reset_peak_memory_stats()
+
+    def _sample(self) -> None:
+        while not self._stop.wait(PERIOD):
+            self._look()
+
+    def _look(self) -> None:
+        self._peak_rss = max(self._peak_rss, self._process.memory_info().rss)

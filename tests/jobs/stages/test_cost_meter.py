@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from selfdebias.metrics.cost import CostMeter, summarise_cost
+from selfdebias.jobs.stages.sampling import CostMeter
 
 MEGABYTES_64 = 16 * 2**20  # float32 numbers
 
@@ -64,19 +64,3 @@ def test_nested_peaks_on_a_gpu_are_each_their_own():
             del second
     assert outer.peak_cuda_mb == pytest.approx(128, abs=1)
     assert inner.peak_cuda_mb == pytest.approx(64, abs=1)
-
-
-def _arm(seconds: float, **facts) -> dict:
-    return {"seconds_per_image": seconds, "guidance_share": 0.1, "peak_memory_mb": 100.0, **facts}
-
-
-def test_arms_that_other_numbers_of_processes_drew_have_no_ratio():
-    cost = summarise_cost({"vanilla": _arm(2.0), "guided": _arm(1.5, processes=2)})
-    for name in ("ratio", "peak_memory_ratio"):
-        assert cost[name].value is None
-        assert cost[name].reason == "the vanilla arm was drawn by 1 processes, the guided arm by 2"
-    assert cost["seconds_per_image"] == {"vanilla": 2.0, "guided": 1.5}
-
-
-def test_arms_that_as_many_processes_drew_have_one():
-    assert summarise_cost({"vanilla": _arm(2.0, processes=2), "guided": _arm(3.0, processes=2)})["ratio"] == 1.5
