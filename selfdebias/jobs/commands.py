@@ -54,58 +54,45 @@ def answered(run: Callable[[], tuple[int, str]]) -> tuple[int, str]:
 
 
 def _run_or_print(arguments: Sequence[str], processes: Processes) -> tuple[int, str]:
-    """`--cfg job` prints; anything else runs and prints the table and where the report is."""
-    from selfdebias.config.compose import conf_folder, load, notes_on_subjects
-    from selfdebias.config.files import commented_yaml
+    """`--cfg job` prints; anything else runs, in as many processes as it wants, and prints the table and where the report is."""
+    from selfdebias.config.compose import conf_folder, load
+    from selfdebias.config.files import commented_yaml, to_yaml
     from selfdebias.config.targets import check_names
 
     words, show = split_show(arguments)
     folder, overrides = split_from(words)
     refuse_doubles([text for text in overrides if not text.startswith("-")])
-    if folder is not None:
-        return _run_again(folder, overrides, show, processes)
-    config = load(overrides)
+    config = load(overrides) if folder is None else load_again(folder, overrides)
     check_names(config)
     if show:
-        return print_out(commented_yaml(config, overrides, conf_folder())), ""
-    if processes.part == 0 and any(text.startswith("prompts.subjects=") for text in overrides):
-        print("".join(f"{line}\n" for line in notes_on_subjects(overrides, config["prompts"]["subjects"])), end="")
-    if config["stages"] == ["table"]:
+        return print_out(to_yaml(config) if folder else commented_yaml(config, overrides, conf_folder())), ""
+    for note in _notes(folder, overrides, config) if processes.part == 0 else ():
+        print(note, flush=True)
+    if folder is None and config["stages"] == ["table"]:
         from selfdebias.jobs.sweeps.table import remake_table
 
         remake_table(config["table"])
         return 0, ""
-    return _run(config, overrides, overrides, processes)
-
-
-def _run_again(folder: Path, overrides: Sequence[str], show: bool, processes: Processes) -> tuple[int, str]:
-    """As `_run_or_print`, from what stands in a job's folder."""
-    from selfdebias.config.files import to_yaml
-    from selfdebias.config.targets import check_names
-
-    config = load_again(folder, overrides)
-    check_names(config)
-    if show:
-        return print_out(to_yaml(config)), ""
-    for note in (note_on_versions(folder), *notes_on_weights(folder, config)):
-        if note and processes.part == 0:
-            print(note, flush=True)
-    return _run(config, words_of(folder, overrides), [FLAG, str(folder), *overrides], processes)
-
-
-def _run(
-    config: Mapping[str, Any], words: Sequence[str], arguments: Sequence[str], processes: Processes
-) -> tuple[int, str]:
-    """Runs a job in as many processes as it wants; `words` ask for the same as `arguments`, without a folder."""
     check_early(config)  # before the slow imports
     if wants_several(config) and processes is ONE:
-        return run_in_processes(outcome, arguments, config["trainer"]["devices"])
+        return run_in_processes(outcome, words, config["trainer"]["devices"])
     from selfdebias.jobs.job import run_job
 
-    job = run_job(config, words, processes)
+    job = run_job(config, overrides if folder is None else words_of(folder, overrides), processes)
     if processes.part == 0:
         _print_outcome(job)
     return 0, ""
+
+
+def _notes(folder: Path | None, overrides: Sequence[str], config: Mapping[str, Any]) -> list[str]:
+    """What is to be known of a job before it runs: other subjects than usual, other versions or weights than its folder's."""
+    if folder is not None:
+        return [note for note in (note_on_versions(folder), *notes_on_weights(folder, config)) if note]
+    if not any(text.startswith("prompts.subjects=") for text in overrides):
+        return []
+    from selfdebias.config.compose import notes_on_subjects
+
+    return notes_on_subjects(overrides, config["prompts"]["subjects"])
 
 
 def print_out(text: str) -> int:

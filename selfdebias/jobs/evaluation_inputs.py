@@ -76,7 +76,9 @@ def check_encoder(evaluate: Mapping[str, Any], identity: str, features: str, fin
             words = f"a file made with this job's {whose} (give the folder of images instead, or the {whose} that made the file)"
             raise refuse("evaluate.reference", words, evaluate["reference"])
     if evaluate["modes"]:
-        found_with = _encoder_of(discover_folder(evaluate["modes"]))
+        key = collected_by(discovered := discover_folder(evaluate["modes"]))
+        mark = discovered.parent.parent / "collect" / (key if KEY.fullmatch(key) else "?") / "stage.json"
+        found_with = _mark(mark, "weights").get("encoder")
         if found_with and fingerprint and found_with != fingerprint:
             raise refuse(
                 "evaluate.modes", "modes that were found with this job's encoder (choose it with encoder=...)", evaluate["modes"]
@@ -116,8 +118,7 @@ def discover_folder(modes: str) -> Path:
 
 def collected_by(discovered: Path) -> str:
     """Key of the collect stage whose images the modes were found on, "" where nothing says so."""
-    mark = Path(discovered) / "stage.json"
-    return str(_mark(mark, "inputs").get("collected", ""))
+    return str(_mark(Path(discovered) / "stage.json", "inputs").get("collected", ""))
 
 
 def _folders(evaluate: Mapping[str, Any]) -> list[ImageFolder]:
@@ -148,13 +149,6 @@ def _stages_of(job: Path) -> Mapping[str, Any]:
     except StorageError as error:
         raise ConfigError(str(error)) from None
     return stages if isinstance(stages, Mapping) else {}
-
-
-def _encoder_of(discovered: Path) -> str:
-    """Fingerprint of the encoder behind the modes, "" where nothing says so."""
-    key = collected_by(discovered)
-    mark = discovered.parent.parent / "collect" / (key if KEY.fullmatch(key) else "?") / "stage.json"
-    return str(_mark(mark, "weights").get("encoder", ""))
 
 
 def _mark(file: Path, section: str) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ from selfdebias.storage.model_files import CONFIGS, PICKLES, TENSORS, check_insi
 from selfdebias.storage.provenance import differences, in_words, made_with, read_versions
 
 CONFIG, RECORD = "config.yaml", "job.json"
+FLAG = "--from"  # of the command that runs a job once more from its folder
 
 
 def record_of(
@@ -94,25 +95,16 @@ def portable(config: Mapping[str, Any]) -> dict[str, Any]:
     files = dict(local_files(config))
 
     def named(path: str, value: Any) -> Any:
-        return _named(path, value) if path in files else value
+        if path not in files or value.startswith(LOCAL):  # one that is named already stays
+            return value
+        place = Path(value)
+        name = LOCAL + (place.absolute().name or "root")
+        if path.split(".")[-1] not in WEIGHTS or not place.exists():
+            return name
+        hashed = hash_file(place) if place.is_file() else hash_files(place, (*TENSORS, *CONFIGS, *PICKLES))
+        return f"{name}@{hashed[:12]}"
 
     return {key: mapped(item, named, key) for key, item in config.items() if key not in HERE}
-
-
-def _named(path: str, text: str) -> str:
-    """The name of a local file that stands in a folder; one that is a name already stays."""
-    if text.startswith(LOCAL):
-        return text
-    place = Path(text)
-    name = LOCAL + (place.absolute().name or "root")
-    return f"{name}@{_hash(place)[:12]}" if path.split(".")[-1] in WEIGHTS and place.exists() else name
-
-
-def _hash(place: Path) -> str:
-    return hash_file(place) if place.is_file() else hash_files(place, (*TENSORS, *CONFIGS, *PICKLES))
-
-
-FLAG = "--from"
 
 
 def load_again(folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
@@ -135,7 +127,13 @@ def load_again(folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
     stored = read_config(folder)
     here = [text for text in overrides if text.lstrip("+").partition("=")[0] in HERE]
     values = [text for text in overrides if text not in here]
-    whole = _in_order(stored, compose_groups(here), _root_of(Path(folder)))
+    mine = compose_groups(here)
+    place = Path(folder).absolute().parent
+    if place.name == "jobs" and (place.parent / "stages").is_dir():  # else it was copied out of its root
+        mine = {**mine, "paths": {**mine["paths"], "root": str(Path(folder).parent.parent)}}
+    merged = {**stored, **{section: mine[section] for section in HERE}}
+    order = dict.fromkeys([*mine, *merged])  # that of a composed one
+    whole = {key: merged[key] for key in order if key in merged}
     try:
         check_resolved(whole, whole)
     except ConfigError as error:
@@ -149,13 +147,6 @@ def load_again(folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
     config = change_values(whole, values)
     _refuse_missing(stored, config, values, folder)
     return check_resolved(config, whole)
-
-
-def _in_order(stored: Mapping[str, Any], here: Mapping[str, Any], root: Path | None) -> dict[str, Any]:
-    """The folder's configuration with the sections of this computer, in the order that a composed one has."""
-    mine = {**here, "paths": {**here["paths"], **({} if root is None else {"root": str(root)})}}
-    merged = {**stored, **{section: mine[section] for section in HERE}}
-    return {key: merged[key] for key in dict.fromkeys([*here, *merged]) if key in merged}
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -207,12 +198,6 @@ def notes_on_weights(folder: Path, config: Mapping[str, Any]) -> list[str]:
         for path, there, here in pairs
         if str(there).partition("@")[2] != str(here).partition("@")[2]
     ]
-
-
-def _root_of(folder: Path) -> Path | None:
-    """The root of runs that a job's folder lies in; None for one that was copied out of it."""
-    place = folder.absolute().parent
-    return folder.parent.parent if place.name == "jobs" and (place.parent / "stages").is_dir() else None
 
 
 def _refuse_missing(

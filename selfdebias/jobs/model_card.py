@@ -90,7 +90,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
     Args:
         facts: the contents of ``debiaser.json``; what it lacks is left out, never guessed.
     """
-    modes, prompts = facts["modes"], facts["prompts"]
+    modes, prompts, alone = facts["modes"], facts["prompts"], facts["modes"]["silhouette"]
     lines = [
         "---", "library_name: selfdebias", "tags: [diffusion, fairness]", "---", "",
         f"# SelfDebias for {_cell(facts['model'])}", "",
@@ -108,7 +108,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
         *([f"| which was told | {_cell(facts['told'])} |"] if facts.get("told") else []),
         f"| modes | {_counted(modes)} |",
         *(f"| {_name_of(k, modes)} | {_words(words)} |" for k, words in enumerate(modes["words"]) if words),
-        f"| silhouette of the modes | {_silhouette(modes['silhouette'])} |",
+        f"| silhouette of the modes | {_cell(alone['reason']) if isinstance(alone, Mapping) else f'{alone:.3f}'} |",
         f"| projector: cosine to the embedding, held-out images | {facts['projector_cosine']:.3f} |",
         "", "## Settings", "", "| | |", "|---|---|",
         *(f"| {part}: {_cell(key)} | {_cell(value)} |" for part in ("guidance", "schedule") for key, value in facts[part].items()),
@@ -151,10 +151,6 @@ def _code(facts: Mapping[str, Any]) -> str:
 def _cell(value: object) -> str:
     """What somebody else wrote, on one line of Markdown that shows it as it stands."""
     return re.sub(r"([\\`*|<>\[\]])", r"\\\1", plain(value))
-
-
-def _silhouette(value: float | Mapping[str, Any]) -> str:
-    return _cell(value["reason"]) if isinstance(value, Mapping) else f"{value:.3f}"
 
 
 def _words(words: list[Mapping[str, Any]]) -> str:

@@ -121,18 +121,6 @@ def check_processes(config: Mapping[str, Any]) -> None:
         raise refuse("model.device", "a kind of device, such as cuda, on several devices", device)
 
 
-def refuse_in_sweep(configs: Sequence[Mapping[str, Any]]) -> None:
-    """Refuses a sweep over jobs that start processes of their own.
-
-    Raises:
-        ConfigError: If one of the jobs does.
-    """
-    for config in configs:
-        if wants_several(config):
-            words = "1 in a sweep, which runs its jobs in this one process: start them one by one, without -m"
-            raise refuse("trainer.devices", words, config["trainer"]["devices"])
-
-
 def run_in_processes(run: Outcome, arguments: Sequence[str], among: int) -> tuple[int, str]:
     """Runs a command line in processes of its own, and ends all of them when one fails.
 

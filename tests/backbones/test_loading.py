@@ -101,8 +101,8 @@ class Drawn(Sampler):
     """Keeps what it draws."""
 
     def draw_batch(self, batch, ids):
-        images = self.draw(self.ids_of(batch))
-        self.folder.add(batch, self.ids_of(batch), images, {}, self.records(batch, self.ids_of(batch), images))
+        images = self.draw(self.batches[batch])
+        self.folder.add(batch, self.batches[batch], images, {}, self.records(batch, self.batches[batch], images))
 
 
 @pytest.mark.parametrize("kept", [True, False])

@@ -166,7 +166,7 @@ class ArmSampler(Sampler):
         """See `Sampler.draw_batch`; guidance goes on from the memory that the last batch of the same prompt left."""
         group = self.prompts[ids[0]]
         self.state.collective = self.team
-        if batch > 0 and self.prompts[self.ids_of(batch - 1)[0]] == group:
+        if batch > 0 and self.prompts[self.batches[batch - 1][0]] == group:
             self.state.restore(group, self.folder.tensors_of(batch - 1))
         if self.replayed:
             self.state.of(ReplayedSizes).sizes = self._read_replay(batch, ids)
@@ -180,5 +180,5 @@ class ArmSampler(Sampler):
         """Return, by step index, the sizes (B,) of the edits that the other arm made to these images."""
         assert self.replayed is not None
         found = BatchFolder.open(self.replayed).tensors_of(batch)
-        places = [self.ids_of(batch).index(i) for i in ids]
+        places = [self.batches[batch].index(i) for i in ids]
         return dict(zip(found["edit_index"].tolist(), found["edit_norm"][:, places], strict=True))

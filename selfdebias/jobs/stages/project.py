@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -48,9 +47,11 @@ def project(
     images = CollectedImages.read(collected, fitted)
     found = {} if discovered is None else read_json(discovered / "modes.json")
     modes = read_carried(discovered) if discovered and fitted else None
-    data = images.activations(images.labels(modes) if modes else _own_labels(found, len(images)))
     if modes:
+        data = images.activations(images.labels(modes))
         data["prompt"] = images.prompt_index[data["id"]]
+    else:  # all modes are 0 where none are known
+        data = images.activations([found["labels"][str(i)] if found else 0 for i in range(len(images))])
     if "axes" in found:
         data["sides"] = torch.from_numpy(sides_of(data["mode"].numpy(), len(found["axes"])))
     held_out = torch.isin(data["id"], held_out_ids(data["id"].unique(), seed))
@@ -64,11 +65,6 @@ def project(
         own = {name: values[~held_out] for name, values in data.items() if name != "h"}
         bank = _fit_bank(z[~held_out], own, torch.tensor(found["target"]), images, modes)
         finish(folder, phi, replace(bank, depths=torch.tensor(found["depths"])), z, data, held_out)
-
-
-def _own_labels(found: Mapping[str, Any], count: int) -> np.ndarray:
-    """Return the mode of each image, (count,) int64, among which discover found the modes; all are 0 where none are known."""
-    return np.array([found["labels"][str(i)] if found else 0 for i in range(count)], dtype=np.int64)
 
 
 def _fit_bank(
@@ -96,11 +92,14 @@ def finish(
 ) -> None:
     """Write projector, bank and mean activations, and what is measured on the activations (M rows) that are held out."""
     phi.save(folder / "projector.safetensors")
-    _calibrated(bank, z[held_out], rows(data, held_out), phi.encoder).save(folder / "bank.safetensors")
+    kept = rows(data, held_out)
+    places = kept["mode"], kept["timestep"], kept["branch"]
+    temperatures = fit_temperatures(z[held_out], *places, bank, kept.get("prompt"))
+    replace(bank, encoder=phi.encoder, temperatures=temperatures).save(folder / "bank.safetensors")
     fitted = rows(data, ~held_out & (data["branch"] == bank.branches.index("cond")))
     means = fit_means(fitted["h"], fitted["mode"], fitted["timestep"], len(bank.target))
     means.save(folder / "means.safetensors")
-    write_json(folder / "project.json", measure(z[held_out], rows(data, held_out), bank))
+    write_json(folder / "project.json", measure(z[held_out], kept, bank))
 
 
 def finish_axes(folder: Path, phi: SemanticProjector, z: Tensor, data: dict[str, Any], held_out: Tensor) -> None:
@@ -132,12 +131,6 @@ def finish_axes(folder: Path, phi: SemanticProjector, z: Tensor, data: dict[str,
 def rows(data: dict[str, Any], chosen: Tensor) -> dict[str, Any]:
     """Return the activations at `chosen`, a mask (M,); those on disk stay there."""
     return {n: values.only(chosen) if isinstance(values, TensorRows) else values[chosen] for n, values in data.items()}
-
-
-def _calibrated(bank: ModeBank, z: Tensor, data: dict[str, Any], encoder: str) -> ModeBank:
-    """Return the bank with its encoder's name and the temperatures that held-out images give it."""
-    temperatures = fit_temperatures(z, data["mode"], data["timestep"], data["branch"], bank, data.get("prompt"))
-    return replace(bank, encoder=encoder, temperatures=temperatures)
 
 
 def train(

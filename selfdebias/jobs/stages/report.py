@@ -61,7 +61,8 @@ def report(
         raise ValueError(f"`images` must be at least 1, got {images}.")
     material = read_material(job, arms, discovered, projected, evaluated)
     pictures, sheets = _pictures(material, images)
-    for name, png in {**sheets, **_chart_files(pictures)}.items():
+    charts = {chart.name: chart.light for its in pictures.charts.values() for chart in its}
+    for name, png in {**sheets, **charts}.items():
         write_bytes(Path(folder) / FIGURES / f"{name}.png", png)
     write_text(Path(folder) / "table.md", markdown_table(material.results))
     write_text(Path(folder) / "report.html", render_page(material, pictures))
@@ -102,7 +103,3 @@ def _grid(material: Material, name: str, images: int) -> Image.Image:
 def _columns(count: int) -> int:
     """Columns of a sheet about twice as wide as it is high."""
     return max(1, math.ceil(math.sqrt(2 * count)))
-
-
-def _chart_files(pictures: Pictures) -> dict[str, bytes]:
-    return {chart.name: chart.light for charts in pictures.charts.values() for chart in charts}

@@ -73,10 +73,6 @@ class Sampler(pl.LightningModule, ABC):
         self.collective.wait()
         self.folder.refresh()
 
-    def ids_of(self, batch: int) -> list[int]:
-        """Return the image ids of a batch."""
-        return self.batches[batch]
-
     def split(self) -> list[list[int]]:
         """Return the image ids of each batch; here by id alone, as vanilla images depend on no other image of their batch."""
         return chunks(range(len(self.prompts)), self.batch_size)
@@ -103,7 +99,7 @@ class Sampler(pl.LightningModule, ABC):
     @torch.no_grad()
     def predict_step(self, batch: Any, batch_idx: int) -> int:
         """Draw one batch, keep it, and return its index; of several processes, each draws its share."""
-        ids = self.ids_of(int(batch))
+        ids = self.batches[int(batch)]
         self.team = self.collective.first(len(ids))
         own = self.team.share(ids)
         if own:

@@ -20,7 +20,7 @@ from selfdebias.config.rules import refuse
 from selfdebias.config.schema import TABLE
 from selfdebias.jobs.early_checks import check_early, check_writable
 from selfdebias.jobs.failures import LaunchError
-from selfdebias.jobs.processes import refuse_in_sweep
+from selfdebias.jobs.processes import wants_several
 from selfdebias.jobs.sweeps.finished import fairness_of
 from selfdebias.jobs.sweeps.launchers import (
     BASIC,
@@ -101,8 +101,10 @@ def _checked(jobs: Sequence[SweepJob], launcher: str) -> Path:
     Raises:
         ConfigError: If a job cannot be one of a sweep.
     """
-    if launcher == BASIC:
-        refuse_in_sweep([job.config for job in jobs])
+    for config in (job.config for job in jobs if launcher == BASIC):
+        if wants_several(config):
+            words = "1 in a sweep, which runs its jobs in this one process: start them one by one, without -m"
+            raise refuse("trainer.devices", words, config["trainer"]["devices"])
     roots = list(dict.fromkeys(job.config["paths"]["root"] for job in jobs))
     if len(roots) > 1:
         raise refuse("paths.root", "one folder in a sweep", roots)
