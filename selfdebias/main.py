@@ -10,7 +10,8 @@ from importlib import import_module
 
 from selfdebias.config.overrides import refuse_doubles
 from selfdebias.config.rules import ConfigError
-from selfdebias.jobs.commands import answered, outcome, print_out, refuse_with_sweep, split_show
+from selfdebias.jobs.commands import answered, outcome, print_out, split_from, split_show
+from selfdebias.jobs.job_record import FLAG
 
 USAGE = """\
 selfdebias: finds the semantic modes of what a diffusion model generates,
@@ -56,7 +57,8 @@ def _run_sweep(arguments: Sequence[str]) -> tuple[int, str]:
     """Runs the jobs of a sweep, as `outcome` runs one."""
     from selfdebias.jobs.sweeps.launching import run_sweep
 
-    refuse_with_sweep(arguments)
+    if split_from(arguments)[0] is not None:
+        raise ConfigError(f"`{FLAG}` must be without -m: it runs one job.")
     overrides, show = split_show(arguments)
     refuse_doubles([text for text in overrides if not text.startswith("-")])
     if show:

@@ -146,16 +146,6 @@ def split_from(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
     return Path(words[0]), rest[:at] + rest[at + 2 :]
 
 
-def refuse_with_sweep(arguments: Sequence[str]) -> None:
-    """Refuses a folder for a sweep, whose jobs are composed.
-
-    Raises:
-        ConfigError: If there is one.
-    """
-    if split_from(arguments)[0] is not None:
-        raise ConfigError(f"`{FLAG}` must be without -m: it runs one job.")
-
-
 def _print_outcome(job: Path) -> None:
     results = job / "results.json"
     if results.exists():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,12 @@ from selfdebias.config.combinations import guidance_of_arms, model_of_arms
 from selfdebias.config.prompts import CROSS
 from selfdebias.config.rules import ConfigError, refuse
 from selfdebias.config.targets import check_job, make
+from selfdebias.jobs.evaluation_inputs import check_inputs
 from selfdebias.jobs.failures import disk_is_full
 from selfdebias.jobs.processes import check_processes
+from selfdebias.judges import known_classes
+from selfdebias.judges.labelled import Classes, labelled_images
+from selfdebias.modes.banks import SupervisedBank
 
 if TYPE_CHECKING:
     from selfdebias.guidance import Guidance
@@ -25,13 +29,17 @@ def check_early(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: With the first thing that is wrong.
     """
-    from selfdebias.jobs.evaluation_inputs import check_inputs
-
     check_writable(Path(config["paths"]["root"]))
     check_inputs(config["evaluate"])
     check_devices(config["trainer"])
     check_processes(config)
-    _check_judged(config)
+    make(config, "prompts")
+    try:
+        classes = known_classes(config["judge"])
+    except (OSError, ValueError) as error:
+        raise ConfigError(str(error)) from error
+    if classes is not None:  # else the judge itself has to be made, which takes the slow libraries
+        check_judged(config, classes)
     for group in ("vocabulary", "bank"):
         make(config, group)
     check_job({"guidance": config["guidance"]})
@@ -86,31 +94,28 @@ def check_devices(trainer: Mapping[str, Any]) -> None:
         raise refuse("trainer.devices", words, devices)
 
 
-def check_attributes(attributes: Sequence[str], classes: Mapping[str, Any]) -> None:
-    """Refuses attributes that the judge does not know.
+def check_judged(config: Mapping[str, Any], classes: Classes) -> None:
+    """Refuses attributes and labelled images that the judge does not know.
+
+    Args:
+        config: The resolved configuration.
+        classes: The judge's, by attribute.
 
     Raises:
-        ConfigError: With the first such attribute.
+        ConfigError: With the first of them.
     """
+    evaluate, bank, known = config["evaluate"], make(config, "bank"), f"{', '.join(classes)}, which the judge knows"
+    attributes = make(config, "prompts").attributes
     for name in [part for attribute in attributes for part in attribute.split(CROSS)]:  # "gender x tone": both
         if name not in classes:
-            raise refuse("prompts.attributes", f"some of {', '.join(classes)}, which the judge knows", name)
-
-
-def _check_judged(config: Mapping[str, Any]) -> None:
-    """Holds attributes and labels against the judge's classes where they are known without torch; else `Parts` does."""
-    from selfdebias.judges import known_classes
-    from selfdebias.judges.labelled import labelled_images
-
-    prompts = make(config, "prompts")
-    try:
-        classes = known_classes(config["judge"])
-        if classes is not None:
-            check_attributes(prompts.attributes, classes)
-            if config["evaluate"]["labelled"]:
-                labelled_images(Path(config["evaluate"]["labelled"]), classes)
-    except (OSError, ValueError) as error:
-        raise ConfigError(str(error)) from error
+            raise refuse("prompts.attributes", f"some of {known}", name)
+    if isinstance(bank, SupervisedBank) and bank.attribute not in classes and not evaluate["folders"]:
+        raise refuse("bank.attribute", f"one of {known}", bank.attribute)
+    if evaluate["labelled"]:
+        try:
+            labelled_images(Path(evaluate["labelled"]), classes)
+        except (OSError, ValueError) as error:
+            raise ConfigError(" ".join(str(error).split())) from error
 
 
 def _check_guidance(config: Mapping[str, Any], guidance: Guidance) -> None:

@@ -18,9 +18,8 @@ from selfdebias.config.rules import ConfigError, is_number, refuse
 from selfdebias.config.schema import GROUPS
 from selfdebias.config.targets import check_job, make
 from selfdebias.guidance import Guidance
-from selfdebias.jobs.early_checks import check_attributes
+from selfdebias.jobs.early_checks import check_judged
 from selfdebias.judges.labelled import labelled_fingerprint
-from selfdebias.modes.banks import SupervisedBank
 
 WIDE = 256  # channels of a bottleneck from which on the projector reads it through a convolution
 
@@ -60,63 +59,41 @@ class Parts:
     def __init__(self, config: Mapping[str, Any]) -> None:
         check_job(config)
         self._config = config
-        if config["evaluate"]["folders"]:  # nothing is drawn, so only what judges has to be there
-            self.by_group = {
-                group: make(config, group) for group in ("judge", "encoder", "metrics", "prompts", "trainer")
-            }
-            check_attributes(config["prompts"]["attributes"], self.by_group["judge"].classes)
-            return
-        groups = [group for group in GROUPS if group not in ("paths", "logger", "guidance")]
+        folders = config["evaluate"]["folders"]  # where nothing is drawn, only what judges has to be there
+        drawing = [group for group in GROUPS if group not in ("paths", "logger", "guidance")]
+        groups = ["judge", "encoder", "metrics", "prompts", "trainer"] if folders else drawing
         self.by_group = {group: make(config, group) for group in groups}
+        check_judged(config, self.by_group["judge"].classes)
+        if folders:
+            return
         for name, model in (("sampler", model_of_arms(config)), ("collector", model_of_collect(config))):
             self.by_group[name] = make({"model": model}, "model")
         for guidance in guidance_of_arms(config["guidance"]).values():
             make({"guidance": guidance}, "guidance")
-        self._check_words()
-        self._check_prompt()
-        check_attributes(config["prompts"]["attributes"], self.by_group["judge"].classes)
-        bank, classes = self.by_group["bank"], self.by_group["judge"].classes
-        if isinstance(bank, SupervisedBank) and bank.attribute not in classes:
-            raise refuse("bank.attribute", f"one of {', '.join(classes)}, which the judge knows", bank.attribute)
-        self._labelled()
-
-    def _check_words(self) -> None:
         try:
             self.by_group["vocabulary"].check(self.by_group["encoder"])
         except ValueError as error:
             raise ConfigError(str(error)) from error
-
-    def _check_prompt(self) -> None:
-        """Refuses a prompt that the model would not even see."""
-        prompts = self._config["prompts"]
+        prompts = config["prompts"]
         name = "subjects" if "subjects" in prompts else "text"
-        if prompts[name] and not getattr(self.by_group["model"], "takes_prompts", True):
+        if prompts[name] and not getattr(self.by_group["model"], "takes_prompts", True):  # which would not even see one
             raise refuse(f"prompts.{name}", "empty for a model without prompts (prompts=unconditional)", prompts[name])
 
     def fingerprints(self) -> dict[str, str]:
-        """Hash of the weight files, or the hub revision, of each group that offers one; and of labelled images.
+        """Hash of the weight files, or the hub revision, of each group that offers one; and of labelled images, as `evaluate`.
 
         Raises:
             ConfigError: If a weight file is missing.
         """
+        weighty = {group: part for group, part in self.by_group.items() if hasattr(part, "fingerprint")}
+        labelled = self._config["evaluate"]["labelled"]
         try:
-            weighty = {group: part for group, part in self.by_group.items() if hasattr(part, "fingerprint")}
-            weights = {
-                group: part.fingerprint() for group, part in weighty.items() if group not in ("sampler", "collector")
-            }
+            found = {it: part.fingerprint() for it, part in weighty.items() if it not in ("sampler", "collector")}
+            if labelled is not None:
+                found["evaluate"] = labelled_fingerprint(Path(labelled), self.by_group["judge"].classes)
         except (OSError, ValueError) as error:
             raise ConfigError(" ".join(str(error).split())) from error
-        return weights | self._labelled()
-
-    def _labelled(self) -> dict[str, str]:
-        """The hash of the labelled images, as what the stage evaluate reads beside the weights; empty without them."""
-        folder = self._config["evaluate"]["labelled"]
-        if folder is None:
-            return {}
-        try:
-            return {"evaluate": labelled_fingerprint(Path(folder), self.by_group["judge"].classes)}
-        except (OSError, ValueError) as error:
-            raise ConfigError(" ".join(str(error).split())) from error
+        return found
 
 
 def default(group: str, option: str) -> Any:
