@@ -14,7 +14,7 @@ from matplotlib.transforms import Bbox
 from selfdebias.jobs.sweeps.columns import Row
 from selfdebias.metrics.distances import KID
 from selfdebias.metrics.number import Number
-from selfdebias.report.figures import LIGHT, MARKERS, Theme
+from selfdebias.report.figures import LIGHT, MARKERS
 from selfdebias.report.measures import INTERVAL
 from selfdebias.report.wording import clip, plain
 
@@ -95,31 +95,30 @@ def front_of(points: Sequence[Point], higher: bool) -> list[Point]:
     return front
 
 
-def tradeoff_figure(points: Sequence[Point], quality: str, fairness: str, theme: Theme = LIGHT) -> Figure:
+def tradeoff_figure(points: Sequence[Point], quality: str, fairness: str) -> Figure:
     """The plot: bars are 95% intervals, where a number has one.
 
     Args:
         points: What `points_of` returned.
         quality: Name of x.
         fairness: Name of y.
-        theme: Colours.
     """
     higher = HIGHER_IS_BETTER[quality]
-    figure = Figure(figsize=SIZE, dpi=DPI, facecolor=theme.paper, layout="constrained")
+    figure = Figure(figsize=SIZE, dpi=DPI, facecolor=LIGHT.paper, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot(facecolor=theme.paper)
+    axes = figure.add_subplot(facecolor=LIGHT.paper)
     front = front_of(points, higher)
     axes.plot(
-        *zip(*(point.xy for point in front), strict=True), color=theme.faint, linewidth=3, zorder=1, label="front"
+        *zip(*(point.xy for point in front), strict=True), color=LIGHT.faint, linewidth=3, zorder=1, label="front"
     )
     for place, point in enumerate(point for point in points if not point.vanilla):
-        _draw(axes, point, theme.mark(place), MARKERS[place % 7], theme)  # the eighth is vanilla's
+        _draw(axes, point, LIGHT.mark(place), MARKERS[place % 7])  # the eighth is vanilla's
     for point in (point for point in points if point.vanilla):
-        _draw(axes, point, theme.ink, "*", theme)
+        _draw(axes, point, LIGHT.ink, "*")
     axes.set_xlabel(f"{WORDS[quality]} ({'higher is better: right' if higher else 'lower is better: left'})")
     axes.set_ylabel(f"{plain(fairness.replace('.', ' '))} (lower is fairer: down)")
-    _style(axes, theme, any(point.quality.low is not None or point.fairness.low is not None for point in points))
-    _name(figure, axes, points, theme)
+    _style(axes, any(point.quality.low is not None or point.fairness.low is not None for point in points))
+    _name(figure, axes, points)
     return figure
 
 
@@ -129,12 +128,12 @@ def _label(row: Row) -> str:
     return ", ".join([*values, *([] if row.arm == "guided" else [plain(row.arm)])]) or row.group.jobs[0].name
 
 
-def _draw(axes: Axes, point: Point, colour: str, marker: str, theme: Theme) -> None:
+def _draw(axes: Axes, point: Point, colour: str, marker: str) -> None:
     """A mark, with a bar for each interval that is known."""
     miss = [_miss(point.quality), _miss(point.fairness)]
     axes.errorbar(*point.xy, xerr=miss[0], yerr=miss[1], color=colour, elinewidth=1, capsize=3, alpha=0.55, zorder=2)
     size = 14 if point.vanilla else 8
-    axes.plot(*point.xy, marker, ms=size, color=colour, markeredgecolor=theme.paper, zorder=3)
+    axes.plot(*point.xy, marker, ms=size, color=colour, markeredgecolor=LIGHT.paper, zorder=3)
 
 
 def _miss(found: Number) -> list[list[float]] | None:
@@ -144,23 +143,23 @@ def _miss(found: Number) -> list[list[float]] | None:
     return [[max(0.0, found.value - found.low)], [max(0.0, found.high - found.value)]]
 
 
-def _style(axes: Axes, theme: Theme, bars: bool) -> None:
+def _style(axes: Axes, bars: bool) -> None:
     axes.margins(x=0.1, y=0.12)
     low, high = axes.get_ylim()
     axes.set_ylim(bottom=max(low, -0.03 * high))  # a distance is not below 0
-    axes.tick_params(colors=theme.ink, labelsize=10)
-    axes.grid(color=theme.faint, linewidth=0.5)
+    axes.tick_params(colors=LIGHT.ink, labelsize=10)
+    axes.grid(color=LIGHT.faint, linewidth=0.5)
     axes.set_axisbelow(True)
     for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set(color=theme.ink, fontsize=11)
+        label.set(color=LIGHT.ink, fontsize=11)
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(theme.faint)
+        spine.set_color(LIGHT.faint)
     said = "grey line: jobs that none beats in both" + (f"; bars: {INTERVAL}" if bars else "")
-    axes.set_title(said, color=theme.ink, fontsize=10)
+    axes.set_title(said, color=LIGHT.ink, fontsize=10)
 
 
-def _name(figure: Figure, axes: Axes, points: Sequence[Point], theme: Theme) -> None:
+def _name(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
     """Writes each label near its mark, at the first place where it covers no other label and no mark."""
     figure.draw_without_rendering()
     renderer = FigureCanvasAgg(figure).get_renderer()
@@ -168,7 +167,7 @@ def _name(figure: Figure, axes: Axes, points: Sequence[Point], theme: Theme) -> 
     taken: list[Bbox] = [Bbox.from_extents(x - 6, y - 6, x + 6, y + 6) for x, y in marks]
     inside = axes.get_window_extent()
     for point in points:
-        text = _write(axes, point, theme)
+        text = _write(axes, point)
         for across, up in PLACES:
             text.set(position=(across, up), ha="left" if across > 0 else "right")
             text.update_positions(renderer)
@@ -179,11 +178,11 @@ def _name(figure: Figure, axes: Axes, points: Sequence[Point], theme: Theme) -> 
         taken.append(Text.get_window_extent(text))
 
 
-def _write(axes: Axes, point: Point, theme: Theme) -> Annotation:
+def _write(axes: Axes, point: Point) -> Annotation:
     """A label, with a line to its mark where it stands away from it."""
-    line = {"arrowstyle": "-", "color": theme.ink, "linewidth": 0.6, "alpha": 0.6, "shrinkA": 0, "shrinkB": 4}
+    line = {"arrowstyle": "-", "color": LIGHT.ink, "linewidth": 0.6, "alpha": 0.6, "shrinkA": 0, "shrinkB": 4}
     return axes.annotate(
         clip(point.label, 32), point.xy, xytext=(0, 0), textcoords="offset points", fontsize=10,
-        color=theme.ink, va="center", zorder=4, arrowprops=line if point.label else None,
-        bbox={"facecolor": theme.paper, "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
+        color=LIGHT.ink, va="center", zorder=4, arrowprops=line if point.label else None,
+        bbox={"facecolor": LIGHT.paper, "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
     )  # fmt: skip
