@@ -33,15 +33,11 @@ def write_modes(
         offsets: (K, d), the mean of each mode less that of its prompt.
         facts: what else goes into ``modes.json``.
     """
-    k, sizes = len(centers), np.bincount(labels, minlength=len(centers))
+    k = len(centers)
     if k == 1:
         print(f"discover: {ONE_MODE}", flush=True)
-    tensors = {"centers": centers, "offsets": offsets}
-    write_tensors(folder / "centers.safetensors", {name: torch.from_numpy(x).float() for name, x in tensors.items()})
-    for mode in range(k):
-        _write_sheet(folder / f"mode-{mode}.png", images, labels == mode)
-    modes = {"k": k, "sizes": sizes.tolist(), "shares": (sizes / sizes.sum()).tolist(), "target": [1 / k] * k}
-    write_json(folder / "modes.json", {**facts, **modes, "labels": _by_id(labels)})
+    tensors = {"centers": torch.from_numpy(centers).float(), "offsets": torch.from_numpy(offsets).float()}
+    _write(folder, images, [labels == mode for mode in range(k)], labels, tensors, {**facts, "target": [1 / k] * k})
 
 
 def write_sides(
@@ -58,24 +54,25 @@ def write_sides(
         tensors: ``centers`` (2 A, d), ``origin`` (d,) and ``duals`` (A, d).
         facts: what else goes into ``modes.json``.
     """
-    on_side = [sides[:, a] == s for a in range(sides.shape[1]) for s in (0, 1)]
-    k, sizes = len(on_side), [int(those.sum()) for those in on_side]
-    write_tensors(folder / "centers.safetensors", {name: torch.from_numpy(x).double() for name, x in tensors.items()})
-    for mode, those in enumerate(on_side):
-        _write_sheet(folder / f"mode-{mode}.png", images, those)
-    shares = [size / len(sides) for size in sizes]
-    modes = {"k": k, "sizes": sizes, "shares": shares, "target": [0.5] * k, "depths": [0] * k}
-    write_json(folder / "modes.json", {**facts, **modes, "labels": _by_id(cells_of(sides))})
+    members = [sides[:, a] == s for a in range(sides.shape[1]) for s in (0, 1)]
+    double = {name: torch.from_numpy(x).double() for name, x in tensors.items()}
+    even = {"target": [0.5] * len(members), "depths": [0] * len(members)}
+    _write(folder, images, members, cells_of(sides), double, {**facts, **even})
 
 
-def _by_id(labels: Sequence[int] | np.ndarray) -> dict[str, int]:
-    return {str(i): int(label) for i, label in enumerate(labels)}
-
-
-def _write_sheet(path: Path, images: CollectedImages, those: np.ndarray) -> None:
-    """Write the sheet of some images, `those` (N,) bool; a grey one where there are none."""
-    members = np.flatnonzero(those)[:SHEET].tolist()
-    shown = images.images(members) if members else torch.full_like(images.images([0]), PALE)
-    buffer = BytesIO()
-    contact_sheet(shown, columns=12).save(buffer, format="PNG")
-    write_bytes(path, buffer.getvalue())
+def _write(
+    folder: Path, images: CollectedImages, members: Sequence[np.ndarray], labels: np.ndarray, tensors: Mapping[str, torch.Tensor],
+    facts: Mapping[str, Any],
+) -> None:  # fmt: skip
+    """Write all files; `members` (N,) bool are the images of each mode, or side, whose sheet is grey where there are none."""
+    write_tensors(folder / "centers.safetensors", dict(tensors))
+    for mode, those in enumerate(members):
+        shown = np.flatnonzero(those)[:SHEET].tolist()
+        pictures = images.images(shown) if shown else torch.full_like(images.images([0]), PALE)
+        buffer = BytesIO()
+        contact_sheet(pictures, columns=12).save(buffer, format="PNG")
+        write_bytes(folder / f"mode-{mode}.png", buffer.getvalue())
+    sizes = [int(those.sum()) for those in members]
+    modes = {"k": len(members), "sizes": sizes, "shares": [size / len(labels) for size in sizes]}
+    by_id = {str(i): int(label) for i, label in enumerate(labels)}
+    write_json(folder / "modes.json", {**facts, **modes, "labels": by_id})
