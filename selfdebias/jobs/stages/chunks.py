@@ -1,4 +1,4 @@
-"""The images of several folders, each decoded once, twins together, and no more than a chunk in memory."""
+"""The images of several folders, each decoded once, paired samples together, and no more than a chunk in memory."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Chunks(Dataset[dict[str, Any]]):
     """The images of several folders, by groups of one seed, as many groups a chunk as images fit into a batch.
 
     Args:
-        folders: The first holds the twins of the others, and says the order.
+        folders: The first holds the paired samples of the others, and says the order.
         size: Groups in a chunk, at least 1.
     """
 

@@ -50,7 +50,7 @@ def evaluate(
 ) -> None:  # fmt: skip
     """Measure all arms; write `results.json`, `metrics.jsonl` and `probabilities-<arm>.safetensors`.
 
-    Of folders that somebody gives, `results.json` further has `sources` and `skipped` by arm, files that cannot be read are no
+    Of given folders, `results.json` further has `sources` and `skipped` by arm, files that cannot be read are no
     error, and `images.json` and `table.md` are written. The job that asked adds its `config_hash` and `seeds` to its own copy.
 
     Args:
@@ -163,7 +163,7 @@ def _has_labels_of(place: Path, reference: Mapping[str, Any], judge: Judge) -> b
 
 
 def compared_with(folders: Mapping[str, ImageFolder]) -> Comparison:
-    """Tells which arm the others are held against, the one called `vanilla` or else the first, and what makes twins."""
+    """Tells which arm the others are held against, the one called `vanilla` or else the first, and what makes samples a pair."""
     seeded = {images.has_manifest for images in folders.values()}
     twins_by = "names" if seeded == {False} else "seeds" if seeded == {True} else "names or seeds"
     return Comparison(VANILLA if VANILLA in folders else next(iter(folders)), twins_by)

@@ -102,7 +102,7 @@ def check_shares(guidance: Guidance, state: GuidanceState) -> None:
     """Refuse, before an image is drawn, modes that the guidance cannot work with.
 
     Raises:
-        ConfigError: if they are such.
+        ConfigError: if it cannot.
     """
     if state.semantics:
         try:

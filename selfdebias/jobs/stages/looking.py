@@ -35,8 +35,8 @@ class Looked:
 
     Args:
         records: Of each image that could be read, N in the order of the folder: `id`, `seed`, `prompt`, `batch`, `blanked`.
-        outputs: By name, (N, ...) in the same order; `psnr` in dB against the twin in the first folder, NaN where there is no
-            twin of the same size.
+        outputs: By name, (N, ...) in the same order; `psnr` in dB against the paired sample in the first folder, NaN
+            where there is none of the same size.
         names: Name of each of the N images.
         skipped: `n`, and for each file that could not be read its name and the `reason`.
         without_colour: Number of images of greys alone, black ones not among them.
@@ -75,7 +75,7 @@ class Look:
         """Look at each image once, in one `Trainer.test`, and save what was seen.
 
         Args:
-            folders: by arm; the first holds the twins of the others.
+            folders: by arm; the first holds the paired samples of the others.
         """
         looked = self._looked(folders)
         arms = {arm: self._arm(arm, it, folders[arm].dependence) for arm, it in looked.items()}
