@@ -165,11 +165,6 @@ class AxesBank:
         return self.axes[0].branches
 
     @property
-    def timesteps(self) -> Tensor:
-        """(T,) float32, ascending training timesteps."""
-        return self.axes[0].timesteps
-
-    @property
     def encoder(self) -> str:
         """Name of the encoder in whose space the axes were found."""
         return self.axes[0].encoder
