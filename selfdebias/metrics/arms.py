@@ -45,12 +45,12 @@ class ArmData:
         e: (N, d) float64, unit embeddings.
         modes: (N,) int64, the mode of the nearest centre; all -1 where no modes are known.
         ids: (N,) int64, ids of the images in their own folder.
-        seeds: (N,) uint64, the seed of each image, or what stands for one; twins have the same.
+        seeds: (N,) uint64, the seed of each image, or what stands for one; paired samples have the same.
         blocks: (N,) int64, images of one block depend on each other (a guided batch of one run).
         runs: (N,) int64, the run (generate seed) of each image among those that were pooled; 0 in one run's own data.
-        blanked: (N,) bool, images that the model's safety checker replaced; they count as nothing else.
-        psnr: (N,) float64 in dB against the vanilla twin, infinite where equal, NaN where the twin has another size or
-            is not there; None where the arm has no twins.
+        blanked: (N,) bool, images flagged by the model's safety checker, which replaced them; they count as nothing else.
+        psnr: (N,) float64 in dB against the paired vanilla sample, infinite where equal, NaN where that has another size
+            or is not there; None where the arm has no paired samples.
         features: (N, d_f) float32, what distances, precision and recall compare images by; None for `e`.
         clip_score: (N,) float64, of each image with its own prompt, NaN where that is empty; None where the encoder
             embeds no text.
@@ -144,7 +144,7 @@ def save_arm(folder: Path, data: ArmData, origin: Mapping[str, str] | None = Non
     Args:
         folder: where to.
         data: the arm.
-        origin: further texts for the file's metadata, as `metrics.cached.origin_of` makes them.
+        origin: further texts for the file's metadata, as `metrics.features.origin_of` makes them.
     """
     arrays = data._arrays() | {_PREFIX + name: p for name, p in data.probabilities.items()}
     arrays |= {_SPACE + name: x for name, x in data.spaces.items()}
@@ -188,7 +188,7 @@ def read_arm(path: Path) -> ArmData:
 def pool(runs: Sequence[ArmData]) -> ArmData:
     """Join one arm's images of several runs, in the order of the runs.
 
-    Pool each arm over the same runs in the same order: then rows of two pooled arms are twins exactly when they were
+    Pool each arm over the same runs in the same order: then rows of two pooled arms are paired exactly when they were
     so in their runs. Blocks of different runs stay apart. Of `spaces` those are kept that all runs have.
 
     Raises:

@@ -83,7 +83,7 @@ class Sets:
             return missing(f"{baseline} images have no other {baseline} twin")
         if vanilla is None:
             return missing(f"there is no {baseline} arm")
-        rows, twins = twin_rows(arm.seeds, vanilla.seeds)
+        rows, twins = paired_rows(arm.seeds, vanilla.seeds)
         if not len(rows):
             return missing(f"the arm's {self.compared.twins_by} are not those of the {baseline} arm")
         shown = ~(arm.blanked[rows] | vanilla.blanked[twins])
@@ -102,7 +102,7 @@ class Sets:
         return "half of the reference against the other half", even, odd
 
 
-def twin_rows(seeds: NDArray[np.uint64], others: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def paired_rows(seeds: NDArray[np.uint64], others: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows of the paired samples on both sides, in the order of the first.
 
     Args:
@@ -113,7 +113,7 @@ def twin_rows(seeds: NDArray[np.uint64], others: NDArray[np.uint64]) -> tuple[ND
         Two times (T,) row numbers; equal arrays give all rows, even where a seed occurs twice.
 
     Example:
-        >>> rows, twins = twin_rows(np.array([7, 5, 9]), np.array([5, 8, 7]))
+        >>> rows, twins = paired_rows(np.array([7, 5, 9]), np.array([5, 8, 7]))
         >>> rows.tolist(), twins.tolist()
         ([0, 1], [2, 0])
     """

@@ -17,21 +17,21 @@ from selfdebias.metrics.intervals import BlockBootstrap
 from selfdebias.metrics.metric import Kernel, MetricSuite
 from selfdebias.metrics.number import NO_INTERVAL, Number, all_missing, missing
 from selfdebias.metrics.shares import mean_of, rate
-from selfdebias.metrics.within_modes import mean_distance, turned_precisions
+from selfdebias.metrics.within_modes import mean_distance, switched_precisions
 
-TWIN_KEYS = ("turned", "kept_cosine", "turned_cosine", "kept_share", "psnr", "twin_cosine")
+PAIRED_KEYS = ("turned", "kept_cosine", "turned_cosine", "kept_share", "psnr", "twin_cosine")
 COSINES = (-1.0, 1.0)  # their range
 
 
 def psnr(images: Tensor, twins: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of each image against its twin, `-10 log10(mean squared error)`.
+    """Peak signal-to-noise ratio of each image against its paired sample, `-10 log10(mean squared error)`.
 
     Args:
         images: (B, C, H, W) float in [0, 1].
         twins: the same shape and range.
 
     Returns:
-        (B,) float64 in dB; infinite where image and twin are equal.
+        (B,) float64 in dB; infinite where both are equal.
 
     Raises:
         ValueError: if the shapes differ.
@@ -53,7 +53,7 @@ def preservation(sets: Sets) -> dict[str, Any]:
     """
     pairs = sets.pairs()
     if isinstance(pairs, Number):
-        return all_missing(TWIN_KEYS, pairs.reason)
+        return all_missing(PAIRED_KEYS, pairs.reason)
     arm, vanilla = pairs
     cosine, level = cosines(arm.e, vanilla.e), sets.resampling.level
     every = np.ones(len(arm), dtype=bool)
@@ -62,27 +62,27 @@ def preservation(sets: Sets) -> dict[str, Any]:
         "twin_cosine": mean_of(cosine, every, arm.blocks, level, "there is no twin", *COSINES),
     }
     if not sets.n_modes:
-        return all_missing(TWIN_KEYS, NO_MODES) | result
+        return all_missing(PAIRED_KEYS, NO_MODES) | result
     same = kept(arm.modes, vanilla.modes)
     return result | {
-        "turned": _turned(sets, arm, vanilla),
+        "turned": _switched(sets, arm, vanilla),
         "kept_cosine": mean_of(cosine, same, arm.blocks, level, "no image kept its mode", *COSINES),
         "turned_cosine": mean_of(cosine, ~same, arm.blocks, level, "no image was turned", *COSINES),
         "kept_share": rate(same, arm.blocks, level),
     }
 
 
-def _turned(sets: Sets, arm: ArmData, vanilla: ArmData) -> dict[str, Any]:
+def _switched(sets: Sets, arm: ArmData, vanilla: ArmData) -> dict[str, Any]:
     real, suite, n_modes = vanilla if sets.reference is None else sets.reference, sets.suite, sets.n_modes
     among, own, new = (Placed(data.compared, data.modes) for data in (real, vanilla, arm))
-    turned = turned_quality(among, own, new, n_modes, arm.blocks, sets.resampling, suite)
-    turned |= turned_distance("cmmd", suite.cmmd_kernel, real.placed, vanilla.placed, arm.placed, n_modes)
+    found = switched_quality(among, own, new, n_modes, arm.blocks, sets.resampling, suite)
+    found |= switched_distance("cmmd", suite.cmmd_kernel, real.placed, vanilla.placed, arm.placed, n_modes)
     if sets.reference is None:
-        return turned | all_missing([key for key in turned if key not in ("n", "share")], NO_REFERENCE)
-    return turned
+        return found | all_missing([key for key in found if key not in ("n", "share")], NO_REFERENCE)
+    return found
 
 
-def turned_quality(
+def switched_quality(
     reference: Placed,
     vanilla: Placed,
     arm: Placed,
@@ -96,7 +96,7 @@ def turned_quality(
     `precision` is the share of switched images inside the k-NN balls of the reference images that have their new mode.
     `vanilla_precision` is what the vanilla arm's own images of each mode reach against the same reference, with the
     modes weighted as they occur among the switched images, and `precision_ratio` the first over the second, where at least
-    5 switched images are behind it. `kid` and `vanilla_kid` are those of `turned_distance`. A mode with too few
+    5 switched images are behind it. `kid` and `vanilla_kid` are those of `switched_distance`. A mode with too few
     images for a measure is left out of both sides of it; `n` of that entry says how many switched images stand behind it.
 
     Args:
@@ -111,16 +111,16 @@ def turned_quality(
     Returns:
         `n` (switched images), `share`, and `precision`, `vanilla_precision`, `precision_ratio`, `kid` and `vanilla_kid`.
     """
-    turned = ~kept(arm.modes, vanilla.modes)
+    switched = ~kept(arm.modes, vanilla.modes)
     return {
-        "n": int(turned.sum()),
-        "share": rate(turned, np.asarray(blocks), bootstrap.level),
-        **turned_precisions(reference, vanilla, arm, n_modes, blocks, bootstrap, suite.nearest),
-        **turned_distance("kid", suite.kid_kernel, reference, vanilla, arm, n_modes),
+        "n": int(switched.sum()),
+        "share": rate(switched, np.asarray(blocks), bootstrap.level),
+        **switched_precisions(reference, vanilla, arm, n_modes, blocks, bootstrap, suite.nearest),
+        **switched_distance("kid", suite.kid_kernel, reference, vanilla, arm, n_modes),
     }
 
 
-def turned_distance(
+def switched_distance(
     name: str, kernel: Kernel, reference: Placed, vanilla: Placed, arm: Placed, n_modes: int
 ) -> dict[str, Number]:
     """Average a kernel distance from the reference inside the modes that images switched to, weighted by these images.
@@ -128,10 +128,10 @@ def turned_distance(
     Returns:
         `<name>` for the switched images, and `vanilla_<name>` for the vanilla arm's own images of these modes.
     """
-    names, turned = (name, f"vanilla_{name}"), ~kept(arm.modes, vanilla.modes)
-    if not turned.any():
+    names, switched = (name, f"vanilla_{name}"), ~kept(arm.modes, vanilla.modes)
+    if not switched.any():
         return all_missing(names, "no image was turned", n=0)
-    moved = Placed(arm.e[turned], arm.modes[turned])
+    moved = Placed(arm.e[switched], arm.modes[switched])
     means = mean_distance((moved, reference, vanilla, reference), kernel, n_modes)
     if means is None:
         return all_missing(names, "no target mode has at least 2 images each of turned, vanilla and reference", n=0)

@@ -16,7 +16,7 @@ from selfdebias.metrics.number import Number, all_missing
 from selfdebias.metrics.preservation import COSINES
 from selfdebias.metrics.quality import against_reference
 from selfdebias.metrics.shares import mean_of
-from selfdebias.metrics.within_modes import turned_precisions
+from selfdebias.metrics.within_modes import switched_precisions
 
 Array = NDArray[np.float64]
 KEYS = ("kid", "precision", "turned_precision_ratio", "kept")
@@ -119,7 +119,7 @@ def _ratio(sets: Sets, reference: ArmData) -> Number:
         return pairs
     arm, vanilla = pairs
     real, own, new = (Placed(data.compared, data.modes) for data in (reference, vanilla, arm))
-    found = turned_precisions(real, own, new, sets.n_modes, arm.blocks, sets.resampling, sets.suite.nearest)
+    found = switched_precisions(real, own, new, sets.n_modes, arm.blocks, sets.resampling, sets.suite.nearest)
     return found["precision_ratio"]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from selfdebias.config.prompts import CROSS
 from selfdebias.metrics.arms import ArmData
-from selfdebias.metrics.comparison import NO_MODES, NO_REFERENCE, Comparison, Sets, twin_rows, verdicts
+from selfdebias.metrics.comparison import NO_MODES, NO_REFERENCE, Comparison, Sets, paired_rows, verdicts
 from selfdebias.metrics.composition import composition
 from selfdebias.metrics.corrected import corrected_metrics
 from selfdebias.metrics.features import JUDGE, PIXELS
@@ -39,8 +39,8 @@ def summarise(
 ) -> dict[str, Any]:
     """Measure each arm, and state every number as a value with interval, N and floor, or as null with a reason.
 
-    Blanked images are counted in `blanked` and left out of everything else; `unclassified` is among the others.
-    Twins are the images with the same seed (`twins.twin_rows`).
+    Images flagged by the safety checker are counted in `blanked` and left out of everything else; those that are
+    `unclassified` are among the others. Paired samples are the images with the same seed (`comparison.paired_rows`).
 
     Args:
         arms: images by arm.
@@ -98,7 +98,7 @@ def summarise(
 
 
 def _twins(arm: ArmData, vanilla: ArmData | None) -> int:
-    return 0 if vanilla is None else len(twin_rows(arm.seeds, vanilla.seeds)[0])
+    return 0 if vanilla is None else len(paired_rows(arm.seeds, vanilla.seeds)[0])
 
 
 def _crossed(arms: Mapping[str, ArmData], reference: ArmData | None, attributes: Sequence[str]) -> dict[str, ArmData]:

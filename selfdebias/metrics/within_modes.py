@@ -147,7 +147,7 @@ def _mean_precision(sets: list[Placed], blocks: NDArray[np.int64], n_modes: int,
     return rate(covered[rows] > 0, blocks[rows], level).stating(floor=mean.floor)
 
 
-def turned_precisions(
+def switched_precisions(
     reference: Placed, vanilla: Placed, arm: Placed, n_modes: int, blocks: ArrayLike, bootstrap: BlockBootstrap, k: int
 ) -> dict[str, Number]:
     """Measure `precision`, `vanilla_precision` and `precision_ratio` of the images that switched their mode.
@@ -162,10 +162,10 @@ def turned_precisions(
         k: neighbours.
 
     Returns:
-        by measure, the number of `preservation.turned_quality`, whose `n` says how many switched images stand behind it.
+        by measure, the number of `preservation.switched_quality`, whose `n` says how many switched images stand behind it.
     """
-    turned = ~kept(arm.modes, vanilla.modes)
-    if not turned.any():
+    switched = ~kept(arm.modes, vanilla.modes)
+    if not switched.any():
         return all_missing(PRECISIONS, "no image was turned", n=0)
 
     def counts(placed: Placed, rows: NDArray[np.bool_]) -> Array:
@@ -175,8 +175,10 @@ def turned_precisions(
         both = np.stack([member * np.nan_to_num(covered)[:, None], member], 1)
         return block_sums(both, blocks).reshape(-1, 2, n_modes)
 
-    own = counts(vanilla, np.ones_like(turned))
-    new = counts(arm, turned) * (own[:, 1].sum(0) > 0)  # modes that vanilla never shows have nothing to be held against
+    own = counts(vanilla, np.ones_like(switched))
+    new = counts(arm, switched) * (
+        own[:, 1].sum(0) > 0
+    )  # modes that vanilla never shows have nothing to be held against
     weights = new[:, 1].sum(0)
     n = int(weights.sum())
     if n == 0:

@@ -1,4 +1,4 @@
-"""Twins are the images of equal seed, whatever their order; what cannot be measured over them says why."""
+"""Paired samples are the images of equal seed, whatever their order; fairer is said only where intervals are apart."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 
 from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.arms import ArmData
-from selfdebias.metrics.comparison import NO_MODES, NO_REFERENCE, Comparison, Sets, twin_rows
+from selfdebias.metrics.comparison import NO_MODES, NO_REFERENCE, Comparison, Sets, compare, paired_rows, verdicts
+from selfdebias.metrics.number import Number, missing
 from selfdebias.metrics.summary import summarise
 
 MODES = {"k": 2, "sizes": [12, 8], "silhouette": 0.4, "stability": 1.0, "target": [0.5, 0.5]}
@@ -37,11 +38,11 @@ def test_twins_are_found_as_a_loop_finds_them():
     for _ in range(20):
         a, b = generator.permutation(40)[:25].astype(np.uint64), generator.permutation(40)[:30].astype(np.uint64)
         expected = [(i, j) for i in range(25) for j in range(30) if a[i] == b[j]]
-        assert list(zip(*(rows.tolist() for rows in twin_rows(a, b)), strict=True)) == expected
+        assert list(zip(*(rows.tolist() for rows in paired_rows(a, b)), strict=True)) == expected
 
 
 def test_equal_seeds_are_twins_row_by_row_even_if_one_occurs_twice():
-    rows, twins = twin_rows(np.array([3, 3, 1]), np.array([3, 3, 1]))
+    rows, twins = paired_rows(np.array([3, 3, 1]), np.array([3, 3, 1]))
     assert rows.tolist() == twins.tolist() == [0, 1, 2]
 
 
@@ -109,3 +110,42 @@ def test_labels_are_compared_on_the_collected_images_whatever_the_reference():
     assert plain["modes"] == given["modes"] and isinstance(given["modes"]["nmi"]["gender"], float)
     assert (plain["arms"]["vanilla"]["kid"]["reference_n"], given["arms"]["vanilla"]["kid"]["reference_n"]) == (20, 10)
     assert "not those that the modes" in summary(arms, other, MODES)["modes"]["ari"]["gender"]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0.0, 0.19, "fairer"), (0.0, 0.2, "not told apart"), (0.25, 0.5, "not told apart"), (0.31, 0.5, "less fair")],
+)
+def test_intervals_that_overlap_or_touch_tell_nothing(low, high, expected):
+    assert compare(Number(0.2, low, high), Number(0.25, 0.2, 0.3)) == expected
+
+
+def test_no_interval_no_verdict():
+    assert compare(Number.unbounded(0.2, 1), Number(0.25, 0.2, 0.3)) is None
+    assert compare(missing("no image"), Number(0.25, 0.2, 0.3)) is None
+
+
+def test_every_arm_is_compared_with_the_baseline_by_attribute_and_by_modes():
+    def arm(low, high):
+        return {"gender": {"fd_hard": Number(low, low, high)}, "mode_fd": Number(low, low, high)}
+
+    arms = {"vanilla": arm(0.3, 0.4), "guided": arm(0.0, 0.1), "random": arm(0.29, 0.41)}
+    assert verdicts(arms, "vanilla", ["gender"]) == {
+        "guided": {"gender": "fairer", "modes": "fairer"},
+        "random": {"gender": "not told apart", "modes": "not told apart"},
+    }
+    assert verdicts(arms, "peer", ["gender"]) == {}
+
+
+def test_each_axis_has_a_verdict_of_its_own():
+    def arm(*bounds):
+        axes = [{"fd": Number(low, low, high)} for low, high in bounds]
+        return {
+            "gender": {"fd_hard": Number(0.1, 0.1, 0.2)},
+            "mode_fd": missing("axes"),
+            "axes": axes,
+        }
+
+    arms = {"vanilla": arm((0.3, 0.4), (0.1, 0.15)), "guided": arm((0.0, 0.1), (0.2, 0.3))}
+    expected = {"gender": "not told apart", "axis 0": "fairer", "axis 1": "less fair"}
+    assert verdicts(arms, "vanilla", ["gender"]) == {"guided": expected}

@@ -8,7 +8,7 @@ import pytest
 from selfdebias.metrics.arms import Placed
 from selfdebias.metrics.intervals import BlockBootstrap
 from selfdebias.metrics.metric import GaussianKernel, MetricSuite
-from selfdebias.metrics.preservation import turned_distance, turned_quality
+from selfdebias.metrics.preservation import switched_distance, switched_quality
 from selfdebias.metrics.within_modes import covered_in_mode
 from tests.metrics.references import cmmd, kid, knn_precision
 
@@ -30,7 +30,7 @@ def case(spread: float = 1.0) -> tuple[Placed, Placed, Placed]:
 
 def test_precision_is_weighted_by_the_modes_that_images_turned_to():
     reference, vanilla, arm = case(spread=1.6)
-    result = turned_quality(reference, vanilla, arm, 2, np.arange(40) // 8, BOOTSTRAP, SUITE)
+    result = switched_quality(reference, vanilla, arm, 2, np.arange(40) // 8, BOOTSTRAP, SUITE)
     turned = arm.modes != vanilla.modes
     assert result["n"] == 13
     assert result["share"].value == 13 / 40
@@ -49,9 +49,9 @@ def test_precision_is_weighted_by_the_modes_that_images_turned_to():
 
 def test_damage_lowers_the_ratio_and_a_new_mix_alone_does_not():
     reference, vanilla, arm = case()
-    fair = turned_quality(reference, vanilla, arm, 2, np.arange(40), BOOTSTRAP, SUITE)
+    fair = switched_quality(reference, vanilla, arm, 2, np.arange(40), BOOTSTRAP, SUITE)
     reference, vanilla, arm = case(spread=6.0)
-    damaged = turned_quality(reference, vanilla, arm, 2, np.arange(40), BOOTSTRAP, SUITE)
+    damaged = switched_quality(reference, vanilla, arm, 2, np.arange(40), BOOTSTRAP, SUITE)
     assert fair["precision_ratio"].value > 0.85
     assert damaged["precision_ratio"].value < 0.5
 
@@ -64,7 +64,7 @@ def test_a_kept_image_is_held_to_its_own_mode_only():
 
 def test_no_image_turned_is_said():
     reference, vanilla, _ = case()
-    result = turned_quality(reference, vanilla, vanilla, 2, np.zeros(40), BOOTSTRAP, SUITE)
+    result = switched_quality(reference, vanilla, vanilla, 2, np.zeros(40), BOOTSTRAP, SUITE)
     assert result["n"] == 0
     assert {result[name].reason for name in MEASURES} == {"no image was turned"}
 
@@ -72,20 +72,20 @@ def test_no_image_turned_is_said():
 def test_modes_too_small_to_measure_are_left_out_and_counted():
     reference, vanilla, arm = case()
     small = Placed(reference.e[:33], reference.modes[:33])  # 30 of mode 0, 3 of mode 1
-    result = turned_quality(small, vanilla, arm, 2, np.arange(40), BOOTSTRAP, SUITE)
+    result = switched_quality(small, vanilla, arm, 2, np.arange(40), BOOTSTRAP, SUITE)
     assert result["n"] == 13
     assert result["precision"].n == 3
     assert result["precision_ratio"].reason == "fewer than 5 switched images are behind it: 3"
     assert result["kid"].n == 13
     smaller = Placed(reference.e[:1], reference.modes[:1])
-    result = turned_quality(smaller, vanilla, arm, 2, np.arange(40), BOOTSTRAP, SUITE)
+    result = switched_quality(smaller, vanilla, arm, 2, np.arange(40), BOOTSTRAP, SUITE)
     assert all(result[name].value is None and "target mode" in result[name].reason for name in MEASURES)
 
 
 def test_ratio_over_a_vanilla_precision_of_zero_is_null():
     reference, vanilla, arm = case()
     lost = Placed(vanilla.e + 1000, vanilla.modes)
-    result = turned_quality(reference, lost, arm, 2, np.arange(40), BOOTSTRAP, SUITE)
+    result = switched_quality(reference, lost, arm, 2, np.arange(40), BOOTSTRAP, SUITE)
     assert result["vanilla_precision"].value == 0
     assert result["precision_ratio"].value is None
     assert result["precision_ratio"].reason
@@ -93,11 +93,11 @@ def test_ratio_over_a_vanilla_precision_of_zero_is_null():
 
 def test_turned_distance_takes_any_kernel_and_holds_vanilla_to_the_same_modes():
     reference, vanilla, arm = case(spread=1.6)
-    found = turned_distance("cmmd", GaussianKernel(), reference, vanilla, arm, 2)
+    found = switched_distance("cmmd", GaussianKernel(), reference, vanilla, arm, 2)
     turned, counts = arm.modes != vanilla.modes, {0: 3, 1: 10}
     moved = {m: cmmd(reference.inside(m), arm.e[turned & (arm.modes == m)]) for m in counts}
     own = {m: cmmd(reference.inside(m), vanilla.inside(m)) for m in counts}
     assert found["cmmd"].value == pytest.approx(sum(counts[m] * moved[m] for m in counts) / 13)
     assert found["vanilla_cmmd"].value == pytest.approx(sum(counts[m] * own[m] for m in counts) / 13)
     assert found["cmmd"].n == 13
-    assert turned_distance("cmmd", GaussianKernel(), reference, vanilla, vanilla, 2)["cmmd"].value is None
+    assert switched_distance("cmmd", GaussianKernel(), reference, vanilla, vanilla, 2)["cmmd"].value is None
