@@ -26,13 +26,8 @@ class AgglomerativeModes(CountedModes):
         self, k_min: int = 2, k_max: int = 8, linkage: str = "ward", random_state: int = 0, k: int | None = None,
         choice: str = "silhouette", space: str = "image",
     ):  # fmt: skip
-        self.k_min = k_min
-        self.k_max = k_max
+        super().__init__(k_min, k_max, random_state, k, choice, space)
         self.linkage = linkage
-        self.random_state = random_state
-        self.k = k
-        self.choice = choice
-        self.space = space
 
     def _try(self, X: Vectors, ks: Sequence[int]) -> Iterator[Candidate]:
         if ks:

@@ -113,6 +113,7 @@ class ModeEstimator(ClusterMixin, Clustering):
         depths_: (K,) int64, how often the cluster was split that a mode came out of; 0 without a recursion.
         noise_: fitted vectors that were in no mode, and went to the nearest.
         components_: pieces that the neighbour graph was in before they were linked; 1 where there is no graph.
+        n_neighbors_: the width of the graph that was taken; 0 where there is none, and for one mode.
         silhouette_: mean cosine silhouette of the modes; None for one mode. Above 4,000 vectors over a sample of them.
         silhouettes_: the same of each k that was tried; empty where none is.
         stabilities_: by k, the mean agreement (ARI) of the modes of two halves, where k is chosen by it; else empty.
@@ -121,7 +122,7 @@ class ModeEstimator(ClusterMixin, Clustering):
     def _learn(self, X: Vectors) -> None:
         self.silhouettes_: dict[int, float] = {}
         self.stabilities_: dict[int, float] = {}
-        self.components_ = 1
+        self.components_, self.n_neighbors_ = 1, 0
         score = Silhouette(X, self.random_state)
         found, depths = self._find(X, score)
         self._number(X, found, depths)
@@ -161,10 +162,13 @@ class CountedModes(ModeEstimator):
             the images as the most stable one, and one mode where none reaches 0.6.
     """
 
-    k_min: int
-    k_max: int
-    k: int | None
-    choice: str
+    def __init__(self, k_min: int, k_max: int, random_state: int, k: int | None, choice: str, space: str):
+        self.k_min = k_min
+        self.k_max = k_max
+        self.random_state = random_state
+        self.k = k
+        self.choice = choice
+        self.space = space
 
     @abstractmethod
     def _try(self, X: Vectors, ks: Sequence[int]) -> Iterator[Candidate]:
@@ -176,12 +180,8 @@ class CountedModes(ModeEstimator):
         k = self._chosen(X, best)
         if k == 1:
             return np.zeros(len(X), dtype=np.int64), np.zeros(1, dtype=np.int64)
-        self._take(best[k])
+        self.components_, self.n_neighbors_ = best[k].components, best[k].n_neighbors
         return best[k].labels, np.zeros(k, dtype=np.int64)
-
-    def _take(self, chosen: Candidate) -> None:
-        """Keep what is to be known of the clustering that was chosen."""
-        self.components_ = chosen.components
 
     def _best(self, X: Vectors, score: Silhouette) -> Mapping[int, Candidate]:
         """Return for each k the clustering with the largest silhouette, the first of equals; none where fewer modes came out."""

@@ -25,13 +25,8 @@ class KMeansModes(CountedModes):
         self, k_min: int = 2, k_max: int = 8, n_init: int = 10, random_state: int = 0, k: int | None = None,
         choice: str = "silhouette", space: str = "image",
     ):  # fmt: skip
-        self.k_min = k_min
-        self.k_max = k_max
+        super().__init__(k_min, k_max, random_state, k, choice, space)
         self.n_init = n_init
-        self.random_state = random_state
-        self.k = k
-        self.choice = choice
-        self.space = space
 
     def _try(self, X: Vectors, ks: Sequence[int]) -> Iterator[Candidate]:
         for k in ks:
