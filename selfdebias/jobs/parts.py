@@ -24,22 +24,6 @@ from selfdebias.judges.labelled import labelled_fingerprint
 WIDE = 256  # channels of a bottleneck from which on the projector reads it through a convolution
 
 
-def settle_libraries() -> None:
-    """Forbids remote code, and leaves progress bars and warnings to us; imports the libraries that it speaks to."""
-    os.environ["DIFFUSERS_DISABLE_REMOTE_CODE"] = "1"
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    import pytorch_lightning  # noqa: F401  (sets the level of its logger when it is imported)
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    for library in (diffusers_logging, transformers_logging):
-        library.disable_progress_bar()
-        library.set_verbosity_error()
-    for name in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
-
-
 class Parts:
     """Model, encoder, clustering, ... of a job.
 
@@ -175,3 +159,19 @@ def projector_for(unet: Any) -> dict[str, Any]:
     """Return the options of the projector that goes with a UNet's width: what ``conf/`` has for small and real models."""
     wide = int(unet.config.block_out_channels[-1]) >= WIDE
     return read_option("projector", "flattened") | (read_option("projector", "convolutional") if wide else {})
+
+
+def settle_libraries() -> None:
+    """Forbids remote code, and leaves progress bars and warnings to us; imports the libraries that it speaks to."""
+    os.environ["DIFFUSERS_DISABLE_REMOTE_CODE"] = "1"
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import pytorch_lightning  # noqa: F401  (sets the level of its logger when it is imported)
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()
+        library.set_verbosity_error()
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")

@@ -15,6 +15,10 @@ from selfdebias.report.measures import arms_of, images_of, title_of
 from selfdebias.report.table import Column, Table
 from selfdebias.report.wording import AT_FLOOR, Notes, bare, plain, span, written
 
+AGAINST = "to vanilla"
+WIDEST = 16  # terminal columns of a swept value
+OF_TWINS = ("kept_cosine", "precision_ratio")  # measured against vanilla, so not of vanilla itself
+
 
 @dataclass(frozen=True)
 class Row:
@@ -76,11 +80,6 @@ def shared_vanilla(groups: Sequence[Group]) -> bool:
     """Whether the groups with numbers were drawn beside the same vanilla images."""
     stages = {group.vanilla_stages for group in groups if group.results is not None}
     return len(stages) == 1 and stages != {frozenset()}
-
-
-AGAINST = "to vanilla"
-WIDEST = 16  # terminal columns of a swept value
-OF_TWINS = ("kept_cosine", "precision_ratio")  # measured against vanilla, so not of vanilla itself
 
 
 def table_of(rows: Sequence[Row], fairness: str, notes: Notes, intervals: bool) -> Table:
