@@ -325,7 +325,7 @@ def test_parts_are_given_to_fit_by_name_and_a_wrong_one_is_refused_before_an_ima
 
 
 def test_a_negative_prompt_that_is_one_text_holds_for_each_image(pipeline):
-    from selfdebias.backbones.calling import HeldBackbone
+    from selfdebias.backbones import HeldBackbone
 
     seeds, settings = (0, 1), {"num_inference_steps": 2, "height": 64, "width": 64}
     one = HeldBackbone(pipeline, {**settings, "negative_prompt": "dark"}).generate(pipeline, ["a person"] * 2, seeds)

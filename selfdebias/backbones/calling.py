@@ -1,8 +1,9 @@
-"""Calling an already loaded pipeline: as it is, or under guidance, with its UNet uncompiled, or twice from the same noise."""
+"""The call of a pipeline: where in it a UNet call stands, its UNet uncompiled, outside inference mode, twice from one noise."""
 
 from __future__ import annotations
 
 import inspect
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,52 +16,70 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfdebias.backbones.pretrained import to_tensor
-from selfdebias.storage.images import generators
-
 _set_aside: WeakKeyDictionary[Any, tuple[int, Any]] = WeakKeyDictionary()  # by UNet: its calls, and its compiled call
 _lock = threading.Lock()
 
 
-def takes_prompts(pipeline: Any) -> bool:
-    """Whether a pipeline samples what it is asked for in words."""
-    return "prompt" in inspect.signature(type(pipeline).__call__).parameters
-
-
 @dataclass(frozen=True)
-class HeldBackbone:
-    """An already loaded pipeline, called with one seed for each image.
+class Step:
+    """Where in the sampling loop a UNet call stands.
 
-    Args:
-        pipeline: the pipeline.
-        call: further arguments of each call; a negative prompt that is one text holds for each image.
+    Attributes:
+        timestep: the training timestep that the UNet is given.
+        index: UNet calls since the start of the pipeline call, from 0.
+        count: UNet calls that the pipeline plans (`num_timesteps`).
+        branches: how the batch is stacked: ``("cond",)``, or ``("uncond", "cond")`` in two contiguous halves.
+        guidance_scale: classifier-free guidance scale; 1.0 where the pipeline has none, and the scale of the extrapolation
+            where that takes its place.
+        weight: what the guidance schedule gives this step, in [0, 1].
+        stop: where the guidance schedule ends, as a fraction of the steps, in (0, 1].
+        alpha_bar: the share of signal in the variance of `x_t`, in [0, 1]; NaN where the scheduler states none.
     """
 
-    pipeline: Any
-    call: dict[str, Any]
+    timestep: float
+    index: int
+    count: int
+    branches: tuple[str, ...]
+    guidance_scale: float
+    weight: float = 1.0
+    stop: float = 1.0
+    alpha_bar: float = math.nan
 
-    def load(self) -> Any:
-        """Return the pipeline as it is."""
-        return self.pipeline
 
-    def generate(self, pipeline: Any, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
-        """Return one image (3, H, W) float32 in [0, 1] for each prompt and seed, on the CPU."""
-        asked = {"prompt": list(prompts)} if takes_prompts(pipeline) else {"batch_size": len(prompts)}
-        shown = dict(getattr(pipeline, "_progress_bar_config", {}))
-        pipeline.set_progress_bar_config(disable=True)  # Lightning's bar counts the batches
-        try:
-            images = pipeline(
-                **asked, generator=generators(seeds), output_type="np", **self._call_of(len(prompts))
-            ).images
-        finally:
-            pipeline.set_progress_bar_config(**shown)
-        return to_tensor(images)
+def planned_steps(start: int, count: int) -> Iterator[Step]:
+    """Yield the steps from `start` on of a pass that plans `count`, as far as they are known before they are reached."""
+    for index in range(start, count):
+        yield Step(math.nan, index, count, (), 1.0, alpha_bar=0.5)
 
-    def _call_of(self, images: int) -> dict[str, Any]:
-        """Return the further arguments of a call of some images: diffusers takes no text beside a list of prompts."""
-        names = ("negative_prompt", "negative_prompt_2")
-        texts = {name: [self.call[name]] * images for name in names if isinstance(self.call.get(name), str)}
-        return {**self.call, **texts}
+
+def split_branches(h: Tensor, branches: tuple[str, ...]) -> dict[str, Tensor]:
+    """Split a stacked batch into its branches.
+
+    Diffusers stacks them as contiguous halves, ``[uncond; cond]``.
+
+    Args:
+        h: (branches x B, ...) any dtype.
+        branches: names in stacking order.
+
+    Returns:
+        By branch, views of shape (B, ...).
+
+    Example:
+        >>> import torch
+        >>> split_branches(torch.arange(4), ("uncond", "cond"))["cond"]
+        tensor([2, 3])
+    """
+    return dict(zip(branches, h.chunk(len(branches)), strict=True))
+
+
+def alpha_bar_of(scheduler: Any, timestep: float) -> float:
+    """Return `alpha_bar` at a training timestep, linear between whole ones; NaN where the scheduler states none."""
+    alphas = getattr(scheduler, "alphas_cumprod", None)
+    if alphas is None:
+        return math.nan
+    low = min(max(int(timestep), 0), len(alphas) - 1)
+    high = min(low + 1, len(alphas) - 1)
+    return float(alphas[low]) + (timestep - int(timestep)) * float(alphas[high] - alphas[low])
 
 
 @contextmanager
@@ -125,12 +144,6 @@ def find_unet(pipeline: Any) -> Any:
     return unet
 
 
-def is_compiled(pipeline: Any) -> bool:
-    """Whether a pipeline's UNet is compiled as a whole, by ``unet.compile()`` or ``torch.compile(unet)``."""
-    unet = pipeline.unet
-    return plain(unet) is not unet or getattr(unet, "_compiled_call_impl", None) is not None
-
-
 @contextmanager
 def uncompiled(pipeline: Any) -> Iterator[None]:
     """Let a pipeline run its UNet uncompiled; afterwards it is compiled as it was, and nothing has to be traced anew.
@@ -147,7 +160,12 @@ def uncompiled(pipeline: Any) -> Iterator[None]:
             "`pipe.unet` must be offloaded before `torch.compile` wraps it, got it offloaded afterwards: compile it in place, with "
             "pipe.unet.compile()."
         )
-    _put_aside(unet)
+    with _lock:  # other pipelines may be running the UNet uncompiled already
+        calls, call = _set_aside.get(unet, (0, None))
+        own = getattr(unet, "_compiled_call_impl", None)
+        _set_aside[unet] = calls + 1, own or call
+        if own is not None:
+            unet._compiled_call_impl = None
     if wrapped is not unet:
         pipeline.unet = unet
     try:
@@ -155,26 +173,12 @@ def uncompiled(pipeline: Any) -> Iterator[None]:
     finally:
         if pipeline.unet is unet and wrapped is not unet:
             pipeline.unet = wrapped
-        _put_back(unet)
-
-
-def _put_aside(unet: Any) -> None:
-    """Take the compiled call off a UNet, which other pipelines may be running uncompiled already."""
-    with _lock:
-        calls, call = _set_aside.get(unet, (0, None))
-        own = getattr(unet, "_compiled_call_impl", None)
-        _set_aside[unet] = calls + 1, own or call
-        if own is not None:
-            unet._compiled_call_impl = None
-
-
-def _put_back(unet: Any) -> None:
-    with _lock:
-        calls, call = _set_aside.pop(unet)
-        if calls > 1:
-            _set_aside[unet] = calls - 1, call
-        elif call is not None and unet._compiled_call_impl is None:
-            unet._compiled_call_impl = call
+        with _lock:
+            calls, call = _set_aside.pop(unet)
+            if calls > 1:
+                _set_aside[unet] = calls - 1, call
+            elif call is not None and unet._compiled_call_impl is None:
+                unet._compiled_call_impl = call
 
 
 @contextmanager

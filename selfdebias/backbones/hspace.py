@@ -16,8 +16,8 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from torch import Tensor, nn
 
-from selfdebias.backbones.calling import find_unet, is_compiled, noise_kept, taken_from, twice, uncompiled, with_call
-from selfdebias.backbones.step import Step, alpha_bar_of, planned_steps, split_branches
+from selfdebias.backbones import calling
+from selfdebias.backbones.calling import Step, alpha_bar_of, find_unet, split_branches
 
 __all__ = ["SITES", "BottleneckHook", "Step", "alpha_bar_of", "find_unet", "split_branches"]
 
@@ -86,7 +86,7 @@ class BottleneckHook:
                 f"`pipeline` must not be attached already, got {self._class.__name__} inside another context: leave that first."
             )
         self.block = getattr(self.unet, SITES[self.site])
-        self.pipeline.__class__ = with_call(self._class, MARK, self._draw)
+        self.pipeline.__class__ = calling.with_call(self._class, MARK, self._draw)
         _hooks.setdefault(self.unet, WeakSet()).add(self)
         self._handles = [
             self.unet.register_forward_pre_hook(self._before_unet, with_kwargs=True),
@@ -119,13 +119,14 @@ class BottleneckHook:
                 "give each thread a pipeline of its own (such as pipeline.from_pipe(pipeline)), and attach to each."
             )
         whole = False
-        if is_compiled(self.pipeline):
+        unet = self.pipeline.unet
+        if calling.plain(unet) is not unet or getattr(unet, "_compiled_call_impl", None) is not None:
             self._say_once(
                 f"The UNet of the attached {self._class.__name__} is compiled as a whole, and runs uncompiled while attached: "
                 f"pipe.unet.compile_repeated_blocks() compiles its blocks in its place, and these stay compiled."
             )
         try:
-            with uncompiled(self.pipeline):
+            with calling.uncompiled(self.pipeline):
                 output = self._in_passes(call, arguments)
             whole = not self._interrupted
             return output
@@ -138,13 +139,13 @@ class BottleneckHook:
         if not self.take_back:
             with self._one_pass(arguments):
                 return call()
-        with self._one_pass(arguments, last=False), noise_kept(self.pipeline, arguments):
+        with self._one_pass(arguments, last=False), calling.noise_kept(self.pipeline, arguments):
             first = call()
         if self._interrupted:
             return first
         with self._one_pass(arguments):
             output = call()
-        return taken_from(first, output, self.take_back())
+        return calling.taken_from(first, output, self.take_back())
 
     @property
     def _interrupted(self) -> bool:
@@ -166,7 +167,7 @@ class BottleneckHook:
     def _end(self) -> None:
         """Refuse a pass in which steps were left out that the action was to see, unless somebody interrupted it."""
         count = self._count()
-        if not self._interrupted and any(self.acts(step) for step in planned_steps(self._index + 1, count)):
+        if not self._interrupted and any(self.acts(step) for step in calling.planned_steps(self._index + 1, count)):
             raise RuntimeError(
                 f"`pipeline.unet` must be the one that was attached, got a call in which it ran {self._index + 1} of {count} "
                 f"times: attach again after another UNet, or a cache of its blocks, was put in."
@@ -190,7 +191,7 @@ class BottleneckHook:
         if self._scale == 1:
             return None
         rows = len(kwargs["sample"] if "sample" in kwargs else args[0])
-        return twice(args, rows), twice(kwargs, rows)
+        return calling.twice(args, rows), calling.twice(kwargs, rows)
 
     def _after_block(self, block: nn.Module, args: tuple, h: Tensor) -> Tensor | None:
         if not self._inside or block is not self.block:

@@ -1,10 +1,11 @@
-"""What all backbones share: where a pipeline comes from, how it is loaded, its scheduler, and where it runs."""
+"""What all backbones share: where a pipeline comes from, how it is loaded, its scheduler, where it runs; or one already loaded."""
 
 from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from selfdebias.config.ranges import check_values
 from selfdebias.config.rules import ConfigError
 from selfdebias.storage.atomic import read_json
+from selfdebias.storage.images import generators
 from selfdebias.storage.weight_files import load_parts, one_line, refuse_empty
 from selfdebias.storage.weight_sources import PipelineSource
 
@@ -130,7 +132,11 @@ class PretrainedBackbone(ABC):
         self.scheduler.apply(pipeline)
         pipeline = self.prepared(pipeline)
         pipeline.set_progress_bar_config(disable=True)
-        return self._placed(pipeline)
+        if self.offload == "none":
+            return pipeline.to(self.device)
+        offload = {"model": "enable_model_cpu_offload", "sequential": "enable_sequential_cpu_offload"}[self.offload]
+        getattr(pipeline, offload)(device=self.device)
+        return pipeline
 
     def _from_folder(self, pipeline_class: Any, folder: Path, options: dict[str, Any]) -> Any:
         how: dict[str, Any] = {"use_safetensors": None if self.allow_pickle else True, "variant": self.variant}
@@ -158,13 +164,6 @@ class PretrainedBackbone(ABC):
         """Return a loaded pipeline as it is to be used, before it is moved to its device."""
         return pipeline
 
-    def _placed(self, pipeline: Any) -> Any:
-        if self.offload == "none":
-            return pipeline.to(self.device)
-        offload = {"model": "enable_model_cpu_offload", "sequential": "enable_sequential_cpu_offload"}[self.offload]
-        getattr(pipeline, offload)(device=self.device)
-        return pipeline
-
     @abstractmethod
     def generate(self, pipeline: Any, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         """Sample one image for each prompt and seed.
@@ -177,6 +176,42 @@ class PretrainedBackbone(ABC):
         Returns:
             (B, 3, H, W) float32 in [0, 1], on the CPU.
         """
+
+
+def takes_prompts(pipeline: Any) -> bool:
+    """Whether a pipeline samples what it is asked for in words."""
+    return "prompt" in inspect.signature(type(pipeline).__call__).parameters
+
+
+@dataclass(frozen=True)
+class HeldBackbone:
+    """An already loaded pipeline, called with one seed for each image.
+
+    Args:
+        pipeline: the pipeline.
+        call: further arguments of each call; a negative prompt that is one text holds for each image.
+    """
+
+    pipeline: Any
+    call: dict[str, Any]
+
+    def load(self) -> Any:
+        """Return the pipeline as it is."""
+        return self.pipeline
+
+    def generate(self, pipeline: Any, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        """Return one image (3, H, W) float32 in [0, 1] for each prompt and seed, on the CPU."""
+        asked = {"prompt": list(prompts)} if takes_prompts(pipeline) else {"batch_size": len(prompts)}
+        names = ("negative_prompt", "negative_prompt_2")  # diffusers takes no text beside a list of prompts
+        texts = {name: [self.call[name]] * len(prompts) for name in names if isinstance(self.call.get(name), str)}
+        call = {**self.call, **texts}
+        shown = dict(getattr(pipeline, "_progress_bar_config", {}))
+        pipeline.set_progress_bar_config(disable=True)  # Lightning's bar counts the batches
+        try:
+            images = pipeline(**asked, generator=generators(seeds), output_type="np", **call).images
+        finally:
+            pipeline.set_progress_bar_config(**shown)
+        return to_tensor(images)
 
 
 def check_device(device: str) -> str:

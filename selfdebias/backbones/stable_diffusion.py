@@ -46,12 +46,8 @@ class StableDiffusionBackbone(PretrainedBackbone):
         super().__init__(pretrained, pipeline, steps, **common)
         scale = {"guidance_scale": guidance_scale, "guidance_rescale": guidance_rescale}
         check_values("model", {**scale, "height": height, "width": width})
-        self.guidance_scale, self.guidance_rescale, self.negative_prompt = (
-            guidance_scale,
-            guidance_rescale,
-            negative_prompt,
-        )
-        self.height, self.width, self.config = height, width, config
+        self.guidance_scale, self.guidance_rescale = guidance_scale, guidance_rescale
+        self.height, self.width, self.config, self.negative_prompt = height, width, config, negative_prompt
         self.vae_tiling, self.safety_checker = vae_tiling, safety_checker
 
     @property

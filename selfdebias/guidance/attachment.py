@@ -11,9 +11,8 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor
 
-from selfdebias.backbones.calling import normal_tensors
+from selfdebias.backbones.calling import Step, normal_tensors, planned_steps, split_branches
 from selfdebias.backbones.hspace import BottleneckHook
-from selfdebias.backbones.step import Step, planned_steps, split_branches
 from selfdebias.guidance.base import Guidance, SelectingGuidance, chosen_axes
 from selfdebias.guidance.groups import Group, Rule, conditions_of, groups_of
 from selfdebias.guidance.schedules import GuidanceWindow

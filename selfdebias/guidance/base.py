@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from selfdebias.backbones.step import Step
+from selfdebias.backbones.calling import Step
 from selfdebias.config.combinations import attribute_texts
 from selfdebias.guidance.state import GuidanceState
 from selfdebias.modes.semantics import AxesSemantics, Semantics

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from selfdebias.backbones.step import Step, split_branches
+from selfdebias.backbones.calling import Step, split_branches
 from selfdebias.config.rules import number_in, or_null
 from selfdebias.guidance.state import GuidanceState
 from selfdebias.guidance.step_rule import (

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from selfdebias.backbones.step import Step
+from selfdebias.backbones.calling import Step
 from selfdebias.guidance.base import Guidance
 from selfdebias.guidance.schedules import GuidanceWindow
 

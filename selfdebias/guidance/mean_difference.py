@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from selfdebias.backbones.step import Step, split_branches
+from selfdebias.backbones.calling import Step, split_branches
 from selfdebias.guidance.self_debias import COUNTED_AT, pushed
 from selfdebias.guidance.state import GuidanceState
 from selfdebias.guidance.step_rule import ABOVE_0, RelativeStepGuidance, along, kl_divergence, require

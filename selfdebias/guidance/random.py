@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfdebias.backbones.step import Step, split_branches
+from selfdebias.backbones.calling import Step, split_branches
 from selfdebias.guidance.base import Guidance
 from selfdebias.guidance.state import GuidanceState, MethodState
 from selfdebias.guidance.step_rule import BRANCH_OR_EACH, EACH, add_edit, require

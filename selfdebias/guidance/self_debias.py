@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from selfdebias.backbones.step import Step, split_branches
+from selfdebias.backbones.calling import Step, split_branches
 from selfdebias.guidance.state import GuidanceState, MethodState
 from selfdebias.guidance.step_rule import (
     ABOVE_0,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from selfdebias.backbones.step import Step, split_branches
+from selfdebias.backbones.calling import Step, split_branches
 from selfdebias.config.ranges import TARGET
 from selfdebias.config.rules import LARGEST, Rule, at_least, list_of, number_in, one_of, refuse
 from selfdebias.guidance.base import Guidance, chosen_axes

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfdebias.backbones.step import Step, split_branches
+from selfdebias.backbones.calling import Step, split_branches
 from selfdebias.config.rules import number_in
 from selfdebias.guidance.state import GuidanceState, MethodState
 from selfdebias.guidance.step_rule import (

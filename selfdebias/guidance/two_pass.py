@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from selfdebias.backbones.step import Step, split_branches
+from selfdebias.backbones.calling import Step, split_branches
 from selfdebias.guidance.base import SelectingGuidance
 from selfdebias.guidance.state import GuidanceState, MethodState
 from selfdebias.guidance.transport import TransportGuidance, TransportState, assign_modes, capacities, left_over

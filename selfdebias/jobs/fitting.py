@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from selfdebias.backbones import HeldBackbone
-from selfdebias.backbones.calling import takes_prompts
 from selfdebias.backbones.hspace import find_unet
+from selfdebias.backbones.pretrained import takes_prompts
 from selfdebias.config.combinations import part_of_scale
 from selfdebias.config.keys import as_keyed, digest
 from selfdebias.config.ranges import check_values
