@@ -136,9 +136,8 @@ def told(predicted: Number, measured: Number) -> str:
 
 def compositions(arm: Mapping[str, Any], attribute: str) -> tuple[Number, Number]:
     """The predicted and the measured `fd_hard` of an attribute; nulls in earlier results."""
-    predicted, measured = (f"{name}_fd_hard" for name in ("predicted", "measured"))
     tree = arm.get("composition", {})
-    return number_at(tree, attribute, predicted), number_at(tree, attribute, measured)
+    return number_at(tree, attribute, "predicted_fd_hard"), number_at(tree, attribute, "measured_fd_hard")
 
 
 def composed_in_words(arm: Mapping[str, Any], attribute: str) -> str:

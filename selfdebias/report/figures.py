@@ -211,10 +211,8 @@ def _bars(axes: Axes, place: int, arms: int, name: str, entries: list[Any], them
 
 def _finished(figure: Figure, axes: Axes, theme: Theme, legend: bool = True) -> Figure:
     axes.tick_params(colors=theme.ink, labelsize=8)
-    axes.xaxis.label.set_fontsize(min(8.5, axes.xaxis.label.get_fontsize()))
-    axes.yaxis.label.set_fontsize(8.5)
-    axes.xaxis.label.set_color(theme.ink)
-    axes.yaxis.label.set_color(theme.ink)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set(color=theme.ink, fontsize=min(8.5, axis.label.get_fontsize()))
     axes.grid(axis="y", color=theme.faint, linewidth=0.6)
     axes.set_axisbelow(True)
     for side, spine in axes.spines.items():

@@ -200,14 +200,12 @@ def _quality(results: Results) -> list[Asked]:
 
 
 def _preservation(results: Results) -> list[Asked]:
-    def ratio(arm: str, own: Notes) -> str:
-        return counted(number_at(results["arms"][arm], "turned", "precision_ratio"), own)
-
+    ratios = {arm: number_at(tree, "turned", "precision_ratio") for arm, tree in results["arms"].items()}
     return [
         Asked("kept cosine", _read(results, "kept_cosine")),
         Asked("PSNR, dB", _read(results, "psnr", style=".1f")),
         Asked("switched", _read(results, "turned", "share")),
-        Asked("precision of switched", ratio),
+        Asked("precision of switched", lambda arm, own: counted(ratios[arm], own)),
     ]
 
 
