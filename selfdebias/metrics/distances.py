@@ -11,7 +11,7 @@ from scipy.linalg import eigh, eigvalsh
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.features import chunks, features, paired
 from selfdebias.metrics.intervals import BlockBootstrap
-from selfdebias.metrics.metric import Kernel, Metric, MetricSuite
+from selfdebias.metrics.metric import Kernel, MetricSuite, ReferenceMetric
 from selfdebias.metrics.number import NO_INTERVAL, Number
 
 Array = NDArray[np.float64]
@@ -206,7 +206,7 @@ def _distance(
     return bounded_mmd(x, y, arm.blocks, reference.blocks, resampling, kernel)
 
 
-FRECHET = Metric(
+FRECHET = ReferenceMetric(
     key="frechet_distance",
     title="Frechet distance",
     meaning="distance of the means and covariances of the features, as of two Gaussians; 0 is best.",
@@ -214,14 +214,14 @@ FRECHET = Metric(
     interval=False,
     labelled=True,
 )
-KID = Metric(
+KID = ReferenceMetric(
     key="kid",
     title="KID",
     meaning="squared distance of the means of the features in the space of a cubic kernel; 0 is best, and chance goes below it.",
     measure=_kid,
     labelled=True,
 )
-CMMD = Metric(
+CMMD = ReferenceMetric(
     key="cmmd",
     title="CMMD",
     meaning="squared distance of the mean embeddings in the space of a Gaussian kernel, times 1000 as published; 0 is best.",

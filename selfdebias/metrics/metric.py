@@ -1,4 +1,4 @@
-"""What a metric against the reference is, the hyper-parameters of all metrics, and the kernels that they choose."""
+"""What a metric is, the hyper-parameters of all metrics, and the kernels that they choose."""
 
 from __future__ import annotations
 
@@ -151,30 +151,44 @@ class MetricSuite:
         return {"name": name, "dim": self.features.dim, "resize": resize, "weights": self.features.fingerprint()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Metric:
+    """A number of an arm, and what tables, notes and plots say of it.
+
+    Attributes:
+        key: its name in `results.json`, or its path there, joined by "/" as in `results.csv`.
+        title: its heading in tables.
+        meaning: one sentence for readers of a table, without its name.
+        better: "lower" or "higher".
+    """
+
+    key: str
+    title: str
+    meaning: str
+    better: str = "lower"
+
+    @property
+    def in_words(self) -> str:
+        """The note under a table."""
+        return f"{self.title}: {self.meaning}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceMetric(Metric):
     """A metric that holds the images of an arm against the reference images.
 
     Evaluation measures it for each arm, and its floor, the same of the vanilla arm; `results.json`, `results.csv`, W&B, the
     tables and the notes have it by what is said here.
 
     Attributes:
-        key: its name in `results.json`.
-        title: its heading in tables.
-        meaning: one sentence for readers of a table, without its name.
         measure: the arm's images, the reference images, the hyper-parameters of the metrics, and the bootstrap, None where
             no interval is needed; to its number. Raises `ValueError` where there are too few images: that is the reason of a null.
-        better: "lower" or "higher".
         interval: whether `measure` bounds it.
         by_encoder: whether it compares the encoder's embeddings `e` always, in place of `compared`.
         labelled: whether its heading names the features that it is measured by.
     """
 
-    key: str
-    title: str
-    meaning: str
     measure: Callable[[ArmData, ArmData, MetricSuite, BlockBootstrap | None], Number]
-    better: str = "lower"
     interval: bool = True
     by_encoder: bool = False
     labelled: bool = False

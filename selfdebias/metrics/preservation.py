@@ -14,13 +14,26 @@ from selfdebias.metrics.arms import ArmData, Placed
 from selfdebias.metrics.comparison import NO_MODES, NO_REFERENCE, Sets, kept
 from selfdebias.metrics.features import cosines
 from selfdebias.metrics.intervals import BlockBootstrap
-from selfdebias.metrics.metric import Kernel, MetricSuite
+from selfdebias.metrics.metric import Kernel, Metric, MetricSuite
 from selfdebias.metrics.number import NO_INTERVAL, Number, all_missing, missing
 from selfdebias.metrics.shares import mean_of, rate
 from selfdebias.metrics.within_modes import mean_distance, switched_precisions
 
 PAIRED_KEYS = ("turned", "kept_cosine", "turned_cosine", "kept_share", "psnr", "twin_cosine")
 COSINES = (-1.0, 1.0)  # their range
+KEPT_COSINE = Metric(
+    key="kept_cosine",
+    title="kept cosine",
+    meaning="cosine of each image to its vanilla twin from the same seed; 1: the same image.",
+    better="higher",
+)
+PRECISION_OF_SWITCHED = Metric(
+    key="turned/precision_ratio",
+    title="precision of switched",
+    meaning="how well images that changed their mode fit among vanilla images of that mode, 1: as well as those do themselves; N: "
+    "the switched images behind it.",
+    better="higher",
+)
 
 
 def psnr(images: Tensor, twins: Tensor) -> Tensor:
@@ -47,7 +60,7 @@ def psnr(images: Tensor, twins: Tensor) -> Tensor:
 
 
 def preservation(sets: Sets) -> dict[str, Any]:
-    """Measure an arm against its paired vanilla samples, for each of `TWIN_KEYS`; null where it has none.
+    """Measure an arm against its paired vanilla samples, for each of `PAIRED_KEYS`; null where it has none.
 
     Without a reference nothing is said of how good switched images are; without modes `psnr` and `twin_cosine` alone are left.
     """

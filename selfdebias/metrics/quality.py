@@ -15,7 +15,7 @@ from selfdebias.metrics.comparison import Sets
 from selfdebias.metrics.distances import CMMD, FRECHET, KID
 from selfdebias.metrics.features import chunks, cosines, features
 from selfdebias.metrics.intervals import BlockBootstrap
-from selfdebias.metrics.metric import INCEPTION, Metric, MetricSuite
+from selfdebias.metrics.metric import INCEPTION, Metric, MetricSuite, ReferenceMetric
 from selfdebias.metrics.number import NO_INTERVAL, Number, missing
 from selfdebias.metrics.shares import mean_of, rate
 
@@ -81,14 +81,14 @@ def _recall(arm: ArmData, reference: ArmData, suite: MetricSuite, _resampling: B
     return Number(knn_recall(reference.compared, arm.compared, suite.nearest), reason=NO_INTERVAL)
 
 
-PRECISION = Metric(
+PRECISION = ReferenceMetric(
     key="precision",
     title="precision",
     meaning="share of the arm's images that lie among the reference images, by nearest neighbours; 1 is best.",
     measure=_precision,
     better="higher",
 )
-RECALL = Metric(
+RECALL = ReferenceMetric(
     key="recall",
     title="recall",
     meaning="share of the reference images that lie among the arm's images, by nearest neighbours; 1 is best.",
@@ -97,13 +97,20 @@ RECALL = Metric(
     interval=False,
 )
 
-METRICS: tuple[Metric, ...] = (
+METRICS: tuple[ReferenceMetric, ...] = (
     FRECHET,
     KID,
     CMMD,
     PRECISION,
     RECALL,
 )  # those against the reference, in the order of tables
+CLIP_SCORE = Metric(
+    key="clip_score",
+    title="CLIP score",
+    meaning="100 times the cosine of image and prompt, at least 0, so from 0 to 100; comparable under one encoder alone, and "
+    "shown where at most half of the images are at 0.",
+    better="higher",
+)
 
 
 def against_reference(
@@ -146,7 +153,7 @@ def keys_for(features: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _measured(
-    metric: Metric, arm: ArmData, reference: ArmData, suite: MetricSuite, resampling: BlockBootstrap | None
+    metric: ReferenceMetric, arm: ArmData, reference: ArmData, suite: MetricSuite, resampling: BlockBootstrap | None
 ) -> Number:
     """Measure, and turn a refusal (too few images) into a null with the reason, a warning into a part of the number."""
     with warnings.catch_warnings(record=True) as caught:

@@ -10,8 +10,9 @@ from selfdebias.config.prompts import CROSS
 from selfdebias.judges.labelled import STATED
 from selfdebias.metrics import quality
 from selfdebias.metrics.distances import FRECHET
-from selfdebias.metrics.metric import Metric
+from selfdebias.metrics.metric import ReferenceMetric
 from selfdebias.metrics.number import finite
+from selfdebias.metrics.preservation import KEPT_COSINE, PRECISION_OF_SWITCHED
 from selfdebias.report.comparisons import grids_in_words, verdicts_in_words
 from selfdebias.report.measures import (
     INTERVAL,
@@ -29,7 +30,7 @@ from selfdebias.report.measures import (
 from selfdebias.report.wording import AT_FLOOR, by_text, plain
 
 ON_TWINS = {
-    "kept cosine": "kept cosine",
+    KEPT_COSINE.title: "kept cosine",
     "PSNR, dB": "PSNR",
     "switched": "switched",
 }  # columns, and their names in a sentence
@@ -148,16 +149,13 @@ def distances_in_words(results: Results, shown: Collection[str]) -> list[str]:
     unbounded += ["KID within modes"] if "KID within modes" in shown else []
     if unbounded:
         lines.append(f"{', '.join(unbounded)}: no interval, since resampled sets hold copies of images, which move it.")
-    if "CLIP score" in shown:
-        lines.append(
-            "CLIP score: 100 times the cosine of image and prompt, at least 0, so from 0 to 100; comparable under one encoder "
-            "alone, and shown where at most half of the images are at 0."
-        )
+    if quality.CLIP_SCORE.title in shown:
+        lines.append(quality.CLIP_SCORE.in_words)
     warned = frechet.values() if title_of(FRECHET, results) in shown else ()  # of a small N
     return lines + sorted({plain(entry["warning"]) for entry in warned if entry.get("warning")})
 
 
-def _compared_by(results: Results, against: Collection[Metric], shown: Collection[str]) -> list[str]:
+def _compared_by(results: Results, against: Collection[ReferenceMetric], shown: Collection[str]) -> list[str]:
     features, given = results.get("features") or {}, results.get("reference")
     reference = "vanilla images of other seeds"
     if given:
@@ -186,11 +184,8 @@ def preservation_in_words(results: Results, shown: Collection[str]) -> list[str]
     """What is measured against twins, and the time."""
     twins = ", ".join(name for title, name in ON_TWINS.items() if title in shown and "sources" not in results)
     lines = [f"{twins}: each image against its vanilla twin from the same seed."] if twins else []
-    if "precision of switched" in shown:
-        lines.append(
-            "precision of switched: how well images that changed their mode fit among vanilla images of that mode, 1: as well "
-            "as those do themselves; N: the switched images behind it."
-        )
+    if PRECISION_OF_SWITCHED.title in shown:
+        lines.append(PRECISION_OF_SWITCHED.in_words)
     if "ratio" in shown and len(results["arms"]) > 1:
         lines.append("ratio: of this one run's seconds, where an arm may have been drawn at another time than vanilla.")
     return lines

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from selfdebias.metrics import quality
 from selfdebias.metrics.number import Number, number_at
+from selfdebias.metrics.preservation import KEPT_COSINE, PRECISION_OF_SWITCHED
 from selfdebias.report.comparisons import grids
 from selfdebias.report.explanations import explanations
 from selfdebias.report.measures import (
@@ -195,17 +196,17 @@ def _quality(results: Results) -> list[Asked]:
     columns = [Asked(title, _read(results, *path, style=".3g", floor=True)) for title, path in paths.items()]
     scores = {arm: clip_score(tree) for arm, tree in results["arms"].items()}
     if any(score.value is not None for score in scores.values()):
-        columns.append(Asked("CLIP score", lambda arm, own: written(scores[arm], own, ".2f")))
+        columns.append(Asked(quality.CLIP_SCORE.title, lambda arm, own: written(scores[arm], own, ".2f")))
     return columns
 
 
 def _preservation(results: Results) -> list[Asked]:
-    ratios = {arm: number_at(tree, "turned", "precision_ratio") for arm, tree in results["arms"].items()}
+    ratios = {arm: number_at(tree, *PRECISION_OF_SWITCHED.key.split("/")) for arm, tree in results["arms"].items()}
     return [
-        Asked("kept cosine", _read(results, "kept_cosine")),
+        Asked(KEPT_COSINE.title, _read(results, KEPT_COSINE.key)),
         Asked("PSNR, dB", _read(results, "psnr", style=".1f")),
         Asked("switched", _read(results, "turned", "share")),
-        Asked("precision of switched", lambda arm, own: counted(ratios[arm], own)),
+        Asked(PRECISION_OF_SWITCHED.title, lambda arm, own: counted(ratios[arm], own)),
     ]
 
 

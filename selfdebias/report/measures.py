@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from selfdebias.metrics.distances import FRECHET
-from selfdebias.metrics.metric import INCEPTION, Metric
+from selfdebias.metrics.metric import INCEPTION, ReferenceMetric
 from selfdebias.metrics.number import Number, finite, leaves, number_at
 from selfdebias.report.table import Table, to_csv
 from selfdebias.report.wording import plain
@@ -102,7 +102,7 @@ def label_of(results: Results) -> str:
     return plain(features.get("name") or "encoder") + (f", {width}-d" if width else "")
 
 
-def title_of(metric: Metric, results: Results) -> str:
+def title_of(metric: ReferenceMetric, results: Results) -> str:
     """Heading of a metric, with the features that it is measured by where they are not Inception's; FID is of those alone.
 
     Example:
@@ -116,7 +116,7 @@ def title_of(metric: Metric, results: Results) -> str:
     return f"{metric.title} ({label_of(results)})" if metric.labelled else metric.title
 
 
-def key_of(metric: Metric, arm: Mapping[str, Any]) -> str:
+def key_of(metric: ReferenceMetric, arm: Mapping[str, Any]) -> str:
     """The key of a metric in an arm's results."""
     return frechet_key(arm) if metric == FRECHET else metric.key
 

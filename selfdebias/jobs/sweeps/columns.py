@@ -11,6 +11,7 @@ from selfdebias.jobs.sweeps.record import DONE
 from selfdebias.metrics.comparison import FAIRER, LESS_FAIR, compare
 from selfdebias.metrics.distances import KID
 from selfdebias.metrics.number import Number
+from selfdebias.metrics.preservation import PRECISION_OF_SWITCHED
 from selfdebias.report.measures import arms_of, images_of, title_of
 from selfdebias.report.table import Column, Table
 from selfdebias.report.wording import AT_FLOOR, Notes, bare, plain, span, written
@@ -151,7 +152,7 @@ def _measures(row: Row, fairness: str) -> dict[str, tuple[str, str]]:
     shown |= {f"{attribute}.fd_hard": (f"{attribute} fd_hard", ".3f") for attribute in attributes}
     shown |= {f"{attributes[0]}.deviation_ratio": ("dev. ratio", ".3f"), "mode_fd": ("mode_fd", ".3f")}
     shown |= {} if fairness in shown else {fairness: (fairness.replace(".", " "), ".3f")}
-    return shown | {"kept_cosine": ("kept", ".3f"), "precision_ratio": ("precision of switched", ".3f")}
+    return shown | {"kept_cosine": ("kept", ".3f"), "precision_ratio": (PRECISION_OF_SWITCHED.title, ".3f")}
 
 
 def _kid_title(rows: Sequence[Row]) -> str:

@@ -14,16 +14,18 @@ from matplotlib.transforms import Bbox
 from selfdebias.jobs.sweeps.columns import Row
 from selfdebias.metrics.distances import KID
 from selfdebias.metrics.number import Number
+from selfdebias.metrics.preservation import KEPT_COSINE, PRECISION_OF_SWITCHED
+from selfdebias.metrics.quality import CLIP_SCORE
 from selfdebias.report.figures import LIGHT, MARKERS
 from selfdebias.report.measures import INTERVAL
 from selfdebias.report.wording import clip, plain
 
-HIGHER_IS_BETTER = {"kept_cosine": True, "precision_ratio": True, "kid": KID.better == "higher", "clip_score": True}
+QUALITY = {"kept_cosine": KEPT_COSINE, "precision_ratio": PRECISION_OF_SWITCHED, "kid": KID, "clip_score": CLIP_SCORE}
 WORDS = {
-    "kept_cosine": "kept cosine to the vanilla twin",
-    "precision_ratio": "precision of switched",
-    "kid": "KID, of the features that images are compared by",
-    "clip_score": "CLIP score",
+    "kept_cosine": f"{KEPT_COSINE.title} to the vanilla twin",
+    "precision_ratio": PRECISION_OF_SWITCHED.title,
+    "kid": f"{KID.title}, of the features that images are compared by",
+    "clip_score": CLIP_SCORE.title,
 }
 SIZE, DPI = (7.2, 5.0), 111  # inches, and pixels an inch: 800 pixels across
 PLACES = tuple(
@@ -103,7 +105,7 @@ def tradeoff_figure(points: Sequence[Point], quality: str, fairness: str) -> Fig
         quality: Name of x.
         fairness: Name of y.
     """
-    higher = HIGHER_IS_BETTER[quality]
+    higher = QUALITY[quality].better == "higher"
     figure = Figure(figsize=SIZE, dpi=DPI, facecolor=LIGHT.paper, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(facecolor=LIGHT.paper)

@@ -22,6 +22,7 @@ from selfdebias.jobs.sweeps.finished import Source, SweptJob, fairness_of, read_
 from selfdebias.jobs.sweeps.pooling import Group, Results, grouped, ones_of
 from selfdebias.jobs.sweeps.record import DONE
 from selfdebias.metrics.number import Number, leaves
+from selfdebias.metrics.preservation import KEPT_COSINE
 from selfdebias.report.explanations import judge_in_words
 from selfdebias.report.measures import INTERVAL, without_label
 from selfdebias.report.table import Table, to_csv, to_latex, to_markdown, to_text
@@ -210,7 +211,7 @@ def explanations(sweep: Sweep, table: Table, notes: Notes) -> list[str]:
 
 MEANINGS = {
     "mode_fd": "mode_fd: the same of the modes, which each clustering finds for itself.",
-    "kept": "kept: cosine of each image to its vanilla twin from the same seed; 1: the same image.",
+    "kept": f"kept: {KEPT_COSINE.meaning}",
     "precision of switched": "precision of switched: how well images that changed their mode fit among vanilla images of that "
     "mode; 1: as well as those do themselves.",
     "KID": "KID: of the features that each job compares images by, the encoder's unless metrics.features says others, against the "
