@@ -37,7 +37,7 @@ def guidance_of_arms(guidance: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def model_of_collect(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of the model that the collected images are drawn with: `model` at its part of the guidance scale.
+    """The configuration of the model that the collected images are sampled from: `model` at its part of the guidance scale.
 
     A model without a guidance scale, or with one of 1, is as it is.
 
@@ -51,17 +51,17 @@ def model_of_collect(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def draws_reference(config: Mapping[str, Any]) -> bool:
-    """Whether reference images have to be drawn, since the collected ones are not of the model that arms are drawn with."""
+    """Whether reference images have to be sampled, since the collected ones are not of the model that arms are sampled from."""
     return config["evaluate"].get("reference") is None and model_of_collect(config) != model_of_arms(config)
 
 
 def reference_count(config: Mapping[str, Any]) -> int:
-    """How many reference images are drawn where `draws_reference`: `evaluate.reference_images`, and no more than collect draws."""
+    """How many reference images are sampled if `draws_reference`: `evaluate.reference_images`, at most those of collect."""
     return min(config["evaluate"]["reference_images"], config["collect"]["n_images"])
 
 
 def model_of_arms(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of the model that arms are drawn with: `model`, and what `generate.sampler` changes.
+    """The configuration of the model that arms are sampled from: `model`, and what `generate.sampler` changes.
 
     Example:
         >>> model_of_arms({"model": {"steps": 50, "eta": 0.0}, "generate": {"sampler": {"steps": 20}}})
@@ -110,7 +110,7 @@ def attribute_texts(text: str, patterns: Sequence[str], generic: str) -> list[st
 
 
 def check_combinations(config: Mapping[str, Any]) -> None:
-    """Refuses values that do not go together, some of which would come out only when all images are drawn.
+    """Refuses values that do not go together, some of which would come out only when all images are sampled.
 
     Args:
         config: A configuration that `selfdebias.config.schema.check_schema` has passed.

@@ -158,31 +158,27 @@ def is_hub_id(name: str) -> bool:
     return bool(HUB_ID.fullmatch(name)) and not name.endswith(SINGLE_FILES) and ".." not in name
 
 
-def names_a_file(path: str) -> bool:
-    """Whether an option, by its dotted path, may name a file of this computer.
-
-    Example:
-        >>> names_a_file("evaluate.folders.vanilla"), names_a_file("model.pretrained"), names_a_file("prompts.text")
-        (True, True, False)
-    """
-    parts = path.split(".")
-    return parts[0] in HERE or any(part in FILES for part in parts) or parts[-1] in MODELS
-
-
 def local_files(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yields (dotted path, value) of each option that names a file of this computer: nothing shipped, no id of the hub.
 
     Args:
-        config: A resolved configuration, or a part of it.
+        config: A resolved configuration, or a part of it; sections that say where a job runs are passed over.
+
+    Example:
+        >>> list(local_files({"evaluate": {"folders": {"vanilla": "out"}}, "paths": {"root": "runs"}, "prompts": {"text": "a"}}))
+        [('evaluate.folders.vanilla', 'out')]
     """
     for path, value in walk(config):
-        if path.split(".")[0] in HERE or not names_a_file(path):
+        parts = path.split(".")
+        if parts[0] in HERE or ({*parts}.isdisjoint(FILES) and parts[-1] not in MODELS):
             continue
         for text in value if isinstance(value, list) else [value]:
             if not isinstance(text, str) or (text.startswith(SHIPPED) and text.removeprefix(SHIPPED).isidentifier()):
                 continue
-            may_be_on_hub = path.split(".")[-1] in MODELS  # where a folder of the name comes first
-            if not (may_be_on_hub and is_hub_id(text) and not Path(text).exists()):
+            on_hub = (
+                parts[-1] in MODELS and is_hub_id(text) and not Path(text).exists()
+            )  # a folder of the name comes first
+            if not on_hub:
                 yield path, text
 
 

@@ -115,10 +115,15 @@ def check_objects(config: Any) -> None:
     check_names(config)
     plugins = plugin_packages()
     for path, node in _parts(config):
-        target = _resolve(path, node["_target_"])
-        if not _is_part(target, node["_target_"], path, plugins):
+        name = node["_target_"]
+        try:
+            target = get_object(MOVED.get(name, name))
+        except Exception as error:
+            reason = " ".join(str(error.__cause__ or error).split())
+            raise ConfigError(f"`{path}._target_` must name a class, got {name!r}: {reason}") from error
+        if not _is_part(target, name, path, plugins):
             origin = f"{getattr(target, '__module__', '?')}.{getattr(target, '__qualname__', '?')}"
-            raise _refused(path, node["_target_"], plugins, f", which is {origin}")
+            raise _refused(path, name, plugins, f", which is {origin}")
         _check_options(path, node, target)
 
 
@@ -188,14 +193,6 @@ def _refused(path: str, name: Any, plugins: tuple[str, ...], origin: str = "") -
     installed = [f"a class of the plug-in {package}" for package in plugins]
     words = ", ".join([*own, *foreign, *installed]) or "left out: no part goes there"
     return ConfigError(f"`{path}._target_` must be {words}, got {name!r}{origin}.")
-
-
-def _resolve(path: str, name: str) -> Any:
-    try:
-        return get_object(MOVED.get(name, name))
-    except Exception as error:
-        reason = " ".join(str(error.__cause__ or error).split())
-        raise ConfigError(f"`{path}._target_` must name a class, got {name!r}: {reason}") from error
 
 
 def _arguments(target: type) -> tuple[dict[str, Any], bool]:

@@ -42,7 +42,11 @@ def write_bytes(path: Path, data: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    folder = os.open(path.parent, os.O_RDONLY)  # synced as well, so that the rename survives a power cut
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -100,11 +104,9 @@ def encode_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | 
     from safetensors.torch import save  # torch takes seconds to import, and texts are written without it
 
     data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
-    return _with_metadata(data, metadata) if metadata else data
-
-
-def _with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
-    """Puts metadata into a safetensors file; the library itself writes them in an order that differs from run to run."""
+    if not metadata:
+        return data
+    # the library itself writes metadata in an order that differs from run to run
     size = struct.unpack("<Q", data[:8])[0]
     header = {"__metadata__": hidden(dict(sorted(metadata.items()))), **json.loads(data[8 : 8 + size])}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
@@ -225,12 +227,3 @@ def _end_of_last_line(file: Any) -> int:
             return start + found + 1
         position = start
     return 0
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes a rename in `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -42,7 +42,7 @@ def image_seeds(stage: str, seed: int, ids: Iterable[int]) -> list[int]:
     """Return the seed of each image, from ``SeedSequence(stage, seed, id)``.
 
     Args:
-        stage: name of the stage that draws the images, such as ``collect``.
+        stage: name of the stage that samples the images, such as ``collect``.
         seed: the seed of the run, at least 0.
         ids: image ids, at least 0.
 

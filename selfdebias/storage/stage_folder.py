@@ -30,7 +30,7 @@ class StageFolder:
         root: The root of all runs.
         stage: Name of the stage.
         key: Hash of all that the stage depends on.
-        n_images: How many images were asked for, with the ids 0, 1, ...; None for a stage that draws none.
+        n_images: How many images were asked for, with the ids 0, 1, ...; None for a stage that samples none.
     """
 
     def __init__(self, root: Path, stage: str, key: str, n_images: int | None = None) -> None:
