@@ -175,10 +175,8 @@ def local_files(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for text in value if isinstance(value, list) else [value]:
             if not isinstance(text, str) or (text.startswith(SHIPPED) and text.removeprefix(SHIPPED).isidentifier()):
                 continue
-            on_hub = (
-                parts[-1] in MODELS and is_hub_id(text) and not Path(text).exists()
-            )  # a folder of the name comes first
-            if not on_hub:
+            # a folder comes before a model of the same name on the hub
+            if parts[-1] not in MODELS or not is_hub_id(text) or Path(text).exists():
                 yield path, text
 
 
