@@ -46,10 +46,6 @@ class Guidance:
         self.strength = strength
 
 
-class NoGuidance:
-    pass
-
-
 class RandomGuidance:
     def __init__(self, branch: str = "cond") -> None:
         self.branch = branch
