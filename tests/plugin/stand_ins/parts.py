@@ -46,6 +46,10 @@ class Guidance:
         self.strength = strength
 
 
+class NoGuidance:
+    pass
+
+
 class RandomGuidance:
     def __init__(self, branch: str = "cond") -> None:
         self.branch = branch
