@@ -13,7 +13,6 @@ from selfdebias.config.ranges import check_values
 from selfdebias.config.rules import TEXT_NOT_BLANK, ConfigError, refuse, walk
 
 UNEDITED = ("vanilla", "attribute_prompts")  # arms whose images no edit touches
-NO_GUIDANCE = {"_target_": "selfdebias.guidance.NoGuidance"}  # as in conf/guidance/none.yaml
 ONE_PARTITION = "(or choose clustering=spectral)"
 _NOUN = re.compile(r"(?P<phrase>\b(?:a|an|the)\s+(?P<noun>[^\s,.;:][^,.;:]*))", re.IGNORECASE)
 _NOUN_AFTER_OF = re.compile(rf"\bof\b.*?{_NOUN.pattern}", re.IGNORECASE)
@@ -26,7 +25,9 @@ def guidance_of_arms(guidance: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         guidance: The group's configuration. Its `of`, if it has one, is the guidance of the guided arm, and itself that of the
             third arm: `random`, which replays the other's edits, or `attribute_prompts`, if it has `texts`.
     """
-    none = dict(NO_GUIDANCE)
+    from selfdebias.config.compose import read_option  # which checks combinations
+
+    none = read_option("guidance", "none")
     if guidance["_target_"] == none["_target_"]:
         return {"vanilla": none}
     if "of" not in guidance:
@@ -171,8 +172,7 @@ def _images_needed(clustering: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
         yield 2 * clustering["min_cluster_size"], "twice `clustering.min_cluster_size`"
     if "min_samples" in clustering:
         yield clustering["min_samples"], "`clustering.min_samples`"
-    factors = clustering.get("factors")
-    if factors is not None:
+    if (factors := clustering.get("factors")) is not None:
         m = max(factors) if isinstance(factors, list | tuple) else factors
         words = f"four for each combination of {m} factors: collect more, or look for a partition (clustering=spectral)"
         yield 4 * 2**m, words

@@ -7,7 +7,6 @@ import re
 import pytest
 
 from selfdebias.config import compose as config
-from selfdebias.config.combinations import NO_GUIDANCE
 from selfdebias.config.prompts import PromptList
 from selfdebias.config.schema import GROUPS
 from selfdebias.config.targets import check_job, make
@@ -31,10 +30,6 @@ PROMISED = [
     ["encoder=emoji_clip"],
     ["judge=emoji"],
 ]
-
-
-def test_the_guidance_of_the_vanilla_arm_is_the_option_none():
-    assert config.read_option("guidance", "none") == NO_GUIDANCE
 
 
 def test_every_group_has_an_option():
