@@ -66,8 +66,6 @@ def stand_ins(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parent / "plugin")
     folder = _stand_in_conf(config.conf_folder(), tmp_path / "conf")
     monkeypatch.setattr(config, "conf_folder", lambda: folder)
-    none = {"_target_": "stand_ins.parts.NoGuidance"}
-    monkeypatch.setattr("selfdebias.config.combinations.NO_GUIDANCE", none)
     monkeypatch.chdir(tmp_path)
     calls: list[dict] = []
     for name in STAGES:
