@@ -204,7 +204,7 @@ class Attachment:
         shape = self.state.semantics.projector.shape if self.state.semantics else tuple(h.shape[1:])
         if tuple(h.shape[1:]) != shape:
             raise ValueError(
-                f"`h_t` must have the shape {shape} that the projector was fitted on, got {tuple(h.shape[1:])}: draw at the "
+                f"`h_t` must have the shape {shape} that the projector was fitted on, got {tuple(h.shape[1:])}: sample at the "
                 f"same height and width, or fit anew at this size."
             )
 

@@ -41,13 +41,13 @@ class Guidance(ABC):
 
     @property
     def dependence(self) -> str:
-        """What an image depends on, for the intervals: ``image``, itself alone; ``batch``, those drawn with it; ``run``,
-        all drawn under one memory; ``remainder``, as ``batch``, or as ``run`` where a batch leaves something owed to the next.
+        """What an image depends on, for the intervals: ``image``, itself alone; ``batch``, those sampled with it; ``run``,
+        all sampled under one memory; ``remainder``, as ``batch``, or as ``run`` where a batch leaves something owed to the next.
         """
         return "batch"
 
     def check(self, semantics: Semantics) -> None:  # noqa: B027
-        """Refuse, before an image is drawn, semantics that this guidance cannot work with.
+        """Refuse, before an image is sampled, semantics that this guidance cannot work with.
 
         Raises:
             ValueError: if they are incompatible.
@@ -99,7 +99,7 @@ class NoGuidance(Guidance):
 
 
 class AttributePrompts(NoGuidance):
-    """The oracle that knows the attribute: no edit, and images that are drawn from prompts that state it, in equal shares.
+    """The oracle that knows the attribute: no edit, and images that are sampled from prompts that state it, in equal shares.
 
     Args:
         texts: what stands in place of the prompt's noun and its article, each for an equal share of the images; ``{}`` is the
@@ -139,7 +139,7 @@ def check_all(guidance: Guidance, semantics: Semantics | AxesSemantics) -> None:
     count = len(semantics.axes)
     if guidance.passes > 1:
         raise ValueError(
-            f"`guidance` must draw once for axes, got {type(guidance).__name__}, which draws twice: choose guidance=transport."
+            f"`guidance` must sample once for axes, got {type(guidance).__name__}, which samples twice: choose guidance=transport."
         )
     for a in chosen_axes(guidance, count):
         if a >= count:

@@ -74,7 +74,7 @@ def groups_of(arguments: Mapping[str, Any]) -> list[str]:
 
 
 def conditions_of(arguments: Mapping[str, Any]) -> list[str]:
-    """Return what each image of a pipeline call is drawn from beside its prompt, as JSON; embeddings by their hashes.
+    """Return what each image of a pipeline call is sampled from beside its prompt, as JSON; embeddings by their hashes.
 
     Args:
         arguments: as in `groups_of`.

@@ -84,7 +84,7 @@ class Clustering(BaseEstimator):
         X = np.asarray(X, dtype=np.float64)
         self.check(len(X))
         if np.allclose(X, X[0]):
-            raise ValueError("`X` must hold different vectors, got equal ones: the model draws one image only.")
+            raise ValueError("`X` must hold different vectors, got equal ones: the model samples one image only.")
         self._learn(X)
         return self
 

@@ -17,7 +17,7 @@ class HdbscanModes(ModeEstimator):
     Args:
         min_cluster_size: images in a mode, at least 2.
         min_samples: neighbours, an image itself among them, that make a place dense, at least 1.
-        random_state: seed of the sample that the silhouette is taken over; the clustering itself draws nothing.
+        random_state: seed of the sample that the silhouette is taken over; the clustering itself is deterministic.
         space: see `Clustering`.
 
     References:

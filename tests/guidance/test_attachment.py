@@ -188,7 +188,7 @@ def test_another_width_and_another_size_are_refused():
     state = GuidanceState(semantics((16, 8, 8)))
     with (
         Attachment(pipeline, SelfDebiasGuidance(0.5, 0.1), GuidanceWindow(), state),
-        pytest.raises(ValueError, match=r"shape \(16, 8, 8\) .* got \(16, 4, 4\): draw at the same height"),
+        pytest.raises(ValueError, match=r"shape \(16, 8, 8\) .* got \(16, 4, 4\): sample at the same height"),
     ):
         sample(pipeline, [1])
 

@@ -123,7 +123,7 @@ def test_what_does_not_go_together_is_refused():
         check_all(TransportGuidance(0.5, 0.3, axes=[0, 3]), several)
     with pytest.raises(ValueError, match=r"`guidance.axes` must be null where modes are one partition, got \[0\]"):
         check_all(TransportGuidance(0.5, 0.3, axes=[0]), one)
-    with pytest.raises(ValueError, match="must draw once for axes, got TwoPassGuidance"):
+    with pytest.raises(ValueError, match="must sample once for axes, got TwoPassGuidance"):
         check_all(TwoPassGuidance(0.5, 0.3), several)
     with pytest.raises(ValueError, match="must be 2 shares, one for each mode"):
         check_all(TransportGuidance(0.5, 0.3, target=[0.5, 0.25, 0.25]), several)
