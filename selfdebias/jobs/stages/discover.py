@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from sklearn.metrics import silhouette_score
 from torch import Tensor
@@ -144,8 +143,10 @@ def discover_supervised(folder: Path, collected: Path, bank: Any, judge: Judge) 
         Parihar et al., Balancing Act, arXiv 2402.18206: guidance of h-space towards a distribution over labelled classes.
     """
     images, names = CollectedImages([collected]), judge.classes[bank.attribute]
-    classes, unclassified = _judged(judge, bank.attribute, images)
-    labels, order = by_size(classes)
+    shown = torch.arange(len(images)).split(AT_ONCE)
+    probabilities = torch.cat([judge(images.images(rows.tolist()))[bank.attribute].cpu() for rows in shown])
+    classes, unsure = classify(probabilities, judge.threshold)
+    labels, order = by_size(classes.numpy())
     if len(order) < 2:
         raise ValueError(
             f"`bank.attribute` must be one with two classes among the collected images, got {bank.attribute!r}, of which all "
@@ -157,18 +158,10 @@ def discover_supervised(folder: Path, collected: Path, bank: Any, judge: Judge) 
         "stability": missing("the modes are a judge's classes", n=len(images)).to_json(),
         "depths": [0] * len(order), "noise": 0, "components": 1, "space": IMAGE, "words": [[] for _ in order],
         "classes": [names[c] for c in order], "absent": [name for c, name in enumerate(names) if c not in order],
-        "unclassified": unclassified,
+        "unclassified": int(unsure.sum()),
     }  # fmt: skip
     offsets = mean_offsets(images.e, labels, images.prompt_of)
     write_modes(folder, images, labels, centers_of(images.e, labels), offsets, facts)
-
-
-def _judged(judge: Judge, attribute: str, images: CollectedImages) -> tuple[NDArray[np.int64], int]:
-    """Return the likeliest class of each image, (N,) int64, and of how many images the judge is not sure."""
-    shown = torch.arange(len(images)).split(AT_ONCE)
-    probabilities: Tensor = torch.cat([judge(images.images(rows.tolist()))[attribute].cpu() for rows in shown])
-    classes, unsure = classify(probabilities, judge.threshold)
-    return classes.numpy(), int(unsure.sum())
 
 
 def discover_projected(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from torch import Tensor
 
 from selfdebias.backbones.calling import normal_tensors
 from selfdebias.config.prompts import Prompts
@@ -168,17 +167,12 @@ class ArmSampler(Sampler):
         self.state.collective = self.team
         if batch > 0 and self.prompts[self.batches[batch - 1][0]] == group:
             self.state.restore(group, self.folder.tensors_of(batch - 1))
-        if self.replayed:
-            self.state.of(ReplayedSizes).sizes = self._read_replay(batch, ids)
+        if self.replayed:  # the sizes (B,) of the edits that the other arm made to these images, by step index
+            found = BatchFolder.open(self.replayed).tensors_of(batch)
+            sizes = found["edit_norm"][:, [self.batches[batch].index(i) for i in ids]]
+            self.state.of(ReplayedSizes).sizes = dict(zip(found["edit_index"].tolist(), sizes, strict=True))
         with Attachment(self.pipeline, self.guidance, self.schedule, self.state):
             images = self.draw(ids)
         n_modes = len(self.state.semantics.bank.target) if self.state.semantics else 0
         tensors = {**self.state.trace.tensors(n_modes, len(ids)), **self.state.kept_tensors()}
         self.keep(batch, ids, images, tensors, {"edit_norm": 1})
-
-    def _read_replay(self, batch: int, ids: Sequence[int]) -> dict[int, Tensor]:
-        """Return, by step index, the sizes (B,) of the edits that the other arm made to these images."""
-        assert self.replayed is not None
-        found = BatchFolder.open(self.replayed).tensors_of(batch)
-        places = [self.batches[batch].index(i) for i in ids]
-        return dict(zip(found["edit_index"].tolist(), found["edit_norm"][:, places], strict=True))
