@@ -6,7 +6,6 @@ Nothing here imports torch: a wrong command line is answered at once, before any
 from __future__ import annotations
 
 import difflib
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -17,10 +16,11 @@ from typing import Any, NamedTuple
 import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from selfdebias.config.combinations import check_combinations
@@ -194,30 +194,35 @@ def _compose(folder: Path, overrides: list[str]) -> dict[str, Any]:
 def _compose_with_sweep(folder: Path, overrides: list[str]) -> tuple[dict[str, Any], dict[str, str]]:
     """The resolved configuration, and what `hydra.sweeper.params` of its files says: the values of each swept key."""
     changed = max(path.stat().st_mtime_ns for path in (folder, *folder.rglob("*")))
-    config, swept = _composed(folder, changed, tuple(overrides), tuple(sorted(os.environ.items())))
-    return deepcopy(config), dict(swept)
-
-
-@lru_cache(maxsize=256)
-def _composed(
-    folder: Path, changed: int, overrides: tuple[str, ...], environment: tuple[tuple[str, str], ...]
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """As `_compose_with_sweep`; remembered for the same files, last `changed` at a time, and the same environment."""
-    sweep = GlobalHydra.instance().hydra  # set while a sweep's job runs, and then to be given back
-    GlobalHydra.instance().clear()
+    parsed = parse(overrides)
+    chosen = choices(parsed, folder)
+    values = [override for override in parsed if override.input_line not in chosen]
     try:
-        with initialize_config_dir(str(folder), version_base="1.3"):
-            config = hydra_compose("config", list(overrides), return_hydra_config=True)
-        swept = dict(OmegaConf.select(config, "hydra.sweeper.params") or {})
-        with open_dict(config):
-            del config["hydra"]
+        config, swept = _composed(folder, changed, tuple(chosen))
+        if values:
+            config = deepcopy(config)
+            ConfigLoaderImpl._apply_overrides_to_config(values, config)
         check_interpolations(OmegaConf.to_container(config, resolve=False))
         resolved: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_in_one_line(error, folder, overrides)) from None
+    return resolved, dict(swept)
+
+
+@lru_cache(maxsize=256)
+def _composed(folder: Path, changed: int, chosen: tuple[str, ...]) -> tuple[DictConfig, dict[str, str]]:
+    """As `_compose_with_sweep`, for choices of groups, not resolved; remembered for the same files, last `changed` at a time."""
+    sweep = GlobalHydra.instance().hydra  # set while a sweep's job runs, and then to be given back
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(folder), version_base="1.3"):
+            config = hydra_compose("config", list(chosen), return_hydra_config=True)
     finally:
         GlobalHydra.instance().hydra = sweep
-    return resolved, {str(key): str(it) for key, it in swept.items()}
+    swept = dict(OmegaConf.select(config, "hydra.sweeper.params") or {})
+    with open_dict(config):
+        del config["hydra"]
+    return config, {str(key): str(it) for key, it in swept.items()}
 
 
 def _in_one_line(error: Exception, folder: Path, overrides: Sequence[str]) -> str:
