@@ -93,16 +93,12 @@ class ArmData:
         Of an intersection such as "gender x tone" both parts have to be sure.
         """
         if CROSS in attribute:
-            return self._crossed([self.labels(part) for part in attribute.split(CROSS)], attribute)
-        labels, unclassified = classify(torch.from_numpy(self.probabilities[attribute]), self.threshold)
-        return labels.numpy(), ~unclassified.numpy()
-
-    def _crossed(
-        self, parts: Sequence[tuple[Integers, NDArray[np.bool_]]], attribute: str
-    ) -> tuple[Integers, NDArray[np.bool_]]:
-        sizes = [len(self.classes[part]) for part in attribute.split(CROSS)]
-        labels = np.ravel_multi_index([labels for labels, _ in parts], sizes).astype(np.int64)
-        return labels, np.logical_and.reduce([sure for _, sure in parts])
+            parts = attribute.split(CROSS)
+            labels, sure = zip(*map(self.labels, parts), strict=True)
+            crossed = np.ravel_multi_index(labels, [len(self.classes[part]) for part in parts])
+            return crossed.astype(np.int64), np.logical_and.reduce(sure)
+        likeliest, unclassified = classify(torch.from_numpy(self.probabilities[attribute]), self.threshold)
+        return likeliest.numpy(), ~unclassified.numpy()
 
     def crossed(self, attributes: Sequence[str]) -> ArmData:
         """Return the arm with each intersection among `attributes`, such as "gender x tone", as one more attribute.

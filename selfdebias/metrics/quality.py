@@ -214,22 +214,23 @@ def clip_score_of(arm: ArmData, level: float) -> Number:
     return mean_of(arm.clip_score, prompted, arm.blocks, level, reason, least=0, most=100).stating(at_zero=at_zero)
 
 
-def silent_clip_score(scores: Sequence[Number]) -> str:
-    """Say why CLIP scores say nothing, "" where they do: of all arms' images more than half are at the lower bound.
+def silence_clip_scores(arms: Mapping[str, dict[str, Any]]) -> None:
+    """Make the CLIP score of each arm null where it says nothing: of all arms' images more than half are at the lower bound.
 
     Then a mean is that of few images, and may move while hardly any image does.
 
     Args:
-        scores: what `clip_score_of` returned for each arm.
+        arms: by arm, its numbers; those of `clip_score_of` are changed.
 
     Example:
-        >>> silent_clip_score([Number(0.2, n=32, more={"at_zero": 30}), Number(0.9, n=32, more={"at_zero": 10})])
+        >>> few, many = (Number(0.5, n=32, more={"at_zero": at_zero}) for at_zero in (10, 30))
+        >>> arms = {"vanilla": {"clip_score": few}, "guided": {"clip_score": many}}
+        >>> silence_clip_scores(arms)
+        >>> arms["vanilla"]["clip_score"].reason
         '40 of 64 images of all arms are at its lower bound of 0, so it says nothing'
-        >>> silent_clip_score([Number(20.0, n=32, more={"at_zero": 16})])
-        ''
     """
-    known = [score for score in scores if score.value is not None]
-    at_zero, n = sum(score.more["at_zero"] for score in known), sum(score.n or 0 for score in known)
-    if 2 * at_zero <= n:
-        return ""
-    return f"{at_zero} of {n} images of all arms are at its lower bound of 0, so it says nothing"
+    known = [arm for arm in arms.values() if arm["clip_score"].value is not None]
+    at_zero, n = sum(arm["clip_score"].more["at_zero"] for arm in known), sum(arm["clip_score"].n or 0 for arm in known)
+    reason = f"{at_zero} of {n} images of all arms are at its lower bound of 0, so it says nothing"
+    for arm in known if 2 * at_zero > n else ():
+        arm["clip_score"] = missing(reason, n=arm["clip_score"].n, **arm["clip_score"].more)

@@ -16,7 +16,7 @@ from selfdebias.metrics.metric import MetricSuite
 from selfdebias.metrics.modes import cells_in, mode_entries, summarise_modes
 from selfdebias.metrics.number import Number, all_missing, json_of, missing
 from selfdebias.metrics.preservation import paired_agreement, preservation
-from selfdebias.metrics.quality import against_reference, clip_score_of, keys_for, silent_clip_score
+from selfdebias.metrics.quality import against_reference, clip_score_of, keys_for, silence_clip_scores
 from selfdebias.metrics.shares import attribute_metrics, attribute_shares, by_run, rate
 from selfdebias.metrics.spaces import ENCODER, EXTRACTOR, Quality, quality_by_features
 from selfdebias.metrics.within_modes import distances_within_modes
@@ -79,6 +79,7 @@ def summarise(
         sets = Sets(arms[name], vanilla, shown, suite, resampling, compared, cells_in(modes), axes)
         measured_arms[name] = summarise_arm(sets, modes, attributes, error, features, own)
     silence_clip_scores(measured_arms)
+    others = {name: arm for name, arm in arms.items() if name != compared.baseline}
     results = {
         "seeds": dict(seeds or {}),
         "prompts": dict(prompts),
@@ -88,17 +89,15 @@ def summarise(
         "arms": {name: measured_arms[name] for name in arms},
         "verdicts": verdicts(measured_arms, compared.baseline, attributes),
         "baseline": compared.baseline,
-        "twins": {name: _twins(arm, vanilla) for name, arm in arms.items() if name != compared.baseline},
+        "twins": {
+            name: len(paired_rows(arm.seeds, vanilla.seeds)[0]) if vanilla else 0 for name, arm in others.items()
+        },
         "modes": summarise_modes(found_on, modes, attributes),
         "cost": summarise_cost(costs or {}),
         "skipped_edits": {arm: int(it["skipped_edits"]) for arm, it in (costs or {}).items() if "skipped_edits" in it},
         "dependence": {arm: it["dependence"] for arm, it in (costs or {}).items() if "dependence" in it},
     }
     return json_of(results)
-
-
-def _twins(arm: ArmData, vanilla: ArmData | None) -> int:
-    return 0 if vanilla is None else len(paired_rows(arm.seeds, vanilla.seeds)[0])
 
 
 def _crossed(arms: Mapping[str, ArmData], reference: ArmData | None, attributes: Sequence[str]) -> dict[str, ArmData]:
@@ -160,15 +159,6 @@ def describe_spaces(
     for arm in arms:
         names |= {name: {"name": who.get(name, name), "dim": x.shape[1]} for name, x in arm.spaces.items()}
     return {name: {**it, **told.get(name, {}), "dim": it["dim"]} for name, it in names.items()}
-
-
-def silence_clip_scores(arms: Mapping[str, dict[str, Any]]) -> None:
-    """Make the CLIP score of each arm null where it says nothing of all of them together."""
-    reason = silent_clip_score([arm["clip_score"] for arm in arms.values()])
-    for arm in arms.values() if reason else ():
-        score = arm["clip_score"]
-        if score.value is not None:
-            arm["clip_score"] = missing(reason, n=score.n, **score.more)
 
 
 def summarise_cost(costs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
