@@ -79,7 +79,6 @@ def summarise(
         sets = Sets(arms[name], vanilla, shown, suite, resampling, compared, cells_in(modes), axes)
         measured_arms[name] = summarise_arm(sets, modes, attributes, error, features, own)
     silence_clip_scores(measured_arms)
-    others = {name: arm for name, arm in arms.items() if name != compared.baseline}
     results = {
         "seeds": dict(seeds or {}),
         "prompts": dict(prompts),
@@ -89,15 +88,17 @@ def summarise(
         "arms": {name: measured_arms[name] for name in arms},
         "verdicts": verdicts(measured_arms, compared.baseline, attributes),
         "baseline": compared.baseline,
-        "twins": {
-            name: len(paired_rows(arm.seeds, vanilla.seeds)[0]) if vanilla else 0 for name, arm in others.items()
-        },
+        "twins": {name: _paired(arm, vanilla) for name, arm in arms.items() if name != compared.baseline},
         "modes": summarise_modes(found_on, modes, attributes),
         "cost": summarise_cost(costs or {}),
         "skipped_edits": {arm: int(it["skipped_edits"]) for arm, it in (costs or {}).items() if "skipped_edits" in it},
         "dependence": {arm: it["dependence"] for arm, it in (costs or {}).items() if "dependence" in it},
     }
     return json_of(results)
+
+
+def _paired(arm: ArmData, vanilla: ArmData | None) -> int:
+    return 0 if vanilla is None else len(paired_rows(arm.seeds, vanilla.seeds)[0])
 
 
 def _crossed(arms: Mapping[str, ArmData], reference: ArmData | None, attributes: Sequence[str]) -> dict[str, ArmData]:
