@@ -46,7 +46,11 @@ def finished(root, overrides):
     return next(item for item in jobs if item[1]["command"] == command)
 
 
-@pytest.mark.parametrize("name", JOBS)
+QUICK = ("spectral", "axes")
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in JOBS if name not in QUICK]
+
+
+@pytest.mark.parametrize("name", [*QUICK, *SLOW])
 def test_a_whole_job_runs(root, name):
     job, record = finished(root, JOBS[name])
     results = json.loads((job / "results.json").read_text())

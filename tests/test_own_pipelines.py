@@ -128,7 +128,11 @@ HELD = [
 ALL = GuidanceWindow(0.0, 1.0)
 
 
-@pytest.mark.parametrize("build", HELD, ids=lambda build: build.__name__)
+@pytest.mark.parametrize(
+    "build",
+    [pytest.param(it, marks=[pytest.mark.slow] * (it not in (lora, controlnet, ddim))) for it in HELD],
+    ids=lambda build: build.__name__,
+)
 def test_fit_attach_and_the_way_back(build, tmp_path):
     pipeline, call = build(tmp_path)
     pipeline.set_progress_bar_config(disable=True)

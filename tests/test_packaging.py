@@ -40,6 +40,7 @@ def test_an_editable_install_uses_the_top_level_conf():
     assert conf_folder() == ROOT / "conf"
 
 
+@pytest.mark.slow
 def test_the_core_imports_without_torchvision():
     done = subprocess.run([sys.executable, "-c", WITHOUT_TORCHVISION], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -155,7 +155,13 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+QUICK = {  # what edits otherwise than the rest, and what is there already
+    "guidance=two_pass", "guidance=attribute_prompts", "schedule=snr", "guidance=none", "guidance=random",
+    "guidance=transport", "schedule=default",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("option", [pytest.param(it, marks=[pytest.mark.slow] * (it not in QUICK)) for it in OPTIONS])
 def test_every_guidance_and_schedule_runs_the_quickstart(quick, option):
     stages = "stages=[collect,discover,project,generate]"
     assert main([*SMALL, f"paths.root={quick}", option, stages]) == 0
@@ -176,7 +182,7 @@ def test_every_guidance_and_schedule_runs_the_quickstart(quick, option):
 
 
 @pytest.mark.parametrize("method", [SelfDebiasGuidance, partial(TransportGuidance, slack=1.0)])
-@pytest.mark.parametrize("call", [1, 3, 5])
+@pytest.mark.parametrize("call", [pytest.param(1, marks=pytest.mark.slow), 3, pytest.param(5, marks=pytest.mark.slow)])
 def test_contrast_and_the_conditional_branch_have_the_same_effect_at_the_same_strength(quick, method, call):
     """Edits on two branches count 2 w - 1 times, those on one w times: the guided prediction changes as much, within 10%."""
     semantics = SelfDebias.from_pretrained(_job(quick, guidance="guidance=random")[0]).semantics

@@ -138,8 +138,8 @@ def test_each_link_of_the_repository_leads_somewhere():
 
 
 FEWER = {
-    '"num_inference_steps": 25': '"num_inference_steps": 6',
-    "n_images=256": 'n_images=48, clustering=KMeansModes(k_min=2, k_max=4), projector={"steps": 40}',
+    '"num_inference_steps": 25': '"num_inference_steps": 4',
+    "n_images=256": 'n_images=24, clustering=KMeansModes(k_min=2, k_max=4), projector={"steps": 40}',
 }
 
 

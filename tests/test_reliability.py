@@ -117,7 +117,9 @@ def test_a_hundred_kills_at_random_times_and_the_same_images_in_the_end(model, u
     assert len(stopped_in - {None}) >= 5
 
 
-@pytest.mark.parametrize("call", ["replace", "fsync", "fdopen"])
+@pytest.mark.parametrize(
+    "call", ["replace", *(pytest.param(call, marks=pytest.mark.slow) for call in ("fsync", "fdopen"))]
+)
 def test_a_failure_at_any_write_or_rename_is_survived(model, tmp_path, monkeypatch, call):
     """Fails the n-th call, for each n, and then goes on: the images are those of an undisturbed run."""
     pipeline = backbone(model).load()

@@ -10,6 +10,7 @@ from experiments.twins import FOLDERS, chosen, run_twin
 from tests.test_experiments import TINY
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_what_the_sweep_left(tmp_path):
     folder, name = "paper", "pets"
     run_twin(folder, name, [*TINY, f"paths.root={tmp_path / 'runs'}"], tmp_path)

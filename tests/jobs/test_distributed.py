@@ -15,6 +15,8 @@ from selfdebias.main import main
 from selfdebias.storage.batches import BatchFolder
 from tests.two_processes import BATCH_SIZE, N_IMAGES, STEPS, draw, work
 
+pytestmark = pytest.mark.slow  # a whole job in two processes is in `tests/jobs/test_processes.py`
+
 FIT = [
     "collect.n_images=32", "collect.batch_size=16", "collect.timesteps=4", f"model.steps={STEPS}", "projector.steps=40",
     "clustering=spectral", "clustering.k_max=4", "trainer.accelerator=cpu", "trainer.enable_progress_bar=false", "logger=none",

@@ -254,6 +254,7 @@ def test_a_circular_judge_is_said_first(tmp_path):
     assert text.index("the encoder that the modes were found with (clip-x)") < text.rindex("What was asked")
 
 
+@pytest.mark.slow
 def test_stays_under_ten_megabytes_with_large_photographs(tmp_path):
     arguments = write_job(tmp_path, n=16, size=384)
     report(tmp_path / "report", **{**arguments, "images": 16})

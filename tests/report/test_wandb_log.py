@@ -101,6 +101,7 @@ def test_the_run_is_closed_also_after_an_error(tmp_path):
     assert wandb.run is None
 
 
+@pytest.mark.slow
 def test_wandb_says_nothing_between_our_lines(tmp_path):
     code = (
         "from pytorch_lightning.loggers import WandbLogger; from selfdebias.report.privacy import *;"

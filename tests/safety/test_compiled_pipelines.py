@@ -56,7 +56,13 @@ def blocks(pipeline, **options):
     pipeline.unet.compile_repeated_blocks(backend="eager", **options)
 
 
-WAYS = pytest.mark.parametrize("compiled", [in_place, wrapped, both, blocks])
+def quick_with(*ways):
+    """A case for each way to compile; those that are not named are slow."""
+    cases = [pytest.param(it, marks=[pytest.mark.slow] * (it not in ways)) for it in (in_place, wrapped, both, blocks)]
+    return pytest.mark.parametrize("compiled", cases)
+
+
+SLOWLY_WRAPPED = pytest.mark.parametrize("compiled", [in_place, pytest.param(wrapped, marks=pytest.mark.slow)])
 
 
 def same(images, wanted):
@@ -64,8 +70,8 @@ def same(images, wanted):
 
 
 @pytest.mark.filterwarnings("ignore:.*runs uncompiled")
-@WAYS
-@pytest.mark.parametrize("warm", [True, False])
+@quick_with(in_place, blocks)
+@pytest.mark.parametrize("warm", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_compiled_before_it_is_guided_inside_and_vanilla_outside_again_and_again(fitted, compiled, warm):
     pipeline, debiaser, vanilla, guided = fitted
     compiled(pipeline)
@@ -82,7 +88,7 @@ def test_compiled_before_it_is_guided_inside_and_vanilla_outside_again_and_again
 
 
 @pytest.mark.filterwarnings("ignore:.*runs uncompiled")
-@WAYS
+@quick_with(wrapped, blocks)
 def test_compiled_inside_it_is_guided_too_and_vanilla_after(fitted, compiled):
     pipeline, debiaser, vanilla, guided = fitted
     with debiaser.attach(pipeline):
@@ -96,7 +102,7 @@ def test_compiled_inside_it_is_guided_too_and_vanilla_after(fitted, compiled):
 
 
 @pytest.mark.filterwarnings("ignore:.*runs uncompiled")
-@pytest.mark.parametrize("compiled", [in_place, wrapped])
+@SLOWLY_WRAPPED
 def test_a_graph_without_breaks_is_asked_for_and_kept(fitted, compiled):
     """What is compiled is never traced anew for guidance, so that it stays whole."""
     pipeline, debiaser, vanilla, guided = fitted
@@ -122,7 +128,7 @@ def test_a_graph_without_breaks_is_asked_for_and_kept(fitted, compiled):
 
 @pytest.mark.filterwarnings("ignore:.*runs uncompiled")
 @pytest.mark.filterwarnings("ignore:.*outside of its calls")
-@pytest.mark.parametrize("compiled", [in_place, wrapped])
+@SLOWLY_WRAPPED
 def test_another_pipeline_that_compiles_the_same_unet_meanwhile_is_vanilla_then_and_later(fitted, compiled):
     pipeline, debiaser, _, guided = fitted
     other = tiny_pipeline(3, pipeline.unet)
@@ -226,7 +232,7 @@ def test_that_it_runs_uncompiled_is_said_once_with_the_way_out(fitted, compiled)
 
 
 @pytest.mark.filterwarnings("ignore:.*runs uncompiled")
-@pytest.mark.parametrize("compiled", [in_place, wrapped])
+@SLOWLY_WRAPPED
 def test_a_compiled_pipeline_is_fitted_like_any_other_and_known_as_the_same_model(compiled):
     torch.compiler.reset()
     _, debiaser = tiny_debiaser()

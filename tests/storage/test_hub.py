@@ -113,6 +113,7 @@ def test_each_mistake_is_one_line_with_the_way_out(root, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_pipeline_is_downloaded_without_what_is_not_needed_and_found_again_offline(root, tmp_path):
     with serve(root) as server:
         done = ask(LOAD, tmp_path, f"http://127.0.0.1:{server.server_port}")
@@ -127,6 +128,7 @@ def test_a_pipeline_is_downloaded_without_what_is_not_needed_and_found_again_off
     assert offline.stdout == done.stdout, offline.stderr
 
 
+@pytest.mark.slow
 def test_a_hub_that_cannot_be_reached_is_said_with_the_way_out(tmp_path):
     arguments = json.dumps([["model.pretrained=good/emoji"], ["model=sd15", "model.device=cpu", "model.dtype=float32"]])
     done = ask(ASK, tmp_path, "http://127.0.0.1:9", arguments)

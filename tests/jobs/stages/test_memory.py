@@ -195,6 +195,7 @@ def _project_first(root: Path) -> None:
 STAGES = (_project, _project_bank, _project_first)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
     """All stages in one process: twice few images, so that all that has to be there is, then four times as many."""
     sizes = {"few": 24, "many": 96}
