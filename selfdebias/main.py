@@ -5,13 +5,11 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections.abc import Sequence
-from functools import partial
 from importlib import import_module
 
-from selfdebias.config.overrides import refuse_doubles
-from selfdebias.config.rules import ConfigError
-from selfdebias.jobs.commands import answered, outcome, print_out, split_from, split_show
-from selfdebias.jobs.job_record import FLAG
+from selfdebias.config.overrides import groups_of, options_of
+from selfdebias.config.sources import Sources
+from selfdebias.jobs.commands import outcome, print_out
 
 USAGE = """\
 selfdebias: finds the semantic modes of what a diffusion model generates,
@@ -23,6 +21,8 @@ without labels, and balances them.
   selfdebias group=option ...   choose another part: guidance=random
   selfdebias ... --cfg job      print the resolved configuration and stop
   selfdebias -m key=a,b ...     a sweep; stages with the same key are shared
+  selfdebias --config-dir DIR   your own DIR/experiment/x.yaml, DIR/model/y.yaml
+  selfdebias --hydra-help       all of Hydra's flags, which work here too
   selfdebias --from FOLDER ...  a job again from its folder, runs/jobs/HASH,
                                 with the values that are changed here
   selfdebias stages=[table] table.root=DIR
@@ -44,42 +44,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         return print_out(_help() + "\n")
     if "--version" in arguments:
         return print_out(f"selfdebias {import_module('selfdebias').__version__}\n")
-    if {"-m", "--multirun"} & set(arguments):
-        code, line = answered(partial(_run_sweep, [word for word in arguments if word not in ("-m", "--multirun")]))
-    else:
-        code, line = outcome(arguments)
+    code, line = outcome(arguments)
     if line:
         print(line, file=sys.stderr)
     return code
 
 
-def _run_sweep(arguments: Sequence[str]) -> tuple[int, str]:
-    """Runs the jobs of a sweep, as `outcome` runs one."""
-    from selfdebias.jobs.sweeps.launching import run_sweep
-
-    if split_from(arguments)[0] is not None:
-        raise ConfigError(f"`{FLAG}` must be without -m: it runs one job.")
-    overrides, show = split_show(arguments)
-    refuse_doubles([text for text in overrides if not text.startswith("-")])
-    if show:
-        raise ConfigError("`--cfg job` is not for sweeps: leave out -m, and give each key one value.")
-    return run_sweep(overrides), ""
-
-
 def _help() -> str:
     """The usage, the options of each group, and the commented values of config.yaml."""
-    from selfdebias.config.compose import conf_folder
-    from selfdebias.config.overrides import options_of
     from selfdebias.jobs.sweeps.launchers import launchers_in_words
 
-    folder = conf_folder()
+    sources = Sources()
+    folder = sources.primary
     text = (folder / "config.yaml").read_text()
-    groups = sorted(path for path in folder.iterdir() if path.is_dir() and path.name != "hydra")
     options = [
         textwrap.fill(
-            ", ".join(options_of(group)), 80, initial_indent=f"  {group.name:<11}", subsequent_indent=" " * 13
+            ", ".join(options_of(group, sources.folders)),
+            80,
+            initial_indent=f"  {group:<11}",
+            subsequent_indent=" " * 13,
         )
-        for group in groups
+        for group in groups_of(sources.folders)
     ]
     values = text[text.index("\nstages:") : text.index("\nhydra:")].strip()
     for group, before in (("collect", "discover:"), ("generate", "evaluate:")):

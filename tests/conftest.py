@@ -59,13 +59,13 @@ def stand_ins(tmp_path, monkeypatch):
 
     The plug-in in `tests/plugin` registers the parts; `conf/` is the real one but for the groups with heavy parts.
     """
-    from selfdebias.config import compose as config
+    from selfdebias.config import sources
     from selfdebias.config.schema import STAGES
     from selfdebias.jobs import run
 
     monkeypatch.syspath_prepend(Path(__file__).parent / "plugin")
-    folder = _stand_in_conf(config.conf_folder(), tmp_path / "conf")
-    monkeypatch.setattr(config, "conf_folder", lambda: folder)
+    folder = _stand_in_conf(sources.conf_folder(), tmp_path / "conf")
+    monkeypatch.setattr(sources, "conf_folder", lambda: folder)
     monkeypatch.chdir(tmp_path)
     calls: list[dict] = []
     for name in STAGES:
@@ -120,7 +120,7 @@ def _stand_in_conf(real, folder):
             (folder / group).mkdir()
             (folder / group / f"{option}.yaml").write_text(PARTS[group])
     (folder / "clustering" / "spectral.yaml").write_text(PARTS["clustering"])  # which some banks ask for
-    (folder / "guidance" / "none.yaml").write_text("_target_: stand_ins.parts.NoGuidance")
+    (folder / "guidance" / "none.yaml").write_text("_target_: selfdebias.guidance.NoGuidance")
     random = "defaults: [transport@of]\n_target_: stand_ins.parts.RandomGuidance\nbranch: cond"
     (folder / "guidance" / "random.yaml").write_text(random)
     return folder

@@ -8,7 +8,7 @@ import shlex
 import pytest
 import torch
 
-from selfdebias.config import compose as config
+from selfdebias.config import sources
 from selfdebias.main import main
 from selfdebias.storage.batches import BatchFolder
 
@@ -16,7 +16,7 @@ SMALL = [
     "collect.n_images=32", "collect.batch_size=16", "collect.timesteps=6", "generate.n_images=6", "generate.batch_size=6",
     "model.steps=6", "projector.steps=20", "report.images=2", "trainer.enable_progress_bar=false", "logger=none",
 ]  # fmt: skip
-OPTIONS = sorted(path.stem for path in (config.conf_folder() / "clustering").glob("*.yaml"))
+OPTIONS = sorted(path.stem for path in (sources.conf_folder() / "clustering").glob("*.yaml"))
 PROJECTED = ["clustering.space=projected", "projector.balanced=false"]
 SMALLER = {
     "two_stage": ["clustering.min_size=4"],

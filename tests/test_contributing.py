@@ -15,6 +15,7 @@ import torch
 import selfdebias.encoders
 import selfdebias.guidance
 from selfdebias.config import compose as config
+from selfdebias.config import sources
 from selfdebias.config.targets import check_job, make
 from selfdebias.guidance import GuidanceState
 from selfdebias.guidance.attachment import Attachment
@@ -37,14 +38,14 @@ def _shown(group: str = "guidance") -> dict[str, str]:
 @pytest.fixture
 def plugged_in(tmp_path, monkeypatch):
     """Both files where CONTRIBUTING.md puts them, in copies of the two folders."""
-    conf = shutil.copytree(config.conf_folder(), tmp_path / "conf")
+    conf = shutil.copytree(sources.conf_folder(), tmp_path / "conf")
     for room in (selfdebias.guidance, selfdebias.encoders):
         folder = tmp_path.joinpath(*room.__name__.split("."))
         folder.mkdir(parents=True)
         monkeypatch.setattr(room, "__path__", [*room.__path__, str(folder)])
     for path, text in (_shown() | _shown("encoder")).items():
         (tmp_path / path).write_text(text)
-    monkeypatch.setattr(config, "conf_folder", lambda: conf)
+    monkeypatch.setattr(sources, "conf_folder", lambda: conf)
     yield config.load(["guidance=shrink"])
     for name in ("selfdebias.guidance.shrink", "selfdebias.encoders.thumbnail"):
         sys.modules.pop(name, None)
@@ -90,7 +91,7 @@ def test_the_new_guidance_remembers_and_a_resumed_run_goes_on_from_it(plugged_in
 @pytest.mark.parametrize("scale", [1.0, 3.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_the_new_guidance_keeps_the_contract(plugged_in, scale, dtype, monkeypatch):
-    monkeypatch.setattr(contract, "conf_folder", config.conf_folder)
+    monkeypatch.setattr(contract, "conf_folder", sources.conf_folder)
     contract.test_shape_dtype_input_and_gradients("shrink", scale, dtype)
     contract.test_it_is_made_again_from_what_it_holds("shrink")
 

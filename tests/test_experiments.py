@@ -11,13 +11,14 @@ import torch
 import yaml
 
 from selfdebias.config import compose as config
+from selfdebias.config import sources
 from selfdebias.jobs.job import run_job
 from selfdebias.jobs.parts import Parts
 from selfdebias.main import main
 from selfdebias.storage.batches import BatchFolder
 from tests.test_quickstart import SMALL
 
-FOLDER = config.conf_folder() / "experiment"
+FOLDER = sources.conf_folder() / "experiment"
 NAMES = sorted(file.relative_to(FOLDER).with_suffix("").as_posix() for file in FOLDER.rglob("*.yaml"))
 PRESETS = [name for name in NAMES if "/" not in name]
 PAPER, ABLATION, EMOJI = (

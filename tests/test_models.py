@@ -12,11 +12,12 @@ import yaml
 from safetensors.torch import load_file
 
 from selfdebias.config import compose as config
+from selfdebias.config import sources
 from selfdebias.debiaser import SelfDebias
 from selfdebias.jobs.job import run_job
 from tests.architectures import save_clip, save_model
 
-FOLDER = config.conf_folder()
+FOLDER = sources.conf_folder()
 REAL = sorted(path.stem for path in (FOLDER / "model").glob("*.yaml") if not path.stem.startswith("emoji"))
 SMALL = [
     "model.steps=3", "collect.n_images=12", "collect.batch_size=6", "collect.timesteps=2", "generate.n_images=6",

@@ -15,7 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from selfdebias.config.compose import conf_folder
+from selfdebias.config.sources import conf_folder
 from tests import lowest, pins
 
 ROOT = Path(__file__).parents[1]

@@ -10,13 +10,14 @@ import yaml
 from diffusers import PNDMScheduler
 
 from selfdebias.config import compose as config
+from selfdebias.config import sources
 from selfdebias.config.rules import ConfigError, walk
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.jobs.stages.discover import _of_activations
 from selfdebias.main import main
 from selfdebias.modes.over_time import ModesOverTime
 
-FOLDER = config.conf_folder() / "experiment"
+FOLDER = sources.conf_folder() / "experiment"
 PRESETS = {"official": "official.md", "paper": "paper.md", "paper_tuned": "paper.md"}
 VALUE = re.compile(r"`((?:model|collect|projector|clustering|guidance|schedule|generate)\.[\w.]+)=([^`]+)`")
 TESTS = "\n".join(path.read_text() for path in FOLDER.parents[1].joinpath("tests").rglob("test_*.py"))

@@ -25,33 +25,30 @@ from omegaconf.errors import OmegaConfBaseException
 
 from selfdebias.config.combinations import check_combinations
 from selfdebias.config.files import check_interpolations
+from selfdebias.config.hydra_settings import check_hydra
 from selfdebias.config.keys import with_floats, with_named_folders, with_negative_prompt
 from selfdebias.config.overrides import (
-    HYDRA,
     check_options,
     choices,
     expand,
+    groups_of,
     is_group,
     options_with,
     parse,
     refuse_sweep,
+    split_settings,
 )
 from selfdebias.config.rules import ConfigError, walk
 from selfdebias.config.schema import GROUPS, check_schema
+from selfdebias.config.sources import Sources
 
 
-def conf_folder() -> Path:
-    """The folder of the YAML files: inside an installed package, beside it in a source tree."""
-    package = Path(__file__).resolve().parent.parent
-    inside = package / "conf"
-    return inside if (inside / "config.yaml").exists() else package.parent / "conf"
-
-
-def load(overrides: Sequence[str]) -> dict[str, Any]:
-    """Composes `conf/` with overrides in Hydra's grammar, resolves it and checks it.
+def load(overrides: Sequence[str], sources: Sources | None = None) -> dict[str, Any]:
+    """Composes the YAML files with overrides in Hydra's grammar, resolves the outcome and checks it.
 
     Args:
         overrides: Such as `guidance=none` or `collect.n_images=64`.
+        sources: The folders of the files; None for `conf/` and those of installed plug-ins.
 
     Returns:
         The resolved configuration as plain dictionaries and lists; see `with_floats`.
@@ -59,14 +56,15 @@ def load(overrides: Sequence[str]) -> dict[str, Any]:
     Raises:
         ConfigError: With one line that names the option, the rule and the value.
     """
-    folder = conf_folder()
-    parsed = parse(overrides)
-    check_options(parsed, folder)
-    config, swept = _compose_with_sweep(folder, list(overrides))
+    sources = sources or Sources()
+    own, settings = split_settings(overrides)
+    parsed = parse(own)
+    check_options(parsed, sources.folders)
+    config, swept = _compose_with_sweep(sources, [*own, *settings])
     refuse_sweep(parsed, swept)
     config = _of_other_classes(config, parsed)
-    chosen = choices(parsed, folder)
-    defaults = config if len(chosen) == len(overrides) else _compose(folder, chosen)
+    chosen = choices(parsed, sources.folders)
+    defaults = config if len(chosen) == len(own) else _compose(sources, [*chosen, *settings])
     return check_resolved(config, defaults)
 
 
@@ -108,9 +106,9 @@ def compose_groups(overrides: Sequence[str]) -> dict[str, Any]:
     Raises:
         ConfigError: If there is no such option.
     """
-    folder = conf_folder()
-    check_options(parse(overrides), folder)
-    return _compose(folder, list(overrides))
+    sources = Sources()
+    check_options(parse(overrides), sources.folders)
+    return _compose(sources, list(overrides))
 
 
 def change_values(resolved: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -120,20 +118,20 @@ def change_values(resolved: Mapping[str, Any], overrides: Sequence[str]) -> dict
         ConfigError: If one of them chooses an option of a group, or is wrong.
     """
     for override in parse(overrides):
-        if is_group(override, conf_folder()):
+        if is_group(override, Sources().folders):
             name = override.key_or_group
             raise ConfigError(
                 f"`{name}` is a group, and only values of a resolved configuration can be changed: {name}.<key>=..."
             )
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "config.yaml").write_text(yaml.safe_dump(dict(resolved), sort_keys=False), encoding="utf-8")
-        return _compose(Path(folder), list(overrides))
+        return _compose(Sources(Path(folder)), list(overrides))
 
 
-def notes_on_subjects(overrides: Sequence[str], subjects: Sequence[str]) -> list[str]:
+def notes_on_subjects(overrides: Sequence[str], subjects: Sequence[str], sources: Sources | None = None) -> list[str]:
     """A line for each subject that is nearly one of those that the chosen protocol has of its own."""
-    folder = conf_folder()
-    own = _compose(folder, choices(parse(overrides), folder))["prompts"].get("subjects", [])
+    sources = sources or Sources()
+    own = _compose(sources, choices(parse(overrides), sources.folders))["prompts"].get("subjects", [])
     near = {it: difflib.get_close_matches(it, own, n=1, cutoff=0.8) for it in subjects if it not in own}
     return [f"`{it}` is not of this protocol; did you mean `{found[0]}`?" for it, found in near.items() if found]
 
@@ -150,13 +148,18 @@ class SweepJob(NamedTuple):
     config: dict[str, Any]
 
 
-def load_sweep(overrides: Sequence[str]) -> list[SweepJob]:
+def load_sweep(
+    overrides: Sequence[str], sources: Sources | None = None, loader: Any = None, ends: bool = False
+) -> list[SweepJob]:
     """Composes and checks every job of a sweep, as `load` does, so that no job runs where another cannot.
 
-    An experiment may name what it sweeps over, in `hydra.sweeper.params`; the command line wins over it.
+    The files may name what they sweep over, in `hydra.sweeper.params`; the command line wins over them.
 
     Args:
-        overrides: In Hydra's grammar; `key=a,b` stands for two jobs. Those of Hydra's own settings are left to it.
+        overrides: In Hydra's grammar; `key=a,b` stands for two jobs.
+        sources: As in `load`.
+        loader: As in `selfdebias.config.overrides.expand`.
+        ends: As there.
 
     Returns:
         The jobs in their order, the last key changing fastest.
@@ -164,68 +167,65 @@ def load_sweep(overrides: Sequence[str]) -> list[SweepJob]:
     Raises:
         ConfigError: With one line about the first job that is wrong.
     """
-    own = [text for text in overrides if not text.lstrip("+~").startswith(HYDRA)]
-    jobs = [job for command in _by_experiment(own) for job in expand(command)]
-    return [SweepJob(job, load(job)) for job in jobs]
-
-
-def _by_experiment(overrides: Sequence[str]) -> list[list[str]]:
-    """One command line for each experiment, since each may sweep over keys of its own, which then come first."""
-    chosen = [text for text in overrides if text.lstrip("+").startswith("experiment=")]
-    rest = [text for text in overrides if text not in chosen]
-    commands = []
-    for experiment in expand(chosen):
-        check_options(parse(experiment), conf_folder())
-        swept = _compose_with_sweep(conf_folder(), experiment)[1] if experiment else {}
-        commands.append([*experiment, *(f"{key}={values}" for key, values in swept.items()), *rest])
-    return commands
+    sources = sources or Sources()
+    own, settings = split_settings(overrides)
+    parsed = parse(own, sweep=True, loader=loader)
+    check_options([it for it in parsed if not it.is_sweep_override()], sources.folders)
+    single = [str(it.input_line) for it in parsed if not it.is_sweep_override()]
+    swept = _compose_with_sweep(sources, [*single, *settings])[1]
+    jobs = expand([*(f"{key}={values}" for key, values in swept.items()), *own], loader, ends)
+    return [SweepJob(job, load([*job, *settings], sources)) for job in jobs]
 
 
 def read_option(group: str, option: str) -> dict[str, Any]:
     """The plain content of one option's file, `conf/<group>/<option>.yaml`."""
-    content: Any = OmegaConf.to_container(OmegaConf.load(conf_folder() / group / f"{option}.yaml"), resolve=True)
-    return {key: value for key, value in content.items() if key != "defaults"}
+    content = OmegaConf.to_container(OmegaConf.load(Sources().primary / group / f"{option}.yaml"), resolve=True)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items() if key != "defaults"}
 
 
-def _compose(folder: Path, overrides: list[str]) -> dict[str, Any]:
-    return _compose_with_sweep(folder, overrides)[0]
+def _compose(sources: Sources, overrides: list[str]) -> dict[str, Any]:
+    return _compose_with_sweep(sources, overrides)[0]
 
 
-def _compose_with_sweep(folder: Path, overrides: list[str]) -> tuple[dict[str, Any], dict[str, str]]:
+def _compose_with_sweep(sources: Sources, overrides: list[str]) -> tuple[dict[str, Any], dict[str, str]]:
     """The resolved configuration, and what `hydra.sweeper.params` of its files says: the values of each swept key."""
-    changed = max(path.stat().st_mtime_ns for path in (folder, *folder.rglob("*")))
-    parsed = parse(overrides)
-    chosen = choices(parsed, folder)
+    changed = max(path.stat().st_mtime_ns for folder in sources.folders for path in (folder, *folder.rglob("*.yaml")))
+    own, settings = split_settings(overrides)
+    parsed = parse(own)
+    chosen = choices(parsed, sources.folders)
     values = [override for override in parsed if override.input_line not in chosen]
     try:
-        config, swept = _composed(folder, changed, tuple(chosen))
+        config, swept = _composed(sources, changed, (*chosen, *settings))
         if values:
             config = deepcopy(config)
             ConfigLoaderImpl._apply_overrides_to_config(values, config)
         check_interpolations(OmegaConf.to_container(config, resolve=False))
         resolved: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_in_one_line(error, folder, overrides)) from None
+        raise ConfigError(_in_one_line(error, sources, overrides)) from None
     return resolved, dict(swept)
 
 
 @lru_cache(maxsize=256)
-def _composed(folder: Path, changed: int, chosen: tuple[str, ...]) -> tuple[DictConfig, dict[str, str]]:
+def _composed(sources: Sources, changed: int, chosen: tuple[str, ...]) -> tuple[DictConfig, dict[str, str]]:
     """As `_compose_with_sweep`, for choices of groups, not resolved; remembered for the same files, last `changed` at a time."""
-    sweep = GlobalHydra.instance().hydra  # set while a sweep's job runs, and then to be given back
+    running = GlobalHydra.instance().hydra  # set while Hydra runs a job, and then to be given back
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(folder), version_base="1.3"):
-            config = hydra_compose("config", list(chosen), return_hydra_config=True)
+        with initialize_config_dir(str(sources.primary), version_base="1.3"):
+            config = hydra_compose(sources.name, [*sources.overrides, *chosen], return_hydra_config=True)
     finally:
-        GlobalHydra.instance().hydra = sweep
-    swept = dict(OmegaConf.select(config, "hydra.sweeper.params") or {})
+        GlobalHydra.instance().hydra = running
+    settings: Any = OmegaConf.to_container(config.hydra, resolve=False)
+    check_hydra(settings, [*sources.overrides, *chosen])
+    swept = (settings.get("sweeper") or {}).get("params") or {}
     with open_dict(config):
         del config["hydra"]
     return config, {str(key): str(it) for key, it in swept.items()}
 
 
-def _in_one_line(error: Exception, folder: Path, overrides: Sequence[str]) -> str:
+def _in_one_line(error: Exception, sources: Sources, overrides: Sequence[str]) -> str:
     """Hydra's message as one line; for an unknown key, with the nearest one that exists."""
     first = str(error).splitlines()[0]
     if not first.startswith("Could not override '"):
@@ -233,14 +233,14 @@ def _in_one_line(error: Exception, folder: Path, overrides: Sequence[str]) -> st
     key = first.split("'")[1]
     if key.endswith("scheduler.options"):  # it is there, and empty
         return f"`{key}` takes new keys with a plus: +{key}={{<key>: <value>}}."
-    others = options_with(folder, key)
+    others = options_with(sources.folders, key)
     if others:
         return f"`{key}` is not an option here: {key.split('.')[0]}={' or '.join(others)} has it."
-    config = _compose(folder, [])
+    config = _compose(sources, [])
     known = [
         path for path, _ in walk(config) if path != key and "._" not in path
     ]  # another option of its group may have it
-    top = [] if "." in key else [*config, *(path.name for path in folder.iterdir() if path.is_dir())]
+    top = [] if "." in key else [*config, *groups_of(sources.folders)]
     near = [*difflib.get_close_matches(key, top, n=1), *difflib.get_close_matches(key, known, n=1, cutoff=0.75)]
     if near:
         return f"`{key}` is not an option. Did you mean `{near[0]}`?"

@@ -12,6 +12,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from selfdebias.config.rules import ConfigError, nodes, walk
+from selfdebias.config.sources import Sources
 
 # Options of paths alone.
 FILES = (
@@ -35,22 +36,23 @@ def to_yaml(config: Mapping[str, Any]) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(dict(config)))
 
 
-def commented_yaml(config: Mapping[str, Any], overrides: Sequence[str], folder: Path) -> str:
+def commented_yaml(config: Mapping[str, Any], overrides: Sequence[str], sources: Sources) -> str:
     """The configuration as YAML, keys in their order, each with its comment.
 
     Args:
         config: What the overrides compose to, resolved.
         overrides: Those of the command line.
-        folder: The folder of the YAML files.
+        sources: The folders of the YAML files.
     """
-    with initialize_config_dir(str(folder), version_base="1.3"):
-        choices = compose("config", list(overrides), return_hydra_config=True).hydra.runtime.choices
-    comments = dict(_comments(folder / "config.yaml", ""))
+    with initialize_config_dir(str(sources.primary), version_base="1.3"):
+        composed = compose(sources.name, [*sources.overrides, *overrides], return_hydra_config=True)
+    choices = composed.hydra.runtime.choices
+    comments = dict(_comments(sources.file(f"{sources.name}.yaml"), ""))
     heads = {}
     for group, option in choices.items():
         name, _, package = group.partition("@")
         if option and name != "experiment" and not name.startswith("hydra"):  # which says why, not what a key is
-            comments |= dict(_inherited(folder / name / f"{option}.yaml", package or name))
+            comments |= dict(_inherited(sources.file(f"{name}/{option}.yaml"), package or name))
             heads[package or name] = f"{name}={option}"
     lines = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=100_000).splitlines()
     comments |= heads

@@ -9,60 +9,54 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from selfdebias.config.rules import ConfigError
 
 HYDRA = ("hydra.", "hydra/")  # keys of Hydra's own settings
-SETTINGS = (
-    "hydra/launcher",
-    "hydra.launcher.",
-    "hydra.job.",
-    "hydra.verbose",
-)  # those that a user may set, for a sweep
 MANY = 16  # options that a message names all of
 
 
-def parse(overrides: Sequence[str], sweep: bool = False) -> list[Override]:
+def parse(overrides: Sequence[str], sweep: bool = False, loader: Any = None) -> list[Override]:
     """Parses overrides.
 
     Args:
         overrides: Those of the command line.
         sweep: Whether a key may have several values.
+        loader: As in `expand`.
 
     Raises:
         ConfigError: If one of them is no override, or has several values or sets Hydra itself and may not.
     """
-    parser = OverridesParser.create()
+    parser = OverridesParser.create(config_loader=loader)
     parsed = []
     for text in overrides:
         if text.startswith("-"):
             raise ConfigError(f"`{text}` is not an option. See `selfdebias --help`.")
         try:
             override = parser.parse_override(text)
+            override.config_loader = loader
         except HydraException:
             override = None
         if override is None or not override.key_or_group:
             raise ConfigError(f"`{text}` must be <key>=<value> in Hydra's grammar; quote a value with spaces.")
-        if not sweep and override.key_or_group.startswith(HYDRA):  # which a single job would ignore
-            check_setting(override.key_or_group)
-            raise ConfigError(f"`{override.key_or_group}` is for sweeps: start one with -m.")
         if override.is_sweep_override() and not sweep:
             raise ConfigError(f"`{text}` names several values: start a sweep with -m, or put a text in quotes.")
         parsed.append(override)
     return parsed
 
 
-def check_setting(key: str) -> None:
-    """Refuses a setting of Hydra's that no sweep takes.
+def split_settings(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The overrides of a job, and those of Hydra's own settings.
 
-    Raises:
-        ConfigError: If it is none of `SETTINGS`.
+    Example:
+        >>> split_settings(["guidance.strength=3", "hydra/launcher=basic", "+hydra.job.env_set.A=b"])
+        (['guidance.strength=3'], ['hydra/launcher=basic', '+hydra.job.env_set.A=b'])
     """
-    if not key.startswith(SETTINGS):
-        raise ConfigError(f"`{key}` cannot be set here; of Hydra's own settings hydra/launcher and hydra.job can.")
+    settings = [text for text in overrides if text.lstrip("+~").startswith(HYDRA)]
+    return [text for text in overrides if text not in settings], settings
 
 
 def refuse_doubles(overrides: Sequence[str]) -> None:
@@ -79,45 +73,59 @@ def refuse_doubles(overrides: Sequence[str]) -> None:
         seen[key] = str(override.input_line)
 
 
-def choices(parsed: Sequence[Override], folder: Path) -> list[str]:
+def choices(parsed: Sequence[Override], folders: Sequence[Path]) -> list[str]:
     """The overrides that choose an option of a group."""
-    return [o.input_line for o in parsed if is_group(o, folder) and o.input_line]
+    return [o.input_line for o in parsed if is_group(o, folders) and o.input_line]
 
 
-def is_group(override: Override, folder: Path) -> bool:
+def groups_of(folders: Sequence[Path]) -> list[str]:
+    """The groups of a configuration: folders among its files."""
+    return sorted(
+        {path.name for folder in folders for path in folder.iterdir() if path.is_dir() and path.name != "hydra"}
+    )
+
+
+def is_group(override: Override, folders: Sequence[Path]) -> bool:
     """Whether an override is one of a group, by its folder among those of the configuration."""
     name = override.key_or_group
-    return "." not in name and (folder / name).is_dir()
+    return "." not in name and any((folder / name).is_dir() for folder in folders)
 
 
-def options_of(group: Path) -> list[str]:
-    """The options of a group by its folder: `paper`, and after these `ablation/strength`, of a folder in it."""
-    options = [file.relative_to(group).with_suffix("").as_posix() for file in group.rglob("*.yaml")]
+def options_of(group: str, folders: Sequence[Path]) -> list[str]:
+    """The options of a group: `paper`, and after these `ablation/strength`, of a folder in it."""
+    options = {
+        file.relative_to(folder / group).with_suffix("").as_posix()
+        for folder in folders
+        for file in (folder / group).rglob("*.yaml")
+    }
     return sorted(options, key=lambda option: ("/" in option, option))
 
 
-def options_with(folder: Path, key: str) -> list[str]:
-    """Return the options of a key's group that have it, of their own or from the option that they build on."""
+def options_with(folders: Sequence[Path], key: str) -> list[str]:
+    """The options of a key's group that have it, of their own or from the option that they build on."""
     group, _, name = key.partition(".")
-    files = sorted((folder / group).glob("*.yaml")) if name and "." not in name else []
-    return [file.stem for file in files if _has(file, name)]
+    if not name or "." in name:
+        return []
+    return sorted({file.stem for folder in folders for file in (folder / group).glob("*.yaml") if _has(file, name)})
 
 
 def _has(file: Path, name: str) -> bool:
-    """Whether an option has a key, of its own or from an option that it builds on."""
-    content: Any = OmegaConf.to_container(OmegaConf.load(file))
+    """Whether an option has a key, of its own or from an option of the same folder that it builds on."""
+    content = OmegaConf.to_container(OmegaConf.load(file)) if file.exists() else {}
+    assert isinstance(content, dict)
     bases = [it for it in content.get("defaults", ()) if isinstance(it, str) and it != "_self_" and "@" not in it]
     return name in content or any(_has(file.with_name(f"{base}.yaml"), name) for base in bases)
 
 
-def check_options(parsed: Sequence[Override], folder: Path) -> None:
+def check_options(parsed: Sequence[Override], folders: Sequence[Path]) -> None:
     """Refuses `group=option` where there is no such file; Hydra's own message takes seven lines. Experiments go in lists too."""
     for override in parsed:
-        if not is_group(override, folder):
+        if not is_group(override, folders):
             continue
-        group, options, chosen = override.key_or_group, options_of(folder / override.key_or_group), override.value()
+        group, options, chosen = override.key_or_group, options_of(override.key_or_group, folders), override.value()
         if (override.is_add() or override.is_force_add()) and override.package is None:
-            raise ConfigError(f"`{override.input_line}` must be without a plus: {group}={chosen}.")
+            many = f", or {group}=[a,{chosen}] for several" if group == "experiment" else ""
+            raise ConfigError(f"`{override.input_line}` must be without a plus: {group}={chosen}{many}.")
         if "none" in options and (override.is_delete() or chosen is None):
             raise ConfigError(f"`{group}` must be one of {_in_words(options, '')}, got null: take {group}=none.")
         several = chosen if isinstance(chosen, list) and group == "experiment" else [chosen]
@@ -142,18 +150,38 @@ def _in_words(options: Sequence[str], given: str) -> str:
     return f"{len(options)} options ({hint}`selfdebias --help` lists all)"
 
 
-def expand(overrides: Sequence[str]) -> list[list[str]]:
-    """The overrides of each job: all pairs of values; of a key that is there twice the later value, in the former's place."""
+def expand(overrides: Sequence[str], loader: Any = None, ends: bool = False) -> list[list[str]]:
+    """The overrides of each job: all pairs of values; of a key that is there twice the later value, in the former's place.
+
+    Args:
+        overrides: In Hydra's grammar.
+        loader: Hydra's, that knows the options which `glob(*)` stands for.
+        ends: Whether only the first value of each key and the last one of each are wanted, also of an interval.
+
+    Raises:
+        ConfigError: If a key names no values.
+    """
     values: dict[str, list[str]] = {}
-    for override in parse(overrides, sweep=True):
+    for override in parse(overrides, sweep=True, loader=loader):
         key = override.get_key_element()
         values[key] = [str(override.input_line)]
         if override.is_sweep_override():
-            try:
-                values[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
-            except HydraException:
-                raise ConfigError(f"`{key}` must name its values in a sweep, as in {key}=a,b.") from None
+            values[key] = [f"{key}={value}" for value in _values(override, ends)]
+    if ends:
+        return [[given[end] for given in values.values()] for end in (0, -1)]
     return [list(job) for job in product(*values.values())]
+
+
+def _values(override: Override, ends: bool) -> list[str]:
+    given: Any = override.value()
+    if ends and isinstance(given, IntervalSweep):
+        return [str(given.start), str(given.end)]
+    try:
+        return list(override.sweep_string_iterator())
+    except HydraException:
+        key = override.get_key_element()
+        words = f"`{key}` must name its values in a sweep, as in {key}=a,b; an interval is for hydra/sweeper=search."
+        raise ConfigError(words) from None
 
 
 def refuse_sweep(parsed: Sequence[Override], swept: Mapping[str, str]) -> None:
@@ -162,4 +190,4 @@ def refuse_sweep(parsed: Sequence[Override], swept: Mapping[str, str]) -> None:
     left = [key for key in swept if key.lstrip("+") not in given]
     if left:
         name = next((str(override.value()) for override in parsed if override.key_or_group == "experiment"), "")
-        raise ConfigError(f"`experiment` {name} is a sweep over {', '.join(left)}: start it with -m.")
+        raise ConfigError(f"`experiment` {name} is a sweep over {', '.join(left)}: start it with -m, by itself.")

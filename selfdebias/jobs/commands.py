@@ -1,98 +1,179 @@
-"""What a command line without `-m` asks for: a job, a job again from its folder, a table, or the configuration as YAML.
+"""What a command line asks for. Hydra parses it, composes it and calls `task`, once for each job; what Hydra has no words for (a
+job again from its folder, a commented configuration, mistakes in one line) is here.
 
 Torch and all that needs it are imported once a job really starts.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from importlib import import_module
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from unittest.mock import patch
 
-from selfdebias.config.overrides import refuse_doubles
+from selfdebias.config.compose import load
+from selfdebias.config.hydra_settings import check_given
+from selfdebias.config.overrides import parse, refuse_doubles, split_settings
 from selfdebias.config.rules import ConfigError
-from selfdebias.jobs.early_checks import check_early
-from selfdebias.jobs.failures import explained, sigterm_as_ctrl_c
-from selfdebias.jobs.job_record import (
-    FLAG,
-    load_again,
-    note_on_versions,
-    notes_on_weights,
-    words_of,
-)
-from selfdebias.jobs.processes import ONE, Processes, run_in_processes, wants_several
+from selfdebias.config.sources import Sources, sources_of
+from selfdebias.config.targets import check_names
+from selfdebias.jobs.failures import Ended, explained, sigterm_as_ctrl_c
+from selfdebias.jobs.job_record import FLAG, load_again, note_on_versions, notes_on_weights, words_of
+from selfdebias.jobs.processes import processes_of_environment, tell_outcome
+from selfdebias.jobs.task import run_in_ranks, task
+
+OF_SWEEPS = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper")
+WORDS = {  # of lightning-hydra-template and plain Hydra: what they are called here
+    "seed": "collect.seed and generate.seed",
+    "ckpt_path": "--from FOLDER, a job again from its folder",
+    "task_name": "+tags=[name]",
+    "data": "prompts",
+    "callbacks": "none: stages are found again by their key, and nothing is trained long enough to be stopped early",
+    "train": "stages=[collect,discover,project]",
+    "test": "stages=[evaluate]",
+    "optimized_metric": "hydra.sweeper.objectives with hydra/sweeper=search",
+    "hparams_search": "hydra/sweeper=search",
+    "extras": "none",
+}
 
 
-def outcome(arguments: Sequence[str], processes: Processes = ONE) -> tuple[int, str]:
+def outcome(arguments: Sequence[str]) -> tuple[int, str]:
     """Does what the arguments ask for.
 
     Args:
         arguments: The command line.
-        processes: This process among those that do it.
 
     Returns:
         The exit code, and the line that says what was wrong, "" where nothing was.
     """
-    return answered(partial(_run_or_print, arguments, processes))
-
-
-def answered(run: Callable[[], tuple[int, str]]) -> tuple[int, str]:
-    """Calls `run`; what a user can do something about becomes an exit code and a line."""
     try:
         with sigterm_as_ctrl_c():
-            return run()
-    except BaseException as error:
+            return _run_or_print(list(arguments))
+    except BaseException as ended:
+        error = ended.error if isinstance(ended, Ended) else ended
         found = explained(error)
         if found is None:
-            raise
-        return found
+            raise error from error.__cause__
+        return (found[0], "") if tell_outcome(*found) else found
 
 
-def _run_or_print(arguments: Sequence[str], processes: Processes) -> tuple[int, str]:
-    """`--cfg job` prints; anything else runs, in as many processes as it wants, and prints the table and where the report is."""
-    from selfdebias.config.compose import conf_folder, load
-    from selfdebias.config.files import commented_yaml, to_yaml
-    from selfdebias.config.targets import check_names
-
-    words, show = split_show(arguments)
-    folder, overrides = split_from(words)
-    refuse_doubles([text for text in overrides if not text.startswith("-")])
-    config = load(overrides) if folder is None else load_again(folder, overrides)
+def _run_or_print(words: list[str]) -> tuple[int, str]:
+    flags = _flags(words)
+    refuse_doubles(flags.overrides)
+    own, settings = split_settings(flags.overrides)
+    check_given(settings)
+    _check_words(own)
+    if flags.folders:
+        return _run_again(flags)
+    searched = next((parse([it])[0].value() for it in settings if it.startswith("hydra.searchpath=")), [])
+    sources = sources_of(flags, [str(it) for it in (searched if isinstance(searched, list) else [searched])])
+    if flags.multirun or "hydra.mode=MULTIRUN" in settings:
+        return _sweep(words, settings, sources)
+    if any(it.lstrip("+").startswith(OF_SWEEPS) for it in settings) and flags.cfg is None and flags.info is None:
+        key = next(it for it in settings if it.lstrip("+").startswith(OF_SWEEPS)).partition("=")[0]
+        raise ConfigError(f"`{key}` is for sweeps: start one with -m.")
+    if flags.shell_completion or flags.hydra_help:
+        return _hydra(words, sources)
+    config = load(flags.overrides, sources)
     check_names(config)
-    if show:
-        return print_out(to_yaml(config) if folder else commented_yaml(config, overrides, conf_folder())), ""
-    for note in _notes(folder, overrides, config) if processes.part == 0 else ():
-        print(note, flush=True)
-    if folder is None and config["stages"] == ["table"]:
-        from selfdebias.jobs.sweeps.table import remake_table
+    if flags.cfg == "job" and flags.package is None and not flags.resolve:
+        from selfdebias.config.files import commented_yaml
 
-        remake_table(config["table"])
-        return 0, ""
-    check_early(config)  # before the slow imports
-    if wants_several(config) and processes is ONE:
-        return run_in_processes(outcome, words, config["trainer"]["devices"])
-    from selfdebias.jobs.job import run_job
+        return print_out(commented_yaml(config, own, sources)), ""
+    return _hydra(words, sources)
 
-    job = run_job(config, overrides if folder is None else words_of(folder, overrides), processes)
-    if processes.part == 0:
-        _print_outcome(job)
+
+def _flags(words: Sequence[str]) -> Namespace:
+    """The command line as Hydra's own parser reads it.
+
+    Raises:
+        ConfigError: For what it does not know, and `--experimental-rerun`, which would unpickle a file.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+    parser.add_argument(FLAG, dest="folders", action="append", default=[])
+
+    def refused(message: str) -> None:
+        if FLAG in message:
+            raise ConfigError(f"`{FLAG}` must be followed by one folder of a job, such as runs/jobs/0123456789abcdef.")
+        unknown = message.removeprefix("unrecognized arguments: ")
+        raise ConfigError(
+            f"`{unknown}` is not an option. See `selfdebias --help`." if unknown != message else f"{message}."
+        )
+
+    parser.error = refused  # type: ignore[assignment, method-assign]
+    flags = parser.parse_intermixed_args(list(words))  # overrides and flags in any order
+    if flags.experimental_rerun is not None:
+        raise ConfigError(f"`--experimental-rerun` is refused, since it unpickles a file: take {FLAG} FOLDER.")
+    if flags.cfg is None and (flags.resolve or flags.package is not None):
+        raise ConfigError("`--resolve` and `--package` go with --cfg.")
+    if flags.multirun and (flags.cfg is not None or flags.info is not None or flags.run):
+        raise ConfigError("`--cfg job` is not for sweeps: leave out -m, and give each key one value.")
+    return flags
+
+
+def _check_words(overrides: Sequence[str]) -> None:
+    """Names what a key of another project is called here."""
+    for text in overrides:
+        key = text.lstrip("+~").partition("=")[0]
+        if key in WORDS:
+            raise ConfigError(f"`{key}` is not an option. Here it is {WORDS[key]}.")
+
+
+def _hydra(words: Sequence[str], sources: Sources) -> tuple[int, str]:
+    """Hands the command line to Hydra, which calls `task`."""
+    import hydra
+
+    entry = hydra.main(version_base="1.3", config_path=str(sources.primary), config_name=sources.name)(task)
+    argv = sorted(words, key=lambda word: not word.startswith("-") and "=" in word)  # flags first, as Hydra wants them
+    with patch.object(sys, "argv", ["selfdebias", *argv]), _errors_of_hydra_raised():
+        try:
+            entry()
+        except SystemExit as ended:  # of --info and the like
+            return int(ended.code or 0), ""
     return 0, ""
 
 
-def _notes(folder: Path | None, overrides: Sequence[str], config: Mapping[str, Any]) -> list[str]:
-    """What is to be known of a job before it runs: other subjects than usual, other versions or weights than its folder's."""
-    if folder is not None:
-        return [note for note in (note_on_versions(folder), *notes_on_weights(folder, config)) if note]
-    if not any(text.startswith("prompts.subjects=") for text in overrides):
-        return []
-    from selfdebias.config.compose import notes_on_subjects
+@contextmanager
+def _errors_of_hydra_raised() -> Iterator[None]:
+    """In place of being printed by Hydra, over many lines."""
+    with patch.dict(os.environ, {"HYDRA_FULL_ERROR": "1"}):
+        yield
 
-    return notes_on_subjects(overrides, config["prompts"]["subjects"])
+
+def _sweep(words: Sequence[str], settings: Sequence[str], sources: Sources) -> tuple[int, str]:
+    from selfdebias.jobs.sweeps.launching import run_sweep
+
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        raise ConfigError(
+            "`-m` cannot be started by torchrun: start it plainly; each job of trainer=ddp starts its ranks."
+        )
+    return run_sweep(lambda: _hydra(words, sources), words, settings, sources), ""
+
+
+def _run_again(flags: Namespace) -> tuple[int, str]:
+    """Runs a job from what stands in its folder, which is plain data and never seen by Hydra."""
+    from selfdebias.config.files import to_yaml
+
+    text = flags.folders[0]
+    if len(flags.folders) > 1 or not text or ("=" in text and not Path(text).exists()):
+        raise ConfigError(f"`{FLAG}` must be followed by one folder of a job, such as runs/jobs/0123456789abcdef.")
+    if flags.multirun:
+        raise ConfigError(f"`{FLAG}` must be without -m: it runs one job.")
+    folder = Path(text)
+    config = load_again(folder, flags.overrides)
+    check_names(config)
+    if flags.cfg:
+        return print_out(to_yaml(config)), ""
+    for note in (note_on_versions(folder), *notes_on_weights(folder, config)):
+        if note and processes_of_environment().rank == 0:
+            print(note, flush=True)
+    run_in_ranks(config, words_of(folder, flags.overrides), [FLAG, str(folder), *flags.overrides])
+    return 0, ""
 
 
 def print_out(text: str) -> int:
@@ -105,54 +186,3 @@ def print_out(text: str) -> int:
             os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
         )  # or the interpreter complains as it flushes at its end
     return 0
-
-
-def split_show(arguments: Sequence[str]) -> tuple[list[str], bool]:
-    """Takes `--cfg job` (or `-c job`) out of the arguments: (the rest, whether it was there)."""
-    rest = list(arguments)
-    for flag in ("--cfg", "-c"):
-        if flag in rest:
-            at = rest.index(flag)
-            if rest[at + 1 : at + 2] != ["job"]:
-                raise ConfigError(f"`{flag}` must be followed by job.")
-            del rest[at : at + 2]
-            return rest, True
-    return rest, False
-
-
-def split_from(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
-    """Takes `--from FOLDER` out of the arguments.
-
-    Returns:
-        The folder, None where there is no flag, and the other arguments.
-
-    Raises:
-        ConfigError: If no folder follows.
-
-    Example:
-        >>> split_from(["--from", "runs/jobs/0123", "generate.seed=2"])
-        (PosixPath('runs/jobs/0123'), ['generate.seed=2'])
-        >>> split_from(["guidance=none"])
-        (None, ['guidance=none'])
-    """
-    rest = [word for text in arguments for word in (text.split("=", 1) if text.startswith(f"{FLAG}=") else [text])]
-    if FLAG not in rest:
-        return None, rest
-    at = rest.index(FLAG)
-    words = rest[at + 1 : at + 2]
-    is_override = bool(words) and "=" in words[0] and not Path(words[0]).exists()
-    if not words or FLAG in rest[at + 1 :] or words[0].startswith("-") or not words[0] or is_override:
-        raise ConfigError(f"`{FLAG}` must be followed by one folder of a job, such as runs/jobs/0123456789abcdef.")
-    return Path(words[0]), rest[:at] + rest[at + 2 :]
-
-
-def _print_outcome(job: Path) -> None:
-    results = job / "results.json"
-    if results.exists():
-        found = json.loads(results.read_text())
-        writer = "prompts" if "rows" in found else "job_table"
-        print(import_module(f"selfdebias.report.{writer}").render_table(found, width=80))
-        for line in import_module("selfdebias.report.job_table").skipped_in_words(found):
-            print(line)
-    page = job / "report.html"
-    print(f"report: {page}" if page.exists() else f"job: {job}")

@@ -21,6 +21,27 @@ class LaunchError(Exception):
     """A launcher started no job of a sweep; one line says why."""
 
 
+class RanksFailedError(Exception):
+    """A job of several processes failed, and these have said why.
+
+    Args:
+        code: exit code of the job.
+        line: what was wrong.
+    """
+
+    def __init__(self, code: int, line: str) -> None:
+        super().__init__(line)
+        self.code = code
+
+
+class Ended(BaseException):
+    """What ended a job that Hydra runs; no `Exception`, of which Hydra would say several lines of its own."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 def explained(error: BaseException) -> tuple[int, str] | None:
     """The exit code and the line for what a user can do something about; None for a fault of the program.
 
@@ -30,6 +51,8 @@ def explained(error: BaseException) -> tuple[int, str] | None:
         >>> explained(KeyboardInterrupt())[0], explained(TypeError("a fault"))
         (130, None)
     """
+    if isinstance(error, RanksFailedError):
+        return error.code, str(error)
     if isinstance(error, ConfigError):
         return 2, f"selfdebias: {error}"
     if isinstance(error, StorageError | LaunchError):

@@ -63,11 +63,11 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Proc
     places = {stage.name: str(folders[stage.name].path.relative_to(root)) for stage in stages}
     is_done = all(folders[stage.name].finished for stage in stages)
     record = record_of(job, config, overrides, places, is_done)
-    if processes.part == 0:
+    if processes.rank == 0:
         start_job(job, config, record)
-    with swept(job) if processes.part == 0 else nullcontext():
+    with swept(job) if processes.rank == 0 else nullcontext():
         _run_rows(job, stages, parts, config, record, processes)
-    if processes.part == 0 and {"evaluate", "report"} <= set(config["stages"]):
+    if processes.rank == 0 and {"evaluate", "report"} <= set(config["stages"]):
         _log(job, config, folders["report"].path if "report" in folders else None, group)
     return job
 
@@ -109,9 +109,9 @@ def _run_rows(
         run = Runner(root, {**parts.by_group, "job": {**record, "config": dict(own)}}, processes).run
         for stage in mine:
             run(stage)
-        if mine and processes.part == 0:
+        if mine and processes.rank == 0:
             gather_row(job, name, own, mine, record, parts.by_group.get("encoder"))
-    if processes.part == 0 and "" not in rows:
+    if processes.rank == 0 and "" not in rows:
         gather_rows(job, config, list(rows), record)
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from selfdebias.config.combinations import guidance_of_arms, model_of_arms, model_of_collect
-from selfdebias.config.compose import compose_groups, conf_folder, read_option
+from selfdebias.config.compose import compose_groups, read_option
 from selfdebias.config.overrides import options_of
 from selfdebias.config.ranges import NAMED
 from selfdebias.config.rules import ConfigError, is_number, refuse
 from selfdebias.config.schema import GROUPS
+from selfdebias.config.sources import Sources
 from selfdebias.config.targets import check_job, make
 from selfdebias.guidance import Guidance
 from selfdebias.jobs.early_checks import check_judged
@@ -95,7 +96,7 @@ def guidance_of(guidance: Guidance | str | None) -> Guidance | None:
         raise ValueError(f"`guidance` must be a name or a Guidance, got {guidance!r}.")
     if not isinstance(guidance, str):
         return guidance
-    options = options_of(conf_folder() / "guidance")
+    options = options_of("guidance", Sources().folders)
     if guidance not in options or not _edits(guidance):
         known = ", ".join(option for option in options if _edits(option))
         raise ValueError(f"`guidance` must be one of {known}, or an object, got {guidance!r}.")
@@ -118,7 +119,7 @@ def part_of(group: str, given: Any, kind: type) -> Any:
         raise ValueError(f"`{group}` must be a name or a {kind.__name__}, got {given!r}.")
     if not isinstance(given, str):
         return given
-    known = options_of(conf_folder() / group)
+    known = options_of(group, Sources().folders)
     if given not in known:
         raise ValueError(f"`{group}` must be one of {', '.join(known)}, or an object, got {given!r}.")
     return default(group, given)

@@ -1,4 +1,6 @@
-"""A job on several devices: one process for each, started and watched here. Torch is imported once they start."""
+"""A job on several devices: one process for each, started and watched by torchrun's agent, here or by a user's own `torchrun` or
+`srun`. Torch is imported once they start.
+"""
 
 from __future__ import annotations
 
@@ -8,38 +10,35 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfdebias.config.rules import refuse
-from selfdebias.jobs.failures import STOPPED
+from selfdebias.jobs.failures import STOPPED, RanksFailedError, Terminated
 
 if TYPE_CHECKING:
     from selfdebias.guidance.state import Collective
 
-DRAW, DONE = "draw", "done"  # what the first process tells the others of a step
+DRAW, DONE = "draw", "done"  # what the first process tells the others of a stage: to take part, or to go on
 DAYS = 30  # that a process waits for the first one, which evaluates alone
-GRACE = 10.0  # seconds in which the others may end by themselves once one has
+OUTCOMES = "SELFDEBIAS_OUTCOMES"  # the folder in which the processes of a job that was started here say how they ended
 
 
 class Processes:
     """One process, which runs the whole job. `SeveralProcesses` has the same methods.
 
     Attributes:
-        part: index of this process, from 0; the first one writes and speaks, and runs the stages that cannot be shared.
-        among: number of processes.
+        rank: index of this process, from 0; the first one writes and speaks, and runs the stages that cannot be shared.
+        world_size: number of processes.
     """
 
-    part, among = 0, 1
+    rank, world_size = 0, 1
 
-    def tell(self, step: str, word: str) -> None:
-        """Say to the other processes what to do at a step: `DRAW`, take part, or `DONE`, go on."""
-
-    def hear(self, step: str) -> str:
-        """Return what the first process says of a step, once it says something."""
-        return DONE
+    def broadcast(self, stage: str, word: str = "") -> str:
+        """What the first process says of a stage: it gives the word, the others wait for it."""
+        return word or DONE
 
     @contextmanager
     def together(self) -> Iterator[Collective]:
@@ -56,27 +55,20 @@ class SeveralProcesses(Processes):
     wait for nobody.
 
     Args:
-        part: index of this process, from 0.
-        among: number of processes, at least 2.
-        port: free port of this computer, the same in each of them.
+        store: of torch's, that all processes are connected to.
+        rank: index of this process, from 0.
+        world_size: number of processes, at least 2.
     """
 
-    def __init__(self, part: int, among: int, port: int) -> None:
-        from datetime import timedelta
+    def __init__(self, store: Any, rank: int, world_size: int) -> None:
+        self._store, self.rank, self.world_size, self._times = store, rank, world_size, 0
 
-        from torch.distributed import TCPStore
-
-        self.part, self.among = part, among
-        self._store = TCPStore("127.0.0.1", port, among, is_master=part == 0, timeout=timedelta(days=DAYS))
-        self._times = 0
-
-    def tell(self, step: str, word: str) -> None:
-        """See `Processes.tell`."""
-        self._store.set(step, word)
-
-    def hear(self, step: str) -> str:
-        """See `Processes.hear`."""
-        return self._store.get(step).decode()
+    def broadcast(self, stage: str, word: str = "") -> str:
+        """See `Processes.broadcast`."""
+        if self.rank == 0:
+            self._store.set(stage, word)
+            return word
+        return self._store.get(stage).decode()
 
     @contextmanager
     def together(self) -> Iterator[Collective]:
@@ -84,12 +76,37 @@ class SeveralProcesses(Processes):
         from selfdebias.jobs.distributed import process_group
 
         self._times += 1
-        with process_group(self._store, self._times, self.part, self.among) as collective:
+        with process_group(self._store, self._times, self.rank, self.world_size) as collective:
             yield collective
 
 
 ONE = Processes()
-Outcome = Callable[[Sequence[str], Processes], tuple[int, str]]
+
+
+def is_rank() -> bool:
+    """Whether this process is one of several that torchrun, srun or `run_in_processes` started."""
+    return {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys() and int(
+        os.environ["WORLD_SIZE"]
+    ) > 1
+
+
+def processes_of_environment() -> Processes:
+    """This process among those that were started with it, by torch's environment variables; `ONE` where there are none."""
+    if not is_rank():
+        return ONE
+    from datetime import timedelta
+
+    import torch
+    from torch.distributed.rendezvous import rendezvous
+
+    store, rank, world_size = next(iter(rendezvous("env://", timeout=timedelta(days=DAYS))))
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // world_size))
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", rank)))  # what `cuda` without a number then means
+    if rank:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  (open as long as the process)
+    return SeveralProcesses(store, rank, world_size)
 
 
 def wants_several(config: Mapping[str, Any]) -> bool:
@@ -121,88 +138,68 @@ def check_processes(config: Mapping[str, Any]) -> None:
         raise refuse("model.device", "a kind of device, such as cuda, on several devices", device)
 
 
-def run_in_processes(run: Outcome, arguments: Sequence[str], among: int) -> tuple[int, str]:
-    """Runs a command line in processes of its own, and ends all of them when one fails.
-
-    Args:
-        run: What each process calls with the command line and its place among them, such as `selfdebias.jobs.commands.outcome`.
-        arguments: The command line.
-        among: Number of processes, at least 2.
-
-    Returns:
-        The exit code, and the lines that say what went wrong; (0, "") if nothing did.
+def refuse_in_sweep(configs: Sequence[Mapping[str, Any]]) -> None:
+    """Refuses a sweep over jobs that start processes of their own.
 
     Raises:
-        KeyboardInterrupt: On Ctrl-C or SIGTERM, once all of them are gone.
-        ProcessException: If an error in one of them is not the user's, with its traceback.
+        ConfigError: If one of the jobs does.
     """
-    from lightning_fabric.plugins.environments.lightning import find_free_network_port
-    from torch.multiprocessing import start_processes
-    from torch.multiprocessing.spawn import ProcessException
+    for config in configs:
+        if wants_several(config):
+            words = "1 in a sweep, which runs its jobs in this one process: start them one by one, without -m"
+            raise refuse("trainer.devices", words, config["trainer"]["devices"])
 
-    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
-    # Python's tracker of semaphores frees those of a process that was killed, and need not say so after our last line.
-    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
+
+def run_in_processes(arguments: Sequence[str], world_size: int) -> None:
+    """Runs a command line in processes of its own, as torchrun would, and ends all of them when one fails.
+
+    Args:
+        arguments: The command line.
+        world_size: Number of processes, at least 2.
+
+    Raises:
+        RanksFailedError: With the lines that say what went wrong in them.
+        KeyboardInterrupt: On Ctrl-C or SIGTERM, once all of them are gone.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    config = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=world_size, rdzv_backend="c10d", rdzv_endpoint="127.0.0.1:0",
+        run_id=str(os.getpid()), max_restarts=0, monitor_interval=0.1, local_addr="127.0.0.1",
+    )  # fmt: skip
     with tempfile.TemporaryDirectory() as said:
-        context: Any = start_processes(
-            _work,
-            (among, find_free_network_port(), run, list(arguments), said),
-            nprocs=among,
-            join=False,
-            start_method="spawn",
-        )
+        os.environ[OUTCOMES] = said
         try:
-            while not context.join(grace_period=GRACE):
-                pass
-        except KeyboardInterrupt:
-            _stop(context)
-            raise
-        except ProcessException as error:
-            return _why(error, Path(said))
-    return 0, ""
+            elastic_launch(config, sys.executable)("-m", "selfdebias", *arguments)
+        except SignalException as stop:
+            raise (Terminated if stop.sigval == signal.SIGTERM else KeyboardInterrupt)() from None
+        except ChildFailedError as error:
+            raise RanksFailedError(*_why(error, Path(said))) from None
+        finally:
+            del os.environ[OUTCOMES]
 
 
-def _stop(context: Any) -> None:
-    """Passes Ctrl-C on, and returns once all processes are gone."""
-    for process in context.processes:
-        if process.is_alive():
-            os.kill(process.pid, signal.SIGINT)
-    for process in context.processes:
-        process.join(GRACE)
-        if process.is_alive():
-            process.kill()
-            process.join()
+def tell_outcome(code: int, line: str) -> bool:
+    """Tells the process that started this one how it ended; False where that one does not ask for it."""
+    if OUTCOMES not in os.environ or not is_rank():
+        return False
+    Path(os.environ[OUTCOMES], os.environ["RANK"]).write_text(json.dumps([code, line]))
+    return True
 
 
-def _why(error: Exception, said: Path) -> tuple[int, str]:
-    """Return what the processes themselves say went wrong; the others then end only because one of them did."""
+def _why(error: Any, said: Path) -> tuple[int, str]:
+    """What the processes themselves say went wrong; the others then end only because one of them did."""
     found = [json.loads(path.read_text()) for path in sorted(said.iterdir())]
     wrong = {line: code for code, line in found if code}
     if len(wrong) > 1:
         wrong.pop(STOPPED, None)  # of one that was ended because another had failed
     if wrong:
         return max(wrong.values()), "\n".join(wrong)
-    name = getattr(error, "signal_name", None)
-    if name is None:
-        raise error
-    index = error.error_index  # type: ignore[attr-defined]
-    return 1, f"selfdebias: process {index} was killed by {name}; the same command goes on from here."
-
-
-def _work(part: int, among: int, port: int, run: Outcome, arguments: Sequence[str], said: str) -> None:
-    """What one process runs: the command line, as one part of the job."""
-    os.setpgid(0, 0)  # Ctrl-C reaches the process that started this one, which passes it on
-    os.environ.update(
-        RANK=str(part), LOCAL_RANK=str(part), WORLD_SIZE=str(among), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
-    )
-    import torch
-
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // among))
-    if torch.cuda.is_available():
-        torch.cuda.set_device(part)  # what `cuda` without a number then means
-    if part:
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  (open as long as the process)
-    code, line = run(arguments, SeveralProcesses(part, among, port))
-    Path(said, str(part)).write_text(json.dumps([code, line]))
-    sys.exit(code)
+    rank, failure = error.get_first_failure()
+    if failure.exitcode < 0:
+        how = f"was killed by {failure.signal_name()}"
+        return 1, f"selfdebias: process {rank} {how}; run the same command again to resume."
+    return 1, f"selfdebias: process {rank} failed, as said above."

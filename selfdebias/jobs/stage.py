@@ -173,8 +173,8 @@ class Runner:
         Raises:
             StorageError: If what it reads, or what it left before, is damaged.
         """
-        if self.processes.part:
-            if self.processes.hear(stage.name) == DRAW:
+        if self.processes.rank:
+            if self.processes.broadcast(stage.name) == DRAW:
                 self._call(stage)
             return
         read = self._check(stage.before)
@@ -186,7 +186,7 @@ class Runner:
                     return
         folder.check(read)
         self.say(f"{stage.name}: found, skipped")
-        self.processes.tell(stage.name, DONE)
+        self.processes.broadcast(stage.name, DONE)
 
     def _check(self, stages: Sequence[Stage]) -> dict[str, str]:
         """Checks stages that are read; returns what `StageFolder.content` says of each, by its place."""
@@ -199,19 +199,19 @@ class Runner:
         self.say(f"{stage.name} ...")
         start = time.monotonic()
         if stage.n_images is not None:
-            self.processes.tell(stage.name, DRAW)
+            self.processes.broadcast(stage.name, DRAW)
         self._call(stage)
         seconds = round(time.monotonic() - start, 3)
         folder.finish({**redacted(stage.record), "made_with": made_with(), "seconds": seconds}, read)
         self.say(f"{stage.name}: done in {seconds:.1f} s")
-        self.processes.tell(stage.name, DONE)
+        self.processes.broadcast(stage.name, DONE)
 
     def _call(self, stage: Stage) -> None:
         """Call the stage's function, with all processes where they can share it, and else in this one alone."""
         arguments = {name: self._resolved(value) for name, value in stage.arguments.items()}
         if stage.n_images is not None:
             arguments["key"] = stage.key
-        shared = stage.n_images is not None and self.processes.among > 1
+        shared = stage.n_images is not None and self.processes.world_size > 1
         folder, trainer = folder_of(stage, self.root).path, arguments.get("trainer")
         if shared:
             with self.processes.together() as collective:

@@ -44,7 +44,7 @@ def made_with() -> dict[str, Any]:
         >>> sorted(made_with())
         ['git', 'libraries', 'platform', 'python', 'selfdebias']
     """
-    from selfdebias.config.compose import conf_folder
+    from selfdebias.config.sources import conf_folder
 
     return {
         "selfdebias": _version("selfdebias"),

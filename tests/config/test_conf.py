@@ -7,12 +7,13 @@ import re
 import pytest
 
 from selfdebias.config import compose as config
+from selfdebias.config import sources
 from selfdebias.config.prompts import PromptList
 from selfdebias.config.schema import GROUPS
 from selfdebias.config.targets import check_job, make
 from selfdebias.jobs.parts import Parts
 
-FOLDER = config.conf_folder()
+FOLDER = sources.conf_folder()
 OPTIONS = [f"{path.parent.name}={path.stem}" for group in GROUPS for path in sorted((FOLDER / group).glob("*.yaml"))]
 PROMISED = [
     ["prompts.text='an emoji of a doctor'"],

@@ -132,7 +132,6 @@ BAD = [
     (["a=[1"], "must be <key>=<value>"),
     (["guidance.strength=0.1,0.2"], "start a sweep with -m"),
     (["--quick"], "`--quick` is not an option"),
-    (["--cfg", "hydra"], "`--cfg` must be followed by job"),
     (["prompts.text=${nothing.here}"], "nothing.here"),
 ]
 

@@ -7,8 +7,9 @@ import re
 import pytest
 import yaml
 
-from selfdebias.config.compose import conf_folder, load
+from selfdebias.config.compose import load
 from selfdebias.config.files import commented_yaml
+from selfdebias.config.sources import Sources, conf_folder
 from selfdebias.main import main
 
 MODELS = sorted(path.stem for path in (conf_folder() / "model").glob("*.yaml"))
@@ -20,12 +21,12 @@ CASES = [[f"model={name}"] for name in MODELS] + [
 @pytest.mark.parametrize("overrides", CASES, ids=" ".join)
 def test_it_reads_back_as_the_configuration(overrides):
     config = load(overrides)
-    assert yaml.safe_load(commented_yaml(config, overrides, conf_folder())) == config
+    assert yaml.safe_load(commented_yaml(config, overrides, Sources())) == config
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_value_of_a_model_has_its_comment(name):
-    text = commented_yaml(load([f"model={name}"]), [f"model={name}"], conf_folder())
+    text = commented_yaml(load([f"model={name}"]), [f"model={name}"], Sources())
     section = text[text.index("\nmodel:") : text.index("\nstages:")]
     bare = [line for line in section.strip().splitlines() if "#" not in line]
     assert [line.split(":")[0].strip() for line in bare] == ["_target_", "scheduler", "_target_"]

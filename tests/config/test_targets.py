@@ -8,10 +8,11 @@ import pytest
 import yaml
 from hydra.utils import get_object
 
-from selfdebias.config.compose import conf_folder, load, read_option
+from selfdebias.config.compose import load, read_option
 from selfdebias.config.keys import as_keyed
 from selfdebias.config.overrides import options_of
 from selfdebias.config.rules import ConfigError
+from selfdebias.config.sources import conf_folder
 from selfdebias.config.targets import FOREIGN, MOVED, _is_part, check_names, check_objects, make, plugin_packages
 from selfdebias.guidance import GuidanceWindow
 from selfdebias.main import main
@@ -101,7 +102,7 @@ def test_a_foreign_class_is_taken_at_its_own_place_alone_and_a_configuration_of_
     place, reason = FOREIGN[name]
     assert reason
     check_objects({place: {"_target_": name, "_partial_": True} if place == "trainer" else {"_target_": name}})
-    used = [read_option(place, option).get("_target_") for option in options_of(conf_folder() / place)]
+    used = [read_option(place, option).get("_target_") for option in options_of(place, [conf_folder()])]
     assert name in used
     assert get_object(name).__module__.startswith("pytorch_lightning")
 

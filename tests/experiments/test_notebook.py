@@ -13,7 +13,8 @@ from experiments.notebook import NOT_RUN, NOTEBOOK, cost_of, filled, head_of, ta
 from experiments.pooled import RESULTS
 from experiments.study import names
 from experiments.twins import FOLDERS
-from selfdebias.config.compose import conf_folder, load, load_sweep
+from selfdebias.config.compose import load, load_sweep
+from selfdebias.config.sources import conf_folder
 
 TEXT = NOTEBOOK.read_text()
 STUDIES = [f"{folder}/{name}" for folder, names in FOLDERS.items() for name in names]

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from selfdebias.config.compose import compose_groups, conf_folder
+from selfdebias.config.compose import compose_groups
+from selfdebias.config.sources import conf_folder
 from selfdebias.config.targets import make
 from selfdebias.guidance import Guidance, GuidanceState, NoGuidance
 from selfdebias.guidance.attachment import Attachment

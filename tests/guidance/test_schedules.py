@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from selfdebias.backbones.hspace import alpha_bar_of
-from selfdebias.config.compose import conf_folder
+from selfdebias.config.sources import conf_folder
 from selfdebias.guidance.schedules import CosineSchedule, GuidanceWindow, LinearSchedule, SignalToNoiseSchedule
 
 OPTIONS = sorted(path.stem for path in (Path(conf_folder()) / "schedule").glob("*.yaml"))

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from selfdebias.config import compose as config
+from selfdebias.config import sources
 from selfdebias.config.targets import check_job, make
 from selfdebias.judges import Judge
 from tests.architectures import save_clip
 from tests.fairface_weights import published
 
-OPTIONS = sorted(path.stem for path in (config.conf_folder() / "judge").glob("*.yaml"))
+OPTIONS = sorted(path.stem for path in (sources.conf_folder() / "judge").glob("*.yaml"))
 FACES = {"gender": 2, "race": 4, "age": 3}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from selfdebias.config import compose as config
+from selfdebias.config import sources
 from selfdebias.config.prompts import EqualShares, PromptList
 from selfdebias.config.rules import ConfigError
 from selfdebias.config.targets import make
@@ -124,7 +125,7 @@ def with_attribute_prompts(stand_ins):
     """The stand-ins, with the real guidance of this name."""
     lines = ["defaults: [transport@of]", "_target_: selfdebias.guidance.AttributePrompts"]
     lines += ["texts: ['a man {}', 'a woman {}']", "generic: person"]
-    (config.conf_folder() / "guidance" / "attribute_prompts.yaml").write_text("\n".join(lines))
+    (sources.conf_folder() / "guidance" / "attribute_prompts.yaml").write_text("\n".join(lines))
     return stand_ins
 
 

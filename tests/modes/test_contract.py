@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from sklearn.base import clone
 from sklearn.metrics import adjusted_rand_score
 
-from selfdebias.config.compose import conf_folder
+from selfdebias.config.sources import conf_folder
 from tests.modes.blobs import blobs
 
 FOLDER = Path(conf_folder()) / "clustering"

@@ -125,7 +125,7 @@ def test_without_wandb_nothing_happens(tmp_path, monkeypatch, logger):
 
 
 def test_the_shipped_option_is_offline_and_as_private():
-    from selfdebias.config.compose import conf_folder
+    from selfdebias.config.sources import conf_folder
 
     option = yaml.safe_load((conf_folder() / "logger" / "wandb.yaml").read_text())
     assert option["mode"] == "offline" and option["log_model"] is False

@@ -1,60 +1,106 @@
-"""Starts the jobs of a sweep by a launcher of Hydra's: one after the other, in processes of this computer, or on a cluster."""
+"""A sweep by Hydra's own sweepers and launchers: what is checked before it, watched beside it, and made of it at its end."""
 
 from __future__ import annotations
 
-import os
-import platform
 import shlex
-import signal
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import partial
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Thread
+from typing import Any, ClassVar
 
-from selfdebias.config.compose import SweepJob, load_sweep
+from hydra.core.global_hydra import GlobalHydra
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, open_dict, read_write
+
+from selfdebias.config.compose import load_sweep
 from selfdebias.config.keys import digest
-from selfdebias.config.rules import refuse
+from selfdebias.config.rules import ConfigError, refuse
 from selfdebias.config.schema import TABLE
+from selfdebias.config.sources import Sources, running_sources
+from selfdebias.config.targets import check_names
 from selfdebias.jobs.early_checks import check_early, check_writable
-from selfdebias.jobs.failures import LaunchError
-from selfdebias.jobs.processes import wants_several
+from selfdebias.jobs.failures import Ended, LaunchError
+from selfdebias.jobs.processes import refuse_in_sweep
 from selfdebias.jobs.sweeps.finished import fairness_of
-from selfdebias.jobs.sweeps.launchers import (
-    BASIC,
-    LOCAL,
-    check_settings,
-    cores_shared,
-    hand_over,
-    is_lost_job,
-    launcher_of,
-    settings_of,
-)
+from selfdebias.jobs.sweeps.launchers import BASIC, LOCAL, check_launcher, cores_shared, is_lost_job
+from selfdebias.jobs.sweeps.objectives import direction
 from selfdebias.jobs.sweeps.record import (
-    DONE,
-    FAILED,
     NOT_OF_JOBS,
-    NOT_STARTED,
-    RUNNING,
-    STOP,
-    DiskFullError,
     SweepFolder,
-    run_numbered,
+    progress_told,
+    starts,
+    stop_jobs,
+    swept,
+    wait_for_others,
 )
 from selfdebias.storage.hidden import redacted_command
 
-GRACE = 20.0  # seconds in which processes that were told to stop may do so
-STARTS = 60.0  # seconds in which a job that was handed to a launcher starts, unless it waits in a queue
-LOOKS = 0.5  # seconds from one look at the states to the next
+SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+MULTIRUN = "multirun.yaml"  # which Hydra writes, with all that was typed
 
 
-def run_sweep(overrides: Sequence[str]) -> int:
-    """Checks each job of a sweep, runs all of them, and makes their table.
+@dataclass(frozen=True)
+class Started:
+    """A sweep whose jobs are checked.
+
+    Attributes:
+        sweep: its folder.
+        launcher: the name of its launcher.
+        table: the section `table` of its configuration.
+        n_jobs: how many jobs there are at most.
+        before: when each job started last, before this command.
+    """
+
+    sweep: SweepFolder
+    launcher: str
+    table: dict[str, Any]
+    n_jobs: int
+    before: list[str]
+
+
+class StartOfSweep(Callback):
+    """What Hydra calls before a sweep, by `hydra.callbacks`: all jobs are checked before anything is written.
+
+    Attributes:
+        command: the command line, without secrets.
+        started: the sweep, once its jobs are checked.
+        beside: what runs beside the sweep, until its end.
+    """
+
+    command: ClassVar[str] = ""
+    started: ClassVar[Started | None] = None
+    beside: ClassVar[ExitStack] = ExitStack()
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Checks the jobs, and gives the sweep its folder.
+
+        Raises:
+            Ended: With a ConfigError about the first job that is wrong.
+        """
+        try:
+            StartOfSweep.started = _checked_start(config, StartOfSweep.command)
+        except Exception as error:
+            raise Ended(error) from error
+        started, sweep = StartOfSweep.started, StartOfSweep.started.sweep
+        if started.launcher != BASIC:
+            print(
+                f"{started.n_jobs} jobs go to {started.launcher}; what they say is in {sweep.path / '.submitit'}",
+                flush=True,
+            )
+            self.beside.enter_context(progress_told(sweep, started.n_jobs))
+            self.beside.enter_context(cores_shared(started.n_jobs if started.launcher == LOCAL else 1))
+
+
+def run_sweep(start: Callable[[], object], words: Sequence[str], settings: Sequence[str], sources: Sources) -> int:
+    """Runs a sweep and makes its table.
 
     Args:
-        overrides: The command line without -m.
+        start: Hands the command line to Hydra, which calls `StartOfSweep`.
+        words: The command line.
+        settings: Its overrides of Hydra's own settings.
+        sources: Where the configuration is composed from.
 
     Returns:
         The exit code: 0 if all jobs are done, else 1.
@@ -65,21 +111,71 @@ def run_sweep(overrides: Sequence[str]) -> int:
         OSError: If the jobs run in this process and the disk is full.
         KeyboardInterrupt: On Ctrl-C or SIGTERM, once the jobs of this computer have ended.
     """
-    settings = settings_of(overrides)
-    launcher = launcher_of(settings)
-    check_settings(settings, launcher)
-    jobs = load_sweep(overrides)
-    root = _checked(jobs, launcher)
-    sweep = sweep_of(root, [job.overrides for job in jobs])
-    asked = [[redacted_command(text) for text in job.overrides] for job in jobs]
-    sweep.start(redacted_command(shlex.join(["selfdebias", "-m", *overrides])), asked)
-    trouble = _launch(sweep, settings, launcher, [job.overrides for job in jobs])
+    check_launcher(settings, sources)
+    StartOfSweep.command, StartOfSweep.started = redacted_command(shlex.join(["selfdebias", *words])), None
+    trouble = ""
+    with StartOfSweep.beside:
+        try:
+            start()
+        except KeyboardInterrupt:
+            if StartOfSweep.started and StartOfSweep.started.launcher == LOCAL:
+                stop_jobs(StartOfSweep.started.sweep, StartOfSweep.started.n_jobs)
+            raise
+        except Exception as error:
+            if StartOfSweep.started is None or StartOfSweep.started.launcher == BASIC:
+                raise
+            trouble = _lost(error, StartOfSweep.started)
+        finally:
+            if StartOfSweep.started:  # sweep.json says the same, without secrets
+                (StartOfSweep.started.sweep.path / MULTIRUN).unlink(missing_ok=True)
+    if StartOfSweep.started is None:
+        raise ConfigError("`hydra.callbacks` must keep the entry `sweep` of config.yaml, which checks the jobs.")
     from selfdebias.jobs.sweeps.table import write_table
 
-    code = write_table(sweep.path, jobs[0].config["table"])
+    code = write_table(StartOfSweep.started.sweep.path, StartOfSweep.started.table)
     if trouble:
         print(f"selfdebias: {trouble}", file=sys.stderr)
     return code
+
+
+def _lost(error: Exception, started: Started) -> str:
+    """Waits for the jobs that still run where a launcher failed, and says why it did.
+
+    Raises:
+        LaunchError: If it has started none.
+    """
+    line = " ".join(str(error).split())
+    if not is_lost_job(error) and starts(started.sweep, started.n_jobs) == started.before:
+        raise LaunchError(f"{started.launcher} started no job: {line or type(error).__name__}") from error
+    print("a job was lost; waiting for the others", flush=True)  # which may be at work
+    wait_for_others(started.sweep, started.n_jobs)
+    return f"a job was lost: {line}"
+
+
+def _checked_start(config: DictConfig, command: str) -> Started:
+    """Checks each job of a sweep, writes which jobs there are, and tells Hydra their folder."""
+    running = config.hydra
+    settings = [text for text in map(str, running.overrides.hydra) if not text.startswith("hydra.searchpath")]
+    words, searches = [str(text) for text in running.overrides.task], running.sweeper["_target_"] != SWEEPER
+    for name in running.sweeper.get("objectives") or ():
+        direction(str(name))
+    found = load_sweep([*words, *settings], running_sources(running), GlobalHydra.instance().config_loader(), searches)
+    jobs, configs = [job.overrides for job in found], [job.config for job in found]
+    launcher = str(running.runtime.choices["hydra/launcher"])
+    sweep = sweep_of(_checked(configs, launcher), [words] if searches else jobs)
+    with read_write(config), open_dict(config):
+        running.sweep.dir = str(sweep.path).replace("${", "\\${")
+        place = str(sweep.path).replace("\\", "\\\\").replace("'", "\\'")
+        running.overrides.hydra.append(f"hydra.sweep.dir='{place}'")
+    if searches and not swept(jobs):
+        raise ConfigError("`hydra/sweeper` search needs a key to search over: guidance.strength='interval(1, 12)'.")
+    if searches:
+        n_jobs = int(running.sweeper.get("n_trials", 0))
+        sweep.start_search(command, swept(jobs))
+    else:
+        n_jobs = len(jobs)
+        sweep.start(command, [[redacted_command(text) for text in job] for job in jobs])
+    return Started(sweep, launcher, configs[0]["table"], n_jobs, starts(sweep, n_jobs))
 
 
 def sweep_of(root: Path, jobs: Sequence[Sequence[str]]) -> SweepFolder:
@@ -95,126 +191,24 @@ def sweep_of(root: Path, jobs: Sequence[Sequence[str]]) -> SweepFolder:
     return SweepFolder(Path(root).absolute() / "sweeps" / digest(own))
 
 
-def _checked(jobs: Sequence[SweepJob], launcher: str) -> Path:
+def _checked(configs: Sequence[dict[str, Any]], launcher: str) -> Path:
     """The root of runs of all jobs, which must be one.
 
     Raises:
         ConfigError: If a job cannot be one of a sweep.
     """
-    for config in (job.config for job in jobs if launcher == BASIC):
-        if wants_several(config):
-            words = "1 in a sweep, which runs its jobs in this one process: start them one by one, without -m"
-            raise refuse("trainer.devices", words, config["trainer"]["devices"])
-    roots = list(dict.fromkeys(job.config["paths"]["root"] for job in jobs))
+    for config in configs:
+        check_names(config)
+    if launcher == BASIC:
+        refuse_in_sweep(configs)
+    roots = list(dict.fromkeys(config["paths"]["root"] for config in configs))
     if len(roots) > 1:
         raise refuse("paths.root", "one folder in a sweep", roots)
-    for job in jobs:
-        if job.config["stages"] == [TABLE]:
+    for config in configs:
+        if config["stages"] == [TABLE]:
             raise refuse("stages", "other than [table] with -m, which makes a table at its end", [TABLE])
-        fairness_of(job.config["table"], job.config["prompts"]["attributes"])
+        fairness_of(config["table"], config["prompts"]["attributes"])
     check_writable(Path(roots[0]))
-    for job in jobs if launcher == BASIC else ():  # elsewhere there may be other devices
-        check_early(job.config)
+    for config in configs if launcher == BASIC else ():  # elsewhere there may be other devices
+        check_early(config)
     return Path(roots[0])
-
-
-def _launch(sweep: SweepFolder, settings: Sequence[str], launcher: str, jobs: list[list[str]]) -> str:
-    """Runs all jobs; returns a line about those that ended without saying why, "" where there are none."""
-    task = partial(run_numbered, folder=str(sweep.path), place=str(Path.cwd()), submitted=launcher != BASIC)
-    if launcher != BASIC:
-        return _launch_elsewhere(sweep, settings, launcher, jobs, task)
-    try:
-        for job in hand_over(sweep.path, settings, jobs, task):
-            _ = job.return_value  # raises what a fault of the recording itself raised
-    except DiskFullError as error:
-        raise error.__cause__ or error from None
-    return ""
-
-
-def _launch_elsewhere(
-    sweep: SweepFolder, settings: Sequence[str], launcher: str, jobs: list[list[str]], task: partial[None]
-) -> str:
-    """The same in processes that a launcher starts."""
-    print(f"{len(jobs)} jobs go to {launcher}; what they say is in {sweep.path / '.submitit'}", flush=True)
-    before = starts(sweep, len(jobs))
-    try:
-        with progress_told(sweep, len(jobs)), cores_shared(len(jobs) if launcher == LOCAL else 1):
-            try:
-                hand_over(sweep.path, settings, jobs, task)
-            except Exception as error:
-                line = " ".join(str(error).split())
-                if not is_lost_job(error) and starts(sweep, len(jobs)) == before:
-                    raise LaunchError(f"{launcher} started no job: {line or type(error).__name__}") from error
-                print("a job was lost; waiting for the others", flush=True)  # which may be at work
-                wait_for_others(sweep, len(jobs))
-                return f"a job was lost: {line}"
-    except KeyboardInterrupt:
-        if launcher == LOCAL:
-            stop_jobs(sweep, len(jobs))
-        raise
-    return ""
-
-
-def starts(sweep: SweepFolder, jobs: int) -> list[str]:
-    """When each job last started, "" for one that never did: equal to what it was before where none has begun since."""
-    return [sweep.state(num).started for num in range(jobs)]
-
-
-@contextmanager
-def progress_told(sweep: SweepFolder, jobs: int) -> Iterator[None]:
-    """Prints a line each time that a job starts or ends, as long as the body runs.
-
-    Args:
-        sweep: The sweep.
-        jobs: Number of its jobs.
-    """
-    end = Event()
-    before = starts(sweep, jobs)
-    thread = Thread(target=_tell, args=(sweep, before, end), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        end.set()
-        thread.join()
-
-
-def _tell(sweep: SweepFolder, before: list[str], end: Event) -> None:
-    said = [""] * len(before)
-    last = False
-    while not last:
-        last = end.wait(LOOKS)  # and once more after the end
-        for num, old in enumerate(before):
-            state = sweep.state(num)
-            if state.started == old or state.state == said[num]:  # of an earlier command, or said
-                continue
-            said[num] = state.state
-            more = {DONE: f" in {state.seconds:.1f} s, {sweep.root / state.job}", FAILED: f": {state.error}"}
-            print(f"job {num}: {state.state}{more.get(state.state, '')}", flush=True)
-
-
-def stop_jobs(sweep: SweepFolder, jobs: int) -> None:
-    """Ends the jobs that run in processes of this computer, and returns once they are gone."""
-    (sweep.path / STOP).touch()  # for those that have not begun
-    end = time.monotonic() + GRACE
-    told: set[int] = set()
-    while time.monotonic() < end:
-        running = [state for state in map(sweep.state, range(jobs)) if state.state == RUNNING]
-        for state in running:
-            if state.process not in told and state.host == platform.node():
-                with suppress(ProcessLookupError):
-                    os.kill(state.process, signal.SIGTERM)
-                told.add(state.process)
-        if not running:
-            return
-        time.sleep(LOOKS)
-
-
-def wait_for_others(sweep: SweepFolder, jobs: int) -> None:
-    """Returns once no job runs any more; one that has not begun is waited for only a while, since it may be in a queue."""
-    begun = time.monotonic()
-    while True:
-        states = {sweep.state(num).state for num in range(jobs)}
-        if RUNNING not in states and (NOT_STARTED not in states or time.monotonic() > begun + STARTS):
-            return
-        time.sleep(LOOKS)

@@ -1,36 +1,29 @@
-"""The folder of a sweep: which jobs it has and how far each of them came; and how one of them runs, and its outcome is recorded."""
+"""The folder of a sweep: which jobs it has, how far each of them came, and how they are watched, stopped and waited for."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import platform
-import shlex
-import sys
+import signal
 import time
-import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from selfdebias.config.compose import load
-from selfdebias.config.targets import check_names
-from selfdebias.jobs.commands import outcome
-from selfdebias.jobs.early_checks import check_early
-from selfdebias.jobs.failures import disk_is_full, explained, sigterm_as_ctrl_c
-from selfdebias.jobs.processes import run_in_processes, wants_several
-from selfdebias.storage.atomic import write_json, write_text
+from selfdebias.storage.atomic import write_json
 from selfdebias.storage.hidden import redacted_command
 
 RECORD, STATE, ERROR, LOCK, STOP = "sweep.json", "state.json", "error.txt", "job.lock", "stop"
 NOT_STARTED, RUNNING, STOPPED, DONE, FAILED = "not started", "running", "stopped", "done", "failed"
-PREFIX = "selfdebias: "  # of a line that says what was wrong
+GRACE = 20.0  # seconds in which processes that were told to stop may do so
+STARTS = 60.0  # seconds in which a job that was handed to a launcher starts, unless it waits in a queue
+LOOKS = 0.5  # seconds from one look at the states to the next
 NOT_OF_JOBS = ("table.", "paths.")  # keys that make no other job: how the table looks, and where the folders are
 
 
@@ -82,6 +75,24 @@ class SweepFolder:
         (self.path / STOP).unlink(missing_ok=True)
         write_json(self.path / RECORD, {"command": command, "jobs": [list(job) for job in jobs], "swept": swept(jobs)})
 
+    def start_search(self, command: str, keys: Sequence[str]) -> None:
+        """As `start`, where the jobs are proposed one after the other; `add` tells each, and those of before stay.
+
+        Args:
+            command: What was asked for, without secrets.
+            keys: Those that are searched over.
+        """
+        (self.path / STOP).unlink(missing_ok=True)
+        jobs = self.read()["jobs"] if (self.path / RECORD).exists() else []
+        write_json(self.path / RECORD, {"command": command, "jobs": jobs, "swept": list(keys)})
+
+    def add(self, num: int, overrides: Sequence[str]) -> None:
+        """Records a job of a search, by its number."""
+        record = self.read()
+        jobs = record["jobs"] + [[]] * (num + 1 - len(record["jobs"]))
+        jobs[num] = [redacted_command(text) for text in overrides]
+        write_json(self.path / RECORD, {**record, "jobs": jobs})
+
     def read(self) -> dict[str, Any]:
         """The `command`, the `jobs` (overrides of each) and the keys that are `swept`."""
         return json.loads((self.path / RECORD).read_text())
@@ -95,12 +106,7 @@ class SweepFolder:
         file = self.of_job(num) / STATE
         if not file.exists():
             return JobState()
-        lock, held = FileLock(self.of_job(num) / LOCK), False
-        try:  # before it is read: what a job writes last, it writes while it holds the lock
-            lock.acquire(timeout=0)
-            lock.release()
-        except Timeout:
-            held = True
+        held = self._is_held(num)  # before it is read: what a job writes last, it writes while it holds the lock
         said = JobState(**json.loads(file.read_text()))
         return replace(said, state=STOPPED) if said.state == RUNNING and not held else said
 
@@ -122,6 +128,15 @@ class SweepFolder:
             yield
         finally:
             lock.release()
+
+    def _is_held(self, num: int) -> bool:
+        lock = FileLock(self.of_job(num) / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        lock.release()
+        return False
 
 
 def values_of(overrides: Sequence[str]) -> dict[str, str]:
@@ -147,97 +162,66 @@ def swept(jobs: Sequence[Sequence[str]]) -> list[str]:
     return [key for key in keys if len({job.get(key) for job in values}) > 1]
 
 
-class DiskFullError(BaseException):
-    """The disk is full, which ends the whole sweep; no `Exception`, since Hydra would go on with the next job."""
+def starts(sweep: SweepFolder, jobs: int) -> list[str]:
+    """When each job last started, "" for one that never did: equal to what it was before where none has begun since."""
+    return [sweep.state(num).started for num in range(jobs)]
 
 
-class JobFailedError(Exception):
-    """A job of several processes failed, and these have said why: its exit code, and what was wrong."""
-
-
-def run_numbered(_: Any, folder: str, place: str, submitted: bool) -> None:
-    """Runs the job whose number Hydra gives, and records what became of it.
+@contextmanager
+def progress_told(sweep: SweepFolder, jobs: int) -> Iterator[None]:
+    """Prints a line each time that a job starts or ends, as long as the body runs.
 
     Args:
-        folder: The sweep's, absolute.
-        place: The folder in which the sweep was started, which relative paths are meant from.
-        submitted: Whether the job has a process of its own, which a launcher started.
-
-    Raises:
-        DiskFullError: If the jobs share this process and there is no space left.
-        KeyboardInterrupt: On Ctrl-C or SIGTERM.
+        sweep: The sweep.
+        jobs: Number of its jobs.
     """
-    from hydra.core.hydra_config import HydraConfig
-
-    num, sweep = int(HydraConfig.get().job.num), SweepFolder(Path(folder))
-    os.chdir(place)
-    if submitted:
-        os.environ["SLURM_JOB_NAME"] = "bash"  # Lightning then leaves processes and signals of the cluster alone
-    if submitted and (sweep.path / STOP).exists():
-        return
-    overrides = [str(text) for text in HydraConfig.get().overrides.task]
-    print(f"\njob {num}: {shlex.join(overrides)}", flush=True)
-    with sigterm_as_ctrl_c(), sweep.held(num):
-        error = _record(sweep, num, overrides)
-    if error is not None and disk_is_full(error) and not submitted:
-        raise DiskFullError from error
-
-
-def _record(sweep: SweepFolder, num: int, overrides: Sequence[str]) -> Exception | None:
-    """Runs a job, and writes its state before and after; returns the error of a job that failed."""
-    begun, start = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-    state = JobState(RUNNING, started=begun, process=os.getpid(), host=platform.node())
-    (sweep.of_job(num) / ERROR).unlink(missing_ok=True)
-    sweep.write_state(num, state)
+    end = Event()
+    before = starts(sweep, jobs)
+    thread = Thread(target=_tell, args=(sweep, before, end), daemon=True)
+    thread.start()
     try:
-        job = _run(sweep, overrides)
-    except Exception as error:
-        code, line = _failure(error)
-        with contextlib.suppress(OSError):  # the disk may be full
-            if explained(error) is None and not isinstance(error, JobFailedError):
-                write_text(sweep.of_job(num) / ERROR, redacted_command(traceback.format_exc()))
-            seconds = round(time.monotonic() - start, 1)
-            sweep.write_state(
-                num, replace(state, state=FAILED, code=code, error=redacted_command(line), seconds=seconds)
-            )
-        print(f"job {num}: failed: {line}", file=sys.stderr, flush=True)
-        return error
-    except BaseException:
-        sweep.write_state(num, replace(state, state=STOPPED))
-        raise
-    seconds = round(time.monotonic() - start, 1)
-    sweep.write_state(num, replace(state, state=DONE, job=job, seconds=seconds))
-    print(f"job {num}: done in {seconds:.1f} s, {sweep.root / job}", flush=True)
-    return None
+        yield
+    finally:
+        end.set()
+        thread.join()
 
 
-def _run(sweep: SweepFolder, overrides: Sequence[str]) -> str:
-    """Runs a job, under the sweep's name in W&B; returns its folder, as a path under the root of runs."""
-    config = load(overrides)
-    check_names(config)
-    check_early(config)  # before the slow imports
-    if not wants_several(config):
-        from selfdebias.jobs.job import run_job
-
-        return str(run_job(config, overrides, group=sweep.path.name).relative_to(config["paths"]["root"]))
-    if config["logger"].get("group", "") is None:
-        overrides = [*overrides, f"logger.group={sweep.path.name}"]
-    code, line = run_in_processes(outcome, overrides, config["trainer"]["devices"])
-    if code:
-        raise JobFailedError(code, line)
-    # The processes do not say which folder they wrote: the newest one of this command line.
-    command = redacted_command(shlex.join(["selfdebias", *overrides]))
-    files = [it for it in sweep.root.glob("jobs/*/job.json") if json.loads(it.read_text())["command"] == command]
-    return str(max(files, key=lambda file: file.stat().st_mtime).parent.relative_to(sweep.root))
+def _tell(sweep: SweepFolder, before: list[str], end: Event) -> None:
+    said = [""] * len(before)
+    last = False
+    while not last:
+        last = end.wait(LOOKS)  # and once more after the end
+        for num, old in enumerate(before):
+            state = sweep.state(num)
+            if state.started == old or state.state == said[num]:  # of an earlier command, or said
+                continue
+            said[num] = state.state
+            more = {DONE: f" in {state.seconds:.1f} s, {sweep.root / state.job}", FAILED: f": {state.error}"}
+            print(f"job {num}: {state.state}{more.get(state.state, '')}", flush=True)
 
 
-def _failure(error: Exception) -> tuple[int, str]:
-    """Exit code and one line of an error."""
-    if isinstance(error, JobFailedError):
-        code, line = error.args
-        return code, " ".join(line.removeprefix(PREFIX).split())
-    known = explained(error)
-    if known is None:
-        lines = str(error).strip().splitlines()
-        return 1, f"{type(error).__name__}{': ' + lines[0] if lines else ''}"
-    return known[0], known[1].removeprefix(PREFIX)
+def stop_jobs(sweep: SweepFolder, jobs: int) -> None:
+    """Ends the jobs that run in processes of this computer, and returns once they are gone."""
+    (sweep.path / STOP).touch()  # for those that have not begun
+    end = time.monotonic() + GRACE
+    told: set[int] = set()
+    while time.monotonic() < end:
+        running = [state for state in map(sweep.state, range(jobs)) if state.state == RUNNING]
+        for state in running:
+            if state.process not in told and state.host == platform.node():
+                with suppress(ProcessLookupError):
+                    os.kill(state.process, signal.SIGTERM)
+                told.add(state.process)
+        if not running:
+            return
+        time.sleep(LOOKS)
+
+
+def wait_for_others(sweep: SweepFolder, jobs: int) -> None:
+    """Returns once no job runs any more; one that has not begun is waited for only a while, since it may be in a queue."""
+    begun = time.monotonic()
+    while True:
+        states = {sweep.state(num).state for num in range(jobs)}
+        if RUNNING not in states and (NOT_STARTED not in states or time.monotonic() > begun + STARTS):
+            return
+        time.sleep(LOOKS)

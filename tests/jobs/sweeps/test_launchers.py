@@ -11,10 +11,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from hydra.utils import instantiate
 
-from selfdebias.config.compose import conf_folder
 from selfdebias.config.rules import ConfigError
+from selfdebias.config.sources import Sources, conf_folder
 from selfdebias.jobs.sweeps import launchers
-from selfdebias.jobs.sweeps.launchers import cores_shared, launcher_of, settings_of
+from selfdebias.jobs.sweeps.launchers import check_launcher, cores_shared
 from selfdebias.main import main
 
 PRESETS = sorted(file.stem for file in (conf_folder() / "hydra" / "launcher").glob("*.yaml"))
@@ -77,7 +77,7 @@ def test_two_jobs_on_a_cluster(tmp_path):
     [
         (
             ["hydra/launcher=slurm"],
-            "must be one of basic, slurm_gpu, slurm_gpus, submitit_local, submitit_slurm, got slurm",
+            "must be one of basic, joblib, slurm_gpu, slurm_gpus, submitit_local, submitit_slurm, got slurm",
         ),
         (["hydra/launcher=basic,submitit_local"], "`hydra/launcher` must be one launcher"),
         (["--cfg", "job"], "`--cfg job` is not for sweeps"),
@@ -95,8 +95,13 @@ def test_two_jobs_on_a_cluster(tmp_path):
         (["hydra.job.nam=3"], "`hydra.job.nam` is not an option. Did you mean `hydra.job.name`?"),
         ([LOCAL, "hydra.launcher.timeout_min=soon"], "Value 'soon' of type 'str' could not be converted to Integer"),
         ([LOCAL, "hydra.launcher.timeout_min=3,4"], "`hydra.launcher.timeout_min` must be one value"),
-        (["hydra.sweep.dir=elsewhere"], "`hydra.sweep.dir` cannot be set here"),
-        (["hydra/sweeper=basic"], "`hydra/sweeper` cannot be set here"),
+        (["hydra.sweep.dir=elsewhere"], "`hydra.sweep.dir` cannot be set: `paths.root` says where results go"),
+        (["hydra/sweeper=bayes"], "`hydra/sweeper` must be one of basic, search, got bayes"),
+        (
+            ["hydra/sweeper=search", "hydra.sweeper.objectives=[fid]"],
+            "`hydra.sweeper.objectives` must be one or two of",
+        ),
+        (["hydra/sweeper=search", "hydra.sweeper.trials=3"], "Did you mean `hydra.sweeper.n_trials`?"),
         (["paths.root=a,b"], "`paths.root` must be one folder in a sweep, got ['a', 'b']"),
         (["stages=[table]", "table.root=runs"], "`stages` must be other than [table] with -m"),
         (["table.fairness=gendr.fd_hard"], "`table.fairness` must be null or one of gender.fd_hard"),
@@ -111,17 +116,24 @@ def test_what_a_sweep_cannot_do_is_one_line(stand_ins, no_slurm, capsys, tmp_pat
 
 
 @pytest.mark.manners
-@pytest.mark.parametrize("name", ["submitit_local", "submitit_slurm", *PRESETS])
-def test_without_the_extra_a_launcher_of_it_says_what_to_install(monkeypatch, name):
+@pytest.mark.parametrize(
+    ("setting", "extra"),
+    [
+        *((f"hydra/launcher={name}", "slurm") for name in ("submitit_local", "submitit_slurm", *PRESETS)),
+        ("hydra/launcher=joblib", "joblib"),
+        ("hydra/sweeper=search", "search"),
+    ],
+)
+def test_what_needs_an_extra_says_what_to_install(monkeypatch, setting, extra):
     monkeypatch.setattr(launchers, "find_spec", lambda _: None)
-    with pytest.raises(ConfigError, match=r"needs an extra: pip install 'selfdebias\[slurm\]'"):
-        launcher_of([f"hydra/launcher={name}"])
-    assert launcher_of([]) == "basic"
+    with pytest.raises(ConfigError, match=rf"needs an extra: pip install 'selfdebias\[{extra}\]'"):
+        check_launcher([setting], Sources())
+    check_launcher([], Sources())
 
 
 @pytest.mark.manners
 @pytest.mark.parametrize(
-    "setting", [LOCAL, "hydra/launcher=slurm_gpu", "hydra.launcher.timeout_min=3", "hydra.verbose=true"]
+    "setting", [LOCAL, "hydra/launcher=slurm_gpu", "hydra.launcher.timeout_min=3", "hydra/sweeper=search"]
 )
 def test_launchers_are_refused_for_a_single_job(stand_ins, capsys, tmp_path, setting):
     assert main([setting]) == 2
@@ -143,24 +155,16 @@ def test_help_lists_all_launchers_that_there_are_and_the_keys_of_the_presets(cap
     assert main(["--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     with pytest.raises(ConfigError) as refused:
-        launcher_of(["hydra/launcher=other"])
+        check_launcher(["hydra/launcher=other"], Sources())
     assert str(refused.value).partition("one of ")[2].partition(", got")[0] in text
     assert all(key in text for key in ("partition, account", "timeout_min", "gpus_per_node"))
 
 
-def test_jobs_of_several_processes_run_where_each_has_its_own_place(stand_ins, slurm, monkeypatch, capsys):
-    monkeypatch.setattr("selfdebias.jobs.sweeps.launching._launch", lambda *_: "")
+def test_jobs_of_several_processes_run_where_each_has_its_own_place(stand_ins, slurm, capsys):
     arguments = ["-m", "trainer=ddp", "trainer.devices=2", "generate.seed=1,2"]
-    assert main([*arguments, "hydra/launcher=submitit_slurm"]) == 1  # checked, and not run here
+    assert main([*arguments, "hydra/launcher=submitit_slurm"]) == 1  # checked, and handed to a cluster that takes none
     assert main(arguments) == 2
     assert "`trainer.devices` must be 1 in a sweep" in capsys.readouterr().err
-
-
-def test_settings_of_hydra_are_told_from_keys_of_jobs():
-    assert settings_of(["guidance.strength=1,2", "hydra/launcher=basic", "+hydra.job.env_set.A=b"]) == [
-        "hydra/launcher=basic",
-        "+hydra.job.env_set.A=b",
-    ]
 
 
 def test_processes_of_one_computer_share_its_cores_unless_threads_are_set(monkeypatch):
