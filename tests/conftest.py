@@ -120,7 +120,7 @@ def _stand_in_conf(real, folder):
             (folder / group).mkdir()
             (folder / group / f"{option}.yaml").write_text(PARTS[group])
     (folder / "clustering" / "spectral.yaml").write_text(PARTS["clustering"])  # which some banks ask for
-    (folder / "guidance" / "none.yaml").write_text("_target_: selfdebias.guidance.NoGuidance")
+    (folder / "guidance" / "none.yaml").write_text("_target_: stand_ins.parts.NoGuidance")
     random = "defaults: [transport@of]\n_target_: stand_ins.parts.RandomGuidance\nbranch: cond"
     (folder / "guidance" / "random.yaml").write_text(random)
     return folder

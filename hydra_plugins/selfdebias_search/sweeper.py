@@ -127,7 +127,7 @@ class SearchSweeper(Sweeper):
 
         assert self.launcher is not None and self.config is not None
         sweep = SweepFolder(Path(self.config.hydra.sweep.dir))
-        jobs = {it.number: [*fixed, *(f"{key}={value}" for key, value in it.params.items())] for it in trials}
+        jobs = {it.number: [*fixed, *(f"{key}={_text(value)}" for key, value in it.params.items())] for it in trials}
         for number, overrides in jobs.items():
             sweep.add(number, overrides)
         for several in _consecutive(trials):
@@ -198,3 +198,13 @@ def _consecutive(trials: "Sequence[FrozenTrial]") -> "list[list[FrozenTrial]]":
         else:
             groups.append([trial])
     return groups
+
+
+def _text(value: Any) -> str:
+    """A value as an override has it; of a float four digits, which say enough of what was searched.
+
+    Example:
+        >>> _text(2.673375196167579), _text("spectral")
+        ('2.673', 'spectral')
+    """
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -52,7 +52,7 @@ def commented_yaml(config: Mapping[str, Any], overrides: Sequence[str], sources:
     for group, option in choices.items():
         name, _, package = group.partition("@")
         if option and name != "experiment" and not name.startswith("hydra"):  # which says why, not what a key is
-            comments |= dict(_inherited(sources.file(f"{name}/{option}.yaml"), package or name))
+            comments |= dict(_inherited(f"{name}/{option}", package or name, sources))
             heads[package or name] = f"{name}={option}"
     lines = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=100_000).splitlines()
     comments |= heads
@@ -62,14 +62,16 @@ def commented_yaml(config: Mapping[str, Any], overrides: Sequence[str], sources:
     )
 
 
-def _inherited(file: Path, prefix: str) -> Iterator[tuple[str, str]]:
-    """Yields (dotted path, comment) of an option's file, after those of the files that it builds on."""
+def _inherited(option: str, prefix: str, sources: Sources) -> Iterator[tuple[str, str]]:
+    """Yields (dotted path, comment) of an option such as guidance/transport, after those of the options that it builds on."""
+    file = sources.file(f"{option}.yaml")
     content = OmegaConf.load(file)
     assert isinstance(content, DictConfig)
     for parent in content.get("defaults", []):
         if isinstance(parent, str) and parent != "_self_":
             name, _, package = parent.partition("@")
-            yield from _inherited(file.parent / f"{name}.yaml", f"{prefix}.{package}" if package else prefix)
+            place = name.removeprefix("/") if name.startswith("/") else f"{option.rpartition('/')[0]}/{name}"
+            yield from _inherited(place, f"{prefix}.{package}" if package else prefix, sources)
     yield from _comments(file, prefix)
 
 

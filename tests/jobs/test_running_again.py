@@ -229,7 +229,7 @@ def test_a_stopped_job_goes_on_from_its_folder(stand_ins, monkeypatch, capsys):
     (job,) = Path("runs/jobs").iterdir()
     monkeypatch.setattr(module, "project", works)
     stand_ins.clear()
-    monkeypatch.setattr("selfdebias.jobs.commands._print_outcome", lambda _: None)
+    monkeypatch.setattr("selfdebias.jobs.task._print_outcome", lambda _: None)
     assert main(["--from", str(job), "model.weights=w1", "logger=none"]) == 0
     assert [call["stage"] for call in stand_ins][:2] == ["project", "generate"]
     assert [it.name for it in Path("runs/jobs").iterdir()] == [job.name]

@@ -56,7 +56,7 @@ def test_progress_counts_images(tmp_path, capsys):
 
 @not_yet("it is said in the table, once the job is done")
 def test_one_batch_is_said_to_be_too_few_for_an_interval_before_it_is_drawn(stand_ins, monkeypatch, capsys):
-    monkeypatch.setattr("selfdebias.jobs.commands._print_outcome", lambda _: None)
+    monkeypatch.setattr("selfdebias.jobs.task._print_outcome", lambda _: None)
     assert main(["generate.n_images=32", "generate.batch_size=32", "logger=none"]) == 0
     out = capsys.readouterr().out
     assert "one batch" in out[: out.index("generate/")]
