@@ -172,7 +172,7 @@ def test_ctrl_c_or_sigterm_says_how_to_go_on_and_leaves_the_handlers_alone(stand
     monkeypatch.setattr(run.discover, "discover", lambda **_: signal.raise_signal(sent))
     assert main([]) == code
     signal.signal(signal.SIGINT, deaf)  # as tests in the background are
-    assert capsys.readouterr().err == "selfdebias: stopped; the same command goes on from here.\n"
+    assert capsys.readouterr().err == "selfdebias: interrupted; run the same command again to resume.\n"
     assert signal.getsignal(signal.SIGTERM) is before
 
 

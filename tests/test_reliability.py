@@ -226,4 +226,4 @@ def test_ctrl_c_or_sigterm_in_the_middle_says_how_to_go_on(model, tmp_path, sent
         job.send_signal(sent)
     said = job.communicate()[0]
     assert job.returncode == code, said
-    assert said.splitlines()[-1] == "selfdebias: stopped; the same command goes on from here."
+    assert said.splitlines()[-1] == "selfdebias: interrupted; run the same command again to resume."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch.distributed import TCPStore
 
 from selfdebias.config.compose import load
 from selfdebias.config.targets import make
@@ -64,7 +65,8 @@ def draw(folder: Path, project: Path, collective: Collective) -> None:
 def work(part: int, port: int, folder: str, project: str) -> None:
     """One of the two processes."""
     torch.set_num_threads(1)
-    processes = SeveralProcesses(part, 2, port)
+    store = TCPStore("127.0.0.1", port, 2, is_master=part == 0)
+    processes = SeveralProcesses(store, part, 2)
     for time in range(2):  # a second group over the same store
         with processes.together() as collective:
             torch.save(exercise(collective), Path(folder) / f"exercise-{time}-{part}.pt")

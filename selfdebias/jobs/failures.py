@@ -13,7 +13,7 @@ from typing import Any
 from selfdebias.config.rules import ConfigError
 from selfdebias.storage import StorageError
 
-STOPPED = "selfdebias: stopped; the same command goes on from here."
+STOPPED = "selfdebias: interrupted; run the same command again to resume."
 OF_THE_DISK = (errno.EIO, errno.ESTALE, errno.EBUSY, errno.EROFS, errno.ELOOP, errno.ENAMETOOLONG)
 
 
@@ -59,12 +59,12 @@ def explained(error: BaseException) -> tuple[int, str] | None:
         return 1, f"selfdebias: {error}"
     if disk_is_full(error):
         where = f" at {error.filename}" if isinstance(error.filename, str) else ""  # type: ignore[attr-defined]
-        return 1, f"selfdebias: the disk is full{where}; free some space, and the same command goes on."
+        return 1, f"selfdebias: the disk is full{where}; free some space, and run the same command again to resume."
     if isinstance(error, OSError) and error.errno in OF_THE_DISK:
         where = f" {error.filename}" if isinstance(error.filename, str) else " a file"
         return (
             1,
-            f"selfdebias: the disk refused{where} ({error.strerror}); once that is mended, the same command goes on.",
+            f"selfdebias: the disk refused{where} ({error.strerror}); once that is mended, run the same command again to resume.",
         )
     code = exit_code(error)
     return None if code is None else (code, STOPPED)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import psutil
 import pytest
 import torch
 from PIL import Image
-from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from selfdebias.jobs.failures import STOPPED
 from selfdebias.jobs.processes import _why
@@ -42,7 +44,7 @@ def start(model: Path, root: Path, *more: str) -> small_jobs.Job:
 
 def workers(job: small_jobs.Job) -> list[psutil.Process]:
     """The two processes of a job, the first one first."""
-    found = [child for child in psutil.Process(job.pid).children() if "spawn_main" in " ".join(child.cmdline())]
+    found = [child for child in psutil.Process(job.pid).children() if "selfdebias" in child.cmdline()]
     return sorted(found, key=lambda child: child.pid)
 
 
@@ -118,7 +120,7 @@ def test_killed_and_gone_on_with_by_two_and_by_one(model, one, tmp_path):
     workers(job)[1].kill()
     said = job.communicate()[0]
     assert job.returncode == 1
-    assert said.splitlines()[-1] == "selfdebias: process 1 was killed by SIGKILL; the same command goes on from here."
+    assert said.splitlines()[-1] == "selfdebias: process 1 was killed by SIGKILL; run the same command again to resume."
     assert main(command(model, tmp_path)) == 0
     assert same_images(one, tmp_path)
 
@@ -133,25 +135,34 @@ def test_ctrl_c_or_sigterm_stops_all_and_says_how_to_go_on(model, tmp_path, sent
     job.send_signal(sent)
     said = job.communicate()[0]
     assert job.returncode == code, said
-    assert said.splitlines()[-1] == "selfdebias: stopped; the same command goes on from here."
+    assert said.splitlines()[-1] == "selfdebias: stopped; run the same command again to resume."
     assert not [process for process in left if process.is_running()]
 
 
-def test_of_several_errors_the_users_own_is_said_and_one_of_ours_is_raised(tmp_path):
+def failed(rank, exitcode):
+    return ChildFailedError("selfdebias", {rank: ProcessFailure(rank, 1, exitcode, "")})
+
+
+def test_of_several_errors_the_users_own_is_said(tmp_path):
     """A process whose disk is full takes the others with it, who lose their connection; whoever is gone first."""
-    lost = ProcessRaisedException("Connection closed by peer", 0, 1)
-    with pytest.raises(ProcessRaisedException, match="Connection closed"):
-        _why(lost, tmp_path)
-    killed = ProcessExitedException("", 1, 2, exit_code=-9, signal_name="SIGKILL")
-    assert _why(killed, tmp_path) == (
-        1,
-        "selfdebias: process 1 was killed by SIGKILL; the same command goes on from here.",
-    )
-    for part, outcome in enumerate([[0, ""], [1, "selfdebias: the disk is full"], [1, "selfdebias: the disk is full"]]):
-        (tmp_path / str(part)).write_text(json.dumps(outcome))
-    assert _why(lost, tmp_path) == (1, "selfdebias: the disk is full")
+    assert _why(failed(0, 1), tmp_path) == (1, "selfdebias: process 0 failed, as said above.")
+    words = "selfdebias: process 1 was killed by SIGKILL; run the same command again to resume."
+    assert _why(failed(1, -9), tmp_path) == (1, words)
+    for rank, outcome in enumerate([[0, ""], [1, "selfdebias: the disk is full"], [1, "selfdebias: the disk is full"]]):
+        (tmp_path / str(rank)).write_text(json.dumps(outcome))
+    assert _why(failed(0, 1), tmp_path) == (1, "selfdebias: the disk is full")
     (tmp_path / "0").write_text(json.dumps([143, STOPPED]))
-    assert _why(lost, tmp_path) == (1, "selfdebias: the disk is full")
+    assert _why(failed(0, 1), tmp_path) == (1, "selfdebias: the disk is full")
+
+
+@pytest.mark.slow
+def test_ranks_that_torchrun_started_are_taken_as_they_are(model, one, tmp_path):
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "selfdebias"]
+    done = subprocess.run([*words, *command(model, tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert same_images(one, tmp_path) and done.stdout.count("evaluate: done") == 1
+    done = subprocess.run([*words, "-m", "generate.seed=1,2"], capture_output=True, text=True, check=False)
+    assert "`-m` cannot be started by torchrun" in done.stderr
 
 
 @pytest.mark.manners

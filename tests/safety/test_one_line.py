@@ -219,7 +219,7 @@ def test_a_disk_that_refuses_is_one_line_and_the_same_command_goes_on(tmp_path, 
     command = [f"paths.root={tmp_path / 'runs'}", *FEW]
     monkeypatch.setattr(os, name, refusing)
     said = one_line(command, capsys, codes=(1,))
-    assert ("the disk refused" in said or "the disk is full" in said) and "the same command goes on" in said
+    assert ("the disk refused" in said or "the disk is full" in said) and "run the same command again to resume" in said
     assert " at 5" not in said and " at 3" not in said  # a descriptor's number says nothing
     monkeypatch.setattr(os, name, real)
     assert main(command) == 0

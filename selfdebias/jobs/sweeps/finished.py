@@ -28,7 +28,7 @@ MEASURES = ("fd_hard", "fd_soft", "deviation_ratio")  # of each attribute; 0 is 
 WHY = {
     NOT_STARTED: "not started",
     RUNNING: "still runs",
-    STOPPED: "was stopped; the same command goes on from there",
+    STOPPED: "was interrupted; run the same command again to resume",
 }
 
 

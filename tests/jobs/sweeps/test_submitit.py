@@ -73,7 +73,7 @@ def test_two_processes_make_what_they_share_once_and_one_that_is_killed_hides_no
     assert job.returncode == 1
     assert [sweep.state(num).state for num in (0, 1)] == [DONE, STOPPED]
     assert "selfdebias: a job was lost" in said and "job 0: done in" in said
-    assert "job 1 (strength=2): was stopped; the same command goes on from there" in " ".join(said.split())
+    assert "job 1 (strength=2): was interrupted; run the same command again to resume" in " ".join(said.split())
     again = start(model, tmp_path, LOCAL)
     said, _ = again.communicate()
     assert again.returncode == 0, said
@@ -89,7 +89,7 @@ def test_ctrl_c_ends_the_processes_of_this_computer(model, tmp_path):
     wait_until(lambda: is_running(tmp_path, 0))
     job.send_signal(signal.SIGINT)
     said, _ = job.communicate(timeout=60)
-    assert job.returncode == 130 and said.endswith("selfdebias: stopped; the same command goes on from here.\n")
+    assert job.returncode == 130 and said.endswith("selfdebias: interrupted; run the same command again to resume.\n")
     sweep = sweep_in(tmp_path)
     assert RUNNING not in {sweep.state(num).state for num in (0, 1)}
     with pytest.raises(ProcessLookupError):
@@ -104,7 +104,7 @@ def test_a_sweep_that_is_killed_shows_what_is_done_and_goes_on(model, tmp_path, 
     sweep = sweep_in(tmp_path)
     assert [sweep.state(num).state for num in (0, 1)] == [DONE, STOPPED]
     assert main(["stages=[table]", f"table.root={sweep.path}"]) == 0
-    assert "job 1 (strength=2): was stopped" in " ".join(capsys.readouterr().out.split())
+    assert "job 1 (strength=2): was interrupted" in " ".join(capsys.readouterr().out.split())
     again = start(model, tmp_path)
     said, _ = again.communicate()
     assert again.returncode == 0 and said.count("collect: found, skipped") == 2
