@@ -135,7 +135,7 @@ def test_ctrl_c_or_sigterm_stops_all_and_says_how_to_go_on(model, tmp_path, sent
     job.send_signal(sent)
     said = job.communicate()[0]
     assert job.returncode == code, said
-    assert said.splitlines()[-1] == "selfdebias: stopped; run the same command again to resume."
+    assert said.splitlines()[-1] == "selfdebias: interrupted; run the same command again to resume."
     assert not [process for process in left if process.is_running()]
 
 
