@@ -330,7 +330,7 @@ def test_every_option_of_a_guidance_is_given_by_name(fitted):
         ({"kappa": 1.0}, "`kappa` is no option of TransportGuidance, which has strength, "),
         ({"strength": "6"}, "`strength` must be a number, got '6'"),
         ({"strength": True}, "`strength` must be a number, got True"),
-        ({"strength": 1e308}, r"must be in \[0, 10000\]"),
+        ({"strength": 1e308}, r"must be a number in \[0, 10000\]"),
         ({"closed_loop": 1}, "`closed_loop` must be True or False, got 1"),
         ({"temperature": "warm"}, "`temperature` must be a number or calibrated, got 'warm'"),
         ({"branch": 3}, "`branch` must be a text, got 3"),
