@@ -70,7 +70,11 @@ def with_ranks(config: Mapping[str, Any], processes: Processes) -> dict[str, Any
     """The configuration with as many devices as processes were started from outside, if any were."""
     if processes.world_size == 1:
         return dict(config)
-    shared = {"devices": processes.world_size, "strategy": "ddp", "use_distributed_sampler": False}  # as trainer=ddp has
+    shared = {
+        "devices": processes.world_size,
+        "strategy": "ddp",
+        "use_distributed_sampler": False,
+    }  # as trainer=ddp has
     return {**config, "trainer": {**config["trainer"], **shared}}
 
 

@@ -146,7 +146,9 @@ def test_ctrl_c_or_sigterm_stops_the_sweep_which_shows_what_is_done_and_goes_on(
     assert states(6) == [DONE, DONE, STOPPED, NOT_STARTED, NOT_STARTED, NOT_STARTED]
     assert main(["stages=[table]", f"table.root={the_sweep().path}"]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "job 2 (strength=0.4, k_max=3): was interrupted" in out and "job 5 (strength=0.8, k_max=4): not started" in out
+    assert (
+        "job 2 (strength=0.4, k_max=3): was interrupted" in out and "job 5 (strength=0.8, k_max=4): not started" in out
+    )
     assert count(measured, "collect") == 1
     assert main(SIX) == 0
     assert states(6) == [DONE] * 6 and count(measured, "collect") == 1
@@ -157,7 +159,10 @@ def test_a_full_disk_ends_the_sweep(measured, failing, capsys):
     failing("discover", OSError(errno.ENOSPC, "no space", "somewhere"))
     assert main(SIX) == 1
     err = capsys.readouterr().err.splitlines()
-    assert err[-1] == "selfdebias: the disk is full at somewhere; free some space, and run the same command again to resume."
+    assert (
+        err[-1]
+        == "selfdebias: the disk is full at somewhere; free some space, and run the same command again to resume."
+    )
     assert states(6) == [FAILED] + [NOT_STARTED] * 5
 
 
