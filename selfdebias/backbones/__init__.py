@@ -1,7 +1,6 @@
 """How a pipeline is loaded and called."""
 
+from selfdebias.backbones.pipelines import StableDiffusionBackbone, UnconditionalBackbone
 from selfdebias.backbones.pretrained import HeldBackbone, SchedulerChoice
-from selfdebias.backbones.stable_diffusion import StableDiffusionBackbone
-from selfdebias.backbones.unconditional import UnconditionalBackbone
 
 __all__ = ["HeldBackbone", "SchedulerChoice", "StableDiffusionBackbone", "UnconditionalBackbone"]

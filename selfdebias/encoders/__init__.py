@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from selfdebias.encoders.base import Encoder, PretrainedEncoder
-from selfdebias.encoders.clip import ClipEncoder
-from selfdebias.encoders.dinov2 import Dinov2Encoder
 from selfdebias.encoders.efficientnet import EfficientNetLite0Encoder
 from selfdebias.encoders.inception import InceptionFeatures
 from selfdebias.encoders.pixels import PixelEncoder
-from selfdebias.encoders.siglip import SiglipEncoder
+from selfdebias.encoders.pretrained import ClipEncoder, Dinov2Encoder, SiglipEncoder
 from selfdebias.storage.weight_sources import ModelSource
 
 CLASSES = (ClipEncoder, Dinov2Encoder, SiglipEncoder)

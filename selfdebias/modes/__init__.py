@@ -6,13 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from selfdebias.modes.agglomerative import AgglomerativeModes
     from selfdebias.modes.axes import FactorialAxes
     from selfdebias.modes.bank import ModeBank
     from selfdebias.modes.banks import CarriedBank, MixtureBank, OwnBank, SupervisedBank
-    from selfdebias.modes.gmm import GaussianMixtureModes
-    from selfdebias.modes.hdbscan import HdbscanModes
-    from selfdebias.modes.kmeans import KMeansModes
+    from selfdebias.modes.clusterings import AgglomerativeModes, GaussianMixtureModes, HdbscanModes, KMeansModes
     from selfdebias.modes.projector_fit import ProjectorFit
     from selfdebias.modes.spectral import SpectralModes
     from selfdebias.modes.two_stage import TwoStageModes
@@ -22,8 +19,8 @@ __all__ = [
     "ModeBank", "OwnBank", "ProjectorFit", "SpectralModes", "SupervisedBank", "TwoStageModes",
 ]  # fmt: skip
 _MODULES = {
-    "AgglomerativeModes": "agglomerative", "CarriedBank": "banks", "FactorialAxes": "axes", "GaussianMixtureModes": "gmm",
-    "HdbscanModes": "hdbscan", "KMeansModes": "kmeans", "MixtureBank": "banks", "ModeBank": "bank", "OwnBank": "banks",
+    "AgglomerativeModes": "clusterings", "CarriedBank": "banks", "FactorialAxes": "axes", "GaussianMixtureModes": "clusterings",
+    "HdbscanModes": "clusterings", "KMeansModes": "clusterings", "MixtureBank": "banks", "ModeBank": "bank", "OwnBank": "banks",
     "ProjectorFit": "projector_fit", "SpectralModes": "spectral", "SupervisedBank": "banks", "TwoStageModes": "two_stage",
 }  # fmt: skip
 
