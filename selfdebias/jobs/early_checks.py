@@ -14,7 +14,6 @@ from selfdebias.config.rules import ConfigError, refuse
 from selfdebias.config.targets import check_job, make
 from selfdebias.jobs.evaluation_inputs import check_inputs
 from selfdebias.jobs.failures import disk_is_full
-from selfdebias.jobs.processes import check_processes
 from selfdebias.judges import known_classes
 from selfdebias.judges.labelled import Classes, labelled_images
 from selfdebias.modes.banks import SupervisedBank
@@ -133,3 +132,27 @@ def _check_guidance(config: Mapping[str, Any], guidance: Guidance) -> None:
         raise refuse("schedule", words, f"{schedule.start} to {schedule.stop}")
     if devices > 1 and not guidance.splits:
         raise refuse("trainer.devices", "1 with a guidance whose batch cannot be split", devices)
+
+
+def check_processes(config: Mapping[str, Any]) -> None:
+    """Refuses devices that could not be used.
+
+    Raises:
+        ConfigError: With the first value that is wrong.
+    """
+    trainer = config["trainer"]
+    devices, strategy = trainer.get("devices"), trainer.get("strategy", "auto")
+    if devices == 1:
+        return
+    if strategy != "ddp":
+        raise refuse("trainer.devices", "1 without trainer=ddp", devices)
+    if config["evaluate"]["folders"]:
+        raise refuse("trainer.devices", "1 for `evaluate.folders`: nothing is drawn that could be shared", devices)
+    for stage in ("collect", "generate"):
+        for name in ("n_images", "batch_size"):
+            if stage in config["stages"] and devices > config[stage][name]:
+                words = f"at most {config[stage][name]}, the images of `{stage}.{name}` that they share"
+                raise refuse("trainer.devices", words, devices)
+    device = str(config["model"].get("device"))
+    if ":" in device:
+        raise refuse("model.device", "a kind of device, such as cuda, on several devices", device)

@@ -114,42 +114,6 @@ def wants_several(config: Mapping[str, Any]) -> bool:
     return config["trainer"].get("strategy") == "ddp" and config["trainer"]["devices"] > 1
 
 
-def check_processes(config: Mapping[str, Any]) -> None:
-    """Refuses devices that could not be used.
-
-    Raises:
-        ConfigError: With the first value that is wrong.
-    """
-    trainer = config["trainer"]
-    devices, strategy = trainer.get("devices"), trainer.get("strategy", "auto")
-    if devices == 1:
-        return
-    if strategy != "ddp":
-        raise refuse("trainer.devices", "1 without trainer=ddp", devices)
-    if config["evaluate"]["folders"]:
-        raise refuse("trainer.devices", "1 for `evaluate.folders`: nothing is drawn that could be shared", devices)
-    for stage in ("collect", "generate"):
-        for name in ("n_images", "batch_size"):
-            if stage in config["stages"] and devices > config[stage][name]:
-                words = f"at most {config[stage][name]}, the images of `{stage}.{name}` that they share"
-                raise refuse("trainer.devices", words, devices)
-    device = str(config["model"].get("device"))
-    if ":" in device:
-        raise refuse("model.device", "a kind of device, such as cuda, on several devices", device)
-
-
-def refuse_in_sweep(configs: Sequence[Mapping[str, Any]]) -> None:
-    """Refuses a sweep over jobs that start processes of their own.
-
-    Raises:
-        ConfigError: If one of the jobs does.
-    """
-    for config in configs:
-        if wants_several(config):
-            words = "1 in a sweep, which runs its jobs in this one process: start them one by one, without -m"
-            raise refuse("trainer.devices", words, config["trainer"]["devices"])
-
-
 def run_in_processes(arguments: Sequence[str], world_size: int) -> None:
     """Runs a command line in processes of its own, as torchrun would, and ends all of them when one fails.
 

@@ -22,7 +22,7 @@ from selfdebias.config.sources import Sources, running_sources
 from selfdebias.config.targets import check_names
 from selfdebias.jobs.early_checks import check_early, check_writable
 from selfdebias.jobs.failures import Ended, LaunchError
-from selfdebias.jobs.processes import refuse_in_sweep
+from selfdebias.jobs.processes import wants_several
 from selfdebias.jobs.sweeps.finished import fairness_of
 from selfdebias.jobs.sweeps.launchers import BASIC, LOCAL, check_launcher, cores_shared, is_lost_job
 from selfdebias.jobs.sweeps.objectives import direction
@@ -199,8 +199,10 @@ def _checked(configs: Sequence[dict[str, Any]], launcher: str) -> Path:
     """
     for config in configs:
         check_names(config)
-    if launcher == BASIC:
-        refuse_in_sweep(configs)
+    several = [config["trainer"]["devices"] for config in configs if wants_several(config)]
+    if several and launcher == BASIC:
+        words = "1 in a sweep, which runs its jobs in this one process: start them one by one, without -m"
+        raise refuse("trainer.devices", words, several[0])
     roots = list(dict.fromkeys(config["paths"]["root"] for config in configs))
     if len(roots) > 1:
         raise refuse("paths.root", "one folder in a sweep", roots)
