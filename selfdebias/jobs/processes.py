@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selfdebias.config.rules import refuse
 from selfdebias.jobs.failures import STOPPED, RanksFailedError, Terminated
 
 if TYPE_CHECKING:

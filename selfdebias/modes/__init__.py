@@ -9,10 +9,15 @@ if TYPE_CHECKING:
     from selfdebias.modes.axes import FactorialAxes
     from selfdebias.modes.bank import ModeBank
     from selfdebias.modes.banks import CarriedBank, MixtureBank, OwnBank, SupervisedBank
-    from selfdebias.modes.clusterings import AgglomerativeModes, GaussianMixtureModes, HdbscanModes, KMeansModes
+    from selfdebias.modes.clusterings import (
+        AgglomerativeModes,
+        GaussianMixtureModes,
+        HdbscanModes,
+        KMeansModes,
+        TwoStageModes,
+    )
     from selfdebias.modes.projector_fit import ProjectorFit
     from selfdebias.modes.spectral import SpectralModes
-    from selfdebias.modes.two_stage import TwoStageModes
 
 __all__ = [
     "AgglomerativeModes", "CarriedBank", "FactorialAxes", "GaussianMixtureModes", "HdbscanModes", "KMeansModes", "MixtureBank",
@@ -21,7 +26,7 @@ __all__ = [
 _MODULES = {
     "AgglomerativeModes": "clusterings", "CarriedBank": "banks", "FactorialAxes": "axes", "GaussianMixtureModes": "clusterings",
     "HdbscanModes": "clusterings", "KMeansModes": "clusterings", "MixtureBank": "banks", "ModeBank": "bank", "OwnBank": "banks",
-    "ProjectorFit": "projector_fit", "SpectralModes": "spectral", "SupervisedBank": "banks", "TwoStageModes": "two_stage",
+    "ProjectorFit": "projector_fit", "SpectralModes": "spectral", "SupervisedBank": "banks", "TwoStageModes": "clusterings",
 }  # fmt: skip
 
 
