@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep, Transformer
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep, Transformer
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
@@ -107,10 +107,11 @@ class SearchSweeper(Sweeper):
         from selfdebias.jobs.sweeps.objectives import direction
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        directions: Any = [direction(name) for name in self.objectives]
         study = optuna.create_study(
             study_name="search",
             storage=JournalStorage(JournalFileBackend(str(folder / JOURNAL))),
-            directions=[direction(name) for name in self.objectives],
+            directions=directions,
             load_if_exists=True,
         )
         seed = self.seed + len(
@@ -160,16 +161,16 @@ def _distribution(override: Override) -> "BaseDistribution":
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     sweep: Any = override.value()
-    log = "log" in sweep.tags
-    if isinstance(sweep, IntervalSweep):
+    is_interval, log = isinstance(sweep, IntervalSweep), "log" in sweep.tags
+    if is_interval:
         kind = IntDistribution if isinstance(sweep.start, int) and isinstance(sweep.end, int) else FloatDistribution
         return kind(sweep.start, sweep.end, log=log)
-    if isinstance(sweep, RangeSweep) and not log and not sweep.shuffle:
-        values = list(override.sweep_iterator())
-        if all(isinstance(value, int) for value in values):
-            return IntDistribution(values[0], values[-1], step=int(sweep.step))
-    assert isinstance(sweep, ChoiceSweep | RangeSweep) or override.is_discrete_sweep()
-    return CategoricalDistribution(list(override.sweep_iterator(transformer=Transformer.str)))
+    values: list[Any] = list(override.sweep_iterator(transformer=Transformer.str))
+    if isinstance(sweep, RangeSweep) and not sweep.shuffle:
+        numbers: list[Any] = list(override.sweep_iterator())
+        if all(isinstance(number, int) for number in numbers):
+            return IntDistribution(numbers[0], numbers[-1], step=int(sweep.step))
+    return CategoricalDistribution(values)
 
 
 def _batches(
