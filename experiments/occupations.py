@@ -12,7 +12,7 @@ import numpy as np
 
 from experiments.pooled import INTERVALS, RESULTS, interval, run_rows
 from experiments.variants import SOFT, run_variants
-from selfdebias.config.compose import read_option
+from selfdebias.config.sources import read_option
 from selfdebias.report.explanations import judge_in_words
 
 SEEDS = (401, 402, 403)

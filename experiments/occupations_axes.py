@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from experiments.occupations import EXTREME, ROW, mean_row, occupation_row
 from experiments.pooled import INTERVALS, run_rows
 from experiments.variants import Every, run_variants
-from selfdebias.config.compose import read_option
+from selfdebias.config.sources import read_option
 from selfdebias.report.explanations import judge_in_words
 
 NAME, SEEDS = "occupations_axes", (721,)

@@ -15,8 +15,7 @@ import yaml
 
 from selfdebias import SelfDebias
 from selfdebias.backbones import StableDiffusionBackbone
-from selfdebias.config.compose import read_option
-from selfdebias.config.sources import conf_folder
+from selfdebias.config.sources import conf_folder, read_option
 from selfdebias.guidance import GuidanceState, SelfDebiasGuidance, TransportGuidance
 from selfdebias.guidance.attachment import Attachment
 from selfdebias.guidance.schedules import GuidanceWindow

@@ -12,7 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
 from experiments.pooled import RESULTS, write_study
-from selfdebias.config.compose import read_option
+from selfdebias.config.sources import read_option
 from selfdebias.config.targets import make
 from selfdebias.jobs.stages.sampling import CostMeter
 from selfdebias.report.figures import LIGHT, to_png

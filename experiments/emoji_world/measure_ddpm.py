@@ -15,7 +15,8 @@ from experiments.emoji_world.fetch import fetch, training_drawings
 from experiments.emoji_world.recipe import load_recipe
 from experiments.emoji_world.train_ddpm import half_size
 from experiments.emoji_world.train_judge import CLASSES, targets
-from selfdebias.config.compose import load, read_option
+from selfdebias.config.compose import load
+from selfdebias.config.sources import read_option
 from selfdebias.config.targets import make
 from selfdebias.judges.emoji import EmojiJudge
 from selfdebias.storage.images import contact_sheet, image_seeds

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from selfdebias.config.prompts import PLACE, different_texts, with_place
 from selfdebias.config.ranges import check_values
 from selfdebias.config.rules import TEXT_NOT_BLANK, ConfigError, refuse, walk
+from selfdebias.config.sources import read_option
 
 UNEDITED = ("vanilla", "attribute_prompts")  # arms whose images no edit touches
 ONE_PARTITION = "(or choose clustering=spectral)"
@@ -25,8 +26,6 @@ def guidance_of_arms(guidance: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         guidance: The group's configuration. Its `of`, if it has one, is the guidance of the guided arm, and itself that of the
             third arm: `random`, which replays the other's edits, or `attribute_prompts`, if it has `texts`.
     """
-    from selfdebias.config.compose import read_option  # which checks combinations
-
     none = read_option("guidance", "none")
     if guidance["_target_"] == none["_target_"]:
         return {"vanilla": none}

@@ -177,13 +177,6 @@ def load_sweep(
     return [SweepJob(job, load([*job, *settings], sources)) for job in jobs]
 
 
-def read_option(group: str, option: str) -> dict[str, Any]:
-    """The plain content of one option's file, `conf/<group>/<option>.yaml`."""
-    content = OmegaConf.to_container(OmegaConf.load(Sources().primary / group / f"{option}.yaml"), resolve=True)
-    assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items() if key != "defaults"}
-
-
 def _compose(sources: Sources, overrides: list[str]) -> dict[str, Any]:
     return _compose_with_sweep(sources, overrides)[0]
 

@@ -8,6 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from selfdebias.config.rules import ConfigError
 from selfdebias.config.targets import plugin_packages
 
@@ -24,6 +26,13 @@ def conf_folder() -> Path:
 def plugin_folders() -> list[Path]:
     """The folder `conf` of each package that an installed plug-in registers, where it has one."""
     return [folder for package in plugin_packages() for folder in _folders_of(f"pkg://{package}.conf")]
+
+
+def read_option(group: str, option: str) -> dict[str, Any]:
+    """The plain content of one option's file, `conf/<group>/<option>.yaml`."""
+    content = OmegaConf.to_container(OmegaConf.load(conf_folder() / group / f"{option}.yaml"), resolve=True)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items() if key != "defaults"}
 
 
 @dataclass(frozen=True)

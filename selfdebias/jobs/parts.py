@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from selfdebias.config.combinations import guidance_of_arms, model_of_arms, model_of_collect
-from selfdebias.config.compose import compose_groups, read_option
+from selfdebias.config.compose import compose_groups
 from selfdebias.config.overrides import options_of
 from selfdebias.config.ranges import NAMED
 from selfdebias.config.rules import ConfigError, is_number, refuse
 from selfdebias.config.schema import GROUPS
-from selfdebias.config.sources import Sources
+from selfdebias.config.sources import Sources, read_option
 from selfdebias.config.targets import check_job, make
 from selfdebias.guidance import Guidance
 from selfdebias.jobs.early_checks import check_judged

@@ -8,11 +8,11 @@ import pytest
 import yaml
 from hydra.utils import get_object
 
-from selfdebias.config.compose import load, read_option
+from selfdebias.config.compose import load
 from selfdebias.config.keys import as_keyed
 from selfdebias.config.overrides import options_of
 from selfdebias.config.rules import ConfigError
-from selfdebias.config.sources import conf_folder
+from selfdebias.config.sources import conf_folder, read_option
 from selfdebias.config.targets import FOREIGN, MOVED, _is_part, check_names, check_objects, make, plugin_packages
 from selfdebias.guidance import GuidanceWindow
 from selfdebias.main import main

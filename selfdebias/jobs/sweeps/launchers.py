@@ -12,10 +12,9 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
-from selfdebias.config.compose import read_option
 from selfdebias.config.overrides import options_of, parse
 from selfdebias.config.rules import ConfigError, refuse
-from selfdebias.config.sources import Sources
+from selfdebias.config.sources import Sources, read_option
 
 BASIC = "basic"  # Hydra's launcher that runs the jobs one after the other in this process
 LOCAL = "submitit_local"  # in processes of this computer, all at once
