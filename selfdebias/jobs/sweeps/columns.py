@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from selfdebias.jobs.sweeps.pooling import Group, Results, ones_of, share_of
 from selfdebias.jobs.sweeps.record import DONE
 from selfdebias.metrics.comparison import FAIRER, LESS_FAIR, compare
 from selfdebias.metrics.distances import KID
-from selfdebias.metrics.number import Number
+from selfdebias.metrics.number import Number, leaves
 from selfdebias.metrics.preservation import PRECISION_OF_SWITCHED
 from selfdebias.report.measures import arms_of, images_of, title_of
 from selfdebias.report.table import Column, Table
 from selfdebias.report.wording import AT_FLOOR, Notes, bare, plain, span, written
 
 AGAINST = "to vanilla"
+FACTS = ("value", "low", "high", "floor", "n")
 WIDEST = 16  # terminal columns of a swept value
 OF_TWINS = ("kept_cosine", "precision_ratio")  # measured against vanilla, so not of vanilla itself
 
@@ -202,3 +204,33 @@ def arms_in(results: Results) -> list[str]:
 def attributes_in(results: Results) -> list[str]:
     """The attributes that are reported."""
     return list(results["prompts"]["attributes"])
+
+
+def numbers_of(groups: Sequence[Group]) -> Table:
+    """All numbers of all arms, for CSV.
+
+    Columns: the swept keys; `jobs`, the config hashes; `prompt`, the name of the prompt where a job has several, "" for the
+    mean over them; `arm`; `metric`, its place in results.json, as in `results.csv`; `value`, `low` and `high` of the 95%
+    interval, `floor`, `n`. A number that there is not is None.
+
+    Args:
+        groups: Jobs put together; those without numbers are left out.
+    """
+    groups = [group for group in groups if group.results is not None]
+    keys = list(dict.fromkeys(key for group in groups for key in group.values))
+    lines = []
+    for group in groups:
+        own = [*(group.values.get(key, "") for key in keys), " ".join(it.name for it in group.folders)]
+        for prompt, arm, tree in _arms(group.results or {}):
+            numbers = [(path, Number.from_json(leaf)) for path, leaf in leaves(tree) if isinstance(leaf, Mapping)]
+            for metric, found in sorted(numbers, key=lambda it: it[0].split("/")):
+                lines.append([*own, prompt, arm, metric, *(getattr(found, fact) for fact in FACTS)])
+    return Table([*keys, "jobs", "prompt", "arm", "metric", *FACTS], lines)
+
+
+def _arms(results: Results) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Yields (prompt, arm, its part of the results): first the means over prompts, where there are several."""
+    means = results["over_prompts"] if "rows" in results else results["arms"]
+    yield from (("", arm, means.get(arm) or {}) for arm in arms_in(results))
+    for prompt, one in results.get("rows", {}).items():
+        yield from ((prompt, arm, tree) for arm, tree in one["arms"].items())

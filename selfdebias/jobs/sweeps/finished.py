@@ -62,12 +62,14 @@ class Source:
         command: of the sweep; "" where the jobs were started one by one.
         keys: those in which the jobs differ, in their order.
         jobs: all of them, also those that are not done.
+        objectives: names of the numbers that a search is for; none where all jobs were given.
     """
 
     place: Path
     command: str
     keys: list[str]
     jobs: list[SweptJob]
+    objectives: Sequence[str] = ()
 
 
 def read_source(folder: Path) -> Source:
@@ -99,7 +101,7 @@ def _of_sweep(sweep: SweepFolder) -> Source:
         failed = f"failed: {state.error}"
         why = _lacks(job) if job else failed if state.state == FAILED else WHY[state.state]
         jobs.append(SweptJob(f"job {num}", own, state.state, why, None if why else job, sweep.root))
-    return Source(sweep.path, record["command"], record["swept"], jobs)
+    return Source(sweep.path, record["command"], record["swept"], jobs, record.get("objectives", ()))
 
 
 def _lacks(job: Path) -> str:

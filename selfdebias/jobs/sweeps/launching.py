@@ -157,8 +157,9 @@ def _checked_start(config: DictConfig, command: str) -> Started:
     running = config.hydra
     settings = [text for text in map(str, running.overrides.hydra) if not text.startswith("hydra.searchpath")]
     words, searches = [str(text) for text in running.overrides.task], running.sweeper["_target_"] != SWEEPER
-    for name in running.sweeper.get("objectives") or ():
-        direction(str(name))
+    objectives = [str(name) for name in running.sweeper.get("objectives") or ()]
+    for name in objectives:
+        direction(name)
     found = load_sweep([*words, *settings], running_sources(running), GlobalHydra.instance().config_loader(), searches)
     jobs, configs = [job.overrides for job in found], [job.config for job in found]
     launcher = str(running.runtime.choices["hydra/launcher"])
@@ -171,7 +172,7 @@ def _checked_start(config: DictConfig, command: str) -> Started:
         raise ConfigError("`hydra/sweeper` search needs a key to search over: guidance.strength='interval(1, 12)'.")
     if searches:
         n_jobs = int(running.sweeper.get("n_trials", 0))
-        sweep.start_search(command, swept(jobs))
+        sweep.start_search(command, swept(jobs), objectives)
     else:
         n_jobs = len(jobs)
         sweep.start(command, [[redacted_command(text) for text in job] for job in jobs])

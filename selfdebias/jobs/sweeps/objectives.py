@@ -1,9 +1,10 @@
-"""What a search may ask of a job: numbers of its guided arm, and which way each is better."""
+"""What a search may ask of a job: numbers of its guided arm, which way each is better, and which trials are the best."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 
 from selfdebias.config.rules import refuse
@@ -72,3 +73,32 @@ def _value(arm: dict[str, object], name: str) -> float:
         node = node.get(key) if isinstance(node, dict) else None
     value = node.get("value") if isinstance(node, dict) else node
     return float(value) if isinstance(value, int | float) else NAN
+
+
+def best_of(trials: Sequence[Sequence[float]], names: Sequence[str]) -> list[int]:
+    """The places of the trials that no other one beats: none is at least as good in all objectives and better in one.
+
+    Args:
+        trials: The objectives of each trial, in the order of `names`; one with a NaN is none of the best.
+        names: As in `direction`.
+
+    Returns:
+        Places in `trials`, by the first objective, the best of it first.
+
+    Example:
+        >>> best_of([[0.3, 20.0], [0.1, 10.0], [0.2, 9.0], [NAN, 99.0]], ["mode_fd", "psnr"])
+        [1, 0]
+    """
+    signs = [1 if direction(name) == "minimize" else -1 for name in names]
+    costs = {
+        place: tuple(sign * value for sign, value in zip(signs, values, strict=True))
+        for place, values in enumerate(trials)
+        if not any(map(isnan, values))
+    }
+
+    def beaten(own: tuple[float, ...]) -> bool:
+        return any(
+            other != own and all(it <= mine for it, mine in zip(other, own, strict=True)) for other in costs.values()
+        )
+
+    return sorted((place for place, own in costs.items() if not beaten(own)), key=lambda place: costs[place])

@@ -44,8 +44,8 @@ class Group:
 
     @property
     def folders(self) -> list[Path]:
-        """The folders of the jobs that have numbers; each is called after its config hash."""
-        return [job.folder for job in self.jobs if job.folder]
+        """The folders of the jobs that have numbers, each once; it is called after its config hash."""
+        return list(dict.fromkeys(job.folder for job in self.jobs if job.folder))
 
     @property
     def state(self) -> str:
@@ -98,7 +98,7 @@ def grouped(jobs: Sequence[SweptJob], pooled: Sequence[str]) -> list[Group]:
 
 
 def _results(jobs: Sequence[SweptJob], pooled: Sequence[str]) -> Results | None:
-    folders = [job.folder for job in jobs if job.folder]
+    folders = list(dict.fromkeys(job.folder for job in jobs if job.folder))  # a search may try the same values twice
     if len(folders) < 2:
         return json.loads((folders[0] / "results.json").read_text()) if folders else None
     try:

@@ -75,16 +75,18 @@ class SweepFolder:
         (self.path / STOP).unlink(missing_ok=True)
         write_json(self.path / RECORD, {"command": command, "jobs": [list(job) for job in jobs], "swept": swept(jobs)})
 
-    def start_search(self, command: str, keys: Sequence[str]) -> None:
+    def start_search(self, command: str, keys: Sequence[str], objectives: Sequence[str]) -> None:
         """As `start`, where the jobs are proposed one after the other; `add` tells each, and those of before stay.
 
         Args:
             command: What was asked for, without secrets.
             keys: Those that are searched over.
+            objectives: Names of the numbers that the search is for.
         """
         (self.path / STOP).unlink(missing_ok=True)
         jobs = self.read()["jobs"] if (self.path / RECORD).exists() else []
-        write_json(self.path / RECORD, {"command": command, "jobs": jobs, "swept": list(keys)})
+        record = {"command": command, "jobs": jobs, "swept": list(keys), "objectives": list(objectives)}
+        write_json(self.path / RECORD, record)
 
     def add(self, num: int, overrides: Sequence[str]) -> None:
         """Records a job of a search, by its number."""
@@ -94,7 +96,7 @@ class SweepFolder:
         write_json(self.path / RECORD, {**record, "jobs": jobs})
 
     def read(self) -> dict[str, Any]:
-        """The `command`, the `jobs` (overrides of each) and the keys that are `swept`."""
+        """The `command`, the `jobs` (overrides of each), the keys that are `swept`; of a search its `objectives`."""
         return json.loads((self.path / RECORD).read_text())
 
     def of_job(self, num: int) -> Path:

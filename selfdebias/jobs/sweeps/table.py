@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,25 +11,24 @@ from selfdebias.config.rules import ConfigError
 from selfdebias.jobs.sweeps.columns import (
     AGAINST,
     Row,
-    arms_in,
     attributes_in,
+    numbers_of,
     rows_of,
     shared_vanilla,
     short_names,
     table_of,
 )
 from selfdebias.jobs.sweeps.finished import Source, SweptJob, fairness_of, read_source
-from selfdebias.jobs.sweeps.pooling import Group, Results, grouped, ones_of
+from selfdebias.jobs.sweeps.objectives import best_of, direction, is_judged, values_of_job
+from selfdebias.jobs.sweeps.pooling import Group, grouped, ones_of
 from selfdebias.jobs.sweeps.record import DONE
-from selfdebias.metrics.number import Number, leaves
 from selfdebias.metrics.preservation import KEPT_COSINE
 from selfdebias.report.explanations import judge_in_words
 from selfdebias.report.measures import INTERVAL, without_label
-from selfdebias.report.table import Table, to_csv, to_latex, to_markdown, to_text
-from selfdebias.report.wording import AT_FLOOR, Notes, plain, prompt_of
+from selfdebias.report.table import Column, Table, to_csv, to_latex, to_markdown, to_text
+from selfdebias.report.wording import AT_FLOOR, Notes, number, plain, prompt_of
 from selfdebias.storage.atomic import write_bytes, write_json, write_text
 
-FACTS = ("value", "low", "high", "floor", "n")
 TABLE, LATEX, CSV, RESULTS, PLOT = "table.md", "table.tex", "table.csv", "results.json", "pareto.png"
 
 
@@ -119,36 +118,6 @@ def _record(group: Group) -> dict[str, Any]:
     }
 
 
-def numbers_of(groups: Sequence[Group]) -> Table:
-    """All numbers of all arms, for CSV.
-
-    Columns: the swept keys; `jobs`, the config hashes; `prompt`, the name of the prompt where a job has several, "" for the
-    mean over them; `arm`; `metric`, its place in results.json, as in `results.csv`; `value`, `low` and `high` of the 95%
-    interval, `floor`, `n`. A number that there is not is None.
-
-    Args:
-        groups: Jobs put together; those without numbers are left out.
-    """
-    groups = [group for group in groups if group.results is not None]
-    keys = list(dict.fromkeys(key for group in groups for key in group.values))
-    lines = []
-    for group in groups:
-        own = [*(group.values.get(key, "") for key in keys), " ".join(it.name for it in group.folders)]
-        for prompt, arm, tree in _arms(group.results or {}):
-            numbers = [(path, Number.from_json(leaf)) for path, leaf in leaves(tree) if isinstance(leaf, Mapping)]
-            for metric, found in sorted(numbers, key=lambda it: it[0].split("/")):
-                lines.append([*own, prompt, arm, metric, *(getattr(found, fact) for fact in FACTS)])
-    return Table([*keys, "jobs", "prompt", "arm", "metric", *FACTS], lines)
-
-
-def _arms(results: Results) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Yields (prompt, arm, its part of the results): first the means over prompts, where there are several."""
-    means = results["over_prompts"] if "rows" in results else results["arms"]
-    yield from (("", arm, means.get(arm) or {}) for arm in arms_in(results))
-    for prompt, one in results.get("rows", {}).items():
-        yield from ((prompt, arm, tree) for arm, tree in one["arms"].items())
-
-
 def render_table(sweep: Sweep, width: int = 80) -> str:
     """Writes the table as plain text, readable in a terminal and in a log.
 
@@ -158,16 +127,38 @@ def render_table(sweep: Sweep, width: int = 80) -> str:
     """
     notes = Notes()
     table = table_of(sweep.rows, sweep.fairness, notes, intervals=False)
-    return to_text(headline(sweep), [table], explanations(sweep, table, notes), width)
+    return to_text(headline(sweep), [table, *best_trials(sweep.source)], explanations(sweep, table, notes), width)
 
 
 def markdown_table(sweep: Sweep) -> str:
     """Writes the same as Markdown, each number with its interval."""
     notes = Notes()
     table = table_of(sweep.rows, sweep.fairness, notes, intervals=True)
-    text = to_markdown(headline(sweep), [table], explanations(sweep, table, notes))
+    text = to_markdown(headline(sweep), [table, *best_trials(sweep.source)], explanations(sweep, table, notes))
     plot = f"\n![{sweep.fairness} against {sweep.quality}]({PLOT})\n"
     return text + (plot if (sweep.source.place / PLOT).exists() else "")
+
+
+def best_trials(source: Source) -> list[Table]:
+    """The table of a search's best trials: those that no other one beats in its objectives; none where there are no such."""
+    names, jobs = source.objectives, [job for job in source.jobs if job.folder]
+    jobs = [job for place, job in enumerate(jobs) if job.folder not in [it.folder for it in jobs[:place]]]  # none twice
+    found = [values_of_job(job.folder, names) for job in jobs if job.folder] if names else []
+    best = best_of(found, names)
+    if not best:
+        return []
+    own = [jobs[place] for place in best]
+    columns = [Column("trial", [job.name for job in own])]
+    columns += [Column(name, [plain(job.values[key]) for job in own]) for key, name in short_names(source.keys).items()]
+    columns += [Column(name, [number(found[place][at], ".4g") for place in best]) for at, name in enumerate(names)]
+    better = {"minimize": "lower is better", "maximize": "higher is better"}
+    said = " and ".join(f"{plain(name)} ({better[direction(name)]})" for name in names)
+    notes = [f"Best trials: those that no other one beats in {said}, of {len(found)} jobs with numbers."]
+    if judged := [plain(name) for name in names if is_judged(name)]:
+        notes.append(
+            f"settings chosen with labels: the judge, which was trained on labels, measures {', '.join(judged)}."
+        )
+    return [Table.of_columns(columns, title="Best trials", names=1, notes=notes)]
 
 
 def headline(sweep: Sweep) -> str:

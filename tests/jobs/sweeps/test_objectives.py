@@ -1,0 +1,76 @@
+"""A search's table names its best trials, with what they were sought by, and says so where that took labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from selfdebias.jobs.sweeps.objectives import best_of, values_of_job
+from selfdebias.jobs.sweeps.record import DONE, FAILED, JobState
+from selfdebias.main import main
+from tests.jobs.sweeps.world import read, write_sweep
+
+STRENGTHS = {3.0: 0.65, 6.0: 0.5, 9.0: 0.9}  # share of men by strength
+
+
+def write_search(root, *objectives):
+    """Writes a search of four trials: the last one failed."""
+    sweep = write_sweep(root / "runs", STRENGTHS, seeds=(1,))
+    (sweep.path / "sweep.json").unlink()
+    sweep.start_search("selfdebias -m hydra/sweeper=search", ["guidance.strength"], objectives)
+    for num, strength in enumerate([*STRENGTHS, 1.0]):
+        sweep.add(num, [f"guidance.strength={strength}"])
+    sweep.write_state(3, JobState(FAILED, code=1, error="out of memory"))
+    return sweep
+
+
+def table_of(sweep, capsys):
+    assert main(["stages=[table]", f"table.root={sweep.path}"]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("names", [["mode_fd"], ["mode_fd", "psnr"], ["kid", "gender.fd_hard"]])
+def test_the_best_are_what_a_naive_comparison_of_all_pairs_leaves(names):
+    signs = [-1 if name == "psnr" else 1 for name in names]
+    trials = np.random.default_rng(0).integers(0, 6, (40, len(names))).astype(float)
+    costs = trials * signs
+    naive = [i for i, own in enumerate(costs) if not any((it <= own).all() and (it < own).any() for it in costs)]
+    assert sorted(best_of(trials.tolist(), names)) == naive
+    assert best_of([[float("nan")] * len(names)], names) == []
+
+
+def test_the_best_trials_stand_in_the_table_with_their_values(tmp_path, capsys):
+    sweep = write_search(tmp_path, "mode_fd", "kept_cosine")
+    text = table_of(sweep, capsys)
+    found = [values_of_job(sweep.root / "jobs" / f"h{num}", ["mode_fd", "kept_cosine"]) for num in range(3)]
+    best = best_of(found, ["mode_fd", "kept_cosine"])
+    lines = [line.split() for line in text[text.index("BEST TRIALS") :].splitlines()[2:]]
+    for place, line in zip(best, lines, strict=False):
+        assert line[:2] == ["job", str(place)] and line[2] == str([*STRENGTHS][place])
+        assert [float(it) for it in line[3:]] == pytest.approx(found[place], rel=1e-3)
+    assert lines[len(best)] == ["-" * 80] and 1 in best
+    words = " ".join(text.split())
+    assert "beats in mode_fd (lower is better) and kept_cosine (higher is better), of 3 jobs with numbers" in words
+    assert "with labels" not in words and "job 3 (strength=1.0): failed: out of memory" in words
+    assert "### Best trials" in (sweep.path / "table.md").read_text()
+
+
+def test_settings_that_a_judge_chose_are_called_so(tmp_path, capsys):
+    text = " ".join(table_of(write_search(tmp_path, "gender.fd_hard", "psnr"), capsys).split())
+    assert "settings chosen with labels: the judge, which was trained on labels, measures gender.fd_hard." in text
+
+
+def test_a_search_may_try_the_same_values_twice(tmp_path, capsys):
+    sweep = write_search(tmp_path, "gender.fd_hard")
+    sweep.add(3, ["guidance.strength=6.0"])
+    sweep.write_state(3, JobState(DONE, job="jobs/h1"))
+    text = table_of(sweep, capsys)
+    assert text[text.index("BEST TRIALS") :].splitlines()[2].startswith("job 1  6.0")
+    assert [row["config_hashes"] for row in read(sweep.path / "results.json")["rows"]] == [["h0"], ["h1"], ["h2"]]
+
+
+def test_the_record_of_a_search_keeps_its_trials_and_what_it_is_for(tmp_path):
+    sweep = write_search(tmp_path, "mode_fd", "psnr")
+    sweep.start_search("again", ["guidance.strength"], ["mode_fd", "psnr"])
+    record = sweep.read()
+    assert len(record["jobs"]) == 4 and record["objectives"] == ["mode_fd", "psnr"]
