@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.pooled import RESULTS
-from selfdebias.config.compose import conf_folder, load_sweep
+from selfdebias.config.compose import load_sweep
+from selfdebias.config.sources import conf_folder
 from selfdebias.jobs.sweeps.launching import sweep_of
 from selfdebias.jobs.sweeps.table import PLOT, TABLE
 from selfdebias.jobs.sweeps.table import RESULTS as NUMBERS

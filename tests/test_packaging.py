@@ -111,7 +111,7 @@ def test_a_wheel_carries_conf_and_finds_it(tmp_path):
     wanted = {f"selfdebias/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")}
     assert wanted <= names
     assert not [name for name in names if name.startswith(("conf/", "tests/", "experiments/"))]
-    code = "from selfdebias.config.compose import conf_folder; print(conf_folder())"
+    code = "from selfdebias.config.sources import conf_folder; print(conf_folder())"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment, cwd=tmp_path

@@ -17,7 +17,10 @@ from experiments.occupations import VARIANTS, page
 from experiments.pooled import RESULTS, who_judged
 from experiments.study import names
 from selfdebias.config.compose import load, load_sweep
-from selfdebias.jobs.sweeps.launchers import launcher_of, settings_of
+from selfdebias.config.overrides import split_settings
+from selfdebias.config.rules import ConfigError
+from selfdebias.config.sources import Sources
+from selfdebias.jobs.sweeps.launchers import check_launcher
 from selfdebias.judges.emoji import EmojiJudge
 from selfdebias.modes import KMeansModes
 from selfdebias.report.comparisons import verdicts_in_words
@@ -78,7 +81,13 @@ def test_each_sweep_composes_and_its_launcher_is_there():
     for line in lines:
         overrides = shlex.split(line, comments=True)
         seed = ["generate.seed=1"] if line.startswith("experiment=") else []  # of several, one is enough
-        assert len(load_sweep([*overrides, *seed])) > 1 and launcher_of(settings_of(overrides)), line
+        searches = "hydra/sweeper=search" in overrides
+        assert len(load_sweep([*overrides, *seed], ends=searches)) > 1, line
+        settings = split_settings(overrides)[1]
+        try:
+            check_launcher(settings, Sources())
+        except ConfigError as error:
+            assert "needs `sbatch` on the PATH" in str(error), line
 
 
 def test_each_line_that_evaluates_folders_draws_nothing():

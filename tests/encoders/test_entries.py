@@ -16,12 +16,13 @@ from PIL import Image
 from transformers import AutoModel
 
 from selfdebias.config import compose as config
+from selfdebias.config import sources
 from selfdebias.config.targets import make
 from selfdebias.encoders import EfficientNetLite0Encoder, PixelEncoder, encoder_from
 from selfdebias.testbed import shipped
 from tests.architectures import save_encoder, save_siglip
 
-ENTRIES = sorted(path.stem for path in (config.conf_folder() / "encoder").glob("*.yaml"))
+ENTRIES = sorted(path.stem for path in (sources.conf_folder() / "encoder").glob("*.yaml"))
 LOADED = [entry for entry in ENTRIES if entry not in ("pixels", "efficientnet_lite0")]  # transformers' own classes
 SHIPPED = [entry for entry in ENTRIES if entry.startswith("emoji_")]
 WITHOUT_TEXT = [

@@ -15,7 +15,10 @@ import torch
 from PIL import Image
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
+from selfdebias.config.overrides import options_of
+from selfdebias.config.sources import Sources
 from selfdebias.jobs.failures import STOPPED
+from selfdebias.jobs.parts import default
 from selfdebias.jobs.processes import _why
 from selfdebias.main import main
 from selfdebias.storage.atomic import TEMPORARY
@@ -155,13 +158,49 @@ def test_of_several_errors_the_users_own_is_said(tmp_path):
     assert _why(failed(0, 1), tmp_path) == (1, "selfdebias: the disk is full")
 
 
+SPLIT = ["self_debias", "transport", "mean_difference", "gradient_descent", "two_pass", "random"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "selfdebias"]
+STAGES = "stages=[collect,discover,project,generate]"
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory):
+    return tmp_path_factory.mktemp("split_one"), tmp_path_factory.mktemp("split_two")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("guidance", SPLIT)
+def test_each_guidance_that_splits_makes_the_images_of_one_process(model, split, guidance):
+    alone, ranks = split
+    more = [f"guidance={guidance}", STAGES]
+    words = [
+        text for text in command(model, alone, *more) if not text.startswith("guidance.decay")
+    ]  # which not all have
+    assert main(words) == 0
+    words = [text if "paths.root" not in text else f"paths.root={ranks}" for text in words]
+    done = subprocess.run([*TORCHRUN, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    one, two = images_of(alone), images_of(ranks)
+    assert one.keys() == two.keys()
+    assert all(float((images - two[name]).abs().max()) < LEVEL for name, images in one.items())
+
+
+def test_all_guidances_that_split_are_compared():
+    options = {*options_of("guidance", Sources().folders)} - {
+        "none",
+        "random",
+        "attribute_prompts",
+    }  # made with another one
+    splits = {name for name in options if default("guidance", name).splits}
+    assert splits - {"transport_axes"} <= {*SPLIT}  # which is `transport` with other values
+
+
 @pytest.mark.slow
 def test_ranks_that_torchrun_started_are_taken_as_they_are(model, one, tmp_path):
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "selfdebias"]
-    done = subprocess.run([*words, *command(model, tmp_path)], capture_output=True, text=True, check=False)
+    done = subprocess.run([*TORCHRUN, *command(model, tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert same_images(one, tmp_path) and done.stdout.count("evaluate: done") == 1
-    done = subprocess.run([*words, "-m", "generate.seed=1,2"], capture_output=True, text=True, check=False)
+    done = subprocess.run([*TORCHRUN, "-m", "generate.seed=1,2"], capture_output=True, text=True, check=False)
     assert "`-m` cannot be started by torchrun" in done.stderr
 
 
