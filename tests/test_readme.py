@@ -18,7 +18,6 @@ from experiments.pooled import RESULTS, who_judged
 from experiments.study import names
 from selfdebias.config.compose import load, load_sweep
 from selfdebias.config.overrides import split_settings
-from selfdebias.config.rules import ConfigError
 from selfdebias.config.sources import Sources
 from selfdebias.jobs.sweeps.launchers import check_launcher
 from selfdebias.judges.emoji import EmojiJudge
@@ -75,7 +74,8 @@ def test_each_override_composes():
         load(shlex.split(line, comments=True))
 
 
-def test_each_sweep_composes_and_its_launcher_is_there():
+def test_each_sweep_composes_and_its_launcher_is_there(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: name)  # as on a cluster
     lines = re.findall(r"^selfdebias -m (.*)$", README, re.MULTILINE)
     assert len(lines) >= 4
     for line in lines:
@@ -83,11 +83,7 @@ def test_each_sweep_composes_and_its_launcher_is_there():
         seed = ["generate.seed=1"] if line.startswith("experiment=") else []  # of several, one is enough
         searches = "hydra/sweeper=search" in overrides
         assert len(load_sweep([*overrides, *seed], ends=searches)) > 1, line
-        settings = split_settings(overrides)[1]
-        try:
-            check_launcher(settings, Sources())
-        except ConfigError as error:
-            assert "needs `sbatch` on the PATH" in str(error), line
+        check_launcher(split_settings(overrides)[1], Sources())
 
 
 def test_each_line_that_evaluates_folders_draws_nothing():
