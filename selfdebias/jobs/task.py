@@ -21,12 +21,15 @@ from selfdebias.config.compose import load, notes_on_subjects
 from selfdebias.config.sources import running_sources
 from selfdebias.config.targets import check_names
 from selfdebias.jobs.early_checks import check_early
-from selfdebias.jobs.failures import Ended, RanksFailedError, disk_is_full, explained, sigterm_as_ctrl_c
+from selfdebias.jobs.failures import Ended, disk_is_full, explained, sigterm_as_ctrl_c
 from selfdebias.jobs.processes import Processes, is_rank, processes_of_environment, run_in_processes, wants_several
 from selfdebias.jobs.sweeps.objectives import NAN, values_of_job
 from selfdebias.jobs.sweeps.record import DONE, ERROR, FAILED, RUNNING, STOP, STOPPED, JobState, SweepFolder
 from selfdebias.storage.atomic import write_text
 from selfdebias.storage.hidden import redacted_command
+
+PREFIX = "selfdebias: "
+BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"  # which runs the jobs in the process of the sweep
 
 
 def task(config: Any) -> Any:
@@ -48,10 +51,8 @@ def task(config: Any) -> Any:
         sources, overrides = running_sources(running), [str(text) for text in running.overrides.task]
         config = load([*overrides, *settings_in(running)], sources)
         if not is_rank() and any(text.startswith("prompts.subjects=") for text in overrides):
-            print(
-                "".join(f"{it}\n" for it in notes_on_subjects(overrides, config["prompts"]["subjects"], sources)),
-                end="",
-            )
+            for note in notes_on_subjects(overrides, config["prompts"]["subjects"], sources):
+                print(note)
         if config["stages"] == ["table"]:
             from selfdebias.jobs.sweeps.table import remake_table
 
@@ -102,10 +103,6 @@ def _print_outcome(job: Path) -> None:
     print(f"report: {page}" if page.exists() else f"job: {job}")
 
 
-PREFIX = "selfdebias: "
-BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"  # which runs the jobs in the process of the sweep
-
-
 def run_numbered() -> Any:
     """Runs the job that Hydra is at, and records what became of it.
 
@@ -150,7 +147,7 @@ def _record(sweep: SweepFolder, num: int, overrides: Sequence[str], running: Any
     except Exception as error:
         code, line = _failure(error)
         with contextlib.suppress(OSError):  # the disk may be full
-            if explained(error) is None and not isinstance(error, RanksFailedError):
+            if explained(error) is None:
                 write_text(sweep.of_job(num) / ERROR, redacted_command(traceback.format_exc()))
             seconds = round(time.monotonic() - start, 1)
             sweep.write_state(
@@ -185,10 +182,8 @@ def _run(sweep: SweepFolder, overrides: Sequence[str], running: Any) -> str:
 
 def _failure(error: Exception) -> tuple[int, str]:
     """Exit code and one line of an error."""
-    if isinstance(error, RanksFailedError):
-        return error.code, " ".join(str(error).removeprefix(PREFIX).split())
     known = explained(error)
     if known is None:
         lines = str(error).strip().splitlines()
         return 1, f"{type(error).__name__}{': ' + lines[0] if lines else ''}"
-    return known[0], known[1].removeprefix(PREFIX)
+    return known[0], " ".join(known[1].removeprefix(PREFIX).split())
