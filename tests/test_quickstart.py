@@ -20,8 +20,9 @@ from selfdebias.guidance import GuidanceState, SelfDebiasGuidance, TransportGuid
 from selfdebias.guidance.attachment import Attachment
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.main import main
+from selfdebias.report.loggers import make_logger
 from selfdebias.report.measures import lines_of
-from selfdebias.report.wandb_log import log_job, make_logger
+from selfdebias.report.wandb_log import log_job
 from selfdebias.storage.atomic import link_or_copy
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.images import image_seeds
@@ -117,7 +118,7 @@ def test_its_wandb_run_holds_the_curves_the_pictures_the_tables_and_the_metric_o
 
 def test_the_artifact_of_projector_and_bank_is_a_debiaser(quick, tmp_path):
     job, _ = _job(quick, guidance="guidance=random")
-    log_job(make_logger(read_option("logger", "wandb"), tmp_path), {"arms": {}}, fitted=job)
+    log_job(make_logger("wandb", read_option("logger", "wandb")["wandb"], tmp_path), {"arms": {}}, fitted=job)
     (artifact,) = offline_runs(tmp_path)[0].artifacts
     for file in artifact.manifest.contents:  # as a download lays them
         link_or_copy(Path(file.local_path), tmp_path / file.path)

@@ -12,7 +12,7 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_com
 
 from selfdebias.config.compose import load
 from selfdebias.report.measures import flat_numbers
-from selfdebias.report.privacy import check_logger
+from selfdebias.report.privacy import check_wandb
 from tests.report.example import example_results
 
 FILE = Path(__file__).parents[1] / "experiments" / "wandb_sweep.yaml"
@@ -49,8 +49,8 @@ def test_each_value_makes_a_command_line_that_composes(sweep):
         for name in set(names) - {"clustering"}:
             group, option = name.split(".")
             assert config[group][option] == values[name]
-        assert config["logger"]["mode"] == "online"
-    check_logger(config["logger"])
+        assert config["logger"]["wandb"]["mode"] == "online"
+    check_wandb(config["logger"]["wandb"])
 
 
 def test_a_value_with_many_digits_arrives_as_it_is(sweep):

@@ -230,14 +230,14 @@ def _in_one_line(error: Exception, sources: Sources, overrides: Sequence[str]) -
     if others:
         return f"`{key}` is not an option here: {key.split('.')[0]}={' or '.join(others)} has it."
     config = _compose(sources, [])
-    known = [
-        path for path, _ in walk(config) if path != key and "._" not in path
-    ]  # another option of its group may have it
+    # another option of its group may have it
+    known = [path for path, _ in walk(config) if path != key and "._" not in path]
     top = [] if "." in key else [*config, *groups_of(sources.folders)]
-    near = [*difflib.get_close_matches(key, top, n=1), *difflib.get_close_matches(key, known, n=1, cutoff=0.75)]
+    least = 0.9 if key.startswith("logger.") else 0.75  # W&B has more options than those that are named
+    near = [*difflib.get_close_matches(key, top, n=1), *difflib.get_close_matches(key, known, n=1, cutoff=least)]
     if near:
         return f"`{key}` is not an option. Did you mean `{near[0]}`?"
-    if key.startswith("logger."):
+    if key.startswith("logger.wandb."):
         given = next((text for text in overrides if text.startswith(key)), key)
         return f"`{key}` is not an option here; one of W&B's own is added with a plus: +{given}"
     return f"`{key}` is not an option. See `selfdebias --cfg job`."

@@ -19,7 +19,7 @@ FILES = (
     "labelled", "folders", "reference", "modes", "weights", "folder", "path", "root", "save_dir", "negative_prompt_file",
 )  # fmt: skip
 MODELS = ("pretrained", "config")  # a path, or a model's id on the hub, owner/name
-HERE = ("paths", "logger")  # sections that say where a job runs and who is told of it: no folder chooses them
+HERE = ("paths", "logger", "tags")  # sections that say where a job runs and who is told of it: no folder chooses them
 SHIPPED, LOCAL = "shipped:", "local:"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 SINGLE_FILES = (".safetensors", ".ckpt")
@@ -51,9 +51,13 @@ def commented_yaml(config: Mapping[str, Any], overrides: Sequence[str], sources:
     heads = {}
     for group, option in choices.items():
         name, _, package = group.partition("@")
-        if option and name != "experiment" and not name.startswith("hydra"):  # which says why, not what a key is
+        if (
+            option and name not in ("experiment", "debug") and not name.startswith("hydra")
+        ):  # which say why, not what a key is
             comments |= dict(_inherited(f"{name}/{option}", package or name, sources))
             heads[package or name] = f"{name}={option}"
+    for name in config["logger"] if "logger" not in choices else ():  # several of the group, of which Hydra names none
+        comments |= dict(_inherited(f"logger/{name}", "logger", sources))
     lines = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=100_000).splitlines()
     comments |= heads
     return "".join(

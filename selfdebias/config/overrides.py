@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -17,6 +18,8 @@ from selfdebias.config.rules import ConfigError
 
 HYDRA = ("hydra.", "hydra/")  # keys of Hydra's own settings
 MANY = 16  # options that a message names all of
+LISTED = ("experiment", "logger")  # groups of which several options go together
+_OF_WANDB = re.compile(r"(?P<sign>[+~]*)logger\.(?!(?:wandb|csv|tensorboard|none)\b)(?P<key>[\w.]+(=|$))")
 
 
 def parse(overrides: Sequence[str], sweep: bool = False, loader: Any = None) -> list[Override]:
@@ -46,6 +49,20 @@ def parse(overrides: Sequence[str], sweep: bool = False, loader: Any = None) -> 
             raise ConfigError(f"`{text}` names several values: start a sweep with -m, or put a text in quotes.")
         parsed.append(override)
     return parsed
+
+
+def with_names_of_today(words: Sequence[str]) -> list[str]:
+    """A command line with the full names of what has a shorter one: W&B's options were `logger.<option>` alone once.
+
+    Example:
+        >>> with_names_of_today(["logger.mode=online", "+logger.entity=us", "logger.csv.name=a", "+tags=[b]"])
+        ['logger.wandb.mode=online', '+logger.wandb.entity=us', 'logger.csv.name=a', 'tags=[b]']
+    """
+    words = [
+        _OF_WANDB.sub(r"\g<sign>logger.wandb.\g<key>", word, count=1) if _OF_WANDB.match(word) else word
+        for word in words
+    ]
+    return [word.removeprefix("+") if word.startswith("+tags=") else word for word in words]
 
 
 def split_settings(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -104,7 +121,7 @@ def options_of(group: str, folders: Sequence[Path]) -> list[str]:
 def options_with(folders: Sequence[Path], key: str) -> list[str]:
     """The options of a key's group that have it, of their own or from the option that they build on."""
     group, _, name = key.partition(".")
-    if not name or "." in name:
+    if not name or ("." in name and group != "logger"):
         return []
     return sorted({file.stem for folder in folders for file in (folder / group).glob("*.yaml") if _has(file, name)})
 
@@ -114,21 +131,25 @@ def _has(file: Path, name: str) -> bool:
     content = OmegaConf.to_container(OmegaConf.load(file)) if file.exists() else {}
     assert isinstance(content, dict)
     bases = [it for it in content.get("defaults", ()) if isinstance(it, str) and it != "_self_" and "@" not in it]
-    return name in content or any(_has(file.with_name(f"{base}.yaml"), name) for base in bases)
+    return OmegaConf.select(OmegaConf.create(content), name, default=_has) is not _has or any(
+        _has(file.with_name(f"{base}.yaml"), name) for base in bases
+    )
 
 
 def check_options(parsed: Sequence[Override], folders: Sequence[Path]) -> None:
-    """Refuses `group=option` where there is no such file; Hydra's own message takes seven lines. Experiments go in lists too."""
+    """Refuses `group=option` where there is no such file; Hydra's own message takes seven lines."""
     for override in parsed:
         if not is_group(override, folders):
             continue
         group, options, chosen = override.key_or_group, options_of(override.key_or_group, folders), override.value()
         if (override.is_add() or override.is_force_add()) and override.package is None:
-            many = f", or {group}=[a,{chosen}] for several" if group == "experiment" else ""
+            many = f", or {group}=[a,{chosen}] for several" if group in LISTED else ""
             raise ConfigError(f"`{override.input_line}` must be without a plus: {group}={chosen}{many}.")
-        if "none" in options and (override.is_delete() or chosen is None):
-            raise ConfigError(f"`{group}` must be one of {_in_words(options, '')}, got null: take {group}=none.")
-        several = chosen if isinstance(chosen, list) and group == "experiment" else [chosen]
+        if "none" in options and (override.is_delete() or chosen is None or chosen == []):
+            raise ConfigError(
+                f"`{group}` must be one of {_in_words(options, '')}, got {'null' if chosen is None else chosen}: take {group}=none."
+            )
+        several = chosen if isinstance(chosen, list) and group in LISTED else [chosen]
         for option in several if not override.is_delete() else ():  # of another group, one is taken
             if option not in options:
                 raise ConfigError(f"`{group}` must be one of {_in_words(options, str(option))}, got {option}.")

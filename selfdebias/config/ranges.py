@@ -11,6 +11,7 @@ from typing import Any
 
 from selfdebias.config.rules import (
     LARGEST,
+    TEXT,
     TEXT_NOT_BLANK,
     TRUE_OR_FALSE,
     Rule,
@@ -137,11 +138,20 @@ RANGES: Mapping[str, Mapping[str, Rule]] = {
         "enable_model_summary": TRUE_OR_FALSE,
         "enable_progress_bar": TRUE_OR_FALSE,
     },
-    # What W&B would refuse only once the job is done.
+    # What a logger would refuse only once the job is done.
     "logger": {
-        "mode": one_of(*WANDB_MODES),
-        "project": or_null(TEXT_NOT_BLANK),
-        **dict.fromkeys(("entity", "name", "group", "notes", "job_type", "id"), or_null(TEXT_NOT_BLANK)),
+        "wandb.mode": one_of(*WANDB_MODES),
+        "wandb.project": or_null(TEXT_NOT_BLANK),
+        **{f"wandb.{name}": or_null(TEXT_NOT_BLANK) for name in ("entity", "name", "group", "notes", "job_type", "id")},
+        **{
+            f"{name}.name": TEXT_NOT_BLANK for name in ("csv", "tensorboard")
+        },  # else other files of the folder are mixed up
+        **{
+            f"{name}.{key}": or_null(TEXT_NOT_BLANK)
+            for name in ("csv", "tensorboard")
+            for key in ("save_dir", "version")
+        },
+        **{f"{name}.prefix": TEXT for name in ("csv", "tensorboard")},
     },
     "paths": {"root": Rule("the path of a folder", TEXT_NOT_BLANK.holds)},
 }

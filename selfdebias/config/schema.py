@@ -27,6 +27,7 @@ GROUPS = (
     "trainer", "logger", "paths",
 )  # fmt: skip
 STAGES = ("collect", "discover", "project", "generate", "evaluate", "report")
+LISTS = ("stages", "tags")  # sections that are lists
 TABLE = "table"  # stands alone in `stages`: it makes the table of jobs that are finished
 QUALITIES = ("kept_cosine", "precision_ratio", "kid", "clip_score")
 WEIGHTS = {"_target_", "pretrained", "revision", "variant", "config", "allow_pickle"}  # options that choose a model
@@ -42,6 +43,12 @@ def _paths(value: Any) -> bool:
 
 
 IMAGES, BATCH, SEED = whole_in(1, 10**7), whole_in(1, 10**5), whole_in(0, 2**63 - 1)
+TAGS = Rule(
+    "a list of different texts of 1 to 64 letters",  # as W&B takes them
+    lambda value: (
+        value == [] or (_texts(value) and len(set(value)) == len(value) and all(len(it) <= 64 for it in value))
+    ),
+)
 A_PATH = or_null(Rule("a path", lambda value: _paths([value])))
 SAMPLER = or_null(
     Rule(
@@ -119,16 +126,21 @@ def check_schema(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> None
 
 
 def _check_sections(config: Mapping[str, Any]) -> None:
-    expected = (*GROUPS, "stages", *SECTIONS)
+    expected = (*GROUPS, *LISTS, *SECTIONS)
     for key in config:
         if key not in expected:
             raise ConfigError(f"`{key}` is not an option. The sections are {', '.join(expected)}.")
     for key in expected:
-        if key not in config or (key != "stages" and not isinstance(config[key], Mapping)):
+        if key not in config or (key not in LISTS and not isinstance(config[key], Mapping)):
             raise refuse(key, "a section of the configuration", config.get(key))
     for group in GROUPS:
-        if group != "paths" and "_target_" not in config[group]:
+        if group not in ("paths", "logger") and "_target_" not in config[group]:
             raise refuse(f"{group}._target_", "the name of a class", None)
+    for name, logger in config["logger"].items():
+        if not isinstance(logger, Mapping) or "_target_" not in logger:
+            raise refuse(f"logger.{name}", f"under the name of its logger, as logger.wandb.{name}", logger)
+    if not TAGS.holds(config["tags"]):
+        raise refuse("tags", TAGS.words, config["tags"])
     for section, rules in SECTIONS.items():
         for key in config[section]:
             if key not in rules:

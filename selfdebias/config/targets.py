@@ -26,8 +26,10 @@ PLUGINS = "selfdebias.plugins"
 # Classes of other packages, by their exact names: (where they may stand, what they are needed for).
 FOREIGN: Mapping[str, tuple[str, str]] = {
     "pytorch_lightning.Trainer": ("trainer", "runs the loops of the stages"),
-    "pytorch_lightning.loggers.WandbLogger": ("logger", "logger=wandb"),
-    "pytorch_lightning.loggers.logger.DummyLogger": ("logger", "logger=none"),
+    "pytorch_lightning.loggers.WandbLogger": ("logger.wandb", "logger=wandb"),
+    "pytorch_lightning.loggers.CSVLogger": ("logger.csv", "logger=csv"),
+    "pytorch_lightning.loggers.TensorBoardLogger": ("logger.tensorboard", "logger=tensorboard"),
+    "pytorch_lightning.loggers.logger.DummyLogger": ("logger.none", "logger=none"),
 }
 
 # What a class of this package must derive from, by the last part of the place where it stands; a place that is not here takes

@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 from selfdebias.config.compose import load
 from selfdebias.config.hydra_settings import check_given
-from selfdebias.config.overrides import parse, refuse_doubles, split_settings
+from selfdebias.config.overrides import parse, refuse_doubles, split_settings, with_names_of_today
 from selfdebias.config.rules import ConfigError
 from selfdebias.config.sources import Sources, sources_of
 from selfdebias.config.targets import check_names
@@ -29,7 +29,7 @@ OF_SWEEPS = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper
 WORDS = {  # of lightning-hydra-template and plain Hydra: what they are called here
     "seed": "collect.seed and generate.seed",
     "ckpt_path": "--from FOLDER, a job again from its folder",
-    "task_name": "+tags=[name]",
+    "task_name": "tags=[name]",
     "data": "prompts",
     "callbacks": "none: stages are found again by their key, and nothing is trained long enough to be stopped early",
     "train": "stages=[collect,discover,project]",
@@ -51,7 +51,7 @@ def outcome(arguments: Sequence[str]) -> tuple[int, str]:
     """
     try:
         with sigterm_as_ctrl_c():
-            return _run_or_print(list(arguments))
+            return _run_or_print(with_names_of_today(arguments))
     except BaseException as ended:
         error = ended.error if isinstance(ended, Ended) else ended
         found = explained(error)

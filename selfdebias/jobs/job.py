@@ -5,7 +5,6 @@ A job with a row for each prompt has such a folder for each of them, and beside 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -25,13 +24,10 @@ from selfdebias.jobs.stages.report import read_figures
 from selfdebias.metrics.features import identity
 from selfdebias.metrics.prompts import over_prompts
 from selfdebias.report.gallery import within_budget
+from selfdebias.report.loggers import check_loggers, log_finished, names_of
 from selfdebias.report.measures import csv_of
-from selfdebias.report.privacy import check_logger, mode_of, nameless
 from selfdebias.report.prompts import markdown_table, render_prompt_page
-from selfdebias.report.wandb_log import is_logged, log_job, make_logger, mark_logged
-from selfdebias.report.wording import plain
 from selfdebias.storage.atomic import link_or_copy, read_json, read_lines, swept, write_bytes, write_json, write_text
-from selfdebias.storage.hidden import redacted_command
 from selfdebias.storage.images import read_sheet
 
 
@@ -54,7 +50,7 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Proc
     settle_libraries()
 
     root, parts = Path(config["paths"]["root"]), Parts(config)
-    check_logger(config["logger"])
+    check_loggers(config["logger"])
     plan = plan_of_job(config, parts)
     stages = chosen_stages(plan, config["stages"])
     folders = {name: folder_of(stage, root) for name, stage in plan.items()}
@@ -116,23 +112,13 @@ def _run_rows(
 
 
 def _log(job: Path, config: Mapping[str, Any], report: Path | None, group: str) -> None:
-    """Hands the finished job to its logger, once; a job with rows has no report of its own, and logs their numbers."""
-    if mode_of(config["logger"]) == "disabled":
-        return
-    results = read_json(job / "results.json")
-    figures, lines = ({}, []) if report is None else (read_figures(report), read_lines(job / "metrics.jsonl"))
-    try:
-        if is_logged(job, config["logger"]):
-            return
-        with nameless(job, config["logger"].get("save_dir")) as place:
-            fitted = place if config["logger"].get("log_model") else None
-            run = log_job(make_logger(config["logger"], place, group), results, figures, lines, config, fitted)
-    except Exception as error:  # whatever W&B says, the job is done, and its results are here
-        reason = plain(redacted_command(str(error).splitlines()[0] if str(error) else type(error).__name__))
-        print(f"selfdebias: nothing was logged to W&B ({reason}); all results are here.", file=sys.stderr)
-        return
-    if run:
-        mark_logged(job, run, mode_of(config["logger"]))
+    """Hands the finished job to each logger, once; a job with rows has no report of its own, and logs their numbers."""
+    names = names_of(config["logger"])
+    if names:
+        results = read_json(job / "results.json")
+        figures, lines = ({}, []) if report is None else (read_figures(report), read_lines(job / "metrics.jsonl"))
+    for name in names:
+        log_finished(job, name, config["logger"][name], results, figures, lines, config, group)
 
 
 ROWS = "rows"

@@ -13,7 +13,7 @@ from selfdebias.config.rules import ConfigError, mapped, walk
 from selfdebias.config.schema import STAGES
 from selfdebias.report.wording import plain
 from selfdebias.storage.atomic import hash_file, read_json, write_json, write_text
-from selfdebias.storage.hidden import HIDDEN, redacted, redacted_command
+from selfdebias.storage.hidden import HIDDEN, hidden, redacted, redacted_command
 from selfdebias.storage.model_files import CONFIGS, PICKLES, TENSORS, check_inside, hash_files
 from selfdebias.storage.provenance import differences, in_words, made_with, read_versions
 
@@ -34,7 +34,7 @@ def record_of(
         is_done: Whether all steps were finished before: what they were made with is then left as it stands there.
 
     Returns:
-        `config_hash`, `command`, `stages`, `seeds` by stage and `made_with` (`selfdebias.storage.provenance.made_with`).
+        `config_hash`, `command`, `stages`, `seeds` by stage, `tags` and `made_with` (`selfdebias.storage.provenance.made_with`).
     """
     earlier = read_record(job).get("made_with") if is_done else None
     return {
@@ -42,6 +42,7 @@ def record_of(
         "command": redacted_command(shlex.join(["selfdebias", *words])),
         "stages": dict(stages),
         "seeds": seeds_of(config),
+        "tags": hidden(config["tags"]),
         "made_with": earlier or made_with(),
     }
 
@@ -110,9 +111,9 @@ def portable(config: Mapping[str, Any]) -> dict[str, Any]:
 def load_again(folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """Reads a job's resolved configuration, changes values of it, and checks it as any other.
 
-    The folder may be a stranger's, so it is plain data. It does not choose where the job runs, who is told of it (`paths` and
-    `logger` are those of this computer), or files of this computer: these have to be given again. Where the folder lies among
-    the jobs of a root, the job runs under that root, wherever the command is called.
+    The folder may be a stranger's, so it is plain data. It does not choose where the job runs, who is told of it and in which words
+    (`paths`, `logger` and `tags` are those of this computer), or files of this computer: these have to be given again. Where the
+    folder lies among the jobs of a root, the job runs under that root, wherever the command is called.
 
     Args:
         folder: The job's folder.

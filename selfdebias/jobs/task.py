@@ -174,8 +174,8 @@ def _run(sweep: SweepFolder, overrides: Sequence[str], running: Any) -> str:
     if not wants_several(config):
         return str(run_job(config, overrides, group=sweep.path.name).relative_to(config["paths"]["root"]))
     check_early(config)
-    if config["logger"].get("group", "") is None:
-        overrides = [*overrides, f"logger.group={sweep.path.name}"]
+    if config["logger"].get("wandb", {}).get("group", "") is None:
+        overrides = [*overrides, f"logger.wandb.group={sweep.path.name}"]
     run_in_processes([*sources.flags, *overrides], config["trainer"]["devices"])
     return f"jobs/{hash_of_job(config)}"
 

@@ -18,7 +18,7 @@ from selfdebias.report.job_table import sections, shown_in
 from selfdebias.report.material import Material, settings
 from selfdebias.report.measures import arms_of, attributes_of, class_shares, images_of
 from selfdebias.report.wording import Notes, plain, prompt_of, written
-from selfdebias.storage.hidden import redacted_command
+from selfdebias.storage.hidden import hidden, redacted_command
 from selfdebias.storage.provenance import in_words
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def render_page(material: Material, pictures: Pictures) -> str:
         command=plain(redacted_command(str(material.job.get("command") or "selfdebias"))),
         config_hash=results.get("config_hash", ""),
         made_with=in_words(material.job.get("made_with", {})),
+        tags=", ".join(plain(it) for it in hidden(material.job.get("tags", []))),
         prompt=prompt_of(results),
         modes=mode_rows(material, notes),
         found=found_in_words(material.found),

@@ -58,19 +58,17 @@ def mode_of(logger: Mapping[str, Any]) -> str:
     """What the configuration asks for; the environment's WANDB_MODE can only make it more private.
 
     Args:
-        logger: The group's configuration.
+        logger: The options `logger.wandb`.
 
     Returns:
-        One of `MODES`; disabled for any other logger.
+        One of `MODES`.
     """
-    if not str(logger["_target_"]).endswith(".WandbLogger"):
-        return "disabled"
     around = os.environ.get("WANDB_MODE", "")
     around = ALIASES.get(around, around)
     return min(logger.get("mode", "online"), around if around in MODES else "online", key=MODES.index)
 
 
-def check_logger(logger: Mapping[str, Any]) -> None:
+def check_wandb(logger: Mapping[str, Any]) -> None:
     """Refuses options that W&B does not know, which it would say only once the job is done.
 
     Raises:
@@ -85,11 +83,11 @@ def check_logger(logger: Mapping[str, Any]) -> None:
     for key in logger.get("settings") or {}:
         if key not in PRIVATE_SETTINGS and key != "init_timeout":
             words = ", ".join([*PRIVATE_SETTINGS, "init_timeout"])
-            raise ConfigError(f"`logger.settings.{key}` is not an option. logger.settings has {words}.")
+            raise ConfigError(f"`logger.wandb.settings.{key}` is not an option. logger.wandb.settings has {words}.")
     for key in logger:
         if key not in known and key != "_target_":
             raise ConfigError(
-                f"`logger.{key}` is not an option. W&B has {', '.join(inspect.signature(wandb.init).parameters)}."
+                f"`logger.wandb.{key}` is not an option. W&B has {', '.join(inspect.signature(wandb.init).parameters)}."
             )
 
 

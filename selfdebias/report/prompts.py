@@ -15,7 +15,7 @@ from selfdebias.report.measures import Results, arms_of, class_shares, images_of
 from selfdebias.report.page import environment, warnings
 from selfdebias.report.table import Column, Table, to_markdown, to_text
 from selfdebias.report.wording import Notes, bare, plain, span, written
-from selfdebias.storage.hidden import redacted_command
+from selfdebias.storage.hidden import hidden, redacted_command
 from selfdebias.storage.provenance import in_words
 
 TITLES = {"deviation_ratio": "dev. ratio", "fd_hard": "fd_hard"}
@@ -72,6 +72,7 @@ def render_prompt_page(results: Results, job: Mapping[str, Any], pictures: Mappi
         command=plain(redacted_command(str(job.get("command") or "selfdebias"))),
         config_hash=results["config_hash"],
         made_with=in_words(job.get("made_with", {})),
+        tags=", ".join(plain(it) for it in hidden(job.get("tags", []))),
     )
 
 

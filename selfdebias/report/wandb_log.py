@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,18 +11,15 @@ from typing import Any
 
 from PIL import Image
 
-from selfdebias.config.ranges import WANDB_MODES as MODES
-from selfdebias.config.targets import make
 from selfdebias.metrics.number import finite, number_at
 from selfdebias.report.comparisons import KEYS, spaces_of
 from selfdebias.report.measures import COLUMNS, arms_of, flat_numbers, lines_of
-from selfdebias.report.privacy import allowed, mode_of, without_places
+from selfdebias.report.privacy import allowed, without_places
 from selfdebias.report.table import Table
 from selfdebias.report.wording import plain
-from selfdebias.storage.atomic import append_line, read_json, read_lines
+from selfdebias.storage.atomic import read_json
 from selfdebias.storage.hidden import hidden, redacted_command
 
-MARK = "logged.jsonl"
 TENSORS = ("projector.safetensors", "bank.safetensors", "means.safetensors")
 FACTS = "debiaser.json"
 TOLD = ("model", "encoder", "prompts", "modes", "n_images", "guidance", "schedule")  # of the facts, in the metadata
@@ -185,28 +181,6 @@ def log_fitted(run: Any, job: Path, results: Mapping[str, Any]) -> None:
     run.log_artifact(artifact)
 
 
-def make_logger(logger: Mapping[str, Any], job: Path, group: str = "") -> Any:
-    """The job's logger.
-
-    Args:
-        logger: The group's configuration.
-        job: Folder of the job, where a logger without a folder of its own writes.
-        group: The sweep that the job is part of, where the configuration names no group.
-
-    Returns:
-        A `WandbLogger`, whose run is not open yet; None where nothing is to be logged.
-    """
-    mode = mode_of(logger)
-    if mode == "disabled":
-        return None
-    options = {
-        "save_dir": logger.get("save_dir") or str(job),
-        "group": logger.get("group") or group or None,
-        "mode": mode,
-    }
-    return make({"logger": {**hidden(dict(logger)), **options}}, "logger")
-
-
 def open_run(logger: Any) -> Any:
     """The open run of a `WandbLogger`; None for any other logger, or where W&B is not reached, which is said."""
     from pytorch_lightning.loggers import WandbLogger
@@ -225,15 +199,3 @@ def open_run(logger: Any) -> Any:
             file=sys.stderr,
         )
         return None
-
-
-def is_logged(job: Path, logger: Mapping[str, Any]) -> bool:
-    """Whether the finished job was logged before: to the run that an agent asks for, or online where it is to be."""
-    asked, mode = os.environ.get("WANDB_RUN_ID"), mode_of(logger)
-    runs = [line for line in read_lines(Path(job) / MARK) if asked in (None, "", line["run"])]
-    return any(MODES.index(line["mode"]) >= MODES.index(mode) for line in runs)
-
-
-def mark_logged(job: Path, run: str, mode: str) -> None:
-    """Notes that a job was logged, so that the same command does not log it again."""
-    append_line(Path(job) / MARK, {"run": run, "mode": mode})

@@ -1,4 +1,4 @@
-"""A configuration can name no code but the parts of its groups, three foreign classes, and registered plug-ins."""
+"""A configuration can name no code but the parts of its groups, a few foreign classes, and registered plug-ins."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ def test_no_group_takes_a_class_that_starts_a_process_or_a_part_of_another_group
         ("trainer.callbacks.0", {"trainer": {"callbacks": [{"_target_": "pytorch_lightning.callbacks.Timer"}]}}),
         ("model.negative_prompt", {"model": {"negative_prompt": {"_target_": "selfdebias.config.prompts.NoPrompt"}}}),
         ("guidance.target", {"guidance": {"target": {"_target_": HANDLER}}}),
-        ("logger.settings", {"logger": {"settings": {"_target_": "pytorch_lightning.loggers.WandbLogger"}}}),
+        ("logger.csv", {"logger": {"csv": {"_target_": "pytorch_lightning.loggers.WandbLogger"}}}),
+        ("logger.mine", {"logger": {"mine": {"_target_": "pytorch_lightning.loggers.CSVLogger"}}}),
         ("judge.encoder", {"judge": {"encoder": {"_target_": "selfdebias.judges.emoji.EmojiJudge"}}}),
         ("generate.sampler.scheduler", {"generate": {"sampler": {"scheduler": {"_target_": "os.system"}}}}),
     ],
@@ -101,9 +102,13 @@ def test_every_option_of_every_group_is_a_part_of_it():
 def test_a_foreign_class_is_taken_at_its_own_place_alone_and_a_configuration_of_ours_uses_it(name):
     place, reason = FOREIGN[name]
     assert reason
-    check_objects({place: {"_target_": name, "_partial_": True} if place == "trainer" else {"_target_": name}})
-    used = [read_option(place, option).get("_target_") for option in options_of(place, [conf_folder()])]
-    assert name in used
+    group, _, own = place.partition(".")
+    parts = [read_option(group, option) for option in options_of(group, [conf_folder()])]
+    used = [part.get(own, {}) if own else part for part in parts]
+    (part,) = [it for it in used if it.get("_target_") == name and "defaults" not in it][:1]
+    check_objects({group: {own: part} if own else part})
+    with pytest.raises(ConfigError, match="_target_` must"):
+        check_objects({"logger": {"other": part}})
     assert get_object(name).__module__.startswith("pytorch_lightning")
 
 

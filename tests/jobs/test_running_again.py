@@ -63,7 +63,7 @@ def test_what_a_job_leaves_is_plain_data_without_places(tmp_path, monkeypatch):
     text = (tmp_path / "job" / "config.yaml").read_text()
     left = yaml.safe_load(text)
     assert "${" not in text and str(tmp_path) not in text
-    assert left.keys() == config.keys() - {"paths", "logger"}
+    assert left.keys() == config.keys() - {"paths", "logger", "tags"}
     digest = hash_files(tmp_path / "mine", ("*.json", "*.txt", "*.model", "*.safetensors"))[:12]
     assert left["model"].pop("pretrained") == f"local:mine@{digest}"
     del config["model"]["pretrained"]

@@ -131,7 +131,7 @@ def write_job(
         "prompts": {"_target_": "selfdebias.config.prompts.Prompts", "text": prompt},
         "model": {"_target_": "selfdebias.backbones.stable_diffusion.StableDiffusion", "steps": 25, "scale": 3.0},
         "guidance": {"_target_": "selfdebias.guidance.self_debias.SelfDebiasGuidance", "strength": 0.8, "tau": 0.1},
-        "logger": {"_target_": "pytorch_lightning.loggers.WandbLogger", "mode": "offline"},
+        "logger": {"wandb": {"_target_": "pytorch_lightning.loggers.WandbLogger", "mode": "offline"}},
     }
     return {
         "job": {"config": config, "command": "selfdebias generate.seed=1", "config_hash": "0123456789abcdef"},

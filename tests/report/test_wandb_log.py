@@ -16,9 +16,10 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import DummyLogger
 
 from selfdebias.config.rules import ConfigError
+from selfdebias.report.loggers import is_logged, make_logger, mark_logged
 from selfdebias.report.measures import COLUMNS, flat_numbers
-from selfdebias.report.privacy import PRIVATE_SETTINGS, allowed, check_logger, mode_of
-from selfdebias.report.wandb_log import is_logged, log_job, make_logger, mark_logged
+from selfdebias.report.privacy import PRIVATE_SETTINGS, allowed, check_wandb, mode_of
+from selfdebias.report.wandb_log import log_job
 from selfdebias.storage.hidden import HIDDEN, redacted, redacted_command
 from tests.report.example import PROMPT, example_results
 from tests.wandb_file import OfflineRun, offline_runs
@@ -127,7 +128,7 @@ def test_without_wandb_nothing_happens(tmp_path, monkeypatch, logger):
 def test_the_shipped_option_is_offline_and_as_private():
     from selfdebias.config.sources import conf_folder
 
-    option = yaml.safe_load((conf_folder() / "logger" / "wandb.yaml").read_text())
+    option = yaml.safe_load((conf_folder() / "logger" / "wandb.yaml").read_text())["wandb"]
     assert option["mode"] == "offline" and option["log_model"] is False
     assert option["settings"] == {**PRIVATE_SETTINGS, "init_timeout": 30}
 
@@ -184,7 +185,7 @@ def test_quality_by_features_is_a_table_of_its_own(tmp_path):
 
 def test_two_jobs_in_one_process_are_two_runs_of_their_group(tmp_path):
     for name, group in (("one", "sweep-7"), ("two", "")):
-        logger = make_logger(WANDB, tmp_path / name, group)
+        logger = make_logger("wandb", WANDB, tmp_path / name, group)
         assert log_job(logger, {"arms": {}, "config_hash": name})
     one, two = (offline_runs(tmp_path / name) for name in ("one", "two"))
     assert len(one) == len(two) == 1 and one[0].id != two[0].id
@@ -193,7 +194,7 @@ def test_two_jobs_in_one_process_are_two_runs_of_their_group(tmp_path):
 
 
 def test_a_group_that_the_configuration_names_goes_before_the_sweeps(tmp_path):
-    assert make_logger({**WANDB, "group": "mine"}, tmp_path, "sweep-7")._wandb_init["group"] == "mine"
+    assert make_logger("wandb", {**WANDB, "group": "mine"}, tmp_path, "sweep-7")._wandb_init["group"] == "mine"
 
 
 def test_projector_and_bank_are_one_artifact_without_a_path_and_without_a_copy(tmp_path, monkeypatch):
@@ -209,7 +210,7 @@ def test_projector_and_bank_are_one_artifact_without_a_path_and_without_a_copy(t
         (job / "rows" / row).mkdir(parents=True)
         (job / "rows" / row / "projector.safetensors").write_bytes(b"projector of " + row.encode() * 4000)
         (job / "rows" / row / "debiaser.json").write_text(json.dumps(facts))
-    log_job(make_logger(WANDB, job), {"arms": {}, "config_hash": "0123"}, fitted=job)
+    log_job(make_logger("wandb", WANDB, job), {"arms": {}, "config_hash": "0123"}, fitted=job)
     (artifact,) = offline_runs(tmp_path)[0].artifacts
     told = json.loads(artifact.metadata)
     assert (artifact.name, artifact.type, told["config_hash"]) == ("fitted-0123", "debiaser", "0123")
@@ -222,7 +223,7 @@ def test_projector_and_bank_are_one_artifact_without_a_path_and_without_a_copy(t
 
 
 def test_a_job_that_fitted_nothing_has_no_artifact(tmp_path):
-    log_job(make_logger(WANDB, tmp_path), {"arms": {}}, fitted=tmp_path)
+    log_job(make_logger("wandb", WANDB, tmp_path), {"arms": {}}, fitted=tmp_path)
     assert offline_runs(tmp_path)[0].artifacts == []
 
 
@@ -244,7 +245,6 @@ def test_the_environment_can_only_make_it_more_private(monkeypatch, asked, aroun
     if around:
         monkeypatch.setenv("WANDB_MODE", around)
     assert mode_of({**WANDB, "mode": asked}) == mode
-    assert mode_of({"_target_": "pytorch_lightning.loggers.logger.DummyLogger"}) == "disabled"
 
 
 def test_disabled_leaves_no_folder_and_imports_no_wandb(tmp_path):
@@ -253,7 +253,7 @@ def test_disabled_leaves_no_folder_and_imports_no_wandb(tmp_path):
         "import os, sys; from pathlib import Path; from selfdebias.jobs.job import _log\n"
         "for mode, os.environ['WANDB_MODE'] in (('disabled', 'online'), ('online', 'disabled')):\n"
         "    logger = {'_target_': 'pytorch_lightning.loggers.WandbLogger', 'mode': mode}\n"
-        "    _log(Path('job'), {'logger': logger}, None, '')\n"
+        "    _log(Path('job'), {'logger': {'wandb': logger}}, None, '')\n"
         "assert 'wandb' not in sys.modules"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -271,7 +271,10 @@ def test_an_agents_run_has_its_id_and_its_sweep(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_SWEEP_PARAM_PATH", str(tmp_path / "parameters.yaml"))
     wandb.teardown()
     try:
-        assert log_job(make_logger(WANDB, tmp_path), {"arms": {}}, config={"guidance": {"strength": 7}}) == "agents1"
+        assert (
+            log_job(make_logger("wandb", WANDB, tmp_path), {"arms": {}}, config={"guidance": {"strength": 7}})
+            == "agents1"
+        )
     finally:
         monkeypatch.undo()
         wandb.teardown()
@@ -283,21 +286,21 @@ def test_an_agents_run_has_its_id_and_its_sweep(tmp_path, monkeypatch):
 def test_a_job_is_logged_once_for_each_run_that_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_MODE")
     offline, online = WANDB, {**WANDB, "mode": "online"}
-    assert not is_logged(tmp_path, offline)
+    assert not is_logged(tmp_path, "wandb", offline)
     mark_logged(tmp_path, "one", "offline")
-    assert is_logged(tmp_path, offline) and not is_logged(tmp_path, online)
+    assert is_logged(tmp_path, "wandb", offline) and not is_logged(tmp_path, "wandb", online)
     mark_logged(tmp_path, "two", "online")
-    assert is_logged(tmp_path, offline) and is_logged(tmp_path, online)
+    assert is_logged(tmp_path, "wandb", offline) and is_logged(tmp_path, "wandb", online)
     monkeypatch.setenv("WANDB_RUN_ID", "three")  # an agent starts a job that is done already
-    assert not is_logged(tmp_path, online)
+    assert not is_logged(tmp_path, "wandb", online)
     monkeypatch.setenv("WANDB_RUN_ID", "two")
-    assert is_logged(tmp_path, online)
+    assert is_logged(tmp_path, "wandb", online)
 
 
 def test_options_that_wandb_does_not_know_are_refused_before_the_job():
-    check_logger({**WANDB, "entity": "us", "tags": ["a"], "version": "1"})
-    with pytest.raises(ConfigError, match="`logger.entty` is not an option"):
-        check_logger({**WANDB, "entty": "us"})
+    check_wandb({**WANDB, "entity": "us", "tags": ["a"], "version": "1"})
+    with pytest.raises(ConfigError, match="`logger.wandb.entty` is not an option"):
+        check_wandb({**WANDB, "entty": "us"})
 
 
 def test_a_path_of_this_computer_is_sent_as_its_last_part_and_names_of_a_hub_stay(tmp_path, monkeypatch):

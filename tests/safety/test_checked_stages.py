@@ -220,7 +220,7 @@ def test_what_goes_wrong_with_the_logger_at_the_end_tears_no_finished_job(model,
     assert str(job / "report.html") in out and err.count("\n") == 1
     assert "nothing was logged to W&B" in err and "logged.jsonl" in err and "all results are here" in err
     (job / "logged.jsonl").unlink()
-    monkeypatch.setattr("selfdebias.jobs.job.log_job", lambda *_: 1 / 0)
+    monkeypatch.setattr("selfdebias.report.loggers.log_job", lambda *_: 1 / 0)
     assert main(command) == 0
     assert "nothing was logged to W&B (division by zero)" in capsys.readouterr().err
 

@@ -35,7 +35,7 @@ def test_the_way_out_of_an_answer_is_no_circle(stand_ins, capsys):
     ("text", "words"),
     [
         ("+experiment=paper", "experiment=paper"),
-        ("logger.tags=[a]", "+logger.tags=[a]"),
+        ("logger.tags=[a]", "+logger.wandb.tags=[a]"),
         ("~logger", "logger=none"),
         ("logger=null", "logger=none"),
     ],

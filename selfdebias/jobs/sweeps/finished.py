@@ -23,7 +23,7 @@ from selfdebias.jobs.sweeps.record import (
     values_of,
 )
 
-WHERE = ("paths", "trainer", "logger", "stages", "table", "report")  # sections that change no number
+WHERE = ("paths", "trainer", "logger", "tags", "stages", "table", "report")  # sections that change no number
 MEASURES = ("fd_hard", "fd_soft", "deviation_ratio")  # of each attribute; 0 is best
 WHY = {
     NOT_STARTED: "not started",
