@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
-from selfdebias.jobs.sweeps.columns import Row
+from selfdebias.jobs.sweeps.columns import Row, short_names
 from selfdebias.metrics.distances import KID
 from selfdebias.metrics.number import Number
 from selfdebias.metrics.preservation import KEPT_COSINE, PRECISION_OF_SWITCHED
 from selfdebias.metrics.quality import CLIP_SCORE
-from selfdebias.report.figures import LIGHT, MARKERS
+from selfdebias.report.figures import LIGHT, MARKERS, to_png
 from selfdebias.report.measures import INTERVAL
 from selfdebias.report.wording import clip, plain
 
@@ -27,6 +27,7 @@ WORDS = {
     "kid": f"{KID.title}, of the features that images are compared by",
     "clip_score": CLIP_SCORE.title,
 }
+MOST_NAMED = 16  # points that are all named; of more, the front alone
 SIZE, DPI = (7.2, 5.0), 111  # inches, and pixels an inch: 800 pixels across
 PLACES = tuple(
     (side * (9 + abs(up) // 2), up) for up in (0, 14, -14, 28, -28, 42, -42, 56, -56, 70, -70) for side in (1, -1)
@@ -60,6 +61,31 @@ class Point:
         """Where it is in the plot, if it is whole."""
         assert self.quality.value is not None and self.fairness.value is not None
         return self.quality.value, self.fairness.value
+
+
+@dataclass(frozen=True)
+class Plot:
+    """The picture of the trade-off.
+
+    Attributes:
+        png: the file.
+        points: what it shows.
+        front: those that no other one beats in both.
+        quality: name of x.
+        fairness: name of y.
+    """
+
+    png: bytes
+    points: list[Point]
+    front: list[Point]
+    quality: str
+    fairness: str
+
+    @classmethod
+    def of(cls, points: list[Point], quality: str, fairness: str) -> Plot:
+        """Draws what `points_of` returned."""
+        png = to_png(tradeoff_figure(points, quality, fairness), DPI)
+        return cls(png, points, front_of(points, QUALITY[quality].better == "higher"), quality, fairness)
 
 
 def points_of(rows: Sequence[Row], quality: str, fairness: str) -> list[Point]:
@@ -120,13 +146,15 @@ def tradeoff_figure(points: Sequence[Point], quality: str, fairness: str) -> Fig
     axes.set_xlabel(f"{WORDS[quality]} ({'higher is better: right' if higher else 'lower is better: left'})")
     axes.set_ylabel(f"{plain(fairness.replace('.', ' '))} (lower is fairer: down)")
     _style(axes, any(point.quality.low is not None or point.fairness.low is not None for point in points))
-    _name(figure, axes, points)
+    named = [point for point in points if point.vanilla or point in front or len(points) <= MOST_NAMED]
+    _name(figure, axes, points, named)
     return figure
 
 
 def _label(row: Row) -> str:
-    """The swept values of a row, and its arm where that is not the guided one."""
-    values = [plain(value) for value in row.group.values.values() if value]
+    """The swept keys of a row with their values, and its arm where that is not the guided one."""
+    names = short_names(list(row.group.values))
+    values = [f"{plain(names[key])}={plain(value)}" for key, value in row.group.values.items() if value]
     return ", ".join([*values, *([] if row.arm == "guided" else [plain(row.arm)])]) or row.group.jobs[0].name
 
 
@@ -161,14 +189,14 @@ def _style(axes: Axes, bars: bool) -> None:
     axes.set_title(said, color=LIGHT.ink, fontsize=10)
 
 
-def _name(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
+def _name(figure: Figure, axes: Axes, points: Sequence[Point], named: Sequence[Point]) -> None:
     """Writes each label near its mark, at the first place where it covers no other label and no mark."""
     figure.draw_without_rendering()
     renderer = FigureCanvasAgg(figure).get_renderer()
     marks = [axes.transData.transform(point.xy) for point in points]
     taken: list[Bbox] = [Bbox.from_extents(x - 6, y - 6, x + 6, y + 6) for x, y in marks]
     inside = axes.get_window_extent()
-    for point in points:
+    for point in named:
         text = _write(axes, point)
         for across, up in PLACES:
             text.set(position=(across, up), ha="left" if across > 0 else "right")
@@ -184,7 +212,7 @@ def _write(axes: Axes, point: Point) -> Annotation:
     """A label, with a line to its mark where it stands away from it."""
     line = {"arrowstyle": "-", "color": LIGHT.ink, "linewidth": 0.6, "alpha": 0.6, "shrinkA": 0, "shrinkB": 4}
     return axes.annotate(
-        clip(point.label, 32), point.xy, xytext=(0, 0), textcoords="offset points", fontsize=10,
+        clip(point.label, 48), point.xy, xytext=(0, 0), textcoords="offset points", fontsize=10,
         color=LIGHT.ink, va="center", zorder=4, arrowprops=line if point.label else None,
         bbox={"facecolor": LIGHT.paper, "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
     )  # fmt: skip

@@ -29,7 +29,14 @@ from selfdebias.report.table import Column, Table, to_csv, to_latex, to_markdown
 from selfdebias.report.wording import AT_FLOOR, Notes, number, plain, prompt_of
 from selfdebias.storage.atomic import write_bytes, write_json, write_text
 
-TABLE, LATEX, CSV, RESULTS, PLOT = "table.md", "table.tex", "table.csv", "results.json", "pareto.png"
+TABLE, LATEX, CSV, RESULTS, PLOT, PAGE = (
+    "table.md",
+    "table.tex",
+    "table.csv",
+    "results.json",
+    "pareto.png",
+    "index.html",
+)
 
 
 @dataclass(frozen=True)
@@ -86,8 +93,8 @@ def write_table(folder: Path, settings: Mapping[str, Any]) -> int:
 
 
 def _write(source: Source, settings: Mapping[str, Any]) -> None:
-    from selfdebias.jobs.sweeps.pareto import DPI, points_of, tradeoff_figure  # here, since matplotlib is slow to come
-    from selfdebias.report.figures import to_png
+    from selfdebias.jobs.sweeps.page import render_sweep_page  # here, since matplotlib and torch are slow to come
+    from selfdebias.jobs.sweeps.pareto import Plot, points_of
 
     groups, place, quality = grouped(source.jobs, settings["pool"]), source.place, settings["quality"]
     attributes = dict.fromkeys(name for group in groups if group.results for name in attributes_in(group.results))
@@ -97,8 +104,9 @@ def _write(source: Source, settings: Mapping[str, Any]) -> None:
     write_text(place / CSV, to_csv(numbers_of(groups)))
     write_json(place / RESULTS, {"command": source.command, "rows": [_record(group) for group in groups]})
     points = points_of(sweep.rows, quality, fairness)
-    if points:
-        write_bytes(place / PLOT, to_png(tradeoff_figure(points, quality, fairness), DPI))
+    plot = Plot.of(points, quality, fairness) if points else None
+    if plot:
+        write_bytes(place / PLOT, plot.png)
         print(f"plot: {place / PLOT}")
     else:
         (place / PLOT).unlink(missing_ok=True)
@@ -106,6 +114,12 @@ def _write(source: Source, settings: Mapping[str, Any]) -> None:
     write_text(place / LATEX, to_latex(table_of(sweep.rows, sweep.fairness, Notes(), intervals=True)))
     write_text(place / TABLE, markdown_table(sweep))
     print(f"table: {place / TABLE}")
+    notes = Notes()
+    table = table_of(sweep.rows, fairness, notes, intervals=True)
+    said = explanations(sweep, table, notes)
+    page = render_sweep_page(source, headline(sweep), sweep.rows, [table, *best_trials(source)], said, fairness, plot)
+    write_text(place / PAGE, page)
+    print(f"page: {place / PAGE}")
 
 
 def _record(group: Group) -> dict[str, Any]:

@@ -1,0 +1,152 @@
+"""The page of a sweep: table, plot and best trials, the images of its jobs beside each other, and the way to each report."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from selfdebias.jobs.sweeps.columns import AGAINST, Row, short_names
+from selfdebias.jobs.sweeps.finished import Source, SweptJob
+from selfdebias.jobs.sweeps.pareto import Plot, Point
+from selfdebias.jobs.sweeps.pictures import image_blocks
+from selfdebias.metrics.comparison import FAIRER, LESS_FAIR
+from selfdebias.report.gallery import within_budget
+from selfdebias.report.page import environment
+from selfdebias.report.table import Column, Table
+from selfdebias.report.wording import number, plain
+
+REPORT = "report.html"
+NO_REPORT = "no report: `report` was not among its stages"
+MANY = 12  # values of a key that are told one by one
+WIDTH = 140  # signs of a table's line that fit into the page
+
+
+def render_sweep_page(
+    source: Source, headline: str, rows: Sequence[Row], tables: Sequence[Table], notes: Sequence[str], fairness: str,
+    plot: Plot | None,
+) -> str:  # fmt: skip
+    """Fills the template.
+
+    Args:
+        source: The jobs.
+        headline: What was swept, in one line.
+        rows: What each row of the first table is.
+        tables: The numbers with their intervals, and the best trials of a search.
+        notes: What a reader has to know about the numbers.
+        fairness: The measure that rows are held against vanilla by.
+        plot: The trade-off; None where no job has both numbers.
+
+    Returns:
+        An HTML document; every foreign text in it is escaped. Its links are relative to `source.place`.
+    """
+    table, *best = tables
+    blocks, pictures = image_blocks(source)
+    links = {job.name: link_to(job, source.place) for job in source.jobs}
+    missing = [job for job in source.jobs if job.why]
+    return environment().get_template("sweep.html.j2").render(
+        headline=headline.removeprefix("SelfDebias sweep: "),
+        verdicts=_verdicts(table, rows, fairness),
+        missing=f"{len(missing)} of {len(source.jobs)} jobs are not in the numbers" if missing else "",
+        swept=_swept(source),
+        best=best,
+        tables=_in_blocks(table),
+        links=[[] if row.shared else [(job.name, links[job.name]) for job in row.group.jobs] for row in rows],
+        plot=plot,
+        alt=_plot_in_words(plot) if plot else "",
+        front=", ".join(_point(point) for point in plot.front) if plot else "",
+        blocks=blocks,
+        of_jobs=links,
+        files=within_budget(pictures),
+        jobs=_jobs(source),
+        reports=[links[job.name] for job in source.jobs],
+        notes=[note for note in notes if not note.startswith(("not in the numbers: ", "config hashes: "))],  # in `jobs`
+        command=plain(source.command),
+    )  # fmt: skip
+
+
+def link_to(job: SweptJob, place: Path) -> str:
+    """The address of a job's report, relative to the folder of the page; "" where it has none."""
+    report = job.folder / REPORT if job.folder else None
+    return quote(Path(os.path.relpath(report, place)).as_posix()) if report and report.exists() else ""
+
+
+def _verdicts(table: Table, rows: Sequence[Row], fairness: str) -> list[str]:
+    """How many rows are fairer than vanilla, in one sentence."""
+    compared = [row for row in rows if row.group.results is not None and not row.is_baseline]
+    if not compared:
+        return []
+    place = table.columns.index(AGAINST) if AGAINST in table.columns else None
+    counts = Counter(row[place] for row in table.rows) if place is not None else Counter[str]()
+    alike = len(compared) - counts[FAIRER] - counts[LESS_FAIR]
+    said = f"{counts[FAIRER]} {FAIRER}, {counts[LESS_FAIR]} {LESS_FAIR}, {alike} with no detectable difference"
+    return [f"{len(compared)} settings against vanilla, by {plain(fairness)}: {said}."]
+
+
+def _swept(source: Source) -> list[tuple[str, str]]:
+    """Each swept key with its values, of many the first."""
+    swept = []
+    for key in source.keys:
+        values = list(dict.fromkeys(plain(job.values.get(key, "")) for job in source.jobs))
+        more = f" and {len(values) - MANY} more" if len(values) > MANY else ""
+        swept.append((plain(key), ", ".join(values[:MANY]) + more))
+    return swept
+
+
+def _in_blocks(table: Table) -> list[Table]:
+    """The table in as many parts as it takes to fit the page, each with the names of the rows."""
+    heads = [[row[place] for row in (table.columns, *table.rows)] for place in range(table.names)]
+    left = WIDTH - sum(map(_signs, heads))
+    parts: list[list[int]] = [[]]
+    used = 0
+    for place in range(table.names, len(table.columns)):
+        signs = _signs([row[place] for row in (table.columns, *table.rows)])
+        if parts[-1] and used + signs > left:
+            parts.append([])
+            used = 0
+        parts[-1].append(place)
+        used += signs
+
+    def only(cells: Sequence[Any], part: Sequence[int]) -> list[Any]:
+        return [*cells[: table.names], *(cells[place] for place in part)]
+
+    return [
+        Table(only(table.columns, part), [only(row, part) for row in table.rows], names=table.names,
+              footer=[only(row, part) for row in table.footer])
+        for part in parts
+    ]  # fmt: skip
+
+
+def _signs(cells: Sequence[str]) -> int:
+    """Signs of the widest line of a column: titles and words break, intervals do not."""
+    title, *values = cells
+    lines = [
+        *title.split(),
+        *(part for cell in values for part in (cell.split(" ", 1) if " [" in cell else cell.split())),
+    ]
+    return 2 + max(max(map(len, lines), default=0), len(title) // 2)
+
+
+def _point(point: Point) -> str:
+    return f"{point.label or 'vanilla'} ({number(point.xy[0])}, {number(point.xy[1])})"
+
+
+def _plot_in_words(plot: Plot) -> str:
+    said = "; ".join(map(_point, plot.points[:40])) + (" and others" if len(plot.points) > 40 else "")
+    return f"Plot of {plain(plot.quality)} (x) and {plain(plot.fairness)} (y): {said}."
+
+
+def _jobs(source: Source) -> Table:
+    """Each job: swept values, how far it came, its hash, and why it has no numbers or no report."""
+    columns = [Column("job", [job.name for job in source.jobs])]
+    for key, name in short_names(source.keys).items():
+        columns.append(Column(plain(name), [plain(job.values.get(key, "")) for job in source.jobs]))
+    columns += [
+        Column("state", [job.state for job in source.jobs]),
+        Column("configuration", [job.folder.name if job.folder else "" for job in source.jobs]),
+        Column("report", [plain(job.why) or NO_REPORT for job in source.jobs]),
+    ]
+    return Table.of_columns(columns)
