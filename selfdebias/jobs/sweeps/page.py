@@ -53,7 +53,7 @@ def render_sweep_page(
         missing=f"{len(missing)} of {len(source.jobs)} jobs are not in the numbers" if missing else "",
         swept=_swept(source),
         best=best,
-        tables=_in_blocks(table),
+        tables=parts_that_fit(table),
         links=[[] if row.shared else [(job.name, links[job.name]) for job in row.group.jobs] for row in rows],
         plot=plot,
         alt=_plot_in_words(plot) if plot else "",
@@ -96,7 +96,7 @@ def _swept(source: Source) -> list[tuple[str, str]]:
     return swept
 
 
-def _in_blocks(table: Table) -> list[Table]:
+def parts_that_fit(table: Table) -> list[Table]:
     """The table in as many parts as it takes to fit the page, each with the names of the rows."""
     heads = [[row[place] for row in (table.columns, *table.rows)] for place in range(table.names)]
     left = WIDTH - sum(map(_signs, heads))

@@ -57,7 +57,11 @@ def test_vanilla_is_marked_at_what_it_has_by_definition(tmp_path):
     sweep = write_sweep(tmp_path, {3.0: 0.6, 6.0: 0.5}, seeds=(1,))
     rows = rows_of(grouped(read_source(sweep.path).jobs, []))
     found = points_of(rows, "kept_cosine", "gender.fd_hard")
-    assert [(point.label, point.vanilla) for point in found] == [("vanilla", True), ("3.0", False), ("6.0", False)]
+    assert [(point.label, point.vanilla) for point in found] == [
+        ("vanilla", True),
+        ("strength=3.0", False),
+        ("strength=6.0", False),
+    ]
     assert found[0].quality.value == 1.0 and found[0].fairness.value == rows[0].measure("gender.fd_hard").value
     assert points_of(rows, "clip_score", "gender.fd_hard") == []  # the example has none
 

@@ -76,7 +76,7 @@ def test_six_jobs_share_what_has_the_same_key_and_end_with_one_table(measured, c
     assert out.count("SelfDebias sweep: 6 jobs over strength, k_max") == 1
     assert out.count("=" * 80) == 2  # no job has printed its own
     assert {file.name for file in the_sweep().path.iterdir() if file.is_file()} == {
-        "sweep.json", "table.md", "table.tex", "table.csv", "results.json", "pareto.png"
+        "sweep.json", "table.md", "table.tex", "table.csv", "results.json", "pareto.png", "index.html"
     }  # fmt: skip
     assert states(6) == [DONE] * 6
 
