@@ -26,7 +26,7 @@ without labels, and balances them.
   selfdebias --from FOLDER ...  a job again from its folder, runs/jobs/HASH,
                                 with the values that are changed here
   selfdebias stages=[table] table.root=DIR
-                                the table and the plot of a sweep, once more
+                                table, plot and page of a sweep, once more
   selfdebias --version | --help
 
 Finished stages are found again and skipped; a stopped job goes on where it was
