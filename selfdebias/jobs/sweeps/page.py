@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -54,7 +54,7 @@ def render_sweep_page(
         swept=_swept(source),
         best=best,
         tables=parts_that_fit(table),
-        links=[[] if row.shared else [(job.name, links[job.name]) for job in row.group.jobs] for row in rows],
+        links=[_row_links(row, links) for row in rows],
         plot=plot,
         alt=_plot_in_words(plot) if plot else "",
         front=", ".join(_point(point) for point in plot.front) if plot else "",
@@ -72,6 +72,16 @@ def link_to(job: SweptJob, place: Path) -> str:
     """The address of a job's report, relative to the folder of the page; "" where it has none."""
     report = job.folder / REPORT if job.folder else None
     return quote(Path(os.path.relpath(report, place)).as_posix()) if report and report.exists() else ""
+
+
+def _row_links(row: Row, links: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Text and address for each job of a row; those without a report lead to the table that says why."""
+    jobs = [] if row.shared else row.group.jobs
+    found = []
+    for place, job in enumerate(jobs, start=1):
+        name = "" if len(jobs) == 1 else f" {place}"
+        found.append((f"report{name}", links[job.name]) if links[job.name] else (f"no report{name}", "#jobs"))
+    return found
 
 
 def _verdicts(table: Table, rows: Sequence[Row], fairness: str) -> list[str]:
@@ -144,9 +154,8 @@ def _jobs(source: Source) -> Table:
     columns = [Column("job", [job.name for job in source.jobs])]
     for key, name in short_names(source.keys).items():
         columns.append(Column(plain(name), [plain(job.values.get(key, "")) for job in source.jobs]))
-    columns += [
-        Column("state", [job.state for job in source.jobs]),
-        Column("configuration", [job.folder.name if job.folder else "" for job in source.jobs]),
-        Column("report", [plain(job.why) or NO_REPORT for job in source.jobs]),
-    ]
+    hashes = [job.folder.name if job.folder else "" for job in source.jobs]
+    columns.append(Column("state", [job.state for job in source.jobs]))
+    columns += [Column("configuration", hashes)] if source.command else []  # else jobs are called after it
+    columns.append(Column("report", [plain(job.why) or NO_REPORT for job in source.jobs]))
     return Table.of_columns(columns)

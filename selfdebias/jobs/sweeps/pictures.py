@@ -24,7 +24,7 @@ SEED = "generate.seed"
 IN_ROW, IN_CELL = 8, 4  # images of a job
 WIDEST = 6  # columns of a grid
 SMALLEST, SIDE = 96, 160  # pixels of the longer side of an image
-GONE = "its images are not there any more, or damaged"
+GONE = "its images are not under the root of runs, or damaged"
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,11 @@ class Block:
     vanilla: str
     columns: list[str]
     rows: list[tuple[str, list[Cell | None]]]
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether its pictures have vanilla images above those of the job."""
+        return not self.vanilla and any(cell and cell.picture for _, cells in self.rows for cell in cells)
 
 
 @dataclass(frozen=True)
