@@ -70,7 +70,6 @@ def test_the_end_of_a_job_names_its_picture(stand_ins, monkeypatch, capsys):
     assert "first.png" in capsys.readouterr().out
 
 
-@not_yet("points are called by their values alone")
 def test_the_points_of_the_trade_off_are_called_by_key_and_value(tmp_path):
     sweep = write_sweep(tmp_path, {3.0: 0.6, 6.0: 0.5}, seeds=(1,))
     rows = rows_of(grouped(read_source(sweep.path).jobs, []))
