@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.linalg import qr, svd
+from scipy.linalg import eigh, qr, svd
 from scipy.sparse import csr_array, diags_array
 from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import eigsh
+from scipy.sparse.linalg import ArpackError, eigsh
 from sklearn.metrics import pairwise_distances_argmin_min
 from sklearn.neighbors import NearestNeighbors
 
@@ -91,7 +91,10 @@ def spectral_map(affinity: Any, columns: int, random_state: int) -> Vectors:
     scale = 1 / np.sqrt(affinity.sum(axis=1))
     normal = diags_array(scale) @ affinity @ diags_array(scale)
     start = np.random.default_rng(random_state).uniform(-1, 1, len(scale))
-    _, vectors = eigsh(normal, k=columns, which="LA", v0=start)
+    try:
+        _, vectors = eigsh(normal, k=columns, which="LA", v0=start)
+    except ArpackError:  # of few images with nearly all of them linked, whose eigenvalues coincide
+        _, vectors = eigh(normal.toarray(), subset_by_index=(len(scale) - columns, len(scale) - 1))
     return vectors[:, ::-1] * scale[:, None]
 
 

@@ -67,3 +67,15 @@ def test_the_silhouette_chooses_the_width_of_the_graph():
     assert max(alone[10].silhouettes_.values()) != max(alone[60].silhouettes_.values())
     assert max(both.silhouettes_.values()) == max(best.silhouettes_.values())
     assert np.array_equal(both.labels_, best.labels_) and both.n_neighbors_ == best.n_neighbors_
+
+
+def test_images_that_are_all_linked_have_a_map():
+    """ARPACK refuses their graph, whose eigenvalues coincide."""
+    X, _ = blobs([16, 15], spread=0.3)
+    graph = neighbour_graph(X, 30)
+    normal = graph.affinity.toarray() / 30
+    columns = spectral_map(graph.affinity, 8, random_state=0)
+    values = np.einsum("ij,ij->j", columns, normal @ columns) / np.einsum("ij,ij->j", columns, columns)
+    assert np.allclose(normal @ columns, values * columns, atol=1e-9)
+    assert values[0] == pytest.approx(1)
+    assert len(SpectralModes(n_neighbors=[30]).fit(X).labels_) == 31
