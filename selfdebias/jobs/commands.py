@@ -65,7 +65,7 @@ def _run_or_print(words: list[str]) -> tuple[int, str]:
     refuse_doubles(flags.overrides)
     own, settings = split_settings(flags.overrides)
     check_given(settings)
-    _check_words(own)
+    check_words(own)
     if flags.folders:
         return _run_again(flags)
     searched = next((parse([it])[0].value() for it in settings if it.startswith("hydra.searchpath=")), [])
@@ -116,7 +116,7 @@ def _flags(words: Sequence[str]) -> Namespace:
     return flags
 
 
-def _check_words(overrides: Sequence[str]) -> None:
+def check_words(overrides: Sequence[str]) -> None:
     """Names what a key of another project is called here."""
     for text in overrides:
         key = text.lstrip("+~").partition("=")[0]
