@@ -49,7 +49,15 @@ def test_the_core_imports_without_torchvision():
 def test_torchvision_is_in_no_dependency():
     everything = [*PROJECT["dependencies"], *chain.from_iterable(PROJECT["optional-dependencies"].values())]
     assert not [name for name in everything if name.startswith(("torchvision", "lightning"))]
-    assert set(PROJECT["optional-dependencies"]) == {"slurm", "umap", "dev", "efficientnet"}
+    assert set(PROJECT["optional-dependencies"]) == {
+        "slurm",
+        "joblib",
+        "search",
+        "tensorboard",
+        "umap",
+        "dev",
+        "efficientnet",
+    }
 
 
 @pytest.mark.parametrize("text", lowest.requirements(PROJECT))

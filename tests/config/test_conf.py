@@ -50,6 +50,15 @@ def test_each_value_has_a_comment(path):
             assert "#" in line, f"{path}: {line}"
 
 
+@pytest.mark.parametrize(
+    "option", [it for it in OPTIONS if it.split("=")[0] in ("model", "projector", "guidance", "encoder", "judge")]
+)
+def test_a_tiny_job_goes_with_each_part_and_the_command_line_wins(option):
+    loaded = config.load(["debug=tiny", option, "report.images=4", "logger=csv"])
+    assert (loaded["stages"], loaded["generate"]["n_images"]) == (config.load([])["stages"], 16)
+    assert (loaded["report"]["images"], list(loaded["logger"])) == (4, ["csv"])
+
+
 @pytest.mark.parametrize("overrides", PROMISED, ids=" ".join)
 def test_promised_overrides_make_all_parts(overrides):
     Parts(config.load(overrides))
