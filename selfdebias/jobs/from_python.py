@@ -50,7 +50,7 @@ def run(config: Sequence[str] | Mapping[str, Any] = ()) -> Path:
         raise ConfigError(
             f"`config` must be a list of overrides or a whole configuration, got {config!r}: take [{config!r}]."
         )
-    words = [] if whole else with_names_of_today(config)
+    words = [] if isinstance(config, Mapping) else with_names_of_today(config)
     checked = _load_whole(config) if isinstance(config, Mapping) else _load_overrides(words)
     check_names(checked)
     if checked["stages"] == [TABLE]:
@@ -104,7 +104,7 @@ def _option_with(group: str, name: str) -> str | None:
     """The first option of a group that names a class; None for a class, such as a plug-in's, that none names."""
     folder = Sources().primary
     named = {
-        option: OmegaConf.load(folder / group / f"{option}.yaml").get("_target_")
+        option: OmegaConf.select(OmegaConf.load(folder / group / f"{option}.yaml"), "_target_")
         for option in options_of(group, [folder])
     }
     return next((option for option, target in named.items() if target == name), None)
