@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from selfdebias.encoders.base import Encoder, PretrainedEncoder
-from selfdebias.encoders.efficientnet import EfficientNetLite0Encoder
 from selfdebias.encoders.inception import InceptionFeatures
 from selfdebias.encoders.pixels import PixelEncoder
-from selfdebias.encoders.pretrained import ClipEncoder, Dinov2Encoder, SiglipEncoder
+from selfdebias.encoders.pretrained import ClipEncoder, Dinov2Encoder, EfficientNetLite0Encoder, SiglipEncoder
 from selfdebias.storage.weight_sources import ModelSource
 
 CLASSES = (ClipEncoder, Dinov2Encoder, SiglipEncoder)

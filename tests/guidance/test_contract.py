@@ -12,7 +12,7 @@ from selfdebias.config.sources import conf_folder
 from selfdebias.config.targets import make
 from selfdebias.guidance import Guidance, GuidanceState, NoGuidance
 from selfdebias.guidance.attachment import Attachment
-from selfdebias.guidance.random import ReplayedSizes
+from selfdebias.guidance.baselines import ReplayedSizes
 from selfdebias.guidance.schedules import GuidanceWindow
 from tests.guidance.test_attachment import semantics
 from tests.guidance.worlds import activations, begin, circle_state, step

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from selfdebias.guidance import GuidanceState
 from selfdebias.guidance.attachment import edit_all
 from selfdebias.guidance.base import check_all
+from selfdebias.guidance.baselines import MeanDifferenceGuidance
 from selfdebias.guidance.gradient_descent import GradientDescentGuidance
-from selfdebias.guidance.mean_difference import MeanDifferenceGuidance
 from selfdebias.guidance.self_debias import SelfDebiasGuidance
 from selfdebias.guidance.step_rule import wanted_of_all
 from selfdebias.guidance.transport import TransportGuidance, TransportState

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from selfdebias.guidance import Guidance, GuidanceState
-from selfdebias.guidance.random import ReplayedSizes
+from selfdebias.guidance.baselines import ReplayedSizes
 from selfdebias.guidance.self_debias import AssignmentMemory
 from selfdebias.guidance.state import ALONE, Collective
 from selfdebias.guidance.transport import TransportState

@@ -17,7 +17,7 @@ from selfdebias.guidance import (
     TwoPassGuidance,
 )
 from selfdebias.guidance.attachment import Attachment
-from selfdebias.guidance.random import ReplayedSizes
+from selfdebias.guidance.baselines import ReplayedSizes
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.self_debias import AssignmentMemory
 from selfdebias.guidance.transport import TransportState

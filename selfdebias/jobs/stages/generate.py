@@ -15,7 +15,7 @@ from selfdebias.config.rules import ConfigError
 from selfdebias.guidance import Guidance, GuidanceState, Semantics
 from selfdebias.guidance.attachment import Attachment
 from selfdebias.guidance.base import check_all
-from selfdebias.guidance.random import ReplayedSizes
+from selfdebias.guidance.baselines import ReplayedSizes
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.state import ALONE, Collective
 from selfdebias.guidance.step_rule import wanted_of_all

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from selfdebias.guidance import GuidanceState, RandomGuidance, SelfDebiasGuidance
-from selfdebias.guidance.random import ReplayedSizes
+from selfdebias.guidance.baselines import ReplayedSizes
 from tests.guidance.worlds import activations, circle_state, step
 
 BIASED = [0.1, 0.2, 0.3, 1.2]
