@@ -20,9 +20,8 @@ from selfdebias.config.overrides import parse, refuse_doubles, split_settings, w
 from selfdebias.config.rules import ConfigError
 from selfdebias.config.sources import Sources, sources_of
 from selfdebias.config.targets import check_names
-from selfdebias.jobs.failures import Ended, explained, sigterm_as_ctrl_c
+from selfdebias.jobs.failures import Ended, explained, is_rank, sigterm_as_ctrl_c, tell_outcome
 from selfdebias.jobs.job_record import FLAG, load_again, note_on_versions, notes_on_weights, words_of
-from selfdebias.jobs.processes import processes_of_environment, tell_outcome
 from selfdebias.jobs.task import run_in_ranks, task
 
 OF_SWEEPS = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper")
@@ -170,7 +169,7 @@ def _run_again(flags: Namespace) -> tuple[int, str]:
     if flags.cfg:
         return print_out(to_yaml(config)), ""
     for note in (note_on_versions(folder), *notes_on_weights(folder, config)):
-        if note and processes_of_environment().rank == 0:
+        if note and not (is_rank() and int(os.environ["RANK"])):
             print(note, flush=True)
     run_in_ranks(config, words_of(folder, flags.overrides), [FLAG, str(folder), *flags.overrides])
     return 0, ""

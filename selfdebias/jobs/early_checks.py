@@ -156,3 +156,8 @@ def check_processes(config: Mapping[str, Any]) -> None:
     device = str(config["model"].get("device"))
     if ":" in device:
         raise refuse("model.device", "a kind of device, such as cuda, on several devices", device)
+
+
+def wants_several(config: Mapping[str, Any]) -> bool:
+    """Whether a job is to run in several processes."""
+    return config["trainer"].get("strategy") == "ddp" and config["trainer"]["devices"] > 1

@@ -4,10 +4,13 @@ that the command line answers with."""
 from __future__ import annotations
 
 import errno
+import json
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from selfdebias.config.rules import ConfigError
@@ -15,6 +18,7 @@ from selfdebias.storage import StorageError
 
 STOPPED = "selfdebias: interrupted; run the same command again to resume."
 OF_THE_DISK = (errno.EIO, errno.ESTALE, errno.EBUSY, errno.EROFS, errno.ELOOP, errno.ENAMETOOLONG)
+OUTCOMES = "SELFDEBIAS_OUTCOMES"  # the folder in which the processes of a job that was started here say how they ended
 
 
 class LaunchError(Exception):
@@ -118,3 +122,18 @@ def exit_code(stop: BaseException) -> int | None:
     if isinstance(cause, Terminated):
         return 143
     return 130 if isinstance(cause, KeyboardInterrupt) else None
+
+
+def is_rank() -> bool:
+    """Whether this process is one of several that torchrun, srun or `run_in_processes` started."""
+    return {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys() and int(
+        os.environ["WORLD_SIZE"]
+    ) > 1
+
+
+def tell_outcome(code: int, line: str) -> bool:
+    """Tells the process that started this one how it ended; False where that one does not ask for it."""
+    if OUTCOMES not in os.environ or not is_rank():
+        return False
+    Path(os.environ[OUTCOMES], os.environ["RANK"]).write_text(json.dumps([code, line]))
+    return True

@@ -1,5 +1,5 @@
 """A job on several devices: one process for each, started and watched by torchrun's agent, here or by a user's own `torchrun` or
-`srun`. Torch is imported once they start.
+`srun`, and what these share.
 """
 
 from __future__ import annotations
@@ -10,19 +10,21 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from selfdebias.jobs.failures import STOPPED, RanksFailedError, Terminated
+import torch
+import torch.distributed as dist
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from selfdebias.guidance.state import Collective
+from selfdebias.guidance.state import ALONE, Collective
+from selfdebias.jobs.failures import OUTCOMES, STOPPED, RanksFailedError, Terminated, is_rank
 
 DRAW, DONE = "draw", "done"  # what the first process tells the others of a stage: to take part, or to go on
 DAYS = 30  # that a process waits for the first one, which evaluates alone
-OUTCOMES = "SELFDEBIAS_OUTCOMES"  # the folder in which the processes of a job that was started here say how they ended
 
 
 class Processes:
@@ -42,8 +44,6 @@ class Processes:
     @contextmanager
     def together(self) -> Iterator[Collective]:
         """What the processes share while all of them are in this context."""
-        from selfdebias.guidance.state import ALONE
-
         yield ALONE
 
 
@@ -72,8 +72,6 @@ class SeveralProcesses(Processes):
     @contextmanager
     def together(self) -> Iterator[Collective]:
         """See `Processes.together`."""
-        from selfdebias.jobs.distributed import process_group
-
         self._times += 1
         with process_group(self._store, self._times, self.rank, self.world_size) as collective:
             yield collective
@@ -82,20 +80,10 @@ class SeveralProcesses(Processes):
 ONE = Processes()
 
 
-def is_rank() -> bool:
-    """Whether this process is one of several that torchrun, srun or `run_in_processes` started."""
-    return {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys() and int(
-        os.environ["WORLD_SIZE"]
-    ) > 1
-
-
 def processes_of_environment() -> Processes:
     """This process among those that were started with it, by torch's environment variables; `ONE` where there are none."""
     if not is_rank():
         return ONE
-    from datetime import timedelta
-
-    import torch
     from torch.distributed.rendezvous import rendezvous
 
     store, rank, world_size = next(iter(rendezvous("env://", timeout=timedelta(days=DAYS))))
@@ -106,11 +94,6 @@ def processes_of_environment() -> Processes:
     if rank:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  (open as long as the process)
     return SeveralProcesses(store, rank, world_size)
-
-
-def wants_several(config: Mapping[str, Any]) -> bool:
-    """Whether a job is to run in several processes."""
-    return config["trainer"].get("strategy") == "ddp" and config["trainer"]["devices"] > 1
 
 
 def run_in_processes(arguments: Sequence[str], world_size: int) -> None:
@@ -145,14 +128,6 @@ def run_in_processes(arguments: Sequence[str], world_size: int) -> None:
             del os.environ[OUTCOMES]
 
 
-def tell_outcome(code: int, line: str) -> bool:
-    """Tells the process that started this one how it ended; False where that one does not ask for it."""
-    if OUTCOMES not in os.environ or not is_rank():
-        return False
-    Path(os.environ[OUTCOMES], os.environ["RANK"]).write_text(json.dumps([code, line]))
-    return True
-
-
 def _why(error: Any, said: Path) -> tuple[int, str]:
     """What the processes themselves say went wrong; the others then end only because one of them did."""
     found = [json.loads(path.read_text()) for path in sorted(said.iterdir())]
@@ -166,3 +141,73 @@ def _why(error: Any, said: Path) -> tuple[int, str]:
         how = f"was killed by {failure.signal_name()}"
         return 1, f"selfdebias: process {rank} {how}; run the same command again to resume."
     return 1, f"selfdebias: process {rank} failed, as said above."
+
+
+TIMEOUT = timedelta(days=1)  # for the others at one step; a process that dies ends the wait at once
+
+
+@contextmanager
+def process_group(store: Any, name: object, rank: int, world_size: int) -> Iterator[Collective]:
+    """Open torch's default process group for the body.
+
+    Args:
+        store: a `torch.distributed.TCPStore` that all processes are connected to.
+        name: of the group; each one that is opened over a store has its own.
+        rank: index of this process.
+        world_size: number of processes.
+    """
+    if sys.platform == "linux":
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all are on this computer, and nobody else is to connect
+    own = dist.PrefixStore(f"group-{name}", store)
+    dist.init_process_group("gloo", store=own, rank=rank, world_size=world_size, timeout=TIMEOUT)
+    try:
+        yield ProcessCollective(rank, world_size)
+    finally:
+        dist.destroy_process_group()
+
+
+class ProcessCollective(Collective):
+    """The processes of torch's default group, or the first ones of them.
+
+    What is gathered is small (assignments, norms), and goes through gloo on the CPU whatever the device.
+
+    Args:
+        rank: index of this process.
+        world_size: number of processes.
+        group: a group of torch's; None for the default one.
+    """
+
+    def __init__(self, rank: int, world_size: int, group: Any = None):
+        self.part, self.among, self._group = rank, world_size, group
+        self._first: dict[int, Collective] = {world_size: self}
+
+    def gather(self, rows: Tensor) -> tuple[Tensor, slice]:
+        """See `Collective.gather`."""
+        own = rows.detach().cpu()
+        counts = [int(n) for n in self._all(torch.tensor(len(own)))]
+        padded = own.new_zeros(max(counts), *own.shape[1:])
+        padded[: len(own)] = own
+        kept = [part[:n] for part, n in zip(self._all(padded), counts, strict=True)]
+        start = sum(counts[: self.part])
+        return torch.cat(kept).to(rows.device), slice(start, start + len(own))
+
+    def sum(self, values: Tensor) -> Tensor:
+        """See `Collective.sum`."""
+        return torch.stack(self._all(values.detach().cpu())).sum(dim=0).to(values.device)
+
+    def any(self, value: bool) -> bool:
+        """See `Collective.any`."""
+        return any(bool(each) for each in self._all(torch.tensor(value, dtype=torch.uint8)))
+
+    def first(self, count: int) -> Collective:
+        """See `Collective.first`."""
+        count = min(count, self.among)
+        if count not in self._first:
+            self._first[count] = ProcessCollective(self.part, count, dist.new_group(list(range(count)), TIMEOUT))
+        return self._first[count]
+
+    def _all(self, values: Tensor) -> list[Tensor]:
+        """Return the values of each process, which have one shape."""
+        found = [torch.empty_like(values) for _ in range(self.among)]
+        dist.all_gather(found, values.contiguous(), group=self._group)
+        return found

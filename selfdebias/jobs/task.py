@@ -15,18 +15,20 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from selfdebias.config.compose import load, notes_on_subjects
 from selfdebias.config.sources import running_sources
 from selfdebias.config.targets import check_names
-from selfdebias.jobs.early_checks import check_early
-from selfdebias.jobs.failures import Ended, disk_is_full, explained, sigterm_as_ctrl_c
-from selfdebias.jobs.processes import Processes, is_rank, processes_of_environment, run_in_processes, wants_several
+from selfdebias.jobs.early_checks import check_early, wants_several
+from selfdebias.jobs.failures import Ended, disk_is_full, explained, is_rank, sigterm_as_ctrl_c
 from selfdebias.jobs.sweeps.objectives import NAN, values_of_job
 from selfdebias.jobs.sweeps.record import DONE, ERROR, FAILED, RUNNING, STOP, STOPPED, JobState, SweepFolder
 from selfdebias.storage.atomic import write_text
 from selfdebias.storage.hidden import redacted_command
+
+if TYPE_CHECKING:
+    from selfdebias.jobs.processes import Processes
 
 PREFIX = "selfdebias: "
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"  # which runs the jobs in the process of the sweep
@@ -67,11 +69,12 @@ def task(config: Any) -> Any:
 def run_in_ranks(config: Mapping[str, Any], words: Sequence[str], arguments: Sequence[str]) -> None:
     """Runs a job in as many processes as it wants; `words` ask for the same as `arguments`, without a folder."""
     check_early(config)  # before torch comes, which is slow
+    from selfdebias.jobs.job import run_job
+    from selfdebias.jobs.processes import processes_of_environment, run_in_processes
+
     if wants_several(config) and not is_rank():
         run_in_processes(arguments, config["trainer"]["devices"])
         return
-    from selfdebias.jobs.job import run_job
-
     processes = processes_of_environment()
     job = run_job(with_ranks(config, processes), words, processes)
     if processes.rank == 0:
@@ -167,6 +170,7 @@ def _record(sweep: SweepFolder, num: int, overrides: Sequence[str], running: Any
 def _run(sweep: SweepFolder, overrides: Sequence[str], running: Any) -> str:
     """Runs a job, under the sweep's name in W&B; returns its folder, as a path under the root of runs."""
     from selfdebias.jobs.job import hash_of_job, run_job
+    from selfdebias.jobs.processes import run_in_processes
 
     sources = running_sources(running)
     config = load([*overrides, *settings_in(running)], sources)

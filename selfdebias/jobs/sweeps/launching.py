@@ -20,9 +20,8 @@ from selfdebias.config.rules import ConfigError, refuse
 from selfdebias.config.schema import TABLE
 from selfdebias.config.sources import Sources, running_sources
 from selfdebias.config.targets import check_names
-from selfdebias.jobs.early_checks import check_early, check_writable
+from selfdebias.jobs.early_checks import check_early, check_writable, wants_several
 from selfdebias.jobs.failures import Ended, LaunchError
-from selfdebias.jobs.processes import wants_several
 from selfdebias.jobs.sweeps.finished import fairness_of
 from selfdebias.jobs.sweeps.launchers import BASIC, LOCAL, check_launcher, cores_shared, is_lost_job
 from selfdebias.jobs.sweeps.objectives import direction
