@@ -17,9 +17,9 @@ from selfdebias.config.schema import GROUPS, TABLE
 from selfdebias.config.sources import Sources
 from selfdebias.config.targets import check_names
 from selfdebias.jobs.commands import check_words
-from selfdebias.jobs.early_checks import check_early
+from selfdebias.jobs.early_checks import check_early, wants_several
+from selfdebias.jobs.failures import is_rank
 from selfdebias.jobs.job_record import FLAG
-from selfdebias.jobs.processes import is_rank, wants_several
 from selfdebias.jobs.task import run_in_ranks
 
 
