@@ -14,10 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -25,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from selfdebias.config.combinations import check_combinations
 from selfdebias.config.files import check_interpolations
-from selfdebias.config.hydra_settings import check_hydra
+from selfdebias.config.hydra_settings import compose_checked
 from selfdebias.config.keys import with_floats, with_named_folders, with_negative_prompt
 from selfdebias.config.overrides import (
     check_options,
@@ -169,12 +166,21 @@ def load_sweep(
     """
     sources = sources or Sources()
     own, settings = split_settings(overrides)
-    parsed = parse(own, sweep=True, loader=loader)
-    check_options([it for it in parsed if not it.is_sweep_override()], sources.folders)
-    single = [str(it.input_line) for it in parsed if not it.is_sweep_override()]
-    swept = _compose_with_sweep(sources, [*single, *settings])[1]
+    swept = swept_in_files(overrides, sources)
     jobs = expand([*(f"{key}={values}" for key, values in swept.items()), *own], loader, ends)
     return [SweepJob(job, load([*job, *settings], sources)) for job in jobs]
+
+
+def swept_in_files(overrides: Sequence[str], sources: Sources) -> dict[str, str]:
+    """What the files of a sweep say of its keys, composed as Hydra does before it hands a job to anybody: of single values alone.
+
+    Raises:
+        ConfigError: With one line about what is wrong in it.
+    """
+    own, settings = split_settings(overrides)
+    single = [it for it in parse(own, sweep=True) if not it.is_sweep_override()]
+    check_options(single, sources.folders)
+    return _compose_with_sweep(sources, [*(str(it.input_line) for it in single), *settings])[1]
 
 
 def _compose(sources: Sources, overrides: list[str]) -> dict[str, Any]:
@@ -195,7 +201,7 @@ def _compose_with_sweep(sources: Sources, overrides: list[str]) -> tuple[dict[st
             ConfigLoaderImpl._apply_overrides_to_config(values, config)
         check_interpolations(OmegaConf.to_container(config, resolve=False))
         resolved: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise ConfigError(_in_one_line(error, sources, overrides)) from None
     return resolved, dict(swept)
 
@@ -203,15 +209,8 @@ def _compose_with_sweep(sources: Sources, overrides: list[str]) -> tuple[dict[st
 @lru_cache(maxsize=256)
 def _composed(sources: Sources, changed: int, chosen: tuple[str, ...]) -> tuple[DictConfig, dict[str, str]]:
     """As `_compose_with_sweep`, for choices of groups, not resolved; remembered for the same files, last `changed` at a time."""
-    running = GlobalHydra.instance().hydra  # set while Hydra runs a job, and then to be given back
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(sources.primary), version_base="1.3"):
-            config = hydra_compose(sources.name, [*sources.overrides, *chosen], return_hydra_config=True)
-    finally:
-        GlobalHydra.instance().hydra = running
+    config = compose_checked(sources, chosen)
     settings: Any = OmegaConf.to_container(config.hydra, resolve=False)
-    check_hydra(settings, [*sources.overrides, *chosen])
     swept = (settings.get("sweeper") or {}).get("params") or {}
     with open_dict(config):
         del config["hydra"]

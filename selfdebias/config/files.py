@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from selfdebias.config.rules import ConfigError, nodes, walk
-from selfdebias.config.sources import Sources
+from selfdebias.config.sources import Sources, composed_by_hydra
 
 # Options of paths alone.
 FILES = (
@@ -44,9 +43,7 @@ def commented_yaml(config: Mapping[str, Any], overrides: Sequence[str], sources:
         overrides: Those of the command line.
         sources: The folders of the YAML files.
     """
-    with initialize_config_dir(str(sources.primary), version_base="1.3"):
-        composed = compose(sources.name, [*sources.overrides, *overrides], return_hydra_config=True)
-    choices = composed.hydra.runtime.choices
+    choices = composed_by_hydra(sources, overrides).hydra.runtime.choices
     comments = dict(_comments(sources.file(f"{sources.name}.yaml"), ""))
     heads = {}
     for group, option in choices.items():

@@ -2,77 +2,163 @@
 
 Hydra instantiates callbacks, launcher and sweeper, configures logging and sets environment variables from the composed
 configuration, before the job itself begins. A folder of YAML files that somebody else wrote may say anything there, so what it
-may say stands here, and is checked before Hydra sees it.
+may say stands here, and is checked before Hydra sees it. Whoever types a command may say more than a file: see `check_files`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
 
 from selfdebias.config.rules import ConfigError, refuse
+from selfdebias.config.sources import Sources, composed_by_hydra
 from selfdebias.config.targets import plugin_packages
 
-OURS = "selfdebias.jobs.sweeps.launching.StartOfSweep"
 CALLBACKS = (
-    OURS,
+    "selfdebias.jobs.sweeps.launching.StartOfSweep",
     "hydra.experimental.callbacks.LogJobReturnCallback",
     "hydra.experimental.callbacks.PickleJobInfoCallback",
 )
-SAMPLERS = re.compile(r"optuna\.samplers\.\w+")  # that a sweeper of Optuna may hold
-LOG_CLASSES = ("logging.StreamHandler", "logging.NullHandler", "logging.FileHandler")
+SAMPLERS = re.compile(r"optuna\.samplers\.[A-Z]\w*Sampler")  # that a sweeper of Optuna may hold
 LOG_FILE = "${hydra.runtime.output_dir}/${hydra.job.name}.log"  # the one of Hydra's own hydra/job_logging=default
 STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
-FORMATTERS = ("colorlog.ColoredFormatter",)
-VARIABLES = re.compile(
-    r"CUDA_VISIBLE_DEVICES|(OMP|MKL|OPENBLAS|NUMEXPR)_NUM_THREADS|TOKENIZERS_PARALLELISM|HF_(HOME|HUB_OFFLINE|HUB_CACHE|ENDPOINT)"
-    r"|WANDB_\w+|NCCL_\w+|GLOO_SOCKET_IFNAME|PYTORCH_CUDA_ALLOC_CONF|TORCH_NUM_THREADS"
+VARIABLES = re.compile(  # that change how fast a job is, and never what is loaded or to whom something is sent
+    r"CUDA_VISIBLE_DEVICES|(OMP|MKL|OPENBLAS|NUMEXPR|TORCH)_NUM_THREADS|TOKENIZERS_PARALLELISM|HF_HUB_OFFLINE"
+    r"|WANDB_(MODE|SILENT)|NCCL_(DEBUG|SOCKET_IFNAME|(IB|P2P|SHM)_DISABLE)|GLOO_SOCKET_IFNAME|PYTORCH_CUDA_ALLOC_CONF"
 )
-COMMANDS = ("setup", "python", "srun_args", "additional_parameters")  # of a launcher: run as commands
 PLACES = ("run", "sweep", "output_subdir")  # where results go, which is said by another key
 
+# The keys that `logging.config.dictConfig` may find, with the values of those that it imports, calls or opens.
+FORMATTER = {"format": None, "datefmt": None, "()": ("colorlog.ColoredFormatter",), "log_colors": None}
+HANDLER = {
+    "class": ("logging.StreamHandler", "logging.NullHandler", "logging.FileHandler"),
+    "filename": (LOG_FILE,),
+    "stream": STREAMS,
+    "formatter": None,
+    "level": None,
+}
+LOGGER = {"level": None, "handlers": None, "propagate": None}
+LOGGING = dict.fromkeys(("version", "root", "disable_existing_loggers", "formatters", "handlers", "loggers"))
 
-def check_hydra(settings: Mapping[str, Any], given: Sequence[str]) -> None:
-    """Checks Hydra's own section of a composed configuration.
+# What a file may set of Hydra's own section: all of these, and of the rest what stands there.
+FREE = (
+    "callbacks",
+    "launcher",
+    "sweeper",
+    "job_logging",
+    "hydra_logging",
+    "help",
+    "hydra_help",
+    "runtime",
+    "searchpath",
+)
+FIXED: Mapping[str, tuple[Any, ...]] = {
+    "mode": (None,),
+    "run": ({"dir": "."},),
+    "sweep": ({"dir": "multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}", "subdir": "${hydra.job.num}"},),
+    "output_subdir": (None,),
+    "env": ({},),
+    "job.chdir": (None, False),
+    "job.env_copy": ([],),
+}
+# Of a launcher or sweeper: what runs as a command, imports a function or names a place.
+OF_PLUGINS: Mapping[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("setup", "python", "srun_args", "temp_folder", "custom_search_space", "storage"), (None,)),
+    "additional_parameters": ({},),
+    "submitit_folder": ("${hydra.sweep.dir}/.submitit/%j",),
+    "pre_dispatch": ("2*n_jobs", "all"),
+}
+
+
+def compose_checked(sources: Sources, overrides: Sequence[str]) -> DictConfig:
+    """Composes as Hydra does, and checks what Hydra's own section says.
 
     Args:
-        settings: The section `hydra`, with its interpolations unresolved.
-        given: The overrides of the command line, which may say more than a file.
+        sources: Where the files are.
+        overrides: Choices of groups, and Hydra's own settings.
+
+    Raises:
+        ConfigError: With the first value of Hydra's own section that may not be there.
+    """
+    typed = [text for text in overrides if text.lstrip("+~").startswith("hydra.")]
+    by_files = [text for text in overrides if text not in typed]
+    config = composed_by_hydra(sources, by_files)
+    settings: Any = OmegaConf.to_container(config.hydra, resolve=False)
+    check_hydra(settings)
+    check_files(settings, by_files)
+    if typed:
+        config = composed_by_hydra(sources, [*by_files, *typed])
+        check_hydra(cast(Any, OmegaConf.to_container(config.hydra, resolve=False)))
+    return config
+
+
+def check_hydra(settings: Mapping[str, Any]) -> None:
+    """Checks what Hydra would import or open, wherever it was said.
+
+    Args:
+        settings: The section `hydra` of a composed configuration, with its interpolations unresolved.
 
     Raises:
         ConfigError: With the first value that no configuration may have.
     """
-    typed = {text.lstrip("+~").partition("=")[0] for text in given}
-    for name, callback in (settings.get("callbacks") or {}).items():
-        _check_class(f"hydra.callbacks.{name}", callback, (*CALLBACKS, *_of_plugins(callback)))
+    for name, callback in _mapping("hydra.callbacks", settings.get("callbacks")).items():
+        path = f"hydra.callbacks.{name}"
+        target = str(_mapping(path, callback).get("_target_"))
+        of_plugin = target.split(".")[0] in plugin_packages()
+        _check_class(path, callback, (*CALLBACKS, *([target] if of_plugin else [])))
+        for place, value in _inside(path, callback):
+            if not of_plugin or place.endswith("._target_") or not _is_plain(value):
+                raise refuse(place, "left out" if not of_plugin else "a plain value", value)
     for kind in ("launcher", "sweeper"):
-        _check_plugin(kind, settings.get(kind) or {})
-    launcher = settings.get("launcher") or {}
-    for key in COMMANDS:
-        if launcher.get(key) and not any(it.startswith(f"hydra.launcher.{key}") for it in typed):
-            raise ConfigError(
-                f"`hydra.launcher.{key}` runs commands, so it must be given on the command line, not in a file."
-            )
+        _check_plugin(kind, _mapping(f"hydra.{kind}", settings.get(kind)))
     for name in ("job_logging", "hydra_logging"):
-        _check_logging(f"hydra.{name}", settings.get(name) or {})
-    for variable in (settings.get("job") or {}).get("env_set") or {}:
-        if not VARIABLES.fullmatch(str(variable)):
-            raise refuse("hydra.job.env_set", "variables of threads, GPUs, W&B or the model hub", str(variable))
-    if str(settings.get("searchpath")) != "[]" and "hydra.searchpath" not in typed:
-        raise ConfigError("`hydra.searchpath` must be given on the command line, not in a file.")
+        if settings.get(name) is not None:
+            _check_logging(f"hydra.{name}", _mapping(f"hydra.{name}", settings[name]))
 
 
-def check_given(given: Sequence[str]) -> None:
-    """Refuses settings of Hydra's on the command line that mean nothing here.
+def check_files(settings: Mapping[str, Any], given: Sequence[str]) -> None:
+    """Checks what files alone say: a command, a place or a variable is for the command line.
+
+    Args:
+        settings: As in `check_hydra`, composed without the values of Hydra's own settings that were typed.
+        given: The overrides that it was composed with.
 
     Raises:
-        ConfigError: With the key to take in its place.
+        ConfigError: With the first value that no file may have.
     """
-    for text in given:
-        key = text.lstrip("+~").partition("=")[0]
-        if key.split(".")[1:2] and key.split(".")[1] in PLACES:
-            raise ConfigError(f"`{key}` cannot be set: `paths.root` says where results go.")
+    job = _mapping("hydra.job", settings.get("job"))
+    known = {*FREE, *(path.partition(".")[0] for path in FIXED), "job", "overrides", "verbose"}
+    for key in settings.keys() - known:
+        raise ConfigError(f"`hydra.{key}` is not an option. Hydra has {', '.join(sorted(known))}.")
+    for path, allowed in FIXED.items():
+        section, _, key = path.partition(".")
+        value = (job if key else settings).get(key or section)
+        if value not in allowed:
+            raise ConfigError(f"`hydra.{path}` cannot be set in a file. {_way_out(section)}")
+    told = _mapping("hydra.overrides", settings.get("overrides"))
+    if sorted(it for texts in told.values() for it in texts or ()) != sorted(given):
+        raise ConfigError("`hydra.overrides` cannot be set in a file: it is what the command line says.")
+    if not re.fullmatch(r"[\w.-]+", str(job.get("name", "app"))) or str(job.get("name")).startswith("."):
+        raise refuse("hydra.job.name", "letters, digits, '.', '_' and '-'", job["name"])
+    for variable, value in _mapping("hydra.job.env_set", job.get("env_set")).items():
+        if not VARIABLES.fullmatch(str(variable)) or not _is_plain(value):
+            raise ConfigError(
+                f"`hydra.job.env_set.{variable}` must be given on the command line: files set those of threads and GPUs alone."
+            )
+    verbose = settings.get("verbose")
+    if not isinstance(verbose, bool | str) and not (isinstance(verbose, list) and all(map(_is_plain, verbose))):
+        raise refuse("hydra.verbose", "true, false or a list of loggers", verbose)
+    for kind in ("launcher", "sweeper"):
+        _check_values_of_plugin(kind, settings[kind])
+
+
+def _way_out(section: str) -> str:
+    if section in PLACES:
+        return "`paths.root` says where results go."
+    return "A sweep is started with -m." if section == "mode" else "Give it on the command line."
 
 
 def _check_plugin(kind: str, settings: Mapping[str, Any]) -> None:
@@ -84,9 +170,23 @@ def _check_plugin(kind: str, settings: Mapping[str, Any]) -> None:
     base: type = Launcher if kind == "launcher" else Sweeper
     installed = [f"{it.__module__}.{it.__qualname__}" for it in Plugins.instance().discover(base)]
     _check_class(f"hydra.{kind}", settings, installed)
-    for path, node in _nodes(f"hydra.{kind}", settings):
-        if node is not settings and "_target_" in node and not SAMPLERS.fullmatch(str(node["_target_"])):
-            raise refuse(f"{path}._target_", "a sampler of Optuna", node["_target_"])
+    for path, value in _inside(f"hydra.{kind}", settings):
+        if path.endswith("._target_") and not SAMPLERS.fullmatch(str(value)):
+            raise refuse(path, "a sampler of Optuna", value)
+
+
+def _check_values_of_plugin(kind: str, settings: Mapping[str, Any]) -> None:
+    for key, value in settings.items():
+        if key in OF_PLUGINS and (value or None) not in [it or None for it in OF_PLUGINS[key]]:
+            raise ConfigError(
+                f"`hydra.{kind}.{key}` runs code or names a place: give it on the command line, not in a file."
+            )
+        for path, it in _inside(f"hydra.{kind}", {key: value}) if key not in OF_PLUGINS else ():
+            if not _is_plain(it) and it != "${hydra.job.name}":
+                raise refuse(path, "one line without ${...} in a file", it)
+    for key in (settings.get("params") or {}) if kind == "sweeper" else ():
+        if re.search(r"hydra|[^\w./@:+~-]", str(key)):
+            raise ConfigError(f"`hydra.sweeper.params.{key}` must be a key of a job.")
 
 
 def _check_class(path: str, settings: Any, allowed: Sequence[str]) -> None:
@@ -97,30 +197,38 @@ def _check_class(path: str, settings: Any, allowed: Sequence[str]) -> None:
 
 def _check_logging(path: str, settings: Mapping[str, Any]) -> None:
     """`logging.config.dictConfig` imports and calls what `class`, `()` and `ext://` name."""
-    for where, node in _nodes(path, settings):
-        for key, value in node.items():
-            if key in ("class", "_target_") and value not in LOG_CLASSES:
-                raise refuse(f"{where}.{key}", f"one of {', '.join(LOG_CLASSES)}", value)
-            if key == "()" and value not in FORMATTERS:
-                raise refuse(f"{where}.()", f"one of {', '.join(FORMATTERS)}", value)
-            if key == "filename" and value != LOG_FILE:
-                raise refuse(f"{where}.filename", f"'{LOG_FILE}'", value)
-            if isinstance(value, str) and "://" in value and value not in STREAMS:
-                raise refuse(f"{where}.{key}", f"one of {', '.join(STREAMS)}", value)
+    tables = [(path, settings, LOGGING), (f"{path}.root", _mapping(f"{path}.root", settings.get("root")), LOGGER)]
+    for section, keys in (("formatters", FORMATTER), ("handlers", HANDLER), ("loggers", LOGGER)):
+        for name, it in _mapping(f"{path}.{section}", settings.get(section)).items():
+            tables.append((f"{path}.{section}.{name}", _mapping(f"{path}.{section}.{name}", it), keys))
+    for where, table, keys in tables:
+        for key, value in table.items():
+            if key not in keys:
+                raise ConfigError(f"`{where}.{key}` is not an option. It has {', '.join(keys)}.")
+            if keys[key] is not None and value not in keys[key]:
+                raise refuse(f"{where}.{key}", f"one of {', '.join(keys[key])}", value)
+            for place, it in _inside(where, {key: value}) if keys[key] is None and keys is not LOGGING else ():
+                if not _is_plain(it) or "://" in str(it):
+                    raise refuse(place, "a plain value", it)
 
 
-def _nodes(path: str, node: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each mapping of a nested configuration, with its path."""
-    if isinstance(node, Mapping):
-        yield path, node
-        for key, value in node.items():
-            yield from _nodes(f"{path}.{key}", value)
-    elif isinstance(node, list):
-        for place, value in enumerate(node):
-            yield from _nodes(f"{path}[{place}]", value)
+def _inside(path: str, value: Any, top: bool = True) -> Iterator[tuple[str, Any]]:
+    """Each plain value of a nested one, with its path; without the name of the class that it is."""
+    for key, it in value.items() if isinstance(value, Mapping) else enumerate(value):
+        if isinstance(it, Mapping | list):
+            yield from _inside(f"{path}.{key}", it, False)
+        elif not top or key != "_target_":
+            yield f"{path}.{key}", it
 
 
-def _of_plugins(callback: Any) -> list[str]:
-    """The name of a callback, where its package is registered as a plug-in of this project."""
-    name = str(callback.get("_target_")) if isinstance(callback, Mapping) else ""
-    return [name] if name.split(".")[0] in plugin_packages() else []
+def _is_plain(value: Any) -> bool:
+    """Whether it is one line that stands for itself."""
+    return not isinstance(value, str) or (value.isprintable() and "${" not in value)
+
+
+def _mapping(path: str, value: Any) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise refuse(path, "a dictionary", value)
+    return value

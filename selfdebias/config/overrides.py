@@ -177,7 +177,8 @@ def expand(overrides: Sequence[str], loader: Any = None, ends: bool = False) -> 
     Args:
         overrides: In Hydra's grammar.
         loader: Hydra's, that knows the options which `glob(*)` stands for.
-        ends: Whether only the first value of each key and the last one of each are wanted, also of an interval.
+        ends: Whether only the first value of each key and the last one of each are wanted, also of an interval. Of a group all are,
+            in all pairs, since each of its options may say anything.
 
     Raises:
         ConfigError: If a key names no values.
@@ -189,7 +190,8 @@ def expand(overrides: Sequence[str], loader: Any = None, ends: bool = False) -> 
         if override.is_sweep_override():
             values[key] = [f"{key}={value}" for value in _values(override, ends)]
     if ends:
-        return [[given[end] for given in values.values()] for end in (0, -1)]
+        either = ([given if "." not in key else [given[end]] for key, given in values.items()] for end in (0, -1))
+        return [list(job) for each in either for job in product(*each)]
     return [list(job) for job in product(*values.values())]
 
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from hydra import compose
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from selfdebias.config.rules import ConfigError
 from selfdebias.config.targets import plugin_packages
@@ -61,13 +70,17 @@ class Sources:
     @property
     def flags(self) -> list[str]:
         """A command line's flags that say the same."""
-        return [f"--config-path={self.primary}", f"--config-name={self.name}", *self.overrides]
-
-    @property
-    def overrides(self) -> list[str]:
-        """What Hydra is told of `more`."""
-        quoted = ",".join("'" + entry.replace("\\", "\\\\").replace("'", "\\'") + "'" for entry in self.more)
-        return [f"hydra.searchpath=[{quoted}]"] if self.more else []
+        folders = [entry.removeprefix("file://") for entry in self.more[:1] if entry.startswith("file://")]
+        more = self.more[
+            len(folders) :
+        ]  # the first one may hold the primary configuration, which Hydra sees there alone
+        quoted = ",".join("'" + entry.replace("\\", "\\\\").replace("'", "\\'") + "'" for entry in more)
+        return [
+            f"--config-path={self.primary}",
+            f"--config-name={self.name}",
+            *(f"--config-dir={folder}" for folder in folders),
+            *([f"hydra.searchpath=[{quoted}]"] if more else []),
+        ]
 
 
 def sources_of(arguments: Namespace, searched: list[str]) -> Sources:
@@ -90,6 +103,8 @@ def sources_of(arguments: Namespace, searched: list[str]) -> Sources:
     found = Sources(primary, (arguments.config_name or "config").removesuffix(".yaml"), tuple(more))
     if not any((folder / f"{found.name}.yaml").exists() for folder in found.folders):
         raise ConfigError(f"`--config-name` must be a file of {', '.join(map(str, found.folders))}, got {found.name}.")
+    for folder in found.folders:
+        _check_primary(folder / f"{found.name}.yaml")
     return found
 
 
@@ -103,6 +118,32 @@ def running_sources(running: Any) -> Sources:
     primary = next(Path(path) for provider, _, path in every if provider == "main")
     more = tuple(f"{schema}://{path}" for provider, schema, path in every if provider not in OWN_PROVIDERS and path)
     return Sources(primary, str(running.job.config_name).removesuffix(".yaml"), more)
+
+
+def composed_by_hydra(sources: Sources, overrides: Sequence[str]) -> DictConfig:
+    """What Hydra composes, its own section included, unchecked: nothing of it has run or been imported."""
+    running = GlobalHydra.instance().hydra  # set while Hydra runs a job, and then to be given back
+    GlobalHydra.instance().clear()
+    path = create_config_search_path(str(sources.primary))
+    for entry in sources.more:
+        path.prepend("selfdebias", entry, SearchPathQuery(provider="schema"))  # as Hydra does with --config-dir
+    try:
+        with warnings.catch_warnings(action="ignore"):  # Hydra gives them again, if it comes to run
+            Hydra.create_main_hydra2("selfdebias", path)
+            return compose(sources.name, list(overrides), return_hydra_config=True)
+    finally:
+        GlobalHydra.instance().hydra = running
+
+
+def _check_primary(file: Path) -> None:
+    """A primary configuration may not add to the search path: Hydra imports a package that stands there."""
+    try:
+        content = OmegaConf.load(file) if file.exists() else OmegaConf.create()
+        said = OmegaConf.select(content, "hydra.searchpath")
+    except (OSError, YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"{file}: {' '.join(str(error).split())}") from None
+    if said is not None:
+        raise ConfigError("`hydra.searchpath` must be given on the command line, not in a file.")
 
 
 def _existing(flag: str, folder: str) -> Path:

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
-from selfdebias.config.compose import load
-from selfdebias.config.hydra_settings import check_given
+from selfdebias.config.compose import load, swept_in_files
+from selfdebias.config.hydra_settings import PLACES
 from selfdebias.config.overrides import parse, refuse_doubles, split_settings, with_names_of_today
-from selfdebias.config.rules import ConfigError
+from selfdebias.config.rules import ConfigError, refuse
 from selfdebias.config.sources import Sources, sources_of
 from selfdebias.config.targets import check_names
 from selfdebias.jobs.failures import Ended, explained, is_rank, sigterm_as_ctrl_c, tell_outcome
@@ -63,17 +63,19 @@ def _run_or_print(words: list[str]) -> tuple[int, str]:
     flags = _flags(words)
     refuse_doubles(flags.overrides)
     own, settings = split_settings(flags.overrides)
-    check_given(settings)
+    _check_settings(settings)
     check_words(own)
     if flags.folders:
         return _run_again(flags)
     searched = next((parse([it])[0].value() for it in settings if it.startswith("hydra.searchpath=")), [])
     sources = sources_of(flags, [str(it) for it in (searched if isinstance(searched, list) else [searched])])
     if flags.multirun or "hydra.mode=MULTIRUN" in settings:
-        return _sweep(words, settings, sources)
+        return _sweep(words, flags.overrides, sources)
     if any(it.lstrip("+").startswith(OF_SWEEPS) for it in settings) and flags.cfg is None and flags.info is None:
         key = next(it for it in settings if it.lstrip("+").startswith(OF_SWEEPS)).partition("=")[0]
         raise ConfigError(f"`{key}` is for sweeps: start one with -m.")
+    if flags.hydra_help:
+        swept_in_files(flags.overrides, sources)  # which checks what Hydra would do at once
     if flags.shell_completion or flags.hydra_help:
         return _hydra(words, sources)
     config = load(flags.overrides, sources)
@@ -123,6 +125,16 @@ def check_words(overrides: Sequence[str]) -> None:
             raise ConfigError(f"`{key}` is not an option. Here it is {WORDS[key]}.")
 
 
+def _check_settings(given: Sequence[str]) -> None:
+    """Refuses settings of Hydra's that mean nothing here."""
+    for text in given:
+        key = text.lstrip("+~").partition("=")[0]
+        if key.split(".")[1:2] and key.split(".")[1] in PLACES:
+            raise ConfigError(f"`{key}` cannot be set: `paths.root` says where results go.")
+        if key == "hydra.mode" and text.partition("=")[2] != "MULTIRUN":
+            raise refuse(key, "MULTIRUN, which is -m, or left out", text.partition("=")[2])
+
+
 def _hydra(words: Sequence[str], sources: Sources) -> tuple[int, str]:
     """Hands the command line to Hydra, which calls `task`."""
     import hydra
@@ -144,14 +156,19 @@ def _errors_of_hydra_raised() -> Iterator[None]:
         yield
 
 
-def _sweep(words: Sequence[str], settings: Sequence[str], sources: Sources) -> tuple[int, str]:
+def _sweep(words: Sequence[str], overrides: Sequence[str], sources: Sources) -> tuple[int, str]:
     from selfdebias.jobs.sweeps.launching import run_sweep
 
     if "TORCHELASTIC_RUN_ID" in os.environ:
         raise ConfigError(
             "`-m` cannot be started by torchrun: start it plainly; each job of trainer=ddp starts its ranks."
         )
-    return run_sweep(lambda: _hydra(words, sources), words, settings, sources), ""
+
+    def start() -> None:
+        swept_in_files(overrides, sources)  # which checks what Hydra would do before it asks for the jobs
+        _hydra(words, sources)
+
+    return run_sweep(start, words, split_settings(overrides)[1], sources), ""
 
 
 def _run_again(flags: Namespace) -> tuple[int, str]:

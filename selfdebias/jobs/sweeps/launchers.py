@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
+from selfdebias.config.hydra_settings import compose_checked
 from selfdebias.config.overrides import options_of, parse
 from selfdebias.config.rules import ConfigError, refuse
 from selfdebias.config.sources import Sources, read_option
@@ -118,18 +119,17 @@ def _composed(settings: Sequence[str], sources: Sources) -> dict[str, dict[str, 
     Raises:
         ConfigError: If a setting has a wrong value.
     """
-    from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     try:
-        with initialize_config_dir(str(sources.primary), version_base="1.3"):
-            config = compose(sources.name, [*sources.overrides, *settings], return_hydra_config=True)
+        config = compose_checked(sources, settings)
         found: dict[str, Any] = {
             name: OmegaConf.to_container(config.hydra[name]) for name in ("launcher", "sweeper", "job")
         }
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
         lines = [str(it).splitlines()[0] for it in (error, error.__cause__) if str(it or "")]
         raise ConfigError(
             f"`hydra/launcher` {_chosen('launcher', settings, BASIC)} cannot be set up: {': '.join(lines)}."
