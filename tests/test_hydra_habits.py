@@ -31,7 +31,7 @@ def mine(stand_ins, tmp_path, monkeypatch):
         file = tmp_path / "mine" / f"{name}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    monkeypatch.setattr("selfdebias.jobs.sweeps.running.values_of_job", lambda job, names: [0.5] * len(names))
+    monkeypatch.setattr("selfdebias.jobs.task.values_of_job", lambda job, names: [0.5] * len(names))
     launcher = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher._EXECUTOR"
     monkeypatch.setattr(launcher, SimpleNamespace(value="debug"))  # submitit's own, in this process
     level = logging.getLogger().level

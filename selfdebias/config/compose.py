@@ -121,7 +121,8 @@ def change_values(resolved: Mapping[str, Any], overrides: Sequence[str]) -> dict
                 f"`{name}` is a group, and only values of a resolved configuration can be changed: {name}.<key>=..."
             )
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "config.yaml").write_text(yaml.safe_dump(dict(resolved), sort_keys=False), encoding="utf-8")
+        whole = {**resolved, "hydra": {"run": {"dir": "."}, "output_subdir": None}}
+        Path(folder, "config.yaml").write_text(yaml.safe_dump(whole, sort_keys=False), encoding="utf-8")
         return _compose(Sources(Path(folder)), list(overrides))
 
 

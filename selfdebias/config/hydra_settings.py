@@ -31,17 +31,18 @@ VARIABLES = re.compile(  # that change how fast a job is, and never what is load
 )
 PLACES = ("run", "sweep", "output_subdir")  # where results go, which is said by another key
 
+Rules = Mapping[str, tuple[str, ...] | None]
 # The keys that `logging.config.dictConfig` may find, with the values of those that it imports, calls or opens.
-FORMATTER = {"format": None, "datefmt": None, "()": ("colorlog.ColoredFormatter",), "log_colors": None}
-HANDLER = {
+FORMATTER: Rules = {"format": None, "datefmt": None, "()": ("colorlog.ColoredFormatter",), "log_colors": None}
+HANDLER: Rules = {
     "class": ("logging.StreamHandler", "logging.NullHandler", "logging.FileHandler"),
     "filename": (LOG_FILE,),
     "stream": STREAMS,
     "formatter": None,
     "level": None,
 }
-LOGGER = {"level": None, "handlers": None, "propagate": None}
-LOGGING = dict.fromkeys(("version", "root", "disable_existing_loggers", "formatters", "handlers", "loggers"))
+LOGGER: Rules = {"level": None, "handlers": None, "propagate": None}
+LOGGING: Rules = dict.fromkeys(("version", "root", "disable_existing_loggers", "formatters", "handlers", "loggers"))
 
 # What a file may set of Hydra's own section: all of these, and of the rest what stands there.
 FREE = (
@@ -205,9 +206,10 @@ def _check_logging(path: str, settings: Mapping[str, Any]) -> None:
         for key, value in table.items():
             if key not in keys:
                 raise ConfigError(f"`{where}.{key}` is not an option. It has {', '.join(keys)}.")
-            if keys[key] is not None and value not in keys[key]:
-                raise refuse(f"{where}.{key}", f"one of {', '.join(keys[key])}", value)
-            for place, it in _inside(where, {key: value}) if keys[key] is None and keys is not LOGGING else ():
+            names = keys[key]
+            if names is not None and value not in names:
+                raise refuse(f"{where}.{key}", f"one of {', '.join(names)}", value)
+            for place, it in _inside(where, {key: value}) if names is None and keys is not LOGGING else ():
                 if not _is_plain(it) or "://" in str(it):
                     raise refuse(place, "a plain value", it)
 
