@@ -8,7 +8,6 @@ import runpy
 import shlex
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -32,8 +31,6 @@ def mine(stand_ins, tmp_path, monkeypatch):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
     monkeypatch.setattr("selfdebias.jobs.task.values_of_job", lambda job, names: [0.5] * len(names))
-    launcher = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher._EXECUTOR"
-    monkeypatch.setattr(launcher, SimpleNamespace(value="debug"))  # submitit's own, in this process
     level = logging.getLogger().level
     yield
     logging.getLogger().setLevel(level)
