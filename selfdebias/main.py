@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import textwrap
 from collections.abc import Sequence
 from importlib import import_module
 
 from selfdebias.config.overrides import groups_of, options_of
-from selfdebias.config.sources import Sources
+from selfdebias.config.rules import ConfigError
+from selfdebias.config.sources import Sources, conf_folder, sources_of
 from selfdebias.jobs.commands import outcome, print_out
 
 USAGE = """\
@@ -41,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(arguments):
-        return print_out(_help() + "\n")
+        return _print_help(arguments)
     if "--version" in arguments:
         return print_out(f"selfdebias {import_module('selfdebias').__version__}\n")
     code, line = outcome(arguments)
@@ -50,12 +52,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _help() -> str:
+def _print_help(arguments: Sequence[str]) -> int:
+    """Prints the help, with the options of the folders that the command line adds."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for short, flag in (("-cd", "--config-dir"), ("-cp", "--config-path"), ("-cn", "--config-name")):
+        parser.add_argument(short, flag)
+    try:
+        sources = sources_of(parser.parse_known_args(arguments)[0], [])
+    except ConfigError as error:
+        print(f"selfdebias: {error}", file=sys.stderr)
+        return 2
+    return print_out(_help(sources) + "\n")
+
+
+def _help(sources: Sources) -> str:
     """The usage, the options of each group, and the commented values of config.yaml."""
     from selfdebias.jobs.sweeps.launchers import launchers_in_words
 
-    sources = Sources()
-    folder = sources.primary
+    folder = conf_folder()
     text = (folder / "config.yaml").read_text()
     options = [
         textwrap.fill(

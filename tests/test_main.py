@@ -263,6 +263,26 @@ def test_help_names_groups_and_values(capsys):
 
 
 @pytest.mark.manners
+def test_help_names_the_options_of_a_folder_of_ones_own(tmp_path, capsys):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "of_my_own.yaml").write_text("# @package _global_\n")
+    for flags in (["--config-dir", str(tmp_path)], [f"--config-dir={tmp_path}"], ["-cd", str(tmp_path)]):
+        assert main([*flags, "--help"]) == 0 and "of_my_own" in capsys.readouterr().out
+    assert main(["--config-dir", str(tmp_path / "none"), "--help"]) == 2
+    assert capsys.readouterr().err.startswith("selfdebias: `--config-dir` must be a folder, got ")
+
+
+@pytest.mark.manners
+def test_an_experiment_without_its_first_line_is_told_so(tmp_path, capsys):
+    (tmp_path / "experiment").mkdir()
+    file = tmp_path / "experiment" / "bare.yaml"
+    file.write_text("defaults:\n  - override /clustering: spectral\n")
+    assert main(["--config-dir", str(tmp_path), "experiment=bare", "--cfg", "job"]) == 2
+    words = f"selfdebias: `experiment` must begin with the line `# @package _global_`, and {file} does not.\n"
+    assert capsys.readouterr().err == words
+
+
+@pytest.mark.manners
 def test_a_bad_command_line_is_answered_without_importing_torch(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "wrong" / "gender" / "child").mkdir(parents=True)

@@ -153,6 +153,14 @@ def check_options(parsed: Sequence[Override], folders: Sequence[Path]) -> None:
         for option in several if not override.is_delete() else ():  # of another group, one is taken
             if option not in options:
                 raise ConfigError(f"`{group}` must be one of {_in_words(options, str(option))}, got {option}.")
+            if group == "experiment" and override.package is None:
+                _check_package(next(it for folder in folders if (it := folder / group / f"{option}.yaml").exists()))
+
+
+def _check_package(file: Path) -> None:
+    """Refuses an experiment without the line by which its values are those of the whole configuration."""
+    if not re.search(r"^#\s*@package\s+_global_\s*$", file.read_text(encoding="utf-8"), re.MULTILINE):
+        raise ConfigError(f"`experiment` must begin with the line `# @package _global_`, and {file} does not.")
 
 
 def _in_words(options: Sequence[str], given: str) -> str:

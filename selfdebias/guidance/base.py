@@ -55,15 +55,17 @@ class Guidance(ABC):
 
     @abstractmethod
     def edit(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
-        """Return the edited activation.
+        """Return the edited activation; add what was done to `state.trace`.
+
+        A guidance changes `h` at its first call already, unless its size is 0: then it is no guidance, bit for bit.
 
         Args:
-            h: (branches x B, C, H, W), stacked as `step.branches` says.
+            h: (branches x B, C, H, W), stacked as `step.branches` says; not to be changed in place.
             step: where in the sampling loop this is, and the schedule's weight there, in (0, 1].
             state: memory, trace and semantics.
 
         Returns:
-            A tensor like `h`; `h` itself, not a copy, where nothing is changed.
+            A tensor of the same shape and dtype as `h`, without gradient; `h` itself, not a copy, where nothing is changed.
         """
 
 

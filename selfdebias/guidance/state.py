@@ -132,11 +132,11 @@ class MethodState:
         """Go back to what was kept before the current call, which raised or was interrupted."""
 
     def tensors(self, group: str) -> dict[str, Tensor]:
-        """Return what a resumed run needs to go on with a group; it is saved with each batch."""
+        """Return what a resumed run needs to go on with a group; it is saved with each batch, beside the tensors of `Trace`."""
         return {}
 
     def restore(self, group: str, tensors: Mapping[str, Tensor]) -> None:
-        """Take back what `tensors` returned; there may be other tensors beside it, or it may be missing."""
+        """Take back what `tensors` returned: called before a batch with all that was saved with the one before, of others too."""
 
 
 M = TypeVar("M", bound=MethodState)

@@ -213,6 +213,7 @@ FRECHET = ReferenceMetric(
     measure=_frechet,
     interval=False,
     labelled=True,
+    in_sweeps=False,
 )
 KID = ReferenceMetric(
     key="kid",
@@ -227,4 +228,5 @@ CMMD = ReferenceMetric(
     meaning="squared distance of the mean embeddings in the space of a Gaussian kernel, times 1000 as published; 0 is best.",
     measure=_cmmd,
     by_encoder=True,
+    in_sweeps=False,
 )

@@ -186,9 +186,11 @@ class ReferenceMetric(Metric):
         interval: whether `measure` bounds it.
         by_encoder: whether it compares the encoder's embeddings `e` always, in place of `compared`.
         labelled: whether its heading names the features that it is measured by.
+        in_sweeps: whether the table of a sweep has a column of it.
     """
 
     measure: Callable[[ArmData, ArmData, MetricSuite, BlockBootstrap | None], Number]
     interval: bool = True
     by_encoder: bool = False
     labelled: bool = False
+    in_sweeps: bool = True

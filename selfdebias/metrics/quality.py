@@ -87,6 +87,7 @@ PRECISION = ReferenceMetric(
     meaning="share of the arm's images that lie among the reference images, by nearest neighbours; 1 is best.",
     measure=_precision,
     better="higher",
+    in_sweeps=False,
 )
 RECALL = ReferenceMetric(
     key="recall",
@@ -95,6 +96,7 @@ RECALL = ReferenceMetric(
     measure=_recall,
     better="higher",
     interval=False,
+    in_sweeps=False,
 )
 
 METRICS: tuple[ReferenceMetric, ...] = (

@@ -120,8 +120,19 @@ class StageFolder:
             now = (read or {}).get(place)
             if content and now and content != now:
                 raise StorageError(
-                    f"{self.path} was made before {place} was made anew, with other results: {self._way_out()}."
+                    f"{self.path} was made before {place} was made anew, with other results: "
+                    f"delete {', '.join(map(str, self._stale(place, now)))} and give the same command again."
                 )
+
+    def _stale(self, place: str, content: str) -> list[Path]:
+        """This folder and all others that were made from other contents of `place`, or from one that was."""
+        marks = {mark.parent: read_json(mark).get("read") or {} for mark in self.path.parents[1].glob(f"*/*/{MARK}")}
+        stale = {it for it, read in marks.items() if read.get(place, content) != content}
+        while (
+            more := {it for it, read in marks.items() if {"/".join(old.parts[-2:]) for old in stale} & {*read}} - stale
+        ):
+            stale |= more
+        return sorted(stale)
 
     def _check_ids(self) -> None:
         if self.n_images is None:

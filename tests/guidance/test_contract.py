@@ -38,11 +38,14 @@ def test_shape_dtype_input_and_gradients(option, scale, dtype):
     before = h.clone()
     with torch.no_grad():
         edited = guidance.edit(h, step(scale=scale), state)
-    assert edited.shape == h.shape and edited.dtype == dtype and not edited.requires_grad
-    assert torch.equal(h, before)  # never in place
+    assert edited.shape == h.shape, "`edit` must return the shape of `h`"
+    assert edited.dtype == dtype, "`edit` must return the dtype of `h`"
+    assert not edited.requires_grad, "`edit` must return a tensor without gradient"
+    assert torch.equal(h, before), "`edit` must not change `h` in place"
     if not isinstance(guidance, NoGuidance):
-        assert not torch.equal(edited, h)
-        assert state.trace.index == [0] and state.trace.edit_norm[0].shape == (3,)
+        assert not torch.equal(edited, h), "`edit` must change `h` at the first call already"
+        assert state.trace.index == [0], "`edit` must call `state.trace.add` once for each edited step"
+        assert state.trace.edit_norm[0].shape == (3,), "`trace.add` takes one size for each image, not for each branch"
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +62,10 @@ SIZES = [(option, size) for option in OPTIONS for size in ("strength", "eta") if
 def test_a_size_of_zero_is_no_guidance_bit_for_bit(option, size, drawn):
     pipeline, vanilla = drawn
     built = _build(option)
-    assert getattr(built, size) > 0
+    assert getattr(built, size) > 0, f"`{size}` of conf/guidance/{option}.yaml must be above 0"
     setattr(built, size, 0.0)
     h, state = activations([0.1, 0.2, 1.0]), circle_state()
-    assert built.edit(h, step(), state) is h
+    assert built.edit(h, step(), state) is h, f"`edit` must return `h` itself where `{size}` is 0"
     with Attachment(pipeline, built, GuidanceWindow(), GuidanceState(semantics())):
         assert torch.equal(vanilla, sample(pipeline, [1, 2, 3]))
 
@@ -71,7 +74,9 @@ def test_a_size_of_zero_is_no_guidance_bit_for_bit(option, size, drawn):
 def test_it_is_made_again_from_what_it_holds(option):
     built = _build(option)
     again = type(built)(**vars(built))
-    assert vars(again) == vars(built)
+    assert vars(again) == vars(built), (
+        "`__init__` must store each argument under its own name, unchanged, and nothing else"
+    )
 
 
 def test_no_guidance_returns_h_itself():

@@ -172,6 +172,12 @@ def test_what_depends_on_a_stage_that_was_made_anew_with_other_results_says_so(m
     write_json(collect / MARK, mark | {"content": "0" * 64})
     code, said, _ = again(model, root, capsys)
     assert code == 1 and f"{discover} was made before collect/{collect.name} was made anew" in said[0]
+    told = said[0].partition("delete ")[2].partition(" and give the same command again")[0].split(", ")
+    assert str(discover) in told and all(Path(it, MARK).exists() for it in told)
+    for folder in told:
+        shutil.rmtree(folder)
+    code, said, out = again(model, root, capsys)
+    assert (code, said) == (0, []) and out.count("done in") == len(told)  # all at once, and nothing else
 
 
 def without_hashes(root: Path) -> None:

@@ -174,5 +174,11 @@ class ArmSampler(Sampler):
         with Attachment(self.pipeline, self.guidance, self.schedule, self.state):
             images = self.draw(ids)
         n_modes = len(self.state.semantics.bank.target) if self.state.semantics else 0
-        tensors = {**self.state.trace.tensors(n_modes, len(ids)), **self.state.kept_tensors()}
-        self.keep(batch, ids, images, tensors, {"edit_norm": 1})
+        traced, kept = self.state.trace.tensors(n_modes, len(ids)), self.state.kept_tensors()
+        if taken := sorted(traced.keys() & kept.keys()):
+            name = type(self.guidance).__name__
+            words = f"`guidance` must keep its tensors under names other than the trace's {', '.join(sorted(traced))}"
+            raise ConfigError(
+                f"{words}; got {', '.join(taken)} of {name}: give it another name in `MethodState.tensors`."
+            )
+        self.keep(batch, ids, images, {**traced, **kept}, {"edit_norm": 1})

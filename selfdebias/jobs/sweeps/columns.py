@@ -9,8 +9,9 @@ from typing import Any
 
 from selfdebias.jobs.sweeps.pooling import Group, Results, ones_of, share_of
 from selfdebias.jobs.sweeps.record import DONE
+from selfdebias.metrics import quality
 from selfdebias.metrics.comparison import FAIRER, LESS_FAIR, compare
-from selfdebias.metrics.distances import KID
+from selfdebias.metrics.metric import ReferenceMetric
 from selfdebias.metrics.number import Number, leaves
 from selfdebias.metrics.preservation import PRECISION_OF_SWITCHED
 from selfdebias.report.measures import arms_of, images_of, title_of
@@ -135,7 +136,8 @@ def number_columns(rows: Sequence[Row], fairness: str, notes: Notes, intervals: 
     """The columns of numbers; one that no row has is left out. The arguments are those of `table_of`."""
     known = [row for row in rows if row.group.results is not None]
     columns = [Column("N", [row.images for row in rows])]
-    for name, (title, style) in (_measures(known[0], fairness) | {"kid": (_kid_title(known), ".3g")}).items():
+    against_reference = {it.key: (_title(it, known), ".3g") for it in quality.METRICS if it.in_sweeps}
+    for name, (title, style) in (_measures(known[0], fairness) | against_reference).items():
         columns += _column(title, name, rows, style, notes, intervals)
         if name == fairness and not shared_vanilla([row.group for row in rows]):
             columns += _column(f"vanilla {title}", name, rows, style, notes, intervals, vanilla=True)
@@ -157,11 +159,11 @@ def _measures(row: Row, fairness: str) -> dict[str, tuple[str, str]]:
     return shown | {"kept_cosine": ("kept", ".3f"), "precision_ratio": (PRECISION_OF_SWITCHED.title, ".3f")}
 
 
-def _kid_title(rows: Sequence[Row]) -> str:
-    """KID with its features, where all jobs have the same."""
+def _title(metric: ReferenceMetric, rows: Sequence[Row]) -> str:
+    """Heading of a metric with its features, where all jobs have the same."""
     every = [row.group.results for row in rows if row.group.results is not None]
-    titles = {title_of(KID, one) for results in every for one in ones_of(results)}
-    return titles.pop() if len(titles) == 1 else "KID"
+    titles = {title_of(metric, one) for results in every for one in ones_of(results)}
+    return titles.pop() if len(titles) == 1 else metric.title
 
 
 def _column(

@@ -22,6 +22,7 @@ from selfdebias.jobs.sweeps.finished import Source, SweptJob, fairness_of, read_
 from selfdebias.jobs.sweeps.objectives import best_of, direction, is_judged, values_of_job
 from selfdebias.jobs.sweeps.pooling import Group, grouped, ones_of
 from selfdebias.jobs.sweeps.record import DONE
+from selfdebias.metrics import quality
 from selfdebias.metrics.preservation import KEPT_COSINE
 from selfdebias.report.explanations import judge_in_words
 from selfdebias.report.measures import INTERVAL, without_label
@@ -199,7 +200,8 @@ def explanations(sweep: Sweep, table: Table, notes: Notes) -> list[str]:
         "fd_hard: distance of the class shares from equal ones; dev. ratio: the largest one, as a share of what it can be; 0 is "
         "best. floor: expected value of a perfectly fair independent sampler at this N."
     )
-    lines += [text for title, text in MEANINGS.items() if title in map(without_label, titles)]
+    others = {it.title: it.in_words for it in quality.METRICS if it.in_sweeps and it.title not in MEANINGS}
+    lines += [text for title, text in (MEANINGS | others).items() if title in map(without_label, titles)]
     if any(not row.is_baseline for row in sweep.rows if row.group.results is not None):
         untold = "an empty cell" if AGAINST in titles else "which is so for all jobs here"
         lines.append(
