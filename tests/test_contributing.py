@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -21,13 +23,16 @@ from selfdebias.guidance import GuidanceState
 from selfdebias.guidance.attachment import Attachment
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.jobs.run import make_plan
+from selfdebias.jobs.stages.generate import ArmSampler
 from selfdebias.main import main
+from selfdebias.storage.batches import BatchFolder
 from tests import small_jobs
+from tests.encoders import test_entries as entries
 from tests.guidance import test_contract as contract
 from tests.tiny import sample, tiny_pipeline
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
-MOST = 66  # lines of both files together
+MOST = 70  # lines of both files together
 
 
 def _shown(group: str = "guidance") -> dict[str, str]:
@@ -54,6 +59,32 @@ def plugged_in(tmp_path, monkeypatch):
 def test_it_shows_one_class_and_one_yaml_in_few_lines():
     assert sorted(_shown()) == ["conf/guidance/shrink.yaml", "selfdebias/guidance/shrink.py"]
     assert sum(len(text.splitlines()) for text in _shown().values()) <= MOST
+
+
+@pytest.mark.slow
+def test_what_it_shows_passes_the_type_checker(tmp_path):
+    shown = dict(re.findall(r"```python\n# selfdebias/\w+/(\w+\.py)\n(.*?)```", TEXT, re.DOTALL))
+    assert {"shrink.py", "thumbnail.py", "authenticity.py"} <= {*shown}
+    files = [tmp_path / name for name in ("shrink.py", "thumbnail.py", "authenticity.py")]
+    for file in files:
+        file.write_text(shown[file.name])
+    command = [sys.executable, "-m", "mypy", "--config-file", "pyproject.toml", *map(str, files)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_name_that_the_trace_has_is_refused_before_anything_of_the_batch_is_kept(plugged_in, tmp_path, monkeypatch):
+    guidance, pipeline, store = make(plugged_in, "guidance"), tiny_pipeline(), BatchFolder(tmp_path / "arm", "k")
+    shown = importlib.import_module("selfdebias.guidance.shrink")
+    monkeypatch.setattr(shown.Shrunk, "tensors", lambda self, group: {"kl": torch.zeros(1)})
+    sampler = ArmSampler(guidance, GuidanceWindow(), GuidanceState(), None, store, None, ["a person"], 1, "generate", 0)
+    sampler.draw = lambda ids: sample(pipeline, list(ids))
+    sampler.pipeline = pipeline
+    with pytest.raises(
+        config.ConfigError, match="other than the trace's edit_index, .*; got kl of ShrinkGuidance: give"
+    ):
+        sampler.draw_batch(0, [0])
+    assert store.ids() == []
 
 
 def test_the_new_guidance_composes_and_has_an_arm(plugged_in):
@@ -110,6 +141,8 @@ def test_the_new_encoder_gives_unit_vectors_that_follow_the_image(plugged_in):
     assert embedded.shape == (3, encoder.dim) and torch.allclose(embedded.norm(dim=1), torch.ones(3))
     (slope,) = torch.autograd.grad(embedded[:, 0].sum(), images)
     assert slope.abs().sum() > 0
+    entries.test_unit_vectors_frozen_and_differentiable_and_of_the_stated_width("thumbnail", lambda _: (encoder, None))
+    entries.test_the_fingerprint_is_stable("thumbnail", lambda _: (encoder, None))
     with pytest.raises(config.ConfigError, match="`encoder.size` must be at least 1, got 0"):
         make(config.load(["encoder=thumbnail", "encoder.size=0"]), "encoder")
 
@@ -139,10 +172,10 @@ def installed(tmp_path, monkeypatch):
 
 
 def test_each_command_of_the_page_runs_as_it_stands(plugged_in, installed, tmp_path, capsys):
-    assert [shlex.split(text)[1].partition("=")[0] for text in _commands()] == [
-        "guidance",
-        "encoder",
-        "guidance._target_",
+    assert [shlex.split(text)[1:3] for text in _commands()] == [
+        ["debug=tiny", "guidance=shrink"],
+        ["encoder=thumbnail"],
+        ["guidance._target_=my_package.MyGuidance"],
     ]
     tiny_pipeline().save_pretrained(tmp_path / "model")
     sizes = [
@@ -150,7 +183,8 @@ def test_each_command_of_the_page_runs_as_it_stands(plugged_in, installed, tmp_p
     ]
     few = ["generate.n_images=8", "generate.batch_size=4", "evaluate.bootstrap=20", "evaluate.reference_images=8"]
     for text in _commands():
-        assert main([*shlex.split(text)[1:], *sizes, *few]) == 0, capsys.readouterr().err
+        words = [word for word in shlex.split(text)[1:] if not word.startswith("paths.root=")]
+        assert main([*words, *sizes, *few]) == 0, capsys.readouterr().err
     jobs = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("jobs/*/results.json")]
     assert len(jobs) == 3
     told = {"name": "thumbnail-8", "told": "nothing: it is not trained"}
@@ -163,5 +197,5 @@ def test_each_command_of_the_page_runs_as_it_stands(plugged_in, installed, tmp_p
 
 
 def test_the_files_that_the_page_names_are_there():
-    for name in re.findall(r"(?:\.venv/bin/python|`)(?: )?((?:selfdebias|notebooks)/[\w/]+\.py)", TEXT):
+    for name in re.findall(r"(?:\.venv/bin/python|`)(?: )?((?:selfdebias|notebooks|tests)/[\w/]+\.py)", TEXT):
         assert (Path(__file__).parents[1] / name).exists() or name in _shown(), name

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 import selfdebias.metrics
+from selfdebias.jobs.sweeps.columns import Row, number_columns
+from selfdebias.jobs.sweeps.pooling import Group
 from selfdebias.metrics import quality
 from selfdebias.report.job_table import markdown_table, render_table
 from selfdebias.report.measures import csv_of, flat_numbers
+from selfdebias.report.wording import Notes
 from tests.metrics.test_summary import arm, summary
 
 TEXT = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
@@ -52,6 +55,9 @@ def test_the_new_metric_is_measured_with_its_floor_and_shown_everywhere(added):
     assert flat_numbers(results)["guided/authenticity"] == guided["value"]
     for text in (render_table(results), markdown_table(results)):
         assert "authenticity" in text and "than that is from its own; 1 is best." in " ".join(text.split())
+    row = Row(Group({}, [], results), "guided")
+    titles = [column.title for column in number_columns([row], "mode_fd", Notes(), intervals=True)]
+    assert titles[-1] == "authenticity" and titles[-2].startswith("KID")  # of a sweep
     few = summary([arm("vanilla", 4)], reference=arm("reference", 1, n=1, first_seed=0))["arms"]["vanilla"][
         "authenticity"
     ]
