@@ -32,7 +32,7 @@ from tests.guidance import test_contract as contract
 from tests.tiny import sample, tiny_pipeline
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
-MOST = 70  # lines of both files together
+MOST = 68  # lines of both files together
 
 
 def _shown(group: str = "guidance") -> dict[str, str]:
