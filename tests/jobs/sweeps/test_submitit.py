@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from selfdebias.jobs.sweeps.record import DONE, RUNNING, STOPPED, SweepFolder
+from selfdebias.jobs.sweeps.record import DONE, NOT_STARTED, RUNNING, STOPPED, SweepFolder
 from selfdebias.main import main
 from tests import small_jobs
 from tests.tiny import tiny_pipeline
@@ -109,3 +109,25 @@ def test_a_sweep_that_is_killed_shows_what_is_done_and_goes_on(model, tmp_path, 
     said, _ = again.communicate()
     assert again.returncode == 0 and said.count("collect: found, skipped") == 2
     assert [sweep.state(num).state for num in (0, 1)] == [DONE, DONE]
+
+
+@pytest.mark.slow
+def test_a_search_that_is_killed_goes_on_and_no_trial_is_lost_or_made_twice(model, tmp_path):
+    search = [
+        "guidance=transport", "hydra/sweeper=search", "hydra.sweeper.n_trials=12", "guidance.strength=interval(1,12)",
+        "guidance.slack=interval(1,3)", "guidance.temperature=tag(log,interval(0.03,0.3))",
+    ]  # fmt: skip
+    words = ["-m", *small_jobs.command(model, tmp_path, *DRAWN, *search)]
+    job = small_jobs.start(words)
+    wait_until(lambda: is_running(tmp_path, 5), seconds=300)
+    job.kill()
+    job.communicate()
+    sweep = sweep_in(tmp_path)
+    assert [sweep.state(num).state for num in range(6)] == [DONE] * 5 + [STOPPED]
+    again = small_jobs.start(words)
+    said, _ = again.communicate()
+    assert again.returncode == 0, said
+    record = sweep.read()
+    assert [sweep.state(num).state for num in range(13)] == [DONE] * 12 + [NOT_STARTED]
+    assert len(record["jobs"]) == len({tuple(job) for job in record["jobs"]}) == 12
+    assert len({sweep.state(num).job for num in range(12)}) == 12 and "SelfDebias sweep: 12 jobs over" in said
