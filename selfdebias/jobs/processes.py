@@ -132,15 +132,14 @@ def _why(error: Any, said: Path) -> tuple[int, str]:
     """What the processes themselves say went wrong; the others then end only because one of them did."""
     found = [json.loads(path.read_text()) for path in sorted(said.iterdir())]
     wrong = {line: code for code, line in found if code}
-    if len(wrong) > 1:
-        wrong.pop(STOPPED, None)  # of one that was ended because another had failed
+    stopped = wrong.pop(STOPPED, None)  # of one that was ended because another had failed
     if wrong:
         return max(wrong.values()), "\n".join(wrong)
     rank, failure = error.get_first_failure()
     if failure.exitcode < 0:
         how = f"was killed by {failure.signal_name()}"
         return 1, f"selfdebias: process {rank} {how}; run the same command again to resume."
-    return 1, f"selfdebias: process {rank} failed, as said above."
+    return (stopped, STOPPED) if stopped else (1, f"selfdebias: process {rank} failed, as said above.")
 
 
 TIMEOUT = timedelta(days=1)  # for the others at one step; a process that dies ends the wait at once

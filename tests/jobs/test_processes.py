@@ -151,6 +151,9 @@ def test_of_several_errors_the_users_own_is_said(tmp_path):
     assert _why(failed(0, 1), tmp_path) == (1, "selfdebias: process 0 failed, as said above.")
     words = "selfdebias: process 1 was killed by SIGKILL; run the same command again to resume."
     assert _why(failed(1, -9), tmp_path) == (1, words)
+    (tmp_path / "0").write_text(json.dumps([143, STOPPED]))  # ended since the other one was killed
+    assert _why(failed(1, -9), tmp_path) == (1, words)
+    assert _why(failed(0, 143), tmp_path) == (143, STOPPED)
     for rank, outcome in enumerate([[0, ""], [1, "selfdebias: the disk is full"], [1, "selfdebias: the disk is full"]]):
         (tmp_path / str(rank)).write_text(json.dumps(outcome))
     assert _why(failed(0, 1), tmp_path) == (1, "selfdebias: the disk is full")
