@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,12 @@ def installed(tmp_path, monkeypatch):
         file = site / "stand_ins" / "conf" / f"{name}.yaml"
         file.parent.mkdir(parents=True)
         file.write_text(text)
+    for name in [it for it in sys.modules if it.partition(".")[0] == "stand_ins"]:  # that another test imported
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(site)
+    yield
+    for name in [it for it in sys.modules if it.partition(".")[0] == "stand_ins"]:
+        del sys.modules[name]
 
 
 def test_a_plug_ins_options_are_found_by_us_and_by_hydra(installed, capsys):
