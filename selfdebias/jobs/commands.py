@@ -6,6 +6,7 @@ Torch and all that needs it are imported once a job really starts.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from argparse import Namespace
@@ -141,7 +142,7 @@ def _hydra(words: Sequence[str], sources: Sources) -> tuple[int, str]:
 
     entry = hydra.main(version_base="1.3", config_path=str(sources.primary), config_name=sources.name)(task)
     argv = sorted(words, key=lambda word: not word.startswith("-") and "=" in word)  # flags first, as Hydra wants them
-    with patch.object(sys, "argv", ["selfdebias", *argv]), _errors_of_hydra_raised():
+    with patch.object(sys, "argv", ["selfdebias", *argv]), _hydra_contained():
         try:
             entry()
         except SystemExit as ended:  # of --info and the like
@@ -150,10 +151,17 @@ def _hydra(words: Sequence[str], sources: Sources) -> tuple[int, str]:
 
 
 @contextmanager
-def _errors_of_hydra_raised() -> Iterator[None]:
-    """In place of being printed by Hydra, over many lines."""
-    with patch.dict(os.environ, {"HYDRA_FULL_ERROR": "1"}):
-        yield
+def _hydra_contained() -> Iterator[None]:
+    """Hydra's errors are raised, not printed over many lines, and what it sets up for logging ends with the command."""
+    loggers = [logging.getLogger(), logging.getLogger("hydra")]
+    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
+    try:
+        with patch.dict(os.environ, {"HYDRA_FULL_ERROR": "1"}):
+            yield
+    finally:
+        for logger, level, handlers in before:
+            logger.setLevel(level)
+            logger.handlers[:] = handlers
 
 
 def _sweep(words: Sequence[str], overrides: Sequence[str], sources: Sources) -> tuple[int, str]:
