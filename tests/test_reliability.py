@@ -207,7 +207,7 @@ def test_a_full_disk_is_said_in_one_line_and_the_same_command_goes_on(model, und
     try:
         assert main(command(model, disk / "runs")) == 1
         err = [line for line in capsys.readouterr().err.splitlines() if line.startswith("selfdebias: ")]
-        assert len(err) == 1 and "the disk is full" in err[0] and "goes on" in err[0]
+        assert len(err) == 1 and "the disk is full" in err[0] and "run the same command again" in err[0]
         subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
         assert main(command(model, disk / "runs")) == 0
         for name, images in images_of(undisturbed[0]).items():

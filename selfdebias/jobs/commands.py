@@ -21,7 +21,7 @@ from selfdebias.config.overrides import parse, refuse_doubles, split_settings, w
 from selfdebias.config.rules import ConfigError, refuse
 from selfdebias.config.sources import Sources, sources_of
 from selfdebias.config.targets import check_names
-from selfdebias.jobs.failures import Ended, explained, is_rank, sigterm_as_ctrl_c, tell_outcome
+from selfdebias.jobs.failures import Ended, exit_code, explained, is_rank, sigterm_as_ctrl_c, tell_outcome
 from selfdebias.jobs.job_record import FLAG, load_again, note_on_versions, notes_on_weights, words_of
 from selfdebias.jobs.task import run_in_ranks, task
 
@@ -145,8 +145,10 @@ def _hydra(words: Sequence[str], sources: Sources) -> tuple[int, str]:
     with patch.object(sys, "argv", ["selfdebias", *argv]), _hydra_contained():
         try:
             entry()
-        except SystemExit as ended:  # of --info and the like
-            return int(ended.code or 0), ""
+        except SystemExit as ended:
+            if exit_code(ended) is not None:  # Lightning makes one of Ctrl-C and SIGTERM
+                raise
+            return int(ended.code or 0), ""  # of --info and the like
     return 0, ""
 
 

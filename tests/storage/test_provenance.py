@@ -92,7 +92,7 @@ def test_a_changed_tree_is_a_difference_and_equal_ones_are_none():
 
 
 def test_a_job_that_was_done_goes_on_saying_what_it_was_made_with(tmp_path, monkeypatch):
-    config = {"evaluate": {"seed": 0, "folders": None}, "clustering": {}}
+    config = {"evaluate": {"seed": 0, "folders": None}, "clustering": {}, "tags": []}
     (tmp_path / "job.json").write_text(json.dumps({"made_with": {"selfdebias": "0.0.1"}}))
     assert record_of(tmp_path, config, [], {}, is_done=True)["made_with"] == {"selfdebias": "0.0.1"}
     assert record_of(tmp_path, config, [], {}, is_done=False)["made_with"] == provenance.made_with()
