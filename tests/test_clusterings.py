@@ -46,7 +46,7 @@ def finished(root, overrides):
     return next(item for item in jobs if item[1]["command"] == command)
 
 
-QUICK = ("spectral", "axes")
+QUICK = ("axes",)
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in JOBS if name not in QUICK]
 
 

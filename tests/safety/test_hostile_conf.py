@@ -132,7 +132,9 @@ def test_an_experiment_is_refused(hostile, capsys, name):
     refused(capsys, words, "experiment=evil")
 
 
-@pytest.mark.parametrize("name", ["callback", "handler", "path", "overrides"])
+@pytest.mark.parametrize(
+    "name", ["callback", *(pytest.param(it, marks=pytest.mark.slow) for it in ("handler", "path", "overrides"))]
+)
 @pytest.mark.parametrize(
     "arguments",
     [
