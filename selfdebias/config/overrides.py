@@ -205,6 +205,8 @@ def expand(overrides: Sequence[str], loader: Any = None, ends: bool = False) -> 
 
 def _values(override: Override, ends: bool) -> list[str]:
     given: Any = override.value()
+    if ends:
+        _check_searched(override)
     if ends and isinstance(given, IntervalSweep):
         return [str(given.start), str(given.end)]
     try:
@@ -213,6 +215,18 @@ def _values(override: Override, ends: bool) -> list[str]:
         key = override.get_key_element()
         words = f"`{key}` must name its values in a sweep, as in {key}=a,b; an interval is for hydra/sweeper=search."
         raise ConfigError(words) from None
+
+
+def _check_searched(override: Override) -> None:
+    """Refuses an interval that is none, and a logarithmic scale of what is none, which a search would not keep to."""
+    key, given = override.get_key_element(), override.value()
+    log = "log" in getattr(given, "tags", ())
+    if not isinstance(given, IntervalSweep):
+        if log:
+            raise ConfigError(f"`{key}` must be an interval with tag(log, ...): {key}=tag(log, interval(low, high)).")
+    elif given.start is None or given.end is None or given.start > given.end or (log and given.start <= 0):
+        words = "an interval from a lower to a higher number" + (", above 0 with tag(log, ...)" if log else "")
+        raise ConfigError(f"`{key}` must be {words}, got `{override.input_line}`.")
 
 
 def refuse_sweep(parsed: Sequence[Override], swept: Mapping[str, str]) -> None:

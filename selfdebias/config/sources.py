@@ -70,10 +70,9 @@ class Sources:
     @property
     def flags(self) -> list[str]:
         """A command line's flags that say the same."""
+        # The first one may hold the primary configuration, which Hydra finds in --config-dir alone.
         folders = [entry.removeprefix("file://") for entry in self.more[:1] if entry.startswith("file://")]
-        more = self.more[
-            len(folders) :
-        ]  # the first one may hold the primary configuration, which Hydra sees there alone
+        more = self.more[len(folders) :]
         quoted = ",".join("'" + entry.replace("\\", "\\\\").replace("'", "\\'") + "'" for entry in more)
         return [
             f"--config-path={self.primary}",

@@ -113,8 +113,11 @@ def _flags(words: Sequence[str]) -> Namespace:
         raise ConfigError(f"`--experimental-rerun` is refused, since it unpickles a file: take {FLAG} FOLDER.")
     if flags.cfg is None and (flags.resolve or flags.package is not None):
         raise ConfigError("`--resolve` and `--package` go with --cfg.")
-    if flags.multirun and (flags.cfg is not None or flags.info is not None or flags.run):
-        raise ConfigError("`--cfg job` is not for sweeps: leave out -m, and give each key one value.")
+    alone = (
+        [f"--cfg {flags.cfg}"] * (flags.cfg is not None) + ["--info"] * (flags.info is not None) + ["--run"] * flags.run
+    )
+    if flags.multirun and alone:
+        raise ConfigError(f"`{alone[0]}` is not for sweeps: leave out -m, and give each key one value.")
     return flags
 
 
@@ -169,10 +172,11 @@ def _hydra_contained() -> Iterator[None]:
 def _sweep(words: Sequence[str], overrides: Sequence[str], sources: Sources) -> tuple[int, str]:
     from selfdebias.jobs.sweeps.launching import run_sweep
 
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        raise ConfigError(
-            "`-m` cannot be started by torchrun: start it plainly; each job of trainer=ddp starts its ranks."
+    if is_rank():
+        words = (
+            "`-m` cannot be started by torchrun or srun: start it plainly; each job of trainer=ddp starts its ranks."
         )
+        raise ConfigError(words)
 
     def start() -> None:
         swept_in_files(overrides, sources)  # which checks what Hydra would do before it asks for the jobs

@@ -99,13 +99,8 @@ RECALL = ReferenceMetric(
     in_sweeps=False,
 )
 
-METRICS: tuple[ReferenceMetric, ...] = (
-    FRECHET,
-    KID,
-    CMMD,
-    PRECISION,
-    RECALL,
-)  # those against the reference, in the order of tables
+# Those against the reference, in the order of tables.
+METRICS: tuple[ReferenceMetric, ...] = (FRECHET, KID, CMMD, PRECISION, RECALL)
 CLIP_SCORE = Metric(
     key="clip_score",
     title="CLIP score",

@@ -204,7 +204,7 @@ def test_ranks_that_torchrun_started_are_taken_as_they_are(model, one, tmp_path)
     assert done.returncode == 0, done.stderr
     assert same_images(one, tmp_path) and done.stdout.count("evaluate: done") == 1
     done = subprocess.run([*TORCHRUN, "-m", "generate.seed=1,2"], capture_output=True, text=True, check=False)
-    assert "`-m` cannot be started by torchrun" in done.stderr
+    assert "`-m` cannot be started by torchrun or srun" in done.stderr
 
 
 @pytest.mark.manners

@@ -24,7 +24,7 @@ from selfdebias.jobs.early_checks import check_early, check_writable, wants_seve
 from selfdebias.jobs.failures import Ended, LaunchError
 from selfdebias.jobs.sweeps.finished import fairness_of
 from selfdebias.jobs.sweeps.launchers import BASIC, LOCAL, check_launcher, cores_shared, is_lost_job
-from selfdebias.jobs.sweeps.objectives import direction
+from selfdebias.jobs.sweeps.objectives import check_search
 from selfdebias.jobs.sweeps.record import (
     NOT_OF_JOBS,
     SweepFolder,
@@ -156,9 +156,7 @@ def _checked_start(config: DictConfig, command: str) -> Started:
     running = config.hydra
     settings = [text for text in map(str, running.overrides.hydra) if not text.startswith("hydra.searchpath")]
     words, searches = [str(text) for text in running.overrides.task], running.sweeper["_target_"] != SWEEPER
-    objectives = [str(name) for name in running.sweeper.get("objectives") or ()]
-    for name in objectives:
-        direction(name)
+    objectives = check_search(running.sweeper) if searches else []
     found = load_sweep([*words, *settings], running_sources(running), GlobalHydra.instance().config_loader(), searches)
     jobs, configs = [job.overrides for job in found], [job.config for job in found]
     launcher = str(running.runtime.choices["hydra/launcher"])

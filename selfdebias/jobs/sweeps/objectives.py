@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isnan
 from pathlib import Path
+from typing import Any
 
 from selfdebias.config.rules import refuse
 
@@ -47,6 +48,28 @@ def direction(name: str) -> str:
         judged = ", ".join(f"<attribute>.{it}" for it in JUDGED)
         raise refuse("hydra.sweeper.objectives", f"one or two of {', '.join(DIRECTIONS)}, {judged}", name)
     return DIRECTIONS[name]
+
+
+def check_search(settings: Mapping[str, Any]) -> list[str]:
+    """Checks the options of hydra/sweeper=search and returns its objectives; another sweeper has none.
+
+    Args:
+        settings: The section `hydra.sweeper` of the configuration.
+
+    Raises:
+        ConfigError: With the first option that is out of its range.
+    """
+    if "objectives" not in settings:
+        return []
+    for key in ("n_trials", "n_jobs", "startup"):
+        if settings[key] < 1:
+            raise refuse(f"hydra.sweeper.{key}", "a whole number of at least 1", settings[key])
+    names = [str(name) for name in settings["objectives"]]
+    if len(names) not in (1, 2):
+        raise refuse("hydra.sweeper.objectives", "one or two numbers", names)
+    for name in names:
+        direction(name)
+    return names
 
 
 def is_judged(name: str) -> bool:

@@ -101,6 +101,18 @@ def test_two_jobs_on_a_cluster(tmp_path):
             ["hydra/sweeper=search", "hydra.sweeper.objectives=[fid]"],
             "`hydra.sweeper.objectives` must be one or two of",
         ),
+        (
+            ["hydra/sweeper=search", "hydra.sweeper.n_jobs=0"],
+            "`hydra.sweeper.n_jobs` must be a whole number of at least 1",
+        ),
+        (["hydra/sweeper=search", "hydra.sweeper.n_trials=0"], "`hydra.sweeper.n_trials` must be a whole number"),
+        (
+            ["hydra/sweeper=search", "hydra.sweeper.objectives=[]"],
+            "`hydra.sweeper.objectives` must be one or two numbers",
+        ),
+        (["hydra/sweeper=search", "guidance.strength=interval(6,1)"], "`guidance.strength` must be an interval from a"),
+        (["hydra/sweeper=search", "guidance.strength=tag(log,interval(0,1))"], "above 0 with tag(log, ...)"),
+        (["hydra/sweeper=search", "guidance.strength=tag(log,range(1,9))"], "must be an interval with tag(log, ...)"),
         (["hydra/sweeper=search", "hydra.sweeper.trials=3"], "Did you mean `hydra.sweeper.n_trials`?"),
         (["paths.root=a,b"], "`paths.root` must be one folder in a sweep, got ['a', 'b']"),
         (["stages=[table]", "table.root=runs"], "`stages` must be other than [table] with -m"),
