@@ -103,6 +103,7 @@ def test_wheel_and_source_come_without_the_sample_sheets(tmp_path):
     assert len(SHEETS) == 2
     for names in (packed, unpacked):
         assert "selfdebias/testbed/emoji/model_index.json" in names
+        assert "hydra_plugins/selfdebias_search/sweeper.py" in names
         assert not [sheet for sheet in SHEETS if sheet.as_posix() in names]
     assert wheel.stat().st_size < LARGEST_WHEEL
 
