@@ -1,8 +1,8 @@
-"""The hooks: record or replace the bottleneck activation `h_t` of an unmodified diffusers pipeline.
+"""The hooks: record or replace the bottleneck activation `h_t` of an unmodified diffusers pipeline, or the embedding of its text.
 
-All that touches a pipeline is here: a pre-hook on the UNet that reads the timestep, a hook on its ``mid_block`` that sees `h_t`,
-and the scope of one pipeline call, so that steps are counted from its start and a UNet that two pipelines share is left alone
-while the other one runs, in this thread or in another. Everything is removed on exit, also after an exception.
+All that touches a pipeline is here: a pre-hook on the UNet that reads the timestep and the text, a hook on its ``mid_block`` that
+sees `h_t`, and the scope of one pipeline call, so that steps are counted from its start and a UNet that two pipelines share is left
+alone while the other one runs, in this thread or in another. Everything is removed on exit, also after an exception.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from selfdebias.backbones.calling import Step, alpha_bar_of, find_unet, split_br
 
 __all__ = ["SITES", "BottleneckHook", "Step", "alpha_bar_of", "find_unet", "split_branches"]
 
-SITES = {"bottleneck": "mid_block"}  # where guidance may act, and which part of the UNet that is
+SITES = ("bottleneck", "text")  # where guidance may act: what the UNet's `mid_block` returns, and `TEXT`
+TEXT = "encoder_hidden_states"  # the text embeddings, an argument of the UNet
 MARK = "_selfdebias_hooked"  # on the class of a pipeline while it is hooked
 Action = Callable[[Tensor, Step], Tensor | None]
 Scale = Callable[[Step], float]
@@ -29,13 +30,14 @@ _hooks: WeakKeyDictionary[Any, WeakSet[BottleneckHook]] = WeakKeyDictionary()  #
 
 
 class BottleneckHook:
-    """Calls `action(h, step)` with every `h_t` of a pipeline while the context is open.
+    """Calls `action(h, step)` with every `h_t`, or text embedding, of a pipeline while the context is open.
 
-    What the action returns replaces `h_t`; None leaves it as it is.
+    What the action returns replaces it; None leaves it as it is.
 
     Args:
         pipeline: a diffusers pipeline with a ``unet`` that has a ``mid_block``.
-        action: gets `h` of shape (branches x B, C, H, W) and the `Step`. Gradients are off when it is called.
+        action: gets `h` of shape (branches x B, C, H, W), or text of (branches x B, L, D), and the `Step`. Gradients are off when
+            it is called.
         on_call: gets the arguments of each pipeline call, by name, before each of its passes starts.
         extrapolate: where the pipeline has no classifier-free guidance, the scale w, at least 1, with which an edit is
             extrapolated at a step. Above 1, the UNet computes every row twice, stacked as ``("uncond", "cond")`` for the action,
@@ -85,7 +87,7 @@ class BottleneckHook:
             raise ValueError(
                 f"`pipeline` must not be attached already, got {self._class.__name__} inside another context: leave that first."
             )
-        self.block = getattr(self.unet, SITES[self.site])
+        self.block = self.unet.mid_block
         self.pipeline.__class__ = calling.with_call(self._class, MARK, self._draw)
         _hooks.setdefault(self.unet, WeakSet()).add(self)
         self._handles = [
@@ -188,14 +190,19 @@ class BottleneckHook:
         step = self._step()
         if self.extrapolate and self.last and step.branches == ("cond",):
             self._scale = self.extrapolate(step)
-        if self._scale == 1:
-            return None
-        rows = len(kwargs["sample"] if "sample" in kwargs else args[0])
-        return calling.twice(args, rows), calling.twice(kwargs, rows)
+        if self._scale != 1:
+            rows = len(kwargs["sample"] if "sample" in kwargs else args[0])
+            args, kwargs = calling.twice(args, rows), calling.twice(kwargs, rows)
+        if self.site == "text":
+            edited = self._act(kwargs[TEXT])
+            kwargs = kwargs if edited is None else {**kwargs, TEXT: edited}
+        return args, kwargs
 
     def _after_block(self, block: nn.Module, args: tuple, h: Tensor) -> Tensor | None:
-        if not self._inside or block is not self.block:
-            return None
+        outside = not self._inside or block is not self.block
+        return None if outside or self.site != "bottleneck" else self._act(h)
+
+    def _act(self, h: Tensor) -> Tensor | None:
         self._seen = self._index
         edited = self.action(h, self._step())
         return edited if self.last else None

@@ -2,6 +2,8 @@
 
 from selfdebias.guidance.base import AttributePrompts, Guidance, NoGuidance, SelectingGuidance
 from selfdebias.guidance.baselines import MeanDifferenceGuidance, RandomGuidance
+from selfdebias.guidance.cads import CadsGuidance
+from selfdebias.guidance.dc import DcGuidance
 from selfdebias.guidance.gradient_descent import GradientDescentGuidance, InterleavedGuidance
 from selfdebias.guidance.schedules import CosineSchedule, GuidanceWindow, LinearSchedule, SignalToNoiseSchedule
 from selfdebias.guidance.self_debias import SelfDebiasGuidance
@@ -11,7 +13,8 @@ from selfdebias.guidance.two_pass import TwoPassGuidance
 from selfdebias.modes.semantics import Semantics
 
 __all__ = [
-    "AttributePrompts", "CosineSchedule", "GradientDescentGuidance", "Guidance", "GuidanceState", "GuidanceWindow",
-    "InterleavedGuidance", "LinearSchedule", "MeanDifferenceGuidance", "MethodState", "NoGuidance", "RandomGuidance",
-    "SelectingGuidance", "SelfDebiasGuidance", "Semantics", "SignalToNoiseSchedule", "TransportGuidance", "TwoPassGuidance",
+    "AttributePrompts", "CadsGuidance", "CosineSchedule", "DcGuidance", "GradientDescentGuidance", "Guidance",
+    "GuidanceState", "GuidanceWindow", "InterleavedGuidance", "LinearSchedule", "MeanDifferenceGuidance", "MethodState",
+    "NoGuidance", "RandomGuidance", "SelectingGuidance", "SelfDebiasGuidance", "Semantics", "SignalToNoiseSchedule",
+    "TransportGuidance", "TwoPassGuidance",
 ]  # fmt: skip

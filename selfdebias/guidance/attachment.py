@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from selfdebias.backbones.calling import Step, normal_tensors, planned_steps, split_branches
-from selfdebias.backbones.hspace import BottleneckHook
+from selfdebias.backbones.hspace import TEXT, BottleneckHook
 from selfdebias.guidance.base import Guidance, SelectingGuidance, chosen_axes
 from selfdebias.guidance.groups import Group, Rule, conditions_of, groups_of
 from selfdebias.guidance.schedules import GuidanceWindow
@@ -34,7 +34,7 @@ def edit_all(guidance: Guidance, h: Tensor, step: Step, state: GuidanceState) ->
         step: where in the sampling loop this is.
         state: with one state for each axis, or with none of them.
     """
-    if not state.axes:
+    if not (state.axes and guidance.balances):
         return guidance.edit(h, step, state)
     total, untouched = torch.zeros_like(h, dtype=torch.float32), True
     shares, divergence = [torch.full((2,), torch.nan) for _ in state.axes], 0.0
@@ -87,6 +87,8 @@ class Attachment:
         self._images, self._said = 0, False
         self._entered = True  # until all is known to be right
         refuse_more_branches(pipeline)
+        if guidance.site == "text":
+            refuse_without_text(pipeline, self._hook.unet)
         schedule.check(pipeline)
         if state.semantics:
             refuse_other_width(self._hook.unet, state.semantics.projector.shape)
@@ -135,7 +137,8 @@ class Attachment:
     @property
     def _one_mode(self) -> bool:
         """Whether there is nothing to balance, so that no image is edited."""
-        return self.state.semantics is not None and len(self.state.semantics.bank.target) == 1
+        semantics = self.state.semantics if self.guidance.balances else None
+        return semantics is not None and len(semantics.bank.target) == 1
 
     def _acts(self, step: Step) -> bool:
         """Whether a group is edited at a step."""
@@ -201,7 +204,8 @@ class Attachment:
                 f"`pipeline` must stack {len(step.branches)} branches of {self._images} images in its UNet's batch, got "
                 f"{len(h)} rows: pipelines that add branches of their own cannot be guided."
             )
-        shape = self.state.semantics.projector.shape if self.state.semantics else tuple(h.shape[1:])
+        at_bottleneck = self.guidance.site == "bottleneck"
+        shape = self.state.semantics.projector.shape if self.state.semantics and at_bottleneck else tuple(h.shape[1:])
         if tuple(h.shape[1:]) != shape:
             raise ValueError(
                 f"`h_t` must have the shape {shape} that the projector was fitted on, got {tuple(h.shape[1:])}: sample at the "
@@ -217,6 +221,15 @@ def refuse_more_branches(pipeline: Any) -> None:
         raise ValueError(
             f"`pipeline` must stack at most two branches, got {type(pipeline).__name__}, whose `{extra[0]}` adds a third: "
             f"use the plain pipeline of the same model."
+        )
+
+
+def refuse_without_text(pipeline: Any, unet: Any) -> None:
+    """Raise a ValueError for a pipeline whose UNet is given no text embeddings that could be edited."""
+    if TEXT not in inspect.signature(unet.forward).parameters:
+        raise ValueError(
+            f"`pipeline` must be given a text for this guidance, which edits its embedding, got {type(pipeline).__name__}, "
+            f"which takes none: choose one that edits `h_t`, such as guidance=transport."
         )
 
 

@@ -14,7 +14,7 @@ from selfdebias.modes.semantics import AxesSemantics, Semantics
 
 
 class Guidance(ABC):
-    """Edits the bottleneck activation at one step.
+    """Edits the bottleneck activation, or what is at another site, at one step.
 
     Hyper-parameters are validated in `__init__`; everything that changes while sampling is in the state, what a method keeps for
     itself in a `MethodState` of its own, as ``state.of(ThatState)``. Of a batch that several processes share, `h` holds this one's
@@ -22,6 +22,7 @@ class Guidance(ABC):
     """
 
     needs_semantics = True  # whether the state must hold a projector and a bank
+    balances = True  # modes; one that does not is asked once of all axes, and where there is one mode too
     splits = True  # whether a batch may be split over processes
     site = "bottleneck"  # where it acts on a pipeline, one of `selfdebias.backbones.hspace.SITES`
     target: Sequence[float] | str | None = None  # wanted shares of the modes; None takes the bank's
@@ -60,7 +61,8 @@ class Guidance(ABC):
         A guidance changes `h` at its first call already, unless its size is 0: then it is no guidance, bit for bit.
 
         Args:
-            h: (branches x B, C, H, W), stacked as `step.branches` says; not to be changed in place.
+            h: (branches x B, C, H, W), at the site `text` (branches x B, L, D), stacked as `step.branches` says; not to be
+                changed in place.
             step: where in the sampling loop this is, and the schedule's weight there, in (0, 1].
             state: memory, trace and semantics.
 

@@ -128,9 +128,27 @@ class RandomGuidance(Guidance):
 
 def _edit(h: Tensor, sizes: Tensor, step: Step, seeds: Sequence[int], *more: int) -> Tensor:
     """Return edits of these sizes for the activations (B, C, H, W) of a branch, in directions that `more` numbers change."""
-    directions = []
-    for seed in seeds:  # each depends on the image's seed and the step alone
-        own = int(np.random.SeedSequence((seed, step.index, *more)).generate_state(1, np.uint64)[0] >> 1)
-        noise = torch.randn(h.shape[1:], generator=torch.Generator().manual_seed(own))
-        directions.append(noise / noise.norm())
-    return torch.stack(directions).to(h) * (sizes.to(h) * h.flatten(1).norm(dim=1))[:, None, None, None]
+    noise = seeded_noise(seeds, step.index, h.shape, *more)
+    directions = torch.stack([it / it.norm() for it in noise])
+    return directions.to(h) * (sizes.to(h) * h.flatten(1).norm(dim=1))[:, None, None, None]
+
+
+def seeded_noise(seeds: Sequence[int], index: int, shape: Sequence[int], *more: int) -> Tensor:
+    """Return standard Gaussian noise (B, ...), float32 on the CPU; of an image it depends on its seed and the step alone.
+
+    Args:
+        seeds: (B,) of the images.
+        index: of the step.
+        shape: of the noise.
+        more: further numbers that it depends on.
+
+    Raises:
+        ValueError: if there is not one seed for each image.
+    """
+    if len(seeds) != shape[0]:
+        raise ValueError(
+            f"`generator` must be a list with one for each of the {shape[0]} images, got {len(seeds)}: "
+            f"SelfDebias.generators(seeds) makes one."
+        )
+    keys = [np.random.SeedSequence((seed, index, *more)).generate_state(1, np.uint64)[0] >> 1 for seed in seeds]
+    return torch.stack([torch.randn(shape[1:], generator=torch.Generator().manual_seed(int(key))) for key in keys])

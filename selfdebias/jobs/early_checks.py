@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfdebias.config.combinations import guidance_of_arms, model_of_arms
-from selfdebias.config.prompts import CROSS
+from selfdebias.config.prompts import CROSS, NoPrompt
 from selfdebias.config.rules import ConfigError, refuse
 from selfdebias.config.targets import check_job, make
 from selfdebias.jobs.evaluation_inputs import check_inputs
@@ -118,7 +118,7 @@ def check_judged(config: Mapping[str, Any], classes: Classes) -> None:
 
 
 def _check_guidance(config: Mapping[str, Any], guidance: Guidance) -> None:
-    """Refuses a schedule that gives no step of the arms' sampler a weight, and a batch that is split but cannot be."""
+    """Refuses a schedule that gives no step of the arms' sampler a weight, a batch that cannot be split, an edit of no text."""
     from selfdebias.guidance import NoGuidance
 
     steps, devices, schedule = (
@@ -132,6 +132,9 @@ def _check_guidance(config: Mapping[str, Any], guidance: Guidance) -> None:
         raise refuse("schedule", words, f"{schedule.start} to {schedule.stop}")
     if devices > 1 and not guidance.splits:
         raise refuse("trainer.devices", "1 with a guidance whose batch cannot be split", devices)
+    if guidance.site == "text" and isinstance(make(config, "prompts"), NoPrompt):
+        words = "one that edits `h_t` for a model without prompts, such as guidance=transport"
+        raise refuse("guidance", words, type(guidance).__name__)
 
 
 def check_processes(config: Mapping[str, Any]) -> None:

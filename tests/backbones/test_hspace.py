@@ -231,5 +231,29 @@ def test_images_are_taken_back_from_a_pipeline_without_prompts():
 
 
 def test_a_site_that_is_not_known_is_refused():
-    with pytest.raises(ValueError, match="`site` must be one of bottleneck, got 'text'"):
-        BottleneckHook(tiny_pipeline(), lambda h, step: None, site="text")
+    with pytest.raises(ValueError, match="`site` must be one of bottleneck, text, got 'attention'"):
+        BottleneckHook(tiny_pipeline(), lambda h, step: None, site="attention")
+
+
+@pytest.mark.parametrize(("scale", "branches"), [(1.0, ("cond",)), (3.0, ("uncond", "cond"))])
+def test_at_the_site_text_the_unet_is_given_what_the_action_returns(scale, branches):
+    pipeline, seen, given = tiny_pipeline(), [], []
+    before = sample(pipeline, [1, 2], scale)
+    watch = pipeline.unet.mid_block.register_forward_pre_hook(
+        lambda block, args, kwargs: given.append(kwargs["encoder_hidden_states"]), with_kwargs=True
+    )
+
+    def act(text, step):
+        seen.append((step.index, step.branches, tuple(text.shape)))
+        return text + 1.0 if step.index == 1 else None
+
+    with BottleneckHook(pipeline, act, site="text"):
+        after = sample(pipeline, [1, 2], scale)
+    assert [it[:2] for it in seen] == [(0, branches), (1, branches), (2, branches)]
+    assert {it[2] for it in seen} == {tuple(given[0].shape)} and len(given[0]) == 2 * len(branches)
+    assert torch.equal(given[1], given[0] + 1.0) and torch.equal(given[2], given[0])
+    assert not torch.equal(before, after)
+    watch.remove()
+    with BottleneckHook(pipeline, lambda text, step: text.clone(), site="text"):
+        assert torch.equal(before, sample(pipeline, [1, 2], scale))
+    assert torch.equal(before, sample(pipeline, [1, 2], scale))
