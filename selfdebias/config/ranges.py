@@ -122,7 +122,11 @@ RANGES: Mapping[str, Mapping[str, Rule]] = {
         "recurrence": number_in(0, 1, "(]"),
         "agreement": number_in(0, 1, "()"),
     },
-    "guidance": {"strength": number_in(0, LARGEST), "target": TARGET},
+    "guidance": {
+        "strength": number_in(0, LARGEST),
+        "target": TARGET,
+        **{name: number_in(0, 1) for name in ("tau1", "tau2", "psi")},
+    },
     "judge": {"threshold": number_in(0, 1), "temperature": number_in(0, LARGEST, "(]")},
     # What Lightning's Trainer may be told. Anything else shortens stages, or leaves files where nobody looks for them.
     "trainer": {

@@ -1,7 +1,7 @@
 """Guidance: how `h_t` is edited while a pipeline samples. One method a file, and those that it is compared with in `baselines`."""
 
 from selfdebias.guidance.base import AttributePrompts, Guidance, NoGuidance, SelectingGuidance
-from selfdebias.guidance.baselines import MeanDifferenceGuidance, RandomGuidance
+from selfdebias.guidance.baselines import MeanDifferenceGuidance, MeanTransportGuidance, RandomGuidance
 from selfdebias.guidance.cads import CadsGuidance
 from selfdebias.guidance.dc import DcGuidance
 from selfdebias.guidance.gradient_descent import GradientDescentGuidance, InterleavedGuidance
@@ -14,7 +14,7 @@ from selfdebias.modes.semantics import Semantics
 
 __all__ = [
     "AttributePrompts", "CadsGuidance", "CosineSchedule", "DcGuidance", "GradientDescentGuidance", "Guidance",
-    "GuidanceState", "GuidanceWindow", "InterleavedGuidance", "LinearSchedule", "MeanDifferenceGuidance", "MethodState",
-    "NoGuidance", "RandomGuidance", "SelectingGuidance", "SelfDebiasGuidance", "Semantics", "SignalToNoiseSchedule",
-    "TransportGuidance", "TwoPassGuidance",
+    "GuidanceState", "GuidanceWindow", "InterleavedGuidance", "LinearSchedule", "MeanDifferenceGuidance",
+    "MeanTransportGuidance", "MethodState", "NoGuidance", "RandomGuidance", "SelectingGuidance", "SelfDebiasGuidance", "Semantics",
+    "SignalToNoiseSchedule", "TransportGuidance", "TwoPassGuidance",
 ]  # fmt: skip

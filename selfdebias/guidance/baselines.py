@@ -11,17 +11,10 @@ from torch import Tensor
 from selfdebias.backbones.calling import Step, split_branches
 from selfdebias.guidance.base import Guidance
 from selfdebias.guidance.self_debias import COUNTED_AT, pushed
+from selfdebias.guidance.shares import kl_divergence
 from selfdebias.guidance.state import GuidanceState, MethodState
-from selfdebias.guidance.step_rule import (
-    ABOVE_0,
-    BRANCH_OR_EACH,
-    EACH,
-    RelativeStepGuidance,
-    add_edit,
-    along,
-    kl_divergence,
-    require,
-)
+from selfdebias.guidance.step_rule import ABOVE_0, BRANCH_OR_EACH, EACH, RelativeStepGuidance, add_edit, along, require
+from selfdebias.guidance.transport import TransportGuidance
 from selfdebias.modes.semantics import Semantics
 
 
@@ -51,10 +44,7 @@ class MeanDifferenceGuidance(RelativeStepGuidance):
     def check(self, semantics: Semantics) -> None:
         """See `Guidance.check`."""
         super().check(semantics)
-        if semantics.means is None:
-            raise ValueError(
-                "`guidance` must not be mean_difference for modes without mean activations, got none: run the project stage anew."
-            )
+        require_means(semantics, "mean_difference")
 
     def edit(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
         """See `Guidance.edit`; where some direction is not finite nothing is edited, and that is counted."""
@@ -71,6 +61,34 @@ class MeanDifferenceGuidance(RelativeStepGuidance):
         size = chosen * min(1.0, kl / self.kappa) * self.effect(step)
         edit = along(d.expand(h_cond.shape), size.clamp(max=self.limit), h_cond)
         return h if state.skips(edit) else self.apply(h, edit, p_hat, kl, step, state)
+
+
+class MeanTransportGuidance(TransportGuidance):
+    """`TransportGuidance` without a gradient: each image that it pushes goes along a fixed direction, to the mean of its mode.
+
+    ``d_i = mean(h_t | mode k) - mean over the modes`` at the step, k being the mode that image i was given; of two modes that is
+    the difference of their means. Which images are pushed, at which steps and how far, transport decides as ever. What it shows
+    is whether transport's gradient adds to its gate. Arguments as in `TransportGuidance`.
+    """
+
+    def check(self, semantics: Semantics) -> None:
+        """See `Guidance.check`."""
+        super().check(semantics)
+        require_means(semantics, "mean_transport")
+
+    def direction(self, leaf: Tensor, fit: Tensor, modes: Tensor, step: Step, state: GuidanceState) -> Tensor:
+        """See `TransportGuidance.direction`."""
+        means = state.require_semantics().means
+        assert means is not None  # `check` refuses the others
+        return means.at(step.timestep)[modes].to(leaf)
+
+
+def require_means(semantics: Semantics, name: str) -> None:
+    """Raise a ValueError for semantics without the modes' mean activations, which the guidance of a name goes by."""
+    if semantics.means is None:
+        raise ValueError(
+            f"`guidance` must not be {name} for modes without mean activations, got none: run the project stage anew."
+        )
 
 
 class ReplayedSizes(MethodState):

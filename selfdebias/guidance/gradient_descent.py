@@ -9,16 +9,15 @@ from torch import Tensor
 
 from selfdebias.backbones.calling import Step, split_branches
 from selfdebias.config.rules import number_in, or_null
+from selfdebias.guidance.shares import EPSILON, kl_divergence
 from selfdebias.guidance.state import GuidanceState
 from selfdebias.guidance.step_rule import (
     ABOVE_0,
     BRANCH_OR_EACH,
     COUNT,
     EACH,
-    EPSILON,
     SoftAssignmentGuidance,
     add_edit,
-    kl_divergence,
     limited,
     require,
     row_norms,

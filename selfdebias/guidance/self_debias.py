@@ -9,16 +9,15 @@ import torch
 from torch import Tensor
 
 from selfdebias.backbones.calling import Step, split_branches
+from selfdebias.guidance.shares import EPSILON, kl_divergence
 from selfdebias.guidance.state import GuidanceState, MethodState
 from selfdebias.guidance.step_rule import (
     ABOVE_0,
     CALIBRATED,
     COUNT,
-    EPSILON,
     SHARE,
     RelativeStepGuidance,
     along,
-    kl_divergence,
     limited,
     require,
     row_norms,

@@ -1,4 +1,4 @@
-"""What methods share: soft assignments and the wanted shares, the size of an edit, and the branches that it acts on."""
+"""What methods share: soft assignments, the size of an edit, and the branches that it acts on."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from torch import Tensor
 from selfdebias.backbones.calling import Step, split_branches
 from selfdebias.config.ranges import TARGET
 from selfdebias.config.rules import LARGEST, Rule, at_least, list_of, number_in, one_of, refuse
-from selfdebias.guidance.base import Guidance, chosen_axes
+from selfdebias.guidance.base import Guidance
+from selfdebias.guidance.shares import EPSILON, wanted_shares
 from selfdebias.guidance.state import GuidanceState
-from selfdebias.modes.bank import ModeBank
-from selfdebias.modes.semantics import AxesSemantics, Semantics
+from selfdebias.modes.semantics import Semantics
 
-EPSILON = 1e-12
-UNIFORM, DEPTH, CALIBRATED = "uniform", "depth", "calibrated"
+CALIBRATED = "calibrated"
 SIGNS = {
     "cond": (0.0, 1.0),
     "both": (1.0, 1.0),
@@ -100,29 +99,27 @@ class SoftAssignmentGuidance(Guidance):
         return wanted_shares(self.target, state.require_semantics().bank).clamp(min=EPSILON)
 
 
-class RelativeStepGuidance(SoftAssignmentGuidance):
+class RelativeStep(Guidance):
     """Edits whose size is a fraction of ``||h||``: ``strength x weight / gain``; a method computes the edit in its
     own `edit`, and hands it to `apply`.
 
     Args:
         strength: `s`, the size of the edit's effect as a fraction of ``||h||``; at least 0, and 0 changes nothing.
-        temperature, target, extrapolation_scale, axes: as in `SoftAssignmentGuidance`.
         branch: ``cond``, ``both`` or ``contrast``: the branch of classifier-free guidance that is edited.
         limit: largest size of one image's edit, as a fraction of its ``||h||``, > 0.
+        extrapolation_scale: as in `SoftAssignmentGuidance`.
 
     Raises:
         ValueError: if a value is out of range.
     """
 
-    def __init__(
-        self, strength: float, temperature: float | str, branch: str, limit: float, target: Sequence[float] | str | None,
-        extrapolation_scale: float, axes: Sequence[int] | None = None,
-    ):  # fmt: skip
-        super().__init__(temperature, target, extrapolation_scale, axes)
+    def __init__(self, strength: float, branch: str, limit: float, extrapolation_scale: float):
         require(BRANCH, branch=branch)
         require(AT_LEAST_0, strength=strength)
         require(ABOVE_0, limit=limit)
+        require(AT_LEAST_1, extrapolation_scale=extrapolation_scale)
         self.strength, self.branch, self.limit = strength, branch, limit
+        self.extrapolation_scale = extrapolation_scale
 
     def extrapolation(self, step: Step) -> float:
         """See `Guidance.extrapolation`."""
@@ -146,6 +143,17 @@ class RelativeStepGuidance(SoftAssignmentGuidance):
         norms = edit.flatten(1).norm(dim=1) / h_cond.flatten(1).norm(dim=1)
         state.trace.add(step.index, p_hat, norms, kl)
         return add_edit(h, edit, self.branch, step.branches) if edit.any() else h
+
+
+class RelativeStepGuidance(RelativeStep, SoftAssignmentGuidance):
+    """Edits of a relative size that are found by soft assignments; arguments as in `RelativeStep` and `SoftAssignmentGuidance`."""
+
+    def __init__(
+        self, strength: float, temperature: float | str, branch: str, limit: float, target: Sequence[float] | str | None,
+        extrapolation_scale: float, axes: Sequence[int] | None = None,
+    ):  # fmt: skip
+        SoftAssignmentGuidance.__init__(self, temperature, target, extrapolation_scale, axes)
+        RelativeStep.__init__(self, strength, branch, limit, extrapolation_scale)
 
 
 def branch_gain(rule: str, guidance_scale: float) -> float:
@@ -198,51 +206,3 @@ def limited(edit: Tensor, h: Tensor, limit: float) -> Tensor:
 def row_norms(x: Tensor) -> Tensor:
     """Return the norm of each row of (B, C, H, W), (B,) float32."""
     return x.float().flatten(1).norm(dim=1)
-
-
-def kl_divergence(p_hat: Tensor, pi: Tensor) -> float:
-    """Return ``KL(p_hat || pi)`` in nats, at least 0: in float32 it can come out slightly negative.
-
-    Example:
-        >>> round(kl_divergence(torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.5])), 4)
-        0.6931
-    """
-    p_hat = p_hat.clamp(min=EPSILON)
-    return max(float((p_hat * torch.log(p_hat / pi)).sum()), 0.0)
-
-
-def wanted_shares(target: Sequence[float] | str | None, bank: ModeBank) -> Tensor:
-    """Return `pi` (K,) float32.
-
-    Args:
-        target: as in `SoftAssignmentGuidance`; by depth d they are ``1 / (d + 1)``, normalised.
-        bank: the modes.
-
-    Raises:
-        ValueError: if the bank has another number of modes.
-
-    References:
-        arXiv 2512.03749, the depth-weighted target.
-    """
-    count = len(bank.target)
-    if target is None:
-        return bank.target
-    if target == UNIFORM:
-        return torch.full((count,), 1 / count)
-    if target == DEPTH:
-        weights = 1 / (bank.depths.float() + 1)
-        return weights / weights.sum()
-    if len(target) != count:
-        raise ValueError(
-            f"`guidance.target` must be {count} shares, one for each mode that was found, got {list(target)}."
-        )
-    return torch.tensor(target)
-
-
-def wanted_of_all(guidance: Guidance, semantics: Semantics | AxesSemantics) -> list[float]:
-    """Return the wanted shares (K,); of axes those of their sides, one after the other, equal where an axis is not balanced."""
-    if not isinstance(semantics, AxesSemantics):
-        return [float(x) for x in wanted_shares(guidance.target, semantics.bank)]
-    chosen = chosen_axes(guidance, len(semantics.axes))
-    own = [wanted_shares(guidance.target if a in chosen else None, it.bank) for a, it in enumerate(semantics.axes)]
-    return [float(x) for x in torch.cat(own)]

@@ -11,16 +11,9 @@ from torch import Tensor
 
 from selfdebias.backbones.calling import Step, split_branches
 from selfdebias.config.rules import number_in
+from selfdebias.guidance.shares import EPSILON, kl_divergence
 from selfdebias.guidance.state import GuidanceState, MethodState
-from selfdebias.guidance.step_rule import (
-    AT_LEAST_1,
-    EPSILON,
-    SHARE,
-    RelativeStepGuidance,
-    along,
-    kl_divergence,
-    require,
-)
+from selfdebias.guidance.step_rule import AT_LEAST_1, SHARE, RelativeStepGuidance, along, require
 
 TINY = 1e-6  # images; a difference below it is one of rounding
 
@@ -129,12 +122,16 @@ class TransportGuidance(RelativeStepGuidance):
             everyone, own = state.collective.gather(p)
             modes, tried = self.modes(everyone, step, state)
             fit = p.gather(1, modes[own].to(p.device)[:, None])[:, 0]
-            (g,) = torch.autograd.grad(torch.log(fit.clamp(min=EPSILON)).sum(), leaf)
+            g = self.direction(leaf, fit, modes[own], step, state)
         missing = (1 - fit.detach() / self.settled).clamp(min=0) * tried[own].to(fit)
         edit = along(g, (self.effect(step) * missing).clamp(max=self.limit), h_cond)
         p_hat = everyone.mean(dim=0)
         kl = kl_divergence(p_hat, self.pi(state).to(p_hat))
         return h if state.skips(edit) else self.apply(h, edit, p_hat, kl, step, state)
+
+    def direction(self, leaf: Tensor, fit: Tensor, modes: Tensor, step: Step, state: GuidanceState) -> Tensor:
+        """Return where each image is pushed (B, C, H, W): ``d log fit / d h``, `fit` (B,) being its assignment to its mode (B,)."""
+        return torch.autograd.grad(torch.log(fit.clamp(min=EPSILON)).sum(), leaf)[0]
 
     def modes(self, p: Tensor, step: Step, state: GuidanceState) -> tuple[Tensor, Tensor]:
         """Choose the modes of the images of all processes, anew until `freeze`.

@@ -12,7 +12,7 @@ from selfdebias.guidance.base import check_all
 from selfdebias.guidance.baselines import MeanDifferenceGuidance
 from selfdebias.guidance.gradient_descent import GradientDescentGuidance
 from selfdebias.guidance.self_debias import SelfDebiasGuidance
-from selfdebias.guidance.step_rule import wanted_of_all
+from selfdebias.guidance.shares import wanted_of_all
 from selfdebias.guidance.transport import TransportGuidance, TransportState
 from selfdebias.guidance.two_pass import TwoPassGuidance
 from selfdebias.modes import ModeBank

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from selfdebias.guidance import TransportGuidance
-from selfdebias.guidance.step_rule import wanted_shares
+from selfdebias.guidance.shares import wanted_shares
 from tests.guidance.worlds import circle_state
 
 

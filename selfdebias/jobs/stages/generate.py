@@ -17,8 +17,8 @@ from selfdebias.guidance.attachment import Attachment
 from selfdebias.guidance.base import check_all
 from selfdebias.guidance.baselines import ReplayedSizes
 from selfdebias.guidance.schedules import GuidanceWindow
+from selfdebias.guidance.shares import wanted_of_all
 from selfdebias.guidance.state import ALONE, Collective
-from selfdebias.guidance.step_rule import wanted_of_all
 from selfdebias.jobs.stages.sampling import CostMeter, Sampler, batches_of_one_prompt
 from selfdebias.modes.bank import AxesBank, load_bank
 from selfdebias.modes.projection import SemanticProjector
