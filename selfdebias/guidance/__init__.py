@@ -5,6 +5,7 @@ from selfdebias.guidance.baselines import MeanDifferenceGuidance, MeanTransportG
 from selfdebias.guidance.cads import CadsGuidance
 from selfdebias.guidance.dc import DcGuidance
 from selfdebias.guidance.gradient_descent import GradientDescentGuidance, InterleavedGuidance
+from selfdebias.guidance.particle import ParticleGuidance
 from selfdebias.guidance.schedules import CosineSchedule, GuidanceWindow, LinearSchedule, SignalToNoiseSchedule
 from selfdebias.guidance.self_debias import SelfDebiasGuidance
 from selfdebias.guidance.state import GuidanceState, MethodState
@@ -15,6 +16,6 @@ from selfdebias.modes.semantics import Semantics
 __all__ = [
     "AttributePrompts", "CadsGuidance", "CosineSchedule", "DcGuidance", "GradientDescentGuidance", "Guidance",
     "GuidanceState", "GuidanceWindow", "InterleavedGuidance", "LinearSchedule", "MeanDifferenceGuidance",
-    "MeanTransportGuidance", "MethodState", "NoGuidance", "RandomGuidance", "SelectingGuidance", "SelfDebiasGuidance", "Semantics",
-    "SignalToNoiseSchedule", "TransportGuidance", "TwoPassGuidance",
+    "MeanTransportGuidance", "MethodState", "NoGuidance", "ParticleGuidance", "RandomGuidance", "SelectingGuidance",
+    "SelfDebiasGuidance", "Semantics", "SignalToNoiseSchedule", "TransportGuidance", "TwoPassGuidance",
 ]  # fmt: skip

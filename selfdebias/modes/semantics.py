@@ -89,12 +89,16 @@ class Semantics:
             temperature: `tau`, > 0.
             own: (B,) int64, the branch that each activation is of, as an index into the bank's; None: `branch`.
         """
+        z = self.project(h, timestep, branch, own)
+        return torch.softmax(self.bank.scores(z, timestep, branch) / temperature, dim=1)
+
+    def project(self, h: Tensor, timestep: float, branch: str, own: Tensor | None = None) -> Tensor:
+        """Return ``phi(h_i, t)``, unit vectors (B, d) float32, differentiable in `h`; arguments as in `assign`."""
         self.projector.to(h.device)
         t = torch.full((len(h),), timestep, device=h.device)
         if own is None:
             own = torch.full((len(h),), self.bank.branches.index(branch), device=h.device)
-        z = self.projector(h, t, own)
-        return torch.softmax(self.bank.scores(z, timestep, branch) / temperature, dim=1)
+        return self.projector(h, t, own)
 
     def of_prompt(self, prompt: str) -> Semantics:
         """Return the semantics of one prompt; see `ModeBank.of_prompt`."""
