@@ -10,7 +10,7 @@ from scipy.linalg import eigh, eigvalsh
 
 from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.features import chunks, features, paired
-from selfdebias.metrics.intervals import BlockBootstrap
+from selfdebias.metrics.intervals import BlockBootstrap, Draws
 from selfdebias.metrics.metric import Kernel, MetricSuite, ReferenceMetric
 from selfdebias.metrics.number import NO_INTERVAL, Number
 
@@ -126,12 +126,20 @@ def bounded_mmd(
     Returns:
         the value with its interval; `blocks` is the number of the side that has fewer.
     """
+    blocks = min(len(np.unique(side)) for side in (x_blocks, y_blocks))
+    return bootstrap.around(*mmd_draws(x, y, x_blocks, y_blocks, bootstrap, kernel), blocks)
+
+
+def mmd_draws(
+    x: ArrayLike, y: ArrayLike, x_blocks: ArrayLike, y_blocks: ArrayLike, bootstrap: BlockBootstrap, kernel: Kernel
+) -> Draws:
+    """Measure `mmd` on resamples of both sides, with the arguments of `bounded_mmd`."""
     x, y = paired(x, y, least=2)
     sums = _kernel_sums(x, y, x_blocks, y_blocks, kernel)
     sizes = sums[2][0].shape  # blocks of x and of y
     weights = [bootstrap.weights(size, stream) for stream, size in enumerate(sizes)]
     value = float(_mmd(sums, *(np.ones((1, size)) for size in sizes))[0])
-    return bootstrap.around(value, _mmd(sums, *weights), min(sizes))
+    return Draws(value, _mmd(sums, *weights))
 
 
 def _kernel_sums(
@@ -206,6 +214,14 @@ def _distance(
     return bounded_mmd(x, y, arm.blocks, reference.blocks, resampling, kernel)
 
 
+def _kid_draws(arm: ArmData, reference: ArmData, suite: MetricSuite, resampling: BlockBootstrap) -> Draws:
+    return mmd_draws(arm.compared, reference.compared, arm.blocks, reference.blocks, resampling, suite.kid_kernel)
+
+
+def _cmmd_draws(arm: ArmData, reference: ArmData, suite: MetricSuite, resampling: BlockBootstrap) -> Draws:
+    return mmd_draws(arm.e, reference.e, arm.blocks, reference.blocks, resampling, suite.cmmd_kernel)
+
+
 FRECHET = ReferenceMetric(
     key="frechet_distance",
     title="Frechet distance",
@@ -220,6 +236,7 @@ KID = ReferenceMetric(
     title="KID",
     meaning="squared distance of the means of the features in the space of a cubic kernel; 0 is best, and chance goes below it.",
     measure=_kid,
+    draws=_kid_draws,
     labelled=True,
 )
 CMMD = ReferenceMetric(
@@ -227,6 +244,7 @@ CMMD = ReferenceMetric(
     title="CMMD",
     meaning="squared distance of the mean embeddings in the space of a Gaussian kernel, times 1000 as published; 0 is best.",
     measure=_cmmd,
+    draws=_cmmd_draws,
     by_encoder=True,
     in_sweeps=False,
 )

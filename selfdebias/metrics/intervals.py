@@ -1,9 +1,8 @@
 """Intervals of numbers over images that come in blocks: images of one guided batch depend on each other, batches do not.
 
 Shares and means have closed forms; anything else is resampled by whole blocks. With four batches a percentile interval
-covers about 0.8 in place of 0.95, and near 0 a distance is biased upwards. So the resamples give a standard error and a
-bias, and Student's t with B - 1 degrees of freedom gives the width.
-"""
+covers about 0.8 in place of 0.95, and near 0 a distance is biased upwards. So the resamples give a standard error and a bias,
+and Student's t with B - 1 degrees of freedom gives the width."""
 
 from __future__ import annotations
 
@@ -19,6 +18,13 @@ from selfdebias.metrics.number import Number
 
 Array = NDArray[np.float64]
 ROUNDING = 0.25  # least variance of a block's count: it is a whole number, so its mean is not known better than that
+
+
+class Draws(NamedTuple):
+    """A statistic of an arm: its `value`, and its values on resamples of the blocks, (repeats,)."""
+
+    value: float
+    resampled: Array
 
 
 def block_sums(values: ArrayLike, blocks: ArrayLike) -> Array:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # the command line writes numbers before torch is there
     from torch import Tensor
 
     from selfdebias.metrics.arms import ArmData
-    from selfdebias.metrics.intervals import BlockBootstrap
+    from selfdebias.metrics.intervals import BlockBootstrap, Draws
     from selfdebias.metrics.number import Number
 
 Array = NDArray[np.float64]
@@ -183,6 +183,8 @@ class ReferenceMetric(Metric):
     Attributes:
         measure: the arm's images, the reference images, the hyper-parameters of the metrics, and the bootstrap, None where
             no interval is needed; to its number. Raises `ValueError` where there are too few images: that is the reason of a null.
+        draws: the same images, to its value and those on resamples of their blocks, by which the difference of two arms is bounded
+            (`metrics.differences`); None for one whose differences are not.
         interval: whether `measure` bounds it.
         by_encoder: whether it compares the encoder's embeddings `e` always, in place of `compared`.
         labelled: whether its heading names the features that it is measured by.
@@ -190,6 +192,7 @@ class ReferenceMetric(Metric):
     """
 
     measure: Callable[[ArmData, ArmData, MetricSuite, BlockBootstrap | None], Number]
+    draws: Callable[[ArmData, ArmData, MetricSuite, BlockBootstrap], Draws] | None = None
     interval: bool = True
     by_encoder: bool = False
     labelled: bool = False

@@ -59,12 +59,14 @@ class Number:
 
     @classmethod
     def from_json(cls, entry: Any) -> Number:
-        """Read an entry of `results.json`, or a bare value; what is no finite number counts as None.
+        """Read an entry of `results.json`, a number, or a bare value; what is no finite number counts as None.
 
         Example:
             >>> Number.from_json({"value": 1.5, "n": 8}).n, Number.from_json(1.5).value, Number.from_json([1, 2]).value
             (8, 1.5, None)
         """
+        if isinstance(entry, Number):
+            return entry
         if not isinstance(entry, Mapping):
             entry = {"value": entry}
         numbers = {name: entry[name] for name in FIELDS[:6] if finite(entry.get(name)) is not None}

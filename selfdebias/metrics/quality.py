@@ -14,10 +14,11 @@ from selfdebias.metrics.arms import ArmData
 from selfdebias.metrics.comparison import Sets
 from selfdebias.metrics.distances import CMMD, FRECHET, KID
 from selfdebias.metrics.features import chunks, cosines, features
-from selfdebias.metrics.intervals import BlockBootstrap
+from selfdebias.metrics.intervals import BlockBootstrap, Draws
 from selfdebias.metrics.metric import INCEPTION, Metric, MetricSuite, ReferenceMetric
 from selfdebias.metrics.number import NO_INTERVAL, Number, missing
-from selfdebias.metrics.shares import mean_of, rate
+from selfdebias.metrics.shares import mean_draws, mean_of, rate
+from selfdebias.metrics.vendi import VENDI
 
 FID = "fid"  # what Inception's Frechet distance is called
 WIDE = 256  # columns; with fewer, differences are squared and summed one by one, exactly
@@ -77,6 +78,11 @@ def _precision(arm: ArmData, reference: ArmData, suite: MetricSuite, _resampling
     return rate(knn_covered(reference.compared, arm.compared, suite.nearest), arm.blocks, suite.level)
 
 
+def _precision_draws(arm: ArmData, reference: ArmData, suite: MetricSuite, resampling: BlockBootstrap) -> Draws:
+    covered = knn_covered(reference.compared, arm.compared, suite.nearest)
+    return mean_draws(covered, np.ones_like(covered), arm.blocks, resampling)
+
+
 def _recall(arm: ArmData, reference: ArmData, suite: MetricSuite, _resampling: BlockBootstrap | None) -> Number:
     return Number(knn_recall(reference.compared, arm.compared, suite.nearest), reason=NO_INTERVAL)
 
@@ -86,6 +92,7 @@ PRECISION = ReferenceMetric(
     title="precision",
     meaning="share of the arm's images that lie among the reference images, by nearest neighbours; 1 is best.",
     measure=_precision,
+    draws=_precision_draws,
     better="higher",
     in_sweeps=False,
 )
@@ -100,7 +107,7 @@ RECALL = ReferenceMetric(
 )
 
 # Those against the reference, in the order of tables.
-METRICS: tuple[ReferenceMetric, ...] = (FRECHET, KID, CMMD, PRECISION, RECALL)
+METRICS: tuple[ReferenceMetric, ...] = (FRECHET, KID, CMMD, PRECISION, RECALL, VENDI)
 CLIP_SCORE = Metric(
     key="clip_score",
     title="CLIP score",

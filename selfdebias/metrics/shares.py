@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from selfdebias.metrics import fairness
 from selfdebias.metrics.arms import ArmData
-from selfdebias.metrics.intervals import ROUNDING, BlockBootstrap, block_sums, mean_interval, share_interval
+from selfdebias.metrics.intervals import ROUNDING, BlockBootstrap, Draws, block_sums, mean_interval, share_interval
 from selfdebias.metrics.number import Number, missing
 from selfdebias.modes.placement import sides_of
 
@@ -107,6 +107,15 @@ def mean_of(
     return replace(bounded, value=float(chosen[rows].mean()), n=int(rows.sum()))
 
 
+def mean_draws(values: ArrayLike, rows: NDArray[np.bool_], blocks: ArrayLike, resampling: BlockBootstrap) -> Draws:
+    """Resample the mean of `values`, (N,), over the chosen rows, (N,) bool; NaN where none is chosen."""
+    chosen = np.where(rows, np.asarray(values, dtype=np.float64), 0.0)
+    sums = block_sums(np.stack([chosen, rows], 1), blocks)
+    every = np.concatenate([np.ones((1, len(sums))), resampling.weights(len(sums))]) @ sums
+    means = np.divide(every[:, 0], every[:, 1], out=np.full(len(every), np.nan), where=every[:, 1] > 0)
+    return Draws(float(means[0]), means[1:])
+
+
 def rate(flags: NDArray[np.bool_], blocks: NDArray[np.int64], level: float) -> Number:
     """Return the share of images with a flag."""
     if not len(flags):
@@ -200,12 +209,13 @@ def _of_many(
     return replace(interval, low=min(interval.low, best), high=max(interval.high, best), at_floor=True)
 
 
-def resampled_shares(sums: Array, resampling: BlockBootstrap) -> Array:
+def resampled_shares(sums: Array, resampling: BlockBootstrap, stream: int = 0) -> Array:
     """Resample blocks; counts scatter at least as much as whole numbers do (see `share_precision`).
 
     Args:
         sums: (B, C) counts of each block, B >= 2.
         resampling: repeats and seed.
+        stream: another number for another arm whose blocks are weighted alike: what whole numbers leave open is its own.
 
     Returns:
         (repeats, C) shares.
@@ -214,7 +224,7 @@ def resampled_shares(sums: Array, resampling: BlockBootstrap) -> Array:
     f, n = fairness.shares(total), sums.sum(1, keepdims=True)
     scatter = np.square(sums - f * n).sum(0)  # variance of a resample's totals
     lacking = np.sqrt((np.minimum(ROUNDING, n * f * (1 - f)).sum(0) - scatter).clip(0))
-    noise = np.random.default_rng([resampling.seed, blocks]).standard_normal((resampling.repeats, len(total)))
+    noise = np.random.default_rng([resampling.seed, blocks, stream]).standard_normal((resampling.repeats, len(total)))
     return fairness.shares((resampling.weights(blocks) @ sums + lacking * noise).clip(0))
 
 

@@ -19,7 +19,8 @@ from selfdebias.metrics.shares import mean_of
 from selfdebias.metrics.within_modes import switched_precisions
 
 Array = NDArray[np.float64]
-KEYS = ("kid", "precision", "turned_precision_ratio", "kept")
+OF_REFERENCE = ("kid", "precision", "vendi")
+KEYS = (*OF_REFERENCE, "turned_precision_ratio", "kept")
 ENCODER, EXTRACTOR = "encoder", "extractor"
 FLOOR_OF_KEPT = "pairs of different images of the arm that it is compared with, in one mode"
 
@@ -69,7 +70,7 @@ Quality = dict[str, dict[str, Number]]
 def quality_by_features(sets: Sets, told: Mapping[str, Any], own: Quality | None = None) -> Quality:
     """Measure quality in each space of features that an arm has.
 
-    `kid` and `precision` are against the reference, each with vanilla's floor; `turned_precision_ratio` is the k-NN
+    `kid`, `precision` and `vendi` are those against the reference, each with vanilla's floor; `turned_precision_ratio` is the k-NN
     precision of the images that changed their mode as a share of vanilla's own in that mode; `kept` is the cosine of the
     images that did not with their paired samples, and its floor the mean cosine of different vanilla images of one mode.
 
@@ -86,7 +87,7 @@ def quality_by_features(sets: Sets, told: Mapping[str, Any], own: Quality | None
     """
     floors, turned = own or {}, told["turned"]
     ratio = turned if isinstance(turned, Number) else turned["precision_ratio"]  # null without paired samples
-    known = {"kid": told["kid"], "precision": told["precision"], "turned_precision_ratio": ratio, "kept": _kept(sets)}
+    known = {key: told[key] for key in OF_REFERENCE} | {"turned_precision_ratio": ratio, "kept": _kept(sets)}
     if sets.arm.features is None:
         found = {ENCODER: known}
     else:
@@ -106,9 +107,9 @@ def quality_by_features(sets: Sets, told: Mapping[str, Any], own: Quality | None
 def _measured(sets: Sets, own: Mapping[str, Number] | None) -> dict[str, Number]:
     """Measure `KEYS` by the features that images are compared by."""
     shown = sets.shown()
-    found = all_missing(KEYS[:3], NO_REFERENCE)
+    found = all_missing(KEYS[:4], NO_REFERENCE)
     if shown.reference is not None:
-        found = against_reference(shown, shown.reference, KEYS[:2], own)
+        found = against_reference(shown, shown.reference, OF_REFERENCE, own)
         found["turned_precision_ratio"] = _ratio(sets, shown.reference)
     return {**found, "kept": _kept(sets)}
 

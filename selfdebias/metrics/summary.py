@@ -7,9 +7,18 @@ from typing import Any
 
 from selfdebias.config.prompts import CROSS
 from selfdebias.metrics.arms import ArmData
-from selfdebias.metrics.comparison import NO_MODES, NO_REFERENCE, Comparison, Sets, paired_rows, verdicts
+from selfdebias.metrics.comparison import (
+    GUIDED,
+    NO_MODES,
+    NO_REFERENCE,
+    Comparison,
+    Sets,
+    paired_rows,
+    verdicts,
+)
 from selfdebias.metrics.composition import composition
 from selfdebias.metrics.corrected import corrected_metrics
+from selfdebias.metrics.differences import differences
 from selfdebias.metrics.features import JUDGE, PIXELS
 from selfdebias.metrics.intervals import BlockBootstrap
 from selfdebias.metrics.metric import MetricSuite
@@ -40,7 +49,8 @@ def summarise(
     """Measure each arm, and state every number as a value with interval, N and floor, or as null with a reason.
 
     Images flagged by the safety checker are counted in `blanked` and left out of everything else; those that are
-    `unclassified` are among the others. Paired samples are the images with the same seed (`comparison.paired_rows`).
+    `unclassified` are among the others. Paired samples are the images with the same seed (`comparison.paired_rows`). An arm's
+    `difference` is that from the baseline, and from the guided arm where it is another one (`metrics.differences`).
 
     Args:
         arms: images by arm.
@@ -72,13 +82,9 @@ def summarise(
     resampling, error = BlockBootstrap(bootstrap, seed, suite.level), (judge or {}).get("error", {})
     vanilla, axes = arms.get(compared.baseline), len((modes or {}).get("axes", []))
     described = describe_spaces([*arms.values()], suite, judge or {}, spaces or {})
+    every = {it: Sets(arms[it], vanilla, shown, suite, resampling, compared, cells_in(modes), axes) for it in arms}
     features = described.get(EXTRACTOR, described[ENCODER])
-    measured_arms: dict[str, dict[str, Any]] = {}
-    for name in sorted(arms, key=lambda name: name != compared.baseline):  # the baseline first: others have its floors
-        own = measured_arms.get(compared.baseline, {}).get("quality")
-        sets = Sets(arms[name], vanilla, shown, suite, resampling, compared, cells_in(modes), axes)
-        measured_arms[name] = summarise_arm(sets, modes, attributes, error, features, own)
-    silence_clip_scores(measured_arms)
+    measured_arms = _measure(every, modes, attributes, error, features)
     results = {
         "seeds": dict(seeds or {}),
         "prompts": dict(prompts),
@@ -86,7 +92,7 @@ def summarise(
         "features": features,
         "spaces": described,
         "arms": {name: measured_arms[name] for name in arms},
-        "verdicts": verdicts(measured_arms, compared.baseline, attributes),
+        "verdicts": verdicts(measured_arms, compared.baseline, attributes, suite.level),
         "baseline": compared.baseline,
         "twins": {name: _paired(arm, vanilla) for name, arm in arms.items() if name != compared.baseline},
         "modes": summarise_modes(found_on, modes, attributes),
@@ -95,6 +101,34 @@ def summarise(
         "dependence": {arm: it["dependence"] for arm, it in (costs or {}).items() if "dependence" in it},
     }
     return json_of(results)
+
+
+def _measure(
+    every: Mapping[str, Sets],
+    modes: Mapping[str, Any] | None,
+    attributes: list[str],
+    error: Mapping[str, Any],
+    features: Mapping[str, Any],
+) -> dict[str, dict[str, Any]]:
+    """Measure all arms, the baseline first, since others have its floors, and then their differences."""
+    measured: dict[str, dict[str, Any]] = {}
+    for name, sets in sorted(every.items(), key=lambda it: it[0] != it[1].compared.baseline):
+        own = measured.get(sets.compared.baseline, {}).get("quality")
+        measured[name] = summarise_arm(sets, modes, attributes, error, features, own)
+    silence_clip_scores(measured)
+    for name, sets in every.items():
+        measured[name] |= _differences(sets, {it: other.arm for it, other in every.items()}, attributes, modes)
+    return measured
+
+
+def _differences(
+    sets: Sets, arms: Mapping[str, ArmData], attributes: list[str], modes: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The differences from the baseline, and of a further arm those from the guided one."""
+    name, baseline = sets.arm.arm, sets.compared.baseline
+    others = [other for other in (baseline, GUIDED) if other in arms and name not in (baseline, other)]
+    apart = {other: differences(sets, arms[other], attributes, modes) for other in dict.fromkeys(others)}
+    return {"difference": apart} if apart else {}
 
 
 def _paired(arm: ArmData, vanilla: ArmData | None) -> int:

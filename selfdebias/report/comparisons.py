@@ -1,22 +1,23 @@
-"""How arms compare with the baseline: verdicts, and tables of axes, quality by features, agreement of pairs and composition."""
+"""How arms compare: verdicts, and tables of differences, axes, quality by features, agreement of pairs and composition."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from selfdebias.metrics.comparison import IN_WORDS, LESS_FAIR
+from selfdebias.metrics.comparison import IN_WORDS, LESS_FAIR, holm
 from selfdebias.metrics.number import Number, number_at
-from selfdebias.report.measures import Results, arms_of, attributes_of
+from selfdebias.report.measures import Results, arms_of, attributes_of, differences_from
 from selfdebias.report.table import Table
-from selfdebias.report.wording import Notes, by_text, counted, plain, written
+from selfdebias.report.wording import Notes, by_text, counted, number, plain, written
 
 QUALITY = "Quality by feature space (guidance acts in the encoder's)"
 AGREEMENT = "Class of the vanilla twin"
 COMPOSITION = "Composition"
 AXES = "Axes"
+DIFFERENCES = "Paired differences"
 ACTED_IN = ("encoder", "extractor")  # quality by these stands in the columns already
-KEYS = ("turned_precision_ratio", "precision", "kid", "kept")
+KEYS = ("turned_precision_ratio", "precision", "kid", "kept", "vendi")
 ORDER = (*ACTED_IN, "judge", "pixels")
 AS_PREDICTED, BEYOND, BELOW, UNTOLD = "as predicted", "beyond it", "below it", "no detectable difference"
 
@@ -28,14 +29,16 @@ def grids(results: Results, notes: Notes) -> list[Table]:
         results: The contents of `results.json`.
         notes: Takes the reasons of the numbers that are null.
     """
-    found = (make(results, notes) for make in (axes_grid, quality_grid, agreement_grid, composition_grid))
+    found = (
+        make(results, notes) for make in (differences_grid, axes_grid, quality_grid, agreement_grid, composition_grid)
+    )
     return [grid for grid in found if grid.rows]
 
 
 def quality_grid(results: Results, notes: Notes) -> Table:
     """Quality in each space of features, of each arm but the baseline; no row where there is but the encoder's."""
-    titles = ["arm, features", "precision of switched", "precision", "KID", "kept"]
-    styles = {"precision": ".3f", "kid": ".3g", "kept": ".3f"}
+    titles = ["arm, features", "precision of switched", "precision", "KID", "kept", "Vendi score"]
+    styles = {"precision": ".3f", "kid": ".3g", "kept": ".3f", "vendi": ".3g"}
     rows = []
     for arm in _compared(results):
         tree = results["arms"][arm].get("quality", {})
@@ -63,6 +66,18 @@ def axes_grid(results: Results, notes: Notes) -> Table:
             cells = [written(number_at(tree, key), notes) for key in ("fd", "share")]
             rows.append([f"{plain(arm)}, axis {a}{'' if a in balanced else ', left alone'}", *cells])
     return Table(["arm, axis", "fd from the target", "share of side 1"], rows, AXES)
+
+
+def differences_grid(results: Results, notes: Notes) -> Table:
+    """The differences in fairness of each arm from the baseline, and from the guided arm, where they are of the same seeds."""
+    rows: list[list[str]] = []
+    for other in arms_of(results):
+        found = differences_from(results, other)
+        p = holm([it.more.get("p") for it in found.values()])
+        for ((arm, name), it), corrected in zip(found.items(), p, strict=True):
+            p_value = "" if corrected is None else number(corrected, ".2g")
+            rows.append([f"{plain(arm)} - {plain(other)}, {plain(name)}", written(it, notes), p_value])
+    return Table(["arms, of what", "difference in fd", "p (Holm)"], rows, DIFFERENCES)
 
 
 def agreement_grid(results: Results, notes: Notes) -> Table:
@@ -98,6 +113,8 @@ def grids_in_words(results: Results, shown: Sequence[str]) -> list[str]:
     spaces = sorted(results.get("spaces", {}).items())
     said = "; ".join(f"{plain(name)}: {plain(it.get('name'))}, {it.get('dim')}-d" for name, it in spaces)
     meanings = {
+        DIFFERENCES: "Paired differences: below 0 the first arm is nearer to its target; both arms' numbers under the same weights "
+        "of batches, since they start from the same seeds. p (Holm): corrected for the number of rows against the same arm.",
         AXES: "Axes: each image is on one of two sides of each axis, side 1 being the smaller one among the collected images. "
         "Switched images are those whose side of any axis changed.",
         QUALITY: f"Features: {said}. Guidance acts in the encoder's space alone, so that quality measured there is "
@@ -160,18 +177,21 @@ def composed_in_words(arm: Mapping[str, Any], attribute: str) -> str:
 
 
 def verdicts_in_words(results: Results) -> list[str]:
-    """Which arms are fairer than the baseline, said only where the intervals are apart."""
-    baseline = plain(results.get("baseline") or "vanilla")
+    """Which arms are fairer than the baseline: by the paired difference, else said only where the intervals are apart."""
+    baseline = str(results.get("baseline") or "vanilla")
+    family = len(differences_from(results, baseline))
+    paired = f"by the paired difference, with Holm's correction over {family} of them"
+    how = paired if family else "the intervals do not overlap"
     lines = []
     for arm, verdicts in results.get("verdicts", {}).items():
         told, names = [], _in_order(results, verdicts, range(len(results.get("modes", {}).get("axes", []))))
         for name in [name for name in names if verdicts[name]]:
             composed = composed_in_words(results["arms"][arm], name) if verdicts[name] == LESS_FAIR else ""
             told.append(f"{plain(name)} {IN_WORDS[verdicts[name]]}{composed}")
-        said = [f"{'; '.join(told)} (fairer, less fair: the intervals do not overlap)"] if told else []
+        said = [f"{'; '.join(told)} (fairer, less fair: {how})"] if told else []
         untold = by_text((_untold(results, arm, name), name) for name in names if not verdicts[name])
         said += [f"{names}: cannot be told ({reason})" for reason, names in untold.items()]
-        lines.append(f"{plain(arm)} against {baseline}, by fd: {'; '.join(said)}.")
+        lines.append(f"{plain(arm)} against {plain(baseline)}, by fd: {'; '.join(said)}.")
     return lines
 
 

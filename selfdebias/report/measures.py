@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from selfdebias.metrics.comparison import distances
 from selfdebias.metrics.distances import FRECHET
 from selfdebias.metrics.metric import INCEPTION, ReferenceMetric
 from selfdebias.metrics.number import Number, finite, leaves, number_at
@@ -38,6 +39,17 @@ def arms_of(results: Results) -> list[str]:
     """
     first = [name for name in (results.get("baseline", "vanilla"), "guided") if name in results["arms"]]
     return list(dict.fromkeys([*first, *results["arms"]]))
+
+
+def differences_from(results: Results, other: str) -> dict[tuple[str, str], Number]:
+    """By arm and by what a verdict is about, the paired difference from the arm `other`; {} in earlier results."""
+    arms, axes = results["arms"], [f"axis {a}" for a, _ in enumerate(results.get("modes", {}).get("axes", []))]
+    names, compared = (
+        [*attributes_of(results), *axes, "modes"],
+        [it for it in arms_of(results) if "difference" in arms[it]],
+    )
+    pairs = [(arm, name) for arm in compared if other in arms[arm]["difference"] for name in names]
+    return {it: found for it in pairs if (found := distances(arms, it[0], other, it[1])[2]).value is not None}
 
 
 def class_shares(results: Results, arm: str, attribute: str) -> dict[str, Number]:

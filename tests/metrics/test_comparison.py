@@ -1,4 +1,4 @@
-"""Paired samples are the images of equal seed, whatever their order; fairer is said only where intervals are apart."""
+"""Paired samples are the images of equal seed; fairer is said by the paired difference, else where intervals are apart."""
 
 from __future__ import annotations
 
@@ -135,6 +135,47 @@ def test_every_arm_is_compared_with_the_baseline_by_attribute_and_by_modes():
         "random": {"gender": "not told apart", "modes": "not told apart"},
     }
     assert verdicts(arms, "peer", ["gender"]) == {}
+
+
+def planted(p: float, low: float = -0.2, high: float = -0.1) -> Number:
+    return Number((low + high) / 2, low, high, blocks=20, more={"p": p})
+
+
+def test_a_verdict_is_that_of_the_difference_and_not_of_the_two_intervals():
+    overlapping = {"gender": {"fd_hard": Number(0.2, 0.1, 0.3)}, "mode_fd": Number(0.2, 0.1, 0.3)}
+
+    def told(**differences):
+        apart = {"gender": {"fd_hard": differences["gender"]}, "mode_fd": differences["modes"]}
+        arms = {"vanilla": overlapping, "guided": {**overlapping, "difference": {"vanilla": apart}}}
+        return verdicts(arms, "vanilla", ["gender"])["guided"]
+
+    assert told(gender=planted(0.001), modes=planted(0.2)) == {"gender": "fairer", "modes": "not told apart"}
+    assert told(gender=planted(0.001), modes=planted(0.001, 0.1, 0.2))["modes"] == "less fair"
+    both = told(gender=planted(0.03), modes=planted(0.04))
+    assert both == {"gender": "not told apart", "modes": "not told apart"}  # 2 x 0.03 is above 0.05
+    assert told(gender=planted(0.03), modes=missing("no modes"))["gender"] == "fairer"  # one comparison alone
+
+
+def test_all_arms_of_a_table_are_corrected_for_together():
+    def arm(p):
+        own = {"gender": {"fd_hard": Number(0.2, 0.1, 0.3)}, "mode_fd": missing("none")}
+        return own | {"difference": {"vanilla": {"gender": {"fd_hard": planted(p)}}}}
+
+    arms = {"vanilla": arm(1.0)} | {f"arm {i}": arm(p) for i, p in enumerate([0.012, 0.02, 0.03, 0.9])}
+    found = [it["gender"] for it in verdicts(arms, "vanilla", ["gender"]).values()]
+    assert found == ["fairer", "not told apart", "not told apart", "not told apart"]
+    assert [it["gender"] for it in verdicts(arms, "vanilla", ["gender"], level=0.9).values()] == ["fairer"] * 3 + [
+        found[3]
+    ]
+
+
+def test_arms_of_other_seeds_are_told_apart_by_intervals_that_are_apart():
+    vanilla, other = arm("vanilla", [*range(40)]), arm("other", [*range(50, 90)])
+    vanilla.probabilities["gender"][:] = [0.9, 0.1]
+    other.probabilities["gender"][:] = np.where(np.arange(40)[:, None] % 2, [0.9, 0.1], [0.1, 0.9])
+    results = summary({"vanilla": vanilla, "other": other})
+    assert results["arms"]["other"]["difference"]["vanilla"]["reason"] == "n/a: other seeds"
+    assert results["verdicts"]["other"]["gender"] == "fairer"
 
 
 def test_each_axis_has_a_verdict_of_its_own():

@@ -11,11 +11,21 @@ from experiments.columns import USUAL, header, row
 from experiments.pooled import RESULTS
 from selfdebias.jobs.sweeps.columns import Row
 from selfdebias.jobs.sweeps.pooling import Group
+from selfdebias.metrics.comparison import holm
 from selfdebias.metrics.distances import KID
-from selfdebias.report.comparisons import AGREEMENT, COMPOSITION, QUALITY, grids, quality_grid, verdicts_in_words
+from selfdebias.report.comparisons import (
+    AGREEMENT,
+    COMPOSITION,
+    DIFFERENCES,
+    QUALITY,
+    grids,
+    grids_in_words,
+    quality_grid,
+    verdicts_in_words,
+)
 from selfdebias.report.job_table import markdown_table, render_table, sections
 from selfdebias.report.measures import title_of
-from selfdebias.report.wording import Notes, columns_of
+from selfdebias.report.wording import Notes, columns_of, number
 from tests.report.example import example_results
 
 NEW = ("quality", "paired_agreement", "composition")
@@ -35,6 +45,7 @@ def of_before(results):
         arm["fid"] = arm.pop("frechet_distance")
         for name in NEW:
             del arm[name]
+        arm.pop("difference", None)
     return json.loads(json.dumps(old, sort_keys=True))
 
 
@@ -47,6 +58,7 @@ def test_quality_has_a_row_for_each_space_with_the_numbers_of_the_results(result
         assert line[1] == f"{ratio['value']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}] (N = {ratio['n']})"
         assert line[3].startswith(f"{kid['value']:.3g} [") and line[3].endswith(f"(floor {kid['floor']:.3g})")
         assert line[4].endswith(f"(floor {kept['floor']:.3f})")
+        assert line[5] == f"{entries['vendi']['value']:.3g} (floor {entries['vendi']['floor']:.3g})"
 
 
 def test_text_and_markdown_show_all_three_and_say_what_they_are(results):
@@ -76,7 +88,7 @@ def test_features_that_say_nothing_new_are_no_table(results):
     bare = copy.deepcopy(results)
     for arm in bare["arms"].values():
         arm["quality"] = {"encoder": arm["quality"]["encoder"]}
-    assert [grid.title for grid in grids(bare, Notes())] == [AGREEMENT, COMPOSITION]
+    assert [grid.title for grid in grids(bare, Notes())] == [DIFFERENCES, AGREEMENT, COMPOSITION]
 
 
 def test_less_fair_says_whether_reweighting_the_modes_predicts_it(results):
@@ -113,7 +125,7 @@ def test_fid_is_called_so_where_inception_made_the_features(results):
     titles = [title for table in sections(own, Notes()) for title in table.columns]
     assert "FID" in titles and "KID" in titles and not [title for title in titles if "Frechet" in title]
     text = " ".join(render_table(own).split())
-    assert "FID, KID, precision, recall: against" in text and "no figure here is one" not in text
+    assert "FID, KID, precision, recall, Vendi score: against" in text and "no figure here is one" not in text
 
 
 def test_sweeps_read_the_distance_under_its_new_and_its_old_name(results):
@@ -137,3 +149,22 @@ def test_committed_results_are_read(results):
     assert "FID | KID" in header(
         USUAL, {"new": results, "before": one}
     )  # rows of before are kept in a table beside new ones
+
+
+def test_differences_have_a_row_for_each_verdict_with_its_p_value_after_holm(results):
+    arms = results["arms"]
+    (grid,) = [it for it in grids(results, Notes()) if it.title == DIFFERENCES]
+    against = [line for line in grid.rows if " - vanilla, " in line[0]]
+    p = {}
+    for line in against:
+        arm, name = line[0].replace(" - vanilla, ", "/").split("/")
+        apart = arms[arm]["difference"]["vanilla"]
+        entry = apart["mode_fd"] if name == "modes" else apart[name]["fd_hard"]
+        assert line[1] == f"{number(entry['value'])} [{number(entry['low'])}, {number(entry['high'])}]"
+        p[line[0]] = entry["p"]
+    expected = dict(zip(p, holm([*p.values()]), strict=True))
+    assert {line[0]: line[2] for line in against} == {name: number(it, ".2g") for name, it in expected.items()}
+    assert len(against) == 4 * (len(arms) - 1)
+    said = next(line for line in verdicts_in_words(results) if line.startswith("guided"))
+    assert f"Holm's correction over {len(against)} of them" in said
+    assert any("p (Holm): corrected" in line for line in grids_in_words(results, [DIFFERENCES]))

@@ -10,7 +10,7 @@ from typing import Any
 from selfdebias.jobs.sweeps.pooling import Group, Results, ones_of, share_of
 from selfdebias.jobs.sweeps.record import DONE
 from selfdebias.metrics import quality
-from selfdebias.metrics.comparison import FAIRER, LESS_FAIR, compare
+from selfdebias.metrics.comparison import FAIRER, LESS_FAIR, told_apart
 from selfdebias.metrics.metric import ReferenceMetric
 from selfdebias.metrics.number import Number, leaves
 from selfdebias.metrics.preservation import PRECISION_OF_SWITCHED
@@ -55,6 +55,10 @@ class Row:
     def vanilla(self, name: str) -> Number:
         """The same number of the arm that it is held against."""
         return self.group.measure(self.group.baseline, name)
+
+    def difference(self, name: str) -> Number:
+        """What the number differs by from that of the arm that it is held against, of the same seeds."""
+        return self.group.measure(self.arm, f"difference.{self.group.baseline}.{name}")
 
     @property
     def images(self) -> str:
@@ -142,7 +146,7 @@ def number_columns(rows: Sequence[Row], fairness: str, notes: Notes, intervals: 
         if name == fairness and not shared_vanilla([row.group for row in rows]):
             columns += _column(f"vanilla {title}", name, rows, style, notes, intervals, vanilla=True)
         if name == fairness:
-            verdicts = [_verdict(row, fairness) for row in rows]
+            verdicts = verdicts_of(rows, fairness)
             columns += [Column(AGAINST, verdicts)] if any(verdicts) else []
     return columns
 
@@ -190,12 +194,12 @@ def _marked(found: Number, notes: Notes, style: str) -> str:
     return text + ("*" if found.floor is not None and found.value <= AT_FLOOR * found.floor else "?")
 
 
-def _verdict(row: Row, fairness: str) -> str:
-    """Whether the arm is fairer than vanilla or less fair, said only where the intervals are apart."""
-    if row.group.results is None or row.is_baseline:
-        return ""
-    verdict = compare(row.measure(fairness), row.vanilla(fairness))
-    return verdict if verdict in (FAIRER, LESS_FAIR) else ""
+def verdicts_of(rows: Sequence[Row], fairness: str) -> list[str]:
+    """Whether each arm is fairer than vanilla or less fair, "" where that cannot be told; all rows are corrected for together."""
+    compared = [row for row in rows if row.group.results is not None and not row.is_baseline]
+    found = told_apart([(row.measure(fairness), row.vanilla(fairness), row.difference(fairness)) for row in compared])
+    told = dict(zip(map(id, compared), found, strict=True))
+    return [it if (it := told.get(id(row))) in (FAIRER, LESS_FAIR) else "" for row in rows]
 
 
 def arms_in(results: Results) -> list[str]:

@@ -205,7 +205,8 @@ def explanations(sweep: Sweep, table: Table, notes: Notes) -> list[str]:
     if any(not row.is_baseline for row in sweep.rows if row.group.results is not None):
         untold = "an empty cell" if AGAINST in titles else "which is so for all jobs here"
         lines.append(
-            f"By {sweep.fairness}, no detectable difference between vanilla and jobs whose interval overlaps its own: {untold}."
+            f"{AGAINST}: by the paired difference in {sweep.fairness} from vanilla, with Holm's correction over all rows; where "
+            f"there is none (other seeds, earlier results), by intervals that are apart. No detectable difference: {untold}."
         )
     if not shared_vanilla(sweep.groups) and known:
         lines.append("The jobs have vanilla arms of their own, each beside its job.")
