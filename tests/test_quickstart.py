@@ -16,6 +16,7 @@ import yaml
 from selfdebias import SelfDebias
 from selfdebias.backbones import StableDiffusionBackbone
 from selfdebias.config.sources import conf_folder, read_option
+from selfdebias.encoders.base import SHIPPED
 from selfdebias.guidance import GuidanceState, SelfDebiasGuidance, TransportGuidance
 from selfdebias.guidance.attachment import Attachment
 from selfdebias.guidance.schedules import GuidanceWindow
@@ -94,6 +95,8 @@ def test_what_a_reader_wants_is_in_the_jobs_folder(quick):
     names = "config.yaml", "job.json", "results.json", "results.csv", "metrics.jsonl", "report.html", "table.md"
     for name in names:
         assert (job / name).stat().st_size > 0
+    told = f"which was told {SHIPPED['shipped:emoji_clip_informed']}"
+    assert told in " ".join((job / "table.md").read_text().replace("\\", "").split())
     names = {json.loads(line)["name"] for line in (job / "metrics.jsonl").read_text().splitlines()}
     assert {"loss", "cosine"} <= names
 

@@ -23,9 +23,8 @@ def test_of_each_shipped_encoder_it_is_known_what_it_was_told():
     assert all("What it was told" in (shipped(name) / "README.md").read_text() for name in ENCODERS)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "emoji_clip")) for name in ENCODERS]
-)
+@pytest.mark.slow  # one of them is held in `tests/test_quickstart.py`
+@pytest.mark.parametrize("name", ENCODERS)
 def test_the_quickstart_runs_and_says_what_the_encoder_was_told(name, tmp_path, capsys):
     assert main([*SMALL, f"encoder={name}", f"paths.root={tmp_path}"]) == 0
     told = f"found with the encoder {name}, which was told {SHIPPED[f'shipped:{name}']}"

@@ -87,6 +87,7 @@ def two(model, tmp_path_factory):
     return root, said
 
 
+@pytest.mark.slow
 def test_a_whole_job_in_two_processes_is_that_of_one(one, two):
     root, said = two
     assert same_images(one, root)

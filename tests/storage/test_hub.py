@@ -99,6 +99,7 @@ QUESTIONS = {
 }
 
 
+@pytest.mark.slow
 def test_each_mistake_is_one_line_with_the_way_out(root, tmp_path):
     with serve(root) as server:
         address = f"http://127.0.0.1:{server.server_port}"

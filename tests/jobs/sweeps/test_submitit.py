@@ -96,6 +96,7 @@ def test_ctrl_c_ends_the_processes_of_this_computer(model, tmp_path):
         os.kill(sweep.state(0).process, 0)
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_killed_shows_what_is_done_and_goes_on(model, tmp_path, capsys):
     job = start(model, tmp_path)
     wait_until(lambda: is_running(tmp_path, 1))
