@@ -15,10 +15,12 @@ import torch
 from selfdebias.backbones.calling import normal_tensors
 from selfdebias.backbones.hspace import find_unet
 from selfdebias.config.targets import make
-from selfdebias.guidance import Guidance, GuidanceState, Semantics
+from selfdebias.guidance import Guidance, GuidanceState, Selection, Semantics
 from selfdebias.guidance.attachment import SMALL, Attachment
+from selfdebias.guidance.base import Method
 from selfdebias.guidance.groups import EMBEDDED, Rule
 from selfdebias.guidance.schedules import GuidanceWindow
+from selfdebias.guidance.selecting import Selecting
 from selfdebias.jobs.fitting import FitArguments, fit_stages
 from selfdebias.jobs.model_card import BANK, MEANS, PROJECTOR, read_facts, write_facts
 from selfdebias.jobs.parts import default, guidance_of, part_of, with_options
@@ -49,7 +51,7 @@ class SelfDebias:
     """
 
     def __init__(
-        self, semantics: Semantics | AxesSemantics, guidance: Guidance, schedule: GuidanceWindow, facts: dict[str, Any]
+        self, semantics: Semantics | AxesSemantics, guidance: Method, schedule: GuidanceWindow, facts: dict[str, Any]
     ):
         self.semantics, self.guidance, self.schedule, self.facts = semantics, guidance, schedule, facts
         self._said: set[str] = set()  # each warning comes once
@@ -87,7 +89,7 @@ class SelfDebias:
     def fit(
         cls, pipe: Any, prompts: str | Sequence[str] | None = None, *, encoder: Any, n_images: int = 512, batch_size: int = 16,
         timesteps: int = 8, seed: int = 0, folder: str | Path | None = None, clustering: Clustering | str | None = None,
-        vocabulary: Any = None, projector: Mapping[str, Any] | None = None, guidance: Guidance | str | None = None,
+        vocabulary: Any = None, projector: Mapping[str, Any] | None = None, guidance: Method | str | None = None,
         schedule: GuidanceWindow | str | None = None, call: dict[str, Any] | None = None, fitting_prompts: Sequence[str] = (),
         relative_scale: float = 0.5,
     ) -> Self:  # fmt: skip
@@ -138,16 +140,19 @@ class SelfDebias:
         return generators(seeds)
 
     def attach(
-        self, pipe: Any, *, guidance: Guidance | str | None = None, schedule: GuidanceWindow | str | None = None,
+        self, pipe: Any, *, guidance: Method | str | None = None, schedule: GuidanceWindow | str | None = None,
         **options: Any,
-    ) -> Attachment:  # fmt: skip
-        """Return a context in which the pipeline's calls are guided.
+    ) -> Attachment | Selecting:  # fmt: skip
+        """Return a context in which the pipeline's calls are guided, or choose among more seeds.
 
         Images of one prompt in a call are balanced together; those with another negative prompt by themselves. Calls of fewer
         than 8 are balanced with the calls before them: what did not come to its mode is made up for (``closed_loop``), and
         guidance starts at 12% of the steps, unless `options` or `schedule` say otherwise; the trace says so. Warns, once each, if
         the pipeline is of another model than the fitted one, a prompt was not fitted, the denoiser runs for another pipeline, or
         it is compiled as a whole, and runs uncompiled here.
+
+        With ``guidance="select"`` no image is edited: each call needs a list of generators, one for each image, draws further seeds
+        that are spawned from theirs, and returns as many images as it was asked for; the context's ``seeds`` tells which.
 
         Args:
             pipe: the pipeline, of the model that this was fitted on.
@@ -165,6 +170,9 @@ class SelfDebias:
         rule = with_options(guidance_of(guidance) or self.guidance, options)
         state = GuidanceState(self.semantics)
         check_shares(rule, state)
+        if isinstance(rule, Selection):
+            self._check_model(pipe)
+            return Selecting(pipe, rule, when, state)
         small = None if "closed_loop" in options else _for_small(rule, when, own_time=schedule is None)
         attachment = Attachment(pipe, rule, when, state, small, partial(self._check_prompts, rule, small))
         self._check_model(pipe)
@@ -232,7 +240,7 @@ def _for_small(rule: Guidance, when: GuidanceWindow, own_time: bool) -> Rule | N
     return Rule(with_options(rule, {"closed_loop": True}), replace(when, start=start))
 
 
-def described(guidance: Guidance, schedule: GuidanceWindow) -> dict[str, Any]:
+def described(guidance: Method, schedule: GuidanceWindow) -> dict[str, Any]:
     """Return guidance and schedule as configuration: the class and its hyper-parameters."""
     return {
         name: {"_target_": f"{type(part).__module__}.{type(part).__qualname__}", **vars(part)}

@@ -179,6 +179,6 @@ def check_values(group: str, values: Mapping[str, Any], path: str = "") -> None:
     """
     rules = RANGES.get(group, {})
     for name, value in walk(values):
-        rule = rules.get(name.removeprefix("of."))
+        rule = rules.get(name.removeprefix("of.").removeprefix("steer."))
         if rule and not rule.holds(value):
             raise refuse(f"{path or group}.{name}", rule.words, value)

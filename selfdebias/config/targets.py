@@ -43,8 +43,9 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "clustering": ("selfdebias.modes.estimator.ModeEstimator", "selfdebias.modes.axes.FactorialAxes"),
     "bank": ("selfdebias.modes.banks.OwnBank", "selfdebias.modes.banks.SupervisedBank", "selfdebias.modes.banks.SharedBank"),
     "vocabulary": ("selfdebias.modes.naming.Vocabulary", "selfdebias.modes.naming.NoVocabulary"),
-    "guidance": ("selfdebias.guidance.base.Guidance",),
+    "guidance": ("selfdebias.guidance.base.Guidance", "selfdebias.guidance.selection.Selection"),
     "of": ("selfdebias.guidance.base.Guidance",),
+    "steer": ("selfdebias.guidance.base.Guidance",),
     "schedule": ("selfdebias.guidance.schedules.GuidanceWindow",),
     "prompts": (
         "selfdebias.config.prompts.Prompts", "selfdebias.config.prompts.PromptList", "selfdebias.config.prompts.NoPrompt",

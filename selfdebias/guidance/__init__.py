@@ -6,7 +6,10 @@ from selfdebias.guidance.cads import CadsGuidance
 from selfdebias.guidance.dc import DcGuidance
 from selfdebias.guidance.gradient_descent import GradientDescentGuidance, InterleavedGuidance
 from selfdebias.guidance.particle import ParticleGuidance
+from selfdebias.guidance.resample import Resample
 from selfdebias.guidance.schedules import CosineSchedule, GuidanceWindow, LinearSchedule, SignalToNoiseSchedule
+from selfdebias.guidance.select import Select
+from selfdebias.guidance.selection import Selection
 from selfdebias.guidance.self_debias import SelfDebiasGuidance
 from selfdebias.guidance.state import GuidanceState, MethodState
 from selfdebias.guidance.transport import TransportGuidance
@@ -16,6 +19,7 @@ from selfdebias.modes.semantics import Semantics
 __all__ = [
     "AttributePrompts", "CadsGuidance", "CosineSchedule", "DcGuidance", "GradientDescentGuidance", "Guidance",
     "GuidanceState", "GuidanceWindow", "InterleavedGuidance", "LinearSchedule", "MeanDifferenceGuidance",
-    "MeanTransportGuidance", "MethodState", "NoGuidance", "ParticleGuidance", "RandomGuidance", "SelectingGuidance",
-    "SelfDebiasGuidance", "Semantics", "SignalToNoiseSchedule", "TransportGuidance", "TwoPassGuidance",
+    "MeanTransportGuidance", "MethodState", "NoGuidance", "ParticleGuidance", "RandomGuidance", "Resample",
+    "Select", "SelectingGuidance", "Selection", "SelfDebiasGuidance", "Semantics", "SignalToNoiseSchedule",
+    "TransportGuidance", "TwoPassGuidance",
 ]  # fmt: skip

@@ -13,20 +13,40 @@ from selfdebias.guidance.state import GuidanceState
 from selfdebias.modes.semantics import AxesSemantics, Semantics
 
 
-class Guidance(ABC):
-    """Edits the bottleneck activation, or what is at another site, at one step.
-
-    Hyper-parameters are validated in `__init__`; everything that changes while sampling is in the state, what a method keeps for
-    itself in a `MethodState` of its own, as ``state.of(ThatState)``. Of a batch that several processes share, `h` holds this one's
-    images: what depends on the others goes through `state.collective`.
-    """
+class Method:
+    """What balances modes: a guidance edits, a selection chooses among seeds. Hyper-parameters are validated in `__init__`."""
 
     needs_semantics = True  # whether the state must hold a projector and a bank
-    balances = True  # modes; one that does not is asked once of all axes, and where there is one mode too
+    needs_encoder = False  # whether it looks at finished images
     splits = True  # whether a batch may be split over processes
-    site = "bottleneck"  # where it acts on a pipeline, one of `selfdebias.backbones.hspace.SITES`
     target: Sequence[float] | str | None = None  # wanted shares of the modes; None takes the bank's
     axes: Sequence[int] | None = None  # which axes are balanced, where there are some; None balances all
+
+    @property
+    def dependence(self) -> str:
+        """What an image depends on, for the intervals: ``image``, itself alone; ``batch``, those sampled with it; ``run``,
+        all sampled under one memory; ``remainder``, as ``batch``, or as ``run`` where a batch leaves something owed to the next.
+        """
+        return "batch"
+
+    def check(self, semantics: Semantics) -> None:
+        """Refuse, before an image is sampled, semantics that this method cannot work with.
+
+        Raises:
+            ValueError: if they are incompatible.
+        """
+
+
+class Guidance(Method, ABC):
+    """Edits the bottleneck activation, or what is at another site, at one step.
+
+    Everything that changes while sampling is in the state, what a method keeps for itself in a `MethodState` of its own, as
+    ``state.of(ThatState)``. Of a batch that several processes share, `h` holds this one's images: what depends on the others
+    goes through `state.collective`.
+    """
+
+    balances = True  # modes; one that does not is asked once of all axes, and where there is one mode too
+    site = "bottleneck"  # where it acts on a pipeline, one of `selfdebias.backbones.hspace.SITES`
 
     def extrapolation(self, step: Step) -> float:
         """Return the scale w, at least 1, with which an edit is extrapolated where there is no classifier-free guidance.
@@ -39,20 +59,6 @@ class Guidance(ABC):
     def passes(self) -> int:
         """How often each pipeline call is sampled from the same noise: 1; or 2, for a `SelectingGuidance`."""
         return 1
-
-    @property
-    def dependence(self) -> str:
-        """What an image depends on, for the intervals: ``image``, itself alone; ``batch``, those sampled with it; ``run``,
-        all sampled under one memory; ``remainder``, as ``batch``, or as ``run`` where a batch leaves something owed to the next.
-        """
-        return "batch"
-
-    def check(self, semantics: Semantics) -> None:  # noqa: B027
-        """Refuse, before an image is sampled, semantics that this guidance cannot work with.
-
-        Raises:
-            ValueError: if they are incompatible.
-        """
 
     @abstractmethod
     def edit(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
@@ -122,12 +128,12 @@ class AttributePrompts(NoGuidance):
         attribute_texts("a thing", self.texts, generic)
 
 
-def chosen_axes(guidance: Guidance, count: int) -> list[int]:
+def chosen_axes(guidance: Method, count: int) -> list[int]:
     """Return which of `count` axes a guidance balances: those of its option `axes`, else all."""
     return list(range(count)) if guidance.axes is None else list(guidance.axes)
 
 
-def check_all(guidance: Guidance, semantics: Semantics | AxesSemantics) -> None:
+def check_all(guidance: Method, semantics: Semantics | AxesSemantics) -> None:
     """Refuse semantics that a guidance cannot work with, as `Guidance.check` does; of axes each one that is balanced.
 
     Raises:
@@ -141,7 +147,7 @@ def check_all(guidance: Guidance, semantics: Semantics | AxesSemantics) -> None:
         guidance.check(semantics)
         return
     count = len(semantics.axes)
-    if guidance.passes > 1:
+    if isinstance(guidance, SelectingGuidance):
         raise ValueError(
             f"`guidance` must sample once for axes, got {type(guidance).__name__}, which samples twice: choose guidance=transport."
         )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from selfdebias.guidance.base import Guidance, chosen_axes
+from selfdebias.guidance.base import Method, chosen_axes
 from selfdebias.modes.bank import ModeBank
 from selfdebias.modes.semantics import AxesSemantics, Semantics
 
@@ -54,7 +54,7 @@ def wanted_shares(target: Sequence[float] | str | None, bank: ModeBank) -> Tenso
     return torch.tensor(target)
 
 
-def wanted_of_all(guidance: Guidance, semantics: Semantics | AxesSemantics) -> list[float]:
+def wanted_of_all(guidance: Method, semantics: Semantics | AxesSemantics) -> list[float]:
     """Return the wanted shares (K,); of axes those of their sides, one after the other, equal where an axis is not balanced."""
     if not isinstance(semantics, AxesSemantics):
         return [float(x) for x in wanted_shares(guidance.target, semantics.bank)]

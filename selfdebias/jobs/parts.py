@@ -18,7 +18,7 @@ from selfdebias.config.rules import ConfigError, is_number, refuse
 from selfdebias.config.schema import GROUPS
 from selfdebias.config.sources import Sources, read_option
 from selfdebias.config.targets import check_job, make
-from selfdebias.guidance import Guidance
+from selfdebias.guidance.base import Method
 from selfdebias.jobs.early_checks import check_judged
 from selfdebias.judges.labelled import labelled_fingerprint
 
@@ -86,27 +86,27 @@ def default(group: str, option: str) -> Any:
     return make(compose_groups([f"{group}={option}"]), group)
 
 
-def guidance_of(guidance: Guidance | str | None) -> Guidance | None:
-    """Return a guidance as it is, and for a name the one that ``conf/guidance/<name>.yaml`` composes to.
+def guidance_of(guidance: Method | str | None) -> Method | None:
+    """Return a guidance, or a selection, as it is, and for a name the one that ``conf/guidance/<name>.yaml`` composes to.
 
     Raises:
-        ValueError: if there is none of this name, it makes no edits of its own, such as the random control, or it is no guidance.
+        ValueError: if there is none of this name, it cannot be attached, such as the random control, or it is no guidance.
     """
-    if not isinstance(guidance, Guidance | str | None):
+    if not isinstance(guidance, Method | str | None):
         raise ValueError(f"`guidance` must be a name or a Guidance, got {guidance!r}.")
     if not isinstance(guidance, str):
         return guidance
     options = options_of("guidance", Sources().folders)
-    if guidance not in options or not _edits(guidance):
-        known = ", ".join(option for option in options if _edits(option))
+    if guidance not in options or not _can_be_attached(guidance):
+        known = ", ".join(option for option in options if _can_be_attached(option))
         raise ValueError(f"`guidance` must be one of {known}, or an object, got {guidance!r}.")
-    made: Guidance = default("guidance", guidance)
+    made: Method = default("guidance", guidance)
     return made
 
 
-def _edits(option: str) -> bool:
-    """Whether an option of guidance makes edits of its own, which then have a size."""
-    return not {"strength", "eta"}.isdisjoint(compose_groups([f"guidance={option}"])["guidance"])
+def _can_be_attached(option: str) -> bool:
+    """Whether an option of guidance makes edits of its own, which then have a size, or chooses by activations."""
+    return not {"strength", "eta", "at"}.isdisjoint(compose_groups([f"guidance={option}"])["guidance"])
 
 
 def part_of(group: str, given: Any, kind: type) -> Any:
@@ -125,7 +125,7 @@ def part_of(group: str, given: Any, kind: type) -> Any:
     return default(group, given)
 
 
-def with_options(guidance: Guidance, options: Mapping[str, Any]) -> Guidance:
+def with_options(guidance: Any, options: Mapping[str, Any]) -> Any:
     """Return a guidance with some hyper-parameters changed; itself where there are none.
 
     Args:

@@ -172,11 +172,14 @@ def generate_arms(row: Row, projected: Stage, discovered: Stage) -> dict[str, St
         depends = [
             name for name in generate.CONFIG if edited or name != "schedule"
         ]  # nothing is guided: no time is said
+        method = make(drawn, "guidance")
+        looks = getattr(method, "needs_encoder", False)  # at finished images
         arms[arm] = replace(row, config=drawn).stage(
             "generate", generate.generate, generate.VERSION, depends, arm, arm=arm,
-            backbone=MODEL_OF_ARMS, guidance=make(drawn, "guidance"), schedule=Part("schedule"), prompts=make(told, "prompts"),
+            backbone=MODEL_OF_ARMS, guidance=method, schedule=Part("schedule"), prompts=make(told, "prompts"),
             projected=projected if edited else None, replayed=arms["guided"] if arm == "random" else None, trainer=TRAINER,
-            discovered=discovered if edited and in_projected_space(config) else None, **asked,
+            discovered=discovered if edited and in_projected_space(config) else None,
+            encoder=ENCODER if looks else None, modes=discovered if looks else None, **asked,
         )  # fmt: skip
     return arms
 

@@ -8,17 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 
 from selfdebias.backbones.calling import normal_tensors
+from selfdebias.backbones.rows import RowCount
 from selfdebias.config.prompts import Prompts
 from selfdebias.config.rules import ConfigError
 from selfdebias.guidance import Guidance, GuidanceState, Semantics
 from selfdebias.guidance.attachment import Attachment
-from selfdebias.guidance.base import check_all
+from selfdebias.guidance.base import Method, check_all
 from selfdebias.guidance.baselines import ReplayedSizes
 from selfdebias.guidance.schedules import GuidanceWindow
+from selfdebias.guidance.selection import Selection
 from selfdebias.guidance.shares import wanted_of_all
 from selfdebias.guidance.state import ALONE, Collective
+from selfdebias.jobs.stages.chosen import ChosenSampler, modes_of_images
 from selfdebias.jobs.stages.sampling import CostMeter, Sampler, batches_of_one_prompt
 from selfdebias.modes.bank import AxesBank, load_bank
 from selfdebias.modes.projection import SemanticProjector
@@ -31,9 +35,10 @@ CONFIG = ("model", "guidance", "schedule", "prompts.text", "prompts.templates", 
 
 
 def generate(
-    folder: Path, key: str, arm: str, backbone: Any, guidance: Guidance, schedule: GuidanceWindow, prompts: Prompts,
+    folder: Path, key: str, arm: str, backbone: Any, guidance: Method, schedule: GuidanceWindow, prompts: Prompts,
     n_images: int, batch_size: int, seed: int, projected: Path | None, replayed: Path | None,
     trainer: Callable[..., pl.Trainer], collective: Collective = ALONE, discovered: Path | None = None,
+    encoder: Any = None, modes: Path | None = None,
 ) -> None:  # fmt: skip
     """Fill a folder with the images of one arm.
 
@@ -53,6 +58,8 @@ def generate(
         trainer: makes the Lightning trainer.
         collective: the processes that draw each batch together, and guide it as one.
         discovered: folder of the discover stage, if it is that which has the bank; None where the project stage has it.
+        encoder: images to unit embeddings; None for what does not look at finished images.
+        modes: folder of the discover stage that has the modes of those; None as with `encoder`.
     """
     store = BatchFolder(folder, key, collective.part)
     state = GuidanceState(read_semantics(projected, discovered) if guidance.needs_semantics and projected else None)
@@ -60,7 +67,13 @@ def generate(
     images = prompts.for_images(n_images)
     check_prompts(images, state)
     sampling = (store, backbone, images, batch_size, "generate", seed, collective)
-    sampler = ArmSampler(guidance, schedule, state, replayed, *sampling)
+    sampler: ArmSampler | ChosenSampler
+    if isinstance(guidance, Selection):
+        look = modes_of_images(encoder, modes) if encoder and modes else None
+        sampler = ChosenSampler(guidance, schedule, state, look, *sampling)
+    else:
+        assert isinstance(guidance, Guidance)
+        sampler = ArmSampler(guidance, schedule, state, replayed, *sampling)
     left = n_images - len(store.ids())
     with CostMeter() as meter:
         sampler.run(trainer)
@@ -68,18 +81,23 @@ def generate(
         return
     # A stage that was killed after its last batch has nothing left to time.
     cost = {"seconds_per_image": meter.seconds / left, "guidance_share": state.seconds / meter.seconds} if left else {}
+    counted = [int(tensors["rows"]) for _, tensors in store.tensors() if "rows" in tensors]
+    if len(counted) == len(sampler.batches):
+        cost["rows_per_image"] = sum(counted) / n_images
     summary = {
         "arm": arm,
         **cost,
         "peak_memory_mb": meter.peak_memory_mb if left else None,
         "processes": collective.among,
         "dependence": _dependence(guidance, replayed, store),
-        "skipped_edits": sum(int(tensors["skipped"]) for _, tensors in store.tensors()),
+        "skipped_edits": sum(int(tensors.get("skipped", 0)) for _, tensors in store.tensors()),
     }
+    if isinstance(guidance, Selection):
+        summary["edited"] = sum(int(tensors["edited"].sum()) for _, tensors in store.tensors())
     write_json(folder / "generate.json", {**summary, "guidance": _facts(guidance, state)})
 
 
-def _dependence(guidance: Guidance, replayed: Path | None, store: BatchFolder) -> str:
+def _dependence(guidance: Method, replayed: Path | None, store: BatchFolder) -> str:
     """What an image of the arm depends on; edits whose sizes are replayed depend on what the other arm's do."""
     if replayed is not None:
         return str(json.loads((replayed / "generate.json").read_text())["dependence"])
@@ -88,16 +106,22 @@ def _dependence(guidance: Guidance, replayed: Path | None, store: BatchFolder) -
     return "run" if any(tensors["owed"].any() for _, tensors in store.tensors() if "owed" in tensors) else "batch"
 
 
-def _facts(guidance: Guidance, state: GuidanceState) -> dict[str, Any]:
+def _facts(guidance: Method, state: GuidanceState) -> dict[str, Any]:
     """The guidance as it is written down, its target as shares."""
-    facts = {"class": type(guidance).__name__, **vars(guidance)}
+    facts = description(guidance)
     asked = facts.get("target") is not None or facts.get("axes") is not None
     if asked and state.semantics:
         facts["target"] = wanted_of_all(guidance, state.semantics)
     return facts
 
 
-def check_shares(guidance: Guidance, state: GuidanceState) -> None:
+def description(part: Method) -> dict[str, Any]:
+    """The class and the hyper-parameters of a guidance, and of the one in it."""
+    values = {name: description(value) if isinstance(value, Guidance) else value for name, value in vars(part).items()}
+    return {"class": type(part).__name__, **values}
+
+
+def check_shares(guidance: Method, state: GuidanceState) -> None:
     """Refuse, before an image is drawn, modes that the guidance cannot work with.
 
     Raises:
@@ -171,7 +195,7 @@ class ArmSampler(Sampler):
             found = BatchFolder.open(self.replayed).tensors_of(batch)
             sizes = found["edit_norm"][:, [self.batches[batch].index(i) for i in ids]]
             self.state.of(ReplayedSizes).sizes = dict(zip(found["edit_index"].tolist(), sizes, strict=True))
-        with Attachment(self.pipeline, self.guidance, self.schedule, self.state):
+        with RowCount(self.pipeline) as count, Attachment(self.pipeline, self.guidance, self.schedule, self.state):
             images = self.draw(ids)
         n_modes = len(self.state.semantics.bank.target) if self.state.semantics else 0
         traced, kept = self.state.trace.tensors(n_modes, len(ids)), self.state.kept_tensors()
@@ -181,4 +205,4 @@ class ArmSampler(Sampler):
             raise ConfigError(
                 f"{words}; got {', '.join(taken)} of {name}: give it another name in `MethodState.tensors`."
             )
-        self.keep(batch, ids, images, {**traced, **kept}, {"edit_norm": 1})
+        self.keep(batch, ids, images, {**traced, **kept, "rows": torch.tensor(count.rows)}, {"edit_norm": 1})

@@ -1,0 +1,315 @@
+"""Selection on real pipelines with narrow weights: chosen images are those of their seeds, and their modes come as wanted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    DDIMPipeline,
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    HeunDiscreteScheduler,
+    PNDMScheduler,
+    UNet2DModel,
+    UniPCMultistepScheduler,
+)
+from torch import Tensor, nn
+
+from selfdebias.backbones.rows import RowCount
+from selfdebias.guidance import GuidanceState, NoGuidance, Resample, Select, Semantics
+from selfdebias.guidance.choosing import choose, counts_of
+from selfdebias.guidance.schedules import GuidanceWindow
+from selfdebias.guidance.selecting import Selecting
+from selfdebias.guidance.selection import Account, Need, SelectionState
+from selfdebias.modes import ModeBank
+from selfdebias.modes.bank import AxesBank
+from selfdebias.modes.semantics import AxesSemantics
+from selfdebias.storage.images import generators
+from tests.tiny import sample, tiny_pipeline
+
+ALWAYS = GuidanceWindow(0.0, 1.0)
+STEPS, SEEDS = 6, list(range(24, 32))
+SCHEDULERS = (
+    DDIMScheduler,
+    PNDMScheduler,
+    DPMSolverMultistepScheduler,
+    UniPCMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    HeunDiscreteScheduler,
+)
+
+
+class Side(nn.Module):
+    """Reads an activation as 1 where the mean of a channel lies above a cut, and as -1 below it."""
+
+    dim, branches, encoder, shape = 1, ("uncond", "cond"), "", (16, 4, 4)
+
+    def __init__(self, cut: float):
+        super().__init__()
+        self.cut = cut
+
+    def forward(self, h: Tensor, timestep: Tensor, branch: Tensor) -> Tensor:
+        return torch.sign(h[:, 0].mean(dim=(1, 2)) - self.cut)[:, None]
+
+
+def semantics(cut: float, target: tuple[float, ...] = (0.5, 0.5)) -> Semantics:
+    centroids = torch.tensor([[1.0], [-1.0]]).expand(2, 1, 2, 1).contiguous()
+    return Semantics(
+        Side(cut),
+        ModeBank(("uncond", "cond"), torch.tensor([500.0]), centroids, torch.tensor([3.0, 1.0]), torch.tensor(target)),
+    )
+
+
+def draw(pipeline, seeds=SEEDS, **more):
+    return pipeline(
+        ["a person"] * len(seeds),
+        num_inference_steps=STEPS,
+        guidance_scale=3.0,
+        generator=generators(seeds),
+        output_type="np",
+        **more,
+    ).images
+
+
+def cut_of(pipeline, share: float, at: int) -> float:
+    """A cut that leaves this share of the seeds below it, after step `at`."""
+    seen = []
+
+    def look(block, args, h):
+        seen.append(h.chunk(2)[1][:, 0].mean(dim=(1, 2)))
+
+    handle = pipeline.unet.mid_block.register_forward_hook(look)
+    draw(pipeline, list(range(200, 264)))
+    handle.remove()
+    return float(seen[at].quantile(share))
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_a_call_goes_on_with_the_chosen_seeds_as_if_they_were_drawn_alone(scheduler):
+    pipeline = tiny_pipeline()
+    pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config)
+    draw(pipeline, [0])
+    count = pipeline.num_timesteps
+    state = GuidanceState(semantics(cut_of(pipeline, 0.3, round(0.5 * count) - 1)))
+    with Selecting(pipeline, Select(at=0.5, limit=4.0), ALWAYS, state) as selecting, RowCount(pipeline) as rows:
+        images = draw(pipeline)
+    counts = state.of(SelectionState).accounts["a person"].seen[0]
+    assert counts.sum() == 16 and rows.rows == 2 * (16 * round(0.5 * count) + 8 * (count - round(0.5 * count)))
+    assert len(set(selecting.seeds)) == 8 and selecting.edited == [False] * 8
+    kept = [seed for seed in selecting.seeds if seed in SEEDS]
+    assert 4 <= len(kept) < 8  # some own seeds stay in their places, the others gave theirs to spawned ones
+    alone = np.concatenate([draw(pipeline, [seed]) for seed in selecting.seeds])
+    assert np.abs(images - alone).max() < 1e-5
+
+
+def test_half_of_the_images_are_on_each_side_and_what_a_call_lacks_is_made_up_for():
+    pipeline = tiny_pipeline()
+    cut = cut_of(pipeline, 0.2, 2)
+    state = GuidanceState(semantics(cut))
+    sides = []
+    with Selecting(pipeline, Select(at=0.5, limit=6.0), ALWAYS, state) as selecting:
+        for first in range(0, 40, 8):
+            draw(pipeline, list(range(first, first + 8)))
+            sides.append(selecting.seeds)
+    look = Select(at=0.5, limit=1.0)
+    plain = GuidanceState(semantics(cut))
+    with Selecting(pipeline, look, ALWAYS, plain):
+        for seeds in sides:
+            draw(pipeline, seeds)
+    counts = plain.of(SelectionState).accounts["a person"].seen[0]
+    assert counts.sum() == 40 and abs(int(counts[0]) - 20) <= 1
+
+
+def test_a_target_is_met_and_an_account_goes_on_where_it_was_saved():
+    pipeline, select = tiny_pipeline(), Select(at=0.5, limit=4.0, target=[0.25, 0.75])
+    state = GuidanceState(semantics(cut_of(pipeline, 0.5, 2)))
+    with Selecting(pipeline, select, ALWAYS, state):
+        draw(pipeline)
+        saved = state.kept_tensors()
+        draw(pipeline, list(range(8, 16)))
+    again = GuidanceState(state.semantics)
+    again.restore("a person", saved)
+    with Selecting(pipeline, select, ALWAYS, again) as selecting:
+        draw(pipeline, list(range(8, 16)))
+        seeds = selecting.seeds
+    assert again.kept_tensors().keys() == saved.keys()
+    assert all(torch.equal(again.kept_tensors()[name], state.kept_tensors()[name]) for name in saved)
+    assert len(set(seeds)) == 8
+
+
+def test_a_users_callback_is_called_and_sees_fewer_rows_once_seeds_are_chosen():
+    pipeline, seen = tiny_pipeline(), []
+
+    def callback(pipe, index, timestep, tensors):
+        seen.append((index, tuple(tensors), len(tensors["latents"])))
+        return {}
+
+    state = GuidanceState(semantics(cut_of(pipeline, 0.3, 2)))
+    with Selecting(pipeline, Select(at=0.5, limit=2.0), ALWAYS, state):
+        images = draw(pipeline, callback_on_step_end=callback)
+    assert len(images) == 8
+    assert [rows for _, _, rows in seen] == [16] * 3 + [8] * 3 and all(names == ("latents",) for _, names, _ in seen)
+
+
+def test_where_there_is_no_callback_the_chosen_seeds_are_drawn_anew_and_that_is_counted():
+    torch.manual_seed(0)
+    unet = UNet2DModel(
+        sample_size=16,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        norm_num_groups=4,
+        down_block_types=("DownBlock2D",) * 2,
+        up_block_types=("UpBlock2D",) * 2,
+    )
+    pipeline = DDIMPipeline(unet.double(), DDIMScheduler())  # rounding of other batch sizes grows in random weights
+    pipeline.set_progress_bar_config(disable=True)
+
+    def run(seeds):
+        return pipeline(
+            batch_size=len(seeds), generator=generators(seeds), num_inference_steps=STEPS, output_type="np"
+        ).images
+
+    seen = []
+    handle = unet.mid_block.register_forward_hook(lambda block, args, h: seen.append(h[:, 0].mean(dim=(1, 2))))
+    run(list(range(64)))
+    handle.remove()
+    state = GuidanceState(semantics(float(seen[2].quantile(0.3))))
+    with Selecting(pipeline, Select(at=0.5, limit=2.0), ALWAYS, state) as selecting, RowCount(pipeline) as rows:
+        images = run(SEEDS)
+    assert rows.rows == 16 * 3 + 8 * STEPS
+    assert np.abs(images - np.concatenate([run([seed]) for seed in selecting.seeds])).max() < 1e-5
+    assert 0 < sum(seed not in SEEDS for seed in selecting.seeds) <= 4
+
+
+class Noted(NoGuidance):
+    """Edits nothing, and notes what is asked for."""
+
+    needs_semantics = True
+    asked: list[Tensor] = []  # noqa: RUF012  (a copy of the guidance adds to it)
+
+    def edit(self, h: Tensor, step, state: GuidanceState) -> Tensor:
+        self.asked.append(state.require_semantics().bank.target)
+        return h + 0.01
+
+
+def test_what_is_missing_at_the_limit_is_drawn_anew_and_steered_towards_the_missing_side():
+    pipeline = tiny_pipeline()
+    Noted.asked.clear()
+    state = GuidanceState(semantics(-1e9))  # all seeds are on one side
+    select = Select(at=0.5, limit=2.0, target=[0.5, 0.5], steer=Noted())
+    with Selecting(pipeline, select, ALWAYS, state) as selecting, RowCount(pipeline) as rows:
+        images = draw(pipeline)
+    assert selecting.edited == [False] * 4 + [True] * 4 and selecting.seeds == SEEDS
+    assert {tuple(it.tolist()) for it in Noted.asked} == {(0.0, 1.0)}
+    assert rows.rows == 2 * (16 * 3 + 4 * 3 + 4 * STEPS)
+    plain = draw(pipeline)
+    assert np.abs(images[:4] - plain[:4]).max() < 1e-5 < np.abs(images[4:] - plain[4:]).max()
+    assert state.of(SelectionState).accounts["a person"].owed[0].abs().max() == 0
+
+
+@pytest.mark.parametrize("steer", [None, Noted()])
+def test_resampling_draws_until_the_finished_images_are_as_wanted(steer):
+    pipeline = tiny_pipeline()
+    brightness = np.concatenate([draw(pipeline, [seed]).mean(axis=(1, 2, 3)) for seed in range(64)])
+    cut = float(np.quantile(brightness, 0.3))
+
+    def look(images: Tensor) -> np.ndarray:
+        return (images.mean(dim=(1, 2, 3)) < cut).long().numpy()[:, None]
+
+    state = GuidanceState(semantics(0.0))
+    with Selecting(pipeline, Resample(limit=8.0, steer=steer), ALWAYS, state, look) as selecting:
+        images = draw(pipeline)
+    below = look(torch.from_numpy(images).movedim(-1, 1))[:, 0]
+    assert below.sum() == 4 and selecting.edited == [steer is not None] * 8
+    own = [i for i, seed in enumerate(selecting.seeds) if seed == SEEDS[i]]
+    if steer is None:
+        assert np.abs(images[own] - draw(pipeline)[own]).max() < 1e-5 and len(own) >= 4
+
+
+def test_two_prompts_of_a_call_are_balanced_each_on_its_own():
+    pipeline = tiny_pipeline()
+    state = GuidanceState(semantics(cut_of(pipeline, 0.3, 2)))
+    with Selecting(pipeline, Select(at=0.5, limit=3.0), ALWAYS, state) as selecting:
+        images = pipeline(
+            ["a person", "a dog"] * 4,
+            num_inference_steps=STEPS,
+            generator=generators(SEEDS),
+            output_type="np",
+            guidance_scale=3.0,
+        ).images
+    assert set(state.of(SelectionState).accounts) == {"a person", "a dog"}
+    for i in (0, 1, 6, 7):
+        alone = pipeline(
+            ["a person", "a dog"][i % 2],
+            num_inference_steps=STEPS,
+            generator=generators([selecting.seeds[i]]),
+            output_type="np",
+            guidance_scale=3.0,
+        ).images
+        assert np.abs(images[i] - alone[0]).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"generator": None}, "`generator` must be a list of 8, .* got none"),
+        ({"generator": torch.Generator()}, "`generator` must be a list of 8, .* got one for all"),
+        ({"latents": torch.zeros(8, 4, 8, 8)}, "`latents` must be left out"),
+    ],
+)
+def test_what_leaves_no_further_seeds_is_refused(more, words):
+    pipeline = tiny_pipeline()
+    with (
+        Selecting(pipeline, Select(at=0.5, limit=2.0), ALWAYS, GuidanceState(semantics(0.0))),
+        pytest.raises(ValueError, match=words),
+    ):
+        pipeline(["a person"] * 8, **{"generator": generators(SEEDS), **more})
+    assert torch.equal(sample(pipeline, [1]), sample(tiny_pipeline(), [1]))  # and the pipeline is what it was
+
+
+@pytest.mark.parametrize("name", ["at", "limit"])
+@pytest.mark.parametrize("value", [0, -1, float("nan"), "much"])
+def test_values_out_of_range_are_refused_by_name(name, value):
+    with pytest.raises(ValueError, match=rf"`guidance.{name}` must be"):
+        Select(**{"at": 0.3, "limit": 2.0, name: value})
+
+
+def test_the_sides_of_two_axes_come_as_wanted_and_depend_on_each_other_no_more_than_before():
+    generator = np.random.default_rng(0)
+    cells = np.stack([generator.random(400) < 0.25, generator.random(400) < 0.4], axis=1).astype(np.int64)
+    chosen = choose(cells, [torch.tensor([40, 40]), torch.tensor([40, 40])], 80)
+    assert [it.tolist() for it in counts_of(cells[chosen], [2, 2])] == [[40, 40], [40, 40]]
+    joint = np.bincount(cells[chosen] @ [1, 2], minlength=4)
+    assert np.abs(joint - 20).max() <= 3
+    assert len(set(chosen)) == 80
+
+
+def test_what_cannot_be_met_comes_as_near_as_it_can():
+    cells = np.array([[0]] * 9 + [[1]])
+    assert choose(cells, [torch.tensor([4, 4])], 8) == [0, 1, 2, 3, 4, 5, 6, 9]
+    assert choose(cells, [torch.tensor([4, 4])], 8, within=True) == [0, 1, 2, 3, 9]
+    assert choose(cells, [torch.tensor([0, 0])], 0, within=True) == []
+
+
+def test_more_seeds_are_drawn_for_a_rarer_side_up_to_the_limit():
+    def need(seen: list[int]) -> Need:
+        return Need([torch.tensor([0.5, 0.5])], Account([torch.zeros(2, dtype=torch.float64)], [torch.tensor(seen)]), 8)
+
+    assert need([0, 0]).expected(4.0) == 16 and need([0, 0]).expected(1.5) == 12
+    assert need([99, 99]).expected(4.0) == 8
+    assert need([74, 24]).expected(4.0) == 16
+    assert need([98, 0]).expected(4.0) == 32
+
+
+def test_of_axes_those_that_are_asked_for_are_balanced():
+    pipeline = tiny_pipeline()
+    one = semantics(cut_of(pipeline, 0.3, 2))
+    both = AxesSemantics.__new__(AxesSemantics)
+    both.axes, both.projector, both.bank, both.means = (semantics(0.0), one), None, AxesBank((one.bank, one.bank)), None
+    state = GuidanceState(both)
+    with Selecting(pipeline, Select(at=0.5, limit=4.0, axes=[1]), ALWAYS, state) as selecting:
+        draw(pipeline)
+    (seen,) = state.of(SelectionState).accounts["a person"].seen
+    assert seen.sum() == 16 and len(set(selecting.seeds)) == 8
