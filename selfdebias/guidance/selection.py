@@ -30,7 +30,8 @@ class Selection(Method, ABC):
     """Draws more seeds than images are asked for, and delivers those whose modes meet the target.
 
     Images are those that the pipeline draws from their seeds, bit for bit up to the rounding of other batch sizes; only which
-    seeds are delivered is decided here. Seeds of the call come first, further ones are spawned from them.
+    seeds are delivered is decided here. Seeds of the call come first, further ones are spawned from them. What a call lacks is made
+    up for in the next, so that numbers vary less than those of independent batches: intervals over batches are cautious.
 
     Args:
         limit: at most so many seeds are drawn for each image that is delivered, at least 1.
@@ -51,11 +52,6 @@ class Selection(Method, ABC):
         require(TARGET, target=target)
         require(AXES, axes=axes)
         self.limit, self.target, self.axes, self.steer = limit, target, axes, steer
-
-    @property
-    def dependence(self) -> str:
-        """See `Method.dependence`; numbers carry over what is missing."""
-        return "remainder"
 
     def check(self, semantics: Semantics) -> None:
         """See `Method.check`."""

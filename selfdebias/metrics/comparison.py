@@ -17,6 +17,7 @@ from selfdebias.metrics.number import Number, missing, number_at
 VANILLA, GUIDED = "vanilla", "guided"
 NO_MODES = "no modes are known; name a finished job with evaluate.modes"
 NO_REFERENCE = "there are no reference images; name a folder or file with evaluate.reference"
+OTHER_SEEDS = "other seeds"  # of an arm whose seeds were chosen; those that it shares are the same images
 FAIRER, LESS_FAIR, NOT_TOLD_APART = "fairer", "less fair", "not told apart"  # as results.json holds them
 
 # The same, and where there is none, as tables and pages say it.
@@ -86,6 +87,8 @@ class Sets:
         rows, twins = paired_rows(arm.seeds, vanilla.seeds)
         if not len(rows):
             return missing(f"the arm's {self.compared.twins_by} are not those of the {baseline} arm")
+        if len(rows) < len(arm) and self.compared.twins_by == "seeds":
+            return missing(OTHER_SEEDS)
         shown = ~(arm.blanked[rows] | vanilla.blanked[twins])
         if not shown.any():
             return missing("each image or its twin is blanked")

@@ -188,6 +188,8 @@ def preservation_in_words(results: Results, shown: Collection[str]) -> list[str]
         lines.append(PRECISION_OF_SWITCHED.in_words)
     if "ratio" in shown and len(results["arms"]) > 1:
         lines.append("ratio: of this one run's seconds, where an arm may have been drawn at another time than vanilla.")
+    if "rows" in shown and len(results["arms"]) > 1:
+        lines.append("rows: rows that the denoiser evaluated for each delivered image, over vanilla's.")
     return lines
 
 

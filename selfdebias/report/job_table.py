@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from selfdebias.metrics import quality
@@ -211,12 +211,19 @@ def _preservation(results: Results) -> list[Asked]:
 
 
 def _cost(results: Results) -> list[Asked]:
-    seconds = {arm: number_at(results, "cost", "seconds_per_image", arm) for arm in (*results["arms"], "vanilla")}
+    def numbers(key: str) -> dict[str, Number]:
+        return {arm: number_at(results, "cost", key, arm) for arm in (*results["arms"], "vanilla")}
 
-    def ratio(arm: str, own: Notes) -> str:
-        own_time, vanilla = seconds[arm], seconds["vanilla"]
-        if own_time.value is None or not vanilla.value:
-            return written(Number(reason=own_time.reason or vanilla.reason or "the vanilla arm took no time"), own)
-        return written(Number(own_time.value / vanilla.value), own, ".2f")
+    def over_vanilla(of: Mapping[str, Number], arm: str, own: Notes) -> str:
+        here, vanilla = of[arm], of["vanilla"]
+        if here.value is None or not vanilla.value:
+            return written(Number(reason=here.reason or vanilla.reason or "the vanilla arm cost nothing"), own)
+        return written(Number(here.value / vanilla.value), own, ".2f")
 
-    return [Asked("s / image", lambda arm, own: written(seconds[arm], own, ".3g")), Asked("ratio", ratio)]
+    seconds, rows = numbers("seconds_per_image"), numbers("rows_per_image")
+    counted_rows = any(it.value is not None for it in rows.values())  # earlier jobs did not count them
+    return [
+        Asked("s / image", lambda arm, own: written(seconds[arm], own, ".3g")),
+        Asked("ratio", lambda arm, own: over_vanilla(seconds, arm, own)),
+        *([Asked("rows", lambda arm, own: over_vanilla(rows, arm, own))] if counted_rows else []),
+    ]

@@ -179,11 +179,10 @@ def lines_of(results: Results) -> Iterator[list[Any]]:
 
 def _lines(results: Results, row: str) -> Iterator[list[Any]]:
     cost = dict(results.get("cost", {}))
-    seconds = cost.pop("seconds_per_image", {})
+    by_arm = {key: cost.pop(key, {}) for key in ("seconds_per_image", "rows_per_image")}
     for arm in arms_of(results):
         yield from _numbers(results["arms"][arm], row, arm)
-        if arm in seconds:
-            yield from _numbers({"cost": {"seconds_per_image": seconds[arm]}}, row, arm)
+        yield from _numbers({"cost": {key: own[arm] for key, own in by_arm.items() if arm in own}}, row, arm)
     yield from _numbers({"modes": results.get("modes", {}), "cost": cost}, row, "")
 
 

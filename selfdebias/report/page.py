@@ -243,6 +243,7 @@ def cost_rows(results: Mapping[str, Any], notes: Notes) -> list[tuple[str, str]]
     """What guidance costs beside vanilla sampling."""
     rows = {
         "Time of guided over vanilla sampling": "ratio",
+        "Rows that the denoiser evaluated for a guided image over those for a vanilla one": "rows_ratio",
         "Share of the guided time spent in guidance itself": "guidance_share",
         "Peak memory of guided over vanilla sampling": "peak_memory_ratio",
     }

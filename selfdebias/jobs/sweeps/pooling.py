@@ -193,7 +193,7 @@ def _pool_row(
     skipped = {
         arm: sum(it.get("skipped_edits", {}).get(arm, 0) for it in every) for arm in first.get("skipped_edits", {})
     }
-    cost = {"seconds_per_image": {arm: _seconds(every, arm) for arm in arms}}
+    cost = {key: {arm: _mean_cost(every, key, arm) for arm in arms} for key in ("seconds_per_image", "rows_per_image")}
     copied = {str(key): first[key] for key in ("dependence",) if key in first}
     return {**results, **copied, "skipped_edits": skipped, "cost": cost}
 
@@ -223,12 +223,12 @@ def _seeds(every: Sequence[Results]) -> dict[str, Any]:
     return {stage: found if len(found) > 1 or stage == "generate" else found[0] for stage, found in seeds.items()}
 
 
-def _seconds(every: Sequence[Results], arm: str) -> float | dict[str, Any]:
-    found = [results["cost"]["seconds_per_image"].get(arm) for results in every]
+def _mean_cost(every: Sequence[Results], key: str, arm: str) -> float | dict[str, Any]:
+    found = [results["cost"].get(key, {}).get(arm) for results in every]
     known = [float(value) for value in found if isinstance(value, int | float)]
     if len(known) == len(every):
         return float(np.mean(known))
-    return missing(f"the time of the {arm} arm was not measured").to_json()
+    return missing(f"`{key}` of the {arm} arm was not measured").to_json()
 
 
 def ones_of(results: Results) -> list[Results]:
