@@ -24,8 +24,6 @@ class Resample(Selection):
         ValueError: if a value is out of range.
     """
 
-    needs_encoder = True
-
     def draw(self, parts: Sequence[Part]) -> None:
         """See `Selection.draw`."""
         for part in parts:
@@ -43,7 +41,7 @@ class Resample(Selection):
             own = seeds[drawn : drawn + number]
             missing = [counts - have for counts, have in zip(need.counts, counts_of(cells[chosen], sizes), strict=True)]
             outputs.append(part.steer(own, missing) if self.steer else part.draw(own))
-            found = part.cells(outputs[-1])[:, part.context.axes]
+            found = part.cells(outputs[-1])
             if not self.steer:
                 need.see(found)
             cells, drawn = np.concatenate([cells, found]), drawn + len(own)

@@ -28,8 +28,9 @@ class Select(Selection):
 
     How many seeds are drawn follows from the shares of the modes among those of earlier calls, at most `limit` for each image;
     in the first call it is twice as many as images, as far as the limit allows. Sides that lack images are made up for in later
-    calls of the prompt; with `steer`, images that are lacking although the limit was reached are drawn anew from the call's own
-    seeds, guided towards the missing sides.
+    calls of the prompt, in jobs by the embeddings of the finished images, which also mends what the projector tells wrongly.
+    With `steer`, images that are lacking although the limit was reached are drawn anew from the call's own seeds, guided
+    towards the missing sides.
 
     Args:
         at: after which share of the steps is chosen, in (0, 1].
@@ -73,7 +74,7 @@ class Select(Selection):
             seeds = [seed for seed in part.seeds(need.count) if seed.place in left]
             part.deliver(seeds, part.steer(seeds, missing), range(len(seeds)), edited=True)
             got = need.counts
-        need.book(got)
+        part.book(got)
 
 
 def drawn_so_far(

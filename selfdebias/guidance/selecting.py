@@ -15,7 +15,7 @@ from selfdebias.backbones.hspace import MARK
 from selfdebias.backbones.rows import Call, further, merged
 from selfdebias.guidance.attachment import Attachment, refuse_more_branches
 from selfdebias.guidance.base import NoGuidance, chosen_axes
-from selfdebias.guidance.choosing import Cells
+from selfdebias.guidance.choosing import Cells, counts_of
 from selfdebias.guidance.groups import conditions_of, groups_of
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.selection import Need, Selection, SelectionState, shares_of, wanting
@@ -107,8 +107,22 @@ class Part:
         with Attachment(self.call.pipeline, guidance, self.context.schedule, state):
             return self.draw(seeds)
 
+    def book(self, planned: Sequence[Tensor]) -> None:
+        """Carry over what the delivered images lack: counted by their embeddings where these can be looked at, else as planned.
+
+        Args:
+            planned: of each axis, (K,) images that are taken for being on each side.
+        """
+        if self.context.look is None:
+            self.need.book(planned)
+            return
+        outputs = {id(output): output for _, output, _, _ in self.delivered.values()}
+        cells = {key: self.cells(output) for key, output in outputs.items()}
+        ends = np.stack([cells[id(output)][row] for _, output, row, _ in self.delivered.values()])
+        self.need.book(counts_of(ends, [len(counts) for counts in planned]))
+
     def cells(self, output: Any) -> Cells:
-        """Return the side of each axis, (n, A), of finished images.
+        """Return the side of each axis that is balanced, (n, A), of finished images.
 
         Raises:
             ValueError: if nothing can look at them.
@@ -120,7 +134,7 @@ class Part:
             )
         images = output[0] if type(output) is tuple else output.images
         tensor = images if isinstance(images, Tensor) else torch.from_numpy(np.asarray(images)).movedim(-1, 1)
-        return self.context.look(tensor.float().contiguous())
+        return self.context.look(tensor.float().contiguous())[:, self.context.axes]
 
 
 class Selecting:
@@ -131,7 +145,7 @@ class Selecting:
         selection: which seeds are delivered.
         schedule: when guidance acts, where images are steered too.
         state: memory and semantics.
-        look: gives the modes of finished images; None where they are not looked at.
+        look: gives the modes of finished images, by which is counted what is owed; None counts by the projector.
 
     Attributes:
         seeds: of the images that the last call returned.

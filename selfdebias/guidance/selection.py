@@ -43,6 +43,7 @@ class Selection(Method, ABC):
     """
 
     splits = False
+    needs_encoder = True
 
     def __init__(
         self, limit: float, target: Sequence[float] | str | None = None, axes: Sequence[int] | None = None,

@@ -34,8 +34,9 @@ def at(results, line: dict[str, str]):
     else:
         results = results["rows"][line["prompt"]] if line["prompt"] else results
         tree = results["arms"] if line["arm"] else results
-    if line["metric"] == "cost/seconds_per_image":
-        return {"value": results["cost"]["seconds_per_image"][line["arm"]]}
+    if line["metric"] in ("cost/seconds_per_image", "cost/rows_per_image"):
+        found = results["cost"][line["metric"].split("/")[1]][line["arm"]]
+        return found if isinstance(found, dict) else {"value": found}
     for name in [*([line["arm"]] if line["arm"] else []), *line["metric"].split("/")]:
         tree = tree[name]
     return tree if isinstance(tree, dict) else {"value": tree}
