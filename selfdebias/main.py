@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 
 from selfdebias.config.overrides import groups_of, options_of
-from selfdebias.config.rules import ConfigError
-from selfdebias.config.sources import Sources, conf_folder, sources_of
+from selfdebias.config.sources import Sources, conf_folder
 from selfdebias.jobs.commands import outcome, print_out
 
 USAGE = """\
@@ -42,50 +40,39 @@ Groups and their options:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if {"-h", "--help"} & set(arguments):
-        return _print_help(arguments)
     if "--version" in arguments:
         return print_out(f"selfdebias {import_module('selfdebias').__version__}\n")
-    code, line = outcome(arguments)
+    code, line = outcome(arguments, help_text)
     if line:
         print(line, file=sys.stderr)
     return code
 
 
-def _print_help(arguments: Sequence[str]) -> int:
-    """Prints the help, with the options of the folders that the command line adds."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for short, flag in (("-cd", "--config-dir"), ("-cp", "--config-path"), ("-cn", "--config-name")):
-        parser.add_argument(short, flag)
-    try:
-        sources = sources_of(parser.parse_known_args(arguments)[0], [])
-    except ConfigError as error:
-        print(f"selfdebias: {error}", file=sys.stderr)
-        return 2
-    return print_out(_help(sources) + "\n")
-
-
-def _help(sources: Sources) -> str:
-    """The usage, the options of each group, and the commented values of config.yaml."""
+def help_text(sources: Sources) -> str:
+    """The usage, the options of each group, the launchers, and the commented values of config.yaml."""
     from selfdebias.jobs.sweeps.launchers import launchers_in_words
 
     folder = conf_folder()
     text = (folder / "config.yaml").read_text()
-    options = [
-        textwrap.fill(
-            ", ".join(options_of(group, sources.folders)),
-            80,
-            initial_indent=f"  {group:<11}",
-            subsequent_indent=" " * 13,
-        )
-        for group in groups_of(sources.folders)
-    ]
+    groups = {group: ", ".join(options_of(group, sources.folders)) for group in groups_of(sources.folders)}
     values = text[text.index("\nstages:") : text.index("\nhydra:")].strip()
     for group, before in (("collect", "discover:"), ("generate", "evaluate:")):
         own = textwrap.indent((folder / group / "default.yaml").read_text(), "  ")
         values = values.replace(f"\n{before}", f"\n{group}:\n{own}\n{before}", 1)
     values = "\n".join(narrow for line in values.splitlines() for narrow in _narrow(line))
-    return f"{USAGE}{chr(10).join(options)}\n\n{launchers_in_words()}\n\nValues, with their defaults:\n\n{values}"
+    launchers = (
+        f"Launchers of a sweep, -m hydra/launcher=... (extras: [slurm], [joblib]):\n{_listed(launchers_in_words())}"
+    )
+    return f"{USAGE}{_listed(groups)}\n\n{launchers}\n\nValues, with their defaults:\n\n{values}"
+
+
+def _listed(rows: Mapping[str, str]) -> str:
+    """Names, and what there is of each, in 80 columns."""
+    each = (
+        textwrap.fill(text, 80, initial_indent=f"  {name:<11}", subsequent_indent=" " * 13)
+        for name, text in rows.items()
+    )
+    return "\n".join(each)
 
 
 def _narrow(line: str, width: int = 80) -> list[str]:

@@ -31,9 +31,12 @@ def mine(stand_ins, tmp_path, monkeypatch):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
     monkeypatch.setattr("selfdebias.jobs.task.values_of_job", lambda job, names: [0.5] * len(names))
-    level = logging.getLogger().level
+    loggers = [logging.getLogger(), logging.getLogger("hydra")]  # which Hydra sets up for the whole process
+    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
     yield
-    logging.getLogger().setLevel(level)
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
 
 
 def run(command: str, monkeypatch) -> int:

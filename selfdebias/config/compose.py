@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from selfdebias.config.combinations import check_combinations
 from selfdebias.config.files import check_interpolations
-from selfdebias.config.hydra_settings import compose_checked
+from selfdebias.config.hydra_settings import compose_checked, refused_setting
 from selfdebias.config.keys import with_floats, with_named_folders, with_negative_prompt
 from selfdebias.config.overrides import (
     check_options,
@@ -57,8 +57,8 @@ def load(overrides: Sequence[str], sources: Sources | None = None) -> dict[str, 
     own, settings = split_settings(overrides)
     parsed = parse(own)
     check_options(parsed, sources.folders)
-    config, swept = _compose_with_sweep(sources, [*own, *settings])
-    refuse_sweep(parsed, swept)
+    config, hydra = _compose_with_hydra(sources, [*own, *settings])
+    refuse_sweep(parsed, _swept(hydra))
     config = _of_other_classes(config, parsed)
     chosen = choices(parsed, sources.folders)
     defaults = config if len(chosen) == len(own) else _compose(sources, [*chosen, *settings])
@@ -167,13 +167,13 @@ def load_sweep(
     """
     sources = sources or Sources()
     own, settings = split_settings(overrides)
-    swept = swept_in_files(overrides, sources)
+    swept = _swept(settings_of_hydra(overrides, sources))
     jobs = expand([*(f"{key}={values}" for key, values in swept.items()), *own], loader, ends)
     return [SweepJob(job, load([*job, *settings], sources)) for job in jobs]
 
 
-def swept_in_files(overrides: Sequence[str], sources: Sources) -> dict[str, str]:
-    """What the files of a sweep say of its keys, composed as Hydra does before it hands a job to anybody: of single values alone.
+def settings_of_hydra(overrides: Sequence[str], sources: Sources) -> dict[str, Any]:
+    """Hydra's own section, composed as Hydra does before it hands a job to anybody: with the overrides of single values alone.
 
     Raises:
         ConfigError: With one line about what is wrong in it.
@@ -181,22 +181,27 @@ def swept_in_files(overrides: Sequence[str], sources: Sources) -> dict[str, str]
     own, settings = split_settings(overrides)
     single = [it for it in parse(own, sweep=True) if not it.is_sweep_override()]
     check_options(single, sources.folders)
-    return _compose_with_sweep(sources, [*(str(it.input_line) for it in single), *settings])[1]
+    return _compose_with_hydra(sources, [*(str(it.input_line) for it in single), *settings])[1]
+
+
+def _swept(settings: Mapping[str, Any]) -> dict[str, str]:
+    """The values of each key that `hydra.sweeper.params` names."""
+    return {str(key): str(it) for key, it in ((settings.get("sweeper") or {}).get("params") or {}).items()}
 
 
 def _compose(sources: Sources, overrides: list[str]) -> dict[str, Any]:
-    return _compose_with_sweep(sources, overrides)[0]
+    return _compose_with_hydra(sources, overrides)[0]
 
 
-def _compose_with_sweep(sources: Sources, overrides: list[str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The resolved configuration, and what `hydra.sweeper.params` of its files says: the values of each swept key."""
+def _compose_with_hydra(sources: Sources, overrides: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The resolved configuration, and Hydra's own section, which is not resolved."""
     changed = max(path.stat().st_mtime_ns for folder in sources.folders for path in (folder, *folder.rglob("*.yaml")))
     own, settings = split_settings(overrides)
     parsed = parse(own)
     chosen = choices(parsed, sources.folders)
     values = [override for override in parsed if override.input_line not in chosen]
     try:
-        config, swept = _composed(sources, changed, (*chosen, *settings))
+        config, hydra = _composed(sources, changed, (*chosen, *settings))
         if values:
             config = deepcopy(config)
             ConfigLoaderImpl._apply_overrides_to_config(values, config)
@@ -204,25 +209,26 @@ def _compose_with_sweep(sources: Sources, overrides: list[str]) -> tuple[dict[st
         resolved: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise ConfigError(_in_one_line(error, sources, overrides)) from None
-    return resolved, dict(swept)
+    return resolved, hydra
 
 
 @lru_cache(maxsize=256)
-def _composed(sources: Sources, changed: int, chosen: tuple[str, ...]) -> tuple[DictConfig, dict[str, str]]:
-    """As `_compose_with_sweep`, for choices of groups, not resolved; remembered for the same files, last `changed` at a time."""
+def _composed(sources: Sources, changed: int, chosen: tuple[str, ...]) -> tuple[DictConfig, dict[str, Any]]:
+    """As `_compose_with_hydra`, for choices of groups, not resolved; remembered for the same files, last `changed` at a time."""
     config = compose_checked(sources, chosen)
     settings: Any = OmegaConf.to_container(config.hydra, resolve=False)
-    swept = (settings.get("sweeper") or {}).get("params") or {}
     with open_dict(config):
         del config["hydra"]
-    return config, {str(key): str(it) for key, it in swept.items()}
+    return config, settings
 
 
 def _in_one_line(error: Exception, sources: Sources, overrides: Sequence[str]) -> str:
     """Hydra's message as one line; for an unknown key, with the nearest one that exists."""
-    first = str(error).splitlines()[0]
+    first, cause = str(error).splitlines()[0], str(error.__cause__ or "").partition("\n")[0]
+    if refused := refused_setting(error, sources, overrides):
+        return refused
     if not first.startswith("Could not override '"):
-        return " ".join(str(error).split())
+        return " ".join((f"{first}: {cause}" if first.startswith("Error merging override") else str(error)).split())
     key = first.split("'")[1]
     if key.endswith("scheduler.options"):  # it is there, and empty
         return f"`{key}` takes new keys with a plus: +{key}={{<key>: <value>}}."

@@ -7,6 +7,7 @@ may say stands here, and is checked before Hydra sees it. Whoever types a comman
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
@@ -17,8 +18,9 @@ from selfdebias.config.rules import ConfigError, refuse
 from selfdebias.config.sources import Sources, composed_by_hydra
 from selfdebias.config.targets import plugin_packages
 
+START = "selfdebias.jobs.sweeps.launching.StartOfSweep"  # of config.yaml, which checks the jobs of a sweep
 CALLBACKS = (
-    "selfdebias.jobs.sweeps.launching.StartOfSweep",
+    START,
     "hydra.experimental.callbacks.LogJobReturnCallback",
     "hydra.experimental.callbacks.PickleJobInfoCallback",
 )
@@ -46,16 +48,8 @@ LOGGING: Rules = dict.fromkeys(("version", "root", "disable_existing_loggers", "
 
 # What a file may set of Hydra's own section: all of these, and of the rest what stands there.
 FREE = (
-    "callbacks",
-    "launcher",
-    "sweeper",
-    "job_logging",
-    "hydra_logging",
-    "help",
-    "hydra_help",
-    "runtime",
-    "searchpath",
-)
+    "callbacks", "launcher", "sweeper", "job_logging", "hydra_logging", "help", "hydra_help", "runtime", "searchpath",
+)  # fmt: skip
 FIXED: Mapping[str, tuple[Any, ...]] = {
     "mode": (None,),
     "run": ({"dir": "."},),
@@ -94,6 +88,26 @@ def compose_checked(sources: Sources, overrides: Sequence[str]) -> DictConfig:
         config = composed_by_hydra(sources, [*by_files, *typed])
         check_hydra(cast(Any, OmegaConf.to_container(config.hydra, resolve=False)))
     return config
+
+
+def refused_setting(error: Exception, sources: Sources, overrides: Sequence[str]) -> str:
+    """What Hydra says of an option or a key of its own that is not there, as one line; "" where it speaks of another."""
+    found = re.search(r"Could not (find|override) '([^']+)'", str(error))
+    name = found[2] if found else ""
+    if found and found[1] == "find" and name.startswith("hydra/"):
+        group, _, option = name.rpartition("/")
+        options = re.findall(r"^\t([\w.-]+)$", str(error), re.MULTILINE)
+        return f"`{group}` must be one of {', '.join(options)}, got {option}."
+    section, _, key = name.rpartition(".")
+    if section.partition(".")[0] != "hydra":
+        return ""
+    config = composed_by_hydra(sources, [text for text in overrides if "/" in text.partition("=")[0]])
+    known = [str(it) for it in OmegaConf.select(config, section) or () if it != "_target_"]
+    near = difflib.get_close_matches(key, known, n=1)
+    group = section.replace(".", "/")
+    of = f"{group} {config.hydra.runtime.choices[group]}" if group in config.hydra.runtime.choices else section
+    hint = f"Did you mean `{section}.{near[0]}`?" if near else f"{of} has {', '.join(known) or 'none'}."
+    return f"`{name}` is not an option. {hint}"
 
 
 def check_hydra(settings: Mapping[str, Any]) -> None:

@@ -21,6 +21,8 @@ MANY = 16  # options that a message names all of
 LISTED = ("experiment", "logger")  # groups of which several options go together
 _OF_WANDB = re.compile(r"(?P<sign>[+~]*)logger\.(?!(?:wandb|csv|tensorboard|none)\b)(?P<key>[\w.]+(=|$))")
 
+_NO_PLUS = re.compile(r"^\++(?=(tags|hydra\.((job|launcher|sweeper)\.)?\w+)=)")  # there are no others to be added
+
 
 def parse(overrides: Sequence[str], sweep: bool = False, loader: Any = None) -> list[Override]:
     """Parses overrides.
@@ -45,6 +47,8 @@ def parse(overrides: Sequence[str], sweep: bool = False, loader: Any = None) -> 
             override = None
         if override is None or not override.key_or_group:
             raise ConfigError(f"`{text}` must be <key>=<value> in Hydra's grammar; quote a value with spaces.")
+        if override.is_sweep_override() and override.is_hydra_override():
+            raise ConfigError(f"`{override.key_or_group}` must be one value, got `{text}`.")
         if override.is_sweep_override() and not sweep:
             raise ConfigError(f"`{text}` names several values: start a sweep with -m, or put a text in quotes.")
         parsed.append(override)
@@ -57,12 +61,14 @@ def with_names_of_today(words: Sequence[str]) -> list[str]:
     Example:
         >>> with_names_of_today(["logger.mode=online", "+logger.entity=us", "logger.csv.name=a", "+tags=[b]"])
         ['logger.wandb.mode=online', '+logger.wandb.entity=us', 'logger.csv.name=a', 'tags=[b]']
+        >>> with_names_of_today(["+hydra.launcher.nodes=2", "+hydra.job.env_set.A=b"])
+        ['hydra.launcher.nodes=2', '+hydra.job.env_set.A=b']
     """
     words = [
         _OF_WANDB.sub(r"\g<sign>logger.wandb.\g<key>", word, count=1) if _OF_WANDB.match(word) else word
         for word in words
     ]
-    return [word.removeprefix("+") if word.startswith("+tags=") else word for word in words]
+    return [_NO_PLUS.sub("", word) for word in words]
 
 
 def split_settings(overrides: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -119,6 +119,12 @@ def running_sources(running: Any) -> Sources:
     return Sources(primary, str(running.job.config_name).removesuffix(".yaml"), more)
 
 
+def running_overrides(running: Any) -> list[str]:
+    """The overrides that Hydra composed its configuration with, without the search path, which `running_sources` knows."""
+    settings = [text for text in map(str, running.overrides.hydra) if not text.startswith("hydra.searchpath")]
+    return [*map(str, running.overrides.task), *settings]
+
+
 def composed_by_hydra(sources: Sources, overrides: Sequence[str]) -> DictConfig:
     """What Hydra composes, its own section included, unchecked: nothing of it has run or been imported."""
     running = GlobalHydra.instance().hydra  # set while Hydra runs a job, and then to be given back

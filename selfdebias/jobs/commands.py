@@ -6,16 +6,13 @@ Torch and all that needs it are imported once a job really starts.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from unittest.mock import patch
 
-from selfdebias.config.compose import load, swept_in_files
+from selfdebias.config.compose import load
 from selfdebias.config.hydra_settings import PLACES
 from selfdebias.config.overrides import parse, refuse_doubles, split_settings, with_names_of_today
 from selfdebias.config.rules import ConfigError, refuse
@@ -25,6 +22,7 @@ from selfdebias.jobs.failures import Ended, exit_code, explained, is_rank, sigte
 from selfdebias.jobs.job_record import FLAG, load_again, note_on_versions, notes_on_weights, words_of
 from selfdebias.jobs.task import run_in_ranks, task
 
+ONE_FOLDER = f"`{FLAG}` must be followed by one folder of a job, such as runs/jobs/0123456789abcdef."
 OF_SWEEPS = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper")
 WORDS = {  # of lightning-hydra-template and plain Hydra: what they are called here
     "seed": "collect.seed and generate.seed",
@@ -40,18 +38,19 @@ WORDS = {  # of lightning-hydra-template and plain Hydra: what they are called h
 }
 
 
-def outcome(arguments: Sequence[str]) -> tuple[int, str]:
+def outcome(arguments: Sequence[str], help_text: Callable[[Sources], str]) -> tuple[int, str]:
     """Does what the arguments ask for.
 
     Args:
         arguments: The command line.
+        help_text: What `--help` prints, by the folders that the command line adds.
 
     Returns:
         The exit code, and the line that says what was wrong, "" where nothing was.
     """
     try:
         with sigterm_as_ctrl_c():
-            return _run_or_print(with_names_of_today(arguments))
+            return _run_or_print(with_names_of_today(arguments), help_text)
     except BaseException as ended:
         error = ended.error if isinstance(ended, Ended) else ended
         found = explained(error)
@@ -60,24 +59,23 @@ def outcome(arguments: Sequence[str]) -> tuple[int, str]:
         return (found[0], "") if tell_outcome(*found) else found
 
 
-def _run_or_print(words: list[str]) -> tuple[int, str]:
+def _run_or_print(words: list[str], help_text: Callable[[Sources], str]) -> tuple[int, str]:
     flags = _flags(words)
     refuse_doubles(flags.overrides)
     own, settings = split_settings(flags.overrides)
-    _check_settings(settings)
-    check_words(own)
+    check_words(flags.overrides)
     if flags.folders:
         return _run_again(flags)
     searched = next((parse([it])[0].value() for it in settings if it.startswith("hydra.searchpath=")), [])
     sources = sources_of(flags, [str(it) for it in (searched if isinstance(searched, list) else [searched])])
+    if flags.help:
+        return print_out(help_text(sources) + "\n"), ""
     if flags.multirun or "hydra.mode=MULTIRUN" in settings:
         return _sweep(words, flags.overrides, sources)
-    if any(it.lstrip("+").startswith(OF_SWEEPS) for it in settings) and flags.cfg is None and flags.info is None:
-        key = next(it for it in settings if it.lstrip("+").startswith(OF_SWEEPS)).partition("=")[0]
-        raise ConfigError(f"`{key}` is for sweeps: start one with -m.")
-    if flags.hydra_help:
-        swept_in_files(flags.overrides, sources)  # which checks what Hydra would do at once
-    if flags.shell_completion or flags.hydra_help:
+    of_sweeps = [it.partition("=")[0] for it in settings if it.lstrip("+").startswith(OF_SWEEPS)]
+    if of_sweeps and flags.cfg is None and flags.info is None:
+        raise ConfigError(f"`{of_sweeps[0]}` is for sweeps: start one with -m.")
+    if flags.shell_completion:
         return _hydra(words, sources)
     config = load(flags.overrides, sources)
     check_names(config)
@@ -101,10 +99,10 @@ def _flags(words: Sequence[str]) -> Namespace:
 
     def refused(message: str) -> None:
         if FLAG in message:
-            raise ConfigError(f"`{FLAG}` must be followed by one folder of a job, such as runs/jobs/0123456789abcdef.")
+            raise ConfigError(ONE_FOLDER)
         unknown = message.removeprefix("unrecognized arguments: ")
         raise ConfigError(
-            f"`{unknown}` is not an option. See `selfdebias --help`." if unknown != message else f"{message}."
+            f"{message}." if unknown == message else f"`{unknown}` is not an option. See `selfdebias --help`."
         )
 
     parser.error = refused  # type: ignore[assignment, method-assign]
@@ -113,76 +111,51 @@ def _flags(words: Sequence[str]) -> Namespace:
         raise ConfigError(f"`--experimental-rerun` is refused, since it unpickles a file: take {FLAG} FOLDER.")
     if flags.cfg is None and (flags.resolve or flags.package is not None):
         raise ConfigError("`--resolve` and `--package` go with --cfg.")
-    alone = (
-        [f"--cfg {flags.cfg}"] * (flags.cfg is not None) + ["--info"] * (flags.info is not None) + ["--run"] * flags.run
-    )
+    alone = [f"--{name}" for name in ("cfg", "info", "run") if getattr(flags, name) not in (None, False)]
     if flags.multirun and alone:
         raise ConfigError(f"`{alone[0]}` is not for sweeps: leave out -m, and give each key one value.")
     return flags
 
 
 def check_words(overrides: Sequence[str]) -> None:
-    """Names what a key of another project is called here."""
+    """Names what a key of another project is called here, and refuses settings of Hydra's that mean nothing here."""
     for text in overrides:
-        key = text.lstrip("+~").partition("=")[0]
+        key, _, value = text.lstrip("+~").partition("=")
         if key in WORDS:
             raise ConfigError(f"`{key}` is not an option. Here it is {WORDS[key]}.")
-
-
-def _check_settings(given: Sequence[str]) -> None:
-    """Refuses settings of Hydra's that mean nothing here."""
-    for text in given:
-        key = text.lstrip("+~").partition("=")[0]
-        if key.split(".")[1:2] and key.split(".")[1] in PLACES:
+        if key.startswith(tuple(f"hydra.{place}." for place in PLACES)) or key.removeprefix("hydra.") in PLACES:
             raise ConfigError(f"`{key}` cannot be set: `paths.root` says where results go.")
-        if key == "hydra.mode" and text.partition("=")[2] != "MULTIRUN":
-            raise refuse(key, "MULTIRUN, which is -m, or left out", text.partition("=")[2])
+        if key == "hydra.mode" and value != "MULTIRUN":
+            raise refuse(key, "MULTIRUN, which is -m, or left out", value)
 
 
 def _hydra(words: Sequence[str], sources: Sources) -> tuple[int, str]:
     """Hands the command line to Hydra, which calls `task`."""
     import hydra
 
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # its errors are raised, and not printed over many lines
     entry = hydra.main(version_base="1.3", config_path=str(sources.primary), config_name=sources.name)(task)
-    argv = sorted(words, key=lambda word: not word.startswith("-") and "=" in word)  # flags first, as Hydra wants them
-    with patch.object(sys, "argv", ["selfdebias", *argv]), _hydra_contained():
-        try:
-            entry()
-        except SystemExit as ended:
-            if exit_code(ended) is not None:  # Lightning makes one of Ctrl-C and SIGTERM
-                raise
-            return int(ended.code or 0), ""  # of --info and the like
-    return 0, ""
-
-
-@contextmanager
-def _hydra_contained() -> Iterator[None]:
-    """Hydra's errors are raised, not printed over many lines, and what it sets up for logging ends with the command."""
-    loggers = [logging.getLogger(), logging.getLogger("hydra")]
-    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
+    before = sys.argv
+    sys.argv = ["selfdebias", *sorted(words, key=lambda word: not word.startswith("-") and "=" in word)]  # flags first
     try:
-        with patch.dict(os.environ, {"HYDRA_FULL_ERROR": "1"}):
-            yield
+        entry()
+    except SystemExit as ended:
+        if exit_code(ended) is not None:  # Lightning makes one of Ctrl-C and SIGTERM
+            raise
+        return int(ended.code or 0), ""  # of --info and the like
     finally:
-        for logger, level, handlers in before:
-            logger.setLevel(level)
-            logger.handlers[:] = handlers
+        sys.argv = before
+    return 0, ""
 
 
 def _sweep(words: Sequence[str], overrides: Sequence[str], sources: Sources) -> tuple[int, str]:
     from selfdebias.jobs.sweeps.launching import run_sweep
 
     if is_rank():
-        words = (
+        raise ConfigError(
             "`-m` cannot be started by torchrun or srun: start it plainly; each job of trainer=ddp starts its ranks."
         )
-        raise ConfigError(words)
-
-    def start() -> None:
-        swept_in_files(overrides, sources)  # which checks what Hydra would do before it asks for the jobs
-        _hydra(words, sources)
-
-    return run_sweep(start, words, split_settings(overrides)[1], sources), ""
+    return run_sweep(lambda: _hydra(words, sources), overrides, sources), ""
 
 
 def _run_again(flags: Namespace) -> tuple[int, str]:
@@ -191,7 +164,7 @@ def _run_again(flags: Namespace) -> tuple[int, str]:
 
     text = flags.folders[0]
     if len(flags.folders) > 1 or not text or ("=" in text and not Path(text).exists()):
-        raise ConfigError(f"`{FLAG}` must be followed by one folder of a job, such as runs/jobs/0123456789abcdef.")
+        raise ConfigError(ONE_FOLDER)
     if flags.multirun:
         raise ConfigError(f"`{FLAG}` must be without -m: it runs one job.")
     folder = Path(text)
@@ -211,8 +184,6 @@ def print_out(text: str) -> int:
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # or the interpreter complains as it flushes at its end
+    except BrokenPipeError:  # of which the interpreter would complain again, as it flushes at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

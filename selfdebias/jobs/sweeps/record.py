@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -65,27 +66,21 @@ class SweepFolder:
         """The root of runs that its jobs are in."""
         return self.path.parents[1]
 
-    def start(self, command: str, jobs: Sequence[Sequence[str]]) -> None:
+    def start(self, command: str, jobs: Sequence[Sequence[str]], objectives: Sequence[str] = ()) -> None:
         """Writes which jobs there are; what is known of them from an earlier command stays.
 
         Args:
-            command: What was asked for, without secrets.
-            jobs: Overrides of each job.
+            command: What was asked for.
+            jobs: Overrides of each job; of a search those of the ends, since its jobs are proposed one after the other, and `add`
+                tells each.
+            objectives: Names of the numbers that a search is for.
         """
         (self.path / STOP).unlink(missing_ok=True)
-        write_json(self.path / RECORD, {"command": command, "jobs": [list(job) for job in jobs], "swept": swept(jobs)})
-
-    def start_search(self, command: str, keys: Sequence[str], objectives: Sequence[str]) -> None:
-        """As `start`, where the jobs are proposed one after the other; `add` tells each, and those of before stay.
-
-        Args:
-            command: What was asked for, without secrets.
-            keys: Those that are searched over.
-            objectives: Names of the numbers that the search is for.
-        """
-        (self.path / STOP).unlink(missing_ok=True)
-        jobs = self.read()["jobs"] if (self.path / RECORD).exists() else []
-        record = {"command": command, "jobs": jobs, "swept": list(keys), "objectives": list(objectives)}
+        own = [[redacted_command(text) for text in job] for job in jobs]
+        record = {"command": redacted_command(command), "jobs": own, "swept": swept(own)}
+        if objectives:
+            before = self.read()["jobs"] if (self.path / RECORD).exists() else []
+            record |= {"jobs": before, "objectives": list(objectives)}
         write_json(self.path / RECORD, record)
 
     def add(self, num: int, overrides: Sequence[str]) -> None:
@@ -111,6 +106,10 @@ class SweepFolder:
         held = self._is_held(num)  # before it is read: what a job writes last, it writes while it holds the lock
         said = JobState(**json.loads(file.read_text()))
         return replace(said, state=STOPPED) if said.state == RUNNING and not held else said
+
+    def states(self) -> list[JobState]:
+        """How far each job came, of a search each that was proposed."""
+        return [self.state(num) for num in range(len(self.read()["jobs"]))]
 
     def write_state(self, num: int, state: JobState) -> None:
         """Records how far a job came."""
@@ -164,22 +163,11 @@ def swept(jobs: Sequence[Sequence[str]]) -> list[str]:
     return [key for key in keys if len({job.get(key) for job in values}) > 1]
 
 
-def starts(sweep: SweepFolder, jobs: int) -> list[str]:
-    """When each job last started, "" for one that never did: equal to what it was before where none has begun since."""
-    return [sweep.state(num).started for num in range(jobs)]
-
-
 @contextmanager
-def progress_told(sweep: SweepFolder, jobs: int) -> Iterator[None]:
-    """Prints a line each time that a job starts or ends, as long as the body runs.
-
-    Args:
-        sweep: The sweep.
-        jobs: Number of its jobs.
-    """
+def progress_told(sweep: SweepFolder) -> Iterator[None]:
+    """Prints a line each time that a job starts or ends, as long as the body runs."""
     end = Event()
-    before = starts(sweep, jobs)
-    thread = Thread(target=_tell, args=(sweep, before, end), daemon=True)
+    thread = Thread(target=_tell, args=(sweep, sweep.states(), end), daemon=True)
     thread.start()
     try:
         yield
@@ -188,27 +176,25 @@ def progress_told(sweep: SweepFolder, jobs: int) -> Iterator[None]:
         thread.join()
 
 
-def _tell(sweep: SweepFolder, before: list[str], end: Event) -> None:
-    said = [""] * len(before)
+def _tell(sweep: SweepFolder, said: list[JobState], end: Event) -> None:
     last = False
     while not last:
         last = end.wait(LOOKS)  # and once more after the end
-        for num, old in enumerate(before):
-            state = sweep.state(num)
-            if state.started == old or state.state == said[num]:  # of an earlier command, or said
-                continue
-            said[num] = state.state
+        now = sweep.states()
+        for num, (state, old) in enumerate(zip_longest(now, said, fillvalue=JobState())):
             more = {DONE: f" in {state.seconds:.1f} s, {sweep.root / state.job}", FAILED: f": {state.error}"}
-            print(f"job {num}: {state.state}{more.get(state.state, '')}", flush=True)
+            if state != old:
+                print(f"job {num}: {state.state}{more.get(state.state, '')}", flush=True)
+        said = now
 
 
-def stop_jobs(sweep: SweepFolder, jobs: int) -> None:
+def stop_jobs(sweep: SweepFolder) -> None:
     """Ends the jobs that run in processes of this computer, and returns once they are gone."""
     (sweep.path / STOP).touch()  # for those that have not begun
     end = time.monotonic() + GRACE
     told: set[int] = set()
     while time.monotonic() < end:
-        running = [state for state in map(sweep.state, range(jobs)) if state.state == RUNNING]
+        running = [state for state in sweep.states() if state.state == RUNNING]
         for state in running:
             if state.process not in told and state.host == platform.node():
                 with suppress(ProcessLookupError):
@@ -219,11 +205,11 @@ def stop_jobs(sweep: SweepFolder, jobs: int) -> None:
         time.sleep(LOOKS)
 
 
-def wait_for_others(sweep: SweepFolder, jobs: int) -> None:
+def wait_for_others(sweep: SweepFolder) -> None:
     """Returns once no job runs any more; one that has not begun is waited for only a while, since it may be in a queue."""
     begun = time.monotonic()
     while True:
-        states = {sweep.state(num).state for num in range(jobs)}
+        states = {state.state for state in sweep.states()}
         if RUNNING not in states and (NOT_STARTED not in states or time.monotonic() > begun + STARTS):
             return
         time.sleep(LOOKS)

@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from selfdebias.config.rules import ConfigError
 from selfdebias.config.sources import Sources, conf_folder
 from selfdebias.jobs.sweeps import launchers
-from selfdebias.jobs.sweeps.launchers import check_launcher, cores_shared
+from selfdebias.jobs.sweeps.launchers import check_launcher, share_cores
 from selfdebias.main import main
 
 PRESETS = sorted(file.stem for file in (conf_folder() / "hydra" / "launcher").glob("*.yaml"))
@@ -79,8 +79,8 @@ def test_two_jobs_on_a_cluster(tmp_path):
             ["hydra/launcher=slurm"],
             "must be one of basic, joblib, slurm_gpu, slurm_gpus, submitit_local, submitit_slurm, got slurm",
         ),
-        (["hydra/launcher=basic,submitit_local"], "`hydra/launcher` must be one launcher"),
-        (["--cfg", "job"], "`--cfg job` is not for sweeps"),
+        (["hydra/launcher=basic,submitit_local"], "`hydra/launcher` must be one value"),
+        (["--cfg", "job"], "`--cfg` is not for sweeps"),
         (["hydra/launcher=slurm_gpu"], "`hydra/launcher` slurm_gpu needs `sbatch` on the PATH"),
         (["hydra/launcher=submitit_slurm"], "`hydra/launcher` submitit_slurm needs `sbatch` on the PATH"),
         ([LOCAL, "hydra.launcher.timeout=3"], "not an option. Did you mean `hydra.launcher.timeout_min`?"),
@@ -181,10 +181,10 @@ def test_jobs_of_several_processes_run_where_each_has_its_own_place(stand_ins, s
 
 def test_processes_of_one_computer_share_its_cores_unless_threads_are_set(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    with cores_shared(4):
-        assert os.environ["OMP_NUM_THREADS"] == "2"
-    assert "OMP_NUM_THREADS" not in os.environ
+    monkeypatch.setenv("OMP_NUM_THREADS", "")  # which is set back afterwards
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    share_cores(4)
+    assert os.environ["OMP_NUM_THREADS"] == "2"
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    with cores_shared(4):
-        assert os.environ["OMP_NUM_THREADS"] == "5"
+    share_cores(4)
+    assert os.environ["OMP_NUM_THREADS"] == "5"

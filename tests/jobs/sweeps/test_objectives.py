@@ -11,13 +11,14 @@ from selfdebias.main import main
 from tests.jobs.sweeps.world import read, write_sweep
 
 STRENGTHS = {3.0: 0.65, 6.0: 0.5, 9.0: 0.9}  # share of men by strength
+ENDS = [["guidance.strength=3"], ["guidance.strength=9"]]  # of what is searched
 
 
 def write_search(root, *objectives):
     """Writes a search of four trials: the last one failed."""
     sweep = write_sweep(root / "runs", STRENGTHS, seeds=(1,))
     (sweep.path / "sweep.json").unlink()
-    sweep.start_search("selfdebias -m hydra/sweeper=search", ["guidance.strength"], objectives)
+    sweep.start("selfdebias -m hydra/sweeper=search", ENDS, objectives)
     for num, strength in enumerate([*STRENGTHS, 1.0]):
         sweep.add(num, [f"guidance.strength={strength}"])
     sweep.write_state(3, JobState(FAILED, code=1, error="out of memory"))
@@ -71,6 +72,6 @@ def test_a_search_may_try_the_same_values_twice(tmp_path, capsys):
 
 def test_the_record_of_a_search_keeps_its_trials_and_what_it_is_for(tmp_path):
     sweep = write_search(tmp_path, "mode_fd", "psnr")
-    sweep.start_search("again", ["guidance.strength"], ["mode_fd", "psnr"])
+    sweep.start("again", ENDS, ["mode_fd", "psnr"])
     record = sweep.read()
     assert len(record["jobs"]) == 4 and record["objectives"] == ["mode_fd", "psnr"]
