@@ -13,6 +13,7 @@ os.environ["MPLBACKEND"] = "Agg"
 
 import gc
 import json
+import logging
 import shutil
 import socket
 from pathlib import Path
@@ -51,6 +52,17 @@ def _no_network(request, monkeypatch):
     if request.node.get_closest_marker("hub"):
         return
     monkeypatch.setattr(socket.socket, "connect", refusing(socket.socket.connect))
+
+
+@pytest.fixture(autouse=True)
+def _logging_set_back():
+    """Takes back what Hydra sets up for logging, which a command leaves as it is, since its process ends."""
+    loggers = [logging.getLogger(), logging.getLogger("hydra")]
+    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
+    yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
 
 
 @pytest.fixture

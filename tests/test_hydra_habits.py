@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import runpy
 import shlex
@@ -31,12 +30,6 @@ def mine(stand_ins, tmp_path, monkeypatch):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
     monkeypatch.setattr("selfdebias.jobs.task.values_of_job", lambda job, names: [0.5] * len(names))
-    loggers = [logging.getLogger(), logging.getLogger("hydra")]  # which Hydra sets up for the whole process
-    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
-    yield
-    for logger, level, handlers in before:
-        logger.setLevel(level)
-        logger.handlers[:] = handlers
 
 
 def run(command: str, monkeypatch) -> int:
