@@ -11,9 +11,8 @@ from typing import Any
 
 from experiments.pooled import RESULTS
 from experiments.study import read_study
-from selfdebias.config.combinations import guidance_of_arms, model_of_arms, reference_count
+from selfdebias.config.combinations import model_of_arms, reference_count
 from selfdebias.config.compose import load, load_sweep
-from selfdebias.config.targets import make
 from selfdebias.jobs.run import make_plan
 from selfdebias.storage.atomic import write_text
 
@@ -99,17 +98,15 @@ def cost_of(command: str) -> str:
 
 
 def _sampled(config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
-    """Images and steps of each stage of a job that samples, by its key; an image of two passes is sampled twice."""
-    arms = guidance_of_arms(config["guidance"])
+    """Images and steps of each stage of a job that samples, by its key."""
     sampled = {}
-    for name, it in make_plan(config, {}).items():
+    for it in make_plan(config, {}).values():
         if it.draws_reference:
             sampled[it.key] = (reference_count(config), model_of_arms(config)["steps"])
         elif it.kind == "collect":
             sampled[it.key] = (config["collect"]["n_images"], config["model"]["steps"])
         elif it.kind == "generate":
-            passes = make({"guidance": arms[name.rpartition("/")[2]]}, "guidance").passes
-            sampled[it.key] = (config["generate"]["n_images"] * passes, model_of_arms(config)["steps"])
+            sampled[it.key] = (config["generate"]["n_images"], model_of_arms(config)["steps"])
     return sampled
 
 

@@ -156,8 +156,8 @@ class SelfDebias:
 
         Args:
             pipe: the pipeline, of the model that this was fitted on.
-            guidance: an object, or the name of one in ``conf/guidance``, such as ``two_pass``, with its values there; None takes
-                the one that this was made with. Under `two_pass` a call's callbacks run in both of its drawings.
+            guidance: an object, or the name of one in ``conf/guidance``, such as ``select``, with its values there; None takes
+                the one that this was made with.
             schedule: an object, or the name of one in ``conf/schedule``, such as ``cosine``; None takes the one that this was
                 made with.
             options: hyper-parameters of the guidance by name, such as ``target=[0.9, 0.1]`` (K shares by mode, the largest mode

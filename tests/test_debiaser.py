@@ -11,10 +11,9 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from selfdebias import SelfDebias
-from selfdebias.guidance import TransportGuidance, TwoPassGuidance
+from selfdebias.guidance import SelfDebiasGuidance, TransportGuidance
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.self_debias import AssignmentMemory
-from selfdebias.guidance.two_pass import TwoPassState
 from selfdebias.jobs.fitting import at_scale
 from selfdebias.jobs.parts import default, projector_for
 from selfdebias.modes import SpectralModes
@@ -59,20 +58,19 @@ def test_fit_attach_and_the_way_back(pipeline, debiaser):
 
 
 def test_another_guidance_is_attached_by_its_name_or_as_an_object(pipeline, debiaser):
-    before, rule, images = sample(pipeline, [1, 2, 3, 4]), default("guidance", "two_pass"), []
-    for guidance in ("two_pass", rule):
+    before, rule, images = sample(pipeline, [1, 2, 3, 4]), default("guidance", "self_debias"), []
+    for guidance in ("self_debias", rule):
         with debiaser.attach(pipeline, guidance=guidance, strength=5.0) as attached:
             images.append(sample(pipeline, [1, 2, 3, 4]))
-        assert type(attached.guidance) is TwoPassGuidance and attached.guidance.strength == 5.0
-        assert sorted(attached.state.of(TwoPassState).ends) == [("a person", False), ("a person", True)]
+        assert type(attached.guidance) is SelfDebiasGuidance and attached.guidance.strength == 5.0
     assert torch.equal(*images) and rule.strength == 6.0
     assert type(debiaser.attach(pipeline).guidance) is TransportGuidance
     assert torch.equal(before, sample(pipeline, [1, 2, 3, 4]))
 
 
-@pytest.mark.parametrize("name", ["twopass", "random"])
+@pytest.mark.parametrize("name", ["selfdebias", "random"])
 def test_a_guidance_that_cannot_be_attached_by_name_is_refused(pipeline, debiaser, name):
-    with pytest.raises(ValueError, match=f"`guidance` must be one of .*two_pass, or an object, got '{name}'"):
+    with pytest.raises(ValueError, match=f"`guidance` must be one of .*transport_axes, or an object, got '{name}'"):
         debiaser.attach(pipeline, guidance=name)
 
 

@@ -160,7 +160,7 @@ OPTIONS = [
 
 
 QUICK = {  # what edits otherwise than the rest, and what is there already
-    "guidance=two_pass", "guidance=attribute_prompts", "schedule=snr", "guidance=none", "guidance=random",
+    "guidance=select_then_transport", "guidance=attribute_prompts", "schedule=snr", "guidance=none", "guidance=random",
     "guidance=transport", "schedule=default",
 }  # fmt: skip
 
@@ -174,12 +174,7 @@ def test_every_guidance_and_schedule_runs_the_quickstart(quick, option):
     images = {arm: _images(quick, record, arm) for arm in arms}
     for arm in arms:
         changed = (images["vanilla"] != images[arm]).flatten(1).any(dim=1)
-        if option == "guidance=two_pass" and arm == "guided":  # in so small a job none may turn
-            drawn = BatchFolder.open(quick / record["stages"]["generate/guided"])
-            edited = torch.cat([tensors["edit_norm"].any(dim=0) for _, tensors in drawn.tensors()])
-            assert torch.equal(changed, edited)
-        else:
-            assert changed.any() == (arm != "vanilla")
+        assert changed.any() == (arm != "vanilla")
     if "guided" in arms:
         facts = json.loads((quick / record["stages"]["generate/guided"] / "generate.json").read_text())
         assert facts["skipped_edits"] == 0 and facts["dependence"] == "batch"

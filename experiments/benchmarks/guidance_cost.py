@@ -23,7 +23,7 @@ from selfdebias.storage.images import image_seeds
 
 ROUNDS = 5
 BATCH = 32
-METHODS = ("self_debias", "transport", "two_pass")
+METHODS = ("self_debias", "transport")
 BAR = 0.06  # largest share of the sampling time that a guidance call may take
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 from weakref import WeakKeyDictionary, WeakSet
@@ -38,14 +38,12 @@ class BottleneckHook:
         pipeline: a diffusers pipeline with a ``unet`` that has a ``mid_block``.
         action: gets `h` of shape (branches x B, C, H, W), or text of (branches x B, L, D), and the `Step`. Gradients are off when
             it is called.
-        on_call: gets the arguments of each pipeline call, by name, before each of its passes starts.
+        on_call: gets the arguments of each pipeline call, by name, before it starts.
         extrapolate: where the pipeline has no classifier-free guidance, the scale w, at least 1, with which an edit is
             extrapolated at a step. Above 1, the UNet computes every row twice, stacked as ``("uncond", "cond")`` for the action,
             and the two predictions are put together as ``(1 - w) eps_u + w eps_c``. Without an edit they are the same.
-        take_back: if given, each call is sampled twice from the same noise. In the first pass, `last` is False and what the action
-            returns replaces nothing; after the second, this gives the places of the images that are taken from the first.
         acts: whether the action is to see a step; None for each of them. A pipeline call in which it missed one is an error.
-        on_end: gets the number of planned steps after each pass that ended without an exception.
+        on_end: gets the number of planned steps after each call that ended without an exception.
         on_close: gets, after each pipeline call, whether it is whole: it neither raised nor was interrupted.
         site: where the activation is read and replaced, one of `SITES`.
 
@@ -60,7 +58,6 @@ class BottleneckHook:
         action: Action,
         on_call: Callable[[Mapping[str, Any]], None] | None = None,
         extrapolate: Scale | None = None,
-        take_back: Callable[[], Sequence[int]] | None = None,
         acts: Callable[[Step], bool] | None = None,
         on_end: Callable[[int], None] | None = None,
         on_close: Callable[[bool], None] | None = None,
@@ -70,7 +67,6 @@ class BottleneckHook:
             raise ValueError(f"`site` must be one of {', '.join(SITES)}, got {site!r}.")
         self.pipeline, self.action, self.extrapolate = pipeline, action, extrapolate
         self.on_call, self.on_end, self.on_close = on_call, on_end, on_close
-        self.take_back, self.last = take_back, True
         self.acts = acts or (lambda step: True)
         self.unet, self.site = find_unet(pipeline), site
         self._handles: list[Any] = []
@@ -114,7 +110,7 @@ class BottleneckHook:
         return self._thread == threading.get_ident()
 
     def _draw(self, call: Callable[[], Any], arguments: Mapping[str, Any]) -> Any:
-        """Return what a pipeline's call gives, of one pass or put together from two; the arguments are those of the call."""
+        """Return what a pipeline's call gives; the arguments are those of the call."""
         if not self._calling.acquire(blocking=False):
             raise RuntimeError(
                 "`pipeline` must be called once at a time while it is attached, got a second call before the first one ended: "
@@ -128,8 +124,8 @@ class BottleneckHook:
                 f"pipe.unet.compile_repeated_blocks() compiles its blocks in its place, and these stay compiled."
             )
         try:
-            with calling.uncompiled(self.pipeline):
-                output = self._in_passes(call, arguments)
+            with calling.uncompiled(self.pipeline), self._counted(arguments):
+                output = call()
             whole = not self._interrupted
             return output
         finally:
@@ -137,26 +133,14 @@ class BottleneckHook:
                 self.on_close(whole)
             self._calling.release()
 
-    def _in_passes(self, call: Callable[[], Any], arguments: Mapping[str, Any]) -> Any:
-        if not self.take_back:
-            with self._one_pass(arguments):
-                return call()
-        with self._one_pass(arguments, last=False), calling.noise_kept(self.pipeline, arguments):
-            first = call()
-        if self._interrupted:
-            return first
-        with self._one_pass(arguments):
-            output = call()
-        return calling.taken_from(first, output, self.take_back())
-
     @property
     def _interrupted(self) -> bool:
         """Whether somebody has asked the pipeline to leave out the steps that are left, as diffusers' `interrupt` does."""
         return bool(getattr(self.pipeline, "interrupt", False))
 
     @contextmanager
-    def _one_pass(self, arguments: Mapping[str, Any], last: bool = True) -> Iterator[None]:
-        self.last = last
+    def _counted(self, arguments: Mapping[str, Any]) -> Iterator[None]:
+        """Count the UNet calls of the body, which is a call of the pipeline."""
         if self.on_call:
             self.on_call(arguments)
         self._index, self._thread = -1, threading.get_ident()
@@ -164,10 +148,10 @@ class BottleneckHook:
             yield
             self._end()
         finally:
-            self._thread, self.last = None, True
+            self._thread = None
 
     def _end(self) -> None:
-        """Refuse a pass in which steps were left out that the action was to see, unless somebody interrupted it."""
+        """Refuse a call in which steps were left out that the action was to see, unless somebody interrupted it."""
         count = self._count()
         if not self._interrupted and any(self.acts(step) for step in calling.planned_steps(self._index + 1, count)):
             raise RuntimeError(
@@ -188,7 +172,7 @@ class BottleneckHook:
         self._index += 1
         self._timestep = float(kwargs["timestep"] if "timestep" in kwargs else args[1])
         step = self._step()
-        if self.extrapolate and self.last and step.branches == ("cond",):
+        if self.extrapolate and step.branches == ("cond",):
             self._scale = self.extrapolate(step)
         if self._scale != 1:
             rows = len(kwargs["sample"] if "sample" in kwargs else args[0])
@@ -204,8 +188,7 @@ class BottleneckHook:
 
     def _act(self, h: Tensor) -> Tensor | None:
         self._seen = self._index
-        edited = self.action(h, self._step())
-        return edited if self.last else None
+        return self.action(h, self._step())
 
     def _check_outside(self, unet: nn.Module) -> None:
         """Warn where the UNet runs for another pipeline, unless that one is attached too."""

@@ -237,13 +237,10 @@ def _check_shares(path: str, shares: list[float], clustering: Mapping[str, Any],
 
 
 def _check_axes(config: Mapping[str, Any]) -> None:
-    """Axes can be chosen where there are some, and two passes know of none."""
+    """Axes can be chosen where there are some."""
     axes, bank = has_axes(config["clustering"]), config["bank"]["_target_"]
     if axes and not str(bank).endswith((".OwnBank", ".CarriedBank")):
         raise refuse("bank", f"own or carried where clustering=axes {ONE_PARTITION}", bank)
     for path, value in walk(config["guidance"], "guidance"):
         if path.endswith(".axes") and value is not None and not axes:
             raise refuse(path, "null where modes are one partition (or choose clustering=axes)", value)
-        if axes and path.endswith("._target_") and str(value).endswith(".TwoPassGuidance"):
-            words = f"one that draws once where clustering=axes, such as guidance=transport {ONE_PARTITION}"
-            raise refuse("guidance", words, "two_pass")

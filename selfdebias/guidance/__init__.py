@@ -1,6 +1,6 @@
 """Guidance: how `h_t` is edited while a pipeline samples. One method a file, and those that it is compared with in `baselines`."""
 
-from selfdebias.guidance.base import AttributePrompts, Guidance, NoGuidance, SelectingGuidance
+from selfdebias.guidance.base import AttributePrompts, Guidance, NoGuidance
 from selfdebias.guidance.baselines import MeanDifferenceGuidance, MeanTransportGuidance, RandomGuidance
 from selfdebias.guidance.cads import CadsGuidance
 from selfdebias.guidance.dc import DcGuidance
@@ -13,13 +13,12 @@ from selfdebias.guidance.selection import Selection
 from selfdebias.guidance.self_debias import SelfDebiasGuidance
 from selfdebias.guidance.state import GuidanceState, MethodState
 from selfdebias.guidance.transport import TransportGuidance
-from selfdebias.guidance.two_pass import TwoPassGuidance
 from selfdebias.modes.semantics import Semantics
 
 __all__ = [
     "AttributePrompts", "CadsGuidance", "CosineSchedule", "DcGuidance", "GradientDescentGuidance", "Guidance",
     "GuidanceState", "GuidanceWindow", "InterleavedGuidance", "LinearSchedule", "MeanDifferenceGuidance",
     "MeanTransportGuidance", "MethodState", "NoGuidance", "ParticleGuidance", "RandomGuidance", "Resample",
-    "Select", "SelectingGuidance", "Selection", "SelfDebiasGuidance", "Semantics", "SignalToNoiseSchedule",
-    "TransportGuidance", "TwoPassGuidance",
+    "Select", "Selection", "SelfDebiasGuidance", "Semantics", "SignalToNoiseSchedule",
+    "TransportGuidance",
 ]  # fmt: skip

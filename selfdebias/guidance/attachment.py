@@ -6,14 +6,14 @@ import inspect
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from selfdebias.backbones.calling import Step, normal_tensors, planned_steps, split_branches
 from selfdebias.backbones.hspace import TEXT, BottleneckHook
-from selfdebias.guidance.base import Guidance, SelectingGuidance, chosen_axes
+from selfdebias.guidance.base import Guidance, chosen_axes
 from selfdebias.guidance.groups import Group, Rule, conditions_of, groups_of
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.state import GuidanceState
@@ -78,10 +78,9 @@ class Attachment:
     ):  # fmt: skip
         self.guidance, self.schedule, self.state = guidance, schedule, state
         self._rule, self._small, self._on_prompts = Rule(guidance, schedule), small, on_prompts
-        take_back = self._take_back if guidance.passes > 1 else None
         self._hook = BottleneckHook(
-            pipeline, self._act, self._begin, self._extrapolate, take_back, self._acts, self._end, state.close, guidance.site
-        )  # fmt: skip
+            pipeline, self._act, self._begin, self._extrapolate, self._acts, self._end, state.close, guidance.site
+        )
         self._groups: list[Group] = []
         self._plain: dict[str, str] = {}  # by prompt, the conditioning that was seen first
         self._images, self._said = 0, False
@@ -110,7 +109,7 @@ class Attachment:
         self._hook.__exit__(*exception)
 
     def _begin(self, arguments: Mapping[str, Any]) -> None:
-        """Form the groups of a call, and start one of its passes."""
+        """Form the groups of a call, and start it."""
         sampled_from = list(zip(groups_of(arguments), conditions_of(arguments), strict=True))
         generator = arguments.get("generator")  # seeds are known where each image has one of its own
         seeds = [it.initial_seed() for it in generator] if isinstance(generator, Sequence) else []
@@ -126,7 +125,7 @@ class Attachment:
             rule = self._small if self._small and len(own) < SMALL else self._rule
             known = tuple(seeds[i] for i in own) if len(seeds) == self._images else ()
             self._groups.append(Group(name, prompt, known, torch.tensor(own), rule))
-        self.state.begin(self._groups[0].name, self._groups[0].seeds, self._hook.last)
+        self.state.begin(self._groups[0].name, self._groups[0].seeds)
         for group in self._groups:
             self._enter(group)
 
@@ -152,8 +151,7 @@ class Attachment:
 
     def _act(self, h: Tensor, step: Step) -> Tensor | None:
         """Return the edited activation, or None where none of its rows is edited."""
-        selects, edits = self.guidance.passes > 1, self._hook.last and self._acts(step)
-        if self._one_mode or not (selects or edits):
+        if not self._acts(step):
             return None
         self._check(h, step)
         start = time.perf_counter()
@@ -163,28 +161,16 @@ class Attachment:
             for group in self._groups:
                 self._enter(group)
                 guidance, own, rows = group.rule.guidance, group.rule.at(step), self._rows(group, step)
-                if selects:
-                    cast(SelectingGuidance, guidance).watch(h[rows], own, self.state)
-                if edits and own.weight > 0:
+                if own.weight > 0:
                     edited[rows] = edit_all(guidance, h[rows], own, self.state)
         self.state.seconds += time.perf_counter() - start
-        return edited if edits else None
+        return edited
 
     def _rows(self, group: Group, step: Step) -> Tensor | slice:
         """Return where the images of a group are in the stacked batch."""
         if len(self._groups) == 1:
             return slice(None)
         return torch.cat([group.places + b * self._images for b in range(len(step.branches))])
-
-    def _take_back(self) -> list[int]:
-        """Return the places of the images that are taken from the first of two passes."""
-        taken: list[int] = []
-        with normal_tensors():
-            for group in () if self._one_mode else self._groups:
-                self._enter(group)
-                rows = cast(SelectingGuidance, group.rule.guidance).take_back(self.state)
-                taken += group.places[rows].tolist()
-        return taken
 
     def _end(self, count: int) -> None:
         """Warn, once, where a whole call went by without a guided step."""

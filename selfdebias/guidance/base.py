@@ -55,11 +55,6 @@ class Guidance(Method, ABC):
         """
         return 1.0
 
-    @property
-    def passes(self) -> int:
-        """How often each pipeline call is sampled from the same noise: 1; or 2, for a `SelectingGuidance`."""
-        return 1
-
     @abstractmethod
     def edit(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
         """Return the edited activation; add what was done to `state.trace`.
@@ -75,26 +70,6 @@ class Guidance(Method, ABC):
         Returns:
             A tensor of the same shape and dtype as `h`, without gradient; `h` itself, not a copy, where nothing is changed.
         """
-
-
-class SelectingGuidance(Guidance):
-    """Samples each call twice from the same noise, and selects each image from one of both passes.
-
-    The first pass is not edited, but watched.
-    """
-
-    @property
-    def passes(self) -> int:
-        """See `Guidance.passes`."""
-        return 2
-
-    @abstractmethod
-    def watch(self, h: Tensor, step: Step, state: GuidanceState) -> None:
-        """Take note of an activation before it is edited, at every step of both passes; arguments as in `edit`."""
-
-    @abstractmethod
-    def take_back(self, state: GuidanceState) -> Tensor:
-        """Return which images of the current group, (B,) bool, are to be those of the first pass."""
 
 
 class NoGuidance(Guidance):
@@ -147,10 +122,6 @@ def check_all(guidance: Method, semantics: Semantics | AxesSemantics) -> None:
         guidance.check(semantics)
         return
     count = len(semantics.axes)
-    if isinstance(guidance, SelectingGuidance):
-        raise ValueError(
-            f"`guidance` must sample once for axes, got {type(guidance).__name__}, which samples twice: choose guidance=transport."
-        )
     for a in chosen_axes(guidance, count):
         if a >= count:
             raise ValueError(

@@ -135,6 +135,8 @@ class Need:
 
     def expected(self, limit: float) -> int:
         """Return how many seeds are drawn, as far as is known, for the counts to be met: at most `limit` for each image."""
+        if all(len(counts) == 1 for counts in self.counts):
+            return self.count  # there is nothing to balance
         most = int(self.count * limit)
         if not any(int(seen.sum()) for seen in self.account.seen):
             return min(int(self.count * FIRST), most)

@@ -39,7 +39,7 @@ class AssignmentMemory(MethodState):
         self.sums: dict[tuple[str, int], Tensor] = {}
         self._found: dict[tuple[str, int], Tensor] = {}
 
-    def begin(self, guided: bool) -> None:
+    def begin(self) -> None:
         """See `MethodState.begin`."""
         self._found = dict(self.sums)
 

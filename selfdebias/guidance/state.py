@@ -99,10 +99,6 @@ class Trace:
         self.edit_norm.append(edit_norm.float().cpu())
         self.kl.append(kl)
 
-    def take_back(self, rows: Tensor) -> None:
-        """Note that images, (B,) bool, are without any edit after all."""
-        self.edit_norm = [torch.where(rows.cpu(), 0.0, norms) for norms in self.edit_norm]
-
     def tensors(self, n_modes: int, batch: int) -> dict[str, Tensor]:
         """Return ``edit_index`` (S,) int64, ``p_hat`` (S, K), ``edit_norm`` (S, B) and ``kl`` (S,), float32; ``skipped`` ()."""
         return {
@@ -121,12 +117,8 @@ class MethodState:
     keeps by group.
     """
 
-    def begin(self, guided: bool) -> None:
-        """Start a pass of a pipeline call.
-
-        Args:
-            guided: whether it is guided; the first of two is not.
-        """
+    def begin(self) -> None:
+        """Start a pipeline call."""
 
     def forget(self) -> None:
         """Go back to what was kept before the current call, which raised or was interrupted."""
@@ -152,7 +144,6 @@ class GuidanceState:
         group: name of the current group of images, which methods keep their state under: as a rule its prompt.
         prompt: that they are sampled from.
         seeds: seeds of the current batch's images.
-        guided: whether the current pass is guided; the first of two is not.
         trace: what the current call did to the current group.
         traces: the same for every group of the current call.
         seconds: time spent in guidance.
@@ -163,7 +154,6 @@ class GuidanceState:
     group: str = ""
     prompt: str = ""
     seeds: tuple[int, ...] = ()
-    guided: bool = True
     trace: Trace = field(default_factory=Trace)
     traces: dict[str, Trace] = field(default_factory=dict)
     seconds: float = 0.0
@@ -183,7 +173,7 @@ class GuidanceState:
             kept = self._methods[kind] = kind()
             for group, tensors in self._restored.items():
                 kept.restore(group, tensors)
-            kept.begin(self.guided)
+            kept.begin()
         return cast(M, self._methods[kind])
 
     def require_semantics(self) -> Semantics:
@@ -200,13 +190,13 @@ class GuidanceState:
             raise ValueError("`state.semantics` must be those of one axis, got several: guide each in its own state.")
         return self.semantics.of_prompt(self.prompt)
 
-    def begin(self, group: str, seeds: tuple[int, ...], guided: bool = True) -> None:
-        """Start a pass of a pipeline call, with new traces."""
-        self.traces, self.guided, self._in_call = {}, guided, True
+    def begin(self, group: str, seeds: tuple[int, ...]) -> None:
+        """Start a pipeline call, with new traces."""
+        self.traces, self._in_call = {}, True
         for kept in self._methods.values():
-            kept.begin(guided)
+            kept.begin()
         for axis in self.axes:
-            axis.begin(group, seeds, guided)
+            axis.begin(group, seeds)
         self.enter(group, seeds)
 
     def close(self, whole: bool) -> None:

@@ -48,7 +48,7 @@ class TransportState(MethodState):
         nothing = torch.zeros(n_modes, dtype=torch.float64)
         return self.plans.setdefault(group, TransportPlan(nothing, nothing))
 
-    def begin(self, guided: bool) -> None:
+    def begin(self) -> None:
         """See `MethodState.begin`."""
         self.plans = {name: TransportPlan(plan.left, plan.left) for name, plan in self.plans.items()}
 

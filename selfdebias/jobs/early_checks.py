@@ -132,7 +132,7 @@ def _check_guidance(config: Mapping[str, Any], guidance: Guidance) -> None:
         raise refuse("schedule", words, f"{schedule.start} to {schedule.stop}")
     if devices > 1 and not guidance.splits:
         raise refuse("trainer.devices", "1 with a guidance whose batch cannot be split", devices)
-    if guidance.site == "text" and isinstance(make(config, "prompts"), NoPrompt):
+    if isinstance(guidance, Guidance) and guidance.site == "text" and isinstance(make(config, "prompts"), NoPrompt):
         words = "one that edits `h_t` for a model without prompts, such as guidance=transport"
         raise refuse("guidance", words, type(guidance).__name__)
 

@@ -85,9 +85,6 @@ def test_costs_count_a_stage_that_jobs_share_once():
     assert text[one] == cost_of(one) and text[one].startswith("1,024 images, about 0.5 hours")  # 512 + 256 + 2 x 128
     two = cost_of("selfdebias -m experiment=paper/faces guidance.strength=3,6")
     assert two.startswith("1,152 images")  # one guided arm more
-    assert cost_of(f"{one} clustering=spectral guidance=two_pass").startswith(
-        "1,152 images"
-    )  # the guided arm is drawn twice
     assert "no log" in cost_of("selfdebias experiment=paper/unconditional")
 
 

@@ -14,7 +14,6 @@ from selfdebias.guidance.gradient_descent import GradientDescentGuidance
 from selfdebias.guidance.self_debias import SelfDebiasGuidance
 from selfdebias.guidance.shares import wanted_of_all
 from selfdebias.guidance.transport import TransportGuidance, TransportState
-from selfdebias.guidance.two_pass import TwoPassGuidance
 from selfdebias.modes import ModeBank
 from selfdebias.modes.bank import AxesBank
 from selfdebias.modes.semantics import AxesSemantics, ModeMeans
@@ -123,8 +122,6 @@ def test_what_does_not_go_together_is_refused():
         check_all(TransportGuidance(0.5, 0.3, axes=[0, 3]), several)
     with pytest.raises(ValueError, match=r"`guidance.axes` must be null where modes are one partition, got \[0\]"):
         check_all(TransportGuidance(0.5, 0.3, axes=[0]), one)
-    with pytest.raises(ValueError, match="must sample once for axes, got TwoPassGuidance"):
-        check_all(TwoPassGuidance(0.5, 0.3), several)
     with pytest.raises(ValueError, match="must be 2 shares, one for each mode"):
         check_all(TransportGuidance(0.5, 0.3, target=[0.5, 0.25, 0.25]), several)
     for axes in ([], [0, 0], [-1], [True], ["0"], "0", 1):

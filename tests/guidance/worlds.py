@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from selfdebias.backbones.hspace import Step
-from selfdebias.guidance import Guidance, GuidanceState, SelectingGuidance, Semantics
+from selfdebias.guidance import Guidance, GuidanceState, Semantics
 from selfdebias.modes import ModeBank
 from selfdebias.modes.semantics import ModeMeans
 
@@ -50,8 +50,5 @@ def step(index: int = 0, scale: float = 3.0) -> Step:
 
 
 def begin(guidance: Guidance, state: GuidanceState, seeds: tuple[int, ...], h: Tensor, scale: float = 3.0) -> None:
-    """Begin a call, of a guidance of two passes after a first one that ended in `h`."""
-    if isinstance(guidance, SelectingGuidance):
-        state.begin("a person", seeds, guided=False)
-        guidance.watch(h, step(3, scale), state)
+    """Begin a call."""
     state.begin("a person", seeds)

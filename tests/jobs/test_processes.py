@@ -162,7 +162,7 @@ def test_of_several_errors_the_users_own_is_said(tmp_path):
     assert _why(failed(0, 1), tmp_path) == (1, "selfdebias: the disk is full")
 
 
-SPLIT = ["self_debias", "transport", "mean_difference", "gradient_descent", "two_pass", "random"]
+SPLIT = ["self_debias", "transport", "mean_difference", "gradient_descent", "random"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "selfdebias"]
 STAGES = "stages=[collect,discover,project,generate]"
 

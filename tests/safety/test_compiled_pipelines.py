@@ -83,7 +83,7 @@ def test_compiled_before_it_is_guided_inside_and_vanilla_outside_again_and_again
             assert same(sample(pipeline, EIGHT), guided)
             assert pipeline.unet is unet
         assert same(sample(pipeline, EIGHT), vanilla)
-    with debiaser.attach(pipeline, guidance="two_pass", strength=0.0):
+    with debiaser.attach(pipeline, guidance="self_debias", strength=0.0):
         assert same(sample(pipeline, EIGHT), vanilla)
 
 

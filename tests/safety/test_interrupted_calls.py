@@ -7,7 +7,7 @@ import contextlib
 import pytest
 import torch
 
-from selfdebias.guidance import GuidanceState, SelfDebiasGuidance, TransportGuidance, TwoPassGuidance
+from selfdebias.guidance import GuidanceState, SelfDebiasGuidance, TransportGuidance
 from selfdebias.guidance.attachment import Attachment
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.self_debias import AssignmentMemory
@@ -19,7 +19,6 @@ PROMPT = "a person"
 RULES = {
     "transport": TransportGuidance(6.0, 0.1),
     "closed_loop": TransportGuidance(6.0, 0.1, closed_loop=True),
-    "two_pass": TwoPassGuidance(6.0, 0.1),
     "memory": SelfDebiasGuidance(0.8, 0.1, decay=0.9, slack=10.0),
 }
 
@@ -28,13 +27,13 @@ def attached(pipeline, rule) -> Attachment:
     return Attachment(pipeline, RULES[rule], GuidanceWindow(), GuidanceState(semantics()))
 
 
-def ended(pipeline, seeds, at, act, pass_=0):
-    """Draw as `sample` does, and do something after a step of a pass."""
+def ended(pipeline, seeds, at, act):
+    """Draw as `sample` does, and do something after a step."""
     seen = []
 
     def callback(pipe, index, timestep, tensors):
         seen.append(index)
-        if index == at and seen.count(index) == pass_ + 1:
+        if index == at:
             act(pipe)
         return tensors
 
@@ -67,7 +66,7 @@ def test_three_calls_that_raise_leave_nothing_owed(rule):
     with attached(pipeline, rule) as guided:
         for seed, step in enumerate((0, 1, 2)):
             with pytest.raises(KeyboardInterrupt):
-                ended(pipeline, [seed], step, fail, RULES[rule].passes - 1)
+                ended(pipeline, [seed], step, fail)
             assert account(guided.state) == ({}, {})
         after = sample(pipeline, [3, 4, 5])
         kept = account(guided.state)
@@ -83,10 +82,9 @@ def test_what_was_counted_before_stays_as_it_was(rule, act):
         sample(pipeline, [1])
         before = account(guided.state)
         assert before != ({}, {})
-        for pass_ in range(RULES[rule].passes):
-            with contextlib.suppress(KeyboardInterrupt):
-                ended(pipeline, [2], 1, act, pass_)
-            assert account(guided.state) == before
+        with contextlib.suppress(KeyboardInterrupt):
+            ended(pipeline, [2], 1, act)
+        assert account(guided.state) == before
         sample(pipeline, [3])
         after = account(guided.state)
     with attached(pipeline, rule) as guided:
@@ -113,23 +111,3 @@ def test_a_call_that_is_interrupted_at_its_last_step_is_not_counted_either():
     with attached(pipeline, "transport") as guided:
         ended(pipeline, [1], 2, interrupt)
         assert account(guided.state) == ({}, {})
-
-
-@pytest.mark.parametrize("step", [0, 1, 2])
-def test_a_first_pass_that_is_interrupted_is_returned_and_no_second_one_begins(step):
-    pipeline = tiny_pipeline()
-    wanted, steps = ended(pipeline, [1, 2, 3], step, interrupt)
-    with attached(pipeline, "two_pass") as guided:
-        images, seen = ended(pipeline, [1, 2, 3], step, interrupt)
-        assert torch.equal(images, wanted) and seen == steps == [*range(step + 1)]
-        whole = sample(pipeline, [1, 2, 3])
-        assert guided.state.trace.index == [0, 1, 2]
-    with attached(pipeline, "two_pass"):
-        assert torch.equal(whole, sample(pipeline, [1, 2, 3]))
-
-
-def test_an_interrupted_second_pass_returns_what_it_drew():
-    pipeline = tiny_pipeline()
-    with attached(pipeline, "two_pass"):
-        images, seen = ended(pipeline, [1, 2, 3], 1, interrupt, pass_=1)
-    assert seen == [0, 1, 2, 0, 1] and images.shape == (3, 32, 32, 3)
