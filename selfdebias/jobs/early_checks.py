@@ -19,7 +19,7 @@ from selfdebias.judges.labelled import Classes, labelled_images
 from selfdebias.modes.banks import SupervisedBank
 
 if TYPE_CHECKING:
-    from selfdebias.guidance import Guidance
+    from selfdebias.guidance.base import Method
 
 
 def check_early(config: Mapping[str, Any]) -> None:
@@ -117,9 +117,9 @@ def check_judged(config: Mapping[str, Any], classes: Classes) -> None:
             raise ConfigError(" ".join(str(error).split())) from error
 
 
-def _check_guidance(config: Mapping[str, Any], guidance: Guidance) -> None:
+def _check_guidance(config: Mapping[str, Any], guidance: Method) -> None:
     """Refuses a schedule that gives no step of the arms' sampler a weight, a batch that cannot be split, an edit of no text."""
-    from selfdebias.guidance import NoGuidance
+    from selfdebias.guidance import Guidance, NoGuidance
 
     steps, devices, schedule = (
         model_of_arms(config).get("steps"),
