@@ -1,6 +1,6 @@
 """How early the projector knows the mode of the finished image: its error at each step, for "a person" and for the occupations.
 
-    python -m experiments.projector_steps [KEY=VALUE ...]
+    python -m experiments.projector_steps [WORD ...] [KEY=VALUE ...]
 
 Unguided images of development seeds, on which neither projector nor bank was fitted; the truth is the mode of the finished image
 by the encoder. It is what `at` of guidance=select was chosen by.
@@ -135,15 +135,18 @@ def page(every: dict[str, list[dict[str, Any]]]) -> str:
     return "\n".join([*lines, "", f"N: {counts}."]) + "\n"
 
 
-def main(overrides: Sequence[str]) -> None:
-    """Measure all settings, and write the table anew after each of them."""
+def main(arguments: Sequence[str]) -> None:
+    """Measure the settings whose names hold one of the words, all without one, and write the table anew after each of them."""
+    overrides, words = ([it for it in arguments if ("=" in it) == wanted] for wanted in (True, False))
     file = RESULTS / "projector_steps.json"
-    every: dict[str, list[dict[str, Any]]] = {}
+    every: dict[str, list[dict[str, Any]]] = json.loads(file.read_text()) if file.exists() else {}
     for name, (own, images) in SETTINGS.items():
+        if words and not any(word in name for word in words):
+            continue
         every[name] = measure([*own, *overrides], images)
+        every = {name: every[name] for name in SETTINGS if name in every}
         write_json(file, every)
         write_text(file.with_suffix(".md"), page(every))
-        print(json.dumps({name: every[name][6]}))
 
 
 if __name__ == "__main__":

@@ -63,12 +63,22 @@ def test_another_guidance_is_attached_by_its_name_or_as_an_object(pipeline, debi
         with debiaser.attach(pipeline, guidance=guidance, strength=5.0) as attached:
             images.append(sample(pipeline, [1, 2, 3, 4]))
         assert type(attached.guidance) is SelfDebiasGuidance and attached.guidance.strength == 5.0
-    assert torch.equal(*images) and rule.strength == 6.0
+    assert torch.equal(*images) and rule.strength == 12.0
     assert type(debiaser.attach(pipeline).guidance) is TransportGuidance
     assert torch.equal(before, sample(pipeline, [1, 2, 3, 4]))
 
 
-@pytest.mark.parametrize("name", ["selfdebias", "random"])
+def test_seeds_are_chosen_by_the_name_of_a_selection(pipeline, debiaser):
+    with debiaser.attach(pipeline, guidance="select", at=0.5, limit=2.0) as attached:
+        images = sample(pipeline, list(range(8)))
+    assert images.shape == (8, 32, 32, 3) and len(set(attached.seeds)) == 8 and attached.edited == [False] * 8
+    own = [i for i, seed in enumerate(attached.seeds) if seed == i]
+    assert torch.allclose(images[own], sample(pipeline, list(range(8)))[own], atol=1e-5)
+    with pytest.raises(ValueError, match="`strength` is no option of Select"):
+        debiaser.attach(pipeline, guidance="select", strength=3.0)
+
+
+@pytest.mark.parametrize("name", ["selfdebias", "random", "resample"])
 def test_a_guidance_that_cannot_be_attached_by_name_is_refused(pipeline, debiaser, name):
     with pytest.raises(ValueError, match=f"`guidance` must be one of .*transport_axes, or an object, got '{name}'"):
         debiaser.attach(pipeline, guidance=name)

@@ -14,7 +14,7 @@ from scipy.stats import t as student
 
 from selfdebias.metrics import fairness, quality
 from selfdebias.metrics.arms import ArmData
-from selfdebias.metrics.comparison import NO_MODES, NO_REFERENCE, Sets, kept, paired_rows
+from selfdebias.metrics.comparison import NO_MODES, NO_REFERENCE, OTHER_SEEDS, Sets, kept, paired_rows
 from selfdebias.metrics.features import cosines
 from selfdebias.metrics.intervals import BlockBootstrap, Draws, block_sums
 from selfdebias.metrics.number import Number, all_missing, missing
@@ -24,7 +24,6 @@ from selfdebias.modes.placement import sides_of
 
 Array = NDArray[np.float64]
 Pair = tuple[ArmData, ArmData]
-OTHER_SEEDS = "n/a: other seeds"
 OF_TWINS = ("kept_cosine", "kept_share", "twin_cosine")
 
 
@@ -61,18 +60,33 @@ def difference(sides: Iterable[Draws], blocks: int, resampling: BlockBootstrap) 
 def pair_of(arm: ArmData, other: ArmData) -> Pair | Number:
     """Return the images of two arms row by row, in common blocks: an image depends on those of its batch in either arm.
 
+    Images are paired by their seeds; where an arm has chosen among further seeds, by their places, so that batches are.
+
     Returns:
         both, without pairs of which one is flagged; or the null that says why they are no pairs.
     """
-    if not np.array_equal(np.sort(arm.seeds), np.sort(other.seeds)):
+    if np.array_equal(np.sort(arm.seeds), np.sort(other.seeds)):
+        rows, twins = paired_rows(arm.seeds, other.seeds)
+    elif (places := _same_places(arm, other)) is not None:  # one of them has chosen among more seeds than the other has
+        rows, twins = places
+    else:
         return missing(OTHER_SEEDS)
-    rows, twins = paired_rows(arm.seeds, other.seeds)
     shown = ~(arm.blanked[rows] | other.blanked[twins])
     if not shown.any():
         return missing("each image or its twin is blanked")
     first, second = arm.rows(rows[shown]), other.rows(twins[shown])
     blocks = joined_blocks(first.blocks, second.blocks)
     return replace(first, blocks=blocks), replace(second, blocks=blocks)
+
+
+def _same_places(arm: ArmData, other: ArmData) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:
+    """Return the rows of equal image ids of equal runs, if both arms have these alone, and some have the same seed."""
+    one, two = (np.lexsort((it.ids, it.runs)) for it in (arm, other))
+    if len(one) != len(two) or any(
+        not np.array_equal(getattr(arm, name)[one], getattr(other, name)[two]) for name in ("ids", "runs")
+    ):
+        return None
+    return (one, two) if (arm.seeds[one] == other.seeds[two]).any() else None
 
 
 def joined_blocks(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -10,8 +10,8 @@ import pytest
 from scipy.stats import ttest_rel
 
 from selfdebias.metrics import MetricSuite, quality
-from selfdebias.metrics.comparison import Sets, holm
-from selfdebias.metrics.differences import OTHER_SEEDS, difference, differences, joined_blocks, pair_of, shares_apart
+from selfdebias.metrics.comparison import OTHER_SEEDS, Sets, holm
+from selfdebias.metrics.differences import difference, differences, joined_blocks, pair_of, shares_apart
 from selfdebias.metrics.distances import mmd
 from selfdebias.metrics.fairness import fd_hard
 from selfdebias.metrics.intervals import BlockBootstrap, Draws
@@ -160,3 +160,15 @@ def test_of_twenty_arms_that_differ_by_chance_alone_one_table_rarely_calls_one_f
     p = generator.random((2000, 20))
     wrong = np.mean([min(holm(row)) < 0.05 for row in p])
     assert 0.035 < wrong < 0.065 < np.mean(p.min(1) < 0.05)
+
+
+def test_an_arm_that_chose_among_further_seeds_is_paired_by_place_and_one_with_other_seeds_is_not():
+    vanilla, guided = arm("vanilla", 4), arm("guided", 16)
+    seeds = guided.seeds.copy()
+    seeds[: len(seeds) // 2] += np.uint64(10**6)  # spawned ones
+    chosen = replace(guided, seeds=seeds)
+    both = pair_of(chosen, vanilla)
+    assert [len(it) for it in both] == [len(vanilla)] * 2 and np.array_equal(both[0].ids, both[1].ids)
+    assert pair_of(replace(guided, seeds=seeds + np.uint64(10**7)), vanilla).reason == OTHER_SEEDS
+    found = differences(Sets(chosen, vanilla, None, n_modes=2), vanilla, ["tone"], MODES)
+    assert found["kept_cosine"].reason == OTHER_SEEDS and found["mode_fd"].low is not None
