@@ -22,7 +22,7 @@ from selfdebias.guidance.groups import EMBEDDED, Rule
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.selecting import Selecting
 from selfdebias.jobs.fitting import FitArguments, fit_stages
-from selfdebias.jobs.model_card import BANK, MEANS, PROJECTOR, read_facts, write_facts
+from selfdebias.jobs.model_card import BANK, CLASSIFIER, MEANS, PROJECTOR, read_facts, write_facts
 from selfdebias.jobs.parts import default, guidance_of, part_of, with_options
 from selfdebias.jobs.stages.generate import check_shares, read_semantics
 from selfdebias.modes.estimator import Clustering
@@ -223,6 +223,8 @@ class SelfDebias:
         self.semantics.bank.save(folder / BANK)
         if self.semantics.means is not None:
             self.semantics.means.save(folder / MEANS)
+        if isinstance(self.semantics, Semantics) and self.semantics.classifier is not None:
+            self.semantics.classifier.save(folder / CLASSIFIER)
         write_facts(folder, self.facts)
 
 

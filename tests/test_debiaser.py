@@ -68,6 +68,19 @@ def test_another_guidance_is_attached_by_its_name_or_as_an_object(pipeline, debi
     assert torch.equal(before, sample(pipeline, [1, 2, 3, 4]))
 
 
+@pytest.mark.parametrize("name", ["cads", "dc", "mean_transport", "particle"])
+def test_what_it_is_compared_with_is_attached_by_its_name(pipeline, debiaser, name):
+    seeds = list(range(8))
+    before = sample(pipeline, seeds)
+    with debiaser.attach(pipeline, guidance=name) as attached:
+        assert not torch.equal(before, sample(pipeline, seeds))
+    with debiaser.attach(pipeline, guidance=name, strength=0.0):
+        assert torch.equal(before, sample(pipeline, seeds))
+    assert attached.state.trace.index and torch.equal(before, sample(pipeline, seeds))
+    with pytest.raises(ValueError, match="`guidance` must not be classifier for modes without a classifier"):
+        debiaser.attach(pipeline, guidance="classifier")
+
+
 def test_seeds_are_chosen_by_the_name_of_a_selection(pipeline, debiaser):
     with debiaser.attach(pipeline, guidance="select", at=0.5, limit=2.0) as attached:
         images = sample(pipeline, list(range(8)))

@@ -3,6 +3,7 @@
 from selfdebias.guidance.base import AttributePrompts, Guidance, NoGuidance
 from selfdebias.guidance.baselines import MeanDifferenceGuidance, MeanTransportGuidance, RandomGuidance
 from selfdebias.guidance.cads import CadsGuidance
+from selfdebias.guidance.classifier import ClassifierGuidance
 from selfdebias.guidance.dc import DcGuidance
 from selfdebias.guidance.gradient_descent import GradientDescentGuidance, InterleavedGuidance
 from selfdebias.guidance.particle import ParticleGuidance
@@ -16,7 +17,7 @@ from selfdebias.guidance.transport import TransportGuidance
 from selfdebias.modes.semantics import Semantics
 
 __all__ = [
-    "AttributePrompts", "CadsGuidance", "CosineSchedule", "DcGuidance", "GradientDescentGuidance", "Guidance",
+    "AttributePrompts", "CadsGuidance", "ClassifierGuidance", "CosineSchedule", "DcGuidance", "GradientDescentGuidance", "Guidance",
     "GuidanceState", "GuidanceWindow", "InterleavedGuidance", "LinearSchedule", "MeanDifferenceGuidance",
     "MeanTransportGuidance", "MethodState", "NoGuidance", "ParticleGuidance", "RandomGuidance", "Resample",
     "Select", "Selection", "SelfDebiasGuidance", "Semantics", "SignalToNoiseSchedule",

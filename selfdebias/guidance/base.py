@@ -20,6 +20,7 @@ class Method:
     needs_encoder = False  # whether it looks at finished images, where it can
     splits = True  # whether a batch may be split over processes
     target: Sequence[float] | str | None = None  # wanted shares of the modes; None takes the bank's
+    told = ""  # what it was told of the attribute, for tables; empty for guidance without labels
     axes: Sequence[int] | None = None  # which axes are balanced, where there are some; None balances all
 
     @property
@@ -97,6 +98,8 @@ class AttributePrompts(NoGuidance):
     References:
         As Fair-Diffusion (arXiv 2302.10893) has it, by prompts alone.
     """
+
+    told = "the attribute, by prompts that state it"
 
     def __init__(self, texts: Sequence[str], generic: str = "person"):
         self.texts, self.generic = list(texts), generic

@@ -119,7 +119,7 @@ def check_judged(config: Mapping[str, Any], classes: Classes) -> None:
 
 def _check_guidance(config: Mapping[str, Any], guidance: Method) -> None:
     """Refuses a schedule that gives no step of the arms' sampler a weight, a batch that cannot be split, an edit of no text."""
-    from selfdebias.guidance import Guidance, NoGuidance
+    from selfdebias.guidance import ClassifierGuidance, Guidance, NoGuidance
 
     steps, devices, schedule = (
         model_of_arms(config).get("steps"),
@@ -132,6 +132,10 @@ def _check_guidance(config: Mapping[str, Any], guidance: Method) -> None:
         raise refuse("schedule", words, f"{schedule.start} to {schedule.stop}")
     if devices > 1 and not guidance.splits:
         raise refuse("trainer.devices", "1 with a guidance whose batch cannot be split", devices)
+    if isinstance(guidance, ClassifierGuidance) and not isinstance(make(config, "bank"), SupervisedBank):
+        raise refuse(
+            "bank", "supervised for guidance=classifier, which needs labelled images", config["bank"]["_target_"]
+        )
     if isinstance(guidance, Guidance) and guidance.site == "text" and isinstance(make(config, "prompts"), NoPrompt):
         words = "one that edits `h_t` for a model without prompts, such as guidance=transport"
         raise refuse("guidance", words, type(guidance).__name__)

@@ -13,8 +13,7 @@ from typing import Any
 from selfdebias.jobs.early_checks import check_early
 from selfdebias.jobs.evaluation_inputs import check_encoder, fingerprint_inputs
 from selfdebias.jobs.job_record import record_of, start_job
-from selfdebias.jobs.model_card import BANK as BANK_FILE
-from selfdebias.jobs.model_card import MEANS, PROJECTOR, facts_of_run, write_facts
+from selfdebias.jobs.model_card import TENSORS, facts_of_run, write_facts
 from selfdebias.jobs.parts import Parts, settle_libraries
 from selfdebias.jobs.processes import ONE, Processes
 from selfdebias.jobs.prompts import BANK, prompts_of_bank, rows_of
@@ -180,8 +179,8 @@ def _gather_results(
 
 
 def gather_debiaser(place: Path, config: Mapping[str, Any], paths: Mapping[str, Path], encoder: Any) -> None:
-    """Links projector, bank and means from the stages' folders, and writes the model card; arguments as in `facts_of_run`."""
-    for name in (PROJECTOR, BANK_FILE, MEANS):
+    """Links tensors of the debiaser from the stages' folders, and writes the model card; arguments as in `facts_of_run`."""
+    for name in TENSORS:
         left = [paths[stage] / name for stage in ("project", "discover") if (paths[stage] / name).exists()]
         for path in left[:1]:  # modes found among projected vectors have no means
             link_or_copy(path, place / name)

@@ -23,6 +23,8 @@ from selfdebias.testbed import HERE as TESTBED
 
 PROJECTOR, BANK, FACTS, CARD = "projector.safetensors", "bank.safetensors", "debiaser.json", "README.md"
 MEANS = "means.safetensors"  # of the modes in the activations; a folder may lack it
+CLASSIFIER = "classifier.safetensors"  # of labelled modes; only where they are a judge's classes
+TENSORS = (PROJECTOR, BANK, MEANS, CLASSIFIER)
 FORMAT = 1
 CODE = """\
 ```python
@@ -173,7 +175,7 @@ def _measured(facts: Mapping[str, Any]) -> list[str]:
 def write_facts(folder: Path, facts: dict[str, Any]) -> None:
     """Write ``debiaser.json``, with the hashes of the tensors that lie beside it, and the model card."""
     facts = hidden(facts)
-    files = {name: hash_file(folder / name) for name in (PROJECTOR, BANK, MEANS) if (folder / name).is_file()}
+    files = {name: hash_file(folder / name) for name in TENSORS if (folder / name).is_file()}
     write_json(folder / FACTS, {**facts, "format": FORMAT, "files": files})
     write_text(folder / CARD, model_card(facts))
 
@@ -191,7 +193,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
                 f"`folder` must hold a {name}, got {folder}: give a finished run, runs/jobs/<hash>, or a folder that "
                 f"save_pretrained wrote."
             )
-    check_inside(folder, (FACTS, PROJECTOR, BANK, MEANS))
+    check_inside(folder, (FACTS, *TENSORS))
     facts = read_json(folder / FACTS)
     check_plain(facts, folder / FACTS)
     if facts.get("format") != FORMAT:
@@ -211,7 +213,7 @@ def _check_files(folder: Path, files: Any) -> None:
         warnings.warn(
             f"{folder} is of an earlier version, without hashes: its files and its model are not checked.", stacklevel=4
         )
-    for name in (PROJECTOR, BANK, MEANS):
+    for name in TENSORS:
         path = folder / name
         if not path.is_file():
             continue

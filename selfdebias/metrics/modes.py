@@ -147,7 +147,11 @@ def summarise_modes(
     """Describe the modes, and how the discovered labels of the reference images agree with each judged attribute."""
     if modes is None:
         return missing(NO_MODES)
-    facts = {key: modes[key] for key in ("k", "sizes", "silhouette", "stability", "target", "balanced") if key in modes}
+    facts = {
+        key: modes[key]
+        for key in ("k", "sizes", "silhouette", "stability", "target", "balanced", "classes")
+        if key in modes
+    }
     if reference is None or "labels" not in modes:
         reason = "the reference images are not those that the modes were found on, judged by this judge"
         return facts | {measure: all_missing(attributes, reason) for measure in ("nmi", "ari")}

@@ -63,7 +63,7 @@ def summarise(
         bootstrap: resamples of blocks.
         seed: of the resampling.
         judge: what is to be said of the judge; copied. Its `error` is what shares are corrected by.
-        costs: by arm, what its generate stage wrote into `generate.json`; its `skipped_edits` and `dependence` are copied.
+        costs: by arm, what its generate stage wrote into `generate.json`; its `skipped_edits`, `dependence` and `told` are copied.
         seeds: of the stages `collect` and `generate`; copied.
         collected: the images that the modes were found on; None if they are the reference.
         compared: which arm the others are compared with; None for the one called `vanilla`.
@@ -100,6 +100,8 @@ def summarise(
         "skipped_edits": {arm: int(it["skipped_edits"]) for arm, it in (costs or {}).items() if "skipped_edits" in it},
         "dependence": {arm: it["dependence"] for arm, it in (costs or {}).items() if "dependence" in it},
     }
+    if told := {arm: it["told"] for arm, it in (costs or {}).items() if "told" in it}:
+        results["told"] = told
     return json_of(results)
 
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from selfdebias.modes.bank import AxesBank, ModeBank, interpolate
+from selfdebias.modes.classifier import ActivationClassifier
 from selfdebias.modes.projection import SemanticProjector
 from selfdebias.storage.atomic import read_tensors, write_tensors
 from selfdebias.storage.tensor_rows import TensorRows, rows_at_once
@@ -57,12 +58,16 @@ class Semantics:
         projector: `phi`, frozen.
         bank: the modes, in the space that the projector maps to.
         means: the modes in the activations themselves; None where they were not fitted.
+        classifier: tells the modes in the activations where they are labelled classes; None where they are not.
 
     Raises:
         ValueError: if projector and bank do not fit.
     """
 
-    def __init__(self, projector: SemanticProjector, bank: ModeBank, means: ModeMeans | None = None):
+    def __init__(
+        self, projector: SemanticProjector, bank: ModeBank, means: ModeMeans | None = None,
+        classifier: ActivationClassifier | None = None,
+    ):  # fmt: skip
         if projector.dim != bank.centroids.shape[-1] or projector.branches != bank.branches:
             raise ValueError(
                 f"`bank` must have width {projector.dim} and branches {projector.branches}, "
@@ -75,7 +80,7 @@ class Semantics:
             )
         self.projector = projector
         self.bank = bank
-        self.means = means
+        self.means, self.classifier = means, classifier
 
     def assign(self, h: Tensor, timestep: float, branch: str, temperature: float, own: Tensor | None = None) -> Tensor:
         """Return ``p_ik = softmax_k(score_ik / tau)``, (B, K) float32, differentiable in `h`.
@@ -103,7 +108,7 @@ class Semantics:
     def of_prompt(self, prompt: str) -> Semantics:
         """Return the semantics of one prompt; see `ModeBank.of_prompt`."""
         bank = self.bank.of_prompt(prompt)
-        return self if bank is self.bank else Semantics(self.projector, bank, self.means)
+        return self if bank is self.bank else Semantics(self.projector, bank, self.means, self.classifier)
 
 
 class AxesSemantics:

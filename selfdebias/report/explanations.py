@@ -29,11 +29,8 @@ from selfdebias.report.measures import (
 )
 from selfdebias.report.wording import AT_FLOOR, by_text, plain
 
-ON_TWINS = {
-    KEPT_COSINE.title: "kept cosine",
-    "PSNR, dB": "PSNR",
-    "switched": "switched",
-}  # columns, and their names in a sentence
+# Columns, and their names in a sentence.
+ON_TWINS = {KEPT_COSINE.title: "kept cosine", "PSNR, dB": "PSNR", "switched": "switched"}
 
 
 def explanations(results: Results, shown: Collection[str]) -> list[str]:
@@ -73,21 +70,26 @@ def skipped_edits_in_words(results: Results) -> list[str]:
 
 
 def modes_in_words(results: Results) -> list[str]:
-    """Where there is one mode, that nothing was to be balanced; and what the encoder was told that the modes were found with.
+    """Where there is one mode, that nothing was to be balanced; what the encoder was told, and which arms were told the attribute.
 
     Example:
         >>> modes_in_words({"modes": {"k": 2}, "spaces": {"encoder": {"name": "clip", "told": "captions of images"}}})
         ['The modes were found with the encoder clip, which was told captions of images.']
+        >>> modes_in_words({"modes": {"k": 2, "classes": ["man", "woman"]}, "told": {"guided": "the attribute, by labels"}})
+        ['Told: the modes are classes of the judge, man / woman.', 'Told: guided was told the attribute, by labels.']
     """
     modes, encoder, lines = results.get("modes") or {}, results.get("spaces", {}).get("encoder", {}), []
     if modes.get("k") == 1:
         lines.append(
             "One mode: nothing to balance. Discover found no second one, so the guided images are the vanilla ones."
         )
-    if encoder.get("told") and "k" in modes:
+    if "classes" in modes:
+        lines.append(f"Told: the modes are classes of the judge, {' / '.join(map(plain, modes['classes']))}.")
+    elif encoder.get("told") and "k" in modes:
         what, name = "axes" if "axes" in modes else "modes", plain(encoder["name"])
         lines.append(f"The {what} were found with the encoder {name}, which was told {plain(encoder['told'])}.")
-    return lines
+    one = next(iter(results["rows"].values())) if "rows" in results else results
+    return lines + [f"Told: {plain(arm)} was told {how}." for arm, how in one.get("told", {}).items()]
 
 
 def folders_in_words(results: Results, shown: Collection[str]) -> list[str]:

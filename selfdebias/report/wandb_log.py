@@ -20,7 +20,7 @@ from selfdebias.report.wording import plain
 from selfdebias.storage.atomic import read_json
 from selfdebias.storage.hidden import hidden, redacted_command
 
-TENSORS = ("projector.safetensors", "bank.safetensors", "means.safetensors")
+TENSORS = ("projector.safetensors", "bank.safetensors", "means.safetensors", "classifier.safetensors")
 FACTS = "debiaser.json"
 TOLD = ("model", "encoder", "prompts", "modes", "n_images", "guidance", "schedule")  # of the facts, in the metadata
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from selfdebias.backbones.hspace import Step
 from selfdebias.guidance import Guidance, GuidanceState, Semantics
 from selfdebias.modes import ModeBank
+from selfdebias.modes.classifier import ActivationClassifier
 from selfdebias.modes.semantics import ModeMeans
 
 BRANCHES = ("uncond", "cond")
@@ -24,12 +25,14 @@ class CircleProjector(nn.Module):
 
 
 def circle_state(target: tuple[float, ...] = (0.5, 0.5)) -> GuidanceState:
-    """Two modes: channel 0 and channel 1, in the projector's output as in the activations."""
+    """Two modes: channel 0 and channel 1, in the projector's output, in the activations, and in their classifier's eyes."""
     centroids = torch.eye(2).expand(2, 1, 2, 2).contiguous()
     bank = ModeBank(BRANCHES, torch.tensor([500.0]), centroids, torch.tensor([3.0, 1.0]), torch.tensor(target))
     towards = torch.tensor([0.5, -0.5, 0.0])[:, None, None].expand(3, 2, 2)
     means = ModeMeans(torch.tensor([500.0]), torch.stack([towards, -towards])[None])
-    return GuidanceState(Semantics(CircleProjector(), bank, means))
+    weights = torch.eye(2, 3)[:, :, None, None].expand(2, 1, 2, 3, 2, 2)
+    classifier = ActivationClassifier(torch.tensor([500.0]), weights, torch.zeros(2, 1, 2))
+    return GuidanceState(Semantics(CircleProjector(), bank, means, classifier))
 
 
 def activations(angles: list[float], seed: int = 0) -> Tensor:

@@ -25,6 +25,7 @@ from selfdebias.guidance.state import ALONE, Collective
 from selfdebias.jobs.stages.chosen import ChosenSampler, modes_of_images
 from selfdebias.jobs.stages.sampling import CostMeter, Sampler, batches_of_one_prompt
 from selfdebias.modes.bank import AxesBank, load_bank
+from selfdebias.modes.classifier import ActivationClassifier
 from selfdebias.modes.projection import SemanticProjector
 from selfdebias.modes.semantics import AxesSemantics, ModeMeans
 from selfdebias.storage.atomic import write_json
@@ -90,6 +91,7 @@ def generate(
         "peak_memory_mb": meter.peak_memory_mb if left else None,
         "processes": collective.among,
         "dependence": _dependence(guidance, replayed, store),
+        **({"told": guidance.told} if guidance.told else {}),
         "skipped_edits": sum(int(tensors.get("skipped", 0)) for _, tensors in store.tensors()),
     }
     if isinstance(guidance, Selection):
@@ -148,20 +150,21 @@ def check_prompts(prompts: Sequence[str], state: GuidanceState) -> None:
 
 
 def read_semantics(projected: Path, discovered: Path | None = None) -> Semantics | AxesSemantics:
-    """Read projector and bank of a finished project stage, or of a debiaser's folder, and the modes' means if they are there.
+    """Read projector and bank of a finished project stage, or of a debiaser's folder; means and classifier if they are there.
 
     Args:
         projected: that folder.
         discovered: folder of the discover stage, where that was the later one and has the bank.
     """
-    means = projected / "means.safetensors"
+    means, labelled = projected / "means.safetensors", projected / "classifier.safetensors"
     with normal_tensors():
         projector = SemanticProjector.load(projected / "projector.safetensors")
         bank = load_bank((discovered or projected) / "bank.safetensors")
         fitted = ModeMeans.load(means) if means.exists() else None
         if isinstance(bank, AxesBank):
             return AxesSemantics(projector, bank, fitted)
-        return Semantics(projector, bank, fitted)
+        classifier = ActivationClassifier.load(labelled) if labelled.exists() else None
+        return Semantics(projector, bank, fitted, classifier)
 
 
 class ArmSampler(Sampler):

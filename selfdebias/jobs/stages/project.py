@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from selfdebias.jobs.stages.collect import CollectedImages
 from selfdebias.modes.bank import ModeBank
 from selfdebias.modes.bank_fit import fit_axes_bank, fit_axis_bank, fit_bank, fit_mean_bank
+from selfdebias.modes.classifier import fit_classifier
 from selfdebias.modes.placement import AxisSides, CarriedModes, read_carried, sides_of
 from selfdebias.modes.projection import SemanticProjector
 from selfdebias.modes.semantics import ModeMeans, calibrated, fit_means, fit_temperatures
@@ -65,6 +66,9 @@ def project(
         own = {name: values[~held_out] for name, values in data.items() if name != "h"}
         bank = _fit_bank(z[~held_out], own, torch.tensor(found["target"]), images, modes)
         finish(folder, phi, replace(bank, depths=torch.tensor(found["depths"])), z, data, held_out)
+        if "classes" in found:  # modes that a judge has labelled
+            labelled = rows(data, ~held_out)["h"], own["mode"], own["timestep"], own["branch"]
+            fit_classifier(*labelled, images.branches).save(folder / "classifier.safetensors")
 
 
 def _fit_bank(

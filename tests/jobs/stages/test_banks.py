@@ -11,8 +11,10 @@ import torch
 
 from selfdebias.config.prompts import Prompts
 from selfdebias.config.rules import ConfigError
+from selfdebias.guidance import ClassifierGuidance
 from selfdebias.jobs.stages.collect import CollectedImages
 from selfdebias.jobs.stages.discover import discover, discover_carried, discover_supervised
+from selfdebias.jobs.stages.generate import read_semantics
 from selfdebias.jobs.stages.project import project
 from selfdebias.modes import SpectralModes
 from selfdebias.modes.bank import ModeBank
@@ -123,6 +125,22 @@ def test_supervised_modes_are_the_classes_that_occur_the_largest_first(world, tm
     assert [modes["labels"][str(i)] for i in range(10)] == (means < judge.middle).long().tolist()
     unsure = (judge(images)["light"].max(dim=1).values < 0.6).sum()
     assert modes["unclassified"] == int(unsure) and modes["stability"]["value"] is None
+
+
+def test_a_judges_classes_bring_a_classifier_which_guides_and_is_said_to_be_told(world, tmp_path):
+    root, folders = world
+    means = BatchFolder.open(folders[TEXTS[0]]).images().mean(dim=(1, 2, 3))
+    judge = BrightnessJudge(float(means.sort().values[4:6].mean()))
+    discover_supervised(tmp_path / "found", folders[TEXTS[0]], SupervisedBank("light"), judge)
+    project(tmp_path / "project", tmp_path / "found", PixelEncoder(), FIT, 0, TRAINER, folders[TEXTS[0]])
+    classifier = read_semantics(tmp_path / "project").classifier
+    assert classifier.weights.shape[0] == 2 and classifier.weights.shape[2] == 2
+    guidance, still = ClassifierGuidance(1e3, limit=1.0), ClassifierGuidance(0.0)
+    drawn = [run_generate(root / "model", tmp_path, arm, it) for arm, it in (("none", still), ("guided", guidance))]
+    assert not torch.equal(*(BatchFolder.open(folder).images() for folder in drawn))
+    assert json.loads((drawn[1] / "generate.json").read_text())["told"] == guidance.told
+    plain = run_generate(root / "model", tmp_path, "plain", guided())
+    assert "told" not in json.loads((plain / "generate.json").read_text())
 
 
 def test_an_attribute_with_one_class_is_refused(world, tmp_path):
