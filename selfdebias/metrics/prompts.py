@@ -8,11 +8,17 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from selfdebias.config.prompts import CROSS
 from selfdebias.metrics import fairness
+from selfdebias.metrics.comparison import GUIDED, VANILLA
+from selfdebias.metrics.differences import difference
+from selfdebias.metrics.intervals import BlockBootstrap, share_interval
 from selfdebias.metrics.number import Number, json_of, missing, number_at
+from selfdebias.metrics.shares import mean_draws
 
+Array = NDArray[np.float64]
 MEASURES = ("deviation_ratio", "fd_hard")
 REPEATS = 4000  # draws of a fair sampler
 
@@ -30,6 +36,7 @@ def over_prompts(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, A
         By arm: by attribute the entries `deviation_ratio` and `fd_hard`, and for an attribute with two classes `share`, of its
         first class, which is named in it; and `kept_cosine` for arms that have one. Distances have the `floor` of their mean,
         what a perfectly fair independent sampler of as many images comes to; 95% of its means stay below `floor_high`.
+        Each arm but vanilla has `difference`, by other arm (vanilla, guided) and attribute what `paired_over_prompts` says.
 
     Example:
         >>> def row(ratio):
@@ -49,7 +56,66 @@ def over_prompts(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, A
         means[arm] = {name: _attribute(rows, arm, name) for name in attributes}
         if any("kept_cosine" in row["arms"].get(arm, {}) for row in rows.values()):
             means[arm]["kept_cosine"] = _mean(_numbers(rows, arm, "kept_cosine"))
+        others = [other for other in (VANILLA, GUIDED) if other in arms and arm not in (VANILLA, other)]
+        apart = {it: {name: paired_over_prompts(rows, arm, it, name) for name in attributes} for it in others}
+        means[arm] |= {"difference": apart} if apart else {}
     return json_of(means)
+
+
+def paired_over_prompts(
+    rows: Mapping[str, Mapping[str, Any]], arm: str, other: str, attribute: str
+) -> dict[str, Number]:
+    """Hold an arm against another one prompt by prompt; the prompts count as a sample, so intervals hold the error of their choice.
+
+    Args:
+        rows: the contents of `results.json` of each prompt.
+        arm: one arm.
+        other: what is subtracted.
+        attribute: judged.
+
+    Returns:
+        of each of `MEASURES` the mean difference over the prompts that have it in both arms, with an interval from resampling the
+        prompts; and `probability_of_improvement`: that of two runs of one prompt that of the arm has the smaller `fd_hard`, ties
+        counted half. It is the mean over prompts of the share of pairs of runs, with Wilson's interval over prompts.
+
+    References:
+        Agarwal et al., Deep Reinforcement Learning at the Edge of the Statistical Precipice, arXiv 2108.13264.
+
+    Example:
+        >>> def row(*fd):
+        ...     return {"arms": {arm: {"gender": {"fd_hard": {"value": it}}} for arm, it in zip(("a", "b"), fd)}}
+        >>> found = paired_over_prompts({"cook": row(0.1, 0.3), "nurse": row(0.2, 0.2)}, "a", "b", "gender")
+        >>> round(found["fd_hard"].value, 2), found["probability_of_improvement"].value
+        (-0.1, 0.75)
+    """
+    found = {key: _paired_mean(rows, (arm, other), (attribute, key)) for key in MEASURES}
+    runs = [(_runs(row, arm, attribute), _runs(row, other, attribute)) for row in rows.values()]
+    smaller = [np.sign(np.subtract.outer(y, x)) for x, y in runs]
+    better = [float(it.mean() + 1) / 2 for it in smaller if it.size]
+    chance = share_interval([[it, 1] for it in better]) if better else missing("no prompt has this number")
+    return found | {"probability_of_improvement": _over(chance, len(better))}
+
+
+def _paired_mean(rows: Mapping[str, Mapping[str, Any]], arms: tuple[str, str], path: tuple[str, ...]) -> Number:
+    pairs = zip(*(_numbers(rows, arm, *path) for arm in arms), strict=True)
+    known = np.array([[a.value, b.value] for a, b in pairs if a.value is not None and b.value is not None])
+    if not len(known):
+        return missing("no prompt has this number", rows=0)
+    every, prompts, resampling = np.ones(len(known), dtype=bool), np.arange(len(known)), BlockBootstrap()
+    sides = (mean_draws(values, every, prompts, resampling) for values in known.T)
+    return _over(difference(sides, len(known), resampling), len(known))
+
+
+def _over(number: Number, prompts: int) -> Number:
+    reason = "no interval: one prompt" if prompts == 1 else number.reason
+    return replace(number, blocks=None, reason=reason).stating(rows=prompts)
+
+
+def _runs(row: Mapping[str, Any], arm: str, attribute: str) -> Array:
+    """The `fd_hard` of each pooled run, (R,); that of all images where no run is known."""
+    tree = row["arms"].get(arm, {})
+    own = tree.get("by_run", {}).get(attribute, {}).get("fd_hard") or [number_at(tree, attribute, "fd_hard").value]
+    return np.array([value for value in own if value is not None], dtype=np.float64)
 
 
 def _attribute(rows: Mapping[str, Mapping[str, Any]], arm: str, attribute: str) -> dict[str, Number]:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from selfdebias.metrics.comparison import IN_WORDS
+from selfdebias.metrics.comparison import IN_WORDS, distances, told_apart
 from selfdebias.metrics.number import Number, number_at
 from selfdebias.report.explanations import interval_in_words, judge_in_words, skipped_edits_in_words
 from selfdebias.report.material import settings
@@ -100,6 +100,9 @@ def explanations(results: Results) -> list[str]:
         "fd_hard: distance of the class shares from equal ones; 0 is best. kept: cosine to the vanilla twin from the same seed.",
         "mean: every prompt counts the same; in brackets how many, where some have no such number. Its 95% interval holds the "
         "error of the images, not of the choice of prompts. Intervals of each prompt: table.md and report.html.",
+        "fairer, less fair: by the paired difference of each prompt, with Holm's correction over prompts and arms; of other seeds, "
+        "where the intervals are apart. Paired by prompt: intervals from resampling the prompts; probability of improvement: that "
+        "a run of the arm has the smaller fd_hard of one prompt.",
         *dict.fromkeys(judge_in_words(row) for row in results["rows"].values()),
         *dict.fromkeys(interval_in_words(row) for row in results["rows"].values()),
         "floor: expected value of a perfectly fair independent sampler at this N; batches that are balanced as a whole can be "
@@ -132,13 +135,35 @@ def _floor_of_means(means: Sequence[Number]) -> str:
 
 
 def verdicts_of(results: Results, attribute: str) -> list[str]:
-    """For how many prompts each arm is fairer than vanilla, and for how many that cannot be told."""
-    lines = []
-    for arm in [arm for arm in arms_in(results) if arm != "vanilla"]:
-        verdicts = [(row.get("verdicts") or {}).get(arm, {}).get(attribute) for row in results["rows"].values()]
+    """For how many prompts each arm is fairer than vanilla, with Holm's correction over all of them, and what they say together."""
+    rows, lines = list(results["rows"].values()), []
+    compared = [arm for arm in arms_in(results) if arm != "vanilla"]
+    found = told_apart([_sides(row, arm, attribute) for arm in compared for row in rows])
+    for place, arm in enumerate(compared):
+        verdicts = found[place * len(rows) : (place + 1) * len(rows)]
         said = [f"{word} for {verdicts.count(key)}" for key, word in IN_WORDS.items() if key in verdicts]
         lines.append(f"{plain(arm)} against vanilla, by fd_hard: {', '.join(said)} of {len(verdicts)} prompts.")
+        others = results["over_prompts"].get(arm, {}).get("difference", {})  # none in earlier results
+        lines += [_paired(arm, other, tree[attribute]) for other, tree in others.items()]
     return lines
+
+
+def _sides(row: Results, arm: str, attribute: str) -> tuple[Number, Number, Number]:
+    """What a verdict is made from; nulls where the row lacks an arm."""
+    if not {arm, "vanilla"} <= {*row["arms"]}:
+        return (Number(reason="the prompt lacks an arm"),) * 3
+    return distances(row["arms"], arm, "vanilla", attribute)
+
+
+def _paired(arm: str, other: str, tree: Mapping[str, Any]) -> str:
+    """The mean difference over prompts, and how probable it is that the arm is fairer in one of them."""
+    apart, better = (
+        written(number_at(tree, key), Notes()) for key in ("deviation_ratio", "probability_of_improvement")
+    )
+    return (
+        f"{plain(arm)} - {plain(other)}, paired by prompt: mean difference in deviation_ratio {apart}; probability of "
+        f"improvement {better}."
+    )
 
 
 def names_of(results: Results) -> dict[str, str]:

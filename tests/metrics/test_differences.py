@@ -16,7 +16,7 @@ from selfdebias.metrics.distances import mmd
 from selfdebias.metrics.fairness import fd_hard
 from selfdebias.metrics.intervals import BlockBootstrap, Draws
 from selfdebias.metrics.number import Number
-from selfdebias.metrics.shares import mean_draws
+from selfdebias.metrics.shares import mean_draws, resampled_shares
 from tests.metrics.test_summary import MODES, arm, interleaved, summary
 
 BOOTSTRAP = BlockBootstrap(4000)
@@ -90,18 +90,32 @@ def test_both_sides_are_computed_under_the_same_weights_of_blocks(arms):
     found = differences(Sets(guided, vanilla, reference, resampling=resampling), vanilla, ["gender"], MODES)
     blocks, suite = guided.blocks, MetricSuite()
     drawn = []
-    for weights, of_reference in zip(resampling.weights(4), resampling.weights(60, 1), strict=True):
-        rows = np.concatenate(
-            [np.flatnonzero(blocks == b) for b, count in enumerate(weights) for _ in range(int(count))]
-        )
-        again = np.repeat(np.arange(60), of_reference.astype(int))
-        a, b = (quality.knn_covered(reference.e, it.e[rows], 3).mean() for it in (guided, vanilla))
-        drawn.append((a - b, rows, again))
-    own = quality.knn_covered(reference.e, guided.e, 3).mean() - quality.knn_covered(reference.e, vanilla.e, 3).mean()
-    expected = resampling.around(own, np.array([it[0] for it in drawn]), 4)
-    assert (found["precision"].low, found["precision"].high) == pytest.approx((expected.low, expected.high))
+    for weights in resampling.weights(4):
+        rows = np.concatenate([np.flatnonzero(blocks == b) for b in range(4) for _ in range(int(weights[b]))])
+        one, other = (quality.knn_covered(reference.e, it.e[rows], 3).mean() for it in (guided, vanilla))
+        drawn.append(one - other)
+    one, other = (quality.knn_covered(reference.e, it.e, 3).mean() for it in (guided, vanilla))
+    value = one - other
+    width = abs(np.mean(drawn) - value) + resampling.t(4) * math.sqrt(4 / 3) * np.std(drawn)
+    assert (found["precision"].low, found["precision"].high) == pytest.approx((value - width, value + width))
     kernel = suite.kid_kernel
     assert found["kid"].value == pytest.approx(mmd(guided.e, reference.e, kernel) - mmd(vanilla.e, reference.e, kernel))
+
+
+def test_two_distances_near_0_that_move_together_are_bounded_on_either_side_of_their_targets():
+    """One arm is fair, the other has 0.47 men, of the same noise: its images are the other's but for 3 of 100."""
+    generator, true = np.random.default_rng(4), -math.sqrt(2) * 0.03
+    resampling, held, taken_off = BlockBootstrap(300), 0, 0
+    for _ in range(400):
+        p, noise = generator.beta(4.5, 4.5, (20, 1)), generator.random((20, 32))
+        counts = [(noise < p - shift).sum(1) for shift in (0.0, 0.03)]
+        sums = [np.stack([it, 32 - it], 1).astype(np.float64) for it in counts]
+        number = shares_apart(sums, {"fd": fd_hard}, resampling)["fd"]
+        held += number.low <= true <= number.high
+        drawn = [fd_hard(resampled_shares(it, resampling, stream)) for stream, it in enumerate(sums)]
+        other = resampling.around(number.value, drawn[0] - drawn[1], 20)
+        taken_off += other.low <= true <= other.high
+    assert held / 400 > 0.85 > taken_off / 400 + 0.05
 
 
 def test_common_blocks_are_the_finest_that_no_batch_crosses():

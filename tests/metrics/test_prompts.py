@@ -6,9 +6,10 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import mannwhitneyu, ttest_ind, ttest_rel
 
 from selfdebias.metrics.intervals import share_interval
-from selfdebias.metrics.prompts import fair_mean_quantile, over_prompts
+from selfdebias.metrics.prompts import fair_mean_quantile, over_prompts, paired_over_prompts
 from tests.report.example import example_results
 
 
@@ -130,3 +131,69 @@ def test_the_floor_of_an_intersection_counts_its_pairs_of_classes(rows):
             arm["gender x tone"] = arm["tone"]
     mean = over_prompts(rows)["guided"]["gender x tone"]["fd_hard"]
     assert mean["floor_high"] == fair_mean_quantile("fd_hard", 10, (16, 24, 32))
+
+
+def planted(fd, runs=None):
+    """A row of one attribute: by arm its `fd_hard` and `deviation_ratio`, and those of its runs."""
+    arms = {}
+    for arm, value in fd.items():
+        own = {"fd_hard": {"value": value}, "deviation_ratio": {"value": value}}
+        arms[arm] = {"gender": own, "by_run": {"gender": {"fd_hard": (runs or {}).get(arm, [value])}}}
+    return {"arms": arms}
+
+
+def paired(rows, arm="guided", other="vanilla"):
+    return paired_over_prompts({str(place): row for place, row in enumerate(rows)}, arm, other, "gender")
+
+
+def test_the_mean_difference_over_prompts_is_bounded_as_a_paired_t_test_bounds_it():
+    generator = np.random.default_rng(0)
+    easy = generator.random(20)
+    x, y = easy, easy + 0.1 + 0.05 * generator.normal(size=20)
+    found = paired([planted({"guided": a, "vanilla": b}) for a, b in zip(x, y, strict=True)])["deviation_ratio"]
+    low, high = ttest_rel(x, y).confidence_interval()
+    assert (found.value, found.low, found.high) == pytest.approx((x.mean() - y.mean(), low, high), abs=0.005)
+    assert found.high < 0 and found.more["p"] < 1e-4 and found.more["rows"] == 20
+    assert ttest_rel(x, y).pvalue < 1e-4 < ttest_ind(x, y).pvalue  # unpaired, prompts differ by far more
+
+
+def test_the_probability_of_improvement_is_that_of_all_pairs_of_runs_by_prompt():
+    fd = {"guided": 0.0, "vanilla": 0.0}
+    rows = [
+        planted(fd, {"guided": [0.1, 0.2, 0.3], "vanilla": [0.2, 0.25]}),  # of 6 pairs 3 are smaller, and one is a tie
+        planted(fd, {"guided": [0.1], "vanilla": [0.5]}),
+        planted(fd, {"guided": [0.6, None], "vanilla": [0.5]}),
+    ]
+    number = paired(rows)["probability_of_improvement"]
+    assert number.value == pytest.approx((3.5 / 6 + 1 + 0) / 3)
+    x, y = [0.1, 0.2, 0.3], [0.2, 0.25]
+    assert 1 - mannwhitneyu(x, y).statistic / 6 == pytest.approx(3.5 / 6)
+    other = paired(rows, "vanilla", "guided")["probability_of_improvement"]
+    assert number.value + other.value == pytest.approx(1)
+
+
+def test_all_prompts_better_leaves_open_what_twenty_prompts_do():
+    number = paired([planted({"guided": 0.1, "vanilla": 0.4})] * 20)["probability_of_improvement"]
+    assert number.value == number.high == 1 and 0.8 < number.low < 0.9
+    assert paired([planted({"guided": 0.1, "vanilla": 0.1})] * 20)["probability_of_improvement"].value == 0.5
+
+
+def test_prompts_without_the_number_in_either_arm_are_left_out_and_one_prompt_has_no_interval():
+    rows = [planted({"guided": 0.1, "vanilla": 0.4}), planted({"guided": None, "vanilla": 0.4}), {"arms": {}}]
+    for number in paired(rows).values():
+        assert number.more["rows"] == 1 and number.low is None and number.reason == "no interval: one prompt"
+    assert {it.reason for it in paired(rows[1:]).values()} == {"no prompt has this number"}
+
+
+def test_further_arms_are_held_against_the_guided_one_too(rows):
+    for row in rows.values():
+        row["arms"]["peer"] = row["arms"]["vanilla"]
+    means = over_prompts(rows)
+    assert [*means["guided"]["difference"]] == ["vanilla"] and [*means["peer"]["difference"]] == ["vanilla", "guided"]
+    assert "difference" not in means["vanilla"]
+    for arm, other in (("guided", "vanilla"), ("peer", "guided")):
+        apart = means[arm]["difference"][other]["gender"]["fd_hard"]["value"]
+        assert apart == pytest.approx(
+            means[arm]["gender"]["fd_hard"]["value"] - means[other]["gender"]["fd_hard"]["value"]
+        )
+    assert means["peer"]["difference"]["vanilla"]["gender"]["fd_hard"]["value"] == 0

@@ -13,7 +13,7 @@ from selfdebias.jobs.job import folder_of_row, gather_rows
 from selfdebias.report.measures import flat_numbers
 from selfdebias.report.prompts import markdown_table, render_prompt_page, render_table
 from selfdebias.report.wandb_log import table_of_rows
-from selfdebias.report.wording import columns_of
+from selfdebias.report.wording import columns_of, number
 from selfdebias.storage.atomic import write_json
 from tests.report.example import CLASSES, example_results
 from tests.report.test_page import HOSTILE, Page
@@ -93,14 +93,27 @@ def test_a_null_has_its_reason_and_the_mean_says_over_how_many(job):
 def test_means_have_intervals_and_fairer_is_counted_where_it_can_be_told(job):
     results = copy.deepcopy(job[1])
     rows = list(results["rows"].values())
-    for row in rows:
-        row["verdicts"] = {"guided": {"gender": "not told apart"}}
-    rows[0]["verdicts"]["guided"]["gender"] = "fairer"
+    for row, p in zip(rows, (0.016, 0.026, 0.9), strict=True):  # 3 x 0.016 is below 0.05, 2 x 0.026 above
+        planted = {"value": -0.1, "low": -0.2, "high": -0.01, "p": p}
+        row["arms"]["guided"]["difference"]["vanilla"]["gender"]["fd_hard"] = planted
     text = " ".join(render_table(results).split())
     mean = results["over_prompts"]["vanilla"]["gender"]["fd_hard"]
     assert f"mean fd_hard: vanilla {mean['value']:.3f} [{mean['low']:.3f}, {mean['high']:.3f}], guided" in text
     assert f"by fd_hard: fairer for 1, no detectable difference for {len(rows) - 1} of {len(rows)} prompts" in text
     assert "how often it is wrong was not measured" in text
+
+
+def test_arms_are_held_against_each_other_prompt_by_prompt(tmp_path):
+    results = job_of(tmp_path, arms=("vanilla", "guided", "random"))
+    text = " ".join(render_table(results).split())
+    for arm, other in (("guided", "vanilla"), ("random", "vanilla"), ("random", "guided")):
+        tree = results["over_prompts"][arm]["difference"][other]["gender"]
+        apart, better = (
+            f"{number(it['value'])} [{number(it['low'])}, {number(it['high'])}]"
+            for it in (tree["deviation_ratio"], tree["probability_of_improvement"])
+        )
+        assert f"{arm} - {other}, paired by prompt: mean difference in deviation_ratio {apart}" in text
+        assert f"; probability of improvement {better}." in text
 
 
 def test_the_floor_of_a_mean_is_said_beside_it_in_table_and_page(job):
@@ -181,7 +194,8 @@ def test_the_page_has_intervals_means_verdicts_and_settings(job):
 def test_prompts_of_one_batch_are_counted_as_untold(tmp_path):
     results = job_of(tmp_path)
     for row in results["rows"].values():
-        row["verdicts"]["guided"]["gender"] = None
+        for tree in (row["arms"]["guided"], row["arms"]["guided"]["difference"]["vanilla"]):
+            tree["gender"]["fd_hard"] = {"value": 0.1, "low": None, "high": None, "reason": "no interval: one batch"}
     assert "by fd_hard: cannot be told for 3 of 3 prompts" in " ".join(render_table(results).split())
 
 

@@ -17,6 +17,7 @@ from selfdebias.jobs.prompts import BANK
 from selfdebias.jobs.sweeps.finished import SweptJob
 from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.arms import ArmData, load_arm, pool
+from selfdebias.metrics.comparison import GUIDED
 from selfdebias.metrics.features import assign_modes as place_in_modes
 from selfdebias.metrics.number import Number, missing, number_at
 from selfdebias.metrics.prompts import over_prompts
@@ -26,6 +27,7 @@ from selfdebias.modes.placement import AxisSides
 from selfdebias.report.measures import clip_score, frechet_key
 
 Results = Mapping[str, Any]
+Beside = Mapping[str, Sequence[Path]]  # jobs whose guided images are further arms, by the name that they get
 
 
 @dataclass(frozen=True)
@@ -108,13 +110,15 @@ def _results(jobs: Sequence[SweptJob], pooled: Sequence[str]) -> Results | None:
         raise refuse("table.pool", words, list(pooled)) from None
 
 
-def pool_jobs(jobs: Sequence[Path], root: Path, reference: Path | None = None) -> Results:
+def pool_jobs(jobs: Sequence[Path], root: Path, reference: Path | None = None, beside: Beside | None = None) -> Results:
     """Measures the arms of jobs pooled, by the same choices as each job's own evaluation.
 
     Args:
         jobs: Folders of finished jobs with the same arms and prompts, in the order in which they are pooled.
         root: The root of runs that their stages are in.
         reference: A finished job with the same rows, whose reference images take the place of theirs; None for their own.
+        beside: Finished jobs of the same seeds and rows, by a name for their guided images, which are placed in the modes of `jobs`
+            and have differences from vanilla and from the guided arm; all verdicts are corrected for together.
 
     Returns:
         What `results.json` of one job holds, over all of them: blocks are batches, and no batch spans two jobs.
@@ -125,11 +129,13 @@ def pool_jobs(jobs: Sequence[Path], root: Path, reference: Path | None = None) -
     every = [json.loads((job / "results.json").read_text()) for job in jobs]
     config = yaml.safe_load((jobs[0] / "config.yaml").read_text())
     if "rows" not in every[0]:
-        return _pool_row("", jobs, root, every, config, reference)
+        return _pool_row("", jobs, root, every, config, reference, beside or {})
     names = every[0].get("row_names", list(every[0]["rows"]))
     rows = {}
     for row in names:
-        rows[row] = _pool_row(row, jobs, root, [results["rows"][row] for results in every], config, reference)
+        rows[row] = _pool_row(
+            row, jobs, root, [results["rows"][row] for results in every], config, reference, beside or {}
+        )
     return {**every[0], "seeds": _seeds(every), "rows": rows, "row_names": names, "over_prompts": over_prompts(rows)}
 
 
@@ -171,18 +177,21 @@ def stages_of(job: Path, root: Path, row: str = "") -> dict[str, Path]:
 
 
 def _pool_row(
-    row: str, jobs: Sequence[Path], root: Path, every: Sequence[Results], config: Mapping[str, Any], other: Path | None
-) -> Results:
+    row: str, jobs: Sequence[Path], root: Path, every: Sequence[Results], config: Results, other: Path | None, beside: Beside
+) -> Results:  # fmt: skip
     """What `summarise` says of the pooled arms of one row, and the means of what the jobs cost."""
     first, evaluate = every[0], config["evaluate"]
     if "sources" in first:
         raise ValueError("`evaluate.folders` must be null in jobs that are pooled.")
     arms, reference = pooled_arms(jobs, root, list(first["arms"]), row)
+    stages = stages_of(jobs[0], root, row)
+    for name, own in beside.items():
+        arms[name] = replace(_placed(pooled_arms(own, root, [GUIDED], row)[0][GUIDED], stages), arm=name)
     evaluated = [stages_of(job, root, row)["evaluate"] for job in jobs]
     apart = all((folder / "probabilities-collected.safetensors").exists() for folder in evaluated)
     collected = _shared_arm(evaluated, "collected") if apart else reference
     if other is not None:
-        reference = _reference_of(other, stages_of(jobs[0], root, row), root, row)
+        reference = _placed(load_arm(stages_of(other, root, row)["evaluate"], "reference"), stages)
     choices = {key: value for key, value in config["metrics"].items() if key not in ("_target_", "features")}
     compared_by = {EXTRACTOR: first["features"]} if first.get("features") else {}  # as earlier jobs say it
     results = summarise(
@@ -193,18 +202,19 @@ def _pool_row(
     skipped = {
         arm: sum(it.get("skipped_edits", {}).get(arm, 0) for it in every) for arm in first.get("skipped_edits", {})
     }
-    cost = {key: {arm: _mean_cost(every, key, arm) for arm in arms} for key in ("seconds_per_image", "rows_per_image")}
+    cost = {
+        key: {arm: _mean_cost(every, key, arm) for arm in first["arms"]}
+        for key in ("seconds_per_image", "rows_per_image")
+    }
     copied = {str(key): first[key] for key in ("dependence",) if key in first}
     return {**results, **copied, "skipped_edits": skipped, "cost": cost}
 
 
-def _reference_of(other: Path, stages: Mapping[str, Path], root: Path, row: str) -> ArmData:
-    """The reference images of another job, in the modes that these stages found."""
+def _placed(arm: ArmData, stages: Mapping[str, Path]) -> ArmData:
+    """Images of another job, in the modes that these stages found."""
     from selfdebias.jobs.stages.looking import read_centers  # here, since what it needs is slow to come
 
-    reference = load_arm(stages_of(other, root, row)["evaluate"], "reference")
-    centers = read_centers(stages["discover"]) if "discover" in stages else None
-    return replace(reference, modes=place_in_modes(reference.e, centers))
+    return replace(arm, modes=place_in_modes(arm.e, read_centers(stages["discover"]) if "discover" in stages else None))
 
 
 def _modes(jobs: Sequence[Path], root: Path, row: str, said: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -11,16 +11,16 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from selfdebias.jobs.sweeps.columns import number_columns, rows_of
+from selfdebias.jobs.sweeps.columns import Row, number_columns, rows_of, verdicts_of
 from selfdebias.jobs.sweeps.finished import differing, read_source
-from selfdebias.jobs.sweeps.pooling import grouped, pool_jobs
+from selfdebias.jobs.sweeps.pooling import Group, grouped, pool_jobs
 from selfdebias.jobs.sweeps.record import FAILED, JobState, SweepFolder
 from selfdebias.main import main
 from selfdebias.metrics.arms import load_arm, pool, save_arm
 from selfdebias.metrics.number import Number
 from selfdebias.report.wording import AT_FLOOR, Notes
 from selfdebias.storage.atomic import write_json
-from tests.jobs.sweeps.world import arms_of_job, config_of, measured, read, write_job, write_sweep
+from tests.jobs.sweeps.world import REFERENCE, arms_of_job, config_of, measured, read, write_job, write_sweep
 from tests.report.example import example_arm
 
 STRENGTHS = {3.0: 0.65, 6.0: 0.5}  # share of men by strength
@@ -109,6 +109,45 @@ def test_the_reference_images_of_another_job_may_take_the_place_of_their_own(swe
         held["arms"]["vanilla"]["within_modes"]["precision"]["value"] > 0.5
     )  # in the modes of these jobs, not of that one
     assert held["modes"] == own["modes"]  # as found on their own images
+
+
+def test_guided_images_of_other_jobs_are_further_arms_with_their_differences(sweep, tmp_path):
+    shutil.copytree(sweep.root, tmp_path / "runs")
+    root, (width, modes) = tmp_path / "runs", (REFERENCE.e.shape[1], 2)
+    save_file({"centers": torch.eye(modes, width)}, root / "stages" / "discover" / "shared" / "centers.safetensors")
+    jobs, others = ([root / "jobs" / name for name in names] for names in (("h0", "h1"), ("h2", "h3")))
+    own, held, alone = (
+        pool_jobs(jobs, root),
+        pool_jobs(jobs, root, beside={"stronger": others}),
+        pool_jobs(others, root),
+    )
+    assert {*held["arms"]} == {"guided", "vanilla", "stronger"}
+    stronger = held["arms"]["stronger"]
+    assert stronger["gender"] == alone["arms"]["guided"]["gender"]
+    assert stronger["difference"]["vanilla"]["gender"] == alone["arms"]["guided"]["difference"]["vanilla"]["gender"]
+    apart = stronger["difference"]["guided"]["gender"]["fd_hard"]
+    values = (it["gender"]["fd_hard"]["value"] for it in (stronger, own["arms"]["guided"]))
+    assert apart["value"] == pytest.approx(next(values) - next(values)) and apart["low"] < apart["high"]
+    assert held["arms"]["guided"] == own["arms"]["guided"] and held["cost"] == own["cost"]
+
+
+def test_the_rows_of_a_table_are_corrected_for_together():
+    def row(p):
+        own, apart = (
+            {"fd_hard": {"value": 0.2, "low": 0.1, "high": 0.3}},
+            {"value": -0.1, "low": -0.2, "high": -0.01, "p": p},
+        )
+        guided = {"gender": own, "difference": {"vanilla": {"gender": {"fd_hard": apart}}}}
+        return Row(Group({}, [], {"arms": {"vanilla": {"gender": own}, "guided": guided}}), "guided")
+
+    p = [0.01, 0.02, 0.04]
+    rows = [row(it) for it in p]
+    assert (
+        verdicts_of(rows, "gender.fd_hard") == ["fairer"] * 3
+        and verdicts_of(rows[1:] * 2, "gender.fd_hard") == [""] * 4
+    )
+    baseline = Row(rows[0].group, "vanilla")
+    assert verdicts_of([baseline, rows[0]], "gender.fd_hard") == ["", "fairer"]
 
 
 def test_modes_are_held_against_the_images_that_they_were_found_on(sweep, tmp_path):
