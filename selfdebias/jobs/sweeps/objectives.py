@@ -90,6 +90,24 @@ def values_of_job(job: Path, names: Sequence[str]) -> list[float]:
     return [_value(arm, name) for name in names]
 
 
+def unmeasured(job: Path, names: Sequence[str]) -> list[str]:
+    """The objectives that a finished job does not measure, so that it counts as a failed trial."""
+    return [name for name, value in zip(names, values_of_job(job, names), strict=True) if isnan(value)]
+
+
+def axes_of(names: Sequence[str]) -> tuple[str, str] | None:
+    """Two objectives as x and y of a plot in which lower is better for y; None where there are not two such.
+
+    Example:
+        >>> axes_of(["mode_fd", "psnr"]), axes_of(["psnr", "kid"]), axes_of(["psnr", "recall"]), axes_of(["kid"])
+        (('psnr', 'mode_fd'), ('psnr', 'kid'), None, None)
+    """
+    low = [name for name in names if direction(name) == "minimize"]
+    if len({*names}) != 2 or not low:
+        return None
+    return next(name for name in names if name != low[0]), low[0]
+
+
 def _value(arm: dict[str, object], name: str) -> float:
     node: object = arm
     for key in ("turned." + name if name == "precision_ratio" else name).split("."):

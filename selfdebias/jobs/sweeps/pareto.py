@@ -12,6 +12,7 @@ from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
 from selfdebias.jobs.sweeps.columns import Row, short_names
+from selfdebias.jobs.sweeps.objectives import direction, is_judged
 from selfdebias.metrics.distances import KID
 from selfdebias.metrics.number import Number
 from selfdebias.metrics.preservation import KEPT_COSINE, PRECISION_OF_SWITCHED
@@ -85,7 +86,7 @@ class Plot:
     def of(cls, points: list[Point], quality: str, fairness: str) -> Plot:
         """Draws what `points_of` returned."""
         png = to_png(tradeoff_figure(points, quality, fairness), DPI)
-        return cls(png, points, front_of(points, QUALITY[quality].better == "higher"), quality, fairness)
+        return cls(png, points, front_of(points, direction(quality) == "maximize"), quality, fairness)
 
 
 def points_of(rows: Sequence[Row], quality: str, fairness: str) -> list[Point]:
@@ -131,7 +132,7 @@ def tradeoff_figure(points: Sequence[Point], quality: str, fairness: str) -> Fig
         quality: Name of x.
         fairness: Name of y.
     """
-    higher = QUALITY[quality].better == "higher"
+    higher = direction(quality) == "maximize"
     figure = Figure(figsize=SIZE, dpi=DPI, facecolor=LIGHT.paper, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(facecolor=LIGHT.paper)
@@ -143,8 +144,10 @@ def tradeoff_figure(points: Sequence[Point], quality: str, fairness: str) -> Fig
         _draw(axes, point, LIGHT.mark(place), MARKERS[place % 7])  # the eighth is vanilla's
     for point in (point for point in points if point.vanilla):
         _draw(axes, point, LIGHT.ink, "*")
-    axes.set_xlabel(f"{WORDS[quality]} ({'higher is better: right' if higher else 'lower is better: left'})")
-    axes.set_ylabel(f"{plain(fairness.replace('.', ' '))} (lower is fairer: down)")
+    across = WORDS.get(quality, plain(quality.replace(".", " ")))
+    axes.set_xlabel(f"{across} ({'higher is better: right' if higher else 'lower is better: left'})")
+    fairer = "fairer" if fairness == "mode_fd" or is_judged(fairness) else "better"
+    axes.set_ylabel(f"{plain(fairness.replace('.', ' '))} (lower is {fairer}: down)")
     _style(axes, any(point.quality.low is not None or point.fairness.low is not None for point in points))
     named = [point for point in points if point.vanilla or point in front or len(points) <= MOST_NAMED]
     _name(figure, axes, points, named)

@@ -19,7 +19,7 @@ from selfdebias.jobs.sweeps.columns import (
     table_of,
 )
 from selfdebias.jobs.sweeps.finished import Source, SweptJob, fairness_of, read_source
-from selfdebias.jobs.sweeps.objectives import best_of, direction, is_judged, values_of_job
+from selfdebias.jobs.sweeps.objectives import axes_of, best_of, direction, is_judged, unmeasured, values_of_job
 from selfdebias.jobs.sweeps.pooling import Group, grouped, ones_of
 from selfdebias.jobs.sweeps.record import DONE
 from selfdebias.metrics import quality
@@ -30,14 +30,8 @@ from selfdebias.report.table import Column, Table, to_csv, to_latex, to_markdown
 from selfdebias.report.wording import AT_FLOOR, Notes, number, plain, prompt_of
 from selfdebias.storage.atomic import write_bytes, write_json, write_text
 
-TABLE, LATEX, CSV, RESULTS, PLOT, PAGE = (
-    "table.md",
-    "table.tex",
-    "table.csv",
-    "results.json",
-    "pareto.png",
-    "index.html",
-)
+TABLE, LATEX, CSV, RESULTS = "table.md", "table.tex", "table.csv", "results.json"
+PLOT, PAGE = "pareto.png", "index.html"
 
 
 @dataclass(frozen=True)
@@ -48,8 +42,8 @@ class Sweep:
         source: the jobs.
         groups: the jobs put together, with their numbers.
         rows: the table's.
-        fairness: name of the measure that rows are held against vanilla by, and of the plot.
-        quality: name of the plot's other measure.
+        fairness: name of the measure that rows are held against vanilla by.
+        plotted: names of the plot's measures, x and y: the objectives of a search, where it has two.
         pooled: keys in which the jobs of a row may differ.
     """
 
@@ -57,7 +51,7 @@ class Sweep:
     groups: list[Group]
     rows: list[Row]
     fairness: str
-    quality: str
+    plotted: tuple[str, str]
     pooled: list[str]
 
 
@@ -97,21 +91,22 @@ def _write(source: Source, settings: Mapping[str, Any]) -> None:
     from selfdebias.jobs.sweeps.page import render_sweep_page  # here, since matplotlib and torch are slow to come
     from selfdebias.jobs.sweeps.pareto import Plot, points_of
 
-    groups, place, quality = grouped(source.jobs, settings["pool"]), source.place, settings["quality"]
+    groups, place = grouped(source.jobs, settings["pool"]), source.place
     attributes = dict.fromkeys(name for group in groups if group.results for name in attributes_in(group.results))
     fairness = fairness_of(settings, list(attributes))
-    sweep = Sweep(source, groups, rows_of(groups), fairness, quality, list(settings["pool"]))
+    x, y = axes_of(source.objectives) or (settings["quality"], fairness)
+    sweep = Sweep(source, groups, rows_of(groups), fairness, (x, y), list(settings["pool"]))
     print(render_table(sweep))
     write_text(place / CSV, to_csv(numbers_of(groups)))
     write_json(place / RESULTS, {"command": source.command, "rows": [_record(group) for group in groups]})
-    points = points_of(sweep.rows, quality, fairness)
-    plot = Plot.of(points, quality, fairness) if points else None
+    points = points_of(sweep.rows, x, y)
+    plot = Plot.of(points, x, y) if points else None
     if plot:
         write_bytes(place / PLOT, plot.png)
         print(f"plot: {place / PLOT}")
     else:
         (place / PLOT).unlink(missing_ok=True)
-        print(f"plot: none, since no job has both {quality} and {fairness}")
+        print(f"plot: none, since no job has both {x} and {y}")
     write_text(place / LATEX, to_latex(table_of(sweep.rows, sweep.fairness, Notes(), intervals=True)))
     write_text(place / TABLE, markdown_table(sweep))
     print(f"table: {place / TABLE}")
@@ -150,7 +145,7 @@ def markdown_table(sweep: Sweep) -> str:
     notes = Notes()
     table = table_of(sweep.rows, sweep.fairness, notes, intervals=True)
     text = to_markdown(headline(sweep), [table, *best_trials(sweep.source)], explanations(sweep, table, notes))
-    plot = f"\n![{sweep.fairness} against {sweep.quality}]({PLOT})\n"
+    plot = f"\n![{sweep.plotted[1]} against {sweep.plotted[0]}]({PLOT})\n"
     return text + (plot if (sweep.source.place / PLOT).exists() else "")
 
 
@@ -188,10 +183,13 @@ def headline(sweep: Sweep) -> str:
 
 def explanations(sweep: Sweep, table: Table, notes: Notes) -> list[str]:
     """What a reader has to know: who judged, intervals and floors, pooling, what is missing, and the jobs."""
-    titles = table.columns[table.names :]
+    titles, objectives = table.columns[table.names :], sweep.source.objectives
     marked = any(cell.endswith(("*", "?")) for row in table.rows for cell in row[table.names :])
     known = [group.results for group in sweep.groups if group.results is not None]
     lines = missing_in_words(sweep.source.jobs)
+    for job in sweep.source.jobs:
+        lacking = unmeasured(job.folder, objectives) if job.folder else []
+        lines += [f"a failed trial: {job.name}: {name} was not measured" for name in lacking]
     if any(len(group.folders) > 1 for group in sweep.groups):
         lines.append(f"Jobs that differ in {', '.join(sweep.pooled)} alone are pooled: one row of all their images.")
     lines += dict.fromkeys(judge_in_words(one) for results in known for one in ones_of(results))

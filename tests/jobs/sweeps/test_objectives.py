@@ -8,6 +8,7 @@ import pytest
 from selfdebias.jobs.sweeps.objectives import best_of, values_of_job
 from selfdebias.jobs.sweeps.record import DONE, FAILED, JobState
 from selfdebias.main import main
+from selfdebias.storage.atomic import write_json
 from tests.jobs.sweeps.world import read, write_sweep
 
 STRENGTHS = {3.0: 0.65, 6.0: 0.5, 9.0: 0.9}  # share of men by strength
@@ -54,6 +55,23 @@ def test_the_best_trials_stand_in_the_table_with_their_values(tmp_path, capsys):
     assert "beats in mode_fd (lower is better) and kept_cosine (higher is better), of 3 jobs with numbers" in words
     assert "with labels" not in words and "job 3 (strength=1.0): failed: out of memory" in words
     assert "### Best trials" in (sweep.path / "table.md").read_text()
+
+
+def test_the_plot_shows_the_two_objectives_of_a_search(tmp_path, capsys):
+    sweep = write_search(tmp_path, "recall", "mode_fd")
+    table_of(sweep, capsys)
+    assert "![mode_fd against recall](pareto.png)" in (sweep.path / "table.md").read_text()
+    assert "Plot of recall (x) and mode_fd (y)" in (sweep.path / "index.html").read_text()
+
+
+def test_a_trial_that_lacks_an_objective_is_named_with_it(tmp_path, capsys):
+    sweep = write_search(tmp_path, "mode_fd", "kept_cosine")
+    file = sweep.root / "jobs" / "h0" / "results.json"
+    results = read(file)
+    del results["arms"]["guided"]["mode_fd"]
+    write_json(file, results)
+    text = " ".join(table_of(sweep, capsys).split())
+    assert "a failed trial: job 0: mode_fd was not measured" in text and text.count("a failed trial: ") == 1
 
 
 def test_settings_that_a_judge_chose_are_called_so(tmp_path, capsys):
