@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from selfdebias.encoders.base import Encoder, PretrainedEncoder
+from selfdebias.encoders.base import Encoder, PixelEncoder, PretrainedEncoder
 from selfdebias.encoders.inception import InceptionFeatures
-from selfdebias.encoders.pixels import PixelEncoder
 from selfdebias.encoders.pretrained import ClipEncoder, Dinov2Encoder, EfficientNetLite0Encoder, SiglipEncoder
 from selfdebias.storage.weight_sources import ModelSource
 

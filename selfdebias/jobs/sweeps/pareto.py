@@ -21,7 +21,6 @@ from selfdebias.report.figures import LIGHT, MARKERS, to_png
 from selfdebias.report.measures import INTERVAL
 from selfdebias.report.wording import clip, plain
 
-QUALITY = {"kept_cosine": KEPT_COSINE, "precision_ratio": PRECISION_OF_SWITCHED, "kid": KID, "clip_score": CLIP_SCORE}
 WORDS = {
     "kept_cosine": f"{KEPT_COSINE.title} to the vanilla twin",
     "precision_ratio": PRECISION_OF_SWITCHED.title,

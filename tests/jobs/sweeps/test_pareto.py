@@ -9,7 +9,7 @@ from matplotlib.text import Text
 
 from selfdebias.jobs.sweeps.columns import Row, rows_of
 from selfdebias.jobs.sweeps.finished import read_source
-from selfdebias.jobs.sweeps.pareto import QUALITY, Point, front_of, points_of, tradeoff_figure
+from selfdebias.jobs.sweeps.pareto import WORDS, Point, front_of, points_of, tradeoff_figure
 from selfdebias.jobs.sweeps.pooling import Group, grouped
 from selfdebias.metrics.number import Number
 from tests.jobs.sweeps.world import write_sweep
@@ -32,7 +32,7 @@ def test_the_front_is_what_a_naive_comparison_of_all_pairs_leaves(higher):
     assert {point.label for point in front_of(every, higher)} == naive
 
 
-@pytest.mark.parametrize("quality", QUALITY)
+@pytest.mark.parametrize("quality", WORDS)
 def test_axes_say_which_direction_is_better(quality):
     axes = tradeoff_figure(points(3), quality, "gender.fd_hard").axes[0]
     assert ("left" if quality == "kid" else "right") in axes.get_xlabel()
