@@ -18,6 +18,8 @@ from diffusers import (
 from torch import Tensor, nn
 
 from selfdebias.backbones.rows import RowCount
+from selfdebias.config.compose import load
+from selfdebias.config.targets import make
 from selfdebias.guidance import GuidanceState, NoGuidance, Resample, Select, Semantics
 from selfdebias.guidance.choosing import choose, counts_of
 from selfdebias.guidance.schedules import GuidanceWindow
@@ -313,3 +315,22 @@ def test_of_axes_those_that_are_asked_for_are_balanced():
         draw(pipeline)
     (seen,) = state.of(SelectionState).accounts["a person"].seen
     assert seen.sum() == 16 and len(set(selecting.seeds)) == 8
+
+
+@pytest.mark.slow
+def test_64_images_of_the_shipped_model_are_those_of_their_seeds_drawn_alone():
+    backbone = make(load([]), "model")
+    pipeline = backbone.load().to(torch.float64)  # in float32 batches of other sizes round apart, up to 2e-5
+    text, seeds, seen = "an emoji of a person", list(range(5000, 5064)), []
+    handle = pipeline.unet.mid_block.register_forward_hook(
+        lambda block, args, h: seen.append(h.chunk(2)[1][:, 0].mean(dim=(1, 2)))
+    )
+    backbone.generate(pipeline, [text] * 64, seeds)
+    handle.remove()
+    one = semantics(float(seen[6].quantile(0.3)))
+    one.projector.shape = (0,)  # nothing is steered
+    with Selecting(pipeline, Select(at=0.28, limit=4.0), ALWAYS, GuidanceState(one)) as selecting:
+        images = backbone.generate(pipeline, [text] * 64, seeds)
+    assert 5 < sum(seed not in seeds for seed in selecting.seeds) < 40
+    alone = torch.cat([backbone.generate(pipeline, [text], [seed]) for seed in selecting.seeds])
+    assert (images - alone).abs().max() < 1e-5

@@ -1,0 +1,145 @@
+"""Choosing among seeds beside editing, at what cost: "an emoji of a person", all arms on the same seeds, paired differences.
+
+    python -m experiments.person_choosing [WORD ...]
+
+Words choose the encoders whose names hold one of them. Settings are those of development seeds 301 and 302; no seed of this study
+was looked at before. Cost is counted in rows that the denoiser evaluates, by a hook on it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.person_axes import HONEST, TOLD
+from experiments.pooled import INTERVALS, RESULTS, ROOT, interval, number, run_jobs, write_study
+from selfdebias.jobs.sweeps.pooling import pool_jobs
+from selfdebias.report.explanations import judge_in_words
+
+NAME, SEEDS = "person_choosing", (801, 802, 803, 804, 805)
+STAGES = "stages=[collect,discover,project,generate,evaluate]"
+PARTITION = [*TOLD, "clustering=spectral", STAGES]
+AXES = [*HONEST, "clustering=axes", STAGES]
+CHOOSING = {
+    "select": ["guidance=select"],
+    "resample": ["guidance=resample"],
+    "select, then transport": ["guidance=select_then_transport"],
+    "transport, then resample": ["guidance=transport_then_resample"],
+}
+LABEL_FREE = {
+    "mean difference under transport's gate": ["guidance=mean_transport"],
+    "particle": ["guidance=particle"],
+    "cads": ["guidance=cads"],
+    "dc": ["guidance=dc", "schedule.stop=0.3"],
+}
+FEW = "guidance.steer.slack=1.5"  # as `transport_axes` has it
+SETTINGS = {
+    "attributes, partition": {
+        "default": [*PARTITION, "guidance=attribute_prompts"],
+        **{name: [*PARTITION, *own] for name, own in (CHOOSING | LABEL_FREE).items()},
+        "mean difference under transport's gate": [*PARTITION, "guidance=mean_transport", "guidance.slack=2.5"],
+        "told the attribute: classifier guidance": [*PARTITION, "bank=supervised", "guidance=classifier"],
+    },
+    "captions, axes": {
+        "default": [*AXES, "guidance=attribute_prompts", "guidance.of.slack=1.5"],
+        **{name: [*AXES, *own, *([FEW] if "transport" in own[0] else [])] for name, own in CHOOSING.items()},
+        **{name: [*AXES, *own] for name, own in LABEL_FREE.items()},
+    },
+}
+TITLES = {"guided": "transport, the default", "attribute_prompts": "told the attribute: prompts that state it"}
+HEAD = (
+    "| Arm | N | men | gender `fd_hard` | less vanilla's | less the default's | modes: distance from the target | "
+    "tone `fd_hard` | precision, judge's features | kept | edited | rows |\n|" + "---|" * 12
+)
+
+
+def measure(arms: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Run the jobs of all arms, and measure them pooled over the seeds, each beside vanilla and the default.
+
+    Returns:
+        A results object as `pool_jobs` gives it, with `config_hashes`, and `rows_per_image` and `edited` of each arm.
+    """
+    jobs = {name: run_jobs(overrides, SEEDS) for name, overrides in arms.items()}
+    default = jobs.pop("default")
+    found = pool_jobs(default, Path(ROOT), beside=jobs)
+    costs: dict[str, dict[str, Any]] = {"rows_per_image": {}, "edited": {}}
+    for arm in found["arms"]:
+        own, name = (jobs[arm], "guided") if arm in jobs else (default, arm)
+        rows = [json.loads((job / "results.json").read_text())["cost"]["rows_per_image"][name] for job in own]
+        costs["rows_per_image"][arm] = sum(rows) / len(rows)
+        costs["edited"][arm] = sum(_edited(job, name) for job in own)
+    every = [*default, *(job for own in jobs.values() for job in own)]
+    return {**found, **costs, "config_hashes": [job.name for job in every]}
+
+
+def _edited(job: Path, arm: str) -> int:
+    """How many images of an arm were edited at all."""
+    from selfdebias.storage.batches import BatchFolder
+
+    stage = Path(ROOT) / json.loads((job / "job.json").read_text())["stages"][f"generate/{arm}"]
+    tensors = [own for _, own in BatchFolder.open(stage).tensors()]
+    return sum(int((own["edited"] if "edited" in own else own["edit_norm"].any(dim=0)).sum()) for own in tensors)
+
+
+def line(arm: str, results: Mapping[str, Any]) -> str:
+    """The row of one arm."""
+    it, rows = results["arms"][arm], results["rows_per_image"]
+    apart = {other: it.get("difference", {}).get(other) for other in ("vanilla", "guided")}
+    cells = [
+        TITLES.get(arm, arm), str(it["gender"]["fd_hard"]["n"]), interval(it["shares"]["gender"]["man"]),
+        interval(it["gender"]["fd_hard"]), *(_gender(own) for own in apart.values()), _modes(it),
+        interval(it["tone"]["fd_hard"]),
+        interval(it.get("quality", {}).get("judge", {}).get("precision")), interval(it["kept_cosine"]),
+        str(results["edited"][arm]), f"{rows[arm] / rows['vanilla']:.2f}",
+    ]  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def _gender(difference: Mapping[str, Any] | None) -> str:
+    return interval(difference["gender"]["fd_hard"]) if difference and "gender" in difference else "n/a"
+
+
+def _modes(arm: Mapping[str, Any]) -> str:
+    return " / ".join(number(axis["fd"]) for axis in arm["axes"]) if arm.get("axes") else interval(arm["mode_fd"])
+
+
+def page(every: Mapping[str, Mapping[str, Any]]) -> str:
+    """A table for each encoder, and which differences are told apart."""
+    judge = judge_in_words(next(iter(every.values())))
+    text = [
+        f"# Choosing among seeds beside editing, generate seeds {', '.join(map(str, SEEDS))}",
+        "",
+        f"`python -m experiments.{NAME}`. {judge[:1].upper()}{judge[1:]} {INTERVALS} Differences are paired: both arms under "
+        "the same weights of batches. Modes: `mode_fd`, of axes the distance of each. Rows: rows that the denoiser evaluates for a "
+        "delivered image, over vanilla's, counted by a hook; what the fit costs is not in them. Edited: images with an edit of any "
+        "size. Images of arms that choose have other seeds than vanilla's, so that nothing is said of what they keep.",
+    ]
+    for name, results in every.items():
+        verdicts = [f"{TITLES.get(arm, arm)}: {_verdict(own)}" for arm, own in results["verdicts"].items()]
+        text += ["", f"## {name[:1].upper()}{name[1:]}", "", HEAD, *(line(arm, results) for arm in results["arms"]), ""]
+        text += [
+            f"Gender against vanilla, Holm's correction over all comparisons of this encoder: {'; '.join(verdicts)}."
+        ]
+    return "\n".join(text)
+
+
+def _verdict(own: Mapping[str, str | None]) -> str:
+    return {None: "cannot be told", "not told apart": "no detectable difference"}.get(own["gender"], str(own["gender"]))
+
+
+def main(words: Sequence[str]) -> None:
+    """Measure the encoders that are asked for, keep the others' numbers, and write the tables."""
+    file = RESULTS / f"{NAME}.json"
+    every: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    for name, arms in SETTINGS.items():
+        if not words or any(word in name for word in words):
+            every[name] = measure(arms)
+            every = {it: every[it] for it in SETTINGS if it in every}
+            write_study(NAME, page(every), every)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
