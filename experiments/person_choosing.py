@@ -2,8 +2,9 @@
 
     python -m experiments.person_choosing [WORD ...]
 
-Words choose the encoders whose names hold one of them. Settings are those of development seeds 301 and 302; no seed of this study
-was looked at before. Cost is counted in rows that the denoiser evaluates, by a hook on it.
+Words choose the encoders whose names hold one of them; words that are in no encoder's name choose arms. Settings are those of
+development seeds 301 and 302; no seed of this study was looked at before. Cost is counted in rows that the denoiser evaluates, by a
+hook on it.
 """
 
 from __future__ import annotations
@@ -119,7 +120,17 @@ def page(every: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     for name, results in every.items():
         verdicts = [f"{TITLES.get(arm, arm)}: {_verdict(own)}" for arm, own in results["verdicts"].items()]
-        text += ["", f"## {name[:1].upper()}{name[1:]}", "", HEAD, *(line(arm, results) for arm in results["arms"]), ""]
+        counted = f"{len(results['arms'])} arms, {len(results['config_hashes'])} jobs."
+        text += [
+            "",
+            f"## {name[:1].upper()}{name[1:]}",
+            "",
+            counted,
+            "",
+            HEAD,
+            *(line(arm, results) for arm in results["arms"]),
+            "",
+        ]
         text += [
             f"Gender against vanilla, Holm's correction over all comparisons of this encoder: {'; '.join(verdicts)}."
         ]
@@ -131,14 +142,22 @@ def _verdict(own: Mapping[str, str | None]) -> str:
 
 
 def main(words: Sequence[str]) -> None:
-    """Measure the encoders that are asked for, keep the others' numbers, and write the tables."""
+    """Measure the encoders and arms that are asked for, keep the other encoders' numbers, and write the tables."""
     file = RESULTS / f"{NAME}.json"
-    every: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    of_arms = [word for word in words if not any(word in name for name in SETTINGS)]
+    of_encoders = [word for word in words if word not in of_arms]
     for name, arms in SETTINGS.items():
-        if not words or any(word in name for word in words):
-            every[name] = measure(arms)
-            every = {it: every[it] for it in SETTINGS if it in every}
-            write_study(NAME, page(every), every)
+        if of_encoders and not any(word in name for word in of_encoders):
+            continue
+        chosen = {
+            arm: own for arm, own in arms.items() if not of_arms or arm == "default" or any(it in arm for it in of_arms)
+        }
+        found = measure(chosen)
+        every: dict[str, Any] = (
+            json.loads(file.read_text()) if file.exists() else {}
+        )  # another process may have added the other encoder
+        every = {it: own for it in SETTINGS if (own := {**every, name: found}.get(it))}
+        write_study(NAME, page(every), every)
 
 
 if __name__ == "__main__":
