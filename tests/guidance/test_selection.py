@@ -18,9 +18,10 @@ from diffusers import (
 from torch import Tensor, nn
 
 from selfdebias.backbones.rows import RowCount
-from selfdebias.config.compose import load
+from selfdebias.config.compose import compose_groups, load
+from selfdebias.config.sources import conf_folder
 from selfdebias.config.targets import make
-from selfdebias.guidance import GuidanceState, NoGuidance, Resample, Select, Semantics
+from selfdebias.guidance import GuidanceState, NoGuidance, Resample, Select, Selection, Semantics
 from selfdebias.guidance.choosing import choose, counts_of
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.selecting import Selecting
@@ -269,6 +270,34 @@ def test_what_leaves_no_further_seeds_is_refused(more, words):
     ):
         pipeline(["a person"] * 8, **{"generator": generators(SEEDS), **more})
     assert torch.equal(sample(pipeline, [1]), sample(tiny_pipeline(), [1]))  # and the pipeline is what it was
+
+
+def _made(option: str):
+    values = compose_groups([f"guidance={option}"])["guidance"]
+    return make({"guidance": {name: it for name, it in values.items() if name != "of"}}, "guidance")
+
+
+OPTIONS = sorted(path.stem for path in (conf_folder() / "guidance").glob("*.yaml"))
+SELECTIONS = [it for it in OPTIONS if isinstance(_made(it), Selection)]
+
+
+@pytest.mark.parametrize("option", SELECTIONS)
+def test_every_selection_returns_as_many_images_of_different_seeds_and_keeps_to_its_limit(option):
+    pipeline, selection = tiny_pipeline(), _made(option)
+    state = GuidanceState(semantics(cut_of(pipeline, 0.3, 1)))
+
+    def look(images: Tensor) -> np.ndarray:
+        return (images.mean(dim=(1, 2, 3)) < 0.5).long().numpy()[:, None]
+
+    with Selecting(pipeline, selection, ALWAYS, state, look) as selecting, RowCount(pipeline) as rows:
+        images = draw(pipeline)
+    assert images.shape == (8, 32, 32, 3) and len(selecting.edited) == 8
+    assert len(set(selecting.seeds)) == 8, "each delivered image must have a seed of its own"
+    assert rows.rows <= 2 * STEPS * 8 * (selection.limit + 1), (
+        "at most `limit` seeds may be drawn for each image, and one steered"
+    )
+    assert state.kept_tensors(), "what is owed must be kept, so that a resumed run goes on from it"
+    assert torch.equal(sample(pipeline, [1]), sample(tiny_pipeline(), [1]))
 
 
 @pytest.mark.parametrize("name", ["at", "limit"])
