@@ -132,7 +132,7 @@ RANGES: Mapping[str, Mapping[str, Rule]] = {
     "trainer": {
         "accelerator": one_of("auto", "cpu", "gpu", "cuda", "mps"),
         "devices": at_least(1),
-        "num_nodes": Rule("1", lambda value: value == 1),
+        "num_nodes": at_least(1),
         "strategy": Rule("ddp (trainer=ddp), or auto for one device", lambda value: value in ("auto", "ddp")),
         "use_distributed_sampler": _FALSE,
         "precision": one_of("32-true", "64-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed"),

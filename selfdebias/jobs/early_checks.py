@@ -149,6 +149,8 @@ def check_processes(config: Mapping[str, Any]) -> None:
     """
     trainer = config["trainer"]
     devices, strategy = trainer.get("devices"), trainer.get("strategy", "auto")
+    if trainer.get("num_nodes", 1) != 1:  # composed only: nobody has tried it
+        raise refuse("trainer.num_nodes", "1 for a job that runs (--cfg job composes any)", trainer["num_nodes"])
     if devices == 1:
         return
     if strategy != "ddp":

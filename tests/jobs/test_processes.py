@@ -215,7 +215,7 @@ def test_ranks_that_torchrun_started_are_taken_as_they_are(model, one, tmp_path)
         (["trainer.devices=2"], "`trainer.devices` must be 1 without trainer=ddp, got 2"),
         (["trainer=ddp", "trainer.devices=0"], "`trainer.devices` must be a whole number of at least 1, got 0"),
         (["trainer=ddp", "trainer.strategy=fsdp"], "`trainer.strategy` must be ddp (trainer=ddp), or auto"),
-        (["trainer=ddp", "+trainer.num_nodes=2"], "`trainer.num_nodes` must be 1, got 2"),
+        (["trainer=ddp", "+trainer.num_nodes=2"], "`trainer.num_nodes` must be 1 for a job that runs (--cfg job composes any)"),
         (["trainer=ddp", "generate.n_images=1"], "`trainer.devices` must be at most 1, the images of `generate.n_images`"),
         (["trainer=ddp", "collect.batch_size=1"], "must be at most 1, the images of `collect.batch_size`"),
         (
