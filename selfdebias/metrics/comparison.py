@@ -14,6 +14,7 @@ from selfdebias.metrics.intervals import BlockBootstrap
 from selfdebias.metrics.metric import MetricSuite
 from selfdebias.metrics.number import Number, missing, number_at
 
+Arms = Mapping[str, Mapping[str, Any]]  # by arm, its numbers
 VANILLA, GUIDED = "vanilla", "guided"
 NO_MODES = "no modes are known; name a finished job with evaluate.modes"
 NO_REFERENCE = "there are no reference images; name a folder or file with evaluate.reference"
@@ -212,9 +213,7 @@ def told_apart(comparisons: Sequence[tuple[Number, Number, Number]], level: floa
     return found
 
 
-def verdicts(
-    arms: Mapping[str, Mapping[str, Any]], baseline: str, attributes: list[str], level: float = 0.95
-) -> dict[str, Any]:
+def verdicts(arms: Arms, baseline: str, attributes: list[str], level: float = 0.95) -> dict[str, Any]:
     """Tell each arm apart from the baseline, by `fd_hard` of each attribute and by `mode_fd`, or by `fd` of each axis.
 
     Args:
@@ -238,9 +237,7 @@ def verdicts(
     return {arm: {name: next(found) for name in own} for arm, own in names.items()}
 
 
-def distances(
-    arms: Mapping[str, Mapping[str, Any]], arm: str, baseline: str, name: str
-) -> tuple[Number, Number, Number]:
+def distances(arms: Arms, arm: str, baseline: str, name: str) -> tuple[Number, Number, Number]:
     """Read the distances of an arm and of the baseline that the verdict called `name` is about, and their paired difference."""
 
     def of(tree: Any) -> Number:

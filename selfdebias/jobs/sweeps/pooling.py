@@ -199,13 +199,10 @@ def _pool_row(
         evaluate["bootstrap"], evaluate["seed"], judge=first["judge"], seeds=_seeds(every), collected=collected,
         spaces=first.get("spaces") or compared_by,
     )  # fmt: skip
-    skipped = {
-        arm: sum(it.get("skipped_edits", {}).get(arm, 0) for it in every) for arm in first.get("skipped_edits", {})
-    }
-    cost = {
-        key: {arm: _mean_cost(every, key, arm) for arm in first["arms"]}
-        for key in ("seconds_per_image", "rows_per_image")
-    }
+    edits = [it.get("skipped_edits", {}) for it in every]
+    skipped = {arm: sum(it.get(arm, 0) for it in edits) for arm in edits[0]}
+    keys = ("seconds_per_image", "rows_per_image")
+    cost = {key: {arm: _mean_cost(every, key, arm) for arm in first["arms"]} for key in keys}
     copied = {str(key): first[key] for key in ("dependence",) if key in first}
     return {**results, **copied, "skipped_edits": skipped, "cost": cost}
 
