@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -59,10 +60,11 @@ class Select(Selection):
             sides[part.name] = cells[places]
             return places
 
-        output, chosen = drawn_so_far(parts, seeds, self.at, chosen_of)
-        starts = np.cumsum([0, *map(len, chosen)])
-        for part, own, places, start in zip(parts, seeds, chosen, starts, strict=False):
+        first = FirstSteps(parts, seeds, self.at, chosen_of)
+        output, start = first.draw(), 0
+        for part, own, places in zip(parts, seeds, first.chosen, strict=True):
             part.deliver([own[place] for place in places], output, range(start, start + len(places)))
+            start += len(places)
             self._steer(part, sides[part.name])
 
     def _steer(self, part: Part, cells: Cells) -> None:
@@ -77,10 +79,8 @@ class Select(Selection):
         part.book(got)
 
 
-def drawn_so_far(
-    parts: Sequence[Part], seeds: Sequence[Sequence[Seed]], share: float, choose: Callable[[Part, Cells], list[int]]
-) -> tuple[Any, list[list[int]]]:
-    """Draw seeds as far as their modes can be told, and go on with those that are chosen.
+class FirstSteps:
+    """Draws seeds as far as their modes can be told, and goes on with those that are chosen.
 
     Where the pipeline's callback allows it, the call goes on with fewer rows; else the chosen seeds are drawn anew.
 
@@ -90,46 +90,49 @@ def drawn_so_far(
         share: of the steps after which is chosen, in (0, 1].
         choose: gets a part and the sides of its seeds, (m, A), and returns the places of the chosen ones among them.
 
-    Returns:
-        The output of the chosen seeds, one part after the other, and the places of those of each part.
+    Attributes:
+        chosen: the places of the chosen seeds among those of each part.
     """
-    pipeline, call = parts[0].call.pipeline, parts[0].call
-    all_seeds = [seed for own in seeds for seed in own]
-    starts = np.cumsum([0, *map(len, seeds)])
-    chosen: list[list[int]] = []
-    asked = False
 
-    def at(step: Step) -> int:
-        return max(0, round(share * step.count) - 1)
+    def __init__(
+        self, parts: Sequence[Part], seeds: Sequence[Sequence[Seed]], share: float, choose: Callable[[Part, Cells], list[int]]
+    ):  # fmt: skip
+        self.parts, self.share, self.choose = parts, share, choose
+        self.seeds = [seed for own in seeds for seed in own]
+        self.starts = [0, *np.cumsum([len(own) for own in seeds]).tolist()]
+        self.chosen: list[list[int]] = []
+        self._goes_on, self._asked = goes_on_with_fewer(parts[0].call.pipeline), False
 
-    def look(h: Tensor, step: Step) -> None:
-        if step.index != at(step) or chosen:
+    def draw(self) -> Any:
+        """Return the output of the chosen seeds, one part after the other."""
+        call = self.parts[0].call
+        with BottleneckHook(call.pipeline, self._look, acts=self._acts), suppress(EnoughSteps):
+            places, generators = zip(*((seed.place, seed.generator) for seed in self.seeds), strict=True)
+            return call.images(places, generators, self._kept if self._goes_on else None)
+        own = [self.seeds[place] for place in self._places()]
+        return call.images([seed.place for seed in own], [seed.generator for seed in own])
+
+    def _acts(self, step: Step) -> bool:
+        return step.index == max(0, round(self.share * step.count) - 1)
+
+    def _look(self, h: Tensor, step: Step) -> None:
+        """Tell the modes of all seeds, and choose among them."""
+        if not self._acts(step) or self.chosen:
             return
         with normal_tensors():
             rows = split_branches(h.clone(), step.branches)["cond"]
-            for part, start, end in zip(parts, starts, starts[1:], strict=False):
+            for part, start, end in zip(self.parts, self.starts, self.starts[1:], strict=False):
                 cells = cells_at(rows[start:end], step.timestep, part.semantics, part.context.axes)
                 part.need.see(cells)
-                chosen.append(choose(part, cells))
-        if not goes_on:
+                self.chosen.append(self.choose(part, cells))
+        if not self._goes_on:
             raise EnoughSteps
 
-    def places() -> list[int]:
-        return [int(start) + place for start, own in zip(starts, chosen, strict=False) for place in own]
+    def _places(self) -> list[int]:
+        """Where the chosen seeds are among all."""
+        return [start + place for start, own in zip(self.starts, self.chosen, strict=False) for place in own]
 
-    def kept() -> list[int] | None:
-        nonlocal asked
-        first, asked = bool(chosen) and not asked, asked or bool(chosen)
-        return places() if first else None
-
-    goes_on = goes_on_with_fewer(pipeline)
-    drawn = [seed.place for seed in all_seeds], [seed.generator for seed in all_seeds]
-    with BottleneckHook(pipeline, look, acts=lambda step: step.index == at(step)):
-        try:
-            output = call.images(*drawn, kept if goes_on else None)
-        except EnoughSteps:
-            output = None
-    if output is None:
-        own = [all_seeds[place] for place in places()]
-        output = call.images([seed.place for seed in own], [seed.generator for seed in own])
-    return output, chosen
+    def _kept(self) -> list[int] | None:
+        """See `Call.images`."""
+        first, self._asked = bool(self.chosen) and not self._asked, bool(self.chosen)
+        return self._places() if first else None

@@ -83,20 +83,21 @@ def generate(
     # A stage that was killed after its last batch has nothing left to time.
     cost = {"seconds_per_image": meter.seconds / left, "guidance_share": state.seconds / meter.seconds} if left else {}
     counted = [int(tensors["rows"]) for _, tensors in store.tensors() if "rows" in tensors]
-    if len(counted) == len(sampler.batches):
+    if len(counted) == len(sampler.batches):  # a stage that an earlier version began has not counted all
         cost["rows_per_image"] = sum(counted) / n_images
-    summary = {
-        "arm": arm,
-        **cost,
-        "peak_memory_mb": meter.peak_memory_mb if left else None,
-        "processes": collective.among,
-        "dependence": _dependence(guidance, replayed, store),
-        **({"told": guidance.told} if guidance.told else {}),
-        "skipped_edits": sum(int(tensors.get("skipped", 0)) for _, tensors in store.tensors()),
-    }
-    if isinstance(guidance, Selection):
-        summary["edited"] = sum(int(tensors["edited"].sum()) for _, tensors in store.tensors())
-    write_json(folder / "generate.json", {**summary, "guidance": _facts(guidance, state)})
+    facts = {**_facts_of_images(guidance, replayed, store), "guidance": _facts(guidance, state)}
+    memory = meter.peak_memory_mb if left else None
+    together = {"peak_memory_mb": memory, "processes": collective.among}
+    write_json(folder / "generate.json", {"arm": arm, **cost, **together, **facts})
+
+
+def _facts_of_images(guidance: Method, replayed: Path | None, store: BatchFolder) -> dict[str, Any]:
+    """What the images depend on, what was told, and how many edits were skipped or made where seeds were chosen."""
+    told = {"told": guidance.told} if guidance.told else {}
+    every = [tensors for _, tensors in store.tensors()]
+    edited = {"edited": sum(int(it["edited"].sum()) for it in every)} if isinstance(guidance, Selection) else {}
+    skipped = sum(int(it.get("skipped", 0)) for it in every)
+    return {"dependence": _dependence(guidance, replayed, store), **told, "skipped_edits": skipped, **edited}
 
 
 def _dependence(guidance: Method, replayed: Path | None, store: BatchFolder) -> str:
@@ -208,4 +209,6 @@ class ArmSampler(Sampler):
             raise ConfigError(
                 f"{words}; got {', '.join(taken)} of {name}: give it another name in `MethodState.tensors`."
             )
-        self.keep(batch, ids, images, {**traced, **kept, "rows": torch.tensor(count.rows)}, {"edit_norm": 1})
+        self.keep(
+            batch, ids, images, {**traced, **kept, "rows": self.team.sum(torch.tensor(count.rows))}, {"edit_norm": 1}
+        )
