@@ -34,7 +34,8 @@ class CadsGuidance(Guidance):
         ValueError: if a value is out of range.
 
     References:
-        Sadat et al., CADS, arXiv 2310.17347, equations 5 to 8.
+        Sadat et al., CADS, arXiv 2310.17347: the noised condition, its linear schedule and its rescaling. There the moments are
+        those of the whole tensor, here of each image's own.
     """
 
     needs_semantics = balances = False

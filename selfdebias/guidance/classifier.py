@@ -29,7 +29,7 @@ class ClassifierGuidance(GradientDescentGuidance):
         ValueError: if a value is out of range.
 
     References:
-        Parihar et al., Balancing Act, arXiv 2402.18206, distribution guidance in h-space.
+        Parihar et al., Balancing Act, arXiv 2402.18206, distribution guidance in h-space; here of linear heads, and by the KL.
     """
 
     told = "the attribute, by the judge's labels of the collected images"

@@ -29,7 +29,7 @@ class DcGuidance(Guidance):
     needs_semantics = balances = False
     dependence = "image"
 
-    def __init__(self, strength: float = 0.5, branch: str = EACH):
+    def __init__(self, strength: float = 1.0, branch: str = EACH):
         require(SHARE, strength=strength)
         require(BRANCH_OR_EACH, branch=branch)
         self.strength, self.branch = strength, branch

@@ -27,8 +27,8 @@ class ParticleGuidance(RelativeStep):
         ValueError: if a value is out of range.
 
     References:
-        Corso et al., Particle Guidance, arXiv 2310.13102, equation 4 with the kernel of section 5. There the features are DINO's of
-        the predicted image, with a gradient through the denoiser; here they are the projector's, without.
+        Corso et al., Particle Guidance, arXiv 2310.13102: the fixed potential of a Gaussian kernel, of median bandwidth. There the
+        features are those of the predicted image or latent; here the projector's, whose gradient leaves the denoiser out.
     """
 
     balances = False
