@@ -124,7 +124,9 @@ def _shares_in_words(material: Material, attribute: str) -> str:
 
 
 def pairs_of(material: Material, name: str, images: int) -> list[Pair]:
-    """The first `images` seeds of an arm, each above its paired vanilla sample: first by id, not chosen by looks.
+    """The first `images` of an arm, each below the vanilla image in its place: of the same seed, unless the arm chose others.
+
+    First by id, not chosen by looks.
 
     Args:
         material: What the stages left.
@@ -161,11 +163,12 @@ def first_row(material: Material, images: int = 8, width: int = 800) -> Image.Im
     return row
 
 
-def turned_in_all(material: Material, name: str) -> tuple[int, int]:
-    """Number of all images of an arm whose mode is not that of their paired vanilla sample, and number of all pairs."""
-    vanilla, arm = material.arms["vanilla"].modes, material.arms[name].modes
-    twins = [i for i in vanilla if i in arm]
-    return sum(vanilla[i] != arm[i] for i in twins), len(twins)
+def turned_in_all(material: Material, name: str) -> tuple[int, int, int]:
+    """Numbers of images of an arm whose mode is not that of the vanilla image in their place, of all pairs, and of other seeds."""
+    vanilla, arm = material.arms["vanilla"], material.arms[name]
+    twins = [i for i in vanilla.modes if i in arm.modes]
+    seeds, others = ({record["id"]: record["seed"] for record in it.folder.records()} for it in (vanilla, arm))
+    return sum(vanilla.modes[i] != arm.modes[i] for i in twins), len(twins), sum(seeds[i] != others[i] for i in twins)
 
 
 def pair_picture(vanilla: Tensor, guided: Tensor, changed: bool) -> Image.Image:

@@ -29,12 +29,16 @@ NO_BREAK = chr(0xA0)
 
 @dataclass(frozen=True)
 class ArmPairs:
-    """The pairs of one arm that the page shows; `turned` of `twins` paired samples changed their mode in the whole arm."""
+    """The pairs of one arm that the page shows.
+
+    Of all `twins` pairs of the arm `turned` are of two modes, and `others` of two seeds, since the arm chose among further ones.
+    """
 
     arm: str
     pairs: list[Pair]
     turned: int
     twins: int
+    others: int = 0
 
 
 @dataclass(frozen=True)
