@@ -22,7 +22,7 @@ from selfdebias.config.sources import running_overrides, running_sources
 from selfdebias.config.targets import check_names
 from selfdebias.jobs.early_checks import check_early, wants_several
 from selfdebias.jobs.failures import Ended, disk_is_full, explained, is_rank, sigterm_as_ctrl_c
-from selfdebias.jobs.sweeps.objectives import values_of_job
+from selfdebias.jobs.sweeps.objectives import MODE_FD, values_of_job
 from selfdebias.jobs.sweeps.record import DONE, ERROR, FAILED, RUNNING, STOP, STOPPED, JobState, SweepFolder
 from selfdebias.storage.atomic import write_text
 from selfdebias.storage.hidden import redacted_command
@@ -103,14 +103,15 @@ def _print_outcome(job: Path) -> None:
     print(f"report: {page}" if page.exists() else f"job: {job}")
 
 
-def run_numbered(running: Any) -> list[float] | None:
+def run_numbered(running: Any) -> list[float] | float | None:
     """Runs a job of a sweep, and records what became of it.
 
     Args:
         running: Hydra's own section of its configuration.
 
     Returns:
-        The objectives that the sweeper asks for, NaN where the job failed or does not measure them.
+        The objectives that the sweeper asks for, or `mode_fd` for one that names none; NaN where the job failed or does not
+        measure them.
 
     Raises:
         Ended: If the jobs share this process and there is no space left.
@@ -130,7 +131,8 @@ def run_numbered(running: Any) -> list[float] | None:
     if error is not None and disk_is_full(error) and not submitted:
         raise Ended(error) from error
     names = running.sweeper.get("objectives")
-    return None if names is None else values_of_job(sweep.root / sweep.state(num).job, names)
+    values = values_of_job(sweep.root / sweep.state(num).job, names or [MODE_FD])
+    return values if names else values[0]
 
 
 def _record(sweep: SweepFolder, num: int, overrides: Sequence[str], running: Any) -> Exception | None:

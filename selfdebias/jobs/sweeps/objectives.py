@@ -6,13 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from math import isnan
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from selfdebias.config.rules import refuse
 
 NAN = float("nan")
+MODE_FD = "mode_fd"
 DIRECTIONS = {  # of numbers without labels
-    "mode_fd": "minimize",
+    MODE_FD: "minimize",
     "psnr": "maximize",
     "kept_cosine": "maximize",
     "kept_share": "maximize",
@@ -108,7 +110,10 @@ def axes_of(names: Sequence[str]) -> tuple[str, str] | None:
     return next(name for name in names if name != low[0]), low[0]
 
 
-def _value(arm: dict[str, object], name: str) -> float:
+def _value(arm: dict[str, Any], name: str) -> float:
+    """A number of an arm; where there are axes, `mode_fd` is the mean of their distances."""
+    if name == MODE_FD and arm.get("axes"):
+        return fmean(_value(axis, "fd") for axis in arm["axes"])
     node: object = arm
     for key in ("turned." + name if name == "precision_ratio" else name).split("."):
         node = node.get(key) if isinstance(node, dict) else None

@@ -93,3 +93,10 @@ def test_the_record_of_a_search_keeps_its_trials_and_what_it_is_for(tmp_path):
     sweep.start("again", ENDS, ["mode_fd", "psnr"])
     record = sweep.read()
     assert len(record["jobs"]) == 4 and record["objectives"] == ["mode_fd", "psnr"]
+
+
+def test_where_there_are_axes_the_distance_of_the_modes_is_the_mean_of_theirs(tmp_path):
+    axes = [{"fd": {"value": 0.2}}, {"fd": {"value": 0.1}}]
+    arm = {"mode_fd": {"value": None, "reason": "there are axes"}, "axes": axes}
+    write_json(tmp_path / "results.json", {"arms": {"guided": arm}})
+    assert values_of_job(tmp_path, ["mode_fd"]) == [pytest.approx(0.15)]
