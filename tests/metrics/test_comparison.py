@@ -9,7 +9,16 @@ import pytest
 
 from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.arms import ArmData
-from selfdebias.metrics.comparison import NO_MODES, NO_REFERENCE, Comparison, Sets, compare, paired_rows, verdicts
+from selfdebias.metrics.comparison import (
+    NO_MODES,
+    NO_REFERENCE,
+    OTHER_SEEDS,
+    Comparison,
+    Sets,
+    compare,
+    paired_rows,
+    verdicts,
+)
 from selfdebias.metrics.number import Number, missing
 from selfdebias.metrics.summary import summarise
 
@@ -49,18 +58,23 @@ def test_equal_seeds_are_twins_row_by_row_even_if_one_occurs_twice():
 def test_blanked_twins_are_left_out_on_both_sides():
     a, b = arm("peer", [1, 2, 3, 4]), arm("vanilla", [4, 3, 9, 1])
     a.blanked[0] = b.blanked[1] = True
-    shown, twins = Sets(a, b, None).pairs()
+    shown, twins = Sets(a, b, None, compared=Comparison(twins_by="names")).pairs()
     assert shown.seeds.tolist() == twins.seeds.tolist() == [4]
 
 
 def test_a_part_of_the_twins_gives_what_these_rows_alone_give():
     vanilla, peer = arm("vanilla", [1, 2, 3, 4, 5, 6, 7, 8], 1), arm("peer", [9, 6, 8, 1, 3, 7], 2)
     reference = arm("reference", [*range(20, 40)], 3)
-    part = summary({"vanilla": vanilla, "peer": peer}, reference, MODES)
+    arms, named = {"vanilla": vanilla, "peer": peer}, Comparison(twins_by="names")
+    part = summary(arms, reference, MODES, compared=named)
     rows = summary({"vanilla": vanilla.rows([5, 7, 0, 2, 6]), "peer": peer.rows([1, 2, 3, 4, 5])}, reference, MODES)
     for key in ("turned", "kept_cosine", "kept_share", "psnr"):
         assert part["arms"]["peer"][key] == rows["arms"]["peer"][key]
     assert part["twins"] == {"peer": 5}
+    by_seeds = summary(arms, reference, MODES)["arms"][
+        "peer"
+    ]  # of an arm that chose its seeds, those that it shares are the same images
+    assert {by_seeds[key]["reason"] for key in ("turned", "kept_cosine", "kept_share", "psnr")} == {OTHER_SEEDS}
 
 
 def test_without_modes_the_twins_have_their_psnr_alone():
@@ -174,7 +188,7 @@ def test_arms_of_other_seeds_are_told_apart_by_intervals_that_are_apart():
     vanilla.probabilities["gender"][:] = [0.9, 0.1]
     other.probabilities["gender"][:] = np.where(np.arange(40)[:, None] % 2, [0.9, 0.1], [0.1, 0.9])
     results = summary({"vanilla": vanilla, "other": other})
-    assert results["arms"]["other"]["difference"]["vanilla"]["reason"] == "n/a: other seeds"
+    assert results["arms"]["other"]["difference"]["vanilla"]["reason"] == OTHER_SEEDS
     assert results["verdicts"]["other"]["gender"] == "fairer"
 
 
