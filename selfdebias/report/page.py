@@ -29,10 +29,7 @@ NO_BREAK = chr(0xA0)
 
 @dataclass(frozen=True)
 class ArmPairs:
-    """The pairs of one arm that the page shows.
-
-    Of all `twins` pairs of the arm `turned` are of two modes, and `others` of two seeds, since the arm chose among further ones.
-    """
+    """The pairs of one arm that the page shows; of all its `twins` pairs, `turned` are of two modes, and `others` of two seeds."""
 
     arm: str
     pairs: list[Pair]
@@ -238,8 +235,9 @@ def share_rows(results: Mapping[str, Any], notes: Notes) -> list[tuple[str, str,
         by_arm = {arm: class_shares(results, arm, attribute) for arm in arms_of(results)}
         for name in dict.fromkeys(name for entries in by_arm.values() for name in entries):
             absent = Number(reason=f"the shares of {attribute} were not computed")
-            cells = [written(entries.get(name, absent), notes) for entries in by_arm.values()]
-            rows.append((plain(attribute), plain(name), cells))
+            rows.append(
+                (plain(attribute), plain(name), [written(it.get(name, absent), notes) for it in by_arm.values()])
+            )
     return rows
 
 
