@@ -34,7 +34,7 @@ LABEL_FREE = {
     "mean difference under transport's gate": ["guidance=mean_transport"],
     "particle": ["guidance=particle"],
     "cads": ["guidance=cads"],
-    "dc": ["guidance=dc", "schedule.stop=0.3"],
+    "dc": ["guidance=dc"],
 }
 FEW = "guidance.steer.slack=1.5"  # as `transport_axes` has it
 SETTINGS = {
