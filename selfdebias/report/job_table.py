@@ -227,3 +227,14 @@ def _cost(results: Results) -> list[Asked]:
         Asked("ratio", lambda arm, own: over_vanilla(seconds, arm, own)),
         *([Asked("rows", lambda arm, own: over_vanilla(rows, arm, own))] if counted_rows else []),
     ]
+
+
+def cost_rows(results: Results, notes: Notes) -> list[tuple[str, str]]:
+    """What guidance costs beside vanilla sampling."""
+    rows = {
+        "Time of guided over vanilla sampling": "ratio",
+        "Rows that the denoiser evaluated for a guided image over those for a vanilla one": "rows_ratio",
+        "Share of the guided time spent in guidance itself": "guidance_share",
+        "Peak memory of guided over vanilla sampling": "peak_memory_ratio",
+    }
+    return [(text, written(number_at(results, "cost", key), notes)) for text, key in rows.items()]

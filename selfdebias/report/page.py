@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from selfdebias.metrics.number import Number, number_at
 from selfdebias.report.comparisons import grids, verdicts_in_short
 from selfdebias.report.explanations import explanations, interval_in_words
-from selfdebias.report.job_table import sections, shown_in
+from selfdebias.report.job_table import cost_rows, sections, shown_in
 from selfdebias.report.material import Material, settings
 from selfdebias.report.measures import arms_of, attributes_of, class_shares, images_of
 from selfdebias.report.wording import Notes, plain, prompt_of, written
@@ -239,14 +239,3 @@ def share_rows(results: Mapping[str, Any], notes: Notes) -> list[tuple[str, str,
                 (plain(attribute), plain(name), [written(it.get(name, absent), notes) for it in by_arm.values()])
             )
     return rows
-
-
-def cost_rows(results: Mapping[str, Any], notes: Notes) -> list[tuple[str, str]]:
-    """What guidance costs beside vanilla sampling."""
-    rows = {
-        "Time of guided over vanilla sampling": "ratio",
-        "Rows that the denoiser evaluated for a guided image over those for a vanilla one": "rows_ratio",
-        "Share of the guided time spent in guidance itself": "guidance_share",
-        "Peak memory of guided over vanilla sampling": "peak_memory_ratio",
-    }
-    return [(text, written(number_at(results, "cost", key), notes)) for text, key in rows.items()]
