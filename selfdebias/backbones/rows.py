@@ -113,7 +113,9 @@ class Call:
 
 def copied(generator: Generator) -> Generator:
     """Return a generator that draws what another one is about to draw."""
-    return Generator(generator.device).set_state(generator.get_state())
+    other = Generator(generator.device)
+    other.set_state(generator.get_state())
+    return other
 
 
 def further(generator: Generator, count: int) -> list[Generator]:

@@ -62,6 +62,10 @@ class Select(Selection):
 
         first = FirstSteps(parts, seeds, self.at, chosen_of)
         output, start = first.draw(), 0
+        if not first.chosen:  # somebody interrupted the call before: what there is of its own seeds
+            for part, own, start in zip(parts, seeds, first.starts, strict=False):
+                part.deliver(own[: part.need.count], output, range(start, start + part.need.count))
+            return
         for part, own, places in zip(parts, seeds, first.chosen, strict=True):
             part.deliver([own[place] for place in places], output, range(start, start + len(places)))
             start += len(places)

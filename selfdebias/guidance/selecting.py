@@ -180,12 +180,15 @@ class Selecting:
         self.pipeline.__class__ = self._class
 
     def _draw(self, call: Callable[[], Any], arguments: Mapping[str, Any]) -> Any:
-        self.pipeline.__class__ = self._class  # what is drawn here is drawn by the pipeline itself
+        self.pipeline.__class__, whole = self._class, False  # what is drawn here is drawn by the pipeline itself
+        self.state.begin("", ())
         try:
             parts = self._parts({name: value for name, value in arguments.items() if name != "self"})
             self.selection.draw(parts)
+            whole = not getattr(self.pipeline, "interrupt", False)
         finally:
             self.pipeline.__class__ = self._own
+            self.state.close(whole)
         delivered = {place: found for part in parts for place, found in part.delivered.items()}
         found = [delivered[place] for place in sorted(delivered)]
         outputs = list({id(output): output for _, output, _, _ in found}.values())

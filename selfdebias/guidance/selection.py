@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -87,6 +88,15 @@ class SelectionState(MethodState):
 
     def __init__(self) -> None:
         self.accounts: dict[str, Account] = {}
+        self._before: dict[str, Account] = {}
+
+    def begin(self) -> None:
+        """See `MethodState.begin`."""
+        self._before = deepcopy(self.accounts)
+
+    def forget(self) -> None:
+        """See `MethodState.forget`."""
+        self.accounts = self._before
 
     def account(self, group: str, sizes: Sequence[int]) -> Account:
         """Return a group's account, empty if there is none; `sizes` are the modes of each axis."""

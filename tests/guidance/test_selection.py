@@ -30,6 +30,7 @@ from selfdebias.modes import ModeBank
 from selfdebias.modes.bank import AxesBank
 from selfdebias.modes.semantics import AxesSemantics
 from selfdebias.storage.images import generators
+from tests.architectures import stable_diffusion_xl
 from tests.tiny import sample, tiny_pipeline
 
 ALWAYS = GuidanceWindow(0.0, 1.0)
@@ -142,6 +143,23 @@ def test_a_target_is_met_and_an_account_goes_on_where_it_was_saved():
     assert len(set(seeds)) == 8
 
 
+def test_two_text_encoders_and_what_goes_with_them_are_left_out_too():
+    pipeline = stable_diffusion_xl()
+    pipeline.set_progress_bar_config(disable=True)
+    seen = []
+    handle = pipeline.unet.mid_block.register_forward_hook(
+        lambda block, args, h: seen.append(h.chunk(2)[1][:, 0].mean(dim=(1, 2)))
+    )
+    draw(pipeline, list(range(32)))
+    handle.remove()
+    state = GuidanceState(semantics(float(seen[2].quantile(0.3))))
+    with Selecting(pipeline, Select(at=0.5, limit=2.0), ALWAYS, state) as selecting, RowCount(pipeline) as rows:
+        images = draw(pipeline)
+    assert rows.rows == 2 * (16 * 3 + 8 * 3)
+    alone = np.concatenate([draw(pipeline, [seed]) for seed in selecting.seeds[:4]])
+    assert np.abs(images[:4] - alone).max() < 1e-5
+
+
 def test_a_users_callback_is_called_and_sees_fewer_rows_once_seeds_are_chosen():
     pipeline, seen = tiny_pipeline(), []
 
@@ -154,6 +172,23 @@ def test_a_users_callback_is_called_and_sees_fewer_rows_once_seeds_are_chosen():
         images = draw(pipeline, callback_on_step_end=callback)
     assert len(images) == 8
     assert [rows for _, _, rows in seen] == [16] * 3 + [8] * 3 and all(names == ("latents",) for _, names, _ in seen)
+
+
+@pytest.mark.parametrize("step", [0, 4])
+def test_a_call_that_is_interrupted_returns_its_images_and_books_nothing(step):
+    pipeline = tiny_pipeline()
+
+    def callback(pipe, index, timestep, tensors):
+        pipe._interrupt = index == step
+        return {}
+
+    state = GuidanceState(semantics(cut_of(pipeline, 0.3, 2)))
+    with Selecting(pipeline, Select(at=0.5, limit=2.0), ALWAYS, state) as selecting:
+        images = draw(pipeline, callback_on_step_end=callback)
+        assert images.shape == (8, 32, 32, 3) and len(selecting.seeds) == 8
+        assert state.of(SelectionState).accounts == {} and (step or selecting.seeds == SEEDS)
+        assert draw(pipeline).shape == images.shape
+    assert state.of(SelectionState).accounts["a person"].seen[0].sum() == 16
 
 
 def test_where_there_is_no_callback_the_chosen_seeds_are_drawn_anew_and_that_is_counted():
