@@ -54,4 +54,5 @@ class Resample(Selection):
         for place, output in enumerate(outputs):
             mine = [i for i in chosen if rows[i][0] == place]
             part.deliver([seeds[i] for i in mine], output, [rows[i][1] for i in mine], edited=self.steer is not None)
-        need.book(counts_of(cells[chosen], sizes))
+        got = counts_of(cells[chosen], sizes)
+        need.book(got, got)

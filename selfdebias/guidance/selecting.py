@@ -114,12 +114,12 @@ class Part:
             planned: of each axis, (K,) images that are taken for being on each side.
         """
         if self.context.look is None:
-            self.need.book(planned)
+            self.need.book(planned, planned)
             return
         outputs = {id(output): output for _, output, _, _ in self.delivered.values()}
         cells = {key: self.cells(output) for key, output in outputs.items()}
         ends = np.stack([cells[id(output)][row] for _, output, row, _ in self.delivered.values()])
-        self.need.book(counts_of(ends, [len(counts) for counts in planned]))
+        self.need.book(counts_of(ends, [len(counts) for counts in planned]), planned)
 
     def cells(self, output: Any) -> Cells:
         """Return the side of each axis that is balanced, (n, A), of finished images.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from selfdebias.guidance.selecting import Part
 
 FIRST = 2.0  # seeds drawn for an image as long as nothing is known of the shares
+KEPT = ("owed", "seen", "wrong")  # of an account, from call to call
 
 
 class Selection(Method, ABC):
@@ -73,10 +74,14 @@ class Account:
     Attributes:
         owed: of each axis, (K,) float64, images that each side got fewer than its share in earlier calls.
         seen: of each axis, (K,) int64, images of each side among all seeds that were looked at.
+        wrong: of each axis, (K,) float64, images that were taken for being on a side, less those that in the end were.
+        images: that are counted in `wrong`.
     """
 
     owed: list[Tensor]
     seen: list[Tensor]
+    wrong: list[Tensor]
+    images: int = 0
 
 
 class SelectionState(MethodState):
@@ -100,32 +105,29 @@ class SelectionState(MethodState):
 
     def account(self, group: str, sizes: Sequence[int]) -> Account:
         """Return a group's account, empty if there is none; `sizes` are the modes of each axis."""
-        empty = Account(
-            [torch.zeros(k, dtype=torch.float64) for k in sizes], [torch.zeros(k, dtype=torch.int64) for k in sizes]
-        )
-        return self.accounts.setdefault(group, empty)
+        none = [torch.zeros(k, dtype=torch.float64) for k in sizes]
+        return self.accounts.setdefault(group, Account(none, [it.long() for it in none], [it.clone() for it in none]))
 
     def tensors(self, group: str) -> dict[str, Tensor]:
         """See `MethodState.tensors`."""
         account = self.accounts.get(group)
         if account is None:
             return {}
-        return {
-            "owed": torch.cat(account.owed),
-            "seen": torch.cat(account.seen),
-            "sizes": torch.tensor([*map(len, account.owed)]),
-        }
+        joined = {name: torch.cat(getattr(account, name)) for name in KEPT}
+        return {**joined, "sizes": torch.tensor([*map(len, account.owed)]), "counted": torch.tensor(account.images)}
 
     def restore(self, group: str, tensors: Mapping[str, Tensor]) -> None:
         """See `MethodState.restore`."""
         if "sizes" in tensors:
-            parts = {name: list(tensors[name].split(tensors["sizes"].tolist())) for name in ("owed", "seen")}
-            self.accounts[group] = Account(**parts)
+            parts = {name: list(tensors[name].split(tensors["sizes"].tolist())) for name in KEPT}
+            self.accounts[group] = Account(**parts, images=int(tensors["counted"]))
 
 
 @dataclass
 class Need:
     """What the images of one group of a call are to be.
+
+    More images are asked for of a side on which fewer came out, in earlier calls, than were taken for being on it.
 
     Attributes:
         shares: of each axis that is balanced, (K,) wanted shares.
@@ -140,8 +142,9 @@ class Need:
     counts: list[Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
-        known = zip(self.shares, self.account.owed, self.account.seen, strict=True)
-        self.counts = [capacities(self.count, pi, owed, seen) for pi, owed, seen in known]
+        account, each = self.account, self.count / max(self.account.images, 1)
+        known = zip(self.shares, account.owed, account.wrong, account.seen, strict=True)
+        self.counts = [capacities(self.count, pi, owed + each * wrong, seen) for pi, owed, wrong, seen in known]
 
     def expected(self, limit: float) -> int:
         """Return how many seeds are drawn, as far as is known, for the counts to be met: at most `limit` for each image."""
@@ -172,10 +175,17 @@ class Need:
         for a, seen in enumerate(self.account.seen):
             seen += torch.from_numpy(np.bincount(cells[:, a], minlength=len(seen)))
 
-    def book(self, got: Sequence[Tensor]) -> None:
-        """Carry over what the delivered images, of each axis (K,) counts, lack of their shares."""
-        for a, (pi, counts) in enumerate(zip(self.shares, got, strict=True)):
+    def book(self, got: Sequence[Tensor], planned: Sequence[Tensor]) -> None:
+        """Carry over what the delivered images lack of their shares.
+
+        Args:
+            got: of each axis, (K,) images that are on each side.
+            planned: images that were taken for being there when they were chosen.
+        """
+        self.account.images += self.count
+        for a, (pi, counts, taken) in enumerate(zip(self.shares, got, planned, strict=True)):
             self.account.owed[a] = left_over(self.count, pi, self.account.owed[a], counts, 1.0)
+            self.account.wrong[a] += taken - counts
 
 
 def shares_of(selection: Selection, semantics: Semantics | AxesSemantics) -> list[Tensor]:

@@ -173,7 +173,7 @@ def generate_arms(row: Row, projected: Stage, discovered: Stage) -> dict[str, St
             name for name in generate.CONFIG if edited or name != "schedule"
         ]  # nothing is guided: no time is said
         method = make(drawn, "guidance")
-        looks = getattr(method, "needs_encoder", False)  # at finished images
+        looks = method.needs_encoder  # at finished images
         arms[arm] = replace(row, config=drawn).stage(
             "generate", generate.generate, generate.VERSION, depends, arm, arm=arm,
             backbone=MODEL_OF_ARMS, guidance=method, schedule=Part("schedule"), prompts=make(told, "prompts"),
