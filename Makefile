@@ -14,11 +14,16 @@ LOWEST := .venv-lowest/lowest.txt
 NEWEST := .venv-newest
 RECIPE := fetch train_vae train_judge judge_error train_clip train_simclr train_clip_informed train_diffusion train_ddpm measure measure_clip measure_simclr measure_ddpm
 
-.PHONY: quickstart test test-lowest check constraints emoji-world clean
+.PHONY: quickstart install help test test-lowest check constraints emoji-world clean
 .DELETE_ON_ERROR:
 
 quickstart: $(STAMP)  ## the shipped model, vanilla against guided, and a report
 	$(BIN)/selfdebias
+
+install: $(STAMP)  ## the environment alone, with all extras that the tests need
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 test: $(STAMP)  ## the fast tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --durations=10 $(WORKERS) $(PYTEST_ARGS)
@@ -53,5 +58,6 @@ $(LOWEST): pyproject.toml tests/lowest.py
 
 $(STAMP): pyproject.toml $(CONSTRAINTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV): about 6 GB, some minutes"
 	$(BIN)/python -m pip install -q $(PIP_ARGS) $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e '.[dev]'
 	touch $(STAMP)

@@ -149,6 +149,7 @@ class Selecting:
 
     Attributes:
         seeds: of the images that the last call returned.
+        spawned: of each of them, whether its seed is a further one, which took the place of the call's own.
         edited: of each of them, whether it was steered.
 
     Raises:
@@ -165,6 +166,7 @@ class Selecting:
         self.axes = chosen_axes(selection, len(semantics.axes)) if isinstance(semantics, AxesSemantics) else [0]
         self.steer = with_target_of_bank(selection.steer, self.axes if axes else None)
         self.seeds: list[int] = []
+        self.spawned: list[bool] = []
         self.edited: list[bool] = []
 
     def __enter__(self) -> Self:
@@ -178,6 +180,10 @@ class Selecting:
 
     def __exit__(self, *exception: object) -> None:
         self.pipeline.__class__ = self._class
+
+    def __repr__(self) -> str:
+        chosen = f"{len(self.seeds)} images, {sum(self.spawned)} of further seeds, {sum(self.edited)} steered"
+        return f"Selecting({type(self.selection).__name__}: {chosen} in the last call)"
 
     def _draw(self, call: Callable[[], Any], arguments: Mapping[str, Any]) -> Any:
         self.pipeline.__class__, whole = self._class, False  # what is drawn here is drawn by the pipeline itself
@@ -194,6 +200,7 @@ class Selecting:
         outputs = list({id(output): output for _, output, _, _ in found}.values())
         at = {id(output): i for i, output in enumerate(outputs)}
         self.seeds = [seed.generator.initial_seed() for seed, _, _, _ in found]
+        self.spawned = [seed.spawned for seed, *_ in found]
         self.edited = [edited for *_, edited in found]
         return merged(outputs, [(at[id(output)], row) for _, output, row, _ in found])
 

@@ -416,3 +416,14 @@ def test_what_the_projector_tells_wrongly_is_asked_for_beside_what_is_owed():
     again = SelectionState()
     again.restore("a", state.tensors("a"))
     assert again.accounts["a"].images == 240 and torch.equal(again.accounts["a"].wrong[0], state.accounts["a"].wrong[0])
+
+
+def test_a_context_says_what_its_last_call_chose():
+    pipeline = tiny_pipeline()
+    with Selecting(
+        pipeline, Select(at=0.5, limit=4.0), ALWAYS, GuidanceState(semantics(cut_of(pipeline, 0.3, 2)))
+    ) as it:
+        draw(pipeline)
+    spawned = sum(seed not in SEEDS for seed in it.seeds)
+    assert it.spawned == [seed not in SEEDS for seed in it.seeds]
+    assert repr(it) == f"Selecting(Select: 8 images, {spawned} of further seeds, 0 steered in the last call)"

@@ -147,6 +147,10 @@ def _checked_start(config: DictConfig) -> Started:
         running_overrides(running), running_sources(running), GlobalHydra.instance().config_loader(), searches
     )
     jobs, launcher = [job.overrides for job in found], str(running.runtime.choices["hydra/launcher"])
+    if not jobs:
+        raise ConfigError(
+            "`-m` has no job: a range(a, b) that is empty, or a glob(...) that names no option of its group."
+        )
     if searches and not swept(jobs):
         raise ConfigError("`hydra/sweeper` search needs a key to search over: guidance.strength='interval(1, 12)'.")
     sweep = sweep_of(_checked([job.config for job in found], launcher), [words] if searches else jobs)
@@ -158,8 +162,8 @@ def _checked_start(config: DictConfig) -> Started:
     started = Started(sweep, launcher, found[0].config["table"], sweep.states())
     if launcher != BASIC:
         at_once = running.sweeper.get("n_jobs", len(jobs))  # of a search
-        said = f"what they say is in {sweep.path / '.submitit'}"
-        print(f"the jobs go to {launcher}, up to {at_once} at once; {said}", flush=True)
+        said = f"; what they say is in {sweep.path / '.submitit'}" if "submitit" in running.launcher["_target_"] else ""
+        print(f"the jobs go to {launcher}{said}", flush=True)
         started.beside.enter_context(progress_told(sweep))
     if launcher == LOCAL:
         share_cores(at_once)

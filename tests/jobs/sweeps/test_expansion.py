@@ -91,3 +91,12 @@ def test_an_experiment_that_is_a_sweep_is_refused_as_one_job(conf):
     with pytest.raises(ConfigError, match="is a sweep over generate.seed: start it with -m"):
         load(["experiment=ablation/strength", "guidance.strength=3"])
     assert load(["experiment=ablation/strength", "guidance.strength=3", "generate.seed=1"])["generate"]["seed"] == 1
+
+
+@pytest.mark.manners
+@pytest.mark.parametrize("override", ["guidance=glob(foo*)", "generate.seed=range(3,3)", "guidance.strength=glob(*)"])
+def test_a_sweep_of_no_job_is_one_line(stand_ins, capsys, tmp_path, override):
+    assert main(["-m", override, f"paths.root={tmp_path / 'runs'}"]) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("selfdebias: `-m` has no job") and err.count("\n") == 1 and out == ""
+    assert stand_ins == [] and not (tmp_path / "runs").exists()
