@@ -94,7 +94,7 @@ def refused_setting(error: Exception, sources: Sources, overrides: Sequence[str]
     """What Hydra says of an option or a key of its own that is not there, as one line; "" where it speaks of another."""
     found = re.search(r"Could not (find|override) '([^']+)'", str(error))
     name = found[2] if found else ""
-    if found and found[1] == "find" and name.startswith("hydra/"):
+    if found and found[1] == "find" and "/" in name:  # on the command line, or in the defaults of a user's file
         group, _, option = name.rpartition("/")
         options = re.findall(r"^\t([\w.-]+)$", str(error), re.MULTILINE)
         return f"`{group}` must be one of {', '.join(options)}, got {option}."

@@ -68,6 +68,12 @@ class Sources:
         return next(folder / name for folder in self.folders if (folder / name).exists())
 
     @property
+    def shown(self) -> list[str]:
+        """The flags as a job's record has them: the user's folders by their last part, as where they are is private."""
+        folders = [Path(entry.removeprefix("file://")).name for entry in self.more if entry.startswith("file://")]
+        return [f"--config-dir={name}" for name in folders[:1]]
+
+    @property
     def flags(self) -> list[str]:
         """A command line's flags that say the same."""
         # The first one may hold the primary configuration, which Hydra finds in --config-dir alone.

@@ -8,6 +8,7 @@ anything is imported, and the class that it leads to afterwards, so that an alia
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import re
 import sys
@@ -232,10 +233,10 @@ def _check_options(path: str, node: Mapping[str, Any], target: type) -> None:
     unknown = sorted(key for key in node.keys() - _FOR_HYDRA if key not in known and not takes_any)
     if unknown:
         ways = " ".join(f"~{path}.{key}" for key in unknown)
-        raise ConfigError(
-            f"`{path}.{unknown[0]}` is not an option. {target.__name__} has {', '.join(known) or 'none'}. Where an experiment "
-            f"set it for another class, leave it out: {ways}"
-        )
+        meant = "".join(f"Did you mean `{path}.{it}`? " for it in difflib.get_close_matches(unknown[0], known, n=1))
+        known_words = f"{meant}{target.__name__} has {', '.join(known) or 'none'}."
+        words = f"{known_words} Where an experiment set it for another class, leave it out: {ways}"
+        raise ConfigError(f"`{path}.{unknown[0]}` is not an option. {words}")
     if node["_target_"] not in FOREIGN:  # for which `ranges` has rules
         for key in [key for key in node if key in known]:
             rule = rule_of(known[key])

@@ -133,9 +133,9 @@ def _hydra(words: Sequence[str], sources: Sources) -> tuple[int, str]:
     """Hands the command line to Hydra, which calls `task`."""
     import hydra
 
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # its errors are raised, and not printed over many lines
     entry = hydra.main(version_base="1.3", config_path=str(sources.primary), config_name=sources.name)(task)
-    before = sys.argv
+    before, said = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # its errors are raised, and not printed over many lines
     sys.argv = ["selfdebias", *sorted(words, key=lambda word: not word.startswith("-") and "=" in word)]  # flags first
     try:
         entry()
@@ -145,6 +145,8 @@ def _hydra(words: Sequence[str], sources: Sources) -> tuple[int, str]:
         return int(ended.code or 0), ""  # of --info and the like
     finally:
         sys.argv = before
+        del os.environ["HYDRA_FULL_ERROR"]
+        os.environ |= {} if said is None else {"HYDRA_FULL_ERROR": said}
     return 0, ""
 
 

@@ -173,13 +173,13 @@ def generate_arms(row: Row, projected: Stage, discovered: Stage) -> dict[str, St
             name for name in generate.CONFIG if edited or name != "schedule"
         ]  # nothing is guided: no time is said
         method = make(drawn, "guidance")
-        looks = method.needs_encoder  # at finished images
+        looks = getattr(method, "needs_encoder", False)  # at finished images
         arms[arm] = replace(row, config=drawn).stage(
             "generate", generate.generate, generate.VERSION, depends, arm, arm=arm,
             backbone=MODEL_OF_ARMS, guidance=method, schedule=Part("schedule"), prompts=make(told, "prompts"),
             projected=projected if edited else None, replayed=arms["guided"] if arm == "random" else None, trainer=TRAINER,
             discovered=discovered if edited and in_projected_space(config) else None,
-            encoder=ENCODER if looks else None, modes=discovered if looks else None, **asked,
+            **({"encoder": ENCODER, "modes": discovered} if looks else {}), **asked,
         )  # fmt: skip
     return arms
 

@@ -56,7 +56,7 @@ def task(config: Any) -> Any:
 
             remake_table(config["table"])
         else:
-            run_in_ranks(config, overrides, sys.argv[1:])
+            run_in_ranks(config, [*sources.shown, *overrides], sys.argv[1:])
     except Exception as error:
         raise Ended(error) from error
     return None
@@ -171,4 +171,4 @@ def _run(sweep: SweepFolder, overrides: Sequence[str], running: Any) -> str:
     check_names(config)
     own = config["logger"].get("wandb", {}).get("group", "") is None
     arguments = [*sources.flags, *overrides, *([f"logger.wandb.group={name}"] if own else [])]
-    return str(run_in_ranks(config, overrides, arguments, name).relative_to(config["paths"]["root"]))
+    return str(run_in_ranks(config, [*sources.shown, *overrides], arguments, name).relative_to(config["paths"]["root"]))

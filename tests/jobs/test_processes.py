@@ -162,7 +162,10 @@ def test_of_several_errors_the_users_own_is_said(tmp_path):
     assert _why(failed(0, 1), tmp_path) == (1, "selfdebias: the disk is full")
 
 
-SPLIT = ["self_debias", "transport", "mean_difference", "gradient_descent", "random"]
+SPLIT = [
+    "self_debias", "transport", "mean_difference", "gradient_descent", "random", "mean_transport", "particle", "cads", "dc",
+    "classifier",
+]  # fmt: skip
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "selfdebias"]
 STAGES = "stages=[collect,discover,project,generate]"
 
@@ -176,7 +179,7 @@ def split(tmp_path_factory):
 @pytest.mark.parametrize("guidance", SPLIT)
 def test_each_guidance_that_splits_makes_the_images_of_one_process(model, split, guidance):
     alone, ranks = split
-    more = [f"guidance={guidance}", STAGES]
+    more = [f"guidance={guidance}", STAGES, *(["bank=supervised"] if guidance == "classifier" else [])]
     words = [
         text for text in command(model, alone, *more) if not text.startswith("guidance.decay")
     ]  # which not all have

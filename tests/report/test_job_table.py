@@ -164,7 +164,9 @@ def test_the_ratio_of_turned_images_says_of_how_many(results):
 
 def test_numbers_without_interval_have_one_note():
     text = " ".join(render_table(example_results()).split())
-    assert "Frechet distance, recall, KID within modes: no interval, since resampled sets hold copies" in text
+    assert (
+        "Frechet distance, recall, Vendi score, KID within modes: no interval, since resampled sets hold copies" in text
+    )
 
 
 def test_nothing_is_said_of_what_is_not_shown(results):
@@ -176,7 +178,7 @@ def test_nothing_is_said_of_what_is_not_shown(results):
             ("mode_fd", "turned", "kept_cosine", "psnr", "within_modes", "frechet_distance", "kid"), no_modes
         )
         arm |= dict.fromkeys(("quality", "paired_agreement", "composition"), no_modes)
-        arm |= {key: {"value": None, "reason": "no reference"} for key in ("precision", "recall", "cmmd")}
+        arm |= {key: {"value": None, "reason": "no reference"} for key in ("precision", "recall", "vendi", "cmmd")}
     text = " ".join(render_table(results).split())
     for title in ("kept cosine", "PSNR, dB", "precision of switched", "mode_fd", FRECHET, "KID within modes"):
         assert text.count(title) == 1, title  # where it is said that there is none
