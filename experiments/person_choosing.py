@@ -3,9 +3,10 @@
     python -m experiments.person_choosing [WORD ...]
 
 Words choose the parts whose names hold one of them; words that are in no part's name choose arms. Settings are those of
-development seeds 301 and 302. `select` was changed after a first look at seeds 801 to 805, where it had left 0.552 men and a
-`mode_fd` of 0.060: it now asks for more of what its projector tells wrongly. So what chooses by the projector is reported on
-seeds 811 to 815, which nobody had looked at. Cost is counted in rows that the denoiser evaluates, by a hook on it.
+development seeds 301 and 302. `select` was changed (the old one: commit 08fc19e) after a first look at seeds 801 to 805,
+where it had left 0.552 men and a `mode_fd` of 0.060: it now asks for more of what its projector tells wrongly. So what
+chooses by the projector is reported on seeds 811 to 815, which nobody had looked at. Cost is counted in rows that the
+denoiser evaluates, by a hook on it.
 """
 
 from __future__ import annotations

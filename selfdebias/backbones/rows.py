@@ -152,6 +152,7 @@ def going_on(
     more = [name for name in WITH_ROWS if name in pipeline._callback_tensor_inputs and name not in asked]
 
     def on_step_end(pipe: Any, index: int, timestep: Any, tensors: dict[str, Tensor]) -> dict[str, Any]:
+        """Let the call's own callback act, and leave out rows once `kept` says which stay; as diffusers calls it."""
         changed = own(pipe, index, timestep, {name: tensors[name] for name in asked}) if own else {}
         now, places = {**tensors, **changed}, kept()
         if places is None or len(places) == len(generators):

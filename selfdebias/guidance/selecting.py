@@ -165,6 +165,7 @@ class Selecting:
         axes = isinstance(semantics, AxesSemantics)
         self.axes = chosen_axes(selection, len(semantics.axes)) if isinstance(semantics, AxesSemantics) else [0]
         self.steer = with_target_of_bank(selection.steer, self.axes if axes else None)
+        self._plain: dict[str, str] = {}  # by prompt, the conditioning that was seen first, as `Attachment` has it
         self.seeds: list[int] = []
         self.spawned: list[bool] = []
         self.edited: list[bool] = []
@@ -210,7 +211,8 @@ class Selecting:
         parts = []
         for prompt, condition in dict.fromkeys(sampled_from):
             places = [i for i, it in enumerate(sampled_from) if it == (prompt, condition)]
-            name = prompt if condition == "{}" else f"{prompt} {condition}"
+            plain = self._plain.setdefault(prompt, condition) == condition
+            name = prompt if plain else f"{prompt} {condition}"
             self.state.enter(name, (), prompt)
             semantics = self.state.semantics
             assert semantics is not None

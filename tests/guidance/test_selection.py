@@ -427,3 +427,13 @@ def test_a_context_says_what_its_last_call_chose():
     spawned = sum(seed not in SEEDS for seed in it.seeds)
     assert it.spawned == [seed not in SEEDS for seed in it.seeds]
     assert repr(it) == f"Selecting(Select: 8 images, {spawned} of further seeds, 0 steered in the last call)"
+
+
+def test_with_a_negative_prompt_the_account_is_that_of_the_prompt_so_that_a_resumed_run_finds_it():
+    pipeline = tiny_pipeline()
+    state = GuidanceState(semantics(cut_of(pipeline, 0.3, 2)))
+    with Selecting(pipeline, Select(at=0.5, limit=2.0), ALWAYS, state):
+        draw(pipeline, negative_prompt=["a dog"] * 8)
+        assert [*state.of(SelectionState).accounts] == ["a person"]
+        draw(pipeline)
+    assert [*state.of(SelectionState).accounts] == ["a person", "a person {}"]
