@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from selfdebias.metrics.within_modes import covered_in_mode
 from selfdebias.storage.atomic import write_json
 
 Array = NDArray[np.float64]
+Cell = Callable[[float, int, str, int], dict[str, dict[str, float]]]
 SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 SIZES = (128, 384, 640)
 DRAWS = ("independent", "balanced", "clustered")
@@ -181,15 +183,15 @@ def cell(population: Population, share: float, n: int, kind: str, repeats: int) 
     }
 
 
-def cells(population: Population, repeats: int, folder: Path) -> list[dict[str, Any]]:
-    """Run all cells; finished ones are read back from `folder`."""
+def cells(run: Cell, sizes: Sequence[int], repeats: int, folder: Path) -> list[dict[str, Any]]:
+    """Run all cells by `run`, which gets share, N, kind of draw and repeats; finished ones are read back from `folder`."""
     results = []
     for share in SHARES:
-        for n in SIZES:
+        for n in sizes:
             for kind in DRAWS:
                 path = folder / f"{share}-{n}-{kind}-{repeats}.json"
                 if not path.exists():
-                    write_json(path, cell(population, share, n, kind, repeats))
+                    write_json(path, run(share, n, kind, repeats))
                     print(path, flush=True)
                 results.append({"share": share, "n": n, "draws": kind, "metrics": json.loads(path.read_text())})
     return results
@@ -221,7 +223,7 @@ def main(overrides: list[str]) -> None:
     jobs = run_jobs([*overrides, *GUIDED], SEEDS)
     arms, reference = pooled_arms(jobs, Path(ROOT), ("vanilla", "guided"))
     population = Population(arms["guided"], arms["vanilla"], reference)
-    results = cells(population, REPEATS, Path(ROOT) / "coverage")
+    results = cells(partial(cell, population), SIZES, REPEATS, Path(ROOT) / "coverage")
     text = [
         "# Do the 95% intervals cover?", "",
         f"`python -m experiments.coverage`: the least share of {REPEATS} repeats in which the interval holds the true value, "

@@ -6,11 +6,10 @@ gender of the first arm's image. Each repeat draws N units anew and asks whether
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.coverage import BATCH, DRAWS, SHARES, Population
+from experiments.coverage import BATCH, DRAWS, SHARES, Population, cells
 from experiments.pooled import ROOT, run_jobs, write_study
 from selfdebias.jobs.stages.looking import read_centers
 from selfdebias.jobs.sweeps.pooling import pooled_arms, stages_of
@@ -30,7 +29,6 @@ from selfdebias.metrics.features import assign_modes, cosines
 from selfdebias.metrics.intervals import BlockBootstrap, block_sums
 from selfdebias.metrics.number import Number
 from selfdebias.metrics.shares import mean_draws
-from selfdebias.storage.atomic import write_json
 
 Array = NDArray[np.float64]
 SEEDS = (711, 712, 713, 714, 715)
@@ -106,20 +104,6 @@ def cell(arms: Arms, share: float, n: int, draws: str, repeats: int) -> dict[str
     }  # fmt: skip
 
 
-def cells(arms: Arms, repeats: int, folder: Path) -> list[dict[str, Any]]:
-    """Run all cells; finished ones are read back from `folder`."""
-    results = []
-    for share in SHARES:
-        for n in SIZES:
-            for draws in DRAWS:
-                path = folder / f"{share}-{n}-{draws}-{repeats}.json"
-                if not path.exists():
-                    write_json(path, cell(arms, share, n, draws, repeats))
-                    print(path, flush=True)
-                results.append({"share": share, "n": n, "draws": draws, "metrics": json.loads(path.read_text())})
-    return results
-
-
 def table(results: list[dict[str, Any]]) -> str:
     """Write mean and least coverage over the planted shares, by kind of pair, measure, how rows are drawn, and N."""
     columns = [(draws, n) for draws in DRAWS for n in SIZES]
@@ -155,7 +139,7 @@ def arms_of(overrides: list[str]) -> tuple[Arms, list[str]]:
 def main(overrides: list[str]) -> None:
     """Run all cells, and write the table."""
     arms, hashes = arms_of(overrides)
-    results = cells(arms, REPEATS, Path(ROOT) / "paired_coverage")
+    results = cells(partial(cell, arms), SIZES, REPEATS, Path(ROOT) / "paired_coverage")
     least = min(
         mean(covered(results, kind, name, draws, n))
         for kind in KINDS

@@ -203,7 +203,7 @@ class ArmSampler(Sampler):
             images = self.draw(ids)
         n_modes = len(self.state.semantics.bank.target) if self.state.semantics else 0
         traced, kept = self.state.trace.tensors(n_modes, len(ids)), self.state.kept_tensors()
-        if taken := sorted(traced.keys() & kept.keys()):
+        if taken := sorted((traced.keys() | {"rows"}) & kept.keys()):
             name = type(self.guidance).__name__
             words = f"`guidance` must keep its tensors under names other than the trace's {', '.join(sorted(traced))}"
             raise ConfigError(
