@@ -15,12 +15,12 @@ from selfdebias.guidance import GuidanceState, Selection
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.selecting import Look, Selecting
 from selfdebias.jobs.stages.looking import read_centers
-from selfdebias.jobs.stages.sampling import Sampler, batches_of_one_prompt
+from selfdebias.jobs.stages.sampling import PromptSampler
 from selfdebias.metrics.features import assign_modes
 from selfdebias.modes.placement import AxisSides
 
 
-class ChosenSampler(Sampler):
+class ChosenSampler(PromptSampler):
     """Draws more seeds than images, and keeps the chosen ones: image k has the seed that its record names.
 
     Args:
@@ -34,18 +34,12 @@ class ChosenSampler(Sampler):
     def __init__(
         self, selection: Selection, schedule: GuidanceWindow, state: GuidanceState, look: Look | None, *sampling: Any
     ):
-        super().__init__(*sampling)
-        self.selection, self.schedule, self.state, self.look = selection, schedule, state, look
-
-    def split(self) -> list[list[int]]:
-        """See `Sampler.split`; the images of a batch are chosen together, so it holds images of one prompt."""
-        return batches_of_one_prompt(self.prompts, self.batch_size)
+        super().__init__(state, *sampling)
+        self.selection, self.schedule, self.look = selection, schedule, look
 
     def draw_batch(self, batch: int, ids: Sequence[int]) -> None:
         """See `Sampler.draw_batch`; what earlier batches of the same prompt lack is made up for."""
-        group = self.prompts[ids[0]]
-        if batch > 0 and self.prompts[self.batches[batch - 1][0]] == group:
-            self.state.restore(group, self.folder.tensors_of(batch - 1))
+        self.go_on(batch, ids)
         with (
             RowCount(self.pipeline) as count,
             Selecting(self.pipeline, self.selection, self.schedule, self.state, self.look) as selecting,

@@ -23,7 +23,7 @@ from selfdebias.guidance.selection import Selection
 from selfdebias.guidance.shares import wanted_of_all
 from selfdebias.guidance.state import ALONE, Collective
 from selfdebias.jobs.stages.chosen import ChosenSampler, modes_of_images
-from selfdebias.jobs.stages.sampling import CostMeter, Sampler, batches_of_one_prompt
+from selfdebias.jobs.stages.sampling import CostMeter, PromptSampler
 from selfdebias.modes.bank import AxesBank, load_bank
 from selfdebias.modes.classifier import ActivationClassifier
 from selfdebias.modes.projection import SemanticProjector
@@ -168,7 +168,7 @@ def read_semantics(projected: Path, discovered: Path | None = None) -> Semantics
         return Semantics(projector, bank, fitted, classifier)
 
 
-class ArmSampler(Sampler):
+class ArmSampler(PromptSampler):
     """Edits activations while it draws.
 
     Args:
@@ -182,19 +182,13 @@ class ArmSampler(Sampler):
     def __init__(
         self, guidance: Guidance, schedule: GuidanceWindow, state: GuidanceState, replayed: Path | None, *sampling: Any
     ):
-        super().__init__(*sampling)
-        self.guidance, self.schedule, self.state, self.replayed = guidance, schedule, state, replayed
-
-    def split(self) -> list[list[int]]:
-        """See `Sampler.split`; a batch is balanced as a whole, so it holds images of one prompt."""
-        return batches_of_one_prompt(self.prompts, self.batch_size)
+        super().__init__(state, *sampling)
+        self.guidance, self.schedule, self.replayed = guidance, schedule, replayed
 
     def draw_batch(self, batch: int, ids: Sequence[int]) -> None:
-        """See `Sampler.draw_batch`; guidance goes on from the memory that the last batch of the same prompt left."""
-        group = self.prompts[ids[0]]
+        """See `Sampler.draw_batch`."""
         self.state.collective = self.team
-        if batch > 0 and self.prompts[self.batches[batch - 1][0]] == group:
-            self.state.restore(group, self.folder.tensors_of(batch - 1))
+        self.go_on(batch, ids)
         if self.replayed:  # the sizes (B,) of the edits that the other arm made to these images, by step index
             found = BatchFolder.open(self.replayed).tensors_of(batch)
             sizes = found["edit_norm"][:, [self.batches[batch].index(i) for i in ids]]

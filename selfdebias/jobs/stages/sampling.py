@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from selfdebias.guidance.state import ALONE, Collective
+from selfdebias.guidance.state import ALONE, Collective, GuidanceState
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.images import image_seeds
 
@@ -112,6 +112,29 @@ class Sampler(pl.LightningModule, ABC):
     @abstractmethod
     def draw_batch(self, batch: int, ids: Sequence[int]) -> None:
         """Draw and keep these images, this process's share of the batch of this index."""
+
+
+class PromptSampler(Sampler):
+    """Draws batches of one prompt each, whose images depend on each other and on what batches of the prompt before them left.
+
+    Args:
+        state: memory and semantics.
+        sampling: arguments of `Sampler`.
+    """
+
+    def __init__(self, state: GuidanceState, *sampling: Any):
+        super().__init__(*sampling)
+        self.state = state
+
+    def split(self) -> list[list[int]]:
+        """See `Sampler.split`."""
+        return batches_of_one_prompt(self.prompts, self.batch_size)
+
+    def go_on(self, batch: int, ids: Sequence[int]) -> None:
+        """Go on from the memory that the last batch of the same prompt left."""
+        group = self.prompts[ids[0]]
+        if batch > 0 and self.prompts[self.batches[batch - 1][0]] == group:
+            self.state.restore(group, self.folder.tensors_of(batch - 1))
 
 
 def chunks(ids: Sequence[int], size: int) -> list[list[int]]:
