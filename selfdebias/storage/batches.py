@@ -199,12 +199,12 @@ class BatchFolder:
         }
 
     def _tensors(self, line: Mapping[str, Any], names: Sequence[str] | None) -> dict[str, Tensor]:
-        """The tensors of a file, or those of these names, without holding the others in memory."""
+        """The tensors of a file, or those of these names that it has, without holding the others in memory."""
         path = self._checked(line, _shard(line))
         if names is None:
             return load(path.read_bytes())
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name).clone() for name in names}
+            return {name: file.get_tensor(name).clone() for name in names if name in file.keys()}  # noqa: SIM118
 
     def _check_new(self, place: tuple[int, int], ids: list[int], images: Tensor | None, records: Sequence[Any]) -> None:
         if images is not None and len(images) != len(ids):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from selfdebias.backbones.hspace import BottleneckHook, Step, find_unet, split_branches
+from selfdebias.backbones.rows import RowCount
 from selfdebias.guidance.state import ALONE, Collective
 from selfdebias.jobs.stages.sampling import CostMeter, Sampler
 from selfdebias.modes.placement import AxisSides, CarriedModes, Labels
@@ -53,11 +54,13 @@ def collect(
         sampler.run(trainer)
     if collective.part:
         return
-    shards = [tensors for _, tensors in store.tensors(("h_timestep", "h_branch"))]
+    shards = [tensors for _, tensors in store.tensors(("h_timestep", "h_branch", "rows"))]
     seen = sorted({float(t) for tensors in shards for t in tensors["h_timestep"]})
     branches = BRANCHES[1 + max(int(tensors["h_branch"].max()) for tensors in shards)]
-    summary = {"branches": list(branches), "n_images": n_images, "timesteps": seen}
-    write_json(folder / "collect.json", {**summary, "seconds_per_image": meter.seconds / n_images})
+    counted = [int(tensors["rows"].sum()) for tensors in shards if "rows" in tensors]  # earlier versions counted none
+    rows = sum(counted) if len(counted) == len(shards) else None
+    cost = {"seconds_per_image": meter.seconds / n_images, "rows": rows}
+    write_json(folder / "collect.json", {"branches": list(branches), "n_images": n_images, "timesteps": seen, **cost})
 
 
 class Collector(Sampler):
@@ -86,10 +89,10 @@ class Collector(Sampler):
     def draw_batch(self, batch: int, ids: Sequence[int]) -> None:
         """See `Sampler.draw_batch`."""
         self.current, self.rows, self.chosen = list(ids), [], {}
-        with BottleneckHook(self.pipeline, self.act):
+        with RowCount(self.pipeline) as count, BottleneckHook(self.pipeline, self.act):
             images = self.draw(ids)
         tensors = {name: torch.cat([row[name] for row in self.rows]) for name in self.rows[0]}
-        tensors["e"] = self.encoder(images.to(self.device)).cpu()
+        tensors |= {"e": self.encoder(images.to(self.device)).cpu(), "rows": torch.tensor([count.rows])}
         self.keep(batch, ids, images, tensors, dict.fromkeys(tensors, 0))
 
     def act(self, h: Tensor, step: Step) -> None:

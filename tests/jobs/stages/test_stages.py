@@ -58,7 +58,9 @@ def test_collect_records_a_stratified_subset_of_steps_for_each_image_and_branch(
             mine = steps[(ids == i) & (branch == b)].tolist()
             assert len(mine) == 2 and mine[0] < STEPS // 2 <= mine[1]
     assert len({tuple(steps[(ids == i) & (branch == 0)].tolist()) for i in range(10)}) > 1
-    assert json.loads((root / "collect" / "collect.json").read_text())["branches"] == ["uncond", "cond"]
+    said = json.loads((root / "collect" / "collect.json").read_text())
+    assert said["branches"] == ["uncond", "cond"]
+    assert said["rows"] == 10 * STEPS * 2  # as the UNet saw them: both halves of classifier-free guidance
 
 
 def test_choose_steps_takes_one_of_each_part():
