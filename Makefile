@@ -14,7 +14,7 @@ LOWEST := .venv-lowest/lowest.txt
 NEWEST := .venv-newest
 RECIPE := fetch train_vae train_judge judge_error train_clip train_simclr train_clip_informed train_diffusion train_ddpm measure measure_clip measure_simclr measure_ddpm
 
-.PHONY: quickstart install help test test-lowest check constraints emoji-world clean
+.PHONY: quickstart install help docs test test-lowest check constraints emoji-world clean
 .DELETE_ON_ERROR:
 
 quickstart: $(STAMP)  ## the shipped model, vanilla against guided, and a report
@@ -24,6 +24,10 @@ install: $(STAMP)  ## the environment alone, with all extras that the tests need
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+docs: $(STAMP)  ## the documentation, in site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+	@echo "open site/index.html, or with search: $(BIN)/python -m http.server -b 127.0.0.1 -d site"
 
 test: $(STAMP)  ## the fast tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --durations=10 $(WORKERS) $(PYTEST_ARGS)
@@ -49,7 +53,7 @@ emoji-world: $(STAMP)  ## trains the shipped models again, from the drawings on;
 	set -e; for step in $(RECIPE); do echo "== $$step"; $(BIN)/python -m experiments.emoji_world.$$step; done
 
 clean:  ## removes the environments and what tools left; runs/ stays
-	rm -rf $(VENV) .venv-* dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .venv-* dist site .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(LOWEST): pyproject.toml tests/lowest.py

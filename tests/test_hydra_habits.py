@@ -1,4 +1,4 @@
-"""Each line of docs/hydra.md runs, and says what the page says."""
+"""Each line of docs/reference/command-line.md runs, and says what the page says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-PAGE = (Path(__file__).parents[1] / "docs" / "hydra.md").read_text()
+PAGE = (Path(__file__).parents[1] / "docs" / "reference" / "command-line.md").read_text()
 WORKS, ANSWERED = (part.partition("\n## ")[0] for part in PAGE.split("\n## ")[1:])
 ROW = re.compile(r"^\| `(?P<command>[^|]+)` \| [^|]+ \| `(?P<says>[^|]+)` \|$", re.MULTILINE)
 NO_JOB = ("--help", "--version", "--cfg", "--info", "--hydra-help", "--shell-completion")  # of flags: nothing runs

@@ -56,6 +56,7 @@ def test_torchvision_is_in_no_dependency():
         "tensorboard",
         "umap",
         "dev",
+        "docs",
         "efficientnet",
     }
 
