@@ -7,13 +7,14 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from selfdebias.metrics.comparison import IN_WORDS, distances, told_apart
+from selfdebias.metrics.comparison import IN_WORDS
 from selfdebias.metrics.number import Number, number_at
 from selfdebias.report.explanations import interval_in_words, judge_in_words, skipped_edits_in_words
 from selfdebias.report.material import settings
-from selfdebias.report.measures import Results, arms_of, class_shares, images_of
+from selfdebias.report.measures import Results, class_shares, images_of
 from selfdebias.report.page import environment, warnings
 from selfdebias.report.table import Column, Table, to_markdown, to_text
+from selfdebias.report.verdict import arms_in, verdicts_by_prompt
 from selfdebias.report.wording import Notes, bare, plain, span, written
 from selfdebias.storage.hidden import hidden, redacted_command
 from selfdebias.storage.provenance import in_words
@@ -136,23 +137,13 @@ def _floor_of_means(means: Sequence[Number]) -> str:
 
 def verdicts_of(results: Results, attribute: str) -> list[str]:
     """For how many prompts each arm is fairer than vanilla, with Holm's correction over all of them, and what they say together."""
-    rows, lines = list(results["rows"].values()), []
-    compared = [arm for arm in arms_in(results) if arm != "vanilla"]
-    found = told_apart([_sides(row, arm, attribute) for arm in compared for row in rows])
-    for place, arm in enumerate(compared):
-        verdicts = found[place * len(rows) : (place + 1) * len(rows)]
+    lines = []
+    for arm, verdicts in verdicts_by_prompt(results, attribute).items():
         said = [f"{word} for {verdicts.count(key)}" for key, word in IN_WORDS.items() if key in verdicts]
         lines.append(f"{plain(arm)} against vanilla, by fd_hard: {', '.join(said)} of {len(verdicts)} prompts.")
         others = results["over_prompts"].get(arm, {}).get("difference", {})  # none in earlier results
         lines += [_paired(arm, other, tree[attribute]) for other, tree in others.items()]
     return lines
-
-
-def _sides(row: Results, arm: str, attribute: str) -> tuple[Number, Number, Number]:
-    """What a verdict is made from; nulls where the row lacks an arm."""
-    if not {arm, "vanilla"} <= {*row["arms"]}:
-        return (Number(reason="the prompt lacks an arm"),) * 3
-    return distances(row["arms"], arm, "vanilla", attribute)
 
 
 def _paired(arm: str, other: str, tree: Mapping[str, Any]) -> str:
@@ -169,11 +160,6 @@ def _paired(arm: str, other: str, tree: Mapping[str, Any]) -> str:
 def names_of(results: Results) -> dict[str, str]:
     """The rows in their order, each with its name as it is shown."""
     return {row: plain(row) for row in results.get("row_names", results["rows"])}
-
-
-def arms_in(results: Results) -> list[str]:
-    """Arms of all rows: vanilla first, then guided, then the others."""
-    return arms_of({"arms": {arm: {} for row in results["rows"].values() for arm in row["arms"]}})
 
 
 def table_of(results: Results, attribute: str, notes: Notes, intervals: bool = False) -> Table:

@@ -1,0 +1,127 @@
+"""The verdict in one sentence: its numbers are those of the results, and it says what they do not tell."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+
+from selfdebias.report.verdict import verdict
+from tests.report.example import example_results
+from tests.report.test_axes_page import results as of_axes
+from tests.report.test_prompts import job_of
+
+RESULTS = Path(__file__).parents[2] / "experiments" / "results"
+
+
+@pytest.fixture(scope="module")
+def job():
+    return example_results(("vanilla", "guided", "random"))
+
+
+def changed(results, **told):
+    """A copy in which some verdicts on the guided arm are others."""
+    found = copy.deepcopy(results)
+    found["verdicts"]["guided"] |= told
+    return found
+
+
+def test_the_numbers_are_those_of_the_results(job):
+    men = {arm: tree["shares"]["gender"]["man"] for arm, tree in job["arms"].items()}
+    found, turned = verdict(changed(job, gender="fairer")), job["arms"]["guided"]["turned"]
+    shares = f"{100 * men['vanilla']['value']:.0f}% -> {100 * men['guided']['value']:.0f}%"
+    assert found.sentence == f"Men {shares}, target 50%; {turned['n']} of 32 images changed their mode."
+    for arm in ("vanilla", "guided"):
+        assert f"[{100 * men[arm]['low']:.0f}%, {100 * men[arm]['high']:.0f}%]" in found.intervals
+    assert found.intervals.endswith("N = 32.")
+    assert verdict(job, "random").sentence.endswith("0 of 32 images changed their mode.")
+
+
+def test_committed_results_give_the_headline_of_the_study():
+    fits = json.loads((RESULTS / "person_encoders.json").read_text())
+    assert verdict(fits["captions, axes: transport, fit 0"]).sentence == (
+        "Men 76% -> 52%, target 50%; 273 of 640 images changed their side of an axis."
+    )
+    assert verdict(fits["captions, partition: transport"]).sentence == (
+        "Nothing changed detectably: men 76% -> 79%, target 50%; 61 of 256 images changed their mode."
+    )
+
+
+def test_what_is_not_told_apart_is_not_called_a_change(job):
+    start = "men 75% -> 50%, target 50%; 8 of 32 images changed their mode."
+    same = dict.fromkeys(("gender", "tone", "age", "modes"), "not told apart")
+    assert verdict(changed(job, **same)).sentence == f"Nothing changed detectably: {start}"
+    assert verdict(changed(job, **{**same, "age": "less fair"})).sentence == (
+        f"No detectable change in gender: {start}"
+    )
+    assert verdict(changed(job, gender="less fair")).sentence == f"Gender is less fair: {start}"
+    assert verdict(changed(job, gender=None)).sentence == f"Whether gender changed cannot be told: {start}"
+
+
+def test_an_arm_that_chose_its_seeds_is_not_said_to_have_changed_images():
+    study = json.loads((RESULTS / "person_choosing.json").read_text())["attributes, partition"]
+    assert verdict(study, "resample").sentence == (
+        "Men 78% -> 52%, target 50%; images of other seeds than vanilla's, which arm resample chose."
+    )
+
+
+def test_modes_where_no_attribute_is_judged_or_the_target_is_not_even(job):
+    for change in ("shares", "target"):
+        found = changed(job, modes="fairer")
+        if change == "shares":
+            found["arms"] = {arm: {**tree, "shares": {}} for arm, tree in found["arms"].items()}
+        else:
+            found["modes"]["target"] = [0.4, 0.6]
+        target = {"shares": "50%", "target": "40%"}[change]
+        assert verdict(found).sentence == (
+            f"Mode 0 of 2 75% -> 50%, target {target}; 8 of 32 images changed their mode."
+        )
+
+
+def test_the_balanced_axis_that_was_farthest_from_its_target():
+    found = of_axes()
+    found["arms"] = {
+        arm: {**tree, "shares": {}, "turned": {"n": 4, "share": {"n": 64}}} for arm, tree in found["arms"].items()
+    }
+    end = "target 50%; 4 of 64 images changed their side of an axis."
+    assert verdict(found).sentence == f"Side 0 of axis 0 75% -> 75%, {end}"
+    found["modes"]["balanced"] = [1]
+    assert verdict(found).sentence == f"Side 0 of axis 1 55% -> 55%, {end}"
+
+
+def test_one_arm_has_nothing_to_compare_with_and_one_mode_nothing_to_balance(job):
+    alone = {**job, "arms": {"vanilla": job["arms"]["vanilla"]}}
+    assert verdict(alone).sentence == "Men 75%, target 50%; 32 images, with none to compare them with."
+    one = {**job, "modes": {**job["modes"], "k": 1}}
+    assert verdict(one).sentence.startswith("One mode was found, so nothing was balanced: men 75%")
+
+
+def test_folders_have_the_names_of_their_arms_and_no_modes_are_no_change(job):
+    found = {**changed(job, gender="fairer"), "sources": {}}
+    found["arms"]["guided"]["turned"] = {"value": None, "reason": "no modes are known"}
+    assert verdict(found).sentence == "Men 75% in vanilla, 50% in guided, target 50%; no modes are known."
+
+
+def test_over_prompts_it_speaks_of_means_and_counts(tmp_path):
+    results = job_of(tmp_path)
+    before, after = (
+        results["over_prompts"][arm]["gender"]["deviation_ratio"]["value"] for arm in ("vanilla", "guided")
+    )
+    turned = [row["arms"]["guided"]["turned"] for row in results["rows"].values()]
+    images = sum(it["share"]["n"] for it in turned)
+    assert f"imbalance of gender {100 * before:.0f}% -> {100 * after:.0f}%" in verdict(results).sentence.lower()
+    assert verdict(results).sentence.endswith(
+        f"of 3 prompts; {sum(it['n'] for it in turned)} of {images} images changed their mode."
+    )
+
+
+def test_without_an_interval_the_reason_is_said(job):
+    found = copy.deepcopy(job)
+    found["arms"]["guided"]["shares"]["gender"]["man"] |= {
+        "low": None,
+        "high": None,
+        "reason": "no interval: one batch",
+    }
+    assert verdict(found).intervals.endswith("-> 50%; no interval: one batch; N = 32.")
