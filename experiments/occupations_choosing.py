@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from experiments.occupations import EXTREME
 from experiments.person_axes import HONEST, TOLD
-from experiments.pooled import INTERVALS, RESULTS, ROOT, interval, run_jobs, write_study
+from experiments.pooled import INTERVALS, RESULTS, ROOT, interval, rows_to_fit, run_jobs, write_study
 from selfdebias.jobs.sweeps.pooling import pool_jobs
 from selfdebias.report.explanations import judge_in_words
+from selfdebias.report.figures import LIGHT, MARKERS, to_png
+from selfdebias.storage.atomic import write_bytes
 
 NAME, SEEDS = "occupations_choosing", (1001, 1002, 1003)
 COMMON = [
@@ -47,6 +50,8 @@ SETTINGS = {
     },
 }
 TITLES = {"guided": "transport, the default", "attribute_prompts": "told the attribute: prompts that state it"}
+WITHOUT_FIT = ("vanilla", "attribute_prompts")
+DELIVERED = (1, 10, 100, 1000)  # batches of 32
 RARITY = {"at most 0.05": (0.0, 0.05), "0.05 to 0.25": (0.05, 0.25), "more than 0.25": (0.25, 0.5)}
 HEAD = (
     "| Arm | deviation ratio, mean of 20 | less vanilla's | less the default's | better than the default | "
@@ -60,7 +65,8 @@ def measure(arms: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """Run the jobs of all arms, and measure them pooled over the seeds, prompt by prompt, beside vanilla and the default.
 
     Returns:
-        A results object as `pool_jobs` gives it, with `config_hashes`, and by arm and prompt `rows_per_image` and `edited`.
+        A results object as `pool_jobs` gives it, with `config_hashes`, by arm and prompt `rows_per_image` and `edited`, and
+        `rows_to_fit`, those that the denoiser evaluated for all that was fitted.
     """
     jobs = {name: run_jobs(overrides, SEEDS) for name, overrides in arms.items()}
     default = jobs.pop("default")
@@ -75,7 +81,7 @@ def measure(arms: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         }
         costs["edited"][arm] = {row: sum(_edited(job, name, row) for job in own) for row in found["row_names"]}
     every = [*default, *(job for own in jobs.values() for job in own)]
-    return {**found, **costs, "config_hashes": [job.name for job in every]}
+    return {**found, **costs, "rows_to_fit": rows_to_fit(default[0]), "config_hashes": [job.name for job in every]}
 
 
 def _edited(job: Path, arm: str, row: str) -> int:
@@ -131,6 +137,18 @@ def line(arm: str, results: Mapping[str, Any]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def with_fit(results: Mapping[str, Any]) -> list[str]:
+    """What an image costs with its part of the fit, over a vanilla image, by how many batches are delivered; a row for each arm."""
+    lines = ["| Arm | " + " | ".join(f"{it:,} batches" for it in DELIVERED) + " |", "|" + "---|" * (1 + len(DELIVERED))]
+    vanilla = float(np.mean(list(results["rows_per_image"]["vanilla"].values())))
+    for arm in results["over_prompts"]:
+        fit = 0 if arm in WITHOUT_FIT else results["rows_to_fit"]
+        own = mean_rows(results, arm, results["row_names"])
+        cells = [f"{own + fit / (32 * it * vanilla):.2f}" for it in DELIVERED]
+        lines.append(f"| {TITLES.get(arm, arm)} | {' | '.join(cells)} |")
+    return lines
+
+
 def prompt_table(results: Mapping[str, Any]) -> list[str]:
     """A row for each prompt, the rarest rarer gender first: men, and the rows, of each arm."""
     arms = list(results["over_prompts"])
@@ -146,6 +164,31 @@ def prompt_table(results: Mapping[str, Any]) -> list[str]:
         ]
         lines.append(f"| {row.replace('-', ' ')} | {' | '.join(cells)} |")
     return lines
+
+
+def figure_file(part: str) -> str:
+    """The file of the plot of a part."""
+    return f"{NAME}-{part.split(',')[0]}.png"
+
+
+def draw(results: Mapping[str, Any]) -> Figure:
+    """Deviation against cost, a panel for each rarity of the rarer gender, a mark for each arm."""
+    groups = {name: rows for name, rows in by_rarity(results).items() if rows}
+    figure = Figure(figsize=(4 * len(groups), 3.6), layout="constrained")
+    panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
+    for panel, (name, rows) in zip(panels, groups.items(), strict=True):
+        for place, arm in enumerate(results["over_prompts"]):
+            point = mean_rows(results, arm, rows), mean_deviation(results, arm, rows)
+            panel.plot(*point, MARKERS[place % len(MARKERS)], color=LIGHT.mark(place), label=TITLES.get(arm, arm), ms=8)
+        panel.set_title(f"rarer gender {name} ({len(rows)} prompts)", fontsize=9)
+        panel.set_xlabel("rows of the denoiser, over vanilla's")
+        panel.grid(color=LIGHT.faint, linewidth=0.6)
+        panel.set_ylim(bottom=-0.02)
+    panels[0].set_ylabel("gender deviation ratio, mean of prompts")
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False
+    )
+    return figure
 
 
 def page(every: Mapping[str, Mapping[str, Any]]) -> str:
@@ -174,6 +217,13 @@ def page(every: Mapping[str, Mapping[str, Any]]) -> str:
             HEAD,
             *(line(arm, results) for arm in results["over_prompts"]),
             "",
+            f"Cost of an image with its part of the fit ({results['rows_to_fit']:,} rows), over a vanilla one, by how many "
+            "batches of 32 are delivered:",
+            "",
+            *with_fit(results),
+            "",
+            f"![Deviation against cost]({figure_file(name)})",
+            "",
             "Men, at rows; the rarest rarer gender first:",
             "",
             *prompt_table(results),
@@ -188,6 +238,7 @@ def main(words: Sequence[str]) -> None:
     for name, arms in SETTINGS.items():
         if not words or any(word in name for word in words):
             every[name] = measure(arms)
+            write_bytes(RESULTS / figure_file(name), to_png(draw(every[name])))
             write_study(NAME, page(every), {it: every[it] for it in SETTINGS if it in every})
 
 

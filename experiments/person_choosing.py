@@ -5,7 +5,8 @@
 Words choose the parts whose names hold one of them; words that are in no part's name choose arms. Settings are those of
 development seeds 301 and 302. `select` was changed (the old one: commit 08fc19e) after a first look at seeds 801 to 805,
 where it had left 0.552 men and a `mode_fd` of 0.060: it now asks for more of what its projector tells wrongly. So what
-chooses by the projector is reported on seeds 811 to 815, which nobody had looked at. Cost is counted in rows that the
+chooses by the projector is reported on seeds 811 to 815, which nobody had looked at. A model without prompts, whose pipeline
+cannot go on with fewer rows, so that the chosen seeds are drawn anew, on seeds 821 to 825. Cost is counted in rows that the
 denoiser evaluates, by a hook on it.
 """
 
@@ -23,6 +24,7 @@ from selfdebias.jobs.sweeps.pooling import pool_jobs
 from selfdebias.report.explanations import judge_in_words
 
 NAME, SEEDS, LATER = "person_choosing", (801, 802, 803, 804, 805), (811, 812, 813, 814, 815)
+ANEW = (821, 822, 823, 824, 825)
 STAGES = "stages=[collect,discover,project,generate,evaluate]"
 PARTITION = [*TOLD, "clustering=spectral", STAGES]
 AXES = [*HONEST, "clustering=axes", STAGES]
@@ -54,8 +56,12 @@ SETTINGS = {
         "default": [*AXES, "guidance=transport_axes"],
         **{name: [*AXES, *own, *([FEW] if "transport" in own[0] else [])] for name, own in BY_THE_PROJECTOR.items()},
     },
+    "attributes, partition: no prompt, chosen seeds drawn anew": {
+        "default": ["model=emoji_ddpm", *PARTITION, "guidance=transport"],
+        **{name: ["model=emoji_ddpm", *PARTITION, *own] for name, own in BY_THE_PROJECTOR.items()},
+    },
 }
-SEEDS_OF = {name: LATER if "by the projector" in name else SEEDS for name in SETTINGS}
+SEEDS_OF = {name: LATER if "by the projector" in name else ANEW if "anew" in name else SEEDS for name in SETTINGS}
 TITLES = {"guided": "transport, the default", "attribute_prompts": "told the attribute: prompts that state it"}
 HEAD = (
     "| Arm | N | men | gender `fd_hard` | less vanilla's | less the default's | modes: distance from the target | "

@@ -68,6 +68,22 @@ def _axis_accuracy(job: Path, root: Path) -> list[float]:
     return [mean(mean(steps.values()) for steps in axis.values()) for axis in said.get("accuracy_by_axis", [])]
 
 
+def rows_to_fit(job: Path, root: str = ROOT) -> int:
+    """Return the rows that the denoiser evaluated for the images that modes, projector and bank of a job were fitted on.
+
+    Raises:
+        ValueError: if they were not counted, by an earlier version.
+    """
+    stages = json.loads((job / "job.json").read_text())["stages"]
+    found = {
+        path for name, path in stages.items() if name.split("/")[0] == "collect" and not name.endswith("/reference")
+    }
+    rows = {path: json.loads((Path(root) / path / "collect.json").read_text()).get("rows") for path in found}
+    if left := sorted(path for path, count in rows.items() if count is None):
+        raise ValueError(f"`rows` were not counted in {', '.join(left)}: remove these folders, and run the job again.")
+    return sum(rows.values())
+
+
 def run_jobs(overrides: Sequence[str], seeds: Sequence[int], root: str = ROOT) -> list[Path]:
     """Run a job for each seed, and return their folders; finished stages are found again."""
     return [run_job(load(command), command) for command in _commands(overrides, seeds, root)]
