@@ -89,7 +89,7 @@ def values_of_job(job: Path, names: Sequence[str]) -> list[float]:
     file = job / "results.json"
     found = json.loads(file.read_text()) if file.exists() else {}
     arm = found.get("arms", {}).get(GUIDED) or found.get("over_prompts", {}).get(GUIDED) or {}
-    return [_value(arm, name) for name in names]
+    return [value_of(arm, name) for name in names]
 
 
 def unmeasured(job: Path, names: Sequence[str]) -> list[str]:
@@ -110,10 +110,10 @@ def axes_of(names: Sequence[str]) -> tuple[str, str] | None:
     return next(name for name in names if name != low[0]), low[0]
 
 
-def _value(arm: dict[str, Any], name: str) -> float:
-    """A number of an arm; where there are axes, `mode_fd` is the mean of their distances."""
+def value_of(arm: Mapping[str, Any], name: str) -> float:
+    """A number of an arm, NaN for what it does not have; where there are axes, `mode_fd` is the mean of their distances."""
     if name == MODE_FD and arm.get("axes"):
-        return fmean(_value(axis, "fd") for axis in arm["axes"])
+        return fmean(value_of(axis, "fd") for axis in arm["axes"])
     node: object = arm
     for key in ("turned." + name if name == "precision_ratio" else name).split("."):
         node = node.get(key) if isinstance(node, dict) else None

@@ -15,6 +15,7 @@ import yaml
 from selfdebias.config.rules import refuse
 from selfdebias.jobs.prompts import BANK
 from selfdebias.jobs.sweeps.finished import SweptJob
+from selfdebias.jobs.sweeps.objectives import MODE_FD, value_of
 from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.arms import ArmData, load_arm, pool
 from selfdebias.metrics.comparison import GUIDED
@@ -67,20 +68,19 @@ class Group:
         return frozenset(path for own in stages for name, path in own.items() if name.split("/")[-1] == "vanilla")
 
     def measure(self, arm: str, name: str) -> Number:
-        """The number of an arm that is called `name`, such as gender.fd_hard or kid, with what belongs to it."""
+        """The number of an arm called `name`, such as gender.fd_hard or kid; of axes `mode_fd` is the mean of their distances."""
         results = self.results
         if results is None:
             return Number(reason=self.state)
         tree = results["over_prompts"].get(arm, {}) if "rows" in results else results["arms"].get(arm, {})
         if name == "share":
             attribute, first = share_of(results) or ("", "")
-            return (
-                number_at(tree, attribute, "share")
-                if "rows" in results
-                else number_at(tree, "shares", attribute, first)
-            )
+            path = (attribute, "share") if "rows" in results else ("shares", attribute, first)
+            return number_at(tree, *path)
         if name == "clip_score":
             return clip_score(tree)
+        if name == MODE_FD and tree.get("axes"):
+            return Number(value_of(tree, name))
         if name in ("fid", "frechet_distance"):  # one number, `fid` of any features in earlier results
             return number_at(tree, frechet_key(tree))
         return number_at(tree, *(("turned", name) if name == "precision_ratio" else name.split(".")))

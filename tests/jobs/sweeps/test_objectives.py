@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from selfdebias.jobs.sweeps.objectives import best_of, values_of_job
+from selfdebias.jobs.sweeps.pooling import Group
 from selfdebias.jobs.sweeps.record import DONE, FAILED, JobState
 from selfdebias.main import main
 from selfdebias.storage.atomic import write_json
@@ -100,3 +101,7 @@ def test_where_there_are_axes_the_distance_of_the_modes_is_the_mean_of_theirs(tm
     arm = {"mode_fd": {"value": None, "reason": "there are axes"}, "axes": axes}
     write_json(tmp_path / "results.json", {"arms": {"guided": arm}})
     assert values_of_job(tmp_path, ["mode_fd"]) == [pytest.approx(0.15)]
+    results = {"arms": {"guided": arm}, "prompts": {"attributes": ["gender"]}}
+    assert Group({}, [], results).measure("guided", "mode_fd").value == pytest.approx(
+        0.15
+    )  # what the plot of a search shows
