@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from selfdebias.guidance.selecting import Part, Seed
 
 Numbers = NDArray[np.float64]
 Cells = NDArray[np.int64]  # (n, A): of each image the side of each axis; of one partition (n, 1), its mode
@@ -47,6 +51,55 @@ def choose(cells: Cells, counts: Sequence[Tensor], n: int, within: bool = False)
     numbers = _whole_numbers(np.array(sides, dtype=float), wanted, there, _raked(there, sides, wanted), n, within)
     chosen = [np.flatnonzero(which.reshape(-1) == kind)[:number] for kind, number in enumerate(numbers)]
     return sorted(int(place) for own in chosen for place in own)
+
+
+class Rounds:
+    """Images of a prompt that are finished round after round, and looked at, until the wanted numbers can be chosen among them.
+
+    Args:
+        part: the images of the prompt in a call, with something that looks at finished images.
+        seeds: that may be drawn, in their order.
+        counts: of each axis, (K,) wanted numbers, which sum to n.
+        n: images to choose.
+        steered: whether each round is guided towards what is still missing.
+    """
+
+    def __init__(self, part: Part, seeds: Sequence[Seed], counts: Sequence[Tensor], n: int, steered: bool):
+        self.part, self.seeds, self.counts, self.n, self.steered = part, list(seeds), list(counts), n, steered
+        self._sizes = [len(it) for it in counts]
+        self._cells: Cells = np.zeros((0, len(counts)), dtype=np.int64)
+        self._outputs: list[Any] = []
+        self._rows: list[tuple[int, int]] = []  # of each finished image, its round and its place there
+
+    @property
+    def left(self) -> int:
+        """How many seeds were not drawn yet."""
+        return len(self.seeds) - len(self._rows)
+
+    @property
+    def got(self) -> list[Tensor]:
+        """Of each axis, (K,) images among the finished ones that can be chosen without too many of any side."""
+        return counts_of(self._cells[choose(self._cells, self.counts, self.n, within=True)], self._sizes)
+
+    def draw(self, number: int) -> Cells:
+        """Finish the images of the next `number` seeds, and return their sides, (number, A)."""
+        own = self.seeds[len(self._rows) : len(self._rows) + number]
+        missing = [counts - have for counts, have in zip(self.counts, self.got, strict=True)]
+        output = self.part.steer(own, missing) if self.steered else self.part.draw(own)
+        found = self.part.cells(output)
+        self._rows += [(len(self._outputs), place) for place in range(len(own))]
+        self._outputs.append(output)
+        self._cells = np.concatenate([self._cells, found])
+        return found
+
+    def deliver(self) -> list[Tensor]:
+        """Deliver n of the finished images, and return of each axis how many of them, (K,), are on each side."""
+        chosen = choose(self._cells, self.counts, self.n)
+        for place, output in enumerate(self._outputs):
+            mine = [i for i in chosen if self._rows[i][0] == place]
+            rows = [self._rows[i][1] for i in mine]
+            self.part.deliver([self.seeds[i] for i in mine], output, rows, edited=self.steered)
+        return counts_of(self._cells[chosen], self._sizes)
 
 
 def _raked(

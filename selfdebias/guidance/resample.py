@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from selfdebias.guidance.choosing import Cells, choose, counts_of
+from selfdebias.guidance.choosing import Rounds
 from selfdebias.guidance.selecting import Part
 from selfdebias.guidance.selection import Selection
 
@@ -30,29 +28,13 @@ class Resample(Selection):
             self._draw(part)
 
     def _draw(self, part: Part) -> None:
-        need, outputs, drawn = part.need, [], 0
-        seeds = part.seeds(int(self.limit * need.count))
-        rows: list[tuple[int, int]] = []  # of each finished image, its round and its place there
-        sizes = [len(pi) for pi in need.shares]
-        cells: Cells = np.zeros((0, len(sizes)), dtype=np.int64)
-        chosen: list[int] = []
+        need, steered = part.need, self.steer is not None
+        rounds = Rounds(part, part.seeds(int(self.limit * need.count)), need.counts, need.count, steered)
         number = need.count
         while number:
-            own = seeds[drawn : drawn + number]
-            missing = [counts - have for counts, have in zip(need.counts, counts_of(cells[chosen], sizes), strict=True)]
-            outputs.append(part.steer(own, missing) if self.steer else part.draw(own))
-            found = part.cells(outputs[-1])
-            if not self.steer:
+            found = rounds.draw(number)
+            if not steered:
                 need.see(found)
-            cells, drawn = np.concatenate([cells, found]), drawn + len(own)
-            rows += [(len(outputs) - 1, place) for place in range(len(own))]
-            chosen = choose(cells, need.counts, need.count, within=True)
-            number = min(
-                need.still(counts_of(cells[chosen], sizes), self.steer is not None), need.count, len(seeds) - drawn
-            )
-        chosen = choose(cells, need.counts, need.count)
-        for place, output in enumerate(outputs):
-            mine = [i for i in chosen if rows[i][0] == place]
-            part.deliver([seeds[i] for i in mine], output, [rows[i][1] for i in mine], edited=self.steer is not None)
-        got = counts_of(cells[chosen], sizes)
+            number = min(need.still(rounds.got, steered), need.count, rounds.left)
+        got = rounds.deliver()
         need.book(got, got)

@@ -14,7 +14,7 @@ from selfdebias.backbones.hspace import BottleneckHook
 from selfdebias.backbones.rows import goes_on_with_fewer
 from selfdebias.config.rules import number_in
 from selfdebias.guidance.base import Guidance
-from selfdebias.guidance.choosing import Cells, choose, counts_of
+from selfdebias.guidance.choosing import Cells, Rounds, choose, counts_of
 from selfdebias.guidance.selecting import Part, Seed
 from selfdebias.guidance.selection import Selection, cells_at
 from selfdebias.guidance.step_rule import require
@@ -31,7 +31,8 @@ class Select(Selection):
     in the first call it is twice as many as images, as far as the limit allows. Sides that lack images are made up for in later
     calls of the prompt, in jobs by the embeddings of the finished images, which also mends what the projector tells wrongly.
     With `steer`, images that are lacking although the limit was reached are drawn anew from the call's own seeds, guided
-    towards the missing sides.
+    towards the missing sides. In jobs, where an encoder looks at them, those that did not come there are drawn once more, from
+    other of the seeds that were not chosen, until there are enough or none is left.
 
     Args:
         at: after which share of the steps is chosen, in (0, 1].
@@ -69,16 +70,29 @@ class Select(Selection):
         for part, own, places in zip(parts, seeds, first.chosen, strict=True):
             part.deliver([own[place] for place in places], output, range(start, start + len(places)))
             start += len(places)
-            self._steer(part, sides[part.name])
+            self._steer(part, sides[part.name], [seed for place, seed in enumerate(own) if place not in places])
 
-    def _steer(self, part: Part, cells: Cells) -> None:
-        """Draw what a part still lacks beside the chosen images, whose sides are (n, A), and book what it has then."""
+    def _steer(self, part: Part, cells: Cells, others: Sequence[Seed]) -> None:
+        """Draw what a part still lacks beside the chosen images, whose sides are (n, A), and book what it has then.
+
+        Args:
+            part: the images of one prompt.
+            cells: the sides of the chosen ones.
+            others: the seeds that were not chosen.
+        """
         need = part.need
         got = counts_of(cells, [len(pi) for pi in need.shares])
-        if left := [place for place in part.places if place not in part.delivered]:
+        if n := need.count - len(cells):
             missing = [counts - have for counts, have in zip(need.counts, got, strict=True)]
-            seeds = [seed for seed in part.seeds(need.count) if seed.place in left]
-            part.deliver(seeds, part.steer(seeds, missing), range(len(seeds)), edited=True)
+            own = [seed for seed in part.seeds(need.count) if seed.place not in part.delivered]
+            if part.context.look is None:
+                part.deliver(own, part.steer(own, missing), range(n), edited=True)
+            else:
+                rounds, number = Rounds(part, [*own, *(it for it in others if it.spawned)], missing, n, True), n
+                while number:
+                    rounds.draw(number)
+                    number = min(n - int(rounds.got[0].sum()), rounds.left)
+                rounds.deliver()
             got = need.counts
         part.book(got)
 

@@ -247,6 +247,26 @@ def test_what_is_missing_at_the_limit_is_drawn_anew_and_steered_towards_the_miss
     assert state.of(SelectionState).accounts["a person"].owed[0].abs().max() == 0
 
 
+def test_steered_images_that_did_not_come_to_their_side_are_drawn_again_from_seeds_that_were_not_chosen():
+    pipeline = tiny_pipeline()
+    brightness = np.concatenate([draw(pipeline, [seed]).mean(axis=(1, 2, 3)) for seed in range(64)])
+    cut = float(np.quantile(brightness, 0.4))
+
+    def look(images: Tensor) -> np.ndarray:
+        return (images.mean(dim=(1, 2, 3)) < cut).long().numpy()[:, None]
+
+    select = Select(at=0.5, limit=4.0, target=[0.5, 0.5], steer=Noted())
+    state = GuidanceState(semantics(-1e9))  # the projector says of all seeds that they are on one side
+    state.of(SelectionState).account("a person", [2]).seen[0] += torch.tensor([99, 0])  # so the limit is drawn at once
+    with Selecting(pipeline, select, ALWAYS, state, look) as selecting, RowCount(pipeline) as rows:
+        images = draw(pipeline)
+    edited = np.array(selecting.edited)
+    assert edited.sum() == 4 and look(torch.from_numpy(images[edited]).movedim(-1, 1)).all()
+    assert any(np.array(selecting.spawned) & edited)  # own seeds alone had not been enough
+    assert rows.rows > 2 * (32 * 3 + 4 * 3 + 4 * STEPS)
+    assert len(set(selecting.seeds)) == 8
+
+
 @pytest.mark.parametrize("steer", [None, Noted()])
 def test_resampling_draws_until_the_finished_images_are_as_wanted(steer):
     pipeline = tiny_pipeline()
