@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments import encoders, occupations, occupations_axes, pooled, sheets
+from experiments import encoders, occupations, occupations_axes, occupations_choosing, person_choosing, pooled, sheets
 from experiments.pooled import RESULTS
 from experiments.study import load_study, main, names, read_study
 from experiments.variants import Study, run_variants
@@ -25,6 +25,11 @@ STUDIES = {study.name: {name: [*study.common, *it] for name, it in study.variant
 BY_HAND = {
     "occupations": {name: [*occupations.COMMON, occupations.STAGES, *it] for name, it in occupations.VARIANTS.items()},
     "occupations_axes": occupations_axes.VARIANTS,
+    **{
+        f"{study.NAME}, {part}": arms
+        for study in (occupations_choosing, person_choosing)
+        for part, arms in study.SETTINGS.items()
+    },
 }
 
 
@@ -52,6 +57,17 @@ def test_each_page_is_what_its_study_makes_of_its_numbers(name):
     assert found.keys() <= study.variants.keys()
     every = {variant: found[variant] for variant in study.variants if variant in found}  # whose order a JSON file loses
     assert study.page(every) + "\n" == (RESULTS / f"{name}.md").read_text()
+
+
+@pytest.mark.parametrize("study", [occupations, occupations_choosing, person_choosing])
+def test_each_page_of_a_study_in_python_is_what_it_makes_of_its_numbers(study):
+    name = study.__name__.rpartition(".")[2]
+    every = json.loads((RESULTS / f"{name}.json").read_text())
+    order = getattr(study, "VARIANTS", None) or study.SETTINGS  # which a JSON file loses
+    assert (
+        study.page({it: every[it] for it in order if it in every}).rstrip() + "\n"
+        == (RESULTS / f"{name}.md").read_text()
+    )
 
 
 @pytest.mark.parametrize("name", names())
