@@ -31,8 +31,9 @@ class Select(Selection):
     in the first call it is twice as many as images, as far as the limit allows. Sides that lack images are made up for in later
     calls of the prompt, in jobs by the embeddings of the finished images, which also mends what the projector tells wrongly.
     With `steer`, images that are lacking although the limit was reached are drawn anew from the call's own seeds, guided
-    towards the missing sides. In jobs, where an encoder looks at them, those that did not come there are drawn once more, from
-    other of the seeds that were not chosen, until there are enough or none is left.
+    towards the missing sides. In jobs an encoder looks at the finished images: chosen ones that the projector told wrongly are
+    lacking too, and steered ones that did not come to their side are drawn once more, from other of the seeds that were not
+    delivered, until there are enough or none is left.
 
     Args:
         at: after which share of the steps is chosen, in (0, 1].
@@ -68,17 +69,23 @@ class Select(Selection):
                 part.deliver(own[: part.need.count], output, range(start, start + part.need.count))
             return
         for part, own, places in zip(parts, seeds, first.chosen, strict=True):
-            part.deliver([own[place] for place in places], output, range(start, start + len(places)))
+            rows: Sequence[int] = range(start, start + len(places))
             start += len(places)
-            self._steer(part, sides[part.name], [seed for place, seed in enumerate(own) if place not in places])
+            cells = sides[part.name]
+            if self.steer and part.context.look:  # as the finished images are, which the projector told before
+                cells = part.cells(output)[list(rows)]
+                right = choose(cells, part.need.counts, part.need.count, within=True)
+                cells, places, rows = cells[right], [places[i] for i in right], [rows[i] for i in right]
+            part.deliver([own[place] for place in places], output, rows)
+            self._steer(part, cells, [seed for place, seed in enumerate(own) if place not in places])
 
     def _steer(self, part: Part, cells: Cells, others: Sequence[Seed]) -> None:
-        """Draw what a part still lacks beside the chosen images, whose sides are (n, A), and book what it has then.
+        """Draw what a part still lacks beside the delivered images, whose sides are (n, A), and book what it has then.
 
         Args:
             part: the images of one prompt.
-            cells: the sides of the chosen ones.
-            others: the seeds that were not chosen.
+            cells: the sides of the delivered ones.
+            others: the seeds that were not delivered.
         """
         need = part.need
         got = counts_of(cells, [len(pi) for pi in need.shares])
