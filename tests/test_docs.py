@@ -2,103 +2,303 @@
 
 from __future__ import annotations
 
+import math
 import re
+import shlex
 from pathlib import Path
+from typing import Any
 
-import diffusers
-import numpy as np
 import pytest
-import torch
 
-from tests.safety.fitted import PROMPT, tiny_debiaser
+from selfdebias.config.compose import load, load_sweep
+from selfdebias.config.overrides import split_settings, with_names_of_today
+from selfdebias.config.sources import Sources
+from selfdebias.jobs.sweeps.launchers import check_launcher
+from selfdebias.main import main
+from tests import small_jobs
 from tests.tiny import tiny_pipeline
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+MADE = ("reference", "results")  # folders whose pages are made, or tested elsewhere
+PAGES = [it.relative_to(DOCS).as_posix() for it in sorted(DOCS.rglob("*.md")) if it.parent.name not in MADE]
+PAGES.remove("extend.md")  # CONTRIBUTING.md, whose code tests/test_contributing.py runs
+ELSEWHERE = re.compile(r"#.*\bneeds\b")  # the word by which a page says that a line does not run just anywhere
 
 
 def text_of(page: str) -> str:
     return (DOCS / page).read_text()
 
 
-def marked(page: str, name: str) -> list[str]:
-    """The words in code font in the first column of a table that a page marks as tested."""
-    (table,) = re.findall(rf"<!-- tested: {name} -->\n(.*?)<!-- end -->", text_of(page), re.DOTALL)
-    return [word for row in table.splitlines()[2:] for word in re.findall(r"`(\w+)`", row.split("|")[1])]
+def blocks(page: str, kind: str = "") -> list[str]:
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text_of(page), re.DOTALL | re.MULTILINE)
+    return [text for name, text in found if name == kind]
+
+
+def commands(page: str) -> list[str]:
+    return [line for block in blocks(page) for line in block.splitlines() if line.startswith("selfdebias")]
+
+
+def words_of(line: str) -> list[str]:
+    return shlex.split(line, comments=True)[1:]
+
+
+def marked(page: str, name: str) -> str:
+    (text,) = re.findall(rf"<!-- {name} -->\n(.*?)(?:<!-- end -->|\n\n(?!#))", text_of(page), re.DOTALL)
+    return text
 
 
 @pytest.fixture(scope="module")
-def debiaser():
-    return tiny_debiaser()[1]
+def mine(tmp_path_factory) -> Path:
+    """A folder with the YAML files that howto/configs.md shows."""
+    folder = tmp_path_factory.mktemp("files")
+    for block in blocks("howto/configs.md", "yaml"):
+        (path,) = re.findall(r"^# (mine/\S+\.yaml)$", block, re.MULTILINE)
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(block)
+    return folder
 
 
-def draw(pipeline, **more):
-    asked = {"prompt": [PROMPT] * 8, "num_inference_steps": 4, "guidance_scale": 3.0, "output_type": "np", **more}
-    if "generator" not in more:
-        asked["generator"] = [torch.Generator().manual_seed(seed) for seed in range(8)]
-    output = pipeline(**{name: value for name, value in asked.items() if value is not ...})
-    return np.asarray(output[0] if isinstance(output, tuple) else output.images)
+def composed(line: str, mine: Path) -> dict[str, Any] | None:
+    """The configuration of a line, of a sweep that of its first job; None for a line that composes nothing."""
+    words = words_of(line)
+    sources = Sources(more=(f"file://{mine / 'mine'}",)) if "--config-dir" in words else Sources()
+    own = with_names_of_today([word for word in words if "=" in word])
+    if "--from" in words or "--help" in words:
+        return None
+    if "-m" not in words:
+        return load(own, sources)
+    check_launcher(split_settings(own)[1], sources)
+    seed = ["generate.seed=1"] if own[0].startswith("experiment=") else []  # of several, one is enough
+    jobs = load_sweep([*own, *seed], sources, ends="hydra/sweeper=search" in own)
+    assert len(jobs) > 1, line
+    return jobs[0].config
 
 
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", marked("howto/pipeline.md", "schedulers"))
-def test_each_scheduler_of_the_page_is_guided(debiaser, name):
-    pipeline = tiny_pipeline()
-    pipeline.scheduler = getattr(diffusers, name).from_config(pipeline.scheduler.config)
-    call = {"guidance_scale": 1.0} if name == "LCMScheduler" else {}
-    before = draw(pipeline, **call)
-    with debiaser.attach(pipeline, target=[0.05, 0.95], strength=12.0):
-        guided = draw(pipeline, **call)
-    assert np.isfinite(guided).all() and np.abs(guided - before).max() > 1e-4
-    assert np.array_equal(draw(pipeline, **call), before)
+def from_elsewhere(config: dict[str, Any]) -> bool:
+    """Whether weights come from the model hub or a folder of the user's, or a GPU is asked for."""
+    parts = config["model"], config["encoder"], config["judge"].get("encoder", {})
+    return config["model"]["device"] == "cuda" or any("/" in str(part.get("pretrained")) for part in parts)
 
 
-def embeddings():
-    torch.manual_seed(0)
-    return {"prompt": ..., "prompt_embeds": torch.randn(1, 16, 16).repeat(8, 1, 1), "guidance_scale": 1.0}
+def of_kind(sweeps: bool) -> list[Any]:
+    """The pages that have such commands; sweeps, which compose each job, are slow but for the page about them."""
+    found = {page: [line for line in commands(page) if (" -m " in line) == sweeps] for page in PAGES}
+    slow = {page: [pytest.mark.slow] * (sweeps and page != "howto/sweeps.md") for page in found}
+    return [pytest.param(lines, id=page, marks=slow[page]) for page, lines in found.items() if lines]
 
 
-ARGUMENTS = {  # by argument, the calls that are tried
-    "prompt": [{"prompt": [PROMPT] * 4 + ["a doctor"] * 4}],
-    "num_images_per_prompt": [{"prompt": PROMPT, "num_images_per_prompt": 8}],
-    "prompt_embeds": [embeddings()],
-    "negative_prompt": [{"negative_prompt": ["blurry"] * 4 + [""] * 4}],
-    "guidance_scale": [{"guidance_scale": 7.5}, {"guidance_scale": 1.0}],
-    "guidance_rescale": [{"guidance_rescale": 0.7}],
-    "num_inference_steps": [{"num_inference_steps": 9}],
-    "generator": [{}, {"generator": torch.Generator()}, {"generator": ...}],
-    "latents": [{"latents": torch.randn(8, 4, 8, 8, generator=torch.Generator().manual_seed(0))}],
-    "eta": [{"eta": 0.5}],
-    "output_type": [{"output_type": it} for it in ("np", "pt", "latent")],
-    "return_dict": [{"return_dict": False}],
-    "callback_on_step_end": [{"callback_on_step_end": lambda pipe, index, timestep, tensors: tensors}],
+@pytest.mark.parametrize("lines", [*of_kind(sweeps=False), *of_kind(sweeps=True)])
+def test_each_command_composes_and_says_where_it_does_not_run(lines, mine, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: name)  # as on a cluster
+    for line in lines:
+        config = composed(line, mine)
+        if config:
+            assert not from_elsewhere(config) or ELSEWHERE.search(line), line
+            batches = config["generate"]["n_images"] / config["generate"]["batch_size"]
+            assert batches >= 2 or config["stages"] != [*load([])["stages"]], f"no interval: {line}"
+
+
+RUN = [  # of each page that shows commands, one that stands for them
+    ("index.md", 'selfdebias prompts.text="an emoji of a farmer"'),
+    ("concepts/modes.md", "selfdebias encoder=emoji_clip_informed clustering=spectral"),
+    ("concepts/guidance.md", "selfdebias guidance=random"),
+    ("concepts/target.md", 'selfdebias encoder=emoji_clip_informed clustering=spectral "guidance.target=[0.9,0.1]"'),
+    ("concepts/choosing.md", "selfdebias encoder=emoji_clip_informed clustering=spectral guidance=select"),
+    ("howto/configs.md", "selfdebias --config-dir mine experiment=mild guidance.strength=6"),
+    ("howto/encoder.md", "selfdebias encoder=pixels clustering=spectral"),
+    ("howto/nothing-changed.md", "selfdebias paths.root=runs/again"),
+    ("howto/report.md", "selfdebias debug=tiny"),
+    (
+        "howto/slurm.md",
+        "selfdebias -m guidance.strength=3,6 hydra/launcher=submitit_local hydra.launcher.timeout_min=600",
+    ),
+    ("howto/stable-diffusion.md", "selfdebias model.scheduler.name=DPMSolverMultistepScheduler model.steps=20"),
+    ("howto/strength.md", "selfdebias -m guidance.strength=1.5,3,6,12 generate.seed=301,302"),
+    ("howto/sweeps.md", "selfdebias --config-dir mine -m experiment=mild guidance.strength=3,6,12"),
+    ("howto/wandb.md", "selfdebias logger=[wandb,csv] tags=[draft]"),
+]
+SIZES = {
+    "generate.n_images": "8",
+    "generate.batch_size": "4",
+    "evaluate.bootstrap": "20",
+    "evaluate.reference_images": "8",
 }
+ENDS = {"howto/strength.md": ["stages=[collect,discover,project]"]}  # where all stages are too many jobs
 
 
-def test_each_argument_of_the_page_has_a_call():
-    assert sorted(marked("howto/pipeline.md", "arguments")) == sorted(ARGUMENTS)
+def test_a_command_of_each_page_is_run():
+    skipped = {"howto/folders.md"}  # whose own test is below
+    assert {page for page, _ in RUN} | skipped == {page for page in PAGES if commands(page)}
+    for page, line in RUN:
+        assert any(shown.startswith(line) for shown in commands(page)), line
 
 
+def at_small_size(page: str, line: str, folder: Path) -> list[str]:
+    """The words of a line, with few images and steps and a tiny pipeline: what the line itself chooses stays."""
+    small = small_jobs.command(folder / "model", folder / "runs", *ENDS.get(page, []))
+    own = words_of(line)
+    chosen = {word.partition("=")[0] for word in own}
+    group = {"encoder", "prompts.text", "logger", "clustering"} & chosen
+    drop = {*SIZES, *(it.partition("=")[0] for it in small)} - group
+    keys = chosen - (drop - {"paths.root"}) | {"paths.root"}
+    sizes = [f"{key}={value}" for key, value in SIZES.items()]
+    without = {"guidance.decay"} | ({"clustering.k_max"} if "experiment=mild" in line else set())
+    kept = [word for word in own if "=" not in word or word.partition("=")[0] in keys]
+    given = {word.partition("=")[0] for word in kept}
+    return [*kept, *(word for word in [*small, *sizes] if word.partition("=")[0] not in given | without)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("page", "line"), RUN, ids=[page for page, _ in RUN])
+def test_it_runs_at_small_size(page, line, mine, tmp_path, monkeypatch, capsys):
+    tiny_pipeline().save_pretrained(tmp_path / "model")
+    monkeypatch.chdir(mine)
+    assert main(at_small_size(page, line, tmp_path)) == 0, capsys.readouterr().err
+
+
+def test_each_line_that_evaluates_folders_samples_nothing():
+    lines = [line for line in marked("howto/folders.md", "folders").splitlines() if line.startswith("selfdebias")]
+    assert len(lines) == 7
+    for line in lines:
+        config = load(words_of(line))
+        assert "evaluate" in config["stages"] and config["evaluate"]["folders"], line
+        assert not {"collect", "discover", "project", "generate"} & {*config["stages"]}, line
+
+
+FEWER = {
+    '"num_inference_steps": 25': '"num_inference_steps": 4',
+    "n_images=256": 'n_images=24, clustering=KMeansModes(k=2), projector={"steps": 40}',
+    "attach(pipe, axes=[0])": "attach(pipe)",  # clusters have none
+    "n_images=64": "n_images=16",
+    '"debug=tiny"': '"debug=tiny", "model.steps=2", "stages=[collect]"',
+}
+PYTHON = [["howto/pipeline.md", "howto/nothing-changed.md"], ["howto/encoder.md"], ["howto/sweeps.md"]]  # in this order
+
+
+def test_all_python_is_run():
+    assert {page for group in PYTHON for page in group} == {page for page in PAGES if blocks(page, "python")}
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("name", "call"), [(name, it) for name, calls in ARGUMENTS.items() for it in calls])
-def test_each_argument_of_the_page_is_taken_by_an_attached_call(debiaser, name, call):
-    pipeline = tiny_pipeline()
+@pytest.mark.parametrize("pages", PYTHON, ids=lambda pages: pages[0])
+def test_python_runs_with_fewer_images(pages, tmp_path, monkeypatch):
+    from selfdebias.modes import KMeansModes
 
-    def images():
-        torch.manual_seed(5)
-        if isinstance(call.get("generator"), torch.Generator):
-            call["generator"].manual_seed(5)
-        return draw(pipeline, **call)
-
-    before = images()
-    with debiaser.attach(pipeline, target=[0.05, 0.95], strength=12.0):
-        guided = images()
-    assert len(guided) == 8 and np.isfinite(guided).all() and np.abs(guided - before).max() > 1e-4
-    assert np.array_equal(images(), before)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"KMeansModes": KMeansModes}
+    for page in pages:
+        for code in blocks(page, "python"):
+            for value, smaller in FEWER.items():
+                code = code.replace(value, smaller)
+            exec(compile(code, page, "exec"), names)  # the page's own code is what is tested
+    assert (tmp_path / "before_after.png").exists() == (pages[0] == "howto/pipeline.md")
 
 
-def test_each_pipeline_of_the_page_is_run_by_a_test():
-    (section,) = re.findall(r"## Which pipelines work\n(.*?)\n## ", text_of("howto/pipeline.md"), re.DOTALL)
-    named = re.findall(r"^\| `(\w+)`", section, re.MULTILINE)
-    run = (ROOT / "tests/test_own_pipelines.py").read_text()
-    assert len(named) == 6 and all(f"    {name},\n" in run for name in named)
+FIGURE = re.compile(r"(?<![\w.])(?<!Python )-?\d+\.\d{2,}(?![\w.]*\d)|\d+\.\d(?= (?:GB|M|ms)\b)")
+SOURCE = re.compile(r"experiments/results/([\w/-]+\.md)|\]\((?:\.\./)*results/([\w/-]+\.md)\)")
+DERIVED = {
+    "howto/stable-diffusion.md": {"4.3", "2.1", "0.6", "1.1", "1.7", "1.86"}
+}  # held by the test of the estimates
+
+
+def prose(page: str) -> list[str]:
+    """The paragraphs of a page without code, links and addresses."""
+    text = re.sub(r"^```.*?^```$|<!-- table:.*?<!-- end -->", "", text_of(page), flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r"https?://\S+|`(?!experiments/)[^`\n]*`|arXiv \d{4}\.\d+", "", text).split("\n\n")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_figure_is_in_the_results_that_are_named_beside_it(page):
+    for paragraph in prose(page):
+        names = [first or second for first, second in SOURCE.findall(paragraph)]
+        measured = "\n".join((ROOT / "experiments/results" / name).read_text() for name in names)
+        for figure in {*FIGURE.findall(SOURCE.sub("", paragraph))} - DERIVED.get(page, set()):
+            found = re.search(rf"(?<![\d.]){re.escape(figure)}(?!\d)", measured)
+            assert found, f"{figure} is not in {names}: {paragraph}"
+
+
+def test_the_estimates_for_stable_diffusion_are_what_they_say_they_are():
+    page = text_of("howto/stable-diffusion.md")
+    assert "59.5 s for a batch of 32" in page and f"{59.5 / 32:.2f} s an image" in page
+    total = 0
+    for stage, images, minutes in re.findall(r"^\| (\S+) \| (\d+)[^|]* \| (\d+) min \|$", page, re.MULTILINE):
+        assert round(int(images) * 59.5 / 32 / 60 * (1.043 if "guided" in stage else 1)) == int(minutes), stage
+        total += int(images)
+    config = load(["model=sd15"])
+    own = [config["collect"]["n_images"], config["evaluate"]["reference_images"], *[config["generate"]["n_images"]] * 2]
+    assert total == sum(own) == 1024 and "| **1,024** | **about half an hour** |" in page
+    layer = 32 * 256 * 512 * 512 * 2 / 1e9
+    assert f"is {layer:.1f} GB" in page and f"{layer / 4:.1f} GB twice" in page
+    assert "about 12 GB" in page and math.ceil(2.1 + 2 * layer + 0.6) == 12
+    assert "about 5 GB" in page and math.ceil(2.1 + 2 * layer / 4 + 0.6) == 5
+    assert f"{1067 * 4 / 1e3:.1f} GB, or {1067 * 2 / 1e3:.1f} GB" in page
+    kept = config["collect"]["n_images"] * config["collect"]["timesteps"] * 2 * 1280 * 8 * 8 * 2 / 1e9
+    assert f"{kept:.1f} GB" in page
+
+
+def test_the_table_of_models_is_the_measured_one():
+    rows = [line for line in marked("howto/stable-diffusion.md", "table: model_sizes").splitlines() if line]
+    measured = (ROOT / "experiments/results/model_sizes.md").read_text().splitlines()
+    assert len(rows) > 2 and all(row in measured for row in rows)
+
+
+def test_the_costs_of_choosing_are_the_measured_ones():
+    rows = re.findall(r"^\| ([a-z, ]+) \| (0.*) \|$", text_of("concepts/choosing.md"), re.MULTILINE)
+    measured = (ROOT / "experiments/results/person_choosing.md").read_text()
+    assert len(rows) == 6
+    for name, cells in rows:
+        men, before, modes, precision, edited, rows_of = cells.split(" | ")
+        wanted = {"transport": "transport, the default"}.get(name, name)
+        found = [line for line in measured.splitlines() if line.startswith(f"| {wanted} |") and f"| {men} [" in line]
+        (line,) = found if name != "vanilla" else found[:1]
+        assert f"| {modes} " in line and f"| {precision} [" in line and line.endswith(f"| {edited} | {rows_of} |"), name
+        assert f"| vanilla | 640 | {before} [" in measured
+
+
+def test_the_parts_are_all_there():
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", marked("howto/configs.md", "parts"), re.MULTILINE)
+    assert {group for group, _ in rows} == {
+        "bank", "guidance", "clustering", "schedule", "projector", "trainer", "experiment",
+    }  # fmt: skip
+    for group, options in rows:
+        folder = ROOT / "conf" / group
+        files = [it.relative_to(folder).with_suffix("").as_posix() for it in folder.rglob("*.yaml")]
+        names = {it if "/" not in it else f"{it.split('/')[0]}/*" for it in files}
+        assert {*re.findall(r"`(\w+(?:/\*)?)`", options)} == names
+
+
+@pytest.mark.parametrize(("page", "group"), [("concepts/guidance.md", "guidance"), ("concepts/modes.md", "clustering")])
+def test_each_option_is_explained(page, group):
+    more = text_of("concepts/choosing.md") if group == "guidance" else ""
+    for file in (ROOT / "conf" / group).glob("*.yaml"):
+        assert f"`{file.stem}`" in text_of(page) + more, file
+
+
+def test_each_experiment_is_named():
+    text = marked("howto/configs.md", "experiments")
+    for folder in ("paper", "ablation"):
+        (names,) = re.findall(rf"`{folder}/`: (.*?)(?:\n-|$)", text, re.DOTALL)
+        assert {*re.findall(r"`(\w+)`", names)} == {
+            it.stem for it in (ROOT / "conf/experiment" / folder).glob("*.yaml")
+        }
+
+
+def test_each_set_of_prompts_and_each_encoder_is_named():
+    configs, encoders = text_of("howto/configs.md"), text_of("howto/encoder.md")
+    assert all(f"`{it.stem}`" in configs for it in (ROOT / "conf/prompts").glob("*.yaml"))
+    assert all(f"`{it.stem}`" in encoders for it in (ROOT / "conf/encoder").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_link_leads_somewhere(page):
+    for target in re.findall(r"\]\((?!http)([^)#]+)[^)]*\)", text_of(page)):
+        made = {*MADE} & {*Path(target).parts}
+        assert made or ((DOCS / page).parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_file_of_the_repository_that_is_named_is_there(page):
+    for name in re.findall(r"`((?:experiments|notebooks|conf)/[\w/.-]+\.\w+)`", text_of(page)):
+        assert (ROOT / name).exists(), name
