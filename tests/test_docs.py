@@ -300,5 +300,5 @@ def test_each_link_leads_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_each_file_of_the_repository_that_is_named_is_there(page):
-    for name in re.findall(r"`((?:experiments|notebooks|conf|examples)/[\w/.-]+\.\w+)`", text_of(page)):
+    for name in re.findall(r"`((?:experiments|notebooks|conf|examples|selfdebias)/[\w/.-]+\.\w+)`", text_of(page)):
         assert (ROOT / name).exists(), name
