@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from selfdebias.config.rules import ConfigError, nodes, walk
 from selfdebias.config.sources import Sources, composed_by_hydra
@@ -44,7 +44,7 @@ def commented_yaml(config: Mapping[str, Any], overrides: Sequence[str], sources:
         sources: The folders of the YAML files.
     """
     choices = composed_by_hydra(sources, overrides).hydra.runtime.choices
-    comments = dict(_comments(sources.file(f"{sources.name}.yaml"), ""))
+    comments = dict(comments_in(sources.file(f"{sources.name}.yaml"), ""))
     heads = {}
     for group, option in choices.items():
         name, _, package = group.partition("@")
@@ -65,18 +65,25 @@ def commented_yaml(config: Mapping[str, Any], overrides: Sequence[str], sources:
 
 def _inherited(option: str, prefix: str, sources: Sources) -> Iterator[tuple[str, str]]:
     """Yields (dotted path, comment) of an option such as guidance/transport, after those of the options that it builds on."""
+    for file, place in files_of(option, prefix, sources):
+        yield from comments_in(file, place)
+
+
+def files_of(option: str, prefix: str, sources: Sources) -> Iterator[tuple[Path, str]]:
+    """Yields the file of an option, after those that it builds on, Hydra's own left out, each with the prefix of its keys."""
+    if option.startswith("hydra/") and not any((folder / f"{option}.yaml").exists() for folder in sources.folders):
+        return
     file = sources.file(f"{option}.yaml")
-    content = OmegaConf.load(file)
-    assert isinstance(content, DictConfig)
-    for parent in content.get("defaults", []):
+    for parent in (yaml.safe_load(file.read_text()) or {}).get("defaults", []):
         if isinstance(parent, str) and parent != "_self_":
             name, _, package = parent.partition("@")
             place = name.removeprefix("/") if name.startswith("/") else f"{option.rpartition('/')[0]}/{name}"
-            yield from _inherited(place, f"{prefix}.{package}" if package else prefix, sources)
-    yield from _comments(file, prefix)
+            yield from files_of(place, f"{prefix}.{package}" if package else prefix, sources)
+    yield file, prefix
 
 
-def _comments(file: Path, prefix: str) -> Iterator[tuple[str, str]]:
+def comments_in(file: Path, prefix: str) -> Iterator[tuple[str, str]]:
+    """Yields (dotted path, comment) of each key of a file that has one."""
     for path, line in _paths(file.read_text().splitlines()):
         match = _LINE.match(line)
         if match and match["comment"]:
