@@ -14,7 +14,7 @@ import yaml
 from docs.tables import code, table, text
 from selfdebias.config.files import comments_in, files_of
 from selfdebias.config.overrides import groups_of, options_of
-from selfdebias.config.rules import walk
+from selfdebias.config.rules import nodes, walk
 from selfdebias.config.sources import Sources
 
 ROOT = "config"
@@ -57,16 +57,16 @@ def config_page() -> str:
 
 
 def keys_of(option: str, prefix: str, sources: Sources) -> dict[str, tuple[Any, str]]:
-    """Values and comments of an option such as guidance/transport by dotted path, with those that it takes over."""
+    """Values and comments of an option such as guidance/transport by dotted path, with those that it takes over.
+
+    A key that holds others is there where it has a comment, with the value None.
+    """
     found: dict[str, tuple[Any, str]] = {}
     for file, place in files_of(option, prefix, sources):
-        own, comments = (
-            {key: value for key, value in content_of(file).items() if key != "defaults"},
-            dict(comments_in(file, place)),
-        )
-        found |= {
-            path: (value, comments.get(path, found.get(path, ("", ""))[1])) for path, value in walk(own, place) if path
-        }
+        own = {key: value for key, value in content_of(file).items() if key != "defaults"}
+        leaves, comments = dict(walk(own, place)), dict(comments_in(file, place))
+        for path in (path for path, _ in nodes(own, place) if path and (path in leaves or path in comments)):
+            found[path] = leaves.get(path), comments.get(path, found.get(path, ("", ""))[1])
     return found
 
 
@@ -82,10 +82,11 @@ def head_of(option: str, sources: Sources) -> str:
 
 
 def _keys(option: str, prefix: str, sources: Sources) -> str:
-    found = keys_of(option, prefix, sources)
+    every = keys_of(option, prefix, sources)
+    found = {key: it for key, it in every.items() if option != ROOT or not key.startswith("hydra.")}  # no job has those
     classes = [f"`{path}`: `{value}`" for path, (value, _) in found.items() if path.endswith("_target_")]
     rows = [
-        (code(it), code(_shown(value)), text(said))
+        (code(it), "" if value is None else code(_shown(value)), text(said))
         for it, (value, said) in found.items()
         if not it.endswith("_target_")
     ]
@@ -114,4 +115,4 @@ def content_of(file: Path) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)

@@ -39,6 +39,7 @@ FORMULAS: dict[str, tuple[Callable[..., object], ...]] = {
     "kept_cosine": (features.cosines,),
     "turned/precision_ratio": (preservation.switched_quality,),
 }
+SOFT = "`fd_hard` of the mean probabilities of the judge, in place of the shares."
 OF_MODES = {"mode_fd": "fd_hard", "mode_kl": "kl_target", "axes/fd": "fd_hard", "axes/kl": "kl_target"}
 HEAD = """\
 # Metrics
@@ -52,8 +53,7 @@ FAIRNESS = """\
 ## Fairness
 
 Of each judged attribute, under its name, such as `gender/fd_hard`. `f` are the shares of the C classes among the classified
-images, `u` is the target, by default uniform. `fd_soft` takes the mean of the judge's probabilities in place of the shares.
-All have an interval.
+images, `u` is the target, by default uniform. All have an interval.
 
 """
 MODES = """\
@@ -122,10 +122,10 @@ def registered() -> Iterator[Metric]:
 
 def _of_shares(names: dict[str, str]) -> str:
     """A table of metrics of shares, by key and by the name of the function that computes it."""
-    rows = []
-    for key, name in names.items():
-        function = fairness.fd_hard if name == "fd_soft" else getattr(fairness, name)
-        rows.append((code(key), text(summary(function)), _best(name)))
+    rows = [
+        (code(key), text(SOFT if name == "fd_soft" else summary(getattr(fairness, name))), _best(name))
+        for key, name in names.items()
+    ]
     return table(("Key", "What it is", "Where shares are fair"), rows) + "\n"
 
 
@@ -146,7 +146,7 @@ def _of_registry(metrics: Iterable[Metric]) -> str:
 
 
 def _functions(*functions: Callable[..., object]) -> str:
-    return "".join(f"::: {_path(it)}\n\n" for it in functions)
+    return "".join(f"::: {_path(it)}\n    options: {{show_root_full_path: false}}\n\n" for it in functions)
 
 
 def _path(thing: Callable[..., object]) -> str:

@@ -98,7 +98,7 @@ def _measured(name: str) -> str:
     """What stands on the page of a result, and where its numbers are."""
     title, _, body = (RESULTS / f"{name}.md").read_text().partition("\n")
     heading = f"## {title.removeprefix('# ')}" if title.removeprefix("# ") != name else "## Measured"
-    body = re.sub(r"^## ", "### ", body, flags=re.MULTILINE)
+    body = re.sub(r"^## ", "### ", body, flags=re.MULTILINE).replace("\\<", "&lt;")  # which mkdocs takes for two signs
     body = LINK.sub(lambda it: f"{it[1]}[{it[2]}]({posixpath.join('results', posixpath.dirname(name), it[3])})", body)
     return f"{heading}\n{body}\nAll numbers: `experiments/results/{name}.json`\n"
 
