@@ -36,7 +36,12 @@ def blocks(page: str, kind: str = "") -> list[str]:
 
 
 def commands(page: str) -> list[str]:
-    return [line for block in blocks(page) for line in block.splitlines() if line.startswith("selfdebias")]
+    """The command lines of a page, each with the comment that stands above it and those up to the next blank line."""
+    found, comment = [], ""
+    for line in "\n\n".join(blocks(page)).splitlines():
+        comment = line if line.startswith("#") else comment if line else ""
+        found += [f"{line}  {comment}"] if line.startswith("selfdebias") else []
+    return found
 
 
 def words_of(line: str) -> list[str]:
