@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from selfdebias.jobs.early_checks import check_early
-from selfdebias.jobs.evaluation_inputs import check_encoder, fingerprint_inputs
+from selfdebias.jobs.evaluation_inputs import check_encoder, discover_folder, fingerprint_inputs
 from selfdebias.jobs.job_record import record_of, start_job
 from selfdebias.jobs.model_card import TENSORS, facts_of_run, write_facts
 from selfdebias.jobs.parts import Parts, settle_libraries
@@ -19,12 +19,12 @@ from selfdebias.jobs.processes import ONE, Processes
 from selfdebias.jobs.prompts import BANK, prompts_of_bank, rows_of
 from selfdebias.jobs.run import make_plan
 from selfdebias.jobs.stage import Runner, Stage, check_inputs, chosen_stages, config_hash, folder_of
-from selfdebias.jobs.stages.report import read_figures
+from selfdebias.jobs.stages.report import page_of_folders, read_figures
 from selfdebias.metrics.features import identity
 from selfdebias.metrics.prompts import over_prompts
-from selfdebias.report.gallery import within_budget
 from selfdebias.report.loggers import check_loggers, log_finished, names_of
 from selfdebias.report.measures import csv_of
+from selfdebias.report.pairs import within_budget
 from selfdebias.report.prompts import markdown_table, render_prompt_page
 from selfdebias.storage.atomic import link_or_copy, read_json, read_lines, swept, write_bytes, write_json, write_text
 from selfdebias.storage.images import read_sheet
@@ -175,7 +175,10 @@ def _gather_results(
             write_bytes(place / name, (paths["report"] / name).read_bytes())
         write_bytes(place / "first.png", (paths["report"] / "figures" / "first.png").read_bytes())
     elif config["evaluate"]["folders"]:
+        modes, job = config["evaluate"]["modes"], {**record, "config": config}
+        found = discover_folder(modes) if modes else None
         write_bytes(place / "table.md", (paths["evaluate"] / "table.md").read_bytes())
+        write_text(place / "report.html", page_of_folders(job, paths["evaluate"], found, config["report"]["images"]))
 
 
 def gather_debiaser(place: Path, config: Mapping[str, Any], paths: Mapping[str, Path], encoder: Any) -> None:

@@ -40,19 +40,20 @@ def explanations(results: Results, shown: Collection[str]) -> list[str]:
         results: The contents of `results.json`.
         shown: Titles of the columns and tables beside it; nothing is said of others.
     """
-    return [
-        *skipped_edits_in_words(results),
-        *modes_in_words(results),
-        *verdicts_in_words(results),
-        judge_in_words(results),
-        interval_in_words(results),
-        f"unclassified: share of images that the judge is not sure of, for {' / '.join(attributes_of(results))}.",
-        *fairness_in_words(results, shown),
-        *(folders_in_words(results, shown) if "sources" in results else []),
-        *distances_in_words(results, shown),
-        *preservation_in_words(results, shown),
-        *grids_in_words(results, [*shown]),
-    ]
+    return [text for texts in by_section(results, shown).values() for text in texts]
+
+
+def by_section(results: Results, shown: Collection[str]) -> dict[str, list[str]]:
+    """The same by what they explain: all edits, the modes, fairness, folders, quality, and tables of comparisons."""
+    judged = [judge_in_words(results), interval_in_words(results)]
+    return {
+        "edits": skipped_edits_in_words(results),
+        "modes": modes_in_words(results),
+        "fairness": [*verdicts_in_words(results), *judged, *fairness_in_words(results, shown)],
+        "folders": folders_in_words(results, shown) if "sources" in results else [],
+        "quality": [*distances_in_words(results, shown), *preservation_in_words(results, shown)],
+        "comparisons": grids_in_words(results, [*shown]),
+    }
 
 
 def skipped_edits_in_words(results: Results) -> list[str]:
@@ -125,8 +126,9 @@ def folders_in_words(results: Results, shown: Collection[str]) -> list[str]:
 
 
 def fairness_in_words(results: Results, shown: Collection[str]) -> list[str]:
-    """What the distances of shares are, and their floor."""
+    """What is unclassified, what the distances of shares are, and their floor."""
     lines = [
+        f"unclassified: share of images that the judge is not sure of, for {' / '.join(attributes_of(results))}.",
         "fd_hard: distance of the judged class shares from equal ones; 0 is best.",
         "floor of fd_*: expected value of a perfectly fair independent sampler at this N; batches that are balanced as a whole "
         "can be below it.",
@@ -134,7 +136,7 @@ def fairness_in_words(results: Results, shown: Collection[str]) -> list[str]:
     if "mode_fd" in shown:
         target = " / ".join(f"{float(share):.2f}" for share in results.get("modes", {}).get("target") or [])
         text = f"mode_fd: distance of the shares of the modes from the target, {target or 'equal ones'}; 0 is best."
-        lines.insert(1, f"{text} Only the modes are balanced: other attributes may move.")
+        lines.insert(2, f"{text} Only the modes are balanced: other attributes may move.")
     return lines
 
 

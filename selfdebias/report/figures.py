@@ -1,12 +1,11 @@
-"""Charts of a finished job: small single-panel figures, told apart by colour (Okabe and Ito's) *and* by shape."""
+"""Charts of how a job went, and the paper of all charts: one panel each, told apart by colour (Okabe and Ito's) *and* by shape."""
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,13 +13,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from selfdebias.metrics.number import number_at
-from selfdebias.report.measures import INTERVAL, arms_of, class_shares
 from selfdebias.report.wording import clip, plain
 
 Array = NDArray[np.floating]
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-HATCHES = ("", "///", "...", "xxx", "\\\\\\", "---")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (7, 2)))
 
 
@@ -53,38 +49,6 @@ def to_png(figure: Figure, dpi: int = 180) -> bytes:
     return buffer.getvalue()
 
 
-def shares_figure(results: Mapping[str, Any], attribute: str, theme: Theme = LIGHT) -> Figure:
-    """Share of each class of one attribute by arm, with intervals, the uniform target and the floor.
-
-    The band around the target is the floor in units of a share: a fair independent sampler with N images misses the
-    target by `floor / sqrt(C)` (root mean square over the C classes), since `fd_hard` is the norm of the C misses.
-
-    Args:
-        results: The contents of `results.json`.
-        attribute: Name of a judged attribute of at least one arm.
-        theme: Colours.
-    """
-    shares = {arm: class_shares(results, arm, attribute) for arm in arms_of(results)}
-    classes = list(next(iter(shares.values())))
-    figure, axes = _panel(f"{attribute}: share of each class", theme)
-    for place, (arm, entries) in enumerate(shares.items()):
-        _bars(axes, place, len(shares), arm, [entries.get(name) for name in classes], theme)
-    target = 1 / max(1, len(classes))
-    axes.axhline(target, color=theme.ink, linestyle="--", linewidth=1.2, label=f"target {target:.2f}")
-    floors = [number_at(arm, attribute, "fd_hard").floor for arm in results["arms"].values()]
-    floor = max((entry for entry in floors if entry is not None), default=None)
-    if floor is not None:
-        miss = floor / math.sqrt(len(classes))
-        axes.axhspan(target - miss, target + miss, color=theme.ink, alpha=0.15, linewidth=0, label="sampling floor")
-    axes.set_xticks(range(len(classes)), [clip(plain(name), 14) for name in classes])
-    if len(classes) > 5:
-        axes.tick_params(axis="x", labelrotation=60)
-    axes.set_ylim(0, 1)
-    axes.set_ylabel("share of classified images")
-    axes.set_xlabel(clip(f"bars: {results.get('interval') or INTERVAL}", 60), fontsize=7.5)
-    return _finished(figure, axes, theme)
-
-
 def p_hat_figure(p_hat: Array, target: Sequence[float], title: str, theme: Theme = LIGHT) -> Figure:
     """Projected share of each mode over the guided steps.
 
@@ -94,7 +58,7 @@ def p_hat_figure(p_hat: Array, target: Sequence[float], title: str, theme: Theme
         title: Title of the chart.
         theme: Colours.
     """
-    figure, axes = _panel(title, theme)
+    figure, axes = panel(title, theme)
     steps, several = np.arange(1, p_hat.shape[1] + 1), len(p_hat) > 1
     for mode in range(p_hat.shape[2]):
         colour, dash = theme.mark(mode), DASHES[mode % len(DASHES)]
@@ -109,7 +73,7 @@ def p_hat_figure(p_hat: Array, target: Sequence[float], title: str, theme: Theme
     axes.set_ylim(0, 1)
     axes.set_xlabel("guided step")
     axes.set_ylabel(f"projected share{' (band: all batches)' if several else ''}")
-    return _finished(figure, axes, theme)
+    return finished(figure, axes, theme)
 
 
 def curve_figure(name: str, points: Sequence[tuple[float, float]], theme: Theme = LIGHT) -> Figure:
@@ -120,13 +84,13 @@ def curve_figure(name: str, points: Sequence[tuple[float, float]], theme: Theme 
         points: Pairs of step and value; values that are not finite are left out.
         theme: Colours.
     """
-    figure, axes = _panel(f"projector: {name}", theme)
+    figure, axes = panel(f"projector: {name}", theme)
     kept = [(step, value) for step, value in points if math.isfinite(value)]
     marker = "o" if len(kept) < 30 else ""
     axes.plot([step for step, _ in kept], [value for _, value in kept], color=theme.mark(0), marker=marker, ms=3)
     axes.set_xlabel("training step")
     axes.set_ylabel(clip(plain(name), 30))
-    return _finished(figure, axes, theme, legend=False)
+    return finished(figure, axes, theme, legend=False)
 
 
 def map_figure(points: Array, modes: Array, limits: Array, title: str, theme: Theme = LIGHT) -> Figure:
@@ -134,12 +98,12 @@ def map_figure(points: Array, modes: Array, limits: Array, title: str, theme: Th
 
     Args:
         points: (N, 2) coordinates.
-        modes: (N,) index of each image's mode.
+        modes: (N,) index of each image's mode; -1 where none is known.
         limits: (2, 2) lowest and highest coordinates of all maps, so that two maps can be compared.
         title: Title of the chart.
         theme: Colours.
     """
-    figure, axes = _panel(title, theme)
+    figure, axes = panel(title, theme)
     for mode in np.unique(modes).astype(int):
         chosen = points[modes == mode]
         axes.scatter(
@@ -148,7 +112,7 @@ def map_figure(points: Array, modes: Array, limits: Array, title: str, theme: Th
             s=14,
             color=theme.mark(mode),
             marker=MARKERS[mode % len(MARKERS)],
-            label=f"mode {mode}: {len(chosen)}",
+            label=f"mode {mode}: {len(chosen)}" if mode >= 0 else f"{len(chosen)} images",
             alpha=0.75,
             linewidths=0,
         )
@@ -157,7 +121,7 @@ def map_figure(points: Array, modes: Array, limits: Array, title: str, theme: Th
     axes.set_ylim(limits[0, 1] - margin[1], limits[1, 1] + margin[1])
     axes.set_xlabel("first principal axis")
     axes.set_ylabel("second principal axis")
-    return _finished(figure, axes, theme)
+    return finished(figure, axes, theme)
 
 
 def principal_axes(e: Array) -> tuple[Array, Array]:
@@ -180,36 +144,17 @@ def principal_axes(e: Array) -> tuple[Array, Array]:
     return mean, axes * np.sign(axes[np.arange(2), np.abs(axes).argmax(axis=1)])[:, None]
 
 
-def _panel(title: str, theme: Theme) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(3.9, 3.1), layout="constrained", facecolor=theme.paper)
+def panel(title: str, theme: Theme, height: float = 3.1) -> tuple[Figure, Axes]:
+    """An empty figure of one panel, `height` inches high."""
+    figure = Figure(figsize=(3.9, height), layout="constrained", facecolor=theme.paper)
     axes = figure.add_subplot()
     axes.set_facecolor(theme.paper)
     axes.set_title(clip(plain(title), 46), color=theme.ink, fontsize=9.5)
     return figure, axes
 
 
-def _bars(axes: Axes, place: int, arms: int, name: str, entries: list[Any], theme: Theme) -> None:
-    """Bars of one arm; a share that is null has no bar."""
-    width = 0.8 / arms
-    for index, entry in enumerate(entries):
-        if entry is None or entry.value is None:
-            continue
-        x = index + (place - (arms - 1) / 2) * width
-        axes.bar(
-            x,
-            entry.value,
-            width * 0.92,
-            color=theme.mark(place),
-            hatch=HATCHES[place % len(HATCHES)],
-            edgecolor=theme.paper,
-            label=clip(plain(name), 16) if index == 0 else None,
-        )
-        if entry.low is not None and entry.high is not None:
-            miss = [[max(0.0, entry.value - entry.low)], [max(0.0, entry.high - entry.value)]]
-            axes.errorbar(x, entry.value, yerr=miss, color=theme.ink, capsize=3, linewidth=1.2)
-
-
-def _finished(figure: Figure, axes: Axes, theme: Theme, legend: bool = True) -> Figure:
+def finished(figure: Figure, axes: Axes, theme: Theme, legend: bool = True) -> Figure:
+    """The figure with its colours, grid and legend."""
     axes.tick_params(colors=theme.ink, labelsize=8)
     for axis in (axes.xaxis, axes.yaxis):
         axis.label.set(color=theme.ink, fontsize=min(8.5, axis.label.get_fontsize()))

@@ -1,27 +1,25 @@
-"""All pictures and charts of one report: charts with their alternative texts, and images above their paired samples of one seed."""
+"""All charts of one report, for light and for dark paper, with their alternative texts."""
 
 from __future__ import annotations
 
-import io
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
-from torch import Tensor
 
+from selfdebias.metrics.number import Number, number_at
 from selfdebias.report import figures
 from selfdebias.report.figures import DARK, LIGHT, Theme
 from selfdebias.report.material import Material
-from selfdebias.report.measures import attributes_of, class_shares
+from selfdebias.report.measures import Results, arms_of, attributes_of, class_shares
+from selfdebias.report.share_figures import drawn_of_prompts, modes_figure, prompts_figure, shares_figure
+from selfdebias.report.verdict import arms_in
 from selfdebias.report.wording import number, plain
-from selfdebias.storage.images import GAP_GREY, contact_sheet
 
 MAX_CURVES = 4
-FRAME = (213, 94, 0)  # Okabe and Ito's vermilion: told from grey by every kind of sight
-BUDGET = 6_500_000  # bytes of all pictures of a page; base64 makes a third more of it
 
 
 @dataclass(frozen=True)
@@ -40,35 +38,43 @@ class Chart:
     light: bytes
     dark: bytes
 
-
-@dataclass(frozen=True)
-class Pair:
-    """An image above its paired sample from the same seed; `before` and `after` are the modes of the two."""
-
-    id: int
-    before: int
-    after: int
-    picture: Image.Image
-
     @property
-    def changed(self) -> bool:
-        """Whether the two belong to different modes."""
-        return self.before != self.after
+    def size(self) -> tuple[int, int]:
+        """Width and height on the page: half of the pixels, as of the PNG file's first chunk."""
+        width, height = struct.unpack(">II", self.light[16:24])
+        return width // 2, height // 2
 
 
-def share_charts(material: Material) -> list[Chart]:
-    """Class shares of each judged attribute, by arm."""
-    results, charts = material.results, []
+def share_charts(results: Results) -> list[Chart]:
+    """Class shares of each judged attribute, and shares of the modes where they are known, by arm."""
+    charts, arms = [], arms_of(results)
     for attribute in attributes_of(results):
-        if class_shares(results, "vanilla", attribute):
-            alt = f"Share of each class of {attribute}. {_shares_in_words(material, attribute)}"
-            charts.append(_chart(f"shares-{attribute}", alt, partial(figures.shares_figure, results, attribute)))
+        if class_shares(results, arms[0], attribute):
+            said = _in_words({arm: class_shares(results, arm, attribute) for arm in arms})
+            draw = partial(shares_figure, results, attribute)
+            charts.append(_chart(f"shares-{attribute}", f"Share of each class of {attribute}. {said}", draw))
+    shares = {arm: {} if "reason" in (it := results["arms"][arm].get("mode_shares", {})) else it for arm in arms}
+    if shares[arms[0]] and results["modes"].get("target"):
+        said = _in_words({arm: {name: number_at(tree, name) for name in tree} for arm, tree in shares.items()})
+        charts.append(_chart("shares-of-modes", f"Share of each mode. {said}", partial(modes_figure, results)))
     return charts
+
+
+def prompt_chart(results: Results) -> Chart:
+    """What became of the first attribute in each prompt; arguments as of `prompts_figure`."""
+    attribute = results["prompts"]["attributes"][0]
+    path, title, _ = drawn_of_prompts(results, attribute)
+    by_arm = {
+        arm: {name: number_at(row["arms"].get(arm), *path) for name, row in results["rows"].items()}
+        for arm in arms_in(results)
+    }
+    draw = partial(prompts_figure, results, attribute)
+    return _chart("prompts", f"{plain(title)}, of each prompt. {_in_words(by_arm)}", draw)
 
 
 def p_hat_charts(material: Material) -> list[Chart]:
     """Projected mode shares over the guided steps, one chart for each guided arm that recorded them."""
-    target, charts = material.found["target"], []
+    target, charts = material.found.get("target", []), []
     for name, arm in material.arms.items():
         if arm.p_hat.size:
             first, last = (arm.p_hat[:, step].mean(axis=0) for step in (0, -1))
@@ -90,19 +96,21 @@ def curve_charts(material: Material) -> list[Chart]:
 
 
 def map_charts(material: Material) -> list[Chart]:
-    """Embeddings of each arm on the principal axes of the vanilla arm, all on the same scale."""
+    """Embeddings of each arm on the principal axes of the first arm, all on the same scale."""
     arms = material.arms
-    mean, axes = figures.principal_axes(arms["vanilla"].e)
+    mean, axes = figures.principal_axes(arms[material.baseline].e)
     points = {name: (arm.e - mean) @ axes.T for name, arm in arms.items()}
     together = np.concatenate(list(points.values()))
     limits = np.stack([together.min(axis=0), together.max(axis=0)])
     charts = []
     for name, arm in arms.items():
         modes = np.array(list(arm.modes.values()))
-        alt = f"Map of the {len(modes)} embeddings of arm {name} by mode; images in each mode: "
-        alt += ", ".join(str(count) for count in np.bincount(modes, minlength=len(material.found["sizes"]))) + "."
-        draw = partial(figures.map_figure, points[name], modes, limits, f"{name}: embeddings by mode")
-        charts.append(_chart(f"map-{name}", alt, draw))
+        alt, title = f"Map of the {len(modes)} embeddings of arm {name}", f"{name}: embeddings"
+        if material.found:
+            counts = np.bincount(modes, minlength=len(material.found["sizes"]))
+            alt, title = f"{alt} by mode; images in each mode: {', '.join(map(str, counts))}", f"{title} by mode"
+        draw = partial(figures.map_figure, points[name], modes, limits, title)
+        charts.append(_chart(f"map-{name}", f"{alt}.", draw))
     return charts
 
 
@@ -114,125 +122,9 @@ def _list(shares: Sequence[float]) -> str:
     return ", ".join(number(float(share), ".2f") for share in shares)
 
 
-def _shares_in_words(material: Material, attribute: str) -> str:
+def _in_words(by_arm: Mapping[str, Mapping[str, Number]]) -> str:
     sentences = []
-    for arm in material.arms:
-        entries = class_shares(material.results, arm, attribute).items()
-        known = [f"{plain(name)} {number(entry.value, '.2f')}" for name, entry in entries if entry.value is not None]
-        sentences.append(f"{arm}: {', '.join(known) or 'not computed'}.")
+    for arm, entries in by_arm.items():
+        known = [f"{plain(name)} {number(it.value, '.2f')}" for name, it in entries.items() if it.value is not None]
+        sentences.append(f"{plain(arm)}: {', '.join(known) or 'not computed'}.")
     return " ".join(sentences)
-
-
-def pairs_of(material: Material, name: str, images: int) -> list[Pair]:
-    """The first `images` of an arm, each below the vanilla image in its place: of the same seed, unless the arm chose others.
-
-    First by id, not chosen by looks.
-
-    Args:
-        material: What the stages left.
-        name: An arm other than vanilla.
-        images: Largest number of pairs.
-    """
-    vanilla, arm = material.arms["vanilla"], material.arms[name]
-    ids = sorted(set(vanilla.modes) & set(arm.modes))[:images]
-    if not ids:
-        return []
-    above, below = vanilla.folder.images(ids), arm.folder.images(ids)
-    pairs = []
-    for row, i in enumerate(ids):
-        before, after = vanilla.modes[i], arm.modes[i]
-        pairs.append(Pair(i, before, after, pair_picture(above[row], below[row], before != after)))
-    return pairs
-
-
-def first_row(material: Material, images: int = 8, width: int = 800) -> Image.Image:
-    """The first vanilla images, above those of the guided arm from the same seeds where there is one, in one row.
-
-    Args:
-        material: What the stages left.
-        images: Largest number of pairs.
-        width: Largest width of the picture, in px.
-    """
-    if "guided" in material.arms:
-        tiles = [pair.picture for pair in pairs_of(material, "guided", images)]
-        row = pair_sheet(tiles, len(tiles))
-    else:
-        folder = material.arms["vanilla"].folder
-        row = contact_sheet(folder.images(folder.ids()[:images]), images)
-    row.thumbnail((width, width))
-    return row
-
-
-def turned_in_all(material: Material, name: str) -> tuple[int, int, int]:
-    """Numbers of images of an arm whose mode is not that of the vanilla image in their place, of all pairs, and of other seeds."""
-    vanilla, arm = material.arms["vanilla"], material.arms[name]
-    twins = [i for i in vanilla.modes if i in arm.modes]
-    seeds, others = ({record["id"]: record["seed"] for record in it.folder.records()} for it in (vanilla, arm))
-    return sum(vanilla.modes[i] != arm.modes[i] for i in twins), len(twins), sum(seeds[i] != others[i] for i in twins)
-
-
-def pair_picture(vanilla: Tensor, guided: Tensor, changed: bool) -> Image.Image:
-    """One image above its paired sample from the same seed.
-
-    Args:
-        vanilla: (3, H, W) float in [0, 1].
-        guided: (3, H, W) float in [0, 1].
-        changed: Whether the two belong to different modes: then a frame is drawn around them.
-
-    Returns:
-        A picture of W + 2b by 2H + 3b pixels, with a border b of 1/16 of W, at least 3.
-    """
-    height, width = vanilla.shape[-2:]
-    border = max(3, width // 16)
-    size = (width + 2 * border, 2 * height + 3 * border)
-    tile = Image.new("RGB", size, FRAME if changed else GAP_GREY)
-    for place, image in enumerate((vanilla, guided)):
-        tile.paste(contact_sheet(image[None], 1, gap=0), (border, border + place * (height + border)))
-    return tile
-
-
-def pair_sheet(tiles: Sequence[Image.Image], columns: int, gap: int = 4) -> Image.Image:
-    """Lays tiles of one size out row by row.
-
-    Raises:
-        ValueError: If there is no tile or no column.
-    """
-    if not tiles or columns < 1:
-        raise ValueError(f"`tiles` and `columns` must be at least 1, got {len(tiles)} and {columns}.")
-    width, height = tiles[0].size
-    rows = -(-len(tiles) // columns)
-    size = (gap + min(columns, len(tiles)) * (width + gap), gap + rows * (height + gap))
-    sheet = Image.new("RGB", size, GAP_GREY)
-    for place, tile in enumerate(tiles):
-        left, top = place % columns, place // columns
-        sheet.paste(tile, (gap + left * (width + gap), gap + top * (height + gap)))
-    return sheet
-
-
-def within_budget(pictures: Mapping[str, Image.Image], budget: int = BUDGET) -> dict[str, bytes]:
-    """PNG files of all pictures; where they are too large together, all of them are made smaller alike.
-
-    Args:
-        pictures: Pictures by name.
-        budget: Largest sum of the files, in bytes.
-
-    Returns:
-        PNG files under the same names, in the same order.
-    """
-    scale = 1.0
-    while True:
-        files = {name: _png(picture, scale) for name, picture in pictures.items()}
-        total = sum(map(len, files.values()))
-        if total <= budget or scale < 0.02:
-            return files
-        scale *= 0.95 * (budget / total) ** 0.5
-
-
-def _png(picture: Image.Image, scale: float) -> bytes:
-    """The PNG file of a picture, `scale` times as large where that is below 1."""
-    if scale < 1:
-        width, height = (max(1, round(side * scale)) for side in picture.size)
-        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from selfdebias.config.combinations import guidance_of_arms
 from selfdebias.metrics.arms import load_arm
 from selfdebias.metrics.number import finite
 from selfdebias.report.wording import plain
-from selfdebias.storage.atomic import read_lines
+from selfdebias.storage.atomic import read_json, read_lines
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.hidden import redacted
 from selfdebias.storage.images import read_sheet
@@ -25,21 +25,43 @@ from selfdebias.storage.images import read_sheet
 Array = NDArray[np.floating]
 
 
+class Images(Protocol):
+    """Images by id."""
+
+    def ids(self) -> list[int]:
+        """Ids of all images, sorted."""
+
+    def images(self, ids: Sequence[int]) -> Tensor:
+        """Images (N, 3, H, W) float in [0, 1], in the order of `ids`."""
+
+
 @dataclass(frozen=True)
 class ArmMaterial:
     """What one arm left behind.
 
     Attributes:
-        folder: Its images and tensors.
-        modes: Index of each image's mode, by image id, in id order.
+        folder: Its images.
+        modes: Index of each image's mode, by image id, in id order; -1 where no modes are known.
+        seeds: Seed of each image, or what stands for one, by image id.
         e: (N, d) unit embeddings in id order.
         p_hat: (B, S, K) projected shares; B = 0 for an arm without guidance.
+        names: Names of images by id, where they have some.
     """
 
-    folder: BatchFolder
+    folder: Images
     modes: dict[int, int]
+    seeds: dict[int, int]
     e: Array
     p_hat: Array
+    names: Mapping[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def judged(cls, folder: Images, evaluated: Path, name: str, p_hat: Array | None = None) -> ArmMaterial:
+        """An arm of which an evaluate stage has seen the images."""
+        seen = load_arm(evaluated, name)
+        order = np.argsort(seen.ids)
+        modes, seeds = ({int(seen.ids[row]): int(of[row]) for row in order} for of in (seen.modes, seen.seeds))
+        return cls(folder, modes, seeds, seen.e[order], np.zeros((0, 0, 0)) if p_hat is None else p_hat)
 
 
 @dataclass(frozen=True)
@@ -49,9 +71,9 @@ class Material:
     Attributes:
         job: `{"config": resolved configuration, "command": command line, "config_hash": ...}`.
         results: The contents of `results.json`.
-        found: The contents of `modes.json`, with the target that was asked for.
+        found: The contents of `modes.json`, with the target that was asked for; {} where no modes are known.
         sheets: A contact sheet for each mode.
-        arms: What each arm left, vanilla first.
+        arms: What each arm left, first the one that the others are compared with.
         curves: Points (step, value) of each curve of the projector.
         trained: The contents of `project.json`.
     """
@@ -63,6 +85,11 @@ class Material:
     arms: dict[str, ArmMaterial]
     curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     trained: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def baseline(self) -> str:
+        """The arm that the others are compared with."""
+        return next(iter(self.arms))
 
 
 def read_material(
@@ -84,18 +111,17 @@ def read_material(
     if "vanilla" not in arms:
         raise ValueError(f"`arms` must hold a vanilla arm, got {list(arms)}.")
     results = _results(job, Path(evaluated))
-    asked = {name: results["modes"][name] for name in ("target", "balanced") if name in results["modes"]}
-    found = {**_json(Path(discovered) / "modes.json"), **asked}
+    found, sheets = read_modes(Path(discovered), results)
     trained = Path(projected) / "project.json" if projected else None
     names = ["vanilla", *(name for name in arms if name != "vanilla")]
     return Material(
         job=job,
         results=results,
         found=found,
-        sheets={mode: read_sheet(Path(discovered) / f"mode-{mode}.png") for mode in range(len(found["sizes"]))},
+        sheets=sheets,
         arms={name: _arm(Path(arms[name]), Path(evaluated), name) for name in names},
         curves=read_curves(Path(projected) / "metrics.jsonl") if projected else {},
-        trained=_json(trained) if trained and trained.exists() else {},
+        trained=read_json(trained) if trained and trained.exists() else {},
     )
 
 
@@ -109,27 +135,27 @@ def read_curves(path: Path) -> dict[str, list[tuple[float, float]]]:
     return curves
 
 
+def read_modes(discovered: Path, results: Mapping[str, Any]) -> tuple[dict[str, Any], dict[int, Image.Image]]:
+    """The contents of `modes.json`, with the target that was asked for, and a contact sheet for each mode."""
+    asked = {name: results["modes"][name] for name in ("target", "balanced") if name in results["modes"]}
+    found = {**read_json(discovered / "modes.json"), **asked}
+    return found, {mode: read_sheet(discovered / f"mode-{mode}.png") for mode in range(len(found["sizes"]))}
+
+
 def _arm(path: Path, evaluated: Path, name: str) -> ArmMaterial:
-    folder, judged = BatchFolder.open(path), load_arm(evaluated, name)
-    order = np.argsort(judged.ids)
-    modes = {int(judged.ids[row]): int(judged.modes[row]) for row in order}
+    folder = BatchFolder.open(path)
     shares = [tensors["p_hat"].double() for _, tensors in folder.tensors() if "p_hat" in tensors]
     shares = [batch for batch in shares if batch.ndim == 2 and batch.numel()]
-    p_hat = torch.stack(shares).numpy() if shares else np.zeros((0, 0, 0))
-    return ArmMaterial(folder, modes, judged.e[order], p_hat)
+    return ArmMaterial.judged(folder, evaluated, name, torch.stack(shares).numpy() if shares else None)
 
 
 def _results(job: Mapping[str, Any], evaluated: Path) -> dict[str, Any]:
     """The results with what only the job knows: its hash and its seeds."""
-    results, config = _json(evaluated / "results.json"), job.get("config", {})
+    results, config = read_json(evaluated / "results.json"), job.get("config", {})
     seeds = {stage: config[stage]["seed"] for stage in ("collect", "generate") if "seed" in (config.get(stage) or {})}
     results["config_hash"] = job.get("config_hash", results.get("config_hash", ""))
     results["seeds"] = {**seeds, **results.get("seeds", {})}
     return results
-
-
-def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def settings(config: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -4,38 +4,45 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from selfdebias.metrics.number import Number, number_at
-from selfdebias.report.comparisons import grids, verdicts_in_short
-from selfdebias.report.explanations import explanations, interval_in_words
-from selfdebias.report.job_table import cost_rows, sections, shown_in
+from selfdebias.report.comparisons import grids, grids_in_words, verdicts_in_short
+from selfdebias.report.explanations import by_section, interval_in_words
+from selfdebias.report.folders import asked_of_folders
+from selfdebias.report.job_table import cost_rows, headline, sections, shown_in, skipped_in_words
 from selfdebias.report.material import Material, settings
-from selfdebias.report.measures import arms_of, attributes_of, class_shares, images_of
+from selfdebias.report.measures import Results, arms_of, attributes_of, class_shares, images_of
+from selfdebias.report.mode_rows import modes_on_page, place_in_words, target_of
+from selfdebias.report.table import Table
+from selfdebias.report.verdict import changed_in_words, chose_seeds, verdict
 from selfdebias.report.wording import Notes, plain, prompt_of, written
 from selfdebias.storage.hidden import hidden, redacted_command
 from selfdebias.storage.provenance import in_words
 
 if TYPE_CHECKING:
-    from selfdebias.report.gallery import Chart, Pair
+    from selfdebias.report.gallery import Chart
+    from selfdebias.report.pairs import Pair
 
 NO_BREAK = chr(0xA0)
+FAIRNESS = "Fairness"  # the title of its table
+FIRST_PAIRS = 16  # of an arm; the others are folded
 
 
 @dataclass(frozen=True)
 class ArmPairs:
-    """The pairs of one arm that the page shows; of all its `twins` pairs, `turned` are of two modes, and `others` of two seeds."""
+    """The pairs of one arm that the page shows; of all its `twins` pairs, `others` are of two seeds."""
 
     arm: str
     pairs: list[Pair]
-    turned: int
+    others: int
     twins: int
-    others: int = 0
 
 
 @dataclass(frozen=True)
@@ -43,14 +50,16 @@ class Pictures:
     """All that is seen on a page.
 
     Attributes:
-        files: PNG files by name: `mode-<k>`, `<arm>-<id>` for pairs, `vanilla` for a job of one arm.
-        pairs: The pairs of each arm but vanilla.
+        files: PNG files by name: `mode-<k>`, `<arm>-<id>` for pairs, `grid-<arm>` for arms without pairs.
+        pairs: The pairs of each arm that has some.
         charts: Charts by section: `shares`, `p_hat`, `curves`, `maps`.
+        alone: The arms without pairs, each shown as a grid.
     """
 
     files: dict[str, bytes]
     pairs: list[ArmPairs]
     charts: dict[str, list[Chart]]
+    alone: list[str] = field(default_factory=list)
 
 
 def environment() -> Environment:
@@ -90,34 +99,89 @@ def render_page(material: Material, pictures: Pictures) -> str:
     Returns:
         An HTML document; every foreign text in it is escaped.
     """
-    results, trained, notes = material.results, material.trained, Notes()
+    results, notes = material.results, Notes()
+    modes, shares = modes_on_page(material, notes), share_rows(results, notes)
     tables, extra = sections(results, notes), grids(results, notes)
+    cost, cosine = cost_rows(results, notes), number_at(material.trained, "cosine_held_out")
+    said = notes_by_section(results, notes, modes, shares, cost, tables, extra)
     return environment().get_template("page.html.j2").render(
-        asked=asked(material),
-        command=plain(redacted_command(str(material.job.get("command") or "selfdebias"))),
-        config_hash=results.get("config_hash", ""),
-        made_with=in_words(material.job.get("made_with", {})),
-        tags=", ".join(plain(it) for it in hidden(material.job.get("tags", []))),
-        prompt=prompt_of(results),
-        modes=mode_rows(material, notes),
-        found=found_in_words(material.found),
-        agreement=agreement_rows(results, notes),
-        axes="axes" in material.found,
-        place=partial(place_in_words, material.found),
-        stability=written(number_at(results.get("modes"), "stability"), notes, ".2f"),
-        silhouette=written(number_at(results.get("modes"), "silhouette"), notes),
-        pictures=pictures,
-        arms=arms_of(results),
-        sections=tables,
-        shares=share_rows(results, notes),
-        cost=cost_rows(results, notes),
-        cosine=written(number_at(trained, "cosine_held_out"), notes) if trained else "",
-        verdicts=verdicts_in_short(results),
-        grids=extra,
-        interval=interval_in_words(results),
+        **frame(material.job, results),
+        title=headline(results).removeprefix("SelfDebias: ") if "sources" in results else prompt_of(results),
+        verdict=verdict(results),
+        lines=[*verdicts_in_short(results), *said.pop("edits")],
         warnings=warnings(results),
-        notes=[*explanations(results, shown_in(tables, extra)), *notes.lines()],
+        asked=asked_of_folders(material) if "sources" in results else asked(material),
+        skipped=skipped_in_words(results),
+        baseline=plain(material.baseline),
+        of_arm={it.arm: verdict(results, it.arm).sentence for it in pictures.pairs},
+        changed={it.arm: changed_in_words(results, it.arm) for it in pictures.pairs},
+        first=FIRST_PAIRS,
+        pictures=pictures,
+        place=partial(place_in_words, material.found),
+        modes=modes,
+        arms=arms_of(results),
+        shares=shares,
+        fairness=[table for table in tables if table.title == FAIRNESS],
+        quality=[table for table in tables if table.title != FAIRNESS],
+        grids=[(grid, grids_in_words(results, [grid.title])) for grid in extra],
+        cost=cost,
+        cosine=written(cosine, notes) if material.trained else "",
+        interval=interval_in_words(results),
+        said=said,
     )  # fmt: skip
+
+
+def frame(job: Mapping[str, Any], results: Results) -> dict[str, Any]:
+    """How a page ends: the command, and what the job was made with."""
+    return {
+        "command": plain(redacted_command(str(job.get("command") or "selfdebias"))),
+        "config_hash": results.get("config_hash", ""),
+        "made_with": in_words(job.get("made_with", {})),
+        "tags": ", ".join(plain(it) for it in hidden(job.get("tags", []))),
+    }
+
+
+def notes_by_section(
+    results: Results, notes: Notes, modes: Mapping[str, Any], shares: Sequence[Any], cost: Sequence[Any],
+    tables: Sequence[Table], extra: Sequence[Table],
+) -> dict[str, list[str]]:  # fmt: skip
+    """What a reader has to know about the numbers of each section, with the footnotes of its cells.
+
+    Args:
+        results: The contents of `results.json`.
+        notes: The footnotes of all cells.
+        modes: As of `modes_on_page`.
+        shares: As of `share_rows`.
+        cost: As of `cost_rows`.
+        tables: As of `sections`.
+        extra: As of `grids`.
+    """
+    fairness = [row for table in tables if table.title == FAIRNESS for row in table.rows]
+    quality = [row for table in [*tables, *extra] if table.title != FAIRNESS for row in table.rows]
+    cells = {"modes": modes, "fairness": [shares, fairness], "cost": cost, "quality": quality}
+    found = {name: [line for line in notes.lines() if line.split()[0] in marks(it)] for name, it in cells.items()}
+    found["quality"] += [
+        line for line in notes.lines() if line not in chain(*found.values())
+    ]  # of columns that are left out
+    texts = by_section(results, shown_in(tables, extra))
+    interval = interval_in_words(results)  # which stands below the charts
+    found |= {name: [*texts[name], *found[name]] for name in ("modes", "quality")}
+    found["fairness"] = [*(text for text in texts["fairness"] if text != interval), *found["fairness"]]
+    return {**found, "edits": texts["edits"], "folders": texts["folders"]}
+
+
+def marks(cells: object) -> set[str]:
+    """The marks of footnotes in texts, however deep they are nested.
+
+    >>> sorted(marks({"a": ["0.5", ("n/a [2]", "n/a [1] / 0.5 [0.4, 0.6]")]}))
+    ['[1]', '[2]']
+    """
+    if isinstance(cells, str):
+        return set(re.findall(r"n/a (\[\d+\])", cells))
+    nested: Iterable[object] = (
+        cells.values() if isinstance(cells, Mapping) else cells if isinstance(cells, (list, tuple)) else ()
+    )
+    return set().union(*map(marks, nested))
 
 
 def warnings(results: Mapping[str, Any]) -> list[str]:
@@ -136,95 +200,15 @@ def asked(material: Material) -> list[tuple[str, str]]:
     results = material.results
     seeds, templates = results.get("seeds", {}), results.get("prompts", {}).get("templates") or []
     counts = ", ".join(f"{plain(arm)} {images_of(results, arm) or '?'}" for arm in arms_of(results))
+    others = ", ".join(plain(arm) for arm in arms_of(results) if chose_seeds(results, arm))
+    same = f"the same in all arms{f' but {others}, which chose others' if others else ''}"
     return [
         ("Prompt", prompt_of(results)),
         *([("Templates", "; ".join(map(plain, templates)))] if templates else []),
         ("Images (N)", f"{counts}; modes from {len(material.found['labels'])} other vanilla images"),
-        ("Seeds", f"collect {seeds.get('collect', '?')}, generate {seeds.get('generate', '?')} (the same in all arms)"),
+        ("Seeds", f"collect {seeds.get('collect', '?')}, generate {seeds.get('generate', '?')} ({same})"),
         ("Target", target_of(material.found)),
         *settings(material.job.get("config", {})),
-    ]
-
-
-def target_of(found: Mapping[str, Any]) -> str:
-    """The shares that were asked for; of axes those of both sides of each that was balanced.
-
-    Args:
-        found: The contents of `modes.json`, with the target that was asked for, and `balanced`.
-
-    Example:
-        >>> target_of({"target": [0.25, 0.75]})
-        'mode shares 0.25, 0.75'
-        >>> target_of({"axes": [{}, {}], "target": [0.5, 0.5, 0.25, 0.75], "balanced": [1]})
-        'axis 1: 0.25 / 0.75; axes left alone: 0'
-    """
-    shares = [f"{float(share):.2f}" for share in found["target"]]
-    if "axes" not in found:
-        return f"mode shares {', '.join(shares)}"
-    count = len(found["axes"])
-    balanced = found.get("balanced", range(count))
-    sides = [f"axis {a}: {' / '.join(shares[2 * a : 2 * a + 2])}" for a in balanced]
-    alone = ", ".join(str(a) for a in range(count) if a not in balanced)
-    return "; ".join([*sides, *([f"axes left alone: {alone}"] if alone else [])])
-
-
-def found_in_words(found: Mapping[str, Any]) -> str:
-    """What the modes are, in one sentence."""
-    if "axes" in found:
-        return (
-            "Axes of the vanilla images' embeddings, found without a label: each image is on one of two sides of every axis. Where "
-            "images are compared by their mode, that is the sides of all axes together."
-        )
-    if found.get("space") == "projected":
-        return "Clusters of the vanilla images' projected activations at each timestep, found without a label."
-    return "Clusters of the vanilla images' embeddings, found without a label."
-
-
-def mode_rows(material: Material, notes: Notes) -> list[dict[str, Any]]:
-    """Each discovered mode: size and share among the collected images, share in each arm, and words with effect sizes."""
-    sizes, results, words = material.found["sizes"], material.results, material.found["words"]
-    rows = []
-    for mode, size in enumerate(sizes):
-        shares = {name: number_at(results["arms"][name], "mode_shares", str(mode)) for name in arms_of(results)}
-        in_arms = [(plain(name), written(share, notes, ".2f")) for name, share in shares.items()]
-        told = [(plain(word["caption"]), f"{word['effect']:.1f}") for word in words[mode]]
-        share = f"{size / max(1, len(material.found['labels'])):.2f}"
-        name = f"Axis {mode // 2}, side {mode % 2}" if "axes" in material.found else f"Mode {mode}"
-        rows.append({"mode": mode, "name": name, "size": size, "share": share, "arms": in_arms, "words": told})
-    return rows
-
-
-def place_in_words(found: Mapping[str, Any], mode: int, kind: str | None = None) -> str:
-    """Name the mode of an image; where there are axes, its sides of axis 0, 1 and so on.
-
-    Args:
-        found: what discover says of the modes.
-        mode: of the image; of axes its cell.
-        kind: the word before it; None for ``mode`` or ``sides``.
-
-    Example:
-        >>> place_in_words({}, 3), place_in_words({"axes": [{}, {}, {}]}, 3), place_in_words({}, 3, "")
-        ('mode 3', 'sides 1 1 0', '3')
-    """
-    axes = found.get("axes", [])
-    name = " ".join(str(mode >> a & 1) for a in range(len(axes))) if axes else str(mode)
-    kind = kind if kind is not None else "sides" if axes else "mode"
-    return f"{kind} {name}".strip()
-
-
-def agreement_rows(results: Mapping[str, Any], notes: Notes) -> list[tuple[str, ...]]:
-    """Agreement of the modes with each judged attribute: name, NMI, ARI; of axes with each of them homogeneity, ARI, AUC."""
-    modes, attributes = results.get("modes", {}), attributes_of(results)
-    if modes.get("axes"):
-        kinds: tuple[str, ...] = ("homogeneity", "ari", "auc")
-        held = {f"{plain(name)}, axis {a}": (axis, name) for name in attributes for a, axis in enumerate(modes["axes"])}
-    else:
-        kinds = ("nmi", "ari")
-        known = [name for kind in kinds if isinstance(modes.get(kind), Mapping) for name in modes[kind]]
-        held = {plain(name): (modes, name) for name in [*(name for name in attributes if name in known), *known]}
-    return [
-        (title, *(written(number_at(tree, kind, name), notes) for kind in kinds))
-        for title, (tree, name) in held.items()
     ]
 
 

@@ -10,14 +10,13 @@ from urllib.parse import quote
 from selfdebias.metrics.comparison import IN_WORDS
 from selfdebias.metrics.number import Number, number_at
 from selfdebias.report.explanations import interval_in_words, judge_in_words, skipped_edits_in_words
+from selfdebias.report.gallery import prompt_chart
 from selfdebias.report.material import settings
 from selfdebias.report.measures import Results, class_shares, images_of
-from selfdebias.report.page import environment, warnings
+from selfdebias.report.page import environment, frame, warnings
 from selfdebias.report.table import Column, Table, to_markdown, to_text
-from selfdebias.report.verdict import arms_in, verdicts_by_prompt
+from selfdebias.report.verdict import arms_in, verdict, verdicts_by_prompt
 from selfdebias.report.wording import Notes, bare, plain, span, written
-from selfdebias.storage.hidden import hidden, redacted_command
-from selfdebias.storage.provenance import in_words
 
 TITLES = {"deviation_ratio": "dev. ratio", "fd_hard": "fd_hard"}
 
@@ -60,20 +59,18 @@ def render_prompt_page(results: Results, job: Mapping[str, Any], pictures: Mappi
     """
     notes, names, attributes = Notes(), names_of(results), results["prompts"]["attributes"]
     tables = [table_of(results, name, notes, intervals=True) for name in attributes]
-    template = environment().get_template("prompts.html.j2")
+    template, rows = environment().get_template("prompts.html.j2"), results["rows"]
     return template.render(
-        warnings=list(dict.fromkeys(text for row in results["rows"].values() for text in warnings(row))),
+        **frame(job, results),
+        warnings=list(dict.fromkeys(text for row in rows.values() for text in warnings(row))),
         headline=headline(results),
-        verdicts=[f"{plain(name)}: {text}" for name in attributes for text in verdicts_of(results, name)],
-        settings=settings(job["config"]),
+        verdict=verdict(results),
+        asked=settings(job["config"]),
         tables=tables,
+        chart=prompt_chart(results),
         links=[f"rows/{quote(row)}/report.html" for row in names],
-        pictures=[(name, pictures[row]) for row, name in names.items()],
-        notes=[*explanations(results), *notes.lines()],
-        command=plain(redacted_command(str(job.get("command") or "selfdebias"))),
-        config_hash=results["config_hash"],
-        made_with=in_words(job.get("made_with", {})),
-        tags=", ".join(plain(it) for it in hidden(job.get("tags", []))),
+        pictures=[(name, verdict(rows[row]).sentence, pictures[row]) for row, name in names.items()],
+        notes_of_tables=[*explanations(results), *notes.lines()],
     )
 
 

@@ -64,7 +64,11 @@ def verdict(results: Results, arm: str | None = None) -> Verdict:
     if share is None:
         return Verdict("Neither a judged attribute nor a mode has a share in these images.", "")
     texts = [percent(it.value) for it in share.numbers]
-    end = _changed(results, arm) if arm else f"{images_of(results, arms[0])} images, with none to compare them with"
+    end = (
+        changed_in_words(results, arm)
+        if arm
+        else f"{images_of(results, arms[0])} images, with none to compare them with"
+    )
     target = f"target {percent(share.target, '.3g')}"
     sentence = f"{_opening(results, arm, share.about)}{share.name} {_joined(results, arm, texts)}, {target}; {end}."
     return Verdict(sentence[0].upper() + sentence[1:], _intervals(results, arm, share))
@@ -134,7 +138,7 @@ def _opening(results: Results, arm: str | None, about: str) -> str:
     if arm is None or about not in verdicts or verdicts[about] == FAIRER:
         return ""
     if set(verdicts.values()) == {NOT_TOLD_APART}:
-        return "nothing changed detectably: "
+        return "no detectable change in any share: "
     in_words = {
         LESS_FAIR: f"{plain(about)} is less fair: ",
         NOT_TOLD_APART: f"no detectable change in {plain(about)}: ",
@@ -149,15 +153,20 @@ def _joined(results: Results, arm: str | None, texts: Sequence[str]) -> str:
     return ", ".join(f"{text} in {plain(name)}" for text, name in zip(texts, (arms_of(results)[0], arm), strict=True))
 
 
-def _changed(results: Results, arm: str) -> str:
+def changed_in_words(results: Results, arm: str) -> str:
     """How many images changed their mode; or why that is not said."""
     tree = results["arms"][arm]
     changed, of = number_at(tree, "turned", "n"), number_at(tree, "turned", "share").n
     if changed.value is None or not of:
         chose = f"images of other seeds than {plain(arms_of(results)[0])}'s, which arm {plain(arm)} chose"
-        return chose if changed.reason == OTHER_SEEDS else plain(changed.reason)
+        return chose if chose_seeds(results, arm) else plain(changed.reason)
     what = "side of an axis" if "axes" in results.get("modes", {}) else "mode"
     return f"{changed.value:.0f} of {of} images changed their {what}"
+
+
+def chose_seeds(results: Results, arm: str) -> bool:
+    """Whether an arm has other images than the baseline, of seeds that it chose: none of them is one that changed."""
+    return number_at(results["arms"][arm], "turned", "n").reason == OTHER_SEEDS
 
 
 def _intervals(results: Results, arm: str | None, share: Share) -> str:
@@ -206,7 +215,7 @@ def _over_prompts(results: Results, arm: str | None) -> Verdict:
     opening, end = "", f"{count} prompts, with one arm each"
     if arm:
         told = verdicts_by_prompt(results, attribute)[arm]
-        opening = "nothing changed detectably: " if {*told} == {NOT_TOLD_APART} else ""
+        opening = "no detectable change in any prompt: " if {*told} == {NOT_TOLD_APART} else ""
         end = f"fairer in {told.count(FAIRER)} and less fair in {told.count(LESS_FAIR)} of {count} prompts; "
         end += _changed_in_all(results, arm)
     said = f"{opening}{what} {' -> '.join(percent(it.value) for it in means)} (mean; 0%: equal shares, 100%: one class alone)"
@@ -220,5 +229,5 @@ def _changed_in_all(results: Results, arm: str) -> str:
     counts = [(number_at(it, "turned", "n").value, number_at(it, "turned", "share").n) for it in trees]
     known = [(changed, of) for changed, of in counts if changed is not None and of]
     if not known:
-        return _changed(next(iter(results["rows"].values())), arm)
+        return changed_in_words(next(iter(results["rows"].values())), arm)
     return f"{sum(it for it, _ in known):.0f} of {sum(of for _, of in known)} images changed their mode"

@@ -8,7 +8,7 @@ from selfdebias.jobs.model_card import model_card
 from selfdebias.report.comparisons import AXES, axes_grid, grids_in_words, verdicts_in_short, verdicts_in_words
 from selfdebias.report.explanations import modes_in_words
 from selfdebias.report.job_table import headline
-from selfdebias.report.page import agreement_rows, found_in_words, mode_rows, target_of
+from selfdebias.report.mode_rows import agreement_rows, found_in_words, mode_rows, target_of
 from selfdebias.report.wording import Notes
 
 

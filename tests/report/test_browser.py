@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from selfdebias.jobs.stages.report import report
+from selfdebias.jobs.stages.report import page_of_folders, report
+from tests.jobs.stages.test_evaluate_folders import folder_of, given
 from tests.report.example import write_job
+from tests.report.test_prompts import job_of
 
 CHROMIUM = next((path for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(path).exists()), None)
 pytestmark = [
@@ -23,12 +25,19 @@ pytestmark = [
 # Runs in a frame around the page, which itself allows no script.
 MEASURE = """
 addEventListener("load", () => {
-  const page = document.querySelector("iframe").contentDocument;
+  const page = document.querySelector("iframe").contentDocument, root = page.documentElement;
+  const first = page.querySelector("main img").getBoundingClientRect(), folded = root.scrollHeight;
+  const seen = it => !it.closest("details:not([open]) > :not(summary)");
+  const stops = [...page.querySelectorAll("a, summary, .wide, pre")].filter(seen);
+  const missed = stops.filter(it => { it.focus(); return page.activeElement !== it || it.tabIndex < 0; }).length;
+  const summaries = [...page.querySelectorAll("summary")];
+  summaries.forEach(it => it.click());  // as Enter and Space do
+  const shut = summaries.filter(it => !it.parentElement.open).length;
   const shown = [...page.images].filter(image => image.complete && image.naturalWidth > 0).length;
-  const root = page.documentElement;
   document.body.dataset.measured = JSON.stringify({
     images: page.images.length, shown, wide: root.scrollWidth - root.clientWidth,
     tables: [...page.querySelectorAll(".wide")].map(it => it.scrollWidth - it.clientWidth),
+    first: first.bottom, folded, stops: stops.length, missed, summaries: summaries.length, shut,
     paper: getComputedStyle(page.body).backgroundColor, height: root.scrollHeight});
 });
 """
@@ -39,6 +48,24 @@ def page(tmp_path_factory):
     root = tmp_path_factory.mktemp("browser")
     report(root / "report", **write_job(root, names=("vanilla", "guided", "random")))
     return root / "report" / "report.html"
+
+
+@pytest.fixture(scope="module")
+def prompts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prompts")
+    job_of(folder)
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("folders")
+    paths = {name: folder_of(root / name, 20, first=100 * place) for place, name in enumerate(("vanilla", "peer"))}
+    given(paths, root / "evaluate")
+    asked = {"folders": {name: str(path) for name, path in paths.items()}, "drawn_together": 1, "modes": None}
+    page = page_of_folders({"config": {"evaluate": asked}}, root / "evaluate", None, images=20)
+    (root / "report.html").write_text(page)
+    return root / "report.html"
 
 
 def _chromium(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -62,7 +89,22 @@ def test_every_image_is_shown_and_nothing_scrolls_sideways(page, tmp_path, width
     measured = _measured(page, tmp_path, width)
     assert measured["images"] == measured["shown"] > 30
     assert measured["wide"] <= 0
-    assert measured["height"] > 2000
+    assert measured["height"] > measured["folded"] > 1500
+    assert measured["first"] < 900  # below the verdict, images are on the first screen
+
+
+@pytest.mark.parametrize("name", ["prompts", "folders"])
+def test_pages_of_prompts_and_of_folders_fit_a_narrow_screen(request, tmp_path, name):
+    measured = _measured(request.getfixturevalue(name), tmp_path, 400)
+    assert measured["images"] == measured["shown"] > 3
+    assert measured["wide"] <= 0 and measured["first"] < 900
+    assert measured["missed"] == measured["shut"] == 0 < measured["summaries"]
+
+
+def test_what_is_folded_is_reached_and_opened_by_keyboard(page, tmp_path):
+    measured = _measured(page, tmp_path, 1280)
+    assert measured["stops"] > measured["summaries"] > 8
+    assert measured["missed"] == measured["shut"] == 0
 
 
 def test_every_table_fits_an_ordinary_screen(page, tmp_path):

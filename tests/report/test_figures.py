@@ -19,10 +19,10 @@ from selfdebias.report.figures import (
     map_figure,
     p_hat_figure,
     principal_axes,
-    shares_figure,
     to_png,
 )
-from selfdebias.report.gallery import FRAME, pair_picture, pair_sheet, within_budget
+from selfdebias.report.pairs import FRAME, pair_picture, pair_sheet, within_budget
+from selfdebias.report.share_figures import modes_figure, prompts_figure, shares_figure
 from tests.report.example import CLASSES, example_results
 
 
@@ -71,6 +71,36 @@ def test_a_null_share_has_no_bar(results):
     (axes,) = shares_figure({"arms": {"vanilla": arm}}, "gender").axes
     bars = [bar for container in axes.containers for bar in container if hasattr(bar, "get_height")]
     assert [bar.get_height() for bar in bars] == [0.5]
+
+
+def test_modes_have_their_shares_and_each_its_own_target(results):
+    found = {**results, "modes": {**results["modes"], "target": [0.25, 0.75]}}
+    (axes,) = modes_figure(found).axes
+    heights = [bar.get_height() for container in axes.containers for bar in container if hasattr(bar, "get_height")]
+    shares = [results["arms"][arm]["mode_shares"] for arm in ("vanilla", "guided", "random")]
+    assert heights == [share[mode]["value"] for share in shares for mode in "01"]
+    levels = {segment[0][1] for lines in axes.collections for segment in _segments(lines) if np.ptp(segment[:, 1]) == 0}
+    assert {0.25, 0.75} <= levels
+
+
+def test_of_axes_it_is_the_second_side_of_each():
+    sides = {str(side): {"value": share} for side, share in enumerate((0.7, 0.3, 0.6, 0.4))}
+    found = {"arms": {"vanilla": {"mode_shares": sides}}, "modes": {"axes": [{}, {}], "target": [0.5] * 4}}
+    (axes,) = modes_figure(found).axes
+    assert [bar.get_height() for container in axes.containers for bar in container] == [0.3, 0.4]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["axis 0", "axis 1"]
+
+
+def test_each_prompt_has_a_mark_for_each_arm(results):
+    found = {"rows": {"cook": results, "nurse": results}, "prompts": {"attributes": list(CLASSES)}}
+    (axes,) = prompts_figure(found, "gender").axes
+    marks = {line.get_label(): list(line.get_xdata()) for line in axes.get_lines()}
+    for arm in ("vanilla", "guided", "random"):
+        assert marks[arm] == [results["arms"][arm]["shares"]["gender"]["man"]["value"]] * 2
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["cook", "nurse"]
+    (axes,) = prompts_figure(found, "tone").axes  # of more classes than two the largest deviation
+    marks = {line.get_label(): list(line.get_xdata()) for line in axes.get_lines()}
+    assert marks["guided"] == [results["arms"]["guided"]["tone"]["deviation_ratio"]["value"]] * 2
 
 
 def test_p_hat_has_a_line_for_each_mode_and_a_line_for_each_target():

@@ -5,15 +5,19 @@ from __future__ import annotations
 import base64
 import io
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from selfdebias.jobs.stages.report import read_figures, report
+from selfdebias.metrics.arms import load_arm, save_arm
 from selfdebias.report.comparisons import AGREEMENT, COMPOSITION, QUALITY
 from selfdebias.report.material import settings
+from selfdebias.report.verdict import verdict
 from tests.report.example import write_job
 
 ALL = ("vanilla", "guided", "random")
@@ -27,21 +31,32 @@ class Page(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.inside: list[list[str]] = []  # of each element, the tags and the ids around it
+        self.texts: list[tuple[list[str], str]] = []
         self.open: list[str] = []
+        self.around: list[list[str]] = []
         self.words: list[str] = []
         self.feed(text)
         self.close()
 
     def handle_starttag(self, tag, attrs):
         self.elements.append((tag, dict(attrs)))
+        self.inside.append([name for names in self.around for name in names])
         if tag not in VOID:
             self.open.append(tag)
+            self.around.append([tag, f"#{dict(attrs).get('id')}"])
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
+        self.around.pop()
 
     def handle_data(self, data):
         self.words.append(data)
+        self.texts.append(([name for names in self.around for name in names], data))
+
+    def within(self, name: str) -> str:
+        """The text inside of elements of a tag, or of the one with an id."""
+        return " ".join(" ".join(data for around, data in self.texts if name in around).split())
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.elements if name == tag]
@@ -51,9 +66,8 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def _report(root: Path, **options) -> tuple[Path, Page]:
-    arguments = write_job(root, **options)
-    report(root / "report", **arguments)
+def _report(root: Path, images: int = 12, **options) -> tuple[Path, Page]:
+    report(root / "report", **{**write_job(root, **options), "images": images})
     return root / "report", Page((root / "report" / "report.html").read_text(encoding="utf-8"))
 
 
@@ -104,7 +118,8 @@ def test_shows_each_mode_each_pair_and_each_chart(job):
     assert sum(alt.startswith("Map of the 32 embeddings") for alt in alts) == 3
     assert sum(alt.startswith("Projected mode shares of arm guided") for alt in alts) == 1
     assert sum(alt.startswith("Projector, ") for alt in alts) == 2
-    assert len(page.all("source")) == 3 + 3 + 1 + 2  # each chart also for dark paper
+    assert sum(alt.startswith("Share of each mode. vanilla: 0 0.75, 1 0.25.") for alt in alts) == 1
+    assert len(page.all("source")) == 4 + 3 + 1 + 2  # each chart also for dark paper
 
 
 def test_marks_exactly_the_pairs_whose_mode_changed(job):
@@ -113,8 +128,8 @@ def test_marks_exactly_the_pairs_whose_mode_changed(job):
     assert changed
     assert all("vanilla (mode 0) above guided (mode 1)" in alt for alt in changed)
     assert len([it for it in page.all("li") if it.get("class") == "changed"]) == len(changed)
-    assert "mode changed: 8 of all 32." in page.text  # 24 men become 16
-    assert "mode changed: 0 of all 32." in page.text
+    assert "A frame marks what changed: 8 of 32 images changed their mode." in page.text  # 24 men become 16
+    assert "A frame marks what changed: 0 of 32 images changed their mode." in page.text
 
 
 def test_says_what_was_asked_and_how_to_run_it_again(job):
@@ -134,13 +149,72 @@ def test_says_what_was_asked_and_how_to_run_it_again(job):
         assert text in page.text
 
 
-def test_the_verdict_stands_before_all_sections(job):
+def test_first_the_verdict_of_the_results_then_pairs_then_modes_then_shares(job):
+    folder, page = job
+    found = verdict(json.loads((folder.parent / "evaluate" / "results.json").read_text()))
+    header = page.within("header")
+    places = [header.index(text) for text in (found.sentence, found.intervals, "guided against vanilla, by fd: no")]
+    assert places == sorted(places)
+    sections = [attributes["id"] for tag, attributes in page.elements if tag == "section"]
+    assert sections == ["pairs", "modes", "shares", "quality", "steps", "cost", "asked", "again"]
+    (first, *_) = [around for (tag, _), around in zip(page.elements, page.inside, strict=True) if tag == "img"]
+    assert "#pairs" in first and "details" not in first
+
+
+def test_settings_tables_and_other_arms_are_folded_and_the_first_images_modes_and_shares_are_not(job):
     _, page = job
-    short = "guided against vanilla, by fd: no detectable difference in gender, tone, age, modes."
-    assert page.text.index(short) < page.text.index("What was asked")
-    assert page.text.index("guided against vanilla, by fd: gender no detectable difference") > page.text.rindex(
-        "What was asked"
+    where = list(zip(page.elements, page.inside, strict=True))
+    for (tag, attributes), around in where:
+        if tag == "table" or ("#asked" in around and tag == "dl"):
+            assert "details" in around
+        if tag == "img":
+            seen = attributes["alt"].startswith(("Share of", "Contact sheet")) or "above guided" in attributes["alt"]
+            assert ("details" in around) != seen, attributes["alt"]
+    assert "StableDiffusion (steps 25" in page.within("details") and "What was asked" in page.within("summary")
+    random = (
+        "Arm random: No detectable change in any share: men 75% -> 75%, target 50%; 0 of 32 images changed their mode."
     )
+    assert random in page.within("summary")
+
+
+def test_after_sixteen_pairs_the_others_are_folded(tmp_path):
+    _, page = _report(tmp_path, images=20)
+    tiles = [
+        "details" in around
+        for (tag, attributes), around in zip(page.elements, page.inside, strict=True)
+        if "above guided" in (attributes.get("alt") or "")
+    ]
+    assert tiles == [False] * 16 + [True] * 4 and "4 more pairs of vanilla and guided" in page.within("summary")
+
+
+def test_notes_stand_in_the_section_that_they_explain(job):
+    _, page = job
+    said = {
+        "#modes": "In quotes: captions of a vocabulary",
+        "#shares": "guided against vanilla, by fd: gender no detectable difference",
+        "#quality": "precision of switched: how well images that changed their mode fit",
+    }
+    for section, text in said.items():
+        assert text in page.within(section), section
+    for text in ("fd_hard: distance of", "unclassified: share of images", "judge: EmojiJudge"):
+        assert text in page.within("#shares") and text not in page.within("#quality")
+    assert "any method that mixes the modes anew pays it" in page.within("#quality")
+
+
+def test_what_an_arm_of_chosen_seeds_shows_did_not_change(tmp_path):
+    arguments = write_job(tmp_path, n=16)
+    path = tmp_path / "evaluate"
+    arm = load_arm(path, "guided")
+    save_arm(path, replace(arm, seeds=arm.seeds + np.uint64(500)))
+    results = json.loads((path / "results.json").read_text())
+    results["arms"]["guided"] |= {key: {"value": None, "reason": "other seeds"} for key in ("turned", "kept_cosine")}
+    (path / "results.json").write_text(json.dumps(results))
+    report(tmp_path / "report", **arguments)
+    page = Page((tmp_path / "report" / "report.html").read_text())
+    assert "16 of all 16 lower images are of another seed than the one above, which arm guided chose" in page.text
+    assert "images of other seeds than vanilla's, which arm guided chose." in page.within("header")
+    assert not [it for it in page.all("li") if it.get("class") == "changed"]
+    assert "generate 1 (the same in all arms but guided, which chose others)" in page.text
 
 
 def test_the_guidance_is_that_of_the_guided_arm_and_a_control_has_its_own_row(tmp_path):

@@ -12,6 +12,7 @@ from PIL import Image
 from selfdebias.jobs.job import folder_of_row, gather_rows
 from selfdebias.report.measures import flat_numbers
 from selfdebias.report.prompts import markdown_table, render_prompt_page, render_table
+from selfdebias.report.verdict import verdict
 from selfdebias.report.wandb_log import table_of_rows
 from selfdebias.report.wording import columns_of, number
 from selfdebias.storage.atomic import write_json
@@ -170,7 +171,7 @@ def test_the_page_links_each_rows_page_and_fetches_nothing(job):
     assert {link for link in links if link.startswith("rows/")} == {f"rows/{name}/report.html" for name in NAMES}
     assert all(link[1:] in ids for link in links if link.startswith("#"))
     assert {tag for tag, _ in page.elements}.isdisjoint({"script", "iframe", "object", "base"})
-    assert len(page.all("img")) == len(NAMES)
+    assert len(page.all("img")) == len(NAMES) + 1  # and the chart
     assert all(image["src"].startswith("data:image/png") for image in page.all("img"))
     (policy,) = [meta["content"] for meta in page.all("meta") if meta.get("http-equiv")]
     assert policy.startswith("default-src 'none'")
@@ -184,11 +185,23 @@ def test_the_page_has_intervals_means_verdicts_and_settings(job):
     entry = results["rows"]["farmer"]["arms"]["vanilla"]["gender"]["fd_hard"]
     assert f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]" in text
     assert "SelfDebiasGuidance (strength 0.8)" in text
-    for attribute in CLASSES:
-        verdict = f"{attribute}: guided against vanilla, by fd_hard: "
-        assert text.index(verdict) < text.index("Each name leads")
+    assert text.count("guided against vanilla, by fd_hard: ") == len(CLASSES)
     assert text.count("mean fd_hard: vanilla") == len(CLASSES)
     assert "At the floor, <= b" in text
+
+
+def test_the_page_begins_with_one_sentence_then_a_row_of_images_each_then_their_shares_and_folds_tables(job):
+    folder, results = job
+    page = Page((folder / "report.html").read_text())
+    assert verdict(results).sentence in page.within("header") and verdict(results).intervals in page.within("header")
+    sections = [attributes["id"] for tag, attributes in page.elements if tag == "section"]
+    assert sections == ["pictures", "shares", "prompts", "asked", "again"]
+    for row in results["rows"].values():
+        assert verdict(row).sentence in page.within("#pictures")
+    for (tag, _), around in zip(page.elements, page.inside, strict=True):
+        assert tag != "table" or "details" in around
+        assert tag != "img" or "details" not in around
+    assert page.all("img")[-1]["alt"].startswith("gender: share of man, of each prompt. vanilla: zebra 0.75")
 
 
 def test_prompts_of_one_batch_are_counted_as_untold(tmp_path):

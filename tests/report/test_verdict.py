@@ -45,14 +45,14 @@ def test_committed_results_give_the_headline_of_the_study():
         "Men 76% -> 52%, target 50%; 273 of 640 images changed their side of an axis."
     )
     assert verdict(fits["captions, partition: transport"]).sentence == (
-        "Nothing changed detectably: men 76% -> 79%, target 50%; 61 of 256 images changed their mode."
+        "No detectable change in any share: men 76% -> 79%, target 50%; 61 of 256 images changed their mode."
     )
 
 
 def test_what_is_not_told_apart_is_not_called_a_change(job):
     start = "men 75% -> 50%, target 50%; 8 of 32 images changed their mode."
     same = dict.fromkeys(("gender", "tone", "age", "modes"), "not told apart")
-    assert verdict(changed(job, **same)).sentence == f"Nothing changed detectably: {start}"
+    assert verdict(changed(job, **same)).sentence == f"No detectable change in any share: {start}"
     assert verdict(changed(job, **{**same, "age": "less fair"})).sentence == (
         f"No detectable change in gender: {start}"
     )

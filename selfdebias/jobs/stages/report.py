@@ -9,20 +9,13 @@ from typing import Any
 
 from PIL import Image
 
-from selfdebias.report.gallery import (
-    curve_charts,
-    first_row,
-    map_charts,
-    p_hat_charts,
-    pair_sheet,
-    pairs_of,
-    share_charts,
-    turned_in_all,
-    within_budget,
-)
+from selfdebias.report.folders import material_of_folders
+from selfdebias.report.gallery import curve_charts, map_charts, p_hat_charts, share_charts
 from selfdebias.report.job_table import markdown_table
 from selfdebias.report.material import Material, read_material
+from selfdebias.report.measures import arms_of
 from selfdebias.report.page import ArmPairs, Pictures, render_page
+from selfdebias.report.pairs import first_row, of_other_seeds, pair_sheet, pairs_of, within_budget
 from selfdebias.storage.atomic import write_bytes, write_text
 from selfdebias.storage.images import contact_sheet
 
@@ -68,6 +61,12 @@ def report(
     write_text(Path(folder) / "report.html", render_page(material, pictures))
 
 
+def page_of_folders(job: Mapping[str, Any], evaluated: Path, discovered: Path | None, images: int) -> str:
+    """The page of an evaluation of folders; arguments as of `report`, and None where no modes are known."""
+    material = material_of_folders(job, evaluated, discovered)
+    return render_page(material, _pictures(material, images)[0])
+
+
 def read_figures(folder: Path) -> dict[str, bytes]:
     """All figures of a finished report stage, PNG files by name, for whoever logs the job."""
     return {path.stem: path.read_bytes() for path in sorted((Path(folder) / FIGURES).glob("*.png"))}
@@ -75,29 +74,30 @@ def read_figures(folder: Path) -> dict[str, bytes]:
 
 def _pictures(material: Material, images: int) -> tuple[Pictures, dict[str, bytes]]:
     """Pictures of the page, and the sheets that are kept as files: modes, image grids and pairs of each arm."""
-    compared = [name for name in material.arms if name != "vanilla"]
-    shown = [ArmPairs(name, pairs_of(material, name, images), *turned_in_all(material, name)) for name in compared]
+    compared = arms_of(material.results)[1:]
+    every = [ArmPairs(name, pairs_of(material, name, images), *of_other_seeds(material, name)) for name in compared]
+    shown = [it for it in every if it.pairs]
+    alone = [it.arm for it in every if not it.pairs] if shown else arms_of(material.results)
     tiles = {f"{it.arm}-{pair.id}": pair.picture for it in shown for pair in it.pairs}
     grids = {name: _grid(material, name, images) for name in material.arms}
     modes = {f"mode-{mode}": sheet for mode, sheet in material.sheets.items()}
-    on_page = {**modes, **tiles, **({} if compared else {"vanilla": grids["vanilla"]})}
+    on_page = {**modes, **tiles, **{f"grid-{name}": grids[name] for name in alone}}
     charts = {
-        "shares": share_charts(material),
+        "shares": share_charts(material.results),
         "p_hat": p_hat_charts(material),
         "curves": curve_charts(material),
         "maps": map_charts(material),
     }
     sheets = {FIRST: first_row(material), **modes, **{f"images-{name}": grid for name, grid in grids.items()}}
     for it in shown:
-        if it.pairs:
-            sheets[f"pairs-{it.arm}"] = pair_sheet([pair.picture for pair in it.pairs], _columns(len(it.pairs)))
-    return Pictures(within_budget(on_page), shown, charts), within_budget(sheets)
+        sheets[f"pairs-{it.arm}"] = pair_sheet([pair.picture for pair in it.pairs], _columns(len(it.pairs)))
+    return Pictures(within_budget(on_page), shown, charts, alone), within_budget(sheets)
 
 
 def _grid(material: Material, name: str, images: int) -> Image.Image:
-    folder = material.arms[name].folder
-    ids = folder.ids()[:images]
-    return contact_sheet(folder.images(ids), _columns(len(ids)))
+    arm = material.arms[name]
+    ids = [*arm.modes][:images]
+    return contact_sheet(arm.folder.images(ids), _columns(len(ids)))
 
 
 def _columns(count: int) -> int:

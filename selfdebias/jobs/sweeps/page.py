@@ -14,8 +14,8 @@ from selfdebias.jobs.sweeps.finished import Source, SweptJob
 from selfdebias.jobs.sweeps.pareto import Plot, Point
 from selfdebias.jobs.sweeps.pictures import image_blocks
 from selfdebias.metrics.comparison import FAIRER, LESS_FAIR
-from selfdebias.report.gallery import within_budget
 from selfdebias.report.page import environment
+from selfdebias.report.pairs import within_budget
 from selfdebias.report.table import Column, Table
 from selfdebias.report.wording import number, plain
 

@@ -14,8 +14,8 @@ from selfdebias.jobs.sweeps.columns import short_names
 from selfdebias.jobs.sweeps.finished import Source, SweptJob
 from selfdebias.jobs.sweeps.pooling import stages_of
 from selfdebias.metrics.arms import load_arm
-from selfdebias.report.gallery import FRAME, pair_sheet
 from selfdebias.report.measures import arms_of
+from selfdebias.report.pairs import FRAME, pair_sheet
 from selfdebias.report.wording import plain
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.images import GAP_GREY, contact_sheet

@@ -15,12 +15,16 @@ from PIL import Image
 from selfdebias.config.prompts import NoPrompt, Prompts
 from selfdebias.jobs.stages.chunks import Chunks
 from selfdebias.jobs.stages.evaluate import evaluate
+from selfdebias.jobs.stages.report import page_of_folders
 from selfdebias.main import main
 from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.arms import load_arm
+from selfdebias.report.verdict import verdict
 from selfdebias.storage.atomic import write_json, write_tensors
 from selfdebias.storage.image_folder import ImageFolder
+from selfdebias.storage.images import contact_sheet
 from tests.jobs.stages.test_evaluate import CENTERS, TRAINER, MeanColour, RedOrGreen, SeeingJudge, fill, images
+from tests.report.test_page import Page
 
 QUIET = ["stages=[evaluate]", "trainer.enable_progress_bar=false", "trainer.accelerator=cpu", "evaluate.bootstrap=50"]
 
@@ -92,6 +96,19 @@ def test_two_folders_with_damaged_files(folders, capsys):
     assert "evaluate.modes" in peer["mode_fd"]["reason"] and "evaluate.reference" in peer["frechet_distance"]["reason"]
     assert (results["seeds"], results["prompts"]["text"]) == ({}, "")
     assert "skipped 3 files" in (job / "table.md").read_text()
+    page = Page((job / "report.html").read_text())
+    assert page.open == [] and verdict(results).sentence in page.within("header")
+    assert "evaluation of the folders vanilla (120 images), peer (117 images)" in page.within("h1")
+    alts = [image["alt"] for image in page.all("img")]
+    pairs = [alt for alt in alts if alt.endswith(": vanilla above peer")]
+    assert len(pairs) == 32 and "Image 0: vanilla above peer" in pairs
+    assert "Image 10: vanilla above peer" not in pairs  # which cannot be read
+    assert "peer: 20.png: no PNG, JPEG, WEBP or BMP image" in page.within("#pairs")
+    assert f"{root}/peer: 117 images (sha256 {results['sources']['peer']['sha256'][:12]}...)" in page.within("#asked")
+    assert "no modes are known" in page.within("header") and "#modes" not in {
+        f"#{it.get('id')}" for _, it in page.elements
+    }
+    assert not [link["href"] for link in page.all("a") if link["href"] == "#modes"]
     assert {path.name for path in (root / "runs" / "stages").iterdir()} == {"evaluate"}
     capsys.readouterr()
     assert main(command) == 0
@@ -112,6 +129,10 @@ def test_without_vanilla_the_first_folder_is_the_baseline_and_other_names_are_no
     assert (results["baseline"], results["twins"]) == ("zeta", {"alpha": 0})
     assert results["arms"]["alpha"]["psnr"]["reason"] == "the arm's names are not those of the zeta arm"
     assert results["arms"]["alpha"]["gender"]["fd_soft"]["blocks"] == 2
+    page = Page((job / "report.html").read_text())
+    grids = [image["alt"] for image in page.all("img") if image["alt"].startswith("Contact sheet")]
+    assert grids == ["Contact sheet of the first zeta images", "Contact sheet of the first alpha images"]
+    assert "4 drawn together" in page.within("#asked")
     lines = [line for line in capsys.readouterr().out.splitlines() if " against " not in line]
     rows = [line.split()[0] for line in lines if line.startswith(("alpha ", "zeta "))]
     assert rows == ["zeta", "alpha"] * (len(rows) // 2)
@@ -259,6 +280,19 @@ def test_an_arm_against_itself_is_kept_whole(job, tmp_path):
     assert again["psnr"] == {"value": None, "reason": "each image is identical to its twin", "n": 0, "identical": 16}
     assert again["kept_cosine"]["value"] == pytest.approx(1)
     assert again["kept_share"]["blocks"] == 16  # unguided, as its stage noted, whatever `drawn_together` says
+
+
+def test_with_modes_the_page_shows_them_and_frames_what_changed(job, tmp_path):
+    for mode in range(2):
+        contact_sheet(images(0, [bool(mode)] * 4), columns=4).save(job["discover"] / f"mode-{mode}.png")
+    arms = {arm: str(job[arm]) for arm in ("vanilla", "guided")}
+    results = given(arms, tmp_path / "b", modes=job["job"])
+    asked = {"folders": arms, "drawn_together": 1, "modes": str(job["job"]), "reference": None}
+    page = Page(page_of_folders({"config": {"evaluate": asked}}, tmp_path / "b", job["discover"], 32))
+    changed = [image["alt"] for image in page.all("img") if image["alt"].endswith("mode changed")]
+    assert len(changed) == results["arms"]["guided"]["turned"]["n"] > 0
+    assert "Mode 0" in page.within("#modes") and "Modes of" in page.within("#asked")
+    assert verdict(results).sentence in page.within("header")
 
 
 def test_plain_copies_of_the_images_give_the_same_shares_and_twins(job, tmp_path):
