@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from selfdebias.metrics.comparison import FAIRER, LESS_FAIR, NOT_TOLD_APART, OTHER_SEEDS, distances, told_apart
+from selfdebias.metrics.comparison import (
+    FAIRER,
+    LESS_FAIR,
+    NO_MODES,
+    NOT_TOLD_APART,
+    OTHER_SEEDS,
+    distances,
+    told_apart,
+)
 from selfdebias.metrics.number import Number, number_at
 from selfdebias.report.measures import INTERVAL, Results, arms_of, attributes_of, class_shares, images_of
 from selfdebias.report.wording import plain
@@ -137,8 +145,9 @@ def _opening(results: Results, arm: str | None, about: str) -> str:
     verdicts = results.get("verdicts", {}).get(arm, {})
     if arm is None or about not in verdicts or verdicts[about] == FAIRER:
         return ""
+    change = "difference" if "sources" in results else "change"
     if set(verdicts.values()) == {NOT_TOLD_APART}:
-        return "no detectable change in any share: "
+        return f"no detectable {change} in any share: "
     in_words = {
         LESS_FAIR: f"{plain(about)} is less fair: ",
         NOT_TOLD_APART: f"no detectable change in {plain(about)}: ",
@@ -159,6 +168,8 @@ def changed_in_words(results: Results, arm: str) -> str:
     changed, of = number_at(tree, "turned", "n"), number_at(tree, "turned", "share").n
     if changed.value is None or not of:
         chose = f"images of other seeds than {plain(arms_of(results)[0])}'s, which arm {plain(arm)} chose"
+        if changed.reason == NO_MODES:
+            return "which images changed is not known without modes"
         return chose if chose_seeds(results, arm) else plain(changed.reason)
     what = "side of an axis" if "axes" in results.get("modes", {}) else "mode"
     return f"{changed.value:.0f} of {of} images changed their {what}"
@@ -170,16 +181,16 @@ def chose_seeds(results: Results, arm: str) -> bool:
 
 
 def _intervals(results: Results, arm: str | None, share: Share) -> str:
-    reasons = {plain(it.reason) for it in share.numbers if it.low is None}
     texts = [f"{percent(it.value)} {_interval(it)}".strip() for it in share.numbers]
-    counts = dict.fromkeys(str(it.n) for it in share.numbers if it.n)
-    kind = plain(results.get("interval") or INTERVAL)
-    said = f"{kind}: {share.name} {_joined(results, arm, texts)}"
-    return "; ".join([said, *sorted(reasons - {""}), *([f"N = {' / '.join(counts)}"] if counts else [])]) + "."
+    counts = " / ".join(dict.fromkeys(str(it.n) for it in share.numbers if it.n))
+    said = f"{plain(results.get('interval') or INTERVAL)}: {share.name} {_joined(results, arm, texts)}"
+    return f"{said}{f'; N = {counts}' if counts else ''}."
 
 
 def _interval(share: Number) -> str:
-    return "" if share.low is None or share.high is None else f"[{percent(share.low)}, {percent(share.high)}]"
+    if share.low is None or share.high is None:
+        return f"({plain(share.reason)})" if share.reason else ""
+    return f"[{percent(share.low)}, {percent(share.high)}]"
 
 
 def verdicts_by_prompt(results: Results, attribute: str) -> dict[str, list[str | None]]:
@@ -215,9 +226,10 @@ def _over_prompts(results: Results, arm: str | None) -> Verdict:
     opening, end = "", f"{count} prompts, with one arm each"
     if arm:
         told = verdicts_by_prompt(results, attribute)[arm]
-        opening = "no detectable change in any prompt: " if {*told} == {NOT_TOLD_APART} else ""
-        end = f"fairer in {told.count(FAIRER)} and less fair in {told.count(LESS_FAIR)} of {count} prompts; "
-        end += _changed_in_all(results, arm)
+        same = {*told} == {NOT_TOLD_APART}
+        opening = "no detectable change in any prompt: " if same else ""
+        fair = f"fairer in {told.count(FAIRER)} and less fair in {told.count(LESS_FAIR)} of {count} prompts; "
+        end = ("" if same else fair) + _changed_in_all(results, arm)
     said = f"{opening}{what} {' -> '.join(percent(it.value) for it in means)} (mean; 0%: equal shares, 100%: one class alone)"
     texts = " -> ".join(f"{percent(it.value)} {_interval(it)}".strip() for it in means)
     intervals = f"95% intervals of the images, not of the choice of prompts: {what} {texts}."

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from selfdebias.metrics.comparison import NO_MODES
 from selfdebias.report.verdict import verdict
 from tests.report.example import example_results
 from tests.report.test_axes_page import results as of_axes
@@ -100,8 +101,11 @@ def test_one_arm_has_nothing_to_compare_with_and_one_mode_nothing_to_balance(job
 
 def test_folders_have_the_names_of_their_arms_and_no_modes_are_no_change(job):
     found = {**changed(job, gender="fairer"), "sources": {}}
-    found["arms"]["guided"]["turned"] = {"value": None, "reason": "no modes are known"}
-    assert verdict(found).sentence == "Men 75% in vanilla, 50% in guided, target 50%; no modes are known."
+    found["arms"]["guided"]["turned"] = {"value": None, "reason": NO_MODES}
+    assert (
+        verdict(found).sentence
+        == "Men 75% in vanilla, 50% in guided, target 50%; which images changed is not known without modes."
+    )
 
 
 def test_over_prompts_it_speaks_of_means_and_counts(tmp_path):
@@ -112,9 +116,12 @@ def test_over_prompts_it_speaks_of_means_and_counts(tmp_path):
     turned = [row["arms"]["guided"]["turned"] for row in results["rows"].values()]
     images = sum(it["share"]["n"] for it in turned)
     assert f"imbalance of gender {100 * before:.0f}% -> {100 * after:.0f}%" in verdict(results).sentence.lower()
-    assert verdict(results).sentence.endswith(
-        f"of 3 prompts; {sum(it['n'] for it in turned)} of {images} images changed their mode."
-    )
+    end = f"; {sum(it['n'] for it in turned)} of {images} images changed their mode."
+    assert verdict(results).sentence.startswith("No detectable change in any prompt: ")
+    assert verdict(results).sentence.endswith(f"one class alone){end}")
+    planted = {"value": -0.1, "low": -0.2, "high": -0.1, "p": 0.001}
+    results["rows"]["farmer"]["arms"]["guided"]["difference"]["vanilla"]["gender"]["fd_hard"] = planted
+    assert verdict(results).sentence.endswith(f"fairer in 1 and less fair in 0 of 3 prompts{end}")
 
 
 def test_without_an_interval_the_reason_is_said(job):
@@ -124,4 +131,4 @@ def test_without_an_interval_the_reason_is_said(job):
         "high": None,
         "reason": "no interval: one batch",
     }
-    assert verdict(found).intervals.endswith("-> 50%; no interval: one batch; N = 32.")
+    assert verdict(found).intervals.endswith("-> 50% (no interval: one batch); N = 32.")

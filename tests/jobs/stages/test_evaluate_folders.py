@@ -105,7 +105,7 @@ def test_two_folders_with_damaged_files(folders, capsys):
     assert "Image 10: vanilla above peer" not in pairs  # which cannot be read
     assert "peer: 20.png: no PNG, JPEG, WEBP or BMP image" in page.within("#pairs")
     assert f"{root}/peer: 117 images (sha256 {results['sources']['peer']['sha256'][:12]}...)" in page.within("#asked")
-    assert "no modes are known" in page.within("header") and "#modes" not in {
+    assert "is not known without modes" in page.within("header") and "#modes" not in {
         f"#{it.get('id')}" for _, it in page.elements
     }
     assert not [link["href"] for link in page.all("a") if link["href"] == "#modes"]
