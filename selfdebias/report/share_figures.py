@@ -58,7 +58,7 @@ def modes_figure(results: Results, theme: Theme = LIGHT) -> Figure:
     }
     _bars_by_arm(axes, entries, theme)
     for place, mode in enumerate(modes):
-        label = "target" if place == 0 else None
+        label = "target" if place == 0 else "_"  # named once
         axes.hlines(
             target[mode], place - 0.46, place + 0.46, color=theme.ink, linestyle="--", linewidth=1.2, label=label
         )
@@ -81,10 +81,10 @@ def prompts_figure(results: Results, attribute: str, theme: Theme = LIGHT) -> Fi
     for place, arm in enumerate(arms):
         shift = 0.5 * (place / max(1, len(arms) - 1) - 0.5) if len(arms) > 1 else 0.0
         found = [(y + shift, number_at(row["arms"].get(arm), *path)) for y, row in enumerate(rows.values())]
-        known = [(y, it) for y, it in found if it.value is not None]
+        known = [(it.value, y) for y, it in found if it.value is not None]
         colour, marker, label = theme.mark(place), MARKERS[place % len(MARKERS)], clip(plain(arm), 16)
-        axes.plot([it.value for _, it in known], [y for y, _ in known], marker, color=colour, ms=5, label=label)
-        for y, it in known:
+        axes.plot([x for x, _ in known], [y for _, y in known], marker, color=colour, ms=5, label=label)
+        for y, it in found:
             if it.low is not None and it.high is not None:
                 axes.plot([it.low, it.high], [y, y], color=colour, linewidth=1.2)
     axes.axvline(target, color=theme.ink, linestyle="--", linewidth=1.2, label="target")
