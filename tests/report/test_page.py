@@ -196,7 +196,7 @@ def test_notes_stand_in_the_section_that_they_explain(job):
     }
     for section, text in said.items():
         assert text in page.within(section), section
-    for text in ("fd_hard: distance of", "unclassified: share of images", "judge: EmojiJudge, unclassified below"):
+    for text in ("fd_hard: distance of", "unclassified: share of images", "judge: EmojiJudge; how often"):
         assert text in page.within("#shares") and text not in page.within("#quality")
     assert "any method that mixes the modes anew pays it" in page.within("#quality")
 
