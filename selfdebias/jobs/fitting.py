@@ -24,6 +24,7 @@ from selfdebias.encoders.base import told_of
 from selfdebias.guidance import Semantics
 from selfdebias.jobs.model_card import TOLD, known_as
 from selfdebias.jobs.parts import default, part_of, projector_for, settle_libraries
+from selfdebias.jobs.progress import with_progress
 from selfdebias.jobs.stage import Runner, Stage, folder_of
 from selfdebias.jobs.stages import collect, discover, project
 from selfdebias.jobs.stages.generate import read_semantics
@@ -197,7 +198,7 @@ def fit_stages(asked: FitArguments, root: Path) -> tuple[Semantics | AxesSemanti
 
 def _stages(asked: FitArguments, images: Mapping[str, Any], found: Mapping[str, Any]) -> list[Stage]:
     """Collect for the prompts of the modes and for each further one, discover, project; `images` and `found` go into the keys."""
-    trainer, seed = default("trainer", "default"), asked.seed
+    trainer, seed = with_progress(default("trainer", "default")), asked.seed
     collected, *further = [
         _stage(
             "collect", collect.collect, collect.VERSION, {**images, "prompts": list(texts)},

@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from selfdebias.jobs.announcements import seen_at_once, start_in_words, untold_in_words
 from selfdebias.jobs.early_checks import check_early
 from selfdebias.jobs.evaluation_inputs import check_encoder, discover_folder, fingerprint_inputs
 from selfdebias.jobs.job_record import record_of, start_job
@@ -22,6 +23,7 @@ from selfdebias.jobs.stage import Runner, Stage, check_inputs, chosen_stages, co
 from selfdebias.jobs.stages.report import page_of_folders, read_figures
 from selfdebias.metrics.features import identity
 from selfdebias.metrics.prompts import over_prompts
+from selfdebias.report import job_table
 from selfdebias.report.loggers import check_loggers, log_finished, names_of
 from selfdebias.report.measures import csv_of
 from selfdebias.report.pairs import within_budget
@@ -60,11 +62,19 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Proc
     record = record_of(job, config, overrides, places, is_done)
     if processes.rank == 0:
         start_job(job, config, record)
+        _announce(config, is_done)
     with swept(job) if processes.rank == 0 else nullcontext():
         _run_rows(job, stages, parts, config, record, processes)
     if processes.rank == 0 and {"evaluate", "report"} <= set(config["stages"]):
         _log(job, config, folders["report"].path if "report" in folders else None, group)
     return job
+
+
+def _announce(config: Mapping[str, Any], is_done: bool) -> None:
+    """Says what starts, unless that was said before anything slow, and what its images cannot tell; of a finished job nothing."""
+    said = [] if is_done else untold_in_words(config)
+    for line in [*([] if is_done or seen_at_once() else start_in_words(config)), *said]:
+        print(line, flush=True)
 
 
 def hash_of_job(config: Mapping[str, Any]) -> str:
@@ -179,6 +189,8 @@ def _gather_results(
         found = discover_folder(modes) if modes else None
         write_bytes(place / "table.md", (paths["evaluate"] / "table.md").read_bytes())
         write_text(place / "report.html", page_of_folders(job, paths["evaluate"], found, config["report"]["images"]))
+    elif "evaluate" in paths and results["arms"]:
+        write_text(place / "table.md", job_table.markdown_table(results))
 
 
 def gather_debiaser(place: Path, config: Mapping[str, Any], paths: Mapping[str, Path], encoder: Any) -> None:

@@ -20,6 +20,7 @@ from selfdebias.config.sources import Sources, read_option
 from selfdebias.config.targets import check_job, make
 from selfdebias.guidance.base import Method
 from selfdebias.jobs.early_checks import check_judged
+from selfdebias.jobs.progress import with_progress
 from selfdebias.judges.labelled import labelled_fingerprint
 
 WIDE = 256  # channels of a bottleneck from which on the projector reads it through a convolution
@@ -48,6 +49,7 @@ class Parts:
         drawing = [group for group in GROUPS if group not in ("paths", "logger", "guidance")]
         groups = ["judge", "encoder", "metrics", "prompts", "trainer"] if folders else drawing
         self.by_group = {group: make(config, group) for group in groups}
+        self.by_group["trainer"] = with_progress(self.by_group["trainer"])
         check_judged(config, self.by_group["judge"].classes)
         if folders:
             return

@@ -203,7 +203,8 @@ class Runner:
         self._call(stage)
         seconds = round(time.monotonic() - start, 3)
         folder.finish({**redacted(stage.record), "made_with": made_with(), "seconds": seconds}, read)
-        self.say(f"{stage.name}: done in {seconds:.1f} s")
+        images = "" if stage.n_images is None else f" ({stage.n_images} images)"
+        self.say(f"{stage.name}: done in {seconds:.1f} s{images}")
         self.processes.broadcast(stage.name, DONE)
 
     def _call(self, stage: Stage) -> None:

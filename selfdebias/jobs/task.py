@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
 import shlex
@@ -13,13 +12,13 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from selfdebias.config.compose import load, notes_on_subjects
 from selfdebias.config.sources import running_overrides, running_sources
 from selfdebias.config.targets import check_names
+from selfdebias.jobs.announcements import seen_at_once, start_in_words
 from selfdebias.jobs.early_checks import check_early, wants_several
 from selfdebias.jobs.failures import Ended, disk_is_full, explained, is_rank, sigterm_as_ctrl_c
 from selfdebias.jobs.sweeps.objectives import MODE_FD, values_of_job
@@ -74,6 +73,8 @@ def run_in_ranks(config: Mapping[str, Any], words: Sequence[str], arguments: Seq
     Returns:
         The job's folder.
     """
+    if seen_at_once() and not is_rank():
+        print(*start_in_words(config), sep="\n", flush=True)
     check_early(config)  # before torch comes, which is slow
     from selfdebias.jobs.job import hash_of_job, run_job
     from selfdebias.jobs.processes import processes_of_environment, run_in_processes
@@ -92,15 +93,11 @@ def run_in_ranks(config: Mapping[str, Any], words: Sequence[str], arguments: Seq
 
 
 def _print_outcome(job: Path) -> None:
-    results = job / "results.json"
-    if results.exists():
-        found = json.loads(results.read_text())
-        writer = "prompts" if "rows" in found else "job_table"
-        print(import_module(f"selfdebias.report.{writer}").render_table(found, width=80))
-        for line in import_module("selfdebias.report.job_table").skipped_in_words(found):
-            print(line)
-    page = job / "report.html"
-    print(f"report: {page}" if page.exists() else f"job: {job}")
+    """Prints the end of a job, with plain signs in place of what the terminal's encoding has not."""
+    from selfdebias.jobs.outcome import render_outcome
+
+    encoding = sys.stdout.encoding or "ascii"
+    print(render_outcome(job, encoding).encode(encoding, "replace").decode(encoding), flush=True)
 
 
 def run_numbered(running: Any) -> list[float] | float | None:

@@ -225,16 +225,21 @@ def verdicts_in_short(results: Results) -> list[str]:
         >>> verdicts_in_short({"arms": arms, "modes": modes, "verdicts": {"guided": told}})
         ['guided against vanilla, by fd: fairer in gender, axis 0; no detectable difference in age.']
     """
-    modes, baseline = results.get("modes", {}), plain(results.get("baseline") or "vanilla")
+    baseline = plain(results.get("baseline") or "vanilla")
+    return [f"{plain(arm)} against {baseline}, by fd: {said}." for arm, said in verdicts_by_arm(results).items()]
+
+
+def verdicts_by_arm(results: Results) -> dict[str, str]:
+    """The same without the arms' names, by arm; an arm without a verdict is left out."""
+    modes, found = results.get("modes", {}), {}
     axes = modes.get("balanced", range(len(modes.get("axes", []))))
-    lines = []
     for arm, verdicts in results.get("verdicts", {}).items():
         names: dict[str | None, list[str]] = {verdict: [] for verdict in IN_WORDS}
         for name in _in_order(results, verdicts, axes):
             names[verdicts[name]].append(plain(name))
-        said = [f"{IN_WORDS[verdict]} in {', '.join(found)}" for verdict, found in names.items() if found]
-        lines += [f"{plain(arm)} against {baseline}, by fd: {'; '.join(said)}."] if said else []
-    return lines
+        said = [f"{IN_WORDS[verdict]} in {', '.join(of)}" for verdict, of in names.items() if of]
+        found |= {arm: "; ".join(said)} if said else {}
+    return found
 
 
 def _compared(results: Results) -> list[str]:

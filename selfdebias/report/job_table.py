@@ -94,8 +94,12 @@ def headline(results: Results) -> str:
     )
 
 
-def skipped_in_words(results: Results) -> list[str]:
-    """Says how many files of each folder were skipped, and names the first `MOST` with their reasons, in lines of 80 columns.
+def skipped_in_words(results: Results, most: int = MOST) -> list[str]:
+    """Says how many files of each folder were skipped, and names the first ones with their reasons, in lines of 80 columns.
+
+    Args:
+        results: The contents of `results.json`.
+        most: Files that are named.
 
     Returns:
         The lines; none where nothing was skipped.
@@ -114,9 +118,9 @@ def skipped_in_words(results: Results) -> list[str]:
         return []
     counts = ", ".join(f"{arm} {entry['n']}" for arm, entry in skipped.items())
     lines = [f"skipped {len(files)} {'file' if len(files) == 1 else 'files'} that cannot be read ({counts}):"]
-    lines += ["  " + plain(line) for line in files[:MOST]]
-    if len(files) > MOST:
-        lines.append(f"  and {len(files) - MOST} more, in results.json under `skipped`")
+    lines += ["  " + plain(line) for line in files[:most]]
+    if len(files) > most:
+        lines.append(f"  and {len(files) - most} more, in results.json under `skipped`")
     return [clip(line, 80) for line in lines]
 
 

@@ -1,0 +1,65 @@
+"""How far a stage has come: in a terminal one line that counts images, with the time that is left; elsewhere nothing."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks.progress.tqdm_progress import Tqdm, TQDMProgressBar
+
+BAR = "  {n_fmt}/{total_fmt} {unit} |{bar:30}| {elapsed}, {remaining} left"
+
+
+def with_progress(trainer: Any) -> Any:
+    """What makes the Trainers of a job, with `StageBar` where somebody sees it, and without any bar elsewhere.
+
+    Args:
+        trainer: A `functools.partial` of `pytorch_lightning.Trainer`; one that wants no bar stays as it is.
+    """
+    if not trainer.keywords.get("enable_progress_bar", True):
+        return trainer
+    if not (sys.stdout.isatty() or "ipykernel" in sys.modules):
+        return partial(trainer, enable_progress_bar=False)
+    return partial(trainer, callbacks=[StageBar()])
+
+
+class StageBar(TQDMProgressBar):
+    """Lightning's bar, which counts images in place of batches where a stage samples, and is gone at the stage's end."""
+
+    def init_predict_tqdm(self) -> Tqdm:
+        """The bar of a stage that samples; images of an earlier run that was stopped count as there."""
+        sampler: Any = self.trainer.lightning_module
+        return _bar("images", len(sampler.prompts), len(sampler.folder.ids()))
+
+    def on_predict_batch_start(self, *_: Any) -> None:
+        """Leaves the bar as it is; Lightning's would begin to count batches."""
+
+    def on_predict_batch_end(self, trainer: pl.Trainer, sampler: Any, outputs: Any, batch: Any, *_: Any) -> None:
+        """Adds the images of a batch."""
+        self.predict_progress_bar.update(len(sampler.batches[int(batch)]))
+
+    def init_train_tqdm(self) -> Tqdm:
+        """The bar of the projector's training."""
+        return _bar("steps", int(self.total_train_batches))
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        """Leaves the bar as it is; there is one epoch."""
+
+    def init_test_tqdm(self) -> Tqdm:
+        """No bar: an evaluation looks at all images in seconds, and then computes."""
+        return Tqdm(disable=True)
+
+
+def _bar(unit: str, total: int, there: int = 0) -> Tqdm:
+    return Tqdm(
+        total=total,
+        initial=there,
+        unit=unit,
+        bar_format=BAR,
+        file=sys.stdout,
+        leave=False,
+        dynamic_ncols=True,
+        smoothing=0,
+    )

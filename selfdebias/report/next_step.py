@@ -1,0 +1,73 @@
+"""What to try after a job, in one line: what its numbers lack, else what is worth knowing next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from selfdebias.metrics.comparison import FAIRER
+from selfdebias.metrics.number import number_at
+from selfdebias.report.measures import Results, arms_of, batches_of, images_of
+
+FEW = 64  # images of an arm below which shares say little
+
+
+def next_step(results: Results, config: Mapping[str, Any]) -> str:
+    """A sentence with what to add to the command.
+
+    Args:
+        results: The contents of `results.json` of a job of one prompt, or of an evaluation of folders.
+        config: The job's configuration.
+    """
+    if "sources" in results:
+        return _after_folders(results)
+    arms, modes = arms_of(results), results.get("modes") or {}
+    n = max((images_of(results, arm) or 0 for arm in arms), default=0)
+    if modes.get("k") == 1:
+        collected = config.get("collect", {}).get("n_images", 512)
+        return f"one mode leaves nothing to balance; look at more images: collect.n_images={2 * collected}"
+    if len(arms) == 1:
+        return "balance the modes: the same command without guidance=none"
+    if n < FEW:
+        return f"{n} images say little; the same command with generate.n_images=128"
+    if "run" in results.get("dependence", {}).values() and "decay" in str(config.get("guidance")):
+        return "intervals: guidance.decay=0 carries nothing from one batch to the next"
+    if any(batches_of(results, arm) == 1 for arm in arms):
+        return f"intervals and verdicts; the same command with {more_batches(n)}"
+    return _stronger(results, config) or _control(config)
+
+
+def more_batches(n: int) -> str:
+    """The overrides that sample twice as many images in two batches of n."""
+    return f"generate.n_images={2 * n} generate.batch_size={n}"
+
+
+def _after_folders(results: Results) -> str:
+    if len(results["arms"]) == 1:
+        return "compare it: evaluate.folders=[vanilla_folder,this_folder]"
+    if not results.get("modes", {}).get("k"):
+        return "shares of the modes of a job: the same command with evaluate.modes=runs/jobs/HASH"
+    return "the judge's error on images that you labelled: evaluate.labelled=FOLDER"
+
+
+def _stronger(results: Results, config: Mapping[str, Any]) -> str:
+    """A larger strength where the guided arm is not fairer in the modes, or changed nothing; "" where it is, or has none."""
+    guidance = config.get("guidance") or {}
+    path = "guidance.of.strength" if "of" in guidance else "guidance.strength"
+    strength = (guidance.get("of") or guidance).get("strength")
+    if not isinstance(strength, int | float) or not strength or "guided" not in results["arms"]:
+        return ""
+    told = results.get("verdicts", {}).get("guided", {})
+    balanced = [it for name, it in told.items() if name == "modes" or name.startswith("axis ")]
+    changed = number_at(results["arms"]["guided"], "turned", "share").value
+    if changed and (not balanced or FAIRER in balanced):
+        return ""
+    return f"the modes did not come nearer to the target; stronger guidance: {path}={2 * strength:g}"
+
+
+def _control(config: Mapping[str, Any]) -> str:
+    guidance = config.get("guidance") or {}
+    if "of" in guidance or "strength" not in guidance:
+        return "other seeds, which nothing was chosen on: the same command with generate.seed=2"
+    strength = guidance["strength"]
+    return f"how strong? a sweep: selfdebias -m guidance.strength={strength / 2:g},{strength:g},{2 * strength:g}"
