@@ -36,10 +36,7 @@ def start_in_words(config: Mapping[str, Any]) -> list[str]:
         names = list(folders) if isinstance(folders, Mapping) else folders
         return wrapped(f"starts: evaluation of {', '.join(plain(it) for it in names)}", WIDTH)[:2]
     prompts = config["prompts"]
-    many = len(prompts.get("subjects", []))
-    said = [
-        f"{many} prompts, for each" if many else f'"{plain(prompts["text"])}"' if prompts.get("text") else "no prompt"
-    ]
+    many, said = len(prompts.get("subjects", [])), []
     if "collect" in stages:
         said.append(f"{config['collect']['n_images']} images to find modes in")
         if "evaluate" in stages and draws_reference(config):
@@ -47,8 +44,15 @@ def start_in_words(config: Mapping[str, Any]) -> list[str]:
     if "generate" in stages:
         arms = [f"{config['generate']['n_images']} {plain(arm)}" for arm in guidance_of_arms(config["guidance"])]
         said.append(f"then {' and '.join(arms)}")
+    whole = (
+        f"{many} prompts, each with"
+        if many
+        else f'"{plain(prompts["text"])}",'
+        if prompts.get("text")
+        else "no prompt,"
+    )
     others = [stage for stage in stages if stage not in ("collect", "generate")]
-    return wrapped(f"starts: {', '.join(said if len(said) > 1 else [*said, *others])}", WIDTH)[:3]
+    return wrapped(f"starts: {whole} {', '.join(said or others)}", WIDTH)[:3]
 
 
 def untold_in_words(config: Mapping[str, Any]) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from selfdebias.report.wording import clip, columns_of, escaped, wrapped
@@ -134,6 +134,37 @@ def to_csv(table: Table) -> str:
     file = io.StringIO()
     csv.writer(file, lineterminator="\n").writerows([table.columns, *table.rows])
     return file.getvalue()
+
+
+def narrowed(table: Table, wanted: Sequence[str], kept: Iterable[int], width: int, notes: Sequence[str] = ()) -> Table:
+    """Some rows of a table with as many of its columns as fit beside each other, in their order.
+
+    Args:
+        table: Its cells are texts.
+        wanted: Titles by their weight, without what stands in brackets; the other columns come after them.
+        kept: Places of the rows.
+        width: Terminal columns of the longest line.
+        notes: What stands below.
+
+    Example:
+        >>> table = Table(["arm", "N", "kept", "KID (clip)"], [["a", "8", "0.9", "1.5"], ["b", "8", "0.8", "2.5"]])
+        >>> narrowed(table, ["KID"], [1], 18).columns, narrowed(table, ["KID"], [1], 18).rows
+        (['arm', 'N', 'KID (clip)'], [['b', '8', '2.5']])
+    """
+    kept = list(kept)
+    columns = [[title, *(table.rows[row][at] for row in kept), *(it[at] for it in table.footer)]
+               for at, title in enumerate(table.columns)]  # fmt: skip
+    weights = {title: place for place, title in enumerate(wanted)}
+    others = range(table.names, len(columns))
+    chosen = list(range(table.names))
+    for at in sorted(others, key=lambda at: weights.get(table.columns[at].partition(" (")[0], len(weights))):
+        if _width([[clip(str(cell), table.name_width) for cell in columns[it]] if it < table.names else columns[it]
+                   for it in [*chosen, at]]) <= width:  # fmt: skip
+            chosen.append(at)
+    chosen = sorted(chosen)
+    footer = [[row[at] for at in chosen] for row in table.footer]
+    rows = [[table.rows[row][at] for at in chosen] for row in kept]
+    return replace(table, columns=[table.columns[at] for at in chosen], rows=rows, footer=footer, notes=notes)
 
 
 def text_lines(table: Table, width: int) -> list[str]:

@@ -9,7 +9,6 @@ from selfdebias.jobs.sweeps.finished import read_source
 from selfdebias.jobs.sweeps.pareto import points_of
 from selfdebias.jobs.sweeps.pooling import grouped
 from selfdebias.main import main
-from tests import small_jobs
 from tests.jobs.sweeps.world import write_sweep
 from tests.tiny import tiny_pipeline
 
@@ -44,30 +43,6 @@ def test_a_hint_names_what_works(capsys, tmp_path, text, words):
     assert main([text, f"paths.root={tmp_path / 'runs'}"]) == 2
     err = capsys.readouterr().err
     assert words in err.replace(f"`{text}`", "") and "override experiment" not in err
-
-
-@not_yet("the bar of Lightning counts batches")
-def test_progress_counts_images(tmp_path, capsys):
-    tiny_pipeline().save_pretrained(tmp_path / "model")
-    command = small_jobs.command(tmp_path / "model", tmp_path / "runs", "stages=[collect]")
-    assert main([text.replace("progress_bar=false", "progress_bar=true") for text in command]) == 0
-    assert "16/16" in capsys.readouterr().out  # images, in four batches
-
-
-@not_yet("it is said in the table, once the job is done")
-def test_one_batch_is_said_to_be_too_few_for_an_interval_before_it_is_drawn(stand_ins, monkeypatch, capsys):
-    monkeypatch.setattr("selfdebias.jobs.task._print_outcome", lambda _: None)
-    assert main(["generate.n_images=32", "generate.batch_size=32", "logger=none"]) == 0
-    out = capsys.readouterr().out
-    assert "one batch" in out[: out.index("generate/")]
-
-
-@not_yet("the last line names the page alone")
-def test_the_end_of_a_job_names_its_picture(stand_ins, monkeypatch, capsys):
-    monkeypatch.setattr("selfdebias.report.job_table.render_table", lambda *_, **__: "")
-    monkeypatch.setattr("selfdebias.report.job_table.skipped_in_words", lambda _: [])
-    assert main(["logger=none"]) == 0
-    assert "first.png" in capsys.readouterr().out
 
 
 def test_the_points_of_the_trade_off_are_called_by_key_and_value(tmp_path):

@@ -20,6 +20,7 @@ from selfdebias.config.rules import ConfigError, refuse
 from selfdebias.config.schema import TABLE
 from selfdebias.config.sources import Sources, running_overrides, running_sources
 from selfdebias.config.targets import check_names
+from selfdebias.jobs.announcements import seen_at_once
 from selfdebias.jobs.early_checks import check_early, check_writable, wants_several
 from selfdebias.jobs.failures import Ended, LaunchError
 from selfdebias.jobs.sweeps.finished import fairness_of
@@ -153,17 +154,25 @@ def _checked_start(config: DictConfig) -> Started:
         )
     if searches and not swept(jobs):
         raise ConfigError("`hydra/sweeper` search needs a key to search over: guidance.strength='interval(1, 12)'.")
+    count = running.sweeper["n_trials"] if searches else len(jobs)
+    said = f"starts: a sweep of {count} job{'' if count == 1 else 's'} over {', '.join(swept(jobs)) or 'nothing'}"
+    if seen_at_once():
+        print(said, flush=True)
     sweep = sweep_of(_checked([job.config for job in found], launcher), [words] if searches else jobs)
     with read_write(config), open_dict(config):
         running.sweep.dir = str(sweep.path).replace("${", "\\${")
         place = str(sweep.path).replace("\\", "\\\\").replace("'", "\\'")
         running.overrides.hydra.append(f"hydra.sweep.dir='{place}'")
     sweep.start(shlex.join(sys.argv), jobs, objectives)
+    if not seen_at_once():
+        print(said, flush=True)
     started = Started(sweep, launcher, found[0].config["table"], sweep.states())
     if launcher != BASIC:
         at_once = running.sweeper.get("n_jobs", len(jobs))  # of a search
-        said = f"; what they say is in {sweep.path / '.submitit'}" if "submitit" in running.launcher["_target_"] else ""
-        print(f"the jobs go to {launcher}{said}", flush=True)
+        where = (
+            f"; what they say is in {sweep.path / '.submitit'}" if "submitit" in running.launcher["_target_"] else ""
+        )
+        print(f"the jobs go to {launcher}{where}", flush=True)
         started.beside.enter_context(progress_told(sweep))
     if launcher == LOCAL:
         share_cores(at_once)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from selfdebias.config.rules import ConfigError
+from selfdebias.jobs.sweeps import ending
 from selfdebias.jobs.sweeps.columns import (
     AGAINST,
     Row,
@@ -32,6 +33,7 @@ from selfdebias.storage.atomic import write_bytes, write_json, write_text
 
 TABLE, LATEX, CSV, RESULTS = "table.md", "table.tex", "table.csv", "results.json"
 PLOT, PAGE = "pareto.png", "index.html"
+OWN_VANILLA = "The jobs have vanilla arms of their own, each beside its job."
 
 
 @dataclass(frozen=True)
@@ -129,15 +131,14 @@ def _record(group: Group) -> dict[str, Any]:
 
 
 def render_table(sweep: Sweep, width: int = 80) -> str:
-    """Writes the table as plain text, readable in a terminal and in a log.
-
-    Args:
-        sweep: What is to be shown.
-        width: Terminal columns, at least 40; no line is longer.
-    """
-    notes = Notes()
-    table = table_of(sweep.rows, sweep.fairness, notes, intervals=False)
-    return to_text(headline(sweep), [table, *best_trials(sweep.source)], explanations(sweep, table, notes), width)
+    """Writes the end of a sweep as plain text; all columns and notes are in `table.md`. No line is longer than `width`."""
+    notes, rows = Notes(), sweep.rows
+    table = ending.shown_of(table_of(rows, sweep.fairness, notes, intervals=False), rows, sweep.fairness)
+    told = ending.few(missing_in_words(sweep.source.jobs))
+    told += [] if shared_vanilla(sweep.groups) else [OWN_VANILLA]
+    told += ending.marks_in_words(table, notes)
+    told += [] if sweep.source.objectives else ending.best_in_words(rows, sweep.fairness)
+    return to_text(headline(sweep), [table, *best_trials(sweep.source)], told, width)
 
 
 def markdown_table(sweep: Sweep) -> str:
@@ -207,7 +208,7 @@ def explanations(sweep: Sweep, table: Table, notes: Notes) -> list[str]:
             f"there is none (other seeds, earlier results), by intervals that are apart. No detectable difference: {untold}."
         )
     if not shared_vanilla(sweep.groups) and known:
-        lines.append("The jobs have vanilla arms of their own, each beside its job.")
+        lines.append(OWN_VANILLA)
     behind = []
     for group in sweep.groups:
         hashes, values = ", ".join(it.name for it in group.folders), " ".join(map(plain, group.values.values()))

@@ -1,0 +1,94 @@
+"""The end of a sweep in a terminal: the numbers that matter most in one table, the best row, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from selfdebias.jobs.sweeps.columns import AGAINST, Row, short_names
+from selfdebias.metrics.number import Number
+from selfdebias.report.table import Table, narrowed
+from selfdebias.report.wording import Notes, plain, wrapped, written
+
+ROWS, MISSING = 14, 5  # rows, and jobs without numbers, that are shown
+WIDTH = 80
+
+
+def shown_of(table: Table, rows: Sequence[Row], fairness: str) -> Table:
+    """The columns that matter most, as many as fit, and the best rows where there are many.
+
+    Args:
+        table: With all rows and columns.
+        rows: What its rows show.
+        fairness: The measure that rows are held against vanilla by.
+    """
+    title = fairness.replace(".", " ").replace("deviation_ratio", "dev. ratio")
+    wanted = ["N", title, f"vanilla {title}", AGAINST, "mode_fd", "kept", "precision of switched", "KID"]
+    kept = range(len(rows))
+    if len(rows) > ROWS:
+        order = sorted(kept, key=lambda place: (not rows[place].is_baseline, _rank(rows[place].measure(fairness))))
+        kept = sorted(order[:ROWS])  # type: ignore[assignment]
+    left = len(rows) - ROWS
+    notes = [f"and {left} more rows, further from even, in table.md"] if left > 0 else []
+    return narrowed(table, wanted, kept, WIDTH, notes)
+
+
+def marks_in_words(table: Table, notes: Notes) -> list[str]:
+    """What the marks in the cells of a table say."""
+    cells = [str(cell) for row in table.rows for cell in row]
+    marks = {"*": "at the floor, as a fair sampler", "?": "above the floor, yet its interval holds a fair sampler"}
+    said = [f"{mark}: {text}" for mark, text in marks.items() if any(cell.endswith(mark) for cell in cells)]
+    why = [line for line in notes.lines() if any(line.split()[0] in cell for cell in cells)]
+    return [*(["; ".join(said)] if said else []), *why[:3]]
+
+
+def best_in_words(rows: Sequence[Row], fairness: str) -> list[str]:
+    """The row that is nearest to even by the measure, beside vanilla, and how many others are not clearly further from it.
+
+    Args:
+        rows: Those of the table.
+        fairness: The measure, of which 0 is best.
+    """
+    found = [row for row in rows if not row.is_baseline and row.measure(fairness).value is not None]
+    if len(found) < 2:
+        return []
+    best, *others = sorted(found, key=lambda row: _rank(row.measure(fairness)))
+    own, vanilla = best.measure(fairness), best.vanilla(fairness)
+    beside = f" (vanilla {written(vanilla, Notes())})" if vanilla.value is not None else ""
+    text = f"best by {plain(fairness)}: {name_of(best)} with {written(own, Notes())}{beside}"
+    near = [row for row in others if overlap(own, row.measure(fairness))]
+    if own.low is None:
+        text += "; without intervals, so chance may have chosen it"
+    elif near:
+        text += f"; the intervals of {len(near)} of {len(others)} other rows overlap with its own"
+    return wrapped(text, WIDTH)
+
+
+def overlap(one: Number, other: Number) -> bool:
+    """Whether two numbers have intervals with a common point."""
+    if one.low is None or one.high is None or other.low is None or other.high is None:
+        return False
+    return one.low <= other.high and other.low <= one.high
+
+
+def name_of(row: Row) -> str:
+    """A row by its swept values.
+
+    Example:
+        >>> from selfdebias.jobs.sweeps.pooling import Group
+        >>> name_of(Row(Group({"guidance.strength": "6.0", "clustering.k": "2"}, [], None), "guided"))
+        'strength=6.0, k=2'
+    """
+    values = row.group.values
+    said = ", ".join(f"{name}={plain(values[key])}" for key, name in short_names(list(values)).items())
+    arm = "" if row.arm == "guided" else plain(row.arm)
+    return ", ".join(filter(None, [said, arm])) or row.group.jobs[0].name
+
+
+def few(lines: Sequence[str]) -> list[str]:
+    """The first lines about jobs without numbers, and how many more there are."""
+    more = len(lines) - MISSING
+    return [*lines[:MISSING], f"and {more} more without numbers, in table.md"] if more > 0 else list(lines)
+
+
+def _rank(found: Number) -> float:
+    return float("inf") if found.value is None else found.value
