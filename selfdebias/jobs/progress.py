@@ -21,8 +21,8 @@ def with_progress(trainer: Any) -> Any:
     if not trainer.keywords.get("enable_progress_bar", True):
         return trainer
     if not (sys.stdout.isatty() or "ipykernel" in sys.modules):
-        return partial(trainer, enable_progress_bar=False)
-    return partial(trainer, callbacks=[StageBar()])
+        return partial(trainer.func, *trainer.args, **{**trainer.keywords, "enable_progress_bar": False})
+    return partial(trainer.func, *trainer.args, **{**trainer.keywords, "callbacks": [StageBar()]})
 
 
 class StageBar(TQDMProgressBar):

@@ -14,9 +14,11 @@ from selfdebias.report.measures import Results, arms_of, attributes_of, class_sh
 from selfdebias.report.next_step import next_step
 from selfdebias.report.page import warnings
 from selfdebias.report.table import Column, Table, text_lines
+from selfdebias.report.verdict import verdict
 from selfdebias.report.wording import clip, columns_of, number, plain, wrapped
 
 LINES, WIDTH = 25, 80  # of an end, at most
+ROWS = 3  # of the table of shares, that a long prompt leaves room for
 UNSURE = 0.05  # share of images that the judge is not sure of from which on it is said
 # Numbers of quality by the place in an arm's results, the most telling ones first: a word, what it says, and what is good.
 QUALITY = {
@@ -45,11 +47,13 @@ def render_end(
     """
     said = " ".join([f"{headline(results)}.", *modes_in_words(results), *warnings(results)])
     head = [clip(line, WIDTH) for line in wrapped(said.removeprefix("SelfDebias: "), WIDTH)]
+    judged = [clip(line, WIDTH) for line in wrapped(verdict(results).sentence, WIDTH)][:3]
     measured = [*quality_lines(results), *outcome_lines(results), *cost_lines(results)]
     last = [*notes_of(results), *place_lines(places), *wrapped(f"next: {next_step(results, config)}", WIDTH)]
-    left = LINES - sum(map(height, [*head, *measured, *last])) - 1  # for the table, under its titles
+    head = head[: max(2, LINES - ROWS - sum(map(height, [*judged, *measured, *last])))]
+    left = LINES - sum(map(height, [*head, *judged, *measured, *last])) - 1  # for the table, under its titles
     table = share_lines(results, found, signs, left)
-    return joined([head[: LINES - len(measured) - len(last)], table, measured, last])
+    return joined([[*head, *judged], table, measured, last])
 
 
 def joined(blocks: Sequence[Sequence[str]]) -> str:
@@ -153,14 +157,10 @@ def _quality(found: Number, arms: int) -> str:
 
 
 def outcome_lines(results: Results) -> list[str]:
-    """How many images each arm switched, and in what it is fairer than the first one."""
+    """In what each arm is fairer than the first one, and in what it is less fair."""
     lines, verdicts = [], verdicts_by_arm(results)
     for arm in arms_of(results)[1:MOST_ARMS]:
-        turned = results["arms"][arm].get("turned") or {}
-        share = number_at(turned, "share")
-        said = [f"{turned['n']} of {share.n} images switched"] if share.value is not None and share.n else []
-        said += [verdicts[arm]] if arm in verdicts else []
-        lines += wrapped(f"{plain(arm)}: {'; '.join(said)}", WIDTH)[:3] if said else []
+        lines += wrapped(f"{plain(arm)}: {verdicts[arm]}", WIDTH)[:2] if arm in verdicts else []
     left = len(arms_of(results)) - MOST_ARMS
     return lines + ([f"{left} more {'arm' if left == 1 else 'arms'}: in table.md"] if left > 0 else [])
 

@@ -10,7 +10,8 @@ from selfdebias.report.bars import ASCII, BarRow, Signs, bar_lines
 from selfdebias.report.ending import LINES, WIDTH, height, joined, place_lines
 from selfdebias.report.explanations import skipped_edits_in_words
 from selfdebias.report.measures import Results
-from selfdebias.report.prompts import arms_in, headline, names_of, verdicts_of
+from selfdebias.report.prompts import headline, names_of
+from selfdebias.report.verdict import arms_in, verdict
 from selfdebias.report.wording import clip, number, plain, wrapped
 
 
@@ -25,13 +26,18 @@ def render_end(results: Results, config: Mapping[str, Any], places: Mapping[str,
     """
     attribute = results["prompts"]["attributes"][0]
     head = [clip(line, WIDTH) for line in wrapped(headline(results).removeprefix("SelfDebias: "), WIDTH)][:4]
-    verdicts = [line for text in verdicts_of(results, attribute) if "paired by prompt" not in text for line in
-                wrapped(text.replace(", by fd_hard:", ":"), WIDTH)]  # fmt: skip
-    said = [*verdicts[:4], *kept_lines(results), *wrapped(" ".join(skipped_edits_in_words(results)), WIDTH)[:2]]
+    judged = [line for arm in arms_in(results)[1:3] or [None] for line in _verdict(results, arm)]
+    said = [*judged, *kept_lines(results), *wrapped(" ".join(skipped_edits_in_words(results)), WIDTH)[:2]]
     last = [*place_lines(places), "next: one prompt alone, with its modes and pictures: " + _one(results)]
     last[-1] = clip(last[-1], WIDTH)
     left = LINES - sum(map(height, [*head, *said, *last])) - 1
     return joined([head, prompt_lines(results, attribute, signs, left), said, last])
+
+
+def _verdict(results: Results, arm: str | None) -> list[str]:
+    """The verdict on an arm; with its name where there are several."""
+    name = f"{plain(arm)}: " if arm and len(arms_in(results)) > 2 else ""
+    return [clip(line, WIDTH) for line in wrapped(name + verdict(results, arm).sentence, WIDTH)][:3]
 
 
 def _one(results: Results) -> str:

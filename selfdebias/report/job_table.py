@@ -1,4 +1,4 @@
-"""The tables of a finished job: fairness, quality, preservation and cost of each arm, for the terminal and as Markdown."""
+"""The tables of a finished job: fairness, quality, preservation and cost of each arm, for Markdown and the page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from selfdebias.report.measures import (
     key_of,
     title_of,
 )
-from selfdebias.report.table import Column, Table, to_markdown, to_text
+from selfdebias.report.table import Column, Table, to_markdown
 from selfdebias.report.wording import Notes, bare, clip, counted, plain, prompt_of, span, written
 
 Read = Callable[[str, Notes], str]  # the cell of an arm
@@ -36,25 +36,12 @@ class Asked(NamedTuple):
     floor: str = ""
 
 
-def render_table(results: Results, width: int = 80) -> str:
-    """Writes the final tables as plain text, readable in a terminal and in a log.
+def markdown_table(results: Results) -> str:
+    """Writes the final tables as Markdown, with the footnotes under them.
 
     Args:
         results: The contents of `results.json`.
-        width: Terminal columns, at least 40; no line is longer and the rules are exactly as long.
-
-    Returns:
-        The tables, without a newline at their end.
-
-    Raises:
-        ValueError: If `width` is below 40.
     """
-    tables, notes = tables_of(results)
-    return to_text(headline(results), tables, notes, width)
-
-
-def markdown_table(results: Results) -> str:
-    """Writes the same tables as Markdown, with the footnotes under them."""
     tables, notes = tables_of(results)
     return to_markdown(headline(results), tables, [*notes, *map(str.strip, skipped_in_words(results))])
 

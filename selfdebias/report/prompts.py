@@ -14,33 +14,19 @@ from selfdebias.report.gallery import prompt_chart
 from selfdebias.report.material import settings
 from selfdebias.report.measures import Results, class_shares, images_of
 from selfdebias.report.page import environment, frame, warnings
-from selfdebias.report.table import Column, Table, to_markdown, to_text
+from selfdebias.report.table import Column, Table, to_markdown
 from selfdebias.report.verdict import arms_in, verdict, verdicts_by_prompt
 from selfdebias.report.wording import Notes, bare, plain, span, written
 
 TITLES = {"deviation_ratio": "dev. ratio", "fd_hard": "fd_hard"}
 
 
-def render_table(results: Results, width: int = 80) -> str:
-    """Writes the table of the first attribute as plain text, readable in a terminal and in a log.
+def markdown_table(results: Results) -> str:
+    """Writes one table for each attribute as Markdown, with the interval of each number.
 
     Args:
         results: The contents of `results.json` of a job with a list of prompts.
-        width: Terminal columns, at least 40; no line is longer and the rules are exactly as long.
-
-    Returns:
-        The table, without a newline at its end.
-
-    Raises:
-        ValueError: If `width` is below 40.
     """
-    notes = Notes()
-    table = table_of(results, results["prompts"]["attributes"][0], notes)
-    return to_text(headline(results), [table], [*explanations(results), *notes.lines()], width)
-
-
-def markdown_table(results: Results) -> str:
-    """Writes the same as Markdown, with one table for each attribute and the interval of each number."""
     notes = Notes()
     tables = [table_of(results, name, notes, intervals=True) for name in results["prompts"]["attributes"]]
     return to_markdown(headline(results), tables, [*explanations(results), *notes.lines()])

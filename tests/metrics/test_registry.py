@@ -14,10 +14,11 @@ from selfdebias.jobs.sweeps.columns import Row, number_columns
 from selfdebias.jobs.sweeps.pooling import Group
 from selfdebias.metrics import quality
 from selfdebias.metrics.distances import CMMD, FRECHET, KID
-from selfdebias.report.job_table import markdown_table, render_table
+from selfdebias.report.job_table import markdown_table
 from selfdebias.report.measures import csv_of, flat_numbers
 from selfdebias.report.wording import Notes
 from tests.metrics.test_summary import arm, summary
+from tests.report.as_text import render_table
 
 SUITE = selfdebias.metrics.MetricSuite()
 TEXT = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()

@@ -23,9 +23,10 @@ from selfdebias.report.comparisons import (
     quality_grid,
     verdicts_in_words,
 )
-from selfdebias.report.job_table import markdown_table, render_table, sections
+from selfdebias.report.job_table import markdown_table, sections
 from selfdebias.report.measures import title_of
 from selfdebias.report.wording import Notes, columns_of, number
+from tests.report.as_text import render_table
 from tests.report.example import example_results
 
 NEW = ("quality", "paired_agreement", "composition")

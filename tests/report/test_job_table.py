@@ -7,9 +7,10 @@ import re
 
 import pytest
 
-from selfdebias.report.job_table import markdown_table, render_table
+from selfdebias.report.job_table import markdown_table
 from selfdebias.report.measures import attributes_of
 from selfdebias.report.wording import columns_of
+from tests.report.as_text import render_table
 from tests.report.example import example_results
 
 ALL = ("vanilla", "guided", "random")

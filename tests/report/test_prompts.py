@@ -11,11 +11,12 @@ from PIL import Image
 
 from selfdebias.jobs.job import folder_of_row, gather_rows
 from selfdebias.report.measures import flat_numbers
-from selfdebias.report.prompts import markdown_table, render_prompt_page, render_table
+from selfdebias.report.prompts import markdown_table, render_prompt_page
 from selfdebias.report.verdict import verdict
 from selfdebias.report.wandb_log import table_of_rows
 from selfdebias.report.wording import columns_of, number
 from selfdebias.storage.atomic import write_json
+from tests.report.as_text import render_prompts as render_table
 from tests.report.example import CLASSES, example_results
 from tests.report.test_page import HOSTILE, Page
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from selfdebias.jobs.sweeps.columns import AGAINST, Row, short_names
+from selfdebias.jobs.sweeps.pooling import share_of
 from selfdebias.metrics.number import Number
 from selfdebias.report.table import Table, narrowed
 from selfdebias.report.wording import Notes, plain, wrapped, written
@@ -22,7 +23,10 @@ def shown_of(table: Table, rows: Sequence[Row], fairness: str) -> Table:
         fairness: The measure that rows are held against vanilla by.
     """
     title = fairness.replace(".", " ").replace("deviation_ratio", "dev. ratio")
-    wanted = ["N", title, f"vanilla {title}", AGAINST, "mode_fd", "kept", "precision of switched", "KID"]
+    shares = dict.fromkeys(
+        it[1] for row in rows if row.group.results is not None and (it := share_of(row.group.results))
+    )
+    wanted = ["N", *shares, title, f"vanilla {title}", AGAINST, "mode_fd", "kept", "precision of switched", "KID"]
     kept = range(len(rows))
     if len(rows) > ROWS:
         order = sorted(kept, key=lambda place: (not rows[place].is_baseline, _rank(rows[place].measure(fairness))))

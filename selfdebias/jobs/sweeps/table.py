@@ -134,7 +134,7 @@ def render_table(sweep: Sweep, width: int = 80) -> str:
     """Writes the end of a sweep as plain text; all columns and notes are in `table.md`. No line is longer than `width`."""
     notes, rows = Notes(), sweep.rows
     table = ending.shown_of(table_of(rows, sweep.fairness, notes, intervals=False), rows, sweep.fairness)
-    told = ending.few(missing_in_words(sweep.source.jobs))
+    told = ending.few(missing_in_words(sweep.source.jobs) + failed_trials(sweep.source))
     told += [] if shared_vanilla(sweep.groups) else [OWN_VANILLA]
     told += ending.marks_in_words(table, notes)
     told += [] if sweep.source.objectives else ending.best_in_words(rows, sweep.fairness)
@@ -184,13 +184,10 @@ def headline(sweep: Sweep) -> str:
 
 def explanations(sweep: Sweep, table: Table, notes: Notes) -> list[str]:
     """What a reader has to know: who judged, intervals and floors, pooling, what is missing, and the jobs."""
-    titles, objectives = table.columns[table.names :], sweep.source.objectives
+    titles = table.columns[table.names :]
     marked = any(cell.endswith(("*", "?")) for row in table.rows for cell in row[table.names :])
     known = [group.results for group in sweep.groups if group.results is not None]
-    lines = missing_in_words(sweep.source.jobs)
-    for job in sweep.source.jobs:
-        lacking = unmeasured(job.folder, objectives) if job.folder else []
-        lines += [f"a failed trial: {job.name}: {name} was not measured" for name in lacking]
+    lines = missing_in_words(sweep.source.jobs) + failed_trials(sweep.source)
     if any(len(group.folders) > 1 for group in sweep.groups):
         lines.append(f"Jobs that differ in {', '.join(sweep.pooled)} alone are pooled: one row of all their images.")
     lines += dict.fromkeys(judge_in_words(one) for results in known for one in ones_of(results))
@@ -233,6 +230,12 @@ def missing_in_words(jobs: Sequence[SweptJob]) -> list[str]:
         swept = ", ".join(f"{name}={plain(job.values[key])}" for key, name in short_names(list(job.values)).items())
         lines.append(f"not in the numbers: {job.name}{f' ({swept})' if swept else ''}: {plain(job.why)}")
     return lines
+
+
+def failed_trials(source: Source) -> list[str]:
+    """The jobs of a search that do not measure what it is for: a line for each number."""
+    found = [(job, unmeasured(job.folder, source.objectives)) for job in source.jobs if job.folder]
+    return [f"a failed trial: {job.name}: {name} was not measured" for job, lacking in found for name in lacking]
 
 
 def _about_intervals(marked: bool) -> str:
