@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,5 +43,4 @@ def modes_of(job: Path) -> dict[str, Any]:
     """The contents of the `modes.json` of a job of one prompt; {} where it found none."""
     place = read_record(job).get("stages", {}).get("discover")
     file = job.parents[1] / place / "modes.json" if isinstance(place, str) else None
-    found: Mapping[str, Any] = read_json(file) if file is not None and file.exists() else {}
-    return dict(found)
+    return dict(read_json(file)) if file is not None and file.exists() else {}

@@ -22,7 +22,7 @@ def with_progress(trainer: Any) -> Any:
         return trainer
     if not (sys.stdout.isatty() or "ipykernel" in sys.modules):
         return partial(trainer.func, *trainer.args, **{**trainer.keywords, "enable_progress_bar": False})
-    return partial(trainer.func, *trainer.args, **{**trainer.keywords, "callbacks": [StageBar()]})
+    return partial(trainer.func, *trainer.args, **{**trainer.keywords, "callbacks": [StageBar(refresh_rate=10)]})
 
 
 class StageBar(TQDMProgressBar):

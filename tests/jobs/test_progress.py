@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from functools import partial
@@ -39,7 +40,7 @@ def test_progress_in_a_terminal_counts_images_with_the_time_that_is_left(model, 
     assert main(command(model, tmp_path)) == 0
     out = capsys.readouterr().out
     counted = re.findall(r"(\d+)/16 images \|.{30}\| \d\d:\d\d, (\S+) left", out)
-    assert counted[0][0] == "0" and {16, 8} <= {int(images) for images, _ in counted}
+    assert [*dict.fromkeys(images for images, _ in counted)] == ["0", "4", "8", "12", "16"]
     assert re.fullmatch(r"\d\d:\d\d", counted[-1][1])  # once there is something to tell it from
     assert out.rstrip().splitlines()[-2].endswith("(16 images)") and "it/s" not in out and "Predicting" not in out
 
@@ -115,10 +116,11 @@ def test_a_job_ends_with_its_picture_and_its_page(stand_ins, capsys):
     assert [line.partition(": ")[0] for line in last[-2:]] == ["picture", "report"] and last[-2].endswith("first.png")
 
 
-def test_a_text_that_the_terminal_cannot_show_ends_no_job(stand_ins, monkeypatch, capsys):
+def test_a_text_that_the_terminal_cannot_show_ends_no_job(stand_ins, monkeypatch):
     from selfdebias.jobs import outcome
 
     monkeypatch.setattr(outcome, "render_outcome", lambda job, encoding: f"医生 █ in {encoding}")
-    monkeypatch.setattr(sys.stdout, "encoding", "ascii", raising=False)
+    said = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(said, encoding="ascii"))
     assert main(["logger=none"]) == 0
-    assert capsys.readouterr().out.endswith("?? ? in ascii\n")
+    assert said.getvalue().decode("ascii").endswith("?? ? in ascii\n")

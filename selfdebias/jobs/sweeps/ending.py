@@ -27,10 +27,10 @@ def shown_of(table: Table, rows: Sequence[Row], fairness: str) -> Table:
         it[1] for row in rows if row.group.results is not None and (it := share_of(row.group.results))
     )
     wanted = ["N", *shares, title, f"vanilla {title}", AGAINST, "mode_fd", "kept", "precision of switched", "KID"]
-    kept = range(len(rows))
+    kept: Sequence[int] = range(len(rows))
     if len(rows) > ROWS:
         order = sorted(kept, key=lambda place: (not rows[place].is_baseline, _rank(rows[place].measure(fairness))))
-        kept = sorted(order[:ROWS])  # type: ignore[assignment]
+        kept = sorted(order[:ROWS])
     left = len(rows) - ROWS
     notes = [f"and {left} more rows, further from even, in table.md"] if left > 0 else []
     return narrowed(table, wanted, kept, WIDTH, notes)
