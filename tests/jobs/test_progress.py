@@ -81,7 +81,7 @@ def test_what_starts_names_prompts_arms_and_folders():
         ("guidance=random",): "then 128 vanilla and 128 guided and 128 random",
         ("guidance=none",): "then 128 vanilla",
         ("stages=[discover]",): 'starts: "an emoji of a person", discover',
-        ("evaluate.folders=[a,b]",): "starts: evaluation of a, b",
+        ("evaluate.folders=[a,b]", "stages=[evaluate]"): "starts: evaluation of a, b",
         ("model=emoji_ddpm", "prompts=unconditional"): "starts: no prompt, ",
     }
     for overrides, text in words.items():
