@@ -53,13 +53,7 @@ class StageBar(TQDMProgressBar):
 
 
 def _bar(unit: str, total: int, there: int = 0) -> Tqdm:
-    return Tqdm(
-        total=total,
-        initial=there,
-        unit=unit,
-        bar_format=BAR,
-        file=sys.stdout,
-        leave=False,
-        dynamic_ncols=True,
-        smoothing=0,
-    )
+    """A bar that shows each update, also of the last, smaller batch."""
+    often: dict[str, Any] = {"smoothing": 0, "mininterval": 0, "miniters": 1}
+    shown: dict[str, Any] = {"bar_format": BAR, "file": sys.stdout, "leave": False, "dynamic_ncols": True}
+    return Tqdm(total=total, initial=there, unit=unit, **shown, **often)

@@ -26,7 +26,7 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture
-def terminal(monkeypatch):
+def terminal(monkeypatch, capsys):
     """Makes the captured output a terminal."""
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
 
