@@ -26,9 +26,9 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture
-def terminal(monkeypatch, capsys):
-    """Makes the captured output a terminal."""
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+def terminal(monkeypatch):
+    """Makes the captured output a terminal once it is called, as pytest captures each test anew."""
+    return lambda: monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
 
 
 def command(model, root, *more):
@@ -37,6 +37,7 @@ def command(model, root, *more):
 
 
 def test_progress_in_a_terminal_counts_images_with_the_time_that_is_left(model, tmp_path, terminal, capsys):
+    terminal()
     assert main(command(model, tmp_path)) == 0
     out = capsys.readouterr().out
     counted = re.findall(r"(\d+)/16 images \|.{30}\| \d\d:\d\d, (\S+) left", out)
@@ -54,6 +55,7 @@ def test_progress_elsewhere_is_one_line_at_the_start_and_one_at_the_end_of_a_sta
 
 
 def test_a_bar_is_there_where_somebody_sees_it_and_wants_it(terminal, monkeypatch):
+    terminal()
     (bar,) = with_progress(partial(pl.Trainer)).keywords["callbacks"]
     assert isinstance(bar, StageBar)
     quiet = partial(pl.Trainer, enable_progress_bar=False)

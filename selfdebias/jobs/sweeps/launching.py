@@ -154,8 +154,7 @@ def _checked_start(config: DictConfig) -> Started:
         )
     if searches and not swept(jobs):
         raise ConfigError("`hydra/sweeper` search needs a key to search over: guidance.strength='interval(1, 12)'.")
-    count = running.sweeper["n_trials"] if searches else len(jobs)
-    said = f"starts: a sweep of {count} job{'' if count == 1 else 's'} over {', '.join(swept(jobs)) or 'nothing'}"
+    said = _start_in_words(running.sweeper["n_trials"] if searches else len(jobs), swept(jobs))
     if seen_at_once():
         print(said, flush=True)
     sweep = sweep_of(_checked([job.config for job in found], launcher), [words] if searches else jobs)
@@ -167,16 +166,26 @@ def _checked_start(config: DictConfig) -> Started:
     if not seen_at_once():
         print(said, flush=True)
     started = Started(sweep, launcher, found[0].config["table"], sweep.states())
-    if launcher != BASIC:
-        at_once = running.sweeper.get("n_jobs", len(jobs))  # of a search
-        where = (
-            f"; what they say is in {sweep.path / '.submitit'}" if "submitit" in running.launcher["_target_"] else ""
-        )
-        print(f"the jobs go to {launcher}{where}", flush=True)
-        started.beside.enter_context(progress_told(sweep))
+    _tell_of_launcher(started, running)
     if launcher == LOCAL:
-        share_cores(at_once)
+        share_cores(running.sweeper.get("n_jobs", len(jobs)))  # of a search
     return started
+
+
+def _start_in_words(count: int, keys: Sequence[str]) -> str:
+    """How many jobs a sweep has, and over which keys."""
+    over = f" over {', '.join(keys)}" if keys else ""
+    return f"starts: a sweep of {count} job{'' if count == 1 else 's'}{over}"
+
+
+def _tell_of_launcher(started: Started, running: DictConfig) -> None:
+    """Says where the jobs go, and then how far each is, unless they run one after the other in this process."""
+    if started.launcher == BASIC:
+        return
+    submitted = "submitit" in running.launcher["_target_"]
+    where = f"; what they say is in {started.sweep.path / '.submitit'}" if submitted else ""
+    print(f"the jobs go to {started.launcher}{where}", flush=True)
+    started.beside.enter_context(progress_told(started.sweep))
 
 
 def sweep_of(root: Path, jobs: Sequence[Sequence[str]]) -> SweepFolder:
