@@ -231,7 +231,7 @@ def verdicts_in_short(results: Results) -> list[str]:
 
 def verdicts_by_arm(results: Results) -> dict[str, str]:
     """The same without the arms' names, by arm; an arm without a verdict is left out."""
-    modes, found = results.get("modes", {}), {}
+    modes, found = results.get("modes", {}), dict[str, str]()
     axes = modes.get("balanced", range(len(modes.get("axes", []))))
     for arm, verdicts in results.get("verdicts", {}).items():
         names: dict[str | None, list[str]] = {verdict: [] for verdict in IN_WORDS}

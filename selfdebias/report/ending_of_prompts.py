@@ -26,7 +26,8 @@ def render_end(results: Results, config: Mapping[str, Any], places: Mapping[str,
     """
     attribute = results["prompts"]["attributes"][0]
     head = [clip(line, WIDTH) for line in wrapped(headline(results).removeprefix("SelfDebias: "), WIDTH)][:4]
-    judged = [line for arm in arms_in(results)[1:3] or [None] for line in _verdict(results, arm)]
+    compared: list[str | None] = [*arms_in(results)[1:3]]
+    judged = [line for arm in compared or [None] for line in _verdict(results, arm)]
     said = [*judged, *kept_lines(results), *wrapped(" ".join(skipped_edits_in_words(results)), WIDTH)[:2]]
     last = [*place_lines(places), "next: one prompt alone, with its modes and pictures: " + _one(results)]
     last[-1] = clip(last[-1], WIDTH)
