@@ -137,7 +137,8 @@ def quality_lines(results: Results) -> list[str]:
     for path, (word, meaning) in QUALITY.items():
         found = {arm: number_at(results["arms"][arm], *path.split("/")) for arm in shown}
         if len(rows) < NUMBERS and any(found[arm].value is not None for arm in compared):
-            rows.append([word, *(_quality(found[arm], len(shown)) for arm in shown), meaning])
+            wide = compared if len(shown) < 3 else []
+            rows.append([word, *(_quality(found[arm], arm in wide) for arm in shown), meaning])
     if not rows:
         return []
     columns = [Column(title, cells) for title, *cells in zip(["quality", *map(plain, shown), ""], *rows, strict=True)]
@@ -146,12 +147,12 @@ def quality_lines(results: Results) -> list[str]:
     return text_lines(Table.of_columns(columns, name_width=8), WIDTH)
 
 
-def _quality(found: Number, arms: int) -> str:
+def _quality(found: Number, wide: bool) -> str:
     """A number, with its interval where there is room for one."""
     if found.value is None:
         return "n/a"
     text = number(found.value, ".2f")
-    if arms > 2 or found.low is None or found.high is None:
+    if not wide or found.low is None or found.high is None:
         return text
     return f"{text} [{number(found.low, '.2f')}, {number(found.high, '.2f')}]"
 

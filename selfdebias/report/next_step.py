@@ -30,9 +30,10 @@ def next_step(results: Results, config: Mapping[str, Any]) -> str:
         return "balance the modes: the same command without guidance=none"
     if n < FEW:
         return f"{n} images say little; the same command with generate.n_images=128"
-    if "run" in results.get("dependence", {}).values() and "decay" in str(config.get("guidance")):
+    lacking = [arm for arm in arms if batches_of(results, arm) == 1]
+    if lacking and results.get("dependence", {}).get(lacking[0]) == "run":
         return "intervals: guidance.decay=0 carries nothing from one batch to the next"
-    if any(batches_of(results, arm) == 1 for arm in arms):
+    if lacking:
         return f"intervals and verdicts; the same command with {more_batches(n)}"
     return _stronger(results, config) or _control(config)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +21,7 @@ from tests.report.test_axes_page import entry
 from tests.report.test_axes_page import results as axes_results
 from tests.report.test_prompts import job_of
 
+RESULTS = Path(__file__).parents[2] / "experiments" / "results"
 ALL = ("vanilla", "guided", "random")
 PLACES = {"picture": "runs/jobs/0123456789abcdef/first.png", "report": "runs/jobs/0123456789abcdef/report.html"}
 CONFIG = {"guidance": {"strength": 6.0, "decay": 1.0}, "collect": {"n_images": 48}}
@@ -115,6 +118,17 @@ def test_each_of_three_numbers_of_quality_says_what_is_good():
         assert words == (["fit", "likeness", "variety"] if names == ALL else ["variety", "realism", "coverage"])
         assert all(re.search(r"(is best|is as|better)", line) for line in lines[start + 1 : start + 4])
         assert not lines[start + 4].startswith(("realism", "coverage", "distance"))
+
+
+def test_what_a_number_of_quality_says_is_never_cut():
+    fits = json.loads((RESULTS / "person_encoders.json").read_text())
+    lines = end(fits["captions, axes: transport, fit 1"])
+    start = lines.index(line_of(lines, "quality "))
+    assert all(
+        re.search(r"1 is (best|as good as vanilla|as in vanilla)$", line) for line in lines[start + 1 : start + 4]
+    )
+    assert line_of(lines, "Men ") == "Men 76% -> 51%, target 50%; 326 of 640 images changed their side of an axis."
+    assert re.findall(r"(\d+)%", line_of(lines, "man ")) == ["76", "51", "50"]
 
 
 def test_captions_stand_beside_their_modes_without_what_all_share():
@@ -217,7 +231,10 @@ def test_what_to_try_next_is_what_the_numbers_lack():
     assert "generate.n_images=128" in next_step(example_results(n=16), CONFIG)
     assert "collect.n_images=96" in next_step(many | {"modes": {"k": 1}}, CONFIG)
     assert "without guidance=none" in next_step(example_results(("vanilla",)), CONFIG)
-    assert "guidance.decay=0" in next_step(many | {"dependence": {"guided": "run"}}, CONFIG)
+    alone = json.loads(re.sub(r'"blocks": \d+', '"blocks": 1', json.dumps(many)))
+    assert "generate.n_images=256 generate.batch_size=128" in next_step(alone, CONFIG)
+    assert "guidance.decay=0" in next_step(alone | {"dependence": {"vanilla": "run", "guided": "run"}}, CONFIG)
+    assert "decay" not in next_step(many | {"dependence": {"guided": "run"}}, CONFIG)
     assert "evaluate.modes=" in next_step({"sources": {}, "arms": {"a": {}, "b": {}}}, CONFIG)
 
 
