@@ -207,7 +207,9 @@ def test_a_list_of_prompts_ends_with_a_bar_for_each_and_the_mean(tmp_path):
         assert [int(it) for it in shown] == [*(round(100 * it) for it in shares), 50]
     mean = results["over_prompts"]["guided"]["gender"]["share"]["value"]
     assert re.findall(r"(\d+)%", line_of(lines, "mean"))[1] == str(round(100 * mean))
-    assert "of 3 prompts;" in " ".join(" ".join(lines).split()) and f"picture: {PLACES['picture']}" in lines
+    text = " ".join(" ".join(lines).split())
+    assert all(f"{arm}: {verdict(results, arm).sentence}" in text for arm in ALL[1:])
+    assert f"picture: {PLACES['picture']}" in lines
 
 
 def test_of_many_prompts_those_furthest_from_even_are_shown(tmp_path):
