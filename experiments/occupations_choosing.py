@@ -2,9 +2,11 @@
 
     python -m experiments.occupations_choosing [WORD ...]
 
-Words choose the parts whose names hold one of them, all without a word. Modes are transferred from "a person". Settings are those
-of "a person". On development seed 301 `select_then_transport` left 0.34 men among teachers, of whom 0.03 are: steered images that
-did not come to their mode are drawn again since then. Cost is counted in rows that the denoiser evaluates, by a hook on it.
+Words choose the parts whose names hold one of them, and arms, all without a word. Modes are transferred from "a person". Settings are those
+of "a person". On development seed 301 `select_then_transport` left 0.34 men among teachers, of whom 0.03 are: steered images that did
+not come to their mode are drawn again since then. On seven occupations of seed 1001 it left up to 0.34 where the projector had told the
+early mode wrongly: finished images are looked at since then, and that seed is spent. Reported is seed 1002. Cost is counted in rows
+that the denoiser evaluates, by a hook on it.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from selfdebias.report.explanations import judge_in_words
 from selfdebias.report.figures import LIGHT, MARKERS, to_png
 from selfdebias.storage.atomic import write_bytes
 
-NAME, SEEDS = "occupations_choosing", (1001, 1002, 1003)
+NAME, SEEDS = "occupations_choosing", (1002,)
 COMMON = [
     "prompts=emoji_occupations", "prompts.attributes=[gender, tone, occupation]", "bank=carried", "generate.n_images=64",
     "evaluate.reference_images=32", "stages=[collect,discover,project,generate,evaluate]",
@@ -36,7 +38,7 @@ AXES = [*COMMON, *HONEST, "clustering=axes", "collect.n_images=256"]  # axes nee
 FEW = "guidance.steer.slack=1.5"  # as `transport_axes` has it
 SETTINGS = {
     "attributes, partition": {
-        "default": [*PARTITION, "guidance=attribute_prompts"],
+        "default": [*PARTITION, "guidance=transport"],
         "select, then transport": [*PARTITION, "guidance=select_then_transport"],
         "transport, then resample": [*PARTITION, "guidance=transport_then_resample"],
         "mean difference under transport's gate": [*PARTITION, "guidance=mean_transport", "guidance.slack=2.5"],
@@ -49,9 +51,8 @@ SETTINGS = {
         "transport, then resample": [*AXES, "guidance=transport_then_resample", FEW],
     },
 }
-FIRST = ("vanilla", "guided", "attribute_prompts")
-TITLES = {"guided": "transport, the default", "attribute_prompts": "told the attribute: prompts that state it"}
-WITHOUT_FIT = ("vanilla", "attribute_prompts")
+FIRST = ("vanilla", "guided")
+TITLES = {"guided": "transport, the default"}
 DELIVERED = (1, 10, 100, 1000)  # batches of 32
 RARITY = {"at most 0.05": (0.0, 0.05), "0.05 to 0.25": (0.05, 0.25), "more than 0.25": (0.25, 0.5)}
 HEAD = (
@@ -149,7 +150,7 @@ def with_fit(results: Mapping[str, Any]) -> list[str]:
     lines = ["| Arm | " + " | ".join(f"{it:,} batches" for it in DELIVERED) + " |", "|" + "---|" * (1 + len(DELIVERED))]
     vanilla = float(np.mean(list(results["rows_per_image"]["vanilla"].values())))
     for arm in arms_of(results):
-        fit = 0 if arm in WITHOUT_FIT else results["rows_to_fit"]
+        fit = 0 if arm == "vanilla" else results["rows_to_fit"]
         own = mean_rows(results, arm, results["row_names"])
         cells = [f"{own + fit / (32 * it * vanilla):.2f}" for it in DELIVERED]
         lines.append(f"| {TITLES.get(arm, arm)} | {' | '.join(cells)} |")
@@ -239,12 +240,16 @@ def page(every: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def main(words: Sequence[str]) -> None:
-    """Measure the parts that are asked for, keep the other parts' numbers, and write the tables."""
+    """Measure the parts and arms that are asked for, keep the other parts' numbers, and write the tables."""
     file = RESULTS / f"{NAME}.json"
     every: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    of_arms = [word for word in words if not any(word in name for name in SETTINGS)]
+    of_parts = [word for word in words if word not in of_arms]
     for name, arms in SETTINGS.items():
-        if not words or any(word in name for word in words):
-            every[name] = measure(arms)
+        if not of_parts or any(word in name for word in of_parts):
+            every[name] = measure(
+                {arm: own for arm, own in arms.items() if not of_arms or arm in ("default", *of_arms)}
+            )
             write_bytes(RESULTS / figure_file(name), to_png(draw(every[name])))
             write_study(NAME, page(every), {it: every[it] for it in SETTINGS if it in every})
 
