@@ -2,11 +2,11 @@
 
     python -m experiments.occupations_choosing [WORD ...]
 
-Words choose the parts whose names hold one of them, and arms, all without a word. Modes are transferred from "a person". Settings are those
-of "a person". On development seed 301 `select_then_transport` left 0.34 men among teachers, of whom 0.03 are: steered images that did
-not come to their mode are drawn again since then. On seven occupations of seed 1001 it left up to 0.34 where the projector had told the
-early mode wrongly: finished images are looked at since then, and that seed is spent. Reported is seed 1002. Cost is counted in rows
-that the denoiser evaluates, by a hook on it.
+Words choose the parts whose names hold one of them, and arms, all without a word. Modes are transferred from "a person", and
+settings are those of "a person". On development seed 301 `select_then_transport` left 0.34 men among teachers, of whom 0.03 are:
+since then, steered images that did not come to their mode are drawn again. On seven occupations of seed 1001 it left up to 0.34
+where the projector had told the early mode wrongly: since then finished images are looked at, and that seed is spent. Reported is
+seed 1002. Cost is counted in rows that the denoiser evaluates, by a hook on it.
 """
 
 from __future__ import annotations
