@@ -35,7 +35,8 @@ def test_images_are_those_of_before(found, name):
 def test_results_are_those_of_before(found, reference, job):
     before, after = reference["numbers"][job], found["numbers"][job]
     assert before.keys() == after.keys()
-    assert after == pytest.approx(before, rel=1e-4, abs=1e-5, nan_ok=True)  # rel: a PSNR counts in tens of dB
+    # Among processors: differences of two numbers were 2e-5 apart, a PSNR 4e-4 dB, p of a difference 2e-4.
+    assert after == pytest.approx(before, rel=1e-3, abs=1e-4, nan_ok=True)
 
 
 def test_stages_have_the_keys_of_before_so_that_a_folder_is_found_again(found, reference):

@@ -214,7 +214,7 @@ def _among_prompts(z: Tensor, sides: Tensor, prompts: Tensor) -> tuple[Tensor, T
     within = (x_rest - s_rest @ directions).square().mean()
     noise = spread.T @ spread / len(spread) + within * torch.eye(x.shape[1], dtype=torch.float64)
     weighed = torch.linalg.solve(noise, directions.T).T
-    duals = torch.linalg.solve(weighed @ directions.T, weighed)
+    duals = torch.linalg.pinv(weighed @ directions.T, hermitian=True) @ weighed  # also of axes whose sides are the same
     return places.mean(0), directions, duals
 
 
