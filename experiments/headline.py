@@ -41,7 +41,7 @@ PERSON, CAPTIONS, ATTRIBUTES = "person_choosing", "captions, axes", "attributes,
 MANY = "occupations_choosing"
 ROWS = (
     Row(
-        "`transport`, the default", "captions",
+        "`transport_axes`, the default", "captions",
         Place(PERSON, CAPTIONS, "guided"), Place("occupations_axes", "captions, axes, carried", "guided"),
     ),
     Row(

@@ -15,12 +15,11 @@ FEWER = {
     '"num_inference_steps": 25': '"num_inference_steps": 4',
     '"logger=none"]': '"logger=none", "debug=tiny"]',
 }
-FAST = ("job_from_python.py",)  # the README's own example, which the fast suite runs, is own_pipeline.py's
+# All slow: the fast suite runs the README's ten lines, and `selfdebias.run` in tests/jobs/test_from_python.py.
 
 
-@pytest.mark.parametrize(
-    "name", [it.name if it.name in FAST else pytest.param(it.name, marks=pytest.mark.slow) for it in sorted(EXAMPLES.glob("*.py"))]
-)  # fmt: skip
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [it.name for it in sorted(EXAMPLES.glob("*.py"))])
 def test_it_runs_and_leaves_what_it_says(name, tmp_path, monkeypatch, capsys):
     code = (EXAMPLES / name).read_text()
     for value, smaller in FEWER.items():

@@ -116,7 +116,8 @@ def _pictures(outputs: list[Any]) -> list[np.ndarray]:
 FEWER = {"= 64, 64, 10 ": "= 24, 32, 5 ", "projector.steps=150": "projector.steps=40"}
 
 
-@pytest.mark.parametrize("fewer", [FEWER, pytest.param({}, marks=pytest.mark.slow)], ids=["few", "as written"])
+@pytest.mark.slow  # a whole job, which tests/test_quickstart.py runs in the fast suite
+@pytest.mark.parametrize("fewer", [FEWER, {}], ids=["few", "as written"])
 def test_the_quickstart_balances_and_shows_all_of_the_job(tmp_path, fewer):
     """As written, it balances; with few images and steps, it shows all of the job."""
     found = _run("01_quickstart", tmp_path, fewer)

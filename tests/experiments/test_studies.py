@@ -25,18 +25,20 @@ STUDIES = {study.name: {name: [*study.common, *it] for name, it in study.variant
 BY_HAND = {
     "occupations": {name: [*occupations.COMMON, occupations.STAGES, *it] for name, it in occupations.VARIANTS.items()},
     "occupations_axes": occupations_axes.VARIANTS,
-    **{
-        f"{study.NAME}, {part}": arms
-        for study in (occupations_choosing, person_choosing)
-        for part, arms in study.SETTINGS.items()
-    },
 }
 
 
-@pytest.mark.parametrize("name", [*STUDIES, *BY_HAND])
+CHOOSING = {
+    f"{study.NAME}, {part}": arms
+    for study in (occupations_choosing, person_choosing)
+    for part, arms in study.SETTINGS.items()
+}  # slow, since they have many arms
+
+
+@pytest.mark.parametrize("name", [*STUDIES, *BY_HAND, *(pytest.param(it, marks=pytest.mark.slow) for it in CHOOSING)])
 def test_every_variant_of_a_study_composes(name):
     planned = {}
-    for variant, overrides in {**STUDIES, **BY_HAND}[name].items():
+    for variant, overrides in {**STUDIES, **BY_HAND, **CHOOSING}[name].items():
         config = load([*pooled.with_previous_defaults(overrides), "logger=none", "generate.seed=1"])
         weights = {
             "encoder": str(config["encoder"].get("pretrained"))
