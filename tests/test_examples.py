@@ -9,9 +9,7 @@ import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 FEWER = {
-    "N_IMAGES = 256": "N_IMAGES = 48",
     "N_IMAGES = 128": "N_IMAGES = 48",
-    'STEPS, N_IMAGES = "an emoji of a person", 25, 48': 'STEPS, N_IMAGES = "an emoji of a person", 4, 48',
     '"num_inference_steps": 25': '"num_inference_steps": 4',
     '"logger=none"]': '"logger=none", "debug=tiny"]',
 }
