@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 
 from experiments.occupations import EXTREME
 from experiments.person_axes import HONEST, TOLD
+from experiments.person_choosing import FEW, TITLES, edited, ordered
 from experiments.pooled import INTERVALS, RESULTS, ROOT, interval, rows_to_fit, run_jobs, write_study
 from selfdebias.jobs.sweeps.pooling import pool_jobs
 from selfdebias.report.explanations import judge_in_words
@@ -35,7 +36,6 @@ COMMON = [
 ]  # fmt: skip
 PARTITION = [*COMMON, *TOLD, "clustering=spectral", "collect.n_images=128"]  # of each prompt, as in `occupations`
 AXES = [*COMMON, *HONEST, "clustering=axes", "collect.n_images=256"]  # axes need as many
-FEW = "guidance.steer.slack=1.5"  # as `transport_axes` has it
 SETTINGS = {
     "attributes, partition": {
         "default": [*PARTITION, "guidance=transport"],
@@ -51,8 +51,6 @@ SETTINGS = {
         "transport, then resample": [*AXES, "guidance=transport_then_resample", FEW],
     },
 }
-FIRST = ("vanilla", "guided")
-TITLES = {"guided": "transport, the default"}
 DELIVERED = (1, 10, 100, 1000)  # batches of 32
 RARITY = {"at most 0.05": (0.0, 0.05), "0.05 to 0.25": (0.05, 0.25), "more than 0.25": (0.25, 0.5)}
 HEAD = (
@@ -81,24 +79,9 @@ def measure(arms: Mapping[str, Sequence[str]]) -> dict[str, Any]:
             row: float(np.mean([rows[row]["cost"]["rows_per_image"][name] for rows in told]))
             for row in found["row_names"]
         }
-        costs["edited"][arm] = {row: sum(_edited(job, name, row) for job in own) for row in found["row_names"]}
+        costs["edited"][arm] = {row: sum(edited(job, name, row) for job in own) for row in found["row_names"]}
     every = [*default, *(job for own in jobs.values() for job in own)]
     return {**found, **costs, "rows_to_fit": rows_to_fit(default[0]), "config_hashes": [job.name for job in every]}
-
-
-def _edited(job: Path, arm: str, row: str) -> int:
-    """How many images of an arm were edited at all."""
-    from selfdebias.storage.batches import BatchFolder
-
-    stage = Path(ROOT) / json.loads((job / "job.json").read_text())["stages"][f"generate/{row}/{arm}"]
-    tensors = [own for _, own in BatchFolder.open(stage).tensors()]
-    return sum(int((own["edited"] if "edited" in own else own["edit_norm"].any(dim=0)).sum()) for own in tensors)
-
-
-def arms_of(results: Mapping[str, Any]) -> list[str]:
-    """The arms of a part, in the order of the tables."""
-    every = [*FIRST, *dict.fromkeys(arm for arms in SETTINGS.values() for arm in arms)]
-    return [arm for arm in every if arm in results["over_prompts"]]
 
 
 def rarer_share(row: Mapping[str, Any]) -> float:
@@ -149,7 +132,7 @@ def with_fit(results: Mapping[str, Any]) -> list[str]:
     """What an image costs with its part of the fit, over a vanilla image, by how many batches are delivered; a row for each arm."""
     lines = ["| Arm | " + " | ".join(f"{it:,} batches" for it in DELIVERED) + " |", "|" + "---|" * (1 + len(DELIVERED))]
     vanilla = float(np.mean(list(results["rows_per_image"]["vanilla"].values())))
-    for arm in arms_of(results):
+    for arm in ordered(results["over_prompts"], SETTINGS):
         fit = 0 if arm == "vanilla" else results["rows_to_fit"]
         own = mean_rows(results, arm, results["row_names"])
         cells = [f"{own + fit / (32 * it * vanilla):.2f}" for it in DELIVERED]
@@ -159,7 +142,7 @@ def with_fit(results: Mapping[str, Any]) -> list[str]:
 
 def prompt_table(results: Mapping[str, Any]) -> list[str]:
     """A row for each prompt, the rarest rarer gender first: men, and the rows, of each arm."""
-    arms = arms_of(results)
+    arms = ordered(results["over_prompts"], SETTINGS)
     lines = [
         "| Occupation | " + " | ".join(TITLES.get(arm, arm) for arm in arms) + " |",
         "|" + "---|" * (len(arms) + 1),
@@ -185,7 +168,7 @@ def draw(results: Mapping[str, Any]) -> Figure:
     figure = Figure(figsize=(4 * len(groups), 3.6), layout="constrained")
     panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
     for panel, (name, rows) in zip(panels, groups.items(), strict=True):
-        for place, arm in enumerate(arms_of(results)):
+        for place, arm in enumerate(ordered(results["over_prompts"], SETTINGS)):
             point = mean_rows(results, arm, rows), mean_deviation(results, arm, rows)
             panel.plot(*point, MARKERS[place % len(MARKERS)], color=LIGHT.mark(place), label=TITLES.get(arm, arm), ms=8)
         panel.set_title(f"rarer gender {name} ({len(rows)} prompts)", fontsize=9)
@@ -220,10 +203,10 @@ def page(every: Mapping[str, Mapping[str, Any]]) -> str:
             "",
             f"## {name[:1].upper()}{name[1:]}",
             "",
-            f"{len(arms_of(results))} arms, {len(results['config_hashes'])} jobs. Of the prompts {counted}.",
+            f"{len(results['over_prompts'])} arms, {len(results['config_hashes'])} jobs. Of the prompts {counted}.",
             "",
             HEAD,
-            *(line(arm, results) for arm in arms_of(results)),
+            *(line(arm, results) for arm in ordered(results["over_prompts"], SETTINGS)),
             "",
             f"Cost of an image with its part of the fit ({results['rows_to_fit']:,} rows), over a vanilla one, by how many "
             "batches of 32 are delivered:",

@@ -85,24 +85,27 @@ def measure(arms: Mapping[str, Sequence[str]], seeds: Sequence[int]) -> dict[str
         own, name = (jobs[arm], "guided") if arm in jobs else (default, arm)
         rows = [json.loads((job / "results.json").read_text())["cost"]["rows_per_image"][name] for job in own]
         costs["rows_per_image"][arm] = sum(rows) / len(rows)
-        costs["edited"][arm] = sum(_edited(job, name) for job in own)
+        costs["edited"][arm] = sum(edited(job, name) for job in own)
     every = [*default, *(job for own in jobs.values() for job in own)]
     return {**found, **costs, "config_hashes": [job.name for job in every]}
 
 
-def _edited(job: Path, arm: str) -> int:
-    """How many images of an arm were edited at all."""
+def edited(job: Path, arm: str, row: str = "") -> int:
+    """How many images of an arm were edited at all; `row` is the name of a prompt in jobs of several."""
     from selfdebias.storage.batches import BatchFolder
 
-    stage = Path(ROOT) / json.loads((job / "job.json").read_text())["stages"][f"generate/{arm}"]
+    stage = (
+        Path(ROOT)
+        / json.loads((job / "job.json").read_text())["stages"]["/".join(filter(None, ("generate", row, arm)))]
+    )
     tensors = [own for _, own in BatchFolder.open(stage).tensors()]
     return sum(int((own["edited"] if "edited" in own else own["edit_norm"].any(dim=0)).sum()) for own in tensors)
 
 
-def arms_of(results: Mapping[str, Any]) -> list[str]:
-    """The arms of a part, in the order of the tables."""
-    every = [*FIRST, *dict.fromkeys(arm for arms in SETTINGS.values() for arm in arms)]
-    return [arm for arm in every if arm in results["arms"]]
+def ordered(measured: Mapping[str, Any], settings: Mapping[str, Mapping[str, Any]] = SETTINGS) -> list[str]:
+    """The arms that are measured, in the order of the tables: the default's job first, then as the settings have them."""
+    every = [*FIRST, *dict.fromkeys(arm for arms in settings.values() for arm in arms)]
+    return [arm for arm in every if arm in measured]
 
 
 def line(arm: str, results: Mapping[str, Any]) -> str:
@@ -139,9 +142,11 @@ def page(every: Mapping[str, Mapping[str, Any]]) -> str:
         "size. Images of arms that choose have other seeds than vanilla's, so that nothing is said of what they keep.",
     ]
     for name, results in every.items():
-        verdicts = [f"{TITLES.get(arm, arm)}: {_verdict(results['verdicts'][arm])}" for arm in arms_of(results)[1:]]
+        verdicts = [
+            f"{TITLES.get(arm, arm)}: {_verdict(results['verdicts'][arm])}" for arm in ordered(results["arms"])[1:]
+        ]
         seeds = ", ".join(map(str, SEEDS_OF[name]))
-        counted = f"Generate seeds {seeds}; {len(arms_of(results))} arms, {len(results['config_hashes'])} jobs."
+        counted = f"Generate seeds {seeds}; {len(results['arms'])} arms, {len(results['config_hashes'])} jobs."
         text += [
             "",
             f"## {name[:1].upper()}{name[1:]}",
@@ -149,7 +154,7 @@ def page(every: Mapping[str, Mapping[str, Any]]) -> str:
             counted,
             "",
             HEAD,
-            *(line(arm, results) for arm in arms_of(results)),
+            *(line(arm, results) for arm in ordered(results["arms"])),
             "",
         ]
         text += [f"Gender against vanilla, Holm's correction over all comparisons of this part: {'; '.join(verdicts)}."]

@@ -84,8 +84,10 @@ class Rounds:
     def draw(self, number: int) -> Cells:
         """Finish the images of the next `number` seeds, and return their sides, (number, A)."""
         own = self.seeds[len(self._rows) : len(self._rows) + number]
-        missing = [counts - have for counts, have in zip(self.counts, self.got, strict=True)]
-        output = self.part.steer(own, missing) if self.steered else self.part.draw(own)
+        if self.steered:
+            output = self.part.steer(own, [counts - have for counts, have in zip(self.counts, self.got, strict=True)])
+        else:
+            output = self.part.draw(own)
         found = self.part.cells(output)
         self._rows += [(len(self._outputs), place) for place in range(len(own))]
         self._outputs.append(output)

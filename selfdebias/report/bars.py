@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from selfdebias.metrics.number import Number
 from selfdebias.report.table import GAP, Column, Table, text_lines
-from selfdebias.report.wording import clip, columns_of, plain
+from selfdebias.report.wording import clip, columns_of, percent, plain
 
 CELLS = 8  # signs of a bar, beside the mark of its target
 WITH_BARS, MOST_ARMS = 2, 4  # arms with a bar; arms that are shown
@@ -61,18 +61,6 @@ def bar(share: float, target: float | None = None, signs: Signs = ASCII, cells: 
     text = signs.filled * filled + signs.empty * (cells - filled)
     at = cells if target is None else int(target * cells + 0.5)
     return text[:at] + ("" if target is None else signs.mark) + text[at:]
-
-
-def percent(share: float) -> str:
-    """A share in percent; 0% and 100% are said of none and of all alone.
-
-    Example:
-        >>> percent(0.5), percent(0.0), percent(1.0), percent(0.001), percent(0.999)
-        ('50%', '0%', '100%', '<1%', '>99%')
-    """
-    if 0 < share < 0.005:
-        return "<1%"
-    return ">99%" if 0.995 <= share < 1 else f"{100 * share:.0f}%"
 
 
 def cell(found: Number, target: float | None, signs: Signs | None) -> str:

@@ -17,7 +17,7 @@ from selfdebias.metrics.comparison import (
 )
 from selfdebias.metrics.number import Number, number_at
 from selfdebias.report.measures import INTERVAL, Results, arms_of, attributes_of, class_shares, images_of
-from selfdebias.report.wording import plain
+from selfdebias.report.wording import percent, plain
 
 PLURAL = {"man": "men", "woman": "women"}  # of class names; others stand as they are
 
@@ -80,15 +80,6 @@ def verdict(results: Results, arm: str | None = None) -> Verdict:
     target = f"target {percent(share.target, '.3g')}"
     sentence = f"{_opening(results, arm, share.about)}{share.name} {_joined(results, arm, texts)}, {target}; {end}."
     return Verdict(sentence[0].upper() + sentence[1:], _intervals(results, arm, share))
-
-
-def percent(value: float | None, style: str = ".0f") -> str:
-    """Writes a share.
-
-    >>> percent(0.764), percent(0.125, ".3g"), percent(None)
-    ('76%', '12.5%', 'n/a')
-    """
-    return "n/a" if value is None else f"{100 * value:{style}}%"
 
 
 def _share(results: Results, arms: Sequence[str]) -> Share | None:

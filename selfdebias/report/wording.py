@@ -98,6 +98,20 @@ def number(value: float, style: str = ".3f") -> str:
     return text.lstrip("-") if float(text) == 0 else text
 
 
+def percent(share: float | None, style: str = ".0f") -> str:
+    """Write a share in percent, n/a for none; 0% and 100% are said of none and of all alone.
+
+    Example:
+        >>> percent(0.764), percent(0.125, ".3g"), percent(0.0), percent(0.001), percent(0.999), percent(None)
+        ('76%', '12.5%', '0%', '<1%', '>99%', 'n/a')
+    """
+    if share is None:
+        return "n/a"
+    if 0 < share < 0.005:
+        return "<1%"
+    return ">99%" if 0.995 <= share < 1 else f"{100 * share:{style}}%"
+
+
 def span(values: Iterable[float | None], style: str = ".3f") -> str:
     """Writes the range of numbers: one where all are written alike, "" where there is none.
 
