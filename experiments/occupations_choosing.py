@@ -5,8 +5,8 @@
 Words choose the parts whose names hold one of them, and arms, all without a word. Modes are transferred from "a person", and
 settings are those of "a person". On development seed 301 `select_then_transport` left 0.34 men among teachers, of whom 0.03 are:
 since then, steered images that did not come to their mode are drawn again. On seven occupations of seed 1001 it left up to 0.34
-where the projector had told the early mode wrongly: since then finished images are looked at, and that seed is spent. Reported is
-seed 1002. Cost is counted in rows that the denoiser evaluates, by a hook on it.
+where the projector had told the early mode wrongly: since then finished images are looked at, and that seed is spent. Reported are
+seeds 1002 to 1004. Cost is counted in rows that the denoiser evaluates, by a hook on it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from selfdebias.report.explanations import judge_in_words
 from selfdebias.report.figures import LIGHT, MARKERS, to_png
 from selfdebias.storage.atomic import write_bytes
 
-NAME, SEEDS = "occupations_choosing", (1002,)
+NAME, SEEDS = "occupations_choosing", (1002, 1003, 1004)
 COMMON = [
     "prompts=emoji_occupations", "prompts.attributes=[gender, tone, occupation]", "bank=carried", "generate.n_images=64",
     "evaluate.reference_images=32", "stages=[collect,discover,project,generate,evaluate]",
@@ -38,7 +38,7 @@ PARTITION = [*COMMON, *TOLD, "clustering=spectral", "collect.n_images=128"]  # o
 AXES = [*COMMON, *HONEST, "clustering=axes", "collect.n_images=256"]  # axes need as many
 SETTINGS = {
     "attributes, partition": {
-        "default": [*PARTITION, "guidance=transport"],
+        "default": [*PARTITION, "guidance=attribute_prompts"],  # whose guided arm is transport
         "select, then transport": [*PARTITION, "guidance=select_then_transport"],
         "transport, then resample": [*PARTITION, "guidance=transport_then_resample"],
         "mean difference under transport's gate": [*PARTITION, "guidance=mean_transport", "guidance.slack=2.5"],
