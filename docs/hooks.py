@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 from docs.config_page import config_page
+from docs.links import copied, for_the_site
 from docs.metrics_page import metrics_page
 from docs.results_json_page import results_json_page
 from docs.results_pages import nav, pages, pictures
+
+ROOT = Path(__file__).parents[1]
 
 
 def on_config(config: MkDocsConfig) -> None:
@@ -27,5 +33,11 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
     }
     for place, content in made.items():
         files.append(File.generated(config, place, content=content))
-    for place, path in pictures().items():
+    for place, path in {**pictures(), **copied(ROOT)}.items():
         files.append(File.generated(config, place, abs_src_path=str(path)))
+
+
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
+    """Lead links that are written for the repository to pages."""
+    source = Path(page.file.abs_src_path or "")
+    return for_the_site(markdown, source.relative_to(ROOT).as_posix()) if source.is_relative_to(ROOT) else markdown

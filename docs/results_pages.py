@@ -120,7 +120,7 @@ def _link(folder: str, found: re.Match[str]) -> str:
     if target.startswith("#") and (name := _sections().get(target)):
         target = name
     elif target.startswith("results/") and target.endswith(".md"):
-        target = _holders()[target.removeprefix("results/").removesuffix(".md")]
+        target = holders()[target.removeprefix("results/").removesuffix(".md")]
     elif target.endswith(".json"):
         return code(f"experiments/{target}")
     elif not target.startswith("results/"):
@@ -139,6 +139,6 @@ def _sections() -> dict[str, str]:
 
 
 @cache
-def _holders() -> dict[str, str]:
+def holders() -> dict[str, str]:
     """Pages by the names of the results that they show."""
     return {result: place_of(name) for _, name, section in _every() for result, _ in MEASURED.findall(section)}

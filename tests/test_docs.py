@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import shlex
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from docs import results_pages
+from docs.links import copied, for_the_site
 from selfdebias.config.compose import load, load_sweep
 from selfdebias.config.overrides import split_settings, with_names_of_today
 from selfdebias.config.sources import Sources
@@ -20,9 +23,8 @@ from tests.tiny import tiny_pipeline
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-MADE = ("reference", "results")  # folders whose pages are made, or tested elsewhere
-PAGES = [it.relative_to(DOCS).as_posix() for it in sorted(DOCS.rglob("*.md")) if it.parent.name not in MADE]
-PAGES.remove("extend.md")  # CONTRIBUTING.md, whose code tests/test_contributing.py runs
+EVERY = [it.relative_to(DOCS).as_posix() for it in sorted(DOCS.rglob("*.md"))]
+PAGES = [page for page in EVERY if not page.startswith("reference/")]  # whose own tests are elsewhere
 ELSEWHERE = re.compile(r"#.*\bneeds\b")  # the word by which a page says that a line does not run just anywhere
 
 
@@ -202,7 +204,7 @@ def test_python_runs_with_fewer_images(pages, tmp_path, monkeypatch):
 
 
 FIGURE = re.compile(r"(?<![\w.])(?<!Python )-?\d+\.\d{2,}(?![\w.]*\d)|\d+\.\d(?= (?:GB|M|ms)\b)")
-SOURCE = re.compile(r"experiments/results/([\w/-]+\.md)|\]\((?:\.\./)*results/([\w/-]+\.md)\)")
+SOURCE = re.compile(r"experiments/results/([\w/-]+\.md)")
 DERIVED = {
     "howto/stable-diffusion.md": {"4.3", "2.1", "0.6", "1.1", "1.7", "1.86"}
 }  # held by the test of the estimates
@@ -217,7 +219,7 @@ def prose(page: str) -> list[str]:
 @pytest.mark.parametrize("page", PAGES)
 def test_each_figure_is_in_the_results_that_are_named_beside_it(page):
     for paragraph in prose(page):
-        names = [first or second for first, second in SOURCE.findall(paragraph)]
+        names = SOURCE.findall(paragraph)
         measured = "\n".join((ROOT / "experiments/results" / name).read_text() for name in names)
         for figure in {*FIGURE.findall(SOURCE.sub("", paragraph))} - DERIVED.get(page, set()):
             found = re.search(rf"(?<![\d.]){re.escape(figure)}(?!\d)", measured)
@@ -249,17 +251,27 @@ def test_the_table_of_models_is_the_measured_one():
     assert len(rows) > 2 and all(row in measured for row in rows)
 
 
-def test_the_costs_of_choosing_are_the_measured_ones():
-    rows = re.findall(r"^\| ([a-z, ]+) \| (0.*) \|$", text_of("concepts/choosing.md"), re.MULTILINE)
+@pytest.mark.parametrize(("part", "count"), [("", 4), (": choosing by the projector", 4)])
+def test_the_costs_of_choosing_are_the_measured_ones_each_beside_vanilla_of_its_seeds(part, count):
+    rows = re.findall(
+        r"^\| ([a-z, ]+) \| (0.*) \|$",
+        marked("concepts/choosing.md", f"rows of: experiments/results/person_choosing.md: Attributes, partition{part}"),
+        re.MULTILINE,
+    )
     measured = (ROOT / "experiments/results/person_choosing.md").read_text()
-    assert len(rows) == 6
+    (seeds, of_part) = re.findall(
+        rf"## Attributes, partition{part}\n\nGenerate seeds ([\d, ]+);(.*?)(?=\n## )", f"{measured}\n## ", re.DOTALL
+    )[0]
+    assert f"**Seeds {seeds[:3]} to {seeds[-3:]}**" in text_of("concepts/choosing.md")
+    assert [name for name, _ in rows][:2] == ["vanilla", "transport"] and len(rows) == count
     for name, cells in rows:
-        men, before, modes, precision, edited, rows_of = cells.split(" | ")
+        men, modes, precision, edited, rows_of = cells.split(" | ")
         wanted = {"transport": "transport, the default"}.get(name, name)
-        found = [line for line in measured.splitlines() if line.startswith(f"| {wanted} |") and f"| {men} [" in line]
-        (line,) = found if name != "vanilla" else found[:1]
-        assert f"| {modes} " in line and f"| {precision} [" in line and line.endswith(f"| {edited} | {rows_of} |"), name
-        assert f"| vanilla | 640 | {before} [" in measured
+        (line,) = [line for line in of_part.splitlines() if line.startswith(f"| {wanted} |")]
+        assert (
+            line.startswith(f"| {wanted} | 640 | {men} [") and f"| {modes} " in line and f"| {precision} [" in line
+        ), name
+        assert line.endswith(f"| {edited} | {rows_of} |"), name
 
 
 def test_the_parts_are_all_there():
@@ -296,11 +308,28 @@ def test_each_set_of_prompts_and_each_encoder_is_named():
     assert all(f"`{it.stem}`" in encoders for it in (ROOT / "conf/encoder").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_each_link_leads_somewhere(page):
-    for target in re.findall(r"\]\((?!http)([^)#]+)[^)]*\)", text_of(page)):
-        made = {*MADE} & {*Path(target).parts}
-        assert made or ((DOCS / page).parent / target).exists(), target
+@pytest.mark.parametrize("page", EVERY)
+def test_each_link_leads_somewhere_on_a_git_host_and_in_the_site(page):
+    """A host shows no page that a build makes, and of a symbolic link only where it leads."""
+    made = {*results_pages.pages(), *results_pages.pictures(), *copied(ROOT)}
+    made |= {f"reference/{name}.md" for name in ("config", "metrics", "results-json")}
+    for target in linked(text_of(page)):
+        file = (DOCS / page).parent / target
+        assert file.exists() and not file.is_symlink(), target
+    for target in linked(for_the_site(text_of(page), f"docs/{page}")):
+        place = Path(os.path.normpath(Path(page).parent / target)).as_posix()
+        assert place in made or (DOCS / place).is_file(), target
+
+
+def linked(text: str) -> list[str]:
+    return re.findall(r"\]\((?!\w+:|#)([^)#\s]+)[^)]*\)", text)
+
+
+def test_a_study_that_no_page_shows_and_a_file_outside_are_words_in_the_site():
+    text = "[a](../experiments/results/none.md), [b](../SECURITY.md), [c](../experiments/results/ablation/noise.md#x)"
+    assert for_the_site(text, "docs/index.md") == "a, b, [c](results/ablation/noise.md#x)"
+    assert for_the_site("[e](experiments/README.md)", "CONTRIBUTING.md") == "[e](results/index.md)"
+    assert for_the_site("```\n[d](../README.md)\n```", "docs/index.md") == "```\n[d](../README.md)\n```"
 
 
 @pytest.mark.parametrize("page", PAGES)

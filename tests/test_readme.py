@@ -13,6 +13,8 @@ import torch
 from PIL import Image
 
 from experiments.headline import ROWS, table
+from experiments.notebook import hashes_in
+from experiments.picture import FRAME, GAP, LEFT, PAGES, SIDE, TITLE, Band, caption, draw
 from experiments.pooled import RESULTS
 from selfdebias.config.compose import load, load_sweep
 from selfdebias.config.sources import Sources
@@ -21,6 +23,7 @@ from selfdebias.modes import KMeansModes
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+EARLIER = RESULTS / "person_encoders.json"  # whose first job the person's images are of
 FEWER = {
     '"num_inference_steps": 25': '"num_inference_steps": 4',
     "n_images=256": 'n_images=24, clustering=KMeansModes(k_min=2, k_max=4), projector={"steps": 40}',
@@ -36,6 +39,36 @@ def test_its_table_is_what_the_committed_results_say():
     (shown,) = re.findall(r"<!-- table: headline -->\n(.*?)<!-- end -->", README, re.DOTALL)
     assert shown == table()
     assert len(re.findall(r"\d\.\d{3} to \d\.\d{3}", shown)) >= 2 * len(ROWS)  # most of its cells are measured
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_stands_below_the_picture_is_what_was_measured_on_its_images(page):
+    (shown,) = re.findall(
+        r"before_after.png\)\n\n<!-- caption: before_after -->\n(.*?)<!-- end -->", page.read_text(), re.DOTALL
+    )
+    found = json.loads((RESULTS / "before_after.json").read_text())
+    assert shown == caption()
+    for row, it in found.items():
+        men = {arm: round(100 * it["men"][arm]["value"]) for arm in ("vanilla", "guided")}
+        assert f"{men['vanilla']}% to {men['guided']}% of {it['men']['guided']['n']} " in shown, row
+    assert len({it["config_hash"] for it in found.values()} & {*hashes_in(json.loads(EARLIER.read_text()))}) == 1
+
+
+def test_the_picture_is_narrow_enough_for_a_git_host():
+    with Image.open(RESULTS / "before_after.png") as picture:
+        assert picture.width <= 900 and picture.height < 520
+
+
+def test_the_picture_frames_the_images_whose_mode_changed():
+    images = {"vanilla": torch.zeros(12, 3, 64, 64), "guided": torch.ones(12, 3, 64, 64)}
+    drawn = np.array(draw([Band("a cook", images, [column == 1 for column in range(12)])]))
+    framed = np.flatnonzero((drawn == FRAME).all(axis=2).any(axis=0))
+    assert framed.min() == LEFT + SIDE + GAP - 2 and framed.max() == LEFT + 2 * SIDE + GAP + 1
+    assert tuple(drawn[TITLE + GAP + 5, LEFT + 5]) == (0, 0, 0) and tuple(drawn[-GAP * 2 - 5, LEFT + 5]) == (
+        255,
+        255,
+        255,
+    )
 
 
 def test_the_figures_of_its_text_are_those_of_the_results():
