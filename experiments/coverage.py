@@ -105,11 +105,11 @@ class Population:
         precision = float(turned @ own / turned.sum())
         return {
             "kept_share": float(w @ same),
-            "turned share": float(w @ ~same),
+            "switched share": float(w @ ~same),
             "kept_cosine": float((w * same) @ cosines(self.arm.e, self.vanilla.e) / (w @ same)),
             "PSNR": float(w[changed] @ self.arm.psnr[changed] / w[changed].sum()),
-            "turned precision": precision,
-            "turned precision ratio": float(precision / expected),
+            "switched precision": precision,
+            "switched precision ratio": float(precision / expected),
         }
 
     def draw(
@@ -145,8 +145,8 @@ def entries(
     twins = preservation(Sets(arm, vanilla, population.reference, resampling=bootstrap, n_modes=2))
     found |= {"mode_fd": modes["mode_fd"], "mode_kl": modes["mode_kl"], "PSNR": twins["psnr"]}
     found |= {key: twins[key] for key in ("kept_share", "kept_cosine")}
-    found |= {"turned share": twins["turned"]["share"], "turned precision": twins["turned"]["precision"]}
-    found["turned precision ratio"] = twins["turned"]["precision_ratio"]
+    found |= {"switched share": twins["turned"]["share"], "switched precision": twins["turned"]["precision"]}
+    found["switched precision ratio"] = twins["turned"]["precision_ratio"]
     reference = population.reference.e[generator.integers(0, len(population.reference), len(population.reference))]
     distance = bounded_mmd(arm.e, reference, blocks, np.arange(len(reference)), bootstrap, PolynomialKernel())
     return found | {"KID": distance} | corrected(arm, blocks, generator, seed)
@@ -228,14 +228,14 @@ def main(overrides: list[str]) -> None:
         "# Do the 95% intervals cover?", "",
         f"`python -m experiments.coverage`: the least share of {REPEATS} repeats in which the interval holds the true value, "
         f"over the planted shares of men {', '.join(map(str, SHARES))}. Rows are drawn from the {len(population.arm)} guided "
-        "images of the person study with their vanilla twins, weighted to the planted share. Columns: how they are drawn, and N. "
+        "images of the person study, each with its paired vanilla image, weighted to the planted share. Columns: how they are drawn, and N. "
         f"*Independent*: one by one. *Balanced*: batches of {BATCH} whose count of men is as near to the share as a whole number "
         f"can be, as guidance aims at. *Clustered*: batches whose shares scatter, correlation {CORRELATION} between their images.",
         "", table(results), "",
         "Distances of gender and of the modes are held to the cells away from 0 (share 0.6 and above); at share 0.5 the true "
         "value of the gender ones is 0, and the last column is how often the report says that they are at the floor, over all "
         "cells. *Corrected*: the share of men, when the judge is wrong in that share of the images of each class, measured on "
-        f"{LABELLED} labelled images a class. KID: the reference is drawn anew as well.",
+        f"{LABELLED} labelled images per class. KID: the reference is resampled as well.",
     ]  # fmt: skip
     write_study("coverage", "\n".join(text), {"repeats": REPEATS, "cells": results})
 

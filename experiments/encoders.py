@@ -48,7 +48,7 @@ def make_untrained(folder: Path = UNTRAINED, seed: int = 0) -> Path:
 def notes(every: Every) -> list[str]:
     """What the modes of each encoder are, and whether those are balanced at least."""
     words = (
-        "`kept_cosine`, turned images and their precision are taken in each encoder's own space; men are the judge's."
+        "`kept_cosine`, switched images and their precision are taken in each encoder's own space; men are the judge's."
     )
     lines = [row(name, results, "guided", MODES) for name, results in every.items()]
     return [words, "", header(MODES, every, "Encoder"), *lines]

@@ -1,7 +1,7 @@
 """The 20 occupations, by what the encoder was told: one fresh seed, 64 images of each occupation and arm.
 
-With an encoder that was told captions alone, axes are found on "a person" and carried over, all balanced at once. Beside it edits
-as large in random directions, the encoder that was told attributes with a partition carried over alike, and the tuned form of the
+With an encoder that was told captions alone, axes are found on "a person" and transferred, all balanced at once. Beside it edits
+as large in random directions, the encoder that was told attributes with a partition transferred alike, and the tuned form of the
 paper's method, which finds modes of each occupation. Settings are those of "a person"; nothing was chosen on this seed.
 """
 

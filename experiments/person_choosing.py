@@ -6,7 +6,7 @@ Words choose the parts whose names hold one of them; words that are in no part's
 development seeds 301 and 302. `select` was changed (the old one: commit 08fc19e) after a first look at seeds 801 to 805,
 where it had left 0.552 men and a `mode_fd` of 0.060: it now asks for more of what its projector tells wrongly. So what
 chooses by the projector is reported on seeds 811 to 815, which nobody had looked at. A model without prompts, whose pipeline
-cannot go on with fewer rows, so that the chosen seeds are drawn anew, on seeds 821 to 825. Cost is counted in rows that the
+cannot go on with fewer rows, so that the chosen seeds are sampled anew, on seeds 821 to 825. Cost is counted in rows that the
 denoiser evaluates, by a hook on it. The row of `select, then transport` on 811 to 815 was measured at commit 179cdc8; since then
 steered images that did not come to their mode are drawn again.
 """
@@ -57,7 +57,7 @@ SETTINGS = {
         "default": [*AXES, "guidance=transport_axes"],
         **{name: [*AXES, *own, *([FEW] if "transport" in own[0] else [])] for name, own in BY_THE_PROJECTOR.items()},
     },
-    "attributes, partition: no prompt, chosen seeds drawn anew": {
+    "attributes, partition: no prompt, chosen seeds sampled anew": {
         "default": ["model=emoji_ddpm", *PARTITION, "guidance=transport"],
         **{name: ["model=emoji_ddpm", *PARTITION, *own] for name, own in BY_THE_PROJECTOR.items()},
     },

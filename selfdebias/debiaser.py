@@ -208,7 +208,7 @@ class SelfDebias:
             if prompt and fitted and not known:
                 self._say(
                     f"The prompt {prompt!r} was not fitted, so its modes are not known, and it may change little: fit on it, "
-                    f"SelfDebias.fit(pipe, {prompt!r}, ...), or carry modes over to it (fitting_prompts=[{prompt!r}])."
+                    f"SelfDebias.fit(pipe, {prompt!r}, ...), or transfer modes to it (fitting_prompts=[{prompt!r}])."
                 )
             if images < SMALL and small is None and rule.dependence == "batch" and not getattr(rule, "decay", 0):
                 self._say(

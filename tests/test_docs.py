@@ -228,7 +228,7 @@ def test_each_figure_is_in_the_results_that_are_named_beside_it(page):
 
 def test_the_estimates_for_stable_diffusion_are_what_they_say_they_are():
     page = text_of("howto/stable-diffusion.md")
-    assert "59.5 s for a batch of 32" in page and f"{59.5 / 32:.2f} s an image" in page
+    assert "59.5 s for a batch of 32" in page and f"{59.5 / 32:.2f} s per image" in page
     total = 0
     for stage, images, minutes in re.findall(r"^\| (\S+) \| (\d+)[^|]* \| (\d+) min \|$", page, re.MULTILINE):
         assert round(int(images) * 59.5 / 32 / 60 * (1.043 if "guided" in stage else 1)) == int(minutes), stage

@@ -27,6 +27,7 @@ GROUPS = (
     "trainer", "logger", "paths",
 )  # fmt: skip
 STAGES = ("collect", "discover", "project", "generate", "evaluate", "report")
+LOGGERS = ("wandb", "csv", "tensorboard")  # names of those in conf/logger
 LISTS = ("stages", "tags")  # sections that are lists
 TABLE = "table"  # stands alone in `stages`: it makes the table of jobs that are finished
 QUALITIES = ("kept_cosine", "precision_ratio", "kid", "clip_score")
@@ -137,6 +138,8 @@ def _check_sections(config: Mapping[str, Any]) -> None:
         if group not in ("paths", "logger") and "_target_" not in config[group]:
             raise refuse(f"{group}._target_", "the name of a class", None)
     for name, logger in config["logger"].items():
+        if isinstance(logger, Mapping) and "_target_" not in logger and name in LOGGERS:
+            raise ConfigError(f"`logger.{name}` has options, but this job does not use that logger: add logger={name}.")
         if not isinstance(logger, Mapping) or "_target_" not in logger:
             raise refuse(f"logger.{name}", f"under the name of its logger, as logger.wandb.{name}", logger)
     if not TAGS.holds(config["tags"]):

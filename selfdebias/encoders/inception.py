@@ -1,4 +1,4 @@
-"""The Inception-v3 that published FID figures are measured with: 2048 features an image, from the user's own weights."""
+"""The Inception-v3 that published FID figures are measured with: 2048 features per image, from the user's own weights."""
 
 from __future__ import annotations
 

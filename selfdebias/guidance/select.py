@@ -30,7 +30,7 @@ class Select(Selection):
     How many seeds are drawn follows from the shares of the modes among those of earlier calls, at most `limit` for each image;
     in the first call it is twice as many as images, as far as the limit allows. Sides that lack images are made up for in later
     calls of the prompt, in jobs by the embeddings of the finished images, which also mends what the projector tells wrongly.
-    With `steer`, images that are lacking although the limit was reached are drawn anew from the call's own seeds, guided
+    With `steer`, images that are lacking although the limit was reached are sampled anew from the call's own seeds, guided
     towards the missing sides. In jobs an encoder looks at the finished images: chosen ones that the projector told wrongly are
     lacking too, and steered ones that did not come to their side are drawn once more, from other of the seeds that were not
     delivered, until there are enough or none is left.
@@ -107,7 +107,7 @@ class Select(Selection):
 class FirstSteps:
     """Draws seeds as far as their modes can be told, and goes on with those that are chosen.
 
-    Where the pipeline's callback allows it, the call goes on with fewer rows; else the chosen seeds are drawn anew.
+    Where the pipeline's callback allows it, the call goes on with fewer rows; else the chosen seeds are sampled anew.
 
     Args:
         parts: of the call.

@@ -28,7 +28,7 @@ INSIDE = 1e-12  # how far below zero an exact solution may be, by rounding
 GAP = 1e-9  # log-likelihood, for each image, that a solution may fall short of the largest
 MOST_ROUNDS = 20_000  # of three steps of expectation-maximisation each
 _INTERIOR = 0.01  # share of the uniform distribution in the first guess: a share of exactly 0 could never grow
-PRIOR = 0.5  # added to each count of the confusion matrix when it is drawn anew (Jeffreys): a mistake not yet seen is possible
+PRIOR = 0.5  # added to each count of the confusion matrix when it is resampled (Jeffreys): a mistake not yet seen is possible
 
 
 def corrected_metrics(
@@ -62,7 +62,7 @@ def corrected_metrics(
 
 
 def corrected_intervals(sums: Array, counts: ArrayLike, resampling: BlockBootstrap) -> list[Number]:
-    """Correct shares, and bound them: images and confusion matrix are drawn anew together, and the middle is kept.
+    """Correct shares, and bound them: images and confusion matrix are resampled together, and the middle is kept.
 
     Judged shares are drawn from what their own interval says at every level (Wilson's bound at a random quantile of
     Student's t), or for more than two classes from expanded resamples of blocks; the rows of the matrix from their

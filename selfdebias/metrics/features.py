@@ -145,7 +145,7 @@ def judged_with_features(judge: Any, encoder: Any, images: Tensor) -> tuple[dict
         found = seen(images)
         if not isinstance(found, Tensor) or found.shape[:-1] != (len(images),):
             got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-            raise ValueError(f"`judge.features` must return one row of features an image, got {got}.")
+            raise ValueError(f"`judge.features` must return one row of features per image, got {got}.")
         spaces = {JUDGE: found, **spaces}
         probabilities = judge.from_features(found) if hasattr(judge, "from_features") else judge(images)
     return probabilities, {name: compact(x) for name, x in spaces.items()}

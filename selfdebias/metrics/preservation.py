@@ -80,7 +80,7 @@ def preservation(sets: Sets) -> dict[str, Any]:
     return result | {
         "turned": _switched(sets, arm, vanilla),
         "kept_cosine": mean_of(cosine, same, arm.blocks, level, "no image kept its mode", *COSINES),
-        "turned_cosine": mean_of(cosine, ~same, arm.blocks, level, "no image was turned", *COSINES),
+        "turned_cosine": mean_of(cosine, ~same, arm.blocks, level, "no image switched", *COSINES),
         "kept_share": rate(same, arm.blocks, level),
     }
 
@@ -143,11 +143,11 @@ def switched_distance(
     """
     names, switched = (name, f"vanilla_{name}"), ~kept(arm.modes, vanilla.modes)
     if not switched.any():
-        return all_missing(names, "no image was turned", n=0)
+        return all_missing(names, "no image switched", n=0)
     moved = Placed(arm.e[switched], arm.modes[switched])
     means = mean_distance((moved, reference, vanilla, reference), kernel, n_modes)
     if means is None:
-        return all_missing(names, "no target mode has at least 2 images each of turned, vanilla and reference", n=0)
+        return all_missing(names, "no target mode has at least 2 images each of switched, vanilla and reference", n=0)
     return {name: Number(value, n=means.n, reason=NO_INTERVAL) for name, value in zip(names, means[:2], strict=True)}
 
 
@@ -196,7 +196,7 @@ def paired_agreement(sets: Sets, attributes: Sequence[str]) -> dict[str, Any] | 
             return rate(same[chosen], arm.blocks[chosen], sets.resampling.level)
 
         return {
-            "switched": agreed(~same_mode, "no image was turned"),
+            "switched": agreed(~same_mode, "no image switched"),
             "unswitched": agreed(same_mode, "no image kept its mode"),
         }
 

@@ -166,7 +166,7 @@ def switched_precisions(
     """
     switched = ~kept(arm.modes, vanilla.modes)
     if not switched.any():
-        return all_missing(PRECISIONS, "no image was turned", n=0)
+        return all_missing(PRECISIONS, "no image switched", n=0)
 
     def counts(placed: Placed, rows: NDArray[np.bool_]) -> Array:
         """Hits and images of each block by mode, (B, 2, K)."""

@@ -131,7 +131,7 @@ def test_pairs_that_the_judge_is_not_sure_of_do_not_count():
     vanilla, guided = (replace(it, threshold=0.6) for it in (arm("vanilla", 8), arm("guided", 8)))
     guided.probabilities["gender"][0] = vanilla.probabilities["gender"][5] = [0.55, 0.45]
     found = paired_agreement(sets(guided, vanilla), ["gender"])["gender"]
-    assert found["unswitched"].n == 30 and found["switched"].reason == "no image was turned"
+    assert found["unswitched"].n == 30 and found["switched"].reason == "no image switched"
     vanilla.probabilities["gender"][:] = [0.5, 0.5]
     found = paired_agreement(sets(guided, vanilla), ["gender"])["gender"]
     assert found["unswitched"].reason == "the judge is sure of no such pair"

@@ -68,7 +68,7 @@ def test_a_judge_that_rests_on_the_encoder_has_no_features_of_its_own():
 def test_features_that_are_none_are_refused():
     judge = Seeing()
     judge.features = lambda images: images
-    with pytest.raises(ValueError, match=r"`judge.features` must return one row of features an image, got \(5, 3"):
+    with pytest.raises(ValueError, match=r"`judge.features` must return one row of features per image, got \(5, 3"):
         judged_with_features(judge, Encoder(), IMAGES)
 
 

@@ -242,7 +242,7 @@ def test_identical_images_have_no_psnr_and_are_counted():
     measured = summary([arm("vanilla", 4), same])["arms"]["guided"]
     assert measured["psnr"]["value"] == 20
     assert measured["psnr"]["identical"] == 30
-    assert measured["turned"]["precision"]["reason"] == "no image was turned"
+    assert measured["turned"]["precision"]["reason"] == "no image switched"
     assert measured["kept_cosine"]["value"] == pytest.approx(1)
 
 

@@ -66,7 +66,7 @@ def test_no_image_turned_is_said():
     reference, vanilla, _ = case()
     result = switched_quality(reference, vanilla, vanilla, 2, np.zeros(40), BOOTSTRAP, SUITE)
     assert result["n"] == 0
-    assert {result[name].reason for name in MEASURES} == {"no image was turned"}
+    assert {result[name].reason for name in MEASURES} == {"no image switched"}
 
 
 def test_modes_too_small_to_measure_are_left_out_and_counted():

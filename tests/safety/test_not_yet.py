@@ -45,6 +45,13 @@ def test_a_hint_names_what_works(capsys, tmp_path, text, words):
     assert words in err.replace(f"`{text}`", "") and "override experiment" not in err
 
 
+def test_options_of_a_logger_that_a_job_does_not_use_name_the_way_out(capsys, tmp_path):
+    root = f"paths.root={tmp_path / 'runs'}"
+    assert main(["debug=tiny", "+logger.tags=[a]", root]) == 2
+    assert "add logger=wandb" in capsys.readouterr().err
+    assert main(["debug=tiny", "logger=wandb", "+logger.tags=[a]", root, "--cfg", "job"]) == 0
+
+
 def test_the_points_of_the_trade_off_are_called_by_key_and_value(tmp_path):
     sweep = write_sweep(tmp_path, {3.0: 0.6, 6.0: 0.5}, seeds=(1,))
     rows = rows_of(grouped(read_source(sweep.path).jobs, []))
