@@ -228,7 +228,8 @@ def main(overrides: list[str]) -> None:
         "# Do the 95% intervals cover?", "",
         f"`python -m experiments.coverage`: the least share of {REPEATS} repeats in which the interval holds the true value, "
         f"over the planted shares of men {', '.join(map(str, SHARES))}. Rows are drawn from the {len(population.arm)} guided "
-        "images of the person study, each with its paired vanilla image, weighted to the planted share. Columns: how they are drawn, and N. "
+        "images of the person study, each with its paired vanilla image, weighted to the planted share. "
+        "Columns: how they are drawn, and N. "
         f"*Independent*: one by one. *Balanced*: batches of {BATCH} whose count of men is as near to the share as a whole number "
         f"can be, as guidance aims at. *Clustered*: batches whose shares scatter, correlation {CORRELATION} between their images.",
         "", table(results), "",
