@@ -10,8 +10,8 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 LENGTH = 20  # tokens
 
 
-def build_tokenizer() -> CLIPTokenizer:
-    """Build the tokenizer; each word of a caption is one token."""
+def build_tokenizer(length: int = LENGTH) -> CLIPTokenizer:
+    """Build the tokenizer; each word of a caption is one token, and longer texts are cut to `length` tokens."""
     merges: list[tuple[str, str]] = []
     for word in sorted({word for caption in all_captions() for word in caption.split()}):
         while len(pieces := _apply(merges, word)) > 1:
@@ -20,7 +20,7 @@ def build_tokenizer() -> CLIPTokenizer:
     tokens = [START, END, *letters, *(left + right for left, right in merges)]
     return CLIPTokenizer(
         vocab={token: i for i, token in enumerate(dict.fromkeys(tokens))},
-        merges=merges, bos_token=START, eos_token=END, unk_token=END, pad_token=END, model_max_length=LENGTH,
+        merges=merges, bos_token=START, eos_token=END, unk_token=END, pad_token=END, model_max_length=length,
     )  # fmt: skip
 
 
