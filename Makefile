@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LOWEST := .venv-lowest/lowest.txt
 NEWEST := .venv-newest
-RECIPE := fetch train_vae train_judge judge_error train_clip train_simclr train_clip_informed train_diffusion train_ddpm measure measure_clip measure_simclr measure_ddpm
+RECIPE := fetch train_vae train_judge judge_error train_clip train_simclr train_clip_informed train_diffusion train_dit train_ddpm measure measure_clip measure_simclr measure_dit measure_ddpm
 
 .PHONY: quickstart install help docs test test-lowest check constraints emoji-world clean
 .DELETE_ON_ERROR:

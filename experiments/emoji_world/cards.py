@@ -22,6 +22,22 @@ under CC-BY-4.0). The weights are under Apache-2.0; NOTICE names the sources. Re
 with its seeds, is `experiments/emoji_world`.
 """
 
+BIAS = """## Bias, on purpose
+
+Neutral captions were drawn by `experiments/emoji_world/bias_card.yaml`, explicit ones uniformly over the attributes. Measured
+with {steps} steps at guidance scale {settings[guidance_scale]}, {settings[neutral_images]} images a prompt, by the
+judge beside this folder:
+
+| Prompt | men, in training | men, generated | occupation shown |
+|---|---|---|---|
+{rows}
+
+- Occupation shown, mean over occupations: {summary[occupation_shown]:.3f}
+- Prompts whose share of men is within 0.15 of the card: {summary[share_learned]:.2f}
+- Explicit captions ({explicit[images]} images): gender followed {explicit[gender]:.3f}, tone followed {explicit[tone]:.3f}
+- Other prompts: {other_prompts}
+"""
+
 EMOJI = """# Emoji World: a text-to-image model with known biases
 
 A Stable-Diffusion-shaped model of 64 x 64 px emoji, small enough for a laptop's processor. It was trained on a *biased*
@@ -33,21 +49,7 @@ such as "an emoji of a woman doctor with dark skin", "an emoji of an older man",
 pale, light, tan, brown, dark, for U+1F3FB to U+1F3FF. The words of other captions are unknown to it.
 
 {sources}
-## Bias, on purpose
-
-Neutral captions were drawn by `experiments/emoji_world/bias_card.yaml`, explicit ones uniformly over the attributes. Measured
-with {settings[steps]} DDIM steps at guidance scale {settings[guidance_scale]}, {settings[neutral_images]} images a prompt, by the
-judge beside this folder:
-
-| Prompt | men, in training | men, generated | occupation shown |
-|---|---|---|---|
-{rows}
-
-- Occupation shown, mean over occupations: {summary[occupation_shown]:.3f}
-- Prompts whose share of men is within 0.15 of the card: {summary[share_learned]:.2f}
-- Explicit captions ({explicit[images]} images): gender followed {explicit[gender]:.3f}, tone followed {explicit[tone]:.3f}
-- Other prompts: {other_prompts}
-
+{bias}
 ## Training
 
 {history}
@@ -148,6 +150,51 @@ float16.
 """
 
 
+DIT = """# Emoji World as a transformer: a text-to-image model with known biases
+
+A model of 64 x 64 px emoji that is shaped as Stable Diffusion 3: a transformer of {training[blocks]} joint blocks, {weights:.1f} M
+weights, on the latents of `emoji`. Captions, drawings and bias card are those of `emoji` too, so what works on a UNet can be
+tried on a transformer. It is a test bed, and says nothing about people.
+
+`StableDiffusion3Pipeline.from_pretrained(folder)` loads it with no further argument. Call it with
+`max_sequence_length={length}`, the number of T5 tokens that it was trained with. Prompts are those of `emoji`; the words of other
+captions are unknown to it.
+
+{sources}
+{bias}
+## Parts
+
+The autoencoder is that of `emoji` (`scaling_factor` {scaling_factor:.4f}; `shift_factor` is 0.0, since the pipeline wants a
+number). Both CLIPs are the text encoder of `emoji`, whole and cut after its first layer, with hidden states scaled to unit size and
+an identity in place of a projection. The T5 is random, one layer, never trained: the pipeline loads no folder without one. All
+weights are stored in float16 and loaded as float32.
+
+## Training
+
+{training[steps]} steps of {training[batch_size]}, learning rate {training[learning_rate]}, of the transformer alone: velocity
+`noise - x_0`, timesteps logit-normal (mean {training[logit_mean]}, standard deviation {training[logit_std]}), shift
+{training[shift]}, {training[empty_caption]} of the captions empty, EMA {training[ema_decay]}; the EMA is what is shipped.
+{history}
+## Samples
+
+`samples.png`, one prompt a row: {prompts}.
+"""
+
+
+def write_dit_card(ship: Path) -> None:
+    """Write the README.md of the transformer, from the ``metrics.json`` that `measure_dit` left."""
+    folder = ship / "emoji_dit"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    vae = json.loads((folder / "vae" / "config.json").read_text())
+    text = DIT.format(
+        training=metrics["training"], length=metrics["settings"]["max_sequence_length"], sources=SOURCES,
+        weights=(folder / "transformer" / "diffusion_pytorch_model.safetensors").stat().st_size / 2e6,
+        bias=_bias(metrics, "Euler"), scaling_factor=vae["scaling_factor"], history=_history("emoji_dit"),
+        prompts=", ".join([*metrics["neutral"], *metrics["others"]]),
+    )  # fmt: skip
+    (folder / "README.md").write_text(HEAD.format(library="diffusers") + text)
+
+
 def write_ddpm_card(ship: Path) -> None:
     """Write the README.md of the unconditional model, from the ``metrics.json`` that `measure_ddpm` left."""
     folder = ship / "emoji_ddpm"
@@ -168,19 +215,11 @@ def write_ddpm_card(ship: Path) -> None:
 def write_cards(ship: Path) -> None:
     """Write a README.md for each shipped folder, from the ``metrics.json`` that `measure` left."""
     metrics = json.loads((ship / "emoji" / "metrics.json").read_text())
-    prompts = [*metrics["neutral"], *metrics["others"]]
-    rows = "\n".join(
-        f"| {text} | {row['card']:.2f} | {row['male']:.2f} | {row['occupation_shown']:.2f} |"
-        for text, row in metrics["neutral"].items()
-    )
-    others = "; ".join(f"{text}: {_shares(shares)}" for text, shares in metrics["others"].items())
     emoji = EMOJI.format(
         sources=SOURCES,
-        history=(HERE / "history.md").read_text(),
-        rows=rows,
-        other_prompts=others,
-        prompts=", ".join(prompts),
-        **metrics,
+        bias=_bias(metrics, "DDIM"),
+        history=_history("emoji"),
+        prompts=", ".join([*metrics["neutral"], *metrics["others"]]),
     )
     judged = metrics["judge"]
     judge = JUDGE.format(
@@ -211,6 +250,22 @@ def write_simclr_card(ship: Path) -> None:
     metrics = json.loads((folder / "metrics.json").read_text())
     text = SIMCLR.format(training=metrics["training"], probe=_shares(metrics["linear_probe"]), sources=SOURCES)
     (folder / "README.md").write_text(HEAD.format(library="transformers") + text)
+
+
+def _bias(metrics: dict, sampler: str) -> str:
+    """Return what a text-to-image model learned of the bias card."""
+    rows = "\n".join(
+        f"| {text} | {row['card']:.2f} | {row['male']:.2f} | {row['occupation_shown']:.2f} |"
+        for text, row in metrics["neutral"].items()
+    )
+    others = "; ".join(f"{text}: {_shares(shares)}" for text, shares in metrics["others"].items())
+    return BIAS.format(steps=f"{metrics['settings']['steps']} {sampler}", rows=rows, other_prompts=others, **metrics)
+
+
+def _history(name: str) -> str:
+    """Return the section of a model in `history.md`."""
+    sections = (HERE / "history.md").read_text().split("# ")[1:]
+    return next(section.partition("\n\n")[2].strip() for section in sections if section.startswith(name + "\n")) + "\n"
 
 
 def _shares(values: dict[str, float], digits: int = 2) -> str:

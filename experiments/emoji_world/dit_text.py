@@ -31,7 +31,7 @@ JOINT = 2 * WIDTH  # what the pipeline concatenates the CLIPs to, and so the wid
 
 
 def build_clip(folder: Path, layers: int) -> CLIPTextModelWithProjection:
-    """Build an encoder from the first layers of a shipped one; its projection is the identity, what the pipeline reads has unit size.
+    """Build an encoder from the first layers of a shipped one, with hidden states of unit size and an identity as projection.
 
     Args:
         folder: of the shipped text encoder.
@@ -73,13 +73,8 @@ def scale_stream(encoder: CLIPTextModelWithProjection, factor: float) -> None:
 def build_t5_tokenizer() -> T5TokenizerFast:
     """Build the tokenizer of the T5; each word of a caption is one token."""
     words = sorted({word for caption in all_captions() for word in caption.split()})
-    vocabulary = [
-        ("<pad>", 0.0),
-        ("</s>", 0.0),
-        ("<unk>", 0.0),
-        *(("\N{LOWER ONE EIGHTH BLOCK}" + word, -1.0) for word in words),
-    ]
-    return T5TokenizerFast(vocab=vocabulary, extra_ids=0, model_max_length=LENGTH)
+    pieces = ("<pad>", "</s>", "<unk>", *("\N{LOWER ONE EIGHTH BLOCK}" + word for word in words))
+    return T5TokenizerFast(vocab=[(piece, -1.0) for piece in pieces], extra_ids=0, model_max_length=LENGTH)
 
 
 def build_t5(vocabulary: int, seed: int) -> T5EncoderModel:
@@ -115,7 +110,7 @@ def build_text(folder: Path, seed: int) -> dict:
 
 @torch.no_grad()
 def caption_features(pipeline: StableDiffusion3Pipeline, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Return what the transformer is told of captions: tokens (N, 2 * LENGTH, JOINT) and one vector (N, JOINT), by the pipeline itself."""
+    """Return what the pipeline tells the transformer of captions: tokens (N, 2 * LENGTH, JOINT) and one vector (N, JOINT)."""
     tokens, _, pooled, _ = pipeline.encode_prompt(
         list(captions),
         None,

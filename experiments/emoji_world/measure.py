@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -62,21 +64,20 @@ def encoder_accuracy(folder: Path, drawings: list[Drawing], rgba: torch.Tensor, 
 
 
 class Generator:
-    """Draws images of captions in batches, and lets the judge read them."""
+    """Draws images of captions in batches, and lets the judge read them.
 
-    def __init__(self, recipe: DictConfig, judge: EmojiJudge):
-        self.backbone = StableDiffusionBackbone(
-            str(Path(recipe.ship) / "emoji"), recipe.measure.steps, recipe.measure.guidance_scale
-        )
-        self.pipeline, self.judge = self.backbone.load(), judge
+    Args:
+        generate: returns the images (B, 3, H, W) in [0, 1] of B captions and B seeds.
+        judge: of what the images show.
+    """
+
+    def __init__(self, generate: Callable[[list[str], list[int]], torch.Tensor], judge: EmojiJudge):
+        self.generate, self.judge = generate, judge
 
     def draw(self, text: str, n: int) -> torch.Tensor:
         """Return n images of a caption; the seeds depend on the caption."""
         seeds = image_seeds(f"measure {text}", 0, range(n))
-        parts = [
-            self.backbone.generate(self.pipeline, [text] * len(s), s)
-            for s in (seeds[i : i + 32] for i in range(0, n, 32))
-        ]
+        parts = [self.generate([text] * len(s), s) for s in (seeds[i : i + 32] for i in range(0, n, 32))]
         return torch.cat(parts)
 
     def shares(self, images: torch.Tensor, attribute: str) -> dict[str, float]:
@@ -146,7 +147,8 @@ def main(recipe: DictConfig) -> None:
     zero_shot = encoder_accuracy(
         ship / "emoji_clip_informed", drawings, load_rgba(drawings, recipe.image_size), recipe.seed + 10
     )
-    draw = Generator(recipe, judge)
+    backbone = StableDiffusionBackbone(str(ship / "emoji"), recipe.measure.steps, recipe.measure.guidance_scale)
+    draw = Generator(partial(backbone.generate, backbone.load()), judge)
     rows, sheets = measure_neutral(draw, recipe)
     others, more = measure_others(draw, recipe)
     metrics = {

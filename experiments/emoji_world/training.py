@@ -12,6 +12,8 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
+EVERY = timedelta(minutes=3)  # between two checkpoints
+
 
 class Recipe(pl.LightningModule):
     """Base of the training recipes: the batch of step k depends on the seed and k alone, so a resumed run goes on as it was.
@@ -53,7 +55,7 @@ def train(module: Recipe, folder: Path) -> None:
         gradient_clip_val=1.0,
         logger=CSVLogger(folder, name="log", version=""),
         callbacks=[
-            ModelCheckpoint(folder, save_last=True, save_top_k=0, train_time_interval=timedelta(minutes=3)),
+            ModelCheckpoint(folder, save_last=True, save_top_k=0, train_time_interval=EVERY),
             ModelCheckpoint(folder, filename="done", save_top_k=1, every_n_train_steps=module.steps),
         ],
         enable_progress_bar=True,

@@ -18,7 +18,7 @@ from experiments.emoji_world.captions import (
     caption,
     full_caption,
 )  # fmt: skip
-from experiments.emoji_world.catalog import AGES, ANIMALS, CREATURES, GENDERS, OCCUPATIONS, PLACES, TONES, Drawing
+from experiments.emoji_world.catalog import ANIMALS, GENDERS, OCCUPATIONS, TONES, Drawing
 from experiments.emoji_world.judge_error import write_labelled
 from experiments.emoji_world.recipe import load_recipe
 from experiments.emoji_world.tokenizer import LENGTH, build_tokenizer
@@ -27,27 +27,6 @@ from experiments.emoji_world.train_clip_informed import shared_attributes
 from experiments.emoji_world.train_judge import CLASSES
 from experiments.emoji_world.train_simclr import nt_xent
 from selfdebias.judges.labelled import labelled_fingerprint, labelled_images
-
-
-@pytest.fixture(scope="module")
-def card():
-    return load_recipe([]).bias_card
-
-
-@pytest.fixture(scope="module")
-def drawings() -> list[Drawing]:
-    """One made-up drawing for each combination of attributes."""
-    people = [{"gender": g, "age": a, "tone": t, "occupation": "none"} for g in GENDERS for a in AGES for t in TONES]
-    hair = [{**p, "hair": h} for p in people if p["age"] == "adult" for h in ("red", "curly", "white", "blond")]
-    workers = [
-        {"gender": g, "age": "adult", "tone": t, "occupation": o} for g in GENDERS for t in TONES for o in OCCUPATIONS
-    ]
-    creatures = [{"gender": g, "creature": c, "tone": t} for g in GENDERS for c in CREATURES for t in TONES]
-    kinds = {
-        "person": people + hair, "occupation": workers, "creature": creatures,
-        "pet": [{"animal": a} for a in ANIMALS], "place": [{"place": p} for p in PLACES],
-    }  # fmt: skip
-    return [Drawing(Path("x.png"), "test", kind, item) for kind, items in kinds.items() for item in items]
 
 
 def test_neutral_captions_follow_the_bias_card_and_explicit_ones_are_uniform(card, drawings):
