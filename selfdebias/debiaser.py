@@ -21,6 +21,7 @@ from selfdebias.guidance.base import Method
 from selfdebias.guidance.groups import EMBEDDED, Rule
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.selecting import Selecting
+from selfdebias.jobs.failures import sigterm_as_ctrl_c
 from selfdebias.jobs.fitting import FitArguments, fit_stages
 from selfdebias.jobs.model_card import BANK, CLASSIFIER, MEANS, PROJECTOR, read_facts, write_facts
 from selfdebias.jobs.parts import default, guidance_of, part_of, with_options
@@ -124,14 +125,13 @@ class SelfDebias:
         """
         rule = guidance_of(guidance)
         when = part_of("schedule", schedule, GuidanceWindow) or default("schedule", "default")
-        with TemporaryDirectory() as temporary, normal_tensors():
+        with TemporaryDirectory() as temporary, normal_tensors(), sigterm_as_ctrl_c(unless_handled=True):
             asked = FitArguments(
                 pipe, prompts, encoder, n_images, batch_size, timesteps, seed, clustering, vocabulary, projector or {}, call or {},
                 fitting_prompts, relative_scale,
             )  # fmt: skip
             semantics, facts = fit_stages(asked, Path(folder or temporary))
-        several = isinstance(semantics, AxesSemantics)
-        rule = rule or default("guidance", "transport_axes" if several else "transport")
+        rule = rule or default("guidance", "transport_axes" if isinstance(semantics, AxesSemantics) else "transport")
         return cls(semantics, rule, when, {**facts, **described(rule, when)})
 
     @staticmethod

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import re
+import signal
 
 import pytest
 import torch
@@ -200,6 +202,25 @@ def test_an_unconditional_pipeline_is_fitted_and_guided_in_the_same_way(tmp_path
 def test_a_pipeline_that_takes_prompts_is_given_some():
     with pytest.raises(ValueError, match="`prompts` must be given for StableDiffusionPipeline"):
         SelfDebias.fit(tiny_pipeline(), **FIT)
+
+
+def test_sigterm_ends_a_fit_unless_the_program_has_a_handler_of_its_own(pipeline):
+    """Lightning alone would note the signal and go on."""
+
+    def ended(images):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return PixelEncoder()(images)
+
+    with pytest.raises((KeyboardInterrupt, SystemExit)):  # Lightning makes the one of the other
+        fit(pipeline, encoder=ended)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    seen = []
+    signal.signal(signal.SIGTERM, lambda *_: seen.append(1))
+    try:
+        fit(pipeline, encoder=ended)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    assert seen
 
 
 def test_attached_without_with_it_says_so(pipeline, debiaser):

@@ -84,15 +84,19 @@ class Terminated(KeyboardInterrupt):
 
 
 @contextmanager
-def sigterm_as_ctrl_c() -> Iterator[None]:
+def sigterm_as_ctrl_c(unless_handled: bool = False) -> Iterator[None]:
     """Ends the body on SIGTERM as on Ctrl-C; elsewhere than in the main thread, which alone may say so, nothing changes.
 
     Without it Lightning's Trainer only notes the signal; it calls a handler that was there before its own.
 
+    Args:
+        unless_handled: Whether a handler that the program has set stays in place.
+
     Raises:
         Terminated: Once the signal comes; later ones (`timeout` sends two) do not disturb the shutdown.
     """
-    if threading.current_thread() is not threading.main_thread():
+    handled = unless_handled and signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    if handled or threading.current_thread() is not threading.main_thread():
         yield
         return
     came = threading.Event()
