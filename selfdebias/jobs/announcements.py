@@ -6,8 +6,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from selfdebias.config.combinations import UNEDITED, draws_reference, guidance_of_arms, reference_count
+from selfdebias.config.combinations import UNEDITED, draws_reference, guidance_of_arms, has_axes, reference_count
 from selfdebias.config.targets import make
+from selfdebias.report.next_step import pooled_seeds
 from selfdebias.report.wording import by_text, plain, wrapped
 
 WIDTH = 80
@@ -64,7 +65,8 @@ def untold_in_words(config: Mapping[str, Any]) -> list[str]:
     if config["evaluate"]["folders"] or not {"generate", "evaluate"} <= set(config["stages"]):
         return []
     why: list[tuple[str, str]] = []
-    n, size = config["generate"]["n_images"], config["generate"]["batch_size"]
+    generate = config["generate"]
+    n, size, seeds = generate["n_images"], generate["batch_size"], pooled_seeds(generate["seed"])
     templates = len(config["prompts"].get("templates") or [""])
     arms = guidance_of_arms(config["guidance"])
     for arm, guidance in arms.items():
@@ -72,8 +74,25 @@ def untold_in_words(config: Mapping[str, Any]) -> list[str]:
         on = "image" if arm in UNEDITED else getattr(make({"guidance": own}, "guidance"), "dependence", "batch")
         if templates > 1 or on == "image":
             continue
-        if on == "run":
-            why.append(("one memory for all images gives no interval; guidance.decay=0 keeps none", arm))
-        elif n <= size:
+        if n <= size:
             why.append((f"one batch of {n} images gives no interval; generate.n_images={2 * size} gives two", arm))
+        elif on == "run" or (on == "remainder" and (when := _carried(config, own, size)) is not None):
+            if_so = "" if on == "run" else when
+            why.append(
+                (f"no interval within one run{if_so}, since batches depend on each other; {seeds} pools three", arm)
+            )
     return [line for text, names in by_text(why).items() for line in wrapped(f"{names}: {text}", WIDTH)]
+
+
+def _carried(config: Mapping[str, Any], guidance: Mapping[str, Any], size: int) -> str | None:
+    """Whether a batch leaves a rounding remainder to the next one: None if not, else the condition where it is not known yet."""
+    target, clustering = guidance.get("target"), config["clustering"]
+    k = 2 if has_axes(clustering) else clustering.get("k")
+    if "attribute" in config["bank"] or clustering.get("max_depth"):
+        k = None  # the classes of a judge, or clusters that are cut further
+    if target == "depth":
+        return f" unless the target comes out even in a batch of {size}"
+    if not isinstance(target, list) and k is None:
+        return f" unless the number of modes divides a batch of {size}"
+    shares = target if isinstance(target, list) else [1 / k] * k
+    return "" if any(abs(size * share - round(size * share)) > 1e-6 for share in shares) else None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 NO_INTERVAL = "no interval: resampled sets hold copies of images, which move it"
+ONE_BATCH = "no interval: one batch"
+ONE_RUN = "no interval: the batches of this run depend on each other"
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,10 @@ class Number:
             >>> Number.unbounded(0.5, 1).to_json()
             {'value': 0.5, 'low': None, 'high': None, 'blocks': 1, 'reason': 'no interval: one batch'}
         """
-        why = {0: "no batch has an image", 1: "one batch"}.get(blocks, "no resample has a value")
-        return cls(value, blocks=blocks, reason=f"no interval: {why}", nulls=frozenset({"low", "high"}))
+        why = {0: "no interval: no batch has an image", 1: ONE_BATCH}.get(
+            blocks, "no interval: no resample has a value"
+        )
+        return cls(value, blocks=blocks, reason=why, nulls=frozenset({"low", "high"}))
 
     @classmethod
     def from_json(cls, entry: Any) -> Number:
@@ -149,6 +153,31 @@ def json_of(tree: Any) -> Any:
     if isinstance(tree, Mapping):
         return {key: json_of(branch) for key, branch in tree.items()}
     return [json_of(branch) for branch in tree] if isinstance(tree, list) else tree
+
+
+def of_one_run(arms: Mapping[str, Any], dependence: Mapping[str, str]) -> dict[str, Any]:
+    """Return the arms' numbers, in which it is the reason of a missing interval where batches depend on each other.
+
+    Args:
+        arms: numbers by arm; their `difference` is by the other arm.
+        dependence: what the images of each arm depend on, as `Guidance.dependence` has it.
+
+    Example:
+        >>> gap = Number.unbounded(0.5, 1)
+        >>> of_one_run({"guided": {"gap": gap}}, {"guided": "run"})["guided"]["gap"].reason
+        'no interval: the batches of this run depend on each other'
+    """
+    runs = {arm for arm, on in dependence.items() if on == "run"}
+    return {arm: _of_one_run(tree, runs, arm in runs) for arm, tree in arms.items()}
+
+
+def _of_one_run(tree: Any, runs: Collection[str], within: bool) -> Any:
+    """A tree of numbers, inside of what is measured on such a run (`within`) or not."""
+    if isinstance(tree, Number):
+        return replace(tree, reason=ONE_RUN) if within and tree.reason == ONE_BATCH else tree
+    if not isinstance(tree, Mapping):
+        return tree
+    return {key: _of_one_run(branch, runs, within or key in runs) for key, branch in tree.items()}
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -23,7 +23,7 @@ from selfdebias.metrics.features import JUDGE, PIXELS
 from selfdebias.metrics.intervals import BlockBootstrap
 from selfdebias.metrics.metric import MetricSuite
 from selfdebias.metrics.modes import cells_in, mode_entries, summarise_modes
-from selfdebias.metrics.number import Number, all_missing, json_of, missing
+from selfdebias.metrics.number import Number, all_missing, json_of, missing, of_one_run
 from selfdebias.metrics.preservation import paired_agreement, preservation
 from selfdebias.metrics.quality import against_reference, clip_score_of, keys_for, silence_clip_scores
 from selfdebias.metrics.shares import attribute_metrics, attribute_shares, by_run, rate
@@ -102,7 +102,7 @@ def summarise(
     }
     if told := {arm: it["told"] for arm, it in (costs or {}).items() if "told" in it}:
         results["told"] = told
-    return json_of(results)
+    return json_of(results | {"arms": of_one_run(results["arms"], results["dependence"])})
 
 
 def _measure(

@@ -21,12 +21,12 @@ from selfdebias.report.measures import (
     attributes_of,
     batches_of,
     frechet_key,
-    images_of,
     is_inception,
     label_of,
     title_of,
     without_label,
 )
+from selfdebias.report.next_step import way_to_intervals
 from selfdebias.report.wording import AT_FLOOR, by_text, plain
 
 # Columns, and their names in a sentence.
@@ -200,7 +200,7 @@ def preservation_in_words(results: Results, shown: Collection[str]) -> list[str]
 def interval_in_words(results: Results) -> str:
     """What the brackets are, what stands in their place at the floor, and which arms have none."""
     lacking = [arm for arm in arms_of(results) if batches_of(results, arm) == 1]
-    ways = by_text((_way_to_intervals(results, arm), arm) for arm in lacking)
+    ways = by_text((way_to_intervals(results, arm), arm) for arm in lacking)
     lines = []
     if len(lacking) < len(results["arms"]):
         lines.append(
@@ -211,15 +211,6 @@ def interval_in_words(results: Results) -> str:
         )
     lines += [f"{arms}: no intervals, {way}." for way, arms in ways.items()]
     return " ".join(lines)
-
-
-def _way_to_intervals(results: Results, arm: str) -> str:
-    n = images_of(results, arm) or 0
-    if "sources" in results:
-        return f"1 batch of {n}; more images, or a smaller evaluate.drawn_together, give more"
-    if results.get("dependence", {}).get(arm) == "run":
-        return f"1 memory for all {n} images; more prompts.templates, each with its own, give more"
-    return f"1 batch of {n}; generate.n_images={2 * n} generate.batch_size={n} gives two"
 
 
 def judge_in_words(results: Results) -> str:

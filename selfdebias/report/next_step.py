@@ -31,8 +31,9 @@ def next_step(results: Results, config: Mapping[str, Any]) -> str:
     if n < FEW:
         return f"{n} images say little; the same command with generate.n_images=128"
     lacking = [arm for arm in arms if batches_of(results, arm) == 1]
-    if lacking and results.get("dependence", {}).get(lacking[0]) == "run":
-        return "intervals: guidance.decay=0 carries nothing from one batch to the next"
+    if any(results.get("dependence", {}).get(arm) == "run" for arm in lacking):
+        seeds = pooled_seeds(config.get("generate", {}).get("seed", 1))
+        return f"intervals, by runs that do not depend on each other: the same command with {seeds}"
     if lacking:
         return f"intervals and verdicts; the same command with {more_batches(n)}"
     return _stronger(results, config) or _control(config)
@@ -41,6 +42,25 @@ def next_step(results: Results, config: Mapping[str, Any]) -> str:
 def more_batches(n: int) -> str:
     """The overrides that sample twice as many images in two batches of n."""
     return f"generate.n_images={2 * n} generate.batch_size={n}"
+
+
+def pooled_seeds(seed: int) -> str:
+    """What turns a command into a sweep of three runs, whose table pools their images: the one that is there and two more."""
+    return f"-m generate.seed={seed},{seed + 1},{seed + 2}"
+
+
+def way_to_intervals(results: Results, arm: str) -> str:
+    """Why an arm has no intervals, and what gives some; to be read after `no intervals, `."""
+    n = images_of(results, arm) or 0
+    dependent = results.get("dependence", {}).get(arm) == "run"
+    if "sources" in results:
+        more = "more images, or a smaller evaluate.drawn_together, give more"
+        return "since its batches depend on each other" if dependent else f"1 batch of {n}; {more}"
+    if dependent:
+        seed = results.get("seeds", {}).get("generate")
+        more = pooled_seeds(seed if isinstance(seed, int) else 1)
+        return f"since its batches depend on each other; {more} pools runs that do not"
+    return f"1 batch of {n}; {more_batches(n)} gives two"
 
 
 def _after_folders(results: Results) -> str:

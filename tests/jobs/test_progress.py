@@ -108,8 +108,29 @@ def test_what_gives_an_interval_is_known_for_each_way_that_images_depend_on_each
     assert untold() == [] == untold("guidance=none", *one) == untold("stages=[collect,discover]", *one)
     assert untold(*one) == ["guided: one batch of 16 images gives no interval; generate.n_images=64 gives two"]
     assert untold("guidance=random", *one)[0].startswith("guided, random: one batch of 16 images")
-    assert untold("guidance.closed_loop=true")[0].startswith("guided: one memory for all images gives no interval")
+    together = (
+        "guided: no interval within one run, since batches depend on each other; -m generate.seed=1,2,3 pools three"
+    )
+    assert " ".join(" ".join(untold("guidance.closed_loop=true")).split()) == together
+    assert "pools three" in " ".join(untold("guidance=self_debias", "guidance.decay=0.9"))
     assert untold("guidance=attribute_prompts", *one)[0].startswith("guided: one batch")  # its images are sampled alone
+    assert untold("guidance.closed_loop=true", *one)[0].startswith("guided: one batch of 16")  # decay is not the reason
+
+
+def test_a_remainder_that_one_batch_leaves_to_the_next_is_said_before_the_run():
+    def untold(*overrides):
+        return " ".join(" ".join(untold_in_words(load([*overrides]))).split())
+
+    known = ["clustering=spectral", "clustering.k=3"]
+    always = (
+        "guided: no interval within one run, since batches depend on each other; -m generate.seed=1,2,3 pools three"
+    )
+    assert untold(*known) == always and untold(*known, "guidance.decay=0") == ""
+    assert untold(*known, "generate.batch_size=30") == "" == untold("generate.batch_size=2")
+    assert untold("generate.batch_size=5") == always  # the sides of an axis
+    assert "within one run unless the number of modes divides a batch of 32, since" in untold("clustering=spectral")
+    assert "seed=7,8,9" in untold(*known, "generate.seed=7")
+    assert untold(*known, "guidance.target=[0.5,0.25,0.25]") == ""
 
 
 def test_a_job_ends_with_its_picture_and_its_page(stand_ins, capsys):

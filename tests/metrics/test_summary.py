@@ -145,6 +145,16 @@ def test_without_an_interval_there_is_a_reason_and_nothing_is_said_of_the_floor(
     assert found["verdicts"]["guided"]["gender"] is None and found["dependence"] == {"guided": "batch"}
 
 
+def test_where_batches_depend_on_each_other_this_is_the_reason_of_a_missing_interval():
+    one_run = replace(arm("guided", 16, seed=1), blocks=np.zeros(32, dtype=np.int64))
+    found = summary(
+        [arm("vanilla", 4), one_run], costs={"vanilla": {"dependence": "image"}, "guided": {"dependence": "run"}}
+    )
+    reasons = [node["reason"] for _, node in walk(found["arms"]["guided"]) if "low" in node and node["low"] is None]
+    assert len(reasons) > 10 and {*reasons} == {"no interval: the batches of this run depend on each other"}
+    assert not any("batches" in node.get("reason", "") for _, node in walk(found["arms"]["vanilla"]))
+
+
 def test_verdicts_and_runs_stand_beside_the_numbers(results):
     assert results["verdicts"]["guided"]["tone"] == "not told apart"
     assert results["arms"]["guided"]["gender"]["fd_hard"]["at_floor"] is True

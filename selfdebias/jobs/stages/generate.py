@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,16 +97,21 @@ def _facts_of_images(guidance: Method, replayed: Path | None, store: BatchFolder
     every = [tensors for _, tensors in store.tensors()]
     edited = {"edited": sum(int(it["edited"].sum()) for it in every)} if isinstance(guidance, Selection) else {}
     skipped = sum(int(it.get("skipped", 0)) for it in every)
-    return {"dependence": _dependence(guidance, replayed, store), **told, "skipped_edits": skipped, **edited}
+    return {"dependence": _dependence(guidance, replayed, every), **told, "skipped_edits": skipped, **edited}
 
 
-def _dependence(guidance: Method, replayed: Path | None, store: BatchFolder) -> str:
-    """What an image of the arm depends on; edits whose sizes are replayed depend on what the other arm's do."""
+def _dependence(guidance: Method, replayed: Path | None, batches: Sequence[Mapping[str, Any]]) -> str:
+    """What an image of the arm depends on; edits whose sizes are replayed depend on what the other arm's do.
+
+    What the last batch leaves owed goes to none, so that one batch alone depends on nothing.
+    """
     if replayed is not None:
         return str(json.loads((replayed / "generate.json").read_text())["dependence"])
+    if guidance.dependence == "run" and len(batches) == 1:
+        return "batch"
     if guidance.dependence != "remainder":
         return guidance.dependence
-    return "run" if any(tensors["owed"].any() for _, tensors in store.tensors() if "owed" in tensors) else "batch"
+    return "run" if any(tensors["owed"].any() for tensors in batches[:-1] if "owed" in tensors) else "batch"
 
 
 def _facts(guidance: Method, state: GuidanceState) -> dict[str, Any]:

@@ -183,11 +183,13 @@ def test_a_models_negative_prompt_leaves_what_is_owed_under_the_prompt(model, ro
     assert torch.allclose(kept[-1]["owed"], 5 / len(counts) - counts.double(), atol=1e-6)
 
 
-@pytest.mark.parametrize(("target", "size", "wanted"), [([0.5, 0.5], 2, "batch"), ([0.6, 0.4], 2, "run")])
+@pytest.mark.parametrize(
+    ("target", "size", "wanted"), [([0.5, 0.5], 2, "batch"), ([0.6, 0.4], 2, "run"), ([0.6, 0.4], 4, "batch")]
+)
 def test_batches_depend_on_each_other_where_rounding_leaves_something_owed(model, root, target, size, wanted):
     k = json.loads((root / "discover" / "modes.json").read_text())["k"]
     guidance = transport(target=[*target, *[0.0] * (k - 2)])
-    folder = run_generate(model, root, "guided", guidance, name=f"owed-{wanted}", n_images=4, batch_size=size)
+    folder = run_generate(model, root, "guided", guidance, name=f"owed-{wanted}-{size}", n_images=4, batch_size=size)
     facts = json.loads((folder / "generate.json").read_text())
     assert facts["dependence"] == wanted
     assert facts["guidance"]["target"] == pytest.approx(guidance.target)
