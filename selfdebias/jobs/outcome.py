@@ -9,6 +9,7 @@ from selfdebias.config.files import read_plain_yaml
 from selfdebias.jobs.job_record import CONFIG, read_record
 from selfdebias.report import ending, ending_of_prompts
 from selfdebias.report.bars import signs_of
+from selfdebias.report.trial import trial_in
 from selfdebias.storage.atomic import read_json
 
 PAGE, PICTURE, TABLE = "report.html", "first.png", "table.md"
@@ -23,12 +24,13 @@ def render_outcome(job: Path, encoding: str = "ascii") -> str:
     """
     places, signs = places_of(job), signs_of(encoding)
     found, config = modes_of(job), read_plain_yaml(job / CONFIG)
+    trial = trial_in(read_record(job).get("command"))
     results = read_json(job / "results.json") if (job / "results.json").exists() else {}
     if not results.get("rows") and not results.get("arms"):
         return ending.render_unmeasured(found, places)
     if "rows" in results:
-        return ending_of_prompts.render_end(results, config, places, signs)
-    return ending.render_end(results, found, config, places, signs)
+        return ending_of_prompts.render_end(results, config, places, signs, trial)
+    return ending.render_end(results, found, config, places, signs, trial)
 
 
 def places_of(job: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -26,12 +27,13 @@ ASCII, BLOCKS = Signs("#", ".", "|"), Signs("█", "·", "│")
 
 
 class BarRow(NamedTuple):
-    """A row: what images are counted of, their share in each arm, the share that is wanted, and captions for it."""
+    """A row: what images are counted of, their share in each arm, the share that is wanted, captions for it, and for the others."""
 
     name: str
     shares: Mapping[str, Number]
     target: float | None
     captions: Sequence[str] = ()
+    others: Sequence[str] = ()
 
 
 def signs_of(encoding: str | None) -> Signs:
@@ -98,8 +100,17 @@ def bar_lines(
     columns.append(Column("target", ["-" if row.target is None else f"{percent(row.target):>4}" for row in rows]))
     used = sum(max(map(columns_of, [it.title, *map(str, it.cells)])) + GAP for it in columns)
     if width - used >= LEAST_ROOM and any(row.captions for row in rows):
-        columns.append(Column(captions, [as_many(row.captions, width - used) for row in rows]))
+        columns.append(Column(captions, [_told(row, width - used) for row in rows]))
     return text_lines(Table.of_columns(columns), width)
+
+
+def _told(row: BarRow, room: int) -> str:
+    """The captions of a row; of one with two sides those of each, which share the room."""
+    if not row.others:
+        return as_many(row.captions, room)
+    own, other, room = row.captions[0] if row.captions else "?", row.others[0], room - 3
+    own = clip(own, max(room // 2, room - columns_of(other)))
+    return f"{own} / {as_many(row.others, room - columns_of(own))}"
 
 
 def as_many(texts: Sequence[str], room: int) -> str:
@@ -118,22 +129,31 @@ def as_many(texts: Sequence[str], room: int) -> str:
 
 
 def captions_of(words: Sequence[Sequence[Mapping[str, Any]]]) -> list[list[str]]:
-    """Captions of each mode without the first words that all of them share, and without an article.
+    """Captions of each mode without the first words that most of them share, and without an article.
 
     Args:
         words: As `modes.json` has them.
 
     Example:
-        >>> captions = [["an emoji of a man", "an emoji of an older man"], [], ["an emoji of women"]]
+        >>> captions = [["an emoji of a man", "an emoji of an older man"], [], ["an emoji of women", "a day at sea"]]
         >>> captions_of([[{"caption": text} for text in texts] for texts in captions])
-        [['man', 'older man'], [], ['women']]
+        [['man', 'older man'], [], ['women', 'day at sea']]
     """
     texts = [[plain(word["caption"]).split() for word in each] for each in words]
-    every = [text for each in texts for text in each]
-    shared = 0
-    while len(every) > 1 and all(len(text) > shared + 1 and text[shared] == every[0][shared] for text in every):
-        shared += 1
-    return [[" ".join(_without_article(text[shared:])) for text in each] for each in texts]
+    every, shared = [text for each in texts for text in each], list[str]()
+    while True:
+        starts = Counter(tuple(text[: len(shared) + 1]) for text in every if len(text) > len(shared) + 1)
+        longer, count = max(starts.items(), key=lambda it: it[1], default=((), 0))
+        if count < 2 or 2 * count <= len(every):
+            break
+        shared = list(longer)
+    return [[" ".join(_without_article(_without(text, shared))) for text in each] for each in texts]
+
+
+def _without(words: list[str], shared: Sequence[str]) -> list[str]:
+    """The words after those that they begin with as `shared` does; one at least."""
+    same = [word == other for word, other in zip(words[:-1], shared, strict=False)]
+    return words[same.index(False) if False in same else len(same) :]
 
 
 def _without_article(words: list[str]) -> list[str]:

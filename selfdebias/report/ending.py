@@ -14,6 +14,7 @@ from selfdebias.report.measures import Results, arms_of, attributes_of, class_sh
 from selfdebias.report.next_step import next_step
 from selfdebias.report.page import warnings
 from selfdebias.report.table import Column, Table, text_lines
+from selfdebias.report.trial import after_trial, trial_verdict
 from selfdebias.report.verdict import verdict
 from selfdebias.report.wording import clip, columns_of, number, plain, wrapped
 
@@ -34,7 +35,8 @@ NUMBERS = 3  # of quality that are shown
 
 
 def render_end(
-    results: Results, found: Mapping[str, Any], config: Mapping[str, Any], places: Mapping[str, str], signs: Signs = ASCII
+    results: Results, found: Mapping[str, Any], config: Mapping[str, Any], places: Mapping[str, str], signs: Signs = ASCII,
+    trial: str = "",
 ) -> str:  # fmt: skip
     """Writes the end of a job, at most 25 lines of 80 columns; a path is never cut.
 
@@ -44,12 +46,15 @@ def render_end(
         config: The job's configuration.
         places: Paths by what is there: `picture`, `report`.
         signs: What bars are drawn with.
+        trial: What made a trial of the job (`selfdebias.report.trial.trial_in`), "" for a job whose numbers mean something.
     """
     said = " ".join([f"{headline(results)}.", *modes_in_words(results), *warnings(results)])
     head = [clip(line, WIDTH) for line in wrapped(said.removeprefix("SelfDebias: "), WIDTH)]
-    judged = [clip(line, WIDTH) for line in wrapped(verdict(results).sentence, WIDTH)][:3]
-    measured = [*quality_lines(results), *outcome_lines(results), *cost_lines(results)]
-    last = [*notes_of(results), *place_lines(places), *wrapped(f"next: {next_step(results, config)}", WIDTH)]
+    judgement = trial_verdict(trial) if trial else verdict(results)
+    judged = [clip(line, WIDTH) for line in wrapped(judgement.sentence, WIDTH)][:3]
+    measured = [*quality_lines(results), *([] if trial else outcome_lines(results)), *cost_lines(results)]
+    following = after_trial(trial) if trial else next_step(results, config)
+    last = [*notes_of(results), *place_lines(places), *wrapped(f"next: {following}", WIDTH)]
     head = head[: max(2, LINES - ROWS - sum(map(height, [*judged, *measured, *last])))]
     left = LINES - sum(map(height, [*head, *judged, *measured, *last])) - 1  # for the table, under its titles
     table = share_lines(results, found, signs, left)
@@ -100,11 +105,9 @@ def mode_rows(results: Results, found: Mapping[str, Any]) -> list[BarRow]:
         if axes and mode // 2 not in modes.get("balanced", range(len(axes))):
             target[mode] = None  # left alone
         told = words[mode] if mode < len(words) else []
-        if axes:
-            other = words[mode - 1] if mode <= len(words) else []
-            told = [f"{as_many(told, 18) or '?'} / {as_many(other, 18) or '?'}"] if told or other else []
+        others = words[mode - 1] if axes and mode <= len(words) else []
         name = f"axis {mode // 2}" if axes else f"mode {mode}"
-        rows.append(BarRow(_class_of(modes, mode) or name, shares, target[mode], told))
+        rows.append(BarRow(_class_of(modes, mode) or name, shares, target[mode], told, others))
     return rows
 
 

@@ -11,11 +11,14 @@ from selfdebias.report.ending import LINES, WIDTH, height, joined, place_lines
 from selfdebias.report.explanations import skipped_edits_in_words
 from selfdebias.report.measures import Results
 from selfdebias.report.prompts import headline, names_of
+from selfdebias.report.trial import after_trial, trial_verdict
 from selfdebias.report.verdict import arms_in, verdict
 from selfdebias.report.wording import clip, number, plain, wrapped
 
 
-def render_end(results: Results, config: Mapping[str, Any], places: Mapping[str, str], signs: Signs = ASCII) -> str:
+def render_end(
+    results: Results, config: Mapping[str, Any], places: Mapping[str, str], signs: Signs = ASCII, trial: str = ""
+) -> str:
     """Writes the end of a job with a list of prompts, at most 25 lines of 80 columns; a path is never cut.
 
     Args:
@@ -23,13 +26,16 @@ def render_end(results: Results, config: Mapping[str, Any], places: Mapping[str,
         config: The job's configuration.
         places: Paths by what is there: `picture`, `report`.
         signs: What bars are drawn with.
+        trial: As in `selfdebias.report.ending.render_end`.
     """
     attribute = results["prompts"]["attributes"][0]
     head = [clip(line, WIDTH) for line in wrapped(headline(results).removeprefix("SelfDebias: "), WIDTH)][:4]
     compared: list[str | None] = [*arms_in(results)[1:3]]
     judged = [line for arm in compared or [None] for line in _verdict(results, arm)]
+    judged = wrapped(trial_verdict(trial).sentence, WIDTH) if trial else judged
     said = [*judged, *kept_lines(results), *wrapped(" ".join(skipped_edits_in_words(results)), WIDTH)[:2]]
-    last = [*place_lines(places), "next: one prompt alone, with its modes and pictures: " + _one(results)]
+    following = after_trial(trial) if trial else f"one prompt alone, with its modes and pictures: {_one(results)}"
+    last = [*place_lines(places), f"next: {following}"]
     last[-1] = clip(last[-1], WIDTH)
     left = LINES - sum(map(height, [*head, *said, *last])) - 1
     return joined([head, prompt_lines(results, attribute, signs, left), said, last])

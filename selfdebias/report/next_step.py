@@ -8,6 +8,7 @@ from typing import Any
 from selfdebias.metrics.comparison import FAIRER
 from selfdebias.metrics.number import number_at
 from selfdebias.report.measures import Results, arms_of, batches_of, images_of
+from selfdebias.report.wording import pooled_seeds
 
 FEW = 64  # images of an arm below which shares say little
 
@@ -42,11 +43,6 @@ def next_step(results: Results, config: Mapping[str, Any]) -> str:
 def more_batches(n: int) -> str:
     """The overrides that sample twice as many images in two batches of n."""
     return f"generate.n_images={2 * n} generate.batch_size={n}"
-
-
-def pooled_seeds(seed: int) -> str:
-    """What turns a command into a sweep of three runs, whose table pools their images: the one that is there and two more."""
-    return f"-m generate.seed={seed},{seed + 1},{seed + 2}"
 
 
 def way_to_intervals(results: Results, arm: str) -> str:

@@ -21,6 +21,7 @@ from selfdebias.report.material import Material, settings
 from selfdebias.report.measures import Results, arms_of, attributes_of, class_shares, images_of
 from selfdebias.report.mode_rows import modes_on_page, place_in_words, target_of
 from selfdebias.report.table import Table
+from selfdebias.report.trial import trial_in, trial_verdict
 from selfdebias.report.verdict import changed_in_words, chose_seeds, verdict
 from selfdebias.report.wording import Notes, plain, prompt_of, written
 from selfdebias.storage.hidden import hidden, redacted_command
@@ -104,16 +105,17 @@ def render_page(material: Material, pictures: Pictures) -> str:
     tables, extra = sections(results, notes), grids(results, notes)
     cost, cosine = cost_rows(results, notes), number_at(material.trained, "cosine_held_out")
     said = notes_by_section(results, notes, modes, shares, cost, tables, extra)
+    trial, edits = trial_in(material.job.get("command")), said.pop("edits")
     return environment().get_template("page.html.j2").render(
         **frame(material.job, results),
         title=headline(results).removeprefix("SelfDebias: ") if "sources" in results else prompt_of(results),
-        verdict=verdict(results),
-        lines=[*verdicts_in_short(results), *said.pop("edits")],
+        verdict=trial_verdict(trial) if trial else verdict(results),
+        lines=edits if trial else [*verdicts_in_short(results), *edits],
         warnings=warnings(results),
         asked=asked_of_folders(material) if "sources" in results else asked(material),
         skipped=skipped_in_words(results),
         baseline=plain(material.baseline),
-        of_arm={it.arm: verdict(results, it.arm).sentence for it in pictures.pairs},
+        of_arm={it.arm: "" if trial else f": {verdict(results, it.arm).sentence}" for it in pictures.pairs},
         changed={it.arm: changed_in_words(results, it.arm) for it in pictures.pairs},
         first=FIRST_PAIRS,
         pictures=pictures,

@@ -15,6 +15,7 @@ from selfdebias.report.material import settings
 from selfdebias.report.measures import Results, class_shares, images_of
 from selfdebias.report.page import environment, frame, warnings
 from selfdebias.report.table import Column, Table, to_markdown
+from selfdebias.report.trial import trial_in, trial_verdict
 from selfdebias.report.verdict import arms_in, verdict, verdicts_by_prompt
 from selfdebias.report.wording import Notes, bare, plain, span, written
 
@@ -46,16 +47,17 @@ def render_prompt_page(results: Results, job: Mapping[str, Any], pictures: Mappi
     notes, names, attributes = Notes(), names_of(results), results["prompts"]["attributes"]
     tables = [table_of(results, name, notes, intervals=True) for name in attributes]
     template, rows = environment().get_template("prompts.html.j2"), results["rows"]
+    trial = trial_in(job.get("command"))
     return template.render(
         **frame(job, results),
         warnings=list(dict.fromkeys(text for row in rows.values() for text in warnings(row))),
         headline=headline(results),
-        verdict=verdict(results),
+        verdict=trial_verdict(trial) if trial else verdict(results),
         asked=settings(job["config"]),
         tables=tables,
         chart=prompt_chart(results),
         links=[f"rows/{quote(row)}/report.html" for row in names],
-        pictures=[(name, verdict(rows[row]).sentence, pictures[row]) for row, name in names.items()],
+        pictures=[(it, "" if trial else verdict(rows[row]).sentence, pictures[row]) for row, it in names.items()],
         notes_of_tables=[*explanations(results), *notes.lines()],
     )
 

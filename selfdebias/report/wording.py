@@ -47,6 +47,11 @@ def prompt_of(results: Mapping[str, Any]) -> str:
     return (f'"{text}"' if text else "no prompt") + (f" in {len(templates)} templates" if len(templates) > 1 else "")
 
 
+def pooled_seeds(seed: int) -> str:
+    """What turns a command into a sweep of three runs, whose table pools their images: the one that is there and two more."""
+    return f"-m generate.seed={seed},{seed + 1},{seed + 2}"
+
+
 def columns_of(text: str) -> int:
     """Terminal columns that a text takes: two for wide signs, none for combining ones.
 

@@ -146,6 +146,15 @@ def test_an_axis_is_the_share_of_its_smaller_side_with_captions_of_both():
     assert re.findall(r"(\d+)%", line_of(end(alone), "axis 0")) == ["25", "25"]  # left alone: no target
 
 
+def test_captions_are_told_apart_where_most_begin_alike():
+    words = [["an emoji of a person with curly hair", "a day at the beach"], ["an emoji of an office worker"]]
+    found = captions_of([[{"caption": text} for text in each] for each in words])
+    assert found == [["person with curly hair", "day at the beach"], ["office worker"]]
+    sides = BarRow("axis 0", {"x": Number(0.5)}, 0.5, ["person with curly hair"], ["singer", "woman"])
+    (_, line) = bar_lines("share of", [sides], ["x"], ASCII, width=59)
+    assert line.endswith(" person with c... / singer")  # the shorter side is whole
+
+
 def test_modes_for_which_there_is_no_room_are_counted():
     lines = end(many_axes(30))
     shown = [line for line in lines if line.startswith("axis ")]
@@ -235,9 +244,22 @@ def test_what_to_try_next_is_what_the_numbers_lack():
     assert "without guidance=none" in next_step(example_results(("vanilla",)), CONFIG)
     alone = json.loads(re.sub(r'"blocks": \d+', '"blocks": 1', json.dumps(many)))
     assert "generate.n_images=256 generate.batch_size=128" in next_step(alone, CONFIG)
-    assert "guidance.decay=0" in next_step(alone | {"dependence": {"vanilla": "run", "guided": "run"}}, CONFIG)
-    assert "decay" not in next_step(many | {"dependence": {"guided": "run"}}, CONFIG)
+    of_one_run = next_step(alone | {"dependence": {"vanilla": "image", "guided": "run"}}, CONFIG)
+    assert of_one_run.endswith("-m generate.seed=1,2,3") and "n_images" not in of_one_run
+    assert "seed=" not in next_step(many | {"dependence": {"guided": "run"}}, CONFIG)
     assert "evaluate.modes=" in next_step({"sources": {}, "arms": {"a": {}, "b": {}}}, CONFIG)
+
+
+def test_a_trial_ends_with_what_its_numbers_are_worth_and_with_no_finding(tmp_path):
+    one = render_end(many_axes(4), FOUND, CONFIG, PLACES, trial="debug=tiny").splitlines()
+    several = render_end_of_prompts(job_of(tmp_path, arms=ALL), CONFIG, PLACES, trial="debug=tiny").splitlines()
+    for lines in (one, several):
+        text = " ".join(" ".join(lines).split())
+        assert "debug=tiny checks that everything runs" in text and "the numbers mean nothing" in text
+        assert "->" not in text and "fairer" not in text and "strength" not in text
+        assert lines[-1] == "next: numbers that mean something: the same command without debug=tiny"
+        assert len(lines) <= LINES and max(map(columns_of, lines)) <= WIDTH
+    assert "mean nothing" not in " ".join(end(many_axes(4)))
 
 
 @pytest.mark.parametrize("signs", [ASCII, BLOCKS], ids=["ascii", "blocks"])

@@ -132,6 +132,12 @@ def test_marks_exactly_the_pairs_whose_mode_changed(job):
     assert "A frame marks what changed: 0 of 32 images changed their mode." in page.text
 
 
+def test_frames_are_said_to_mark_the_mode_alone(job):
+    _, page = job
+    said = page.within("#pairs")
+    assert "A frame marks another mode and nothing else" in said and "without a frame may look different too" in said
+
+
 def test_says_what_was_asked_and_how_to_run_it_again(job):
     _, page = job
     for text in (
@@ -159,6 +165,15 @@ def test_first_the_verdict_of_the_results_then_pairs_then_modes_then_shares(job)
     assert sections == ["pairs", "modes", "shares", "quality", "steps", "cost", "asked", "again"]
     (first, *_) = [around for (tag, _), around in zip(page.elements, page.inside, strict=True) if tag == "img"]
     assert "#pairs" in first and "details" not in first
+
+
+def test_the_page_of_a_trial_says_that_its_numbers_mean_nothing_in_place_of_a_verdict(tmp_path):
+    asked = write_job(tmp_path, names=ALL)
+    report(tmp_path / "report", **{**asked, "job": {**asked["job"], "command": "selfdebias debug=tiny"}})
+    page = Page((tmp_path / "report" / "report.html").read_text())
+    header, whole = page.within("header"), page.within("body")
+    assert "debug=tiny checks that everything runs" in header and "mean nothing" in header
+    assert "fairer" not in header and "target" not in header and "Men " not in whole.replace("Men (", "")
 
 
 def test_settings_tables_and_other_arms_are_folded_and_the_first_images_modes_and_shares_are_not(job):
