@@ -61,7 +61,7 @@ def load(overrides: Sequence[str], sources: Sources | None = None) -> dict[str, 
     refuse_sweep(parsed, _swept(hydra))
     config = _of_other_classes(config, parsed)
     chosen = choices(parsed, sources.folders)
-    defaults = config if len(chosen) == len(own) else _compose(sources, [*chosen, *settings])
+    defaults = config if len(chosen) == len(own) else compose(sources, [*chosen, *settings])
     return check_resolved(config, defaults)
 
 
@@ -105,7 +105,7 @@ def compose_groups(overrides: Sequence[str]) -> dict[str, Any]:
     """
     sources = Sources()
     check_options(parse(overrides), sources.folders)
-    return _compose(sources, list(overrides))
+    return compose(sources, list(overrides))
 
 
 def change_values(resolved: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -123,15 +123,7 @@ def change_values(resolved: Mapping[str, Any], overrides: Sequence[str]) -> dict
     with tempfile.TemporaryDirectory() as folder:
         whole = {**resolved, "hydra": {"run": {"dir": "."}, "output_subdir": None}}
         Path(folder, "config.yaml").write_text(yaml.safe_dump(whole, sort_keys=False), encoding="utf-8")
-        return _compose(Sources(Path(folder)), list(overrides))
-
-
-def notes_on_subjects(overrides: Sequence[str], subjects: Sequence[str], sources: Sources | None = None) -> list[str]:
-    """A line for each subject that is nearly one of those that the chosen protocol has of its own."""
-    sources = sources or Sources()
-    own = _compose(sources, choices(parse(overrides), sources.folders))["prompts"].get("subjects", [])
-    near = {it: difflib.get_close_matches(it, own, n=1, cutoff=0.8) for it in subjects if it not in own}
-    return [f"`{it}` is not of this protocol; did you mean `{found[0]}`?" for it, found in near.items() if found]
+        return compose(Sources(Path(folder)), list(overrides))
 
 
 class SweepJob(NamedTuple):
@@ -189,7 +181,8 @@ def _swept(settings: Mapping[str, Any]) -> dict[str, str]:
     return {str(key): str(it) for key, it in ((settings.get("sweeper") or {}).get("params") or {}).items()}
 
 
-def _compose(sources: Sources, overrides: list[str]) -> dict[str, Any]:
+def compose(sources: Sources, overrides: list[str]) -> dict[str, Any]:
+    """The configuration that overrides compose to, resolved and not yet checked."""
     return _compose_with_hydra(sources, overrides)[0]
 
 
@@ -235,7 +228,7 @@ def _in_one_line(error: Exception, sources: Sources, overrides: Sequence[str]) -
     others = options_with(sources.folders, key)
     if others:
         return f"`{key}` is not an option here: {key.split('.')[0]}={' or '.join(others)} has it."
-    config = _compose(sources, [])
+    config = compose(sources, [])
     # another option of its group may have it
     known = [path for path, _ in walk(config) if path != key and "._" not in path]
     top = [] if "." in key else [*config, *groups_of(sources.folders)]

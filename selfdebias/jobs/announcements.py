@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from selfdebias.config.combinations import UNEDITED, draws_reference, guidance_of_arms, has_axes, reference_count
+from selfdebias.config.notes import notes_on_debug
+from selfdebias.config.sources import Sources
 from selfdebias.config.targets import make
-from selfdebias.report.next_step import pooled_seeds
-from selfdebias.report.wording import by_text, plain, wrapped
+from selfdebias.report.wording import by_text, plain, pooled_seeds, wrapped
 
 WIDTH = 80
 
@@ -17,6 +18,17 @@ WIDTH = 80
 def seen_at_once() -> bool:
     """Whether somebody waits at a terminal: what starts is then said before anything slow, elsewhere once all is checked."""
     return sys.stdout.isatty()
+
+
+def say_replaced(overrides: Sequence[str], sources: Sources) -> None:
+    """Prints which values of an experiment a debug option replaced.
+
+    Args:
+        overrides: Of one job.
+        sources: Where its configuration is composed from.
+    """
+    for note in notes_on_debug(overrides, sources):
+        print(*wrapped(plain(note), WIDTH), sep="\n", flush=True)
 
 
 def start_in_words(config: Mapping[str, Any]) -> list[str]:

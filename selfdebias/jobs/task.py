@@ -15,10 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from selfdebias.config.compose import load, notes_on_subjects
+from selfdebias.config.compose import load
+from selfdebias.config.notes import notes_on_subjects
 from selfdebias.config.sources import running_overrides, running_sources
 from selfdebias.config.targets import check_names
-from selfdebias.jobs.announcements import seen_at_once, start_in_words
+from selfdebias.jobs.announcements import say_replaced, seen_at_once, start_in_words
 from selfdebias.jobs.early_checks import check_early, wants_several
 from selfdebias.jobs.failures import Ended, disk_is_full, explained, is_rank, sigterm_as_ctrl_c
 from selfdebias.jobs.sweeps.objectives import MODE_FD, values_of_job
@@ -50,6 +51,8 @@ def task(config: Any) -> Any:
         if not is_rank() and any(text.startswith("prompts.subjects=") for text in overrides):
             for note in notes_on_subjects(overrides, config["prompts"]["subjects"], sources):
                 print(note)
+        if not is_rank():
+            say_replaced(overrides, sources)
         if config["stages"] == ["table"]:
             from selfdebias.jobs.sweeps.table import remake_table
 

@@ -7,7 +7,9 @@ import os
 import pytest
 
 from selfdebias.config import compose as config
+from selfdebias.config import notes
 from selfdebias.config.keys import digest
+from selfdebias.config.sources import Sources
 from selfdebias.jobs.early_checks import check_early
 from selfdebias.main import main
 
@@ -216,9 +218,22 @@ def test_a_whole_number_is_a_float_where_the_default_is_one():
 
 def test_a_subject_that_is_nearly_one_of_the_protocols_own_is_noted():
     subjects = ["a farmr", "a judge", "an alchemist"]
-    notes = config.notes_on_subjects(["prompts=emoji_occupations", f"prompts.subjects={subjects}"], subjects)
-    assert notes == ["`a farmr` is not of this protocol; did you mean `a farmer`?"]
-    assert config.notes_on_subjects(["prompts=emoji_pets"], subjects) == []  # which is no list
+    said = notes.notes_on_subjects(["prompts=emoji_occupations", f"prompts.subjects={subjects}"], subjects)
+    assert said == ["`a farmr` is not of this protocol; did you mean `a farmer`?"]
+    assert notes.notes_on_subjects(["prompts=emoji_pets"], subjects) == []  # which is no list
+
+
+def test_the_values_of_an_experiment_that_debug_replaces_are_named(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    text = "# @package _global_\ndefaults: [{override /clustering: kmeans}]\ngenerate: {n_images: 64}\nguidance: {slack: 2.0}\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(text)
+    sources = Sources(more=(f"file://{tmp_path}",))
+    words = ["debug=tiny", "experiment=mine"]
+    said = notes.notes_on_debug(words, sources)
+    assert said[0].startswith("debug=tiny replaces values of experiment=mine: clustering, ") and len(said) == 1
+    assert said[0].endswith("generate.n_images=16") and "slack" not in said[0] and "collect" not in said[0]
+    assert "n_images" not in notes.notes_on_debug([*words, "generate.n_images=64"], sources)[0]  # the command line wins
+    assert notes.notes_on_debug(words[:1], sources) == [] == notes.notes_on_debug(words[1:], sources)
 
 
 def test_options_of_a_scheduler_are_new_keys():

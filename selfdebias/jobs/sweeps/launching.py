@@ -20,7 +20,7 @@ from selfdebias.config.rules import ConfigError, refuse
 from selfdebias.config.schema import TABLE
 from selfdebias.config.sources import Sources, running_overrides, running_sources
 from selfdebias.config.targets import check_names
-from selfdebias.jobs.announcements import seen_at_once
+from selfdebias.jobs.announcements import say_replaced, seen_at_once
 from selfdebias.jobs.early_checks import check_early, check_writable, wants_several
 from selfdebias.jobs.failures import Ended, LaunchError
 from selfdebias.jobs.sweeps.finished import fairness_of
@@ -154,6 +154,7 @@ def _checked_start(config: DictConfig) -> Started:
         )
     if searches and not swept(jobs):
         raise ConfigError("`hydra/sweeper` search needs a key to search over: guidance.strength='interval(1, 12)'.")
+    say_replaced(jobs[0], running_sources(running))
     said = _start_in_words(running.sweeper["n_trials"] if searches else len(jobs), swept(jobs))
     if seen_at_once():
         print(said, flush=True)

@@ -1,0 +1,49 @@
+"""What a command line may not have meant, said before its job runs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+from selfdebias.config.compose import compose
+from selfdebias.config.overrides import choices, parse
+from selfdebias.config.rules import walk
+from selfdebias.config.sources import Sources
+
+MOST_LOST = 8  # values that a debug option replaced, of which each is told
+
+
+def notes_on_subjects(overrides: Sequence[str], subjects: Sequence[str], sources: Sources | None = None) -> list[str]:
+    """A line for each subject that is nearly one of those that the chosen protocol has of its own."""
+    sources = sources or Sources()
+    own = compose(sources, choices(parse(overrides), sources.folders))["prompts"].get("subjects", [])
+    near = {it: difflib.get_close_matches(it, own, n=1, cutoff=0.8) for it in subjects if it not in own}
+    return [f"`{it}` is not of this protocol; did you mean `{found[0]}`?" for it, found in near.items() if found]
+
+
+def notes_on_debug(overrides: Sequence[str], sources: Sources | None = None) -> list[str]:
+    """A line on the values of the chosen experiment that the debug option replaced; none where it replaced none of them.
+
+    Args:
+        overrides: Of one job.
+        sources: As in `load`.
+    """
+    sources = sources or Sources()
+    options = {
+        it.key_or_group: str(it.input_line) for it in parse(overrides) if it.key_or_group in ("experiment", "debug")
+    }
+    if len(options) < 2:
+        return []
+
+    def values(*left_out: str) -> dict[str, Any]:
+        return dict(walk(compose(sources, [text for text in overrides if text not in left_out])))
+
+    final, asked, neither = values(), values(options["debug"]), values(*options.values())
+    lost = [key for key, it in asked.items() if it != neither.get(key) and final.get(key) != it]
+    whole = [key.removesuffix("._target_") for key in lost if key.endswith("._target_")]  # another option of a group
+    lost = [*whole, *(key for key in lost if not key.startswith(tuple(f"{group}." for group in whole)))]
+    said = [f"{key}={final[key]}" if key in final else key for key in lost]
+    more = f" and {len(said) - MOST_LOST} more" if len(said) > MOST_LOST else ""
+    words = f"{options['debug']} replaces values of {options['experiment']}: {', '.join(said[:MOST_LOST])}{more}"
+    return [words] if said else []
