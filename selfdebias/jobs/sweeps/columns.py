@@ -16,10 +16,11 @@ from selfdebias.metrics.number import Number, leaves
 from selfdebias.metrics.preservation import PRECISION_OF_SWITCHED
 from selfdebias.report.measures import arms_of, images_of, title_of
 from selfdebias.report.table import Column, Table
-from selfdebias.report.wording import AT_FLOOR, Notes, bare, plain, span, written
+from selfdebias.report.wording import Notes, bare, plain, span, written
 
 AGAINST = "to vanilla"
 FACTS = ("value", "low", "high", "floor", "n")
+UNTOLD = "~"  # behind a value whose interval holds a fair sampler
 WIDEST = 16  # terminal columns of a swept value
 OF_TWINS = ("kept_cosine", "precision_ratio")  # measured against vanilla, so not of vanilla itself
 
@@ -187,11 +188,8 @@ def _column(
 
 
 def _marked(found: Number, notes: Notes, style: str) -> str:
-    """The value, with a mark where its interval holds a fair sampler: a star at the floor, a question mark far above it."""
-    text = bare(found, notes, style)
-    if not found.at_floor or found.value is None:
-        return text
-    return text + ("*" if found.floor is not None and found.value <= AT_FLOOR * found.floor else "?")
+    """The value, with a mark where its interval holds a fair sampler."""
+    return bare(found, notes, style) + (UNTOLD if found.at_floor and found.value is not None else "")
 
 
 def verdicts_of(rows: Sequence[Row], fairness: str) -> list[str]:

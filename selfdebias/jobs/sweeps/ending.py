@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from selfdebias.jobs.sweeps.columns import AGAINST, Row, short_names
+from selfdebias.jobs.sweeps.columns import AGAINST, UNTOLD, Row, short_names
 from selfdebias.jobs.sweeps.pooling import share_of
 from selfdebias.metrics.number import Number
 from selfdebias.report.table import Table, narrowed
-from selfdebias.report.wording import Notes, plain, wrapped, written
+from selfdebias.report.trial import trial_verdict
+from selfdebias.report.wording import Notes, plain, written
 
-ROWS, MISSING = 14, 5  # rows, and jobs without numbers, that are shown
+ROWS, MISSING, NAMED = 14, 5, 4  # rows, jobs without numbers, and rows in one sentence, that are shown
 WIDTH = 80
+UNTOLD_IN_WORDS = f"{UNTOLD}: its interval holds a fair sampler; of few images that says little"
 
 
 def shown_of(table: Table, rows: Sequence[Row], fairness: str) -> Table:
@@ -39,32 +41,37 @@ def shown_of(table: Table, rows: Sequence[Row], fairness: str) -> Table:
 def marks_in_words(table: Table, notes: Notes) -> list[str]:
     """What the marks in the cells of a table say."""
     cells = [str(cell) for row in table.rows for cell in row]
-    marks = {"*": "at the floor, as a fair sampler", "?": "above the floor, yet its interval holds a fair sampler"}
-    said = [f"{mark}: {text}" for mark, text in marks.items() if any(cell.endswith(mark) for cell in cells)]
+    said = [UNTOLD_IN_WORDS] if any(cell.endswith(UNTOLD) for cell in cells) else []
     why = [line for line in notes.lines() if any(line.split()[0] in cell for cell in cells)]
-    return [*(["; ".join(said)] if said else []), *why[:3]]
+    return [*said, *why[:3]]
 
 
-def best_in_words(rows: Sequence[Row], fairness: str) -> list[str]:
-    """The row that is nearest to even by the measure, beside vanilla, and how many others are not clearly further from it.
+def best_in_words(rows: Sequence[Row], fairness: str, trial: str = "") -> str:
+    """The row that is clearly the nearest to even by the measure, beside vanilla; where none is, that and why; "" below two rows.
+
+    The terminal, `table.md` and the page all say this. A row is the best one only if its interval overlaps with no other row's.
 
     Args:
         rows: Those of the table.
         fairness: The measure, of which 0 is best.
+        trial: What made trials of the jobs (`selfdebias.report.trial.trial_in`), whose numbers mean nothing.
     """
     found = [row for row in rows if not row.is_baseline and row.measure(fairness).value is not None]
+    if trial:
+        return trial_verdict(trial).sentence
     if len(found) < 2:
-        return []
+        return ""
     best, *others = sorted(found, key=lambda row: _rank(row.measure(fairness)))
     own, vanilla = best.measure(fairness), best.vanilla(fairness)
+    if any(row.measure(fairness).low is None for row in found):
+        return f"no row is best by {plain(fairness)}: not all have intervals, so chance may have ordered them"
+    near = [best, *(row for row in others if overlap(own, row.measure(fairness)))]
+    if len(near) > 1:
+        which = f"all {len(near)} rows" if near == [best, *others] else f"{len(near)} of {len(found)} rows"
+        named = f" ({'; '.join(map(name_of, near))})" if len(near) <= NAMED else ""
+        return f"no row is best by {plain(fairness)}: the intervals of {which}{named} overlap; more images may tell them apart"
     beside = f" (vanilla {written(vanilla, Notes())})" if vanilla.value is not None else ""
-    text = f"best by {plain(fairness)}: {name_of(best)} with {written(own, Notes())}{beside}"
-    near = [row for row in others if overlap(own, row.measure(fairness))]
-    if own.low is None:
-        text += "; without intervals, so chance may have chosen it"
-    elif near:
-        text += f"; the intervals of {len(near)} of {len(others)} other rows overlap with its own"
-    return wrapped(text, WIDTH)
+    return f"best by {plain(fairness)}: {name_of(best)} with {written(own, Notes())}{beside}"
 
 
 def overlap(one: Number, other: Number) -> bool:

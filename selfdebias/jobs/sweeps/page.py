@@ -27,7 +27,7 @@ WIDTH = 140  # signs of a table's line that fit into the page
 
 def render_sweep_page(
     source: Source, headline: str, rows: Sequence[Row], tables: Sequence[Table], notes: Sequence[str], fairness: str,
-    plot: Plot | None,
+    plot: Plot | None, best_row: Sequence[str] = (),
 ) -> str:  # fmt: skip
     """Fills the template.
 
@@ -39,6 +39,7 @@ def render_sweep_page(
         notes: What a reader has to know about the numbers.
         fairness: The measure that rows are held against vanilla by.
         plot: The trade-off; None where no job has both numbers.
+        best_row: What is said of the best row, as in the terminal.
 
     Returns:
         An HTML document; every foreign text in it is escaped. Its links are relative to `source.place`.
@@ -49,7 +50,7 @@ def render_sweep_page(
     missing = [job for job in source.jobs if job.why]
     return environment().get_template("sweep.html.j2").render(
         headline=headline.removeprefix("SelfDebias sweep: "),
-        verdicts=_verdicts(table, rows, fairness),
+        verdicts=[*_verdicts(table, rows, fairness), *(f"{it[0].upper()}{it[1:]}." for it in best_row)],
         missing=f"{len(missing)} of {len(source.jobs)} jobs are not in the numbers" if missing else "",
         swept=_swept(source),
         best=best,

@@ -28,6 +28,7 @@ from selfdebias.metrics.preservation import KEPT_COSINE
 from selfdebias.report.explanations import judge_in_words
 from selfdebias.report.measures import INTERVAL, without_label
 from selfdebias.report.table import Column, Table, to_csv, to_latex, to_markdown, to_text
+from selfdebias.report.trial import trial_in
 from selfdebias.report.wording import AT_FLOOR, Notes, number, plain, prompt_of
 from selfdebias.storage.atomic import write_bytes, write_json, write_text
 
@@ -115,7 +116,8 @@ def _write(source: Source, settings: Mapping[str, Any]) -> None:
     notes = Notes()
     table = table_of(sweep.rows, fairness, notes, intervals=True)
     said = explanations(sweep, table, notes)
-    page = render_sweep_page(source, headline(sweep), sweep.rows, [table, *best_trials(source)], said, fairness, plot)
+    tables, best = [table, *best_trials(source)], best_row(sweep)
+    page = render_sweep_page(source, headline(sweep), sweep.rows, tables, said, fairness, plot, best)
     write_text(place / PAGE, page)
     print(f"page: {place / PAGE}")
 
@@ -136,8 +138,7 @@ def render_table(sweep: Sweep, width: int = 80) -> str:
     table = ending.shown_of(table_of(rows, sweep.fairness, notes, intervals=False), rows, sweep.fairness)
     told = ending.few(missing_in_words(sweep.source.jobs) + failed_trials(sweep.source))
     told += [] if shared_vanilla(sweep.groups) else [OWN_VANILLA]
-    told += ending.marks_in_words(table, notes)
-    told += [] if sweep.source.objectives else ending.best_in_words(rows, sweep.fairness)
+    told += [*ending.marks_in_words(table, notes), *best_row(sweep)]
     return to_text(headline(sweep), [table, *best_trials(sweep.source)], told, width)
 
 
@@ -145,9 +146,17 @@ def markdown_table(sweep: Sweep) -> str:
     """Writes the same as Markdown, each number with its interval."""
     notes = Notes()
     table = table_of(sweep.rows, sweep.fairness, notes, intervals=True)
-    text = to_markdown(headline(sweep), [table, *best_trials(sweep.source)], explanations(sweep, table, notes))
+    said = [*best_row(sweep), *explanations(sweep, table, notes)]
+    text = to_markdown(headline(sweep), [table, *best_trials(sweep.source)], said)
     plot = f"\n![{sweep.plotted[1]} against {sweep.plotted[0]}]({PLOT})\n"
     return text + (plot if (sweep.source.place / PLOT).exists() else "")
+
+
+def best_row(sweep: Sweep) -> list[str]:
+    """One line on which row is the best one, or that none is; a search has its best trials instead."""
+    trial = trial_in(sweep.source.command)
+    said = "" if sweep.source.objectives and not trial else ending.best_in_words(sweep.rows, sweep.fairness, trial)
+    return [said] if said else []
 
 
 def best_trials(source: Source) -> list[Table]:
@@ -185,13 +194,12 @@ def headline(sweep: Sweep) -> str:
 def explanations(sweep: Sweep, table: Table, notes: Notes) -> list[str]:
     """What a reader has to know: who judged, intervals and floors, pooling, what is missing, and the jobs."""
     titles = table.columns[table.names :]
-    marked = any(cell.endswith(("*", "?")) for row in table.rows for cell in row[table.names :])
     known = [group.results for group in sweep.groups if group.results is not None]
     lines = missing_in_words(sweep.source.jobs) + failed_trials(sweep.source)
     if any(len(group.folders) > 1 for group in sweep.groups):
         lines.append(f"Jobs that differ in {', '.join(sweep.pooled)} alone are pooled: one row of all their images.")
     lines += dict.fromkeys(judge_in_words(one) for results in known for one in ones_of(results))
-    lines.append(_about_intervals(marked))
+    lines.append(ABOUT_INTERVALS)
     lines.append(
         "fd_hard: distance of the class shares from equal ones; dev. ratio: the largest one, as a share of what it can be; 0 is "
         "best. floor: expected value of a perfectly fair independent sampler at this N."
@@ -213,6 +221,10 @@ def explanations(sweep: Sweep, table: Table, notes: Notes) -> list[str]:
     return [*lines, *notes.lines(), f"config hashes: {'; '.join(behind)}"]
 
 
+ABOUT_INTERVALS = (
+    f"[low, high]: {INTERVAL}. At the floor, <= b: within sampling noise of a perfectly fair sampler, at most {AT_FLOOR} times "
+    "the floor; not told from fair, <= b: a larger value whose interval contains a fair sampler; b is the upper bound."
+)
 MEANINGS = {
     "mode_fd": "mode_fd: the same of the modes, which each clustering finds for itself.",
     "kept": f"kept: {KEPT_COSINE.meaning}",
@@ -236,15 +248,3 @@ def failed_trials(source: Source) -> list[str]:
     """The jobs of a search that do not measure what it is for: a line for each number."""
     found = [(job, unmeasured(job.folder, source.objectives)) for job in source.jobs if job.folder]
     return [f"a failed trial: {job.name}: {name} was not measured" for job, lacking in found for name in lacking]
-
-
-def _about_intervals(marked: bool) -> str:
-    if marked:
-        return (
-            "*: at the floor, within sampling noise of a perfectly fair sampler; ?: far above the floor, but its interval still "
-            f"contains a fair sampler. {TABLE} has all intervals ({INTERVAL})."
-        )
-    return (
-        f"[low, high]: {INTERVAL}. At the floor, <= b: within sampling noise of a perfectly fair sampler, at most {AT_FLOOR} times "
-        "the floor; not told from fair, <= b: a larger value whose interval contains a fair sampler; b is the upper bound."
-    )

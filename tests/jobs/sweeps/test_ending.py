@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from dataclasses import replace
 
 import pytest
 
+from selfdebias.config.compose import load
 from selfdebias.jobs.sweeps.columns import Row, rows_of
 from selfdebias.jobs.sweeps.ending import MISSING, ROWS, best_in_words, few
 from selfdebias.jobs.sweeps.finished import read_source
 from selfdebias.jobs.sweeps.pooling import Group, grouped
-from selfdebias.jobs.sweeps.table import Sweep, render_table
+from selfdebias.jobs.sweeps.table import Sweep, render_table, write_table
 from selfdebias.main import main
 from selfdebias.report.table import Table, narrowed
-from tests.jobs.sweeps.world import read, write_sweep
+from tests.jobs.sweeps.world import write_sweep
 
 STRENGTHS = {3.0: 0.65, 6.0: 0.5}
 
@@ -49,25 +52,51 @@ def test_it_is_one_block_of_80_columns_with_the_numbers_that_matter_and_without_
 
 
 def test_the_best_row_is_the_one_of_the_results_nearest_to_even(few_jobs):
-    source = read_source(few_jobs.path)
-    (line,) = [" ".join(best_in_words(rows_of(grouped(source.jobs, [])), "gender.fd_hard"))]
-    found = read(few_jobs.root / "jobs" / "h1" / "results.json")["arms"]["guided"]["gender"]["fd_hard"]
-    assert (
-        line.startswith(f"best by gender.fd_hard: strength=6.0 with {found['value']:.3f} (") and "(vanilla 0." in line
-    )
+    rows = [row(1, 0.1), row(3, 0.3), row(2, 0.25)]
+    said = best_in_words(rows, "gender.fd_hard")
+    assert said == "best by gender.fd_hard: strength=1 with 0.100 [0.050, 0.150] (vanilla 0.400 [0.300, 0.500])"
+    assert best_in_words(rows[:1], "gender.fd_hard") == "" == best_in_words(rows, "tone.fd_hard")
 
 
-def test_a_best_row_says_what_is_not_told_apart_from_it():
+def test_a_tie_has_no_best_row():
     rows = [row(1, 0.1), row(2, 0.15), row(3, 0.3)]
-    said = " ".join(best_in_words(rows, "gender.fd_hard"))
-    assert "strength=1 with 0.100 [0.050, 0.150] (vanilla 0.400 [0.300, 0.500])" in " ".join(said.split())
-    assert "the intervals of 1 of 2 other rows overlap with its own" in " ".join(said.split())
-    alone = " ".join(best_in_words([row(1, 0.1), row(3, 0.3)], "gender.fd_hard"))
-    assert "overlap" not in alone and "chance" not in alone
-    assert "chance may have chosen it" in " ".join(
-        best_in_words([row(1, 0.1, None), row(2, 0.2, None)], "gender.fd_hard")
-    )
-    assert best_in_words(rows[:1], "gender.fd_hard") == [] == best_in_words(rows, "tone.fd_hard")
+    some = "no row is best by gender.fd_hard: the intervals of 2 of 3 rows (strength=1; strength=2) overlap"
+    assert best_in_words(rows, "gender.fd_hard").startswith(some)
+    assert "of all 2 rows" in best_in_words(rows[:2], "gender.fd_hard")
+    assert "not all have intervals" in best_in_words([row(1, 0.1, None), row(2, 0.9)], "gender.fd_hard")
+    many = best_in_words([row(place, 0.1) for place in range(30)], "gender.fd_hard")
+    assert "of all 30 rows overlap" in many and "best by" not in many.replace("is best by", "")
+
+
+def test_terminal_table_and_page_say_the_same_of_the_best_row(few_jobs, capsys):
+    write_table(few_jobs.path, load([])["table"])
+    texts = [
+        capsys.readouterr().out,
+        (few_jobs.path / "table.md").read_text(),
+        (few_jobs.path / "index.html").read_text(),
+    ]
+    source = read_source(few_jobs.path)
+    said = best_in_words(rows_of(grouped(source.jobs, [])), "gender.fd_hard")
+    assert said and all(said[1:] in " ".join(re.sub(r"\\(.)", r"\1", text).split()) for text in texts)
+
+
+def test_a_value_at_the_floor_has_no_star(few_jobs):
+    near = row(1, 0.1)
+    near.group.results["arms"]["guided"]["gender"]["fd_hard"] |= {
+        "low": 0.0,
+        "high": 0.6,
+        "floor": 0.1,
+        "at_floor": True,
+    }
+    lines = shown(read_source(few_jobs.path), [near, row(2, 0.2)])
+    assert any("0.100~" in line for line in lines) and "*" not in " ".join(lines)
+    assert any(line.startswith("~: its interval holds a fair sampler") for line in lines)
+
+
+def test_a_sweep_of_trials_has_no_best_row_and_says_what_its_numbers_are_worth(few_jobs):
+    source = replace(read_source(few_jobs.path), command="selfdebias -m debug=tiny guidance.strength=1,2")
+    text = " ".join(" ".join(shown(source, [row(1, 0.1), row(2, 0.4)])).split())
+    assert "the numbers mean nothing" in text and "best" not in text
 
 
 def test_of_many_rows_the_best_are_shown_in_their_order_and_the_others_counted(few_jobs):

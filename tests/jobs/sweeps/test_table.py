@@ -167,9 +167,9 @@ def test_modes_are_held_against_the_images_that_they_were_found_on(sweep, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("at_floor", "value", "mark"), [(False, 0.3, ""), (True, 0.1, "*"), (True, AT_FLOOR * 0.1 + 0.01, "?")]
+    ("at_floor", "value", "mark"), [(False, 0.3, ""), (True, 0.1, "~"), (True, AT_FLOOR * 0.1 + 0.01, "~")]
 )
-def test_a_mark_says_at_the_floor_of_near_values_alone(sweep, monkeypatch, at_floor, value, mark):
+def test_a_mark_says_that_the_interval_holds_a_fair_sampler(sweep, monkeypatch, at_floor, value, mark):
     rows = rows_of(grouped(read_source(sweep.path).jobs, ["generate.seed"]))
     found = Number(value, 0.0, 0.9, floor=0.1, at_floor=at_floor)
     monkeypatch.setattr(type(rows[0]), "measure", lambda row, name: found)
