@@ -211,8 +211,9 @@ def evaluate_given_folders(row: Row) -> Stage:
 def write_report(
     row: Row, arms: dict[str, Stage], collected: Stage, discovered: Stage, projected: Stage, evaluated: Stage
 ) -> Stage:
-    """Write the page, the table and their pictures."""
-    return row.stage(
+    """Write the page, the table and their pictures; anew where the code that writes them has changed."""
+    stage = row.stage(
         "report", report.report, report.VERSION, report.CONFIG, job=Part("job"), arms=arms, collected=collected,
         discovered=discovered, projected=projected, evaluated=evaluated, images=row.config["report"]["images"],
     )  # fmt: skip
+    return replace(stage, writer=report.writer())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ class Stage:
         arguments: By name. In place of a stage that it reads it is given that stage's folder, in place of a `Part` the object.
         row: Its row, "" in a job of one prompt.
         arm: Its arm, or what else tells it from others of its kind in its row; "" where there are none.
+        writer: Hash of the code of a stage that is run again once that has changed, under the same key; "" for all that only run
+            where their key is new.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Stage:
     arguments: Mapping[str, Any]
     row: str = ""
     arm: str = ""
+    writer: str = ""
 
     @property
     def kind(self) -> str:
@@ -179,9 +183,9 @@ class Runner:
             return
         read = self._check(stage.before)
         folder = folder_of(stage, self.root)
-        if not folder.finished:
+        if not _is_there(stage, folder):
             with folder.lock():
-                if not folder.finished:
+                if not _is_there(stage, folder):
                     self._carry_out(stage, folder, read)
                     return
         folder.check(read)
@@ -202,7 +206,8 @@ class Runner:
             self.processes.broadcast(stage.name, DRAW)
         self._call(stage)
         seconds = round(time.monotonic() - start, 3)
-        folder.finish({**redacted(stage.record), "made_with": made_with(), "seconds": seconds}, read)
+        writer = {"writer": stage.writer} if stage.writer else {}
+        folder.finish({**redacted(stage.record), "made_with": made_with(), "seconds": seconds, **writer}, read)
         images = "" if stage.n_images is None else f" ({stage.n_images} images)"
         self.say(f"{stage.name}: done in {seconds:.1f} s{images}")
         self.processes.broadcast(stage.name, DONE)
@@ -231,6 +236,13 @@ class Runner:
         if isinstance(value, dict):
             return {name: self._resolved(item) for name, item in value.items()}
         return value
+
+
+def _is_there(stage: Stage, folder: StageFolder) -> bool:
+    """Whether a stage is finished, and by the code of today where that matters and its folder can be written."""
+    if not folder.finished or not stage.writer or not os.access(folder.path, os.W_OK):
+        return folder.finished
+    return bool(folder.meta().get("writer") == stage.writer)
 
 
 def folder_of(stage: Stage, root: Path) -> StageFolder:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +57,12 @@ def report(
     material = read_material(job, arms, discovered, projected, evaluated)
     pictures, sheets = _pictures(material, images)
     charts = {chart.name: chart.light for its in pictures.charts.values() for chart in its}
-    for name, png in {**sheets, **charts}.items():
-        write_bytes(Path(folder) / FIGURES / f"{name}.png", png)
+    files = {f"{name}.png": png for name, png in {**sheets, **charts}.items()}
+    for name, png in files.items():
+        write_bytes(Path(folder) / FIGURES / name, png)
+    for path in (Path(folder) / FIGURES).iterdir():
+        if path.name not in files:  # of a page that was written before
+            path.unlink()
     write_text(Path(folder) / "table.md", markdown_table(material.results))
     write_text(Path(folder) / "report.html", render_page(material, pictures))
 
@@ -65,6 +71,16 @@ def page_of_folders(job: Mapping[str, Any], evaluated: Path, discovered: Path | 
     """The page of an evaluation of folders; arguments as of `report`, and None where no modes are known."""
     material = material_of_folders(job, evaluated, discovered)
     return render_page(material, _pictures(material, images)[0])
+
+
+@lru_cache(maxsize=1)
+def writer() -> str:
+    """A hash of the code that pages and tables are written by: of a finished job they are written again once it has changed."""
+    package, hashed = Path(__file__).parents[2], hashlib.sha256(Path(__file__).read_bytes())
+    for room in ("report", "metrics"):
+        for path in sorted(path for path in (package / room).iterdir() if path.suffix in (".py", ".j2")):
+            hashed.update(path.read_bytes())
+    return hashed.hexdigest()[:16]
 
 
 def read_figures(folder: Path) -> dict[str, bytes]:
