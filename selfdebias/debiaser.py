@@ -22,6 +22,7 @@ from selfdebias.guidance.groups import EMBEDDED, Rule
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.selecting import Selecting
 from selfdebias.jobs.failures import sigterm_as_ctrl_c
+from selfdebias.jobs.fitted_in_words import described, found_in_words
 from selfdebias.jobs.fitting import FitArguments, fit_stages
 from selfdebias.jobs.model_card import BANK, CLASSIFIER, MEANS, PROJECTOR, read_facts, write_facts
 from selfdebias.jobs.parts import default, guidance_of, part_of, with_options
@@ -63,9 +64,10 @@ class SelfDebias:
         return len(self.semantics.bank.target)
 
     def __repr__(self) -> str:
-        return (
-            f"SelfDebias({self.n_modes} modes, {self.guidance.__class__.__name__}, fitted on {self.facts['model']!r})"
-        )
+        return f"SelfDebias({self.n_modes} modes, {type(self.guidance).__name__}, fitted on {self.facts['model']!r})"
+
+    def __str__(self) -> str:
+        return "\n".join(found_in_words(self.facts))
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:
@@ -132,7 +134,9 @@ class SelfDebias:
             )  # fmt: skip
             semantics, facts = fit_stages(asked, Path(folder or temporary))
         rule = rule or default("guidance", "transport_axes" if isinstance(semantics, AxesSemantics) else "transport")
-        return cls(semantics, rule, when, {**facts, **described(rule, when)})
+        fitted = cls(semantics, rule, when, {**facts, **described(rule, when)})
+        print(fitted, flush=True)
+        return fitted
 
     @staticmethod
     def generators(seeds: Iterable[int]) -> list[torch.Generator]:
@@ -240,11 +244,3 @@ def _for_small(rule: Guidance, when: GuidanceWindow, own_time: bool) -> Rule | N
         return None
     start = max(when.start, SMALL_START) if own_time and when.stop > SMALL_START else when.start
     return Rule(with_options(rule, {"closed_loop": True}), replace(when, start=start))
-
-
-def described(guidance: Method, schedule: GuidanceWindow) -> dict[str, Any]:
-    """Return guidance and schedule as configuration: the class and its hyper-parameters."""
-    return {
-        name: {"_target_": f"{type(part).__module__}.{type(part).__qualname__}", **vars(part)}
-        for name, part in (("guidance", guidance), ("schedule", schedule))
-    }

@@ -275,6 +275,20 @@ def test_what_cannot_be_fitted_is_said_before_an_image_is_drawn(options, message
     assert not (tmp_path / "f").exists()
 
 
+def test_fit_says_how_far_it_is_and_then_what_it_found_also_without_a_terminal(capsys):
+    fitted = fit(tiny_pipeline())
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0].rstrip(":") for line in lines[:6]] == [
+        it for it in ("collect", "discover", "project") for _ in "12"
+    ]
+    assert lines[1].endswith("(10 images)") and lines[6:] == str(fitted).splitlines()
+    sizes = fitted.facts["modes"]["sizes"]
+    assert lines[6].startswith(
+        f'SelfDebias: {len(sizes)} modes found on 10 images of "a person": {sizes[0]}0%; {sizes[1]}0%'
+    )
+    assert len(lines) <= 10 and max(map(len, lines)) <= 80 and repr(fitted).startswith("SelfDebias(")
+
+
 def test_a_folder_that_is_not_one_says_what_to_give(tmp_path):
     with pytest.raises(FileNotFoundError, match="must hold a debiaser.json.*save_pretrained wrote"):
         SelfDebias.from_pretrained(tmp_path)
@@ -382,7 +396,7 @@ def test_axes_that_cannot_be_found_are_refused_before_an_image_is_drawn(pipeline
     from selfdebias.modes import FactorialAxes
 
     monkeypatch.setattr(pipeline.unet, "forward", None)  # whatever is drawn fails
-    with pytest.raises(ValueError, match="`collect.n_images` must be at least 256, four for each combination.*got 24"):
+    with pytest.raises(ValueError, match="^`n_images` must be at least 256, four for each combination.*got 24"):
         fit(pipeline, n_images=24, clustering=FactorialAxes())
 
 

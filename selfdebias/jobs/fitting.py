@@ -25,6 +25,7 @@ from selfdebias.guidance import Semantics
 from selfdebias.jobs.model_card import TOLD, known_as
 from selfdebias.jobs.parts import default, part_of, projector_for, settle_libraries
 from selfdebias.jobs.progress import with_progress
+from selfdebias.jobs.prompts import PromptCycle
 from selfdebias.jobs.stage import Runner, Stage, folder_of
 from selfdebias.jobs.stages import collect, discover, project
 from selfdebias.jobs.stages.generate import read_semantics
@@ -114,17 +115,23 @@ def _check_counts(n_images: int, batch_size: int, timesteps: int, clustering: Cl
     given = getattr(clustering, "k", None)
     least = 2 * int(getattr(clustering, "k_max", 1) if given is None else given)
     if n_images < least:
-        raise ValueError(
-            f"`n_images` must be at least {least}, twice the most modes that clustering tries, got {n_images}."
+        words = f"at least {least}, twice the most modes that clustering tries"
+        raise ValueError(f"`n_images` must be {words}, got {n_images}.")
+    try:
+        clustering.check(n_images)
+    except ValueError as error:  # which speaks of the command line
+        said = (
+            str(error)
+            .replace("`collect.n_images`", "`n_images`")
+            .replace("clustering=spectral", "clustering='spectral'")
         )
-    clustering.check(n_images)
+        raise ValueError(said) from error
 
 
 def _check_call(pipe: Any, call: Mapping[str, Any]) -> None:
     """Refuse arguments that the pipeline does not have; diffusers itself lets many of them pass."""
-    known = [
-        name for name in inspect.signature(type(pipe).__call__).parameters if name not in ("self", "args", "kwargs")
-    ]
+    own = ("self", "args", "kwargs")
+    known = [name for name in inspect.signature(type(pipe).__call__).parameters if name not in own]
     for name in call:
         if name in SET_BY_FIT:
             raise ValueError(f"`call` must leave {', '.join(SET_BY_FIT)} to fit, got {name!r}.")
@@ -152,21 +159,9 @@ def at_scale(pipe: Any, call: dict[str, Any], relative: float) -> dict[str, Any]
     if relative == 1 or not isinstance(scale, int | float):
         return call
     if scale > 1 >= part_of_scale(scale, relative):
-        raise ValueError(
-            f"`relative_scale` must leave a guidance scale larger than 1, got {relative} of {scale}: choose relative_scale=1."
-        )
+        words = f"leave a guidance scale larger than 1, got {relative} of {scale}: choose relative_scale=1."
+        raise ValueError(f"`relative_scale` must {words}")
     return {**call, "guidance_scale": part_of_scale(scale, relative)}
-
-
-@dataclass(frozen=True)
-class PromptCycle:
-    """Several prompts that take turns."""
-
-    texts: tuple[str, ...]
-
-    def for_images(self, n_images: int) -> list[str]:
-        """Return the prompt of each image, by id."""
-        return [self.texts[i % len(self.texts)] for i in range(n_images)]
 
 
 def fit_stages(asked: FitArguments, root: Path) -> tuple[Semantics | AxesSemantics, dict[str, Any]]:
@@ -180,7 +175,7 @@ def fit_stages(asked: FitArguments, root: Path) -> tuple[Semantics | AxesSemanti
     images = _images_of(asked)
     found = {**images, "clustering": repr(asked.clustering), "vocabulary": repr(asked.vocabulary)}
     stages = _stages(asked, images, found)
-    runner = Runner(root, {}, say=lambda _: None)  # the progress bars say enough
+    runner = Runner(root, {})
     for stage in stages:
         runner.run(stage)
     collected, *_, discovered, projected = (folder_of(stage, root).path for stage in stages)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from selfdebias.config.combinations import attribute_texts
@@ -126,3 +126,14 @@ def _two_modes(clustering: Mapping[str, Any]) -> bool:
 
 def _prompts(text: str, like: Mapping[str, Any]) -> dict[str, Any]:
     return {"_target_": TARGET, "text": text, "attributes": like["attributes"]}
+
+
+@dataclass(frozen=True)
+class PromptCycle:
+    """Several prompts that take turns."""
+
+    texts: tuple[str, ...]
+
+    def for_images(self, n_images: int) -> list[str]:
+        """Return the prompt of each image, by id."""
+        return [self.texts[i % len(self.texts)] for i in range(n_images)]
