@@ -104,13 +104,15 @@ def render_page(material: Material, pictures: Pictures) -> str:
     modes, shares = modes_on_page(material, notes), share_rows(results, notes)
     tables, extra = sections(results, notes), grids(results, notes)
     cost, cosine = cost_rows(results, notes), number_at(material.trained, "cosine_held_out")
-    said = notes_by_section(results, notes, modes, shares, cost, tables, extra)
-    trial, edits = trial_in(material.job.get("command")), said.pop("edits")
+    said, trial = (
+        notes_by_section(results, notes, modes, shares, cost, tables, extra),
+        trial_in(material.job.get("command")),
+    )
     return environment().get_template("page.html.j2").render(
         **frame(material.job, results),
         title=headline(results).removeprefix("SelfDebias: ") if "sources" in results else prompt_of(results),
         verdict=trial_verdict(trial) if trial else verdict(results),
-        lines=edits if trial else [*verdicts_in_short(results), *edits],
+        lines=[*([] if trial else verdicts_in_short(results)), *said.pop("edits")],
         warnings=warnings(results),
         asked=asked_of_folders(material) if "sources" in results else asked(material),
         skipped=skipped_in_words(results),
