@@ -93,24 +93,30 @@ def _target_in_words(found: Mapping[str, Any], mode: int) -> str:
     return f"target {float(found['target'][mode]):.2f}" if "target" in found else ""
 
 
-def place_in_words(found: Mapping[str, Any], mode: int, kind: str | None = None) -> str:
-    """Name the mode of an image; where there are axes, its sides of axis 0, 1 and so on.
+def place_in_words(found: Mapping[str, Any], mode: int, after: int | None = None) -> str:
+    """Name the mode of an image, or how it changed; of axes its sides of axis 0, 1 and so on, or the axes whose side changed.
 
     Args:
         found: what discover says of the modes.
         mode: of the image; of axes its cell.
-        kind: the word before it; None for ``mode`` or ``sides``.
+        after: that of the image of the same seed in another arm; None to name the one mode.
 
     Example:
-        >>> place_in_words({}, 3), place_in_words({"axes": [{}, {}, {}]}, 3), place_in_words({}, 3, "")
-        ('mode 3', 'sides 1 1 0', '3')
+        >>> axes = {"axes": [{}, {}, {}]}
+        >>> place_in_words({}, 3), place_in_words(axes, 3), place_in_words({}, 3, 1), place_in_words({}, 3, 3)
+        ('mode 3', 'sides 1 1 0', 'mode 3 \u2192 1', 'mode 3')
+        >>> place_in_words(axes, 3, 2), place_in_words(axes, 3, 4), place_in_words(axes, 3, 3)
+        ('axis 0', 'axes 0, 1, 2', '')
     """
-    axes = found.get("axes", [])
-    name = " ".join(str(mode >> a & 1) for a in range(len(axes))) if axes else str(mode)
     if mode < 0:  # no modes are known
         return ""
-    kind = kind if kind is not None else "sides" if axes else "mode"
-    return f"{kind} {name}".strip()
+    axes = range(len(found.get("axes", [])))
+    if not axes:
+        return f"mode {mode}" + ("" if after in (None, mode) else f" \u2192 {after}")
+    if after is None:
+        return "sides " + " ".join(str(mode >> a & 1) for a in axes)
+    changed = [str(a) for a in axes if (mode ^ after) >> a & 1]
+    return f"{'axis' if len(changed) == 1 else 'axes'} {', '.join(changed)}" if changed else ""
 
 
 def agreement_rows(results: Mapping[str, Any], notes: Notes) -> list[tuple[str, ...]]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from selfdebias.report.gallery import Chart
     from selfdebias.report.pairs import Pair
 
-NO_BREAK = chr(0xA0)
+NO_BREAK, ARROW = chr(0xA0), chr(0x2192)
 FAIRNESS = "Fairness"  # the title of its table
 FIRST_PAIRS = 16  # of an arm; the others are folded
 
@@ -67,7 +67,7 @@ def environment() -> Environment:
     """What fills the templates of pages: everything is escaped, and nothing that is not there is passed over."""
     loader = PackageLoader("selfdebias", "report")
     found = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
-    found.filters |= {"data_uri": data_uri, "unbroken": unbroken}
+    found.filters |= {"data_uri": data_uri, "unbroken": unbroken, "arrows": arrows}
     return found
 
 
@@ -88,6 +88,15 @@ def unbroken(cell: str) -> str:
     """
     inside = re.sub(r"[\[(][^\])]*[\])]", lambda found: found[0].replace(" ", NO_BREAK), cell)
     return inside.replace("n/a [", f"n/a{NO_BREAK}[")
+
+
+def arrows(text: str) -> str:
+    """A text whose arrows of two signs, between which a line may break, are one sign.
+
+    >>> ascii(arrows("73% -> 54%"))
+    "'73% \\\\u2192 54%'"
+    """
+    return text.replace(" -> ", f" {ARROW} ")
 
 
 def render_page(material: Material, pictures: Pictures) -> str:

@@ -17,6 +17,7 @@ from selfdebias.jobs.stages.report import read_figures, report
 from selfdebias.metrics.arms import load_arm, save_arm
 from selfdebias.report.comparisons import AGREEMENT, COMPOSITION, QUALITY
 from selfdebias.report.material import settings
+from selfdebias.report.page import arrows
 from selfdebias.report.verdict import verdict
 from tests.report.example import write_job
 
@@ -161,7 +162,8 @@ def test_first_the_verdict_of_the_results_then_pairs_then_modes_then_shares(job)
     folder, page = job
     found = verdict(json.loads((folder.parent / "evaluate" / "results.json").read_text()))
     header = page.within("header")
-    places = [header.index(text) for text in (found.sentence, found.intervals, "guided against vanilla, by fd: no")]
+    said = [arrows(text) for text in (found.sentence, found.intervals)]
+    places = [header.index(text) for text in (*said, "guided against vanilla, by fd: no")]
     assert places == sorted(places)
     sections = [attributes["id"] for tag, attributes in page.elements if tag == "section"]
     assert sections == ["pairs", "modes", "shares", "quality", "steps", "cost", "asked", "again"]

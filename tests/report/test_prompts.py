@@ -11,6 +11,7 @@ from PIL import Image
 
 from selfdebias.jobs.job import folder_of_row, gather_rows
 from selfdebias.report.measures import flat_numbers
+from selfdebias.report.page import arrows
 from selfdebias.report.prompts import markdown_table, render_prompt_page
 from selfdebias.report.verdict import verdict
 from selfdebias.report.wandb_log import table_of_rows
@@ -194,11 +195,12 @@ def test_the_page_has_intervals_means_verdicts_and_settings(job):
 def test_the_page_begins_with_one_sentence_then_a_row_of_images_each_then_their_shares_and_folds_tables(job):
     folder, results = job
     page = Page((folder / "report.html").read_text())
-    assert verdict(results).sentence in page.within("header") and verdict(results).intervals in page.within("header")
+    said = verdict(results)
+    assert arrows(said.sentence) in page.within("header") and arrows(said.intervals) in page.within("header")
     sections = [attributes["id"] for tag, attributes in page.elements if tag == "section"]
     assert sections == ["pictures", "shares", "prompts", "asked", "again"]
     for row in results["rows"].values():
-        assert verdict(row).sentence in page.within("#pictures")
+        assert arrows(verdict(row).sentence) in page.within("#pictures")
     for (tag, _), around in zip(page.elements, page.inside, strict=True):
         assert tag != "table" or "details" in around
         assert tag != "img" or "details" not in around
