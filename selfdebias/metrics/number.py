@@ -164,7 +164,7 @@ def of_one_run(arms: Mapping[str, Any], dependence: Mapping[str, str]) -> dict[s
 
     Example:
         >>> gap = Number.unbounded(0.5, 1)
-        >>> of_one_run({"guided": {"gap": gap}}, {"guided": "run"})["guided"]["gap"].reason
+        >>> of_one_run({"guided": {"axes": [gap]}}, {"guided": "run"})["guided"]["axes"][0].reason
         'no interval: the batches of this run depend on each other'
     """
     runs = {arm for arm, on in dependence.items() if on == "run"}
@@ -175,9 +175,9 @@ def _of_one_run(tree: Any, runs: Collection[str], within: bool) -> Any:
     """A tree of numbers, inside of what is measured on such a run (`within`) or not."""
     if isinstance(tree, Number):
         return replace(tree, reason=ONE_RUN) if within and tree.reason == ONE_BATCH else tree
-    if not isinstance(tree, Mapping):
-        return tree
-    return {key: _of_one_run(branch, runs, within or key in runs) for key, branch in tree.items()}
+    if isinstance(tree, Mapping):
+        return {key: _of_one_run(branch, runs, within or key in runs) for key, branch in tree.items()}
+    return [_of_one_run(branch, runs, within) for branch in tree] if isinstance(tree, list) else tree
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
