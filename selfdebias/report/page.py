@@ -113,20 +113,15 @@ def render_page(material: Material, pictures: Pictures) -> str:
     modes, shares = modes_on_page(material, notes), share_rows(results, notes)
     tables, extra = sections(results, notes), grids(results, notes)
     cost, cosine = cost_rows(results, notes), number_at(material.trained, "cosine_held_out")
-    said, trial = (
-        notes_by_section(results, notes, modes, shares, cost, tables, extra),
-        trial_in(material.job.get("command")),
-    )
+    said = notes_by_section(results, notes, modes, shares, cost, tables, extra)
     return environment().get_template("page.html.j2").render(
         **frame(material.job, results),
         title=headline(results).removeprefix("SelfDebias: ") if "sources" in results else prompt_of(results),
-        verdict=trial_verdict(trial) if trial else verdict(results),
-        lines=[*([] if trial else verdicts_in_short(results)), *said.pop("edits")],
+        **judgement(results, trial_in(material.job.get("command")), [it.arm for it in pictures.pairs], said.pop("edits")),
         warnings=warnings(results),
         asked=asked_of_folders(material) if "sources" in results else asked(material),
         skipped=skipped_in_words(results),
         baseline=plain(material.baseline),
-        of_arm={it.arm: "" if trial else f": {verdict(results, it.arm).sentence}" for it in pictures.pairs},
         changed={it.arm: changed_in_words(results, it.arm) for it in pictures.pairs},
         first=FIRST_PAIRS,
         pictures=pictures,
@@ -142,6 +137,21 @@ def render_page(material: Material, pictures: Pictures) -> str:
         interval=interval_in_words(results),
         said=said,
     )  # fmt: skip
+
+
+def judgement(results: Results, trial: str, arms: Sequence[str], edits: Sequence[str]) -> dict[str, Any]:
+    """The verdict, what is said below it, and what is said of each further arm; of a trial that its numbers mean nothing.
+
+    Args:
+        results: The contents of `results.json`.
+        trial: As `selfdebias.report.trial.trial_in` returns it.
+        arms: Those that have pairs.
+        edits: What is said of edits that were left out.
+    """
+    if trial:
+        return {"verdict": trial_verdict(trial), "lines": edits, "of_arm": dict.fromkeys(arms, "")}
+    of_arm = {arm: f": {verdict(results, arm).sentence}" for arm in arms}
+    return {"verdict": verdict(results), "lines": [*verdicts_in_short(results), *edits], "of_arm": of_arm}
 
 
 def frame(job: Mapping[str, Any], results: Results) -> dict[str, Any]:
