@@ -63,8 +63,9 @@ def best_in_words(rows: Sequence[Row], fairness: str, trial: str = "") -> str:
         return ""
     best, *others = sorted(found, key=lambda row: _rank(row.measure(fairness)))
     own, vanilla = best.measure(fairness), best.vanilla(fairness)
-    if any(row.measure(fairness).low is None for row in found):
-        return f"no row is best by {plain(fairness)}: not all have intervals, so chance may have ordered them"
+    if lacking := [row for row in found if row.measure(fairness).low is None]:
+        without = f"{len(lacking)} of {len(found)} rows have no interval"
+        return f"no row is best by {plain(fairness)}: {without}, so chance may have ordered them"
     near = [best, *(row for row in others if overlap(own, row.measure(fairness)))]
     if len(near) > 1:
         which = f"all {len(near)} rows" if near == [best, *others] else f"{len(near)} of {len(found)} rows"
