@@ -85,24 +85,25 @@ def summarise(
     every = {it: Sets(arms[it], vanilla, shown, suite, resampling, compared, cells_in(modes), axes) for it in arms}
     features = described.get(EXTRACTOR, described[ENCODER])
     measured_arms = _measure(every, modes, attributes, error, features)
+    dependence = {arm: str(it["dependence"]) for arm, it in (costs or {}).items() if "dependence" in it}
     results = {
         "seeds": dict(seeds or {}),
         "prompts": dict(prompts),
         "judge": dict(judge or {}),
         "features": features,
         "spaces": described,
-        "arms": {name: measured_arms[name] for name in arms},
+        "arms": of_one_run({name: measured_arms[name] for name in arms}, dependence),
         "verdicts": verdicts(measured_arms, compared.baseline, attributes, suite.level),
         "baseline": compared.baseline,
         "twins": {name: _paired(arm, vanilla) for name, arm in arms.items() if name != compared.baseline},
         "modes": summarise_modes(found_on, modes, attributes),
         "cost": summarise_cost(costs or {}),
         "skipped_edits": {arm: int(it["skipped_edits"]) for arm, it in (costs or {}).items() if "skipped_edits" in it},
-        "dependence": {arm: it["dependence"] for arm, it in (costs or {}).items() if "dependence" in it},
+        "dependence": dependence,
     }
     if told := {arm: it["told"] for arm, it in (costs or {}).items() if "told" in it}:
         results["told"] = told
-    return json_of(results | {"arms": of_one_run(results["arms"], results["dependence"])})
+    return json_of(results)
 
 
 def _measure(
