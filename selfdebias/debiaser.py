@@ -13,7 +13,7 @@ from typing import Any, Self
 import torch
 
 from selfdebias.backbones.calling import normal_tensors
-from selfdebias.backbones.hspace import find_unet
+from selfdebias.backbones.denoisers import find_denoiser
 from selfdebias.config.targets import make
 from selfdebias.guidance import Guidance, GuidanceState, Selection, Semantics
 from selfdebias.guidance.attachment import SMALL, Attachment
@@ -189,7 +189,7 @@ class SelfDebias:
 
     def _check_model(self, pipe: Any) -> None:
         """Warn if the pipeline's weights are not those that this was fitted on."""
-        fitted, loaded = self.facts.get("unet"), identity_of(find_unet(pipe))
+        fitted, loaded = self.facts.get("unet"), identity_of(find_denoiser(pipe).module)
         if not isinstance(fitted, Mapping):
             return
         same = None if loaded is None else is_same(fitted, loaded)
@@ -200,8 +200,8 @@ class SelfDebias:
         elif not same:
             names = self.facts["model"], fitted.get("float16", "")[:8], (loaded or {}).get("float16", "")[:8]
             self._say(
-                "The weights of this pipeline's UNet are not those that this debiaser was fitted on ({}; {} there, {} here): if "
-                "it is another model, or was trained on, fit on it: SelfDebias.fit(pipe, ...).".format(*names)
+                "The weights of this pipeline's denoiser are not those that this debiaser was fitted on ({}; {} there, {} here): "
+                "if it is another model, or was trained on, fit on it: SelfDebias.fit(pipe, ...).".format(*names)
             )
 
     def _check_prompts(self, rule: Guidance, small: Rule | None, prompts: Mapping[str, int]) -> None:

@@ -1,12 +1,12 @@
-"""The call of a pipeline: where in it a UNet call stands, its UNet uncompiled, outside inference mode, twice from one noise."""
+"""The call of a pipeline: where in it a denoiser call stands, uncompiled, outside inference mode, twice from one noise."""
 
 from __future__ import annotations
 
 import inspect
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any
@@ -15,24 +15,28 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-_set_aside: WeakKeyDictionary[Any, tuple[int, Any]] = WeakKeyDictionary()  # by UNet: its calls, and its compiled call
+from selfdebias.backbones.denoisers import plain
+
+OF_NO_ROW = ("img_ids", "txt_ids")  # arguments that hold for all rows
+_set_aside: WeakKeyDictionary[Any, tuple[int, Any]] = WeakKeyDictionary()  # by module: its calls, and its compiled call
 _lock = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Step:
-    """Where in the sampling loop a UNet call stands.
+    """Where in the sampling loop a denoiser call stands.
 
     Attributes:
-        timestep: the training timestep that the UNet is given.
-        index: UNet calls since the start of the pipeline call, from 0.
-        count: UNet calls that the pipeline plans (`num_timesteps`).
+        timestep: the training timestep that the denoiser is given.
+        index: denoiser calls since the start of the pipeline call, from 0.
+        count: denoiser calls that the pipeline plans (`num_timesteps`).
         branches: how the batch is stacked: ``("cond",)``, or ``("uncond", "cond")`` in two contiguous halves.
         guidance_scale: classifier-free guidance scale; 1.0 where the pipeline has none, and the scale of the extrapolation
             where that takes its place.
         weight: what the guidance schedule gives this step, in [0, 1].
         stop: where the guidance schedule ends, as a fraction of the steps, in (0, 1].
         alpha_bar: the share of signal in the variance of `x_t`, in [0, 1]; NaN where the scheduler states none.
+        block: of a transformer, after which `h_t` stands; None in a UNet.
     """
 
     timestep: float
@@ -43,6 +47,7 @@ class Step:
     weight: float = 1.0
     stop: float = 1.0
     alpha_bar: float = math.nan
+    block: int | None = None
 
 
 def planned_steps(start: int, count: int) -> Iterator[Step]:
@@ -72,8 +77,14 @@ def split_branches(h: Tensor, branches: tuple[str, ...]) -> dict[str, Tensor]:
 
 
 def alpha_bar_of(scheduler: Any, timestep: float) -> float:
-    """Return `alpha_bar` at a training timestep, linear between whole ones; NaN where the scheduler states none."""
-    alphas = getattr(scheduler, "alphas_cumprod", None)
+    """Return `alpha_bar` at a training timestep, linear between whole ones; NaN where the scheduler states none.
+
+    Flow matching has ``x_t = (1 - s) x_0 + s noise``, so that it is ``(1 - s)^2 / ((1 - s)^2 + s^2)``.
+    """
+    alphas, config = getattr(scheduler, "alphas_cumprod", None), getattr(scheduler, "config", {})
+    if type(scheduler).__name__.startswith("FlowMatch") or config.get("use_flow_sigmas"):
+        s = timestep / config["num_train_timesteps"]
+        return (1 - s) ** 2 / ((1 - s) ** 2 + s**2)
     if alphas is None:
         return math.nan
     low = min(max(int(timestep), 0), len(alphas) - 1)
@@ -124,60 +135,59 @@ def with_call(pipeline_class: type, mark: str, call: Callable[[Callable[[], Any]
     return type(pipeline_class.__name__, (pipeline_class,), members)
 
 
-def plain(unet: Any) -> Any:
-    """Return the module that `torch.compile` wrapped; itself where it wrapped none."""
-    return getattr(unet, "_orig_mod", unet)
-
-
-def find_unet(pipeline: Any) -> Any:
-    """Return the pipeline's UNet; of a compiled one, the module that was compiled.
-
-    Raises:
-        ValueError: if there is none with a ``mid_block``.
-    """
-    unet = plain(getattr(pipeline, "unet", None))
-    if getattr(unet, "mid_block", None) is None:
-        raise ValueError(
-            f"`pipeline` must have a `unet` with a `mid_block`, got {type(pipeline).__name__} without one."
-        )
-    return unet
-
-
 @contextmanager
-def uncompiled(pipeline: Any) -> Iterator[None]:
-    """Let a pipeline run its UNet uncompiled; afterwards it is compiled as it was, and nothing has to be traced anew.
+def uncompiled(pipeline: Any, name: str, parts: Iterable[Any]) -> Iterator[None]:
+    """Let a pipeline run its denoiser uncompiled; afterwards it is compiled as it was, and nothing has to be traced anew.
 
     Compiled code neither runs hooks that were added later nor forgets those that it was traced with, as torch guards no hooks.
     To throw all compiled code away (`torch.compiler.reset`) would cost minutes for each context, and refuse `fullgraph=True`.
 
+    Args:
+        pipeline: of diffusers.
+        name: of the attribute that holds the denoiser.
+        parts: of the denoiser that have hooks.
+
     Raises:
-        ValueError: if the UNet was offloaded by accelerate after `torch.compile` wrapped it: uncompiled, it would stay where it is.
+        ValueError: if the denoiser was offloaded by accelerate after `torch.compile` wrapped it: uncompiled, it would stay where
+            it is.
     """
-    wrapped, unet = pipeline.unet, plain(pipeline.unet)
-    if wrapped is not unet and "_hf_hook" in vars(unet) and "forward" not in vars(unet):
+    wrapped = getattr(pipeline, name)
+    module = plain(wrapped)
+    if wrapped is not module and "_hf_hook" in vars(module) and "forward" not in vars(module):
         raise ValueError(
-            "`pipe.unet` must be offloaded before `torch.compile` wraps it, got it offloaded afterwards: compile it in place, with "
-            "pipe.unet.compile()."
+            f"`pipe.{name}` must be offloaded before `torch.compile` wraps it, got it offloaded afterwards: compile it in place, "
+            f"with pipe.{name}.compile()."
         )
-    with _lock:  # other pipelines may be running the UNet uncompiled already
-        calls, call = _set_aside.get(unet, (0, None))
-        own = getattr(unet, "_compiled_call_impl", None)
-        _set_aside[unet] = calls + 1, own or call
+    with ExitStack() as stack:
+        for part in (module, *parts):
+            stack.enter_context(_set_aside_for_now(part))
+        if wrapped is not module:
+            setattr(pipeline, name, module)
+        try:
+            yield
+        finally:
+            if getattr(pipeline, name) is module and wrapped is not module:
+                setattr(pipeline, name, wrapped)
+
+
+@contextmanager
+def _set_aside_for_now(module: Any) -> Iterator[None]:
+    """Let a module that was compiled in place run uncompiled."""
+    with _lock:  # other pipelines may be running it uncompiled already
+        calls, call = _set_aside.get(module, (0, None))
+        own = getattr(module, "_compiled_call_impl", None)
+        _set_aside[module] = calls + 1, own or call
         if own is not None:
-            unet._compiled_call_impl = None
-    if wrapped is not unet:
-        pipeline.unet = unet
+            module._compiled_call_impl = None
     try:
         yield
     finally:
-        if pipeline.unet is unet and wrapped is not unet:
-            pipeline.unet = wrapped
         with _lock:
-            calls, call = _set_aside.pop(unet)
+            calls, call = _set_aside.pop(module)
             if calls > 1:
-                _set_aside[unet] = calls - 1, call
-            elif call is not None and unet._compiled_call_impl is None:
-                unet._compiled_call_impl = call
+                _set_aside[module] = calls - 1, call
+            elif call is not None and module._compiled_call_impl is None:
+                module._compiled_call_impl = call
 
 
 def twice(value: Any, rows: int) -> Any:
@@ -185,7 +195,7 @@ def twice(value: Any, rows: int) -> Any:
     if isinstance(value, Tensor):
         return torch.cat([value, value]) if value.ndim and len(value) == rows else value
     if isinstance(value, Mapping):
-        return {key: twice(item, rows) for key, item in value.items()}
+        return {key: item if key in OF_NO_ROW else twice(item, rows) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return type(value)(twice(item, rows) for item in value)
     return value

@@ -10,26 +10,32 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from selfdebias.backbones.calling import find_unet
+from selfdebias.backbones.denoisers import find_denoiser
 
 BY_PROMPT = ("prompt", "prompt_2", "prompt_3", "negative_prompt", "negative_prompt_2", "negative_prompt_3")
 OF_THE_IMAGES = (
     "latents", "prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds", "image",
     "mask_image", "control_image", "ip_adapter_image", "ip_adapter_image_embeds",
 )  # fmt: skip
-WITH_ROWS = ("latents", "prompt_embeds", "add_text_embeds", "add_time_ids")  # of `_callback_tensor_inputs`
+WITH_ROWS = (
+    "latents",
+    "prompt_embeds",
+    "pooled_prompt_embeds",
+    "add_text_embeds",
+    "add_time_ids",
+)  # of `_callback_tensor_inputs`
 CALLBACK, INPUTS = "callback_on_step_end", "callback_on_step_end_tensor_inputs"
 
 
 class RowCount:
-    """Context manager that counts the rows that a pipeline's UNet evaluates: both halves of classifier-free guidance count.
+    """Context manager that counts the rows that a pipeline's denoiser evaluates: both halves of classifier-free guidance count.
 
     Attributes:
         rows: so far.
     """
 
     def __init__(self, pipeline: Any) -> None:
-        self._first = find_unet(pipeline).conv_in  # sees the rows as they are evaluated, whatever hooks the UNet has
+        self._first = find_denoiser(pipeline).entry
         self.rows = 0
 
     def __enter__(self) -> Self:
@@ -132,7 +138,7 @@ def goes_on_with_fewer(pipeline: Any) -> bool:
     noise for all rows at once.
     """
     inputs = getattr(pipeline, "_callback_tensor_inputs", ())
-    told = getattr(find_unet(pipeline).config, "time_cond_proj_dim", None) is not None
+    told = getattr(find_denoiser(pipeline).module.config, "time_cond_proj_dim", None) is not None
     return {"latents", "prompt_embeds"} <= set(inputs) and not told and not hasattr(pipeline.scheduler, "noise_sampler")
 
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from selfdebias.backbones.calling import Step, normal_tensors, planned_steps, split_branches
-from selfdebias.backbones.hspace import TEXT, BottleneckHook
+from selfdebias.backbones.denoisers import TEXT, Denoiser
+from selfdebias.backbones.hspace import BottleneckHook
 from selfdebias.guidance.base import Guidance, chosen_axes
 from selfdebias.guidance.groups import Group, Rule, conditions_of, groups_of
 from selfdebias.guidance.schedules import GuidanceWindow
@@ -61,7 +62,7 @@ class Attachment:
     nothing to balance, and no image is edited.
 
     Args:
-        pipeline: a diffusers pipeline with a UNet, unmodified.
+        pipeline: a diffusers pipeline with a UNet or a transformer, unmodified.
         guidance: how `h_t` is edited.
         schedule: when, and how strongly.
         state: memory, traces and semantics.
@@ -85,12 +86,11 @@ class Attachment:
         self._plain: dict[str, str] = {}  # by prompt, the conditioning that was seen first
         self._images, self._said = 0, False
         self._entered = True  # until all is known to be right
-        refuse_more_branches(pipeline)
         if guidance.site == "text":
-            refuse_without_text(pipeline, self._hook.unet)
+            refuse_without_text(pipeline, self._hook.denoiser)
         schedule.check(pipeline)
         if state.semantics:
-            refuse_other_width(self._hook.unet, state.semantics.projector.shape)
+            refuse_other_width(self._hook.denoiser, state.semantics.projector.shape)
         self._entered = False
 
     def __enter__(self) -> Self:
@@ -187,7 +187,7 @@ class Attachment:
     def _check(self, h: Tensor, step: Step) -> None:
         if len(h) != len(step.branches) * self._images:
             raise ValueError(
-                f"`pipeline` must stack {len(step.branches)} branches of {self._images} images in its UNet's batch, got "
+                f"`pipeline` must stack {len(step.branches)} branches of {self._images} images in its denoiser's batch, got "
                 f"{len(h)} rows: pipelines that add branches of their own cannot be guided."
             )
         at_bottleneck = self.guidance.site == "bottleneck"
@@ -199,31 +199,19 @@ class Attachment:
             )
 
 
-def refuse_more_branches(pipeline: Any) -> None:
-    """Raise a ValueError for a pipeline that stacks a third branch beside those of classifier-free guidance."""
-    known = {*dir(type(pipeline)), *inspect.signature(type(pipeline).__call__).parameters}
-    extra = [name for name in ("image_guidance_scale", "do_perturbed_attention_guidance") if name in known]
-    if extra:
-        raise ValueError(
-            f"`pipeline` must stack at most two branches, got {type(pipeline).__name__}, whose `{extra[0]}` adds a third: "
-            f"use the plain pipeline of the same model."
-        )
-
-
-def refuse_without_text(pipeline: Any, unet: Any) -> None:
-    """Raise a ValueError for a pipeline whose UNet is given no text embeddings that could be edited."""
-    if TEXT not in inspect.signature(unet.forward).parameters:
+def refuse_without_text(pipeline: Any, denoiser: Denoiser) -> None:
+    """Raise a ValueError for a pipeline whose denoiser is given no text embeddings that could be edited."""
+    if TEXT not in inspect.signature(denoiser.module.forward).parameters:
         raise ValueError(
             f"`pipeline` must be given a text for this guidance, which edits its embedding, got {type(pipeline).__name__}, "
             f"which takes none: choose one that edits `h_t`, such as guidance=transport."
         )
 
 
-def refuse_other_width(unet: Any, shape: Sequence[int]) -> None:
-    """Raise a ValueError if the UNet's bottleneck has another width than the activations (C, H, W) that were fitted."""
-    width = int(unet.config.block_out_channels[-1])
-    if width != shape[0]:
+def refuse_other_width(denoiser: Denoiser, shape: Sequence[int]) -> None:
+    """Raise a ValueError if `h_t` has another width than the activations (C, H, W) that were fitted."""
+    if denoiser.width != shape[0]:
         raise ValueError(
-            f"`pipeline` must have a bottleneck of {shape[0]} channels, which the projector was fitted on, got {width}: "
-            f"fit on this model, with SelfDebias.fit(pipeline, ...)."
+            f"`pipeline` must have an `h_t` of {shape[0]} channels, which the projector was fitted on, got {denoiser.width} in its "
+            f"{denoiser.title}: fit on this model, with SelfDebias.fit(pipeline, ...)."
         )

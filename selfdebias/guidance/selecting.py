@@ -12,8 +12,9 @@ from torch import Generator, Tensor
 
 from selfdebias.backbones.calling import with_call
 from selfdebias.backbones.hspace import MARK
+from selfdebias.backbones.layouts import rule_of
 from selfdebias.backbones.rows import Call, further, merged
-from selfdebias.guidance.attachment import Attachment, refuse_more_branches
+from selfdebias.guidance.attachment import Attachment
 from selfdebias.guidance.base import NoGuidance, chosen_axes
 from selfdebias.guidance.choosing import Cells, counts_of
 from selfdebias.guidance.groups import conditions_of, groups_of
@@ -159,7 +160,7 @@ class Selecting:
     def __init__(
         self, pipeline: Any, selection: Selection, schedule: GuidanceWindow, state: GuidanceState, look: Look | None = None
     ):  # fmt: skip
-        refuse_more_branches(pipeline)
+        rule_of(pipeline)
         self.pipeline, self.selection, self.schedule, self.state, self.look = pipeline, selection, schedule, state, look
         semantics = state.semantics
         axes = isinstance(semantics, AxesSemantics)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from selfdebias.backbones import HeldBackbone
-from selfdebias.backbones.hspace import find_unet
+from selfdebias.backbones.denoisers import find_denoiser
 from selfdebias.backbones.pretrained import takes_prompts
 from selfdebias.config.combinations import part_of_scale
 from selfdebias.config.keys import as_keyed, digest
@@ -68,7 +68,7 @@ class FitArguments:
     drawn: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
-        find_unet(self.pipe)
+        denoiser = find_denoiser(self.pipe)
         self.texts = _texts(self.pipe, self.prompts)
         self.others = _others(self.texts, self.fitting_prompts)
         self.encoder = encoder_from(self.encoder) if isinstance(self.encoder, str) else self.encoder
@@ -77,7 +77,7 @@ class FitArguments:
         _check_counts(self.n_images, self.batch_size, self.timesteps, self.clustering)
         _check_call(self.pipe, self.call)
         self.drawn = at_scale(self.pipe, self.call, self.relative_scale)
-        self.projector = projector_for(self.pipe.unet) | dict(self.projector)
+        self.projector = projector_for(denoiser) | dict(self.projector)
         check_values("projector", self.projector)
 
 
@@ -229,7 +229,7 @@ def _images_of(asked: FitArguments) -> dict[str, Any]:
     pipe = asked.pipe
     name = getattr(pipe, "name_or_path", "") or getattr(pipe.config, "_name_or_path", "") or type(pipe).__name__
     return {
-        "model": str(name), "weights": _weights(pipe.unet), "prompts": list(asked.texts),
+        "model": str(name), "weights": _weights(find_denoiser(pipe).module), "prompts": list(asked.texts),
         "encoder": project.name_of(asked.encoder), "n_images": asked.n_images, "batch_size": asked.batch_size,
         "timesteps": asked.timesteps, "seed": asked.seed,
         "call": {k: v if isinstance(v, str | int | float | bool | None) else repr(v) for k, v in asked.call.items()},
@@ -237,9 +237,9 @@ def _images_of(asked: FitArguments) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _weights(unet: torch.nn.Module) -> str:
+def _weights(module: torch.nn.Module) -> str:
     """Return a digest of the weights, so that images of another model in the same folder are not taken for this one's."""
     hashed = hashlib.sha256()
-    for value in unet.state_dict().values():
+    for value in module.state_dict().values():
         hashed.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return hashed.hexdigest()[:16]

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from selfdebias.backbones.denoisers import Denoiser
 from selfdebias.config.combinations import guidance_of_arms, model_of_arms, model_of_collect
 from selfdebias.config.compose import compose_groups
 from selfdebias.config.overrides import options_of
@@ -158,9 +159,9 @@ def _check_kind(name: str, value: Any, before: Any) -> None:
         raise ValueError(f"`{name}` must be a text, got {value!r}.")
 
 
-def projector_for(unet: Any) -> dict[str, Any]:
-    """Return the options of the projector that goes with a UNet's width: what ``conf/`` has for small and real models."""
-    wide = int(unet.config.block_out_channels[-1]) >= WIDE
+def projector_for(denoiser: Denoiser) -> dict[str, Any]:
+    """Return the options of the projector that goes with a denoiser's width: what ``conf/`` has for small and real models."""
+    wide = denoiser.width >= WIDE
     return read_option("projector", "flattened") | (read_option("projector", "convolutional") if wide else {})
 
 

@@ -183,7 +183,9 @@ def test_more_branches_are_refused_before_and_during_the_call():
 
 def test_another_width_and_another_size_are_refused():
     pipeline, state = tiny_pipeline(), GuidanceState(semantics((8, 4, 4)))
-    with pytest.raises(ValueError, match="bottleneck of 8 channels, which the projector was fitted on, got 16: fit"):
+    with pytest.raises(
+        ValueError, match="`h_t` of 8 channels, which the projector was fitted on, got 16 in its UNet: fit"
+    ):
         Attachment(pipeline, SelfDebiasGuidance(0.5, 0.1), GuidanceWindow(), state)
     state = GuidanceState(semantics((16, 8, 8)))
     with (

@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from selfdebias.backbones.hspace import BottleneckHook, Step, find_unet, split_branches
+from selfdebias.backbones.hspace import BottleneckHook, Step, find_denoiser, split_branches
 from selfdebias.backbones.rows import RowCount
 from selfdebias.guidance.state import ALONE, Collective
 from selfdebias.jobs.stages.sampling import CostMeter, Sampler
@@ -83,7 +83,7 @@ class Collector(Sampler):
         """See `Sampler.loaded`: note which model it is, for whoever attaches what is fitted here."""
         if hasattr(self.encoder, "load"):
             self.encoder.load()  # so that weights that are not whole are said now
-        identity = identity_of(find_unet(self.pipeline))
+        identity = identity_of(find_denoiser(self.pipeline).module)
         write_json(self.folder.path / UNET, {} if identity is None else identity)
 
     def draw_batch(self, batch: int, ids: Sequence[int]) -> None:

@@ -1,0 +1,81 @@
+"""How a pipeline stacks the branches of classifier-free guidance in its denoiser's batch, by a rule for each class."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+STACKED = ("uncond", "cond")  # two contiguous halves
+STATED, BY_SCALE, ONE = (
+    "stated",
+    "by scale",
+    "one",
+)  # does the pipeline say so, does its call's scale, or is it always one branch
+TRANSFORMERS: Mapping[str, str] = {
+    "StableDiffusion3Pipeline": STATED,
+    "StableDiffusion3Img2ImgPipeline": STATED,
+    "StableDiffusion3InpaintPipeline": STATED,
+    "SanaPipeline": STATED,
+    "PixArtAlphaPipeline": BY_SCALE,  # which keep it in a local variable of their call
+    "PixArtSigmaPipeline": BY_SCALE,
+    "FluxPipeline": ONE,  # whose `guidance_scale` is an input of the transformer
+    "FluxImg2ImgPipeline": ONE,
+}
+NEGATIVE = ("negative_prompt", "negative_prompt_2", "negative_prompt_embeds")
+
+
+def rule_of(pipeline: Any) -> str:
+    """Return how a pipeline's class says its branches.
+
+    Raises:
+        ValueError: if it stacks more than two, or has a transformer and is none of the classes that are known.
+    """
+    kind = type(pipeline)
+    known = {*dir(kind), *inspect.signature(kind.__call__).parameters}
+    extra = [name for name in ("image_guidance_scale", "do_perturbed_attention_guidance") if name in known]
+    if extra:
+        raise ValueError(
+            f"`pipeline` must stack at most two branches, got {kind.__name__}, whose `{extra[0]}` adds a third: "
+            f"use the plain pipeline of the same model."
+        )
+    if getattr(pipeline, "transformer", None) is None:
+        return STATED
+    for it in kind.__mro__:
+        if it.__name__ in TRANSFORMERS:
+            return TRANSFORMERS[it.__name__]
+    raise ValueError(f"`pipeline` must be a {', '.join(TRANSFORMERS)}, or have a UNet, got a {kind.__name__}.")
+
+
+def scale_of(rule: str, pipeline: Any, arguments: Mapping[str, Any]) -> float | None:
+    """Return the scale of classifier-free guidance in a call, None where there is one branch.
+
+    Args:
+        rule: what `rule_of` returned.
+        pipeline: that is called.
+        arguments: of the call, by name, defaults included.
+    """
+    if rule == BY_SCALE:
+        scale = float(arguments["guidance_scale"])
+        return scale if scale > 1 else None
+    stated = rule == STATED and bool(getattr(pipeline, "do_classifier_free_guidance", False))
+    return float(pipeline.guidance_scale) if stated else None
+
+
+def refuse_more_calls(arguments: Mapping[str, Any]) -> None:
+    """Refuse a call that runs the denoiser more than once at a step.
+
+    Raises:
+        ValueError: with the argument that asks for it.
+    """
+    if arguments.get("skip_guidance_layers") is not None:
+        raise ValueError(
+            f"`skip_guidance_layers` must be None while a pipeline is attached, got {arguments['skip_guidance_layers']!r}: it runs "
+            f"the transformer once more at a step, without these layers."
+        )
+    negative = any(arguments.get(name) is not None for name in NEGATIVE)
+    if negative and (scale := arguments.get("true_cfg_scale", 1.0)) > 1:
+        raise ValueError(
+            f"`true_cfg_scale` must be 1 while a pipeline is attached, or the negative prompt left out, got {scale}: the pipeline "
+            f"calls its transformer for each branch by itself."
+        )
