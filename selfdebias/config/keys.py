@@ -161,7 +161,10 @@ def _sharp(guidance: Mapping[str, Any]) -> bool:
     return not isinstance(tau, int | float) or tau <= guidance["counted_at"]
 
 
-_PROJECTOR = {"layers": 2, "activation": "silu", "time": "sinusoidal", "standardised": True, "schedule": "one_cycle"}
+_PROJECTOR = {
+    "layers": 2, "activation": "silu", "time": "sinusoidal", "standardised": True, "schedule": "one_cycle",
+    "relative_to": "activation",
+}  # fmt: skip
 
 
 def _as_before(name: str, projector: Mapping[str, Any]) -> bool:

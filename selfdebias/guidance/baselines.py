@@ -57,7 +57,7 @@ class MeanDifferenceGuidance(RelativeStepGuidance):
         p_hat, pi = everyone.mean(dim=0), self.pi(state).to(everyone)
         kl = kl_divergence(p_hat, pi)
         chosen = pushed(everyone, self.slack * len(everyone) * (p_hat - pi))[own]
-        d = torch.einsum("k,k...->...", pi - p_hat, means.at(step.timestep).to(h.device))
+        d = torch.einsum("k,k...->...", pi - p_hat, means.at(step.timestep, h.shape[2:]).to(h.device))
         size = chosen * min(1.0, kl / self.kappa) * self.effect(step)
         edit = along(d.expand(h_cond.shape), size.clamp(max=self.limit), h_cond)
         return h if state.skips(edit) else self.apply(h, edit, p_hat, kl, step, state)
@@ -80,7 +80,7 @@ class MeanTransportGuidance(TransportGuidance):
         """See `TransportGuidance.direction`."""
         means = state.require_semantics().means
         assert means is not None  # `check` refuses the others
-        return means.at(step.timestep)[modes].to(leaf)
+        return means.at(step.timestep, leaf.shape[2:])[modes].to(leaf)
 
 
 def require_means(semantics: Semantics, name: str) -> None:

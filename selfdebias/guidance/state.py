@@ -9,6 +9,7 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor
 
+from selfdebias.modes.projection import SemanticProjector
 from selfdebias.modes.semantics import AxesSemantics, Semantics
 
 T = TypeVar("T")
@@ -140,6 +141,8 @@ class GuidanceState:
 
     Attributes:
         semantics: projector and bank; None for guidance that needs none.
+        projector: that of the semantics; where there are none, it may say after which block edits are made and what their size is
+            relative to.
         axes: the state of each axis by itself, where there are axes; else empty.
         group: name of the current group of images, which methods keep their state under: as a rule its prompt.
         prompt: that they are sampled from.
@@ -151,6 +154,7 @@ class GuidanceState:
     """
 
     semantics: Semantics | AxesSemantics | None = None
+    projector: SemanticProjector | None = None
     group: str = ""
     prompt: str = ""
     seeds: tuple[int, ...] = ()
@@ -164,6 +168,7 @@ class GuidanceState:
     _in_call: bool = False
 
     def __post_init__(self) -> None:
+        self.projector = self.semantics.projector if self.semantics else self.projector
         if isinstance(self.semantics, AxesSemantics):
             self.axes = [GuidanceState(it) for it in self.semantics.axes]
 
@@ -177,7 +182,7 @@ class GuidanceState:
         return cast(M, self._methods[kind])
 
     def require_semantics(self) -> Semantics:
-        """Return the semantics of the current group's prompt.
+        """Return the semantics of the current group's prompt, for what a guidance is given: standardised, where edits are.
 
         Raises:
             ValueError: if there are none, and the guidance needs them; or none of this prompt.
@@ -188,7 +193,8 @@ class GuidanceState:
             )
         if isinstance(self.semantics, AxesSemantics):
             raise ValueError("`state.semantics` must be those of one axis, got several: guide each in its own state.")
-        return self.semantics.of_prompt(self.prompt)
+        own = self.semantics.of_prompt(self.prompt)
+        return own.standardised if own.projector.relative_to == "standardised" else own
 
     def begin(self, group: str, seeds: tuple[int, ...]) -> None:
         """Start a pipeline call, with new traces."""

@@ -161,8 +161,9 @@ def _check_kind(name: str, value: Any, before: Any) -> None:
 
 def projector_for(denoiser: Denoiser) -> dict[str, Any]:
     """Return the options of the projector that goes with a denoiser's width: what ``conf/`` has for small and real models."""
-    wide = denoiser.width >= WIDE
-    return read_option("projector", "flattened") | (read_option("projector", "convolutional") if wide else {})
+    of_unet = "convolutional" if denoiser.width >= WIDE else "flattened"
+    option = "tokens" if denoiser.name == "transformer" else of_unet
+    return read_option("projector", "flattened") | read_option("projector", option)
 
 
 def settle_libraries() -> None:

@@ -15,62 +15,13 @@ from torch import Tensor, nn
 
 from selfdebias.config.ranges import check_values
 from selfdebias.modes.bank import interpolate
+from selfdebias.modes.readers import READERS, Reader, at_places
 from selfdebias.storage.atomic import read_tensors, write_tensors
 from selfdebias.storage.tensor_rows import TensorRows, in_parts
 
 FREQUENCIES = 16  # sines and cosines of the timestep
 EMBEDDED = 128  # width of a learned embedding of the step
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {"silu": nn.SiLU, "relu": nn.ReLU}
-CHANNELS, PLACES = 64, 8  # that the convolutional reader leaves: channels, and places along each side at most
-
-
-class PooledReader(nn.Module):
-    """The mean over space: (B, C, H, W) to (B, C)."""
-
-    def __init__(self, shape: Sequence[int]):
-        super().__init__()
-        self.width = shape[0]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (B, width)."""
-        return x.mean(dim=(2, 3))
-
-
-class FlattenedReader(nn.Module):
-    """Every place for itself: (B, C, H, W) to (B, C H W)."""
-
-    def __init__(self, shape: Sequence[int]):
-        super().__init__()
-        self.width = math.prod(shape)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (B, width)."""
-        return x.flatten(1)
-
-
-class ConvolutionalReader(nn.Module):
-    """A 3 x 3 convolution to `CHANNELS` channels, then every place for itself: (B, C, H, W) to (B, CHANNELS H W).
-
-    Sides longer than `PLACES` are averaged to that first, so that it stays small on large images.
-    """
-
-    def __init__(self, shape: Sequence[int]):
-        super().__init__()
-        self.places = (min(shape[1], PLACES), min(shape[2], PLACES))
-        self.convolution = nn.Conv2d(shape[0], CHANNELS, 3, padding=1)
-        self.width = CHANNELS * math.prod(self.places)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (B, width)."""
-        return F.silu(self.convolution(F.adaptive_avg_pool2d(x, self.places))).flatten(1)
-
-
-Reader = PooledReader | FlattenedReader | ConvolutionalReader
-READERS: Mapping[str, type[Reader]] = {
-    "flattened": FlattenedReader,
-    "pooled": PooledReader,
-    "convolutional": ConvolutionalReader,
-}
 
 
 class SinusoidalTime(nn.Module):
@@ -120,6 +71,9 @@ class SemanticProjector(nn.Module):
         time: how the time enters: ``sinusoidal``, the training timestep and the branch; or ``step``, a learned embedding
             of the recorded step.
         standardised: whether the channel means and scales of each timestep and branch are taken out of `h_t` first.
+        relative_to: what the size of an edit is a fraction of: the ``activation``; or the ``standardised`` one, in whose
+            coordinates the edit is then found (`selfdebias.guidance.standardised`).
+        block: of a transformer, after which `h_t` stands; None in a UNet.
 
     Raises:
         ValueError: if there is no such reader, activation or time.
@@ -147,15 +101,24 @@ class SemanticProjector(nn.Module):
         activation: str = "silu",
         time: str = "sinusoidal",
         standardised: bool = True,
+        relative_to: str = "activation",
+        block: int | None = None,
     ):
         super().__init__()
-        check_values("projector", {"reader": reader, "time": time, "activation": activation})
+        check_values(
+            "projector", {"reader": reader, "time": time, "activation": activation, "relative_to": relative_to}
+        )
+        if relative_to == "standardised" and not standardised:
+            raise ValueError(
+                "`projector.relative_to` must be activation without `projector.standardised`, got 'standardised'."
+            )
         self.shape, self.dim, self.branches = tuple(shape), dim, tuple(branches)
         self.encoder, self.reader, self.standardised = encoder, reader, standardised
+        self.relative_to, self.block = relative_to, block
         self.design = {
             "shape": self.shape, "dim": dim, "hidden": hidden, "branches": self.branches, "dropout": dropout,
             "encoder": encoder, "reader": reader, "layers": layers, "activation": activation, "time": time,
-            "standardised": standardised,
+            "standardised": standardised, "relative_to": relative_to, "block": block,
         }  # fmt: skip
         self.read: Reader = READERS[reader](self.shape)
         grid = torch.as_tensor(timesteps, dtype=torch.float32)
@@ -175,22 +138,28 @@ class SemanticProjector(nn.Module):
         """Take the channel means away and divide by the channel scales of the timestep and branch, where that is asked for.
 
         Args:
-            h: (B, C, H, W).
+            h: (B, C, H, W); of more places than were fitted, it is averaged to those.
             timestep: (B,) float32 training timesteps.
             branch: (B,) int64 index into `branches`.
 
         Returns:
-            (B, C, H, W) float32, about zero mean and unit variance; the activations themselves where they are not standardised.
+            (B, C, h, w) float32, of the places that were fitted, about zero mean and unit variance; the activations themselves
+            where they are not standardised.
         """
+        h = at_places(h.float(), self.shape[1:])
         if not self.standardised:
-            return h.float()
-        center, scale = torch.empty(len(h), h.shape[1]), torch.empty(len(h), h.shape[1])
+            return h
+        center, scale = self.moments(timestep, branch)
+        return (h - center.to(h.device)) / scale.to(h.device)
+
+    def moments(self, timestep: Tensor, branch: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the means and scales of the channels, (B, C, 1, 1) float32 on the CPU each; arguments as in `standardise`."""
+        center, scale = torch.empty(2, len(branch), self.shape[0])
         for b, t in {(int(b), float(t)) for b, t in zip(branch, timestep, strict=True)}:
             rows = ((branch == b) & (timestep == t)).cpu()
             center[rows] = interpolate(self.centers[b].cpu(), self.timesteps.cpu(), t)
             scale[rows] = interpolate(self.scales[b].cpu(), self.timesteps.cpu(), t)
-        center, scale = (x.to(h.device)[:, :, None, None] for x in (center, scale))
-        return (h.float() - center) / scale
+        return center[:, :, None, None], scale[:, :, None, None]
 
     def project(self, x: Tensor, timestep: Tensor, branch: Tensor) -> Tensor:
         """Return unit vectors (B, d) for standardised activations (B, C, H, W)."""

@@ -2,53 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Self
+from copy import copy
+from dataclasses import replace
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from selfdebias.modes.bank import AxesBank, ModeBank, interpolate
+from selfdebias.modes.bank import AxesBank, ModeBank
 from selfdebias.modes.classifier import ActivationClassifier
+from selfdebias.modes.means import ModeMeans
 from selfdebias.modes.projection import SemanticProjector
-from selfdebias.storage.atomic import read_tensors, write_tensors
-from selfdebias.storage.tensor_rows import TensorRows, rows_at_once
 
 GRID = torch.logspace(-2, 0.3, 47)  # temperatures that are tried, on cosines
 CLOSE = 0.01  # a difference of shares, in the 2-norm, that so few images cannot tell from the smallest one
 LIKELY = 0.02  # nats an image, likewise of the likelihood
-
-
-@dataclass(frozen=True)
-class ModeMeans:
-    """The means of K modes in `h_t` of the conditional branch, less the mean over the modes.
-
-    Attributes:
-        timesteps: (T,) float32, ascending training timesteps.
-        deviations: (T, K, C, H, W) float16; they sum to 0 over the modes.
-    """
-
-    timesteps: Tensor
-    deviations: Tensor
-
-    def at(self, timestep: float) -> Tensor:
-        """Return the deviations (K, C, H, W) float32 at any timestep: linear between the recorded ones, constant beyond them."""
-        return interpolate(self.deviations, self.timesteps, timestep).float()
-
-    def only(self, modes: slice) -> ModeMeans:
-        """Return the means of some modes."""
-        return ModeMeans(self.timesteps, self.deviations[:, modes])
-
-    def save(self, path: Path) -> None:
-        """Write one safetensors file, atomically."""
-        write_tensors(path, {"timesteps": self.timesteps, "deviations": self.deviations})
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what `save` wrote."""
-        return cls(**read_tensors(path)[0])
 
 
 class Semantics:
@@ -104,6 +73,21 @@ class Semantics:
         if own is None:
             own = torch.full((len(h),), self.bank.branches.index(branch), device=h.device)
         return self.projector(h, t, own)
+
+    @cached_property
+    def standardised(self) -> Semantics:
+        """What reads activations that are standardised already.
+
+        Raises:
+            ValueError: if there is a classifier, which reads them as they are.
+        """
+        if self.classifier is not None:
+            raise ValueError(
+                "`projector.relative_to` must be activation for a classifier in `h_t`, got 'standardised'."
+            )
+        phi = copy(self.projector)  # with the same weights
+        phi.standardised = False
+        return Semantics(phi, self.bank, self.means and self.means.over(self.projector))
 
     def of_prompt(self, prompt: str) -> Semantics:
         """Return the semantics of one prompt; see `ModeBank.of_prompt`."""
@@ -200,33 +184,3 @@ def calibrated(bank: AxesBank, z: Tensor, sides: Tensor, timesteps: Tensor, bran
     """Return the bank with the temperatures of each axis, fitted on held-out activations; arguments as in `fit_axes_bank`."""
     fitted = [fit_temperatures(z, sides[:, a], timesteps, branch_index, axis) for a, axis in enumerate(bank.axes)]
     return AxesBank(tuple(replace(axis, temperatures=it) for axis, it in zip(bank.axes, fitted, strict=True)))
-
-
-def fit_means(h: Tensor | TensorRows, labels: Tensor, timesteps: Tensor, n_modes: int) -> ModeMeans:
-    """Average activations by mode and timestep.
-
-    Args:
-        h: (M, C, H, W) activations of one branch, in memory or on disk.
-        labels: (M,) int64, the mode of each one's final image.
-        timesteps: (M,) float32, training timesteps.
-        n_modes: K.
-
-    Returns:
-        The means. A mode that was never recorded at a timestep has there the mean of its deviations at the others.
-    """
-    grid = timesteps.unique()
-    deviations = torch.full((len(grid), n_modes, *h.shape[1:]), float("nan"))
-    for i, t in enumerate(grid):
-        here = torch.nonzero(timesteps == t)[:, 0]
-        counts = torch.bincount(labels[here], minlength=n_modes)
-        known = torch.nonzero(counts)[:, 0]
-        sums = torch.zeros(n_modes, *h.shape[1:], dtype=torch.float64)
-        for some in here.split(rows_at_once(h)):
-            sums.index_add_(0, labels[some], h[some].double())
-        means = sums[known] / counts[known, None, None, None]
-        if len(known) > 1:  # one mode alone does not show how it differs from the others
-            deviations[i, known] = (means - means.mean(dim=0)).float()
-    over_time = deviations.nanmean(dim=0, keepdim=True).nan_to_num()
-    filled = torch.where(deviations.isnan(), over_time, deviations)
-    filled = filled - filled.mean(dim=1, keepdim=True)
-    return ModeMeans(grid, filled.half())

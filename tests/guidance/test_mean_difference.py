@@ -60,7 +60,7 @@ def test_under_transports_gate_the_same_images_go_as_far_along_the_means_of_thei
     assert not torch.allclose(edit, wanted, atol=1e-3)
     pushed = other.trace.edit_norm[0] > 0
     assert 0 < int(pushed.sum()) < N
-    towards = other.semantics.means.at(500.0)[modes]
+    towards = other.semantics.means.at(500.0, h.shape[2:])[modes]
     cosine = torch.nn.functional.cosine_similarity(edit[N:][pushed].flatten(1), towards[pushed].flatten(1))
     assert torch.allclose(cosine, torch.ones(int(pushed.sum())), atol=1e-5)
     with pytest.raises(ValueError, match="`guidance` must not be mean_transport for modes without mean activations"):

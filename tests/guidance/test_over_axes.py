@@ -16,7 +16,8 @@ from selfdebias.guidance.shares import wanted_of_all
 from selfdebias.guidance.transport import TransportGuidance, TransportState
 from selfdebias.modes import ModeBank
 from selfdebias.modes.bank import AxesBank
-from selfdebias.modes.semantics import AxesSemantics, ModeMeans
+from selfdebias.modes.means import ModeMeans
+from selfdebias.modes.semantics import AxesSemantics
 from tests.guidance.worlds import BRANCHES, circle_state, step
 
 AXES = 3
@@ -33,6 +34,7 @@ class ChannelProjector(nn.Module):
     """`z` = the channel means."""
 
     dim, branches, encoder = AXES, BRANCHES, ""
+    relative_to, block = "activation", None
 
     def forward(self, h: Tensor, timestep: Tensor, branch: Tensor) -> Tensor:
         return h.mean(dim=(2, 3))

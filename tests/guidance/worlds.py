@@ -10,7 +10,7 @@ from selfdebias.backbones.hspace import Step
 from selfdebias.guidance import Guidance, GuidanceState, Semantics
 from selfdebias.modes import ModeBank
 from selfdebias.modes.classifier import ActivationClassifier
-from selfdebias.modes.semantics import ModeMeans
+from selfdebias.modes.means import ModeMeans
 
 BRANCHES = ("uncond", "cond")
 
@@ -19,6 +19,7 @@ class CircleProjector(nn.Module):
     """`z` = the unit vector of the channel means of channels 0 and 1."""
 
     dim, branches, encoder = 2, BRANCHES, ""
+    relative_to, block = "activation", None
 
     def forward(self, h: Tensor, timestep: Tensor, branch: Tensor) -> Tensor:
         return F.normalize(h[:, :2].mean(dim=(2, 3)), dim=-1)

@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from selfdebias.config.ranges import RANGES, check_values
-from selfdebias.modes.projection import READERS, SemanticProjector
+from selfdebias.modes.projection import SemanticProjector
 from selfdebias.modes.projector_fit import ProjectorFit, contrastive_loss
+from selfdebias.modes.readers import READERS
 
 OPTIONS = {
     "hidden": 32, "noise": 0.1, "temperature": 0.1, "steps": 150, "batch_size": 32, "learning_rate": 3e-3,

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from selfdebias.modes.bank import ModeBank
-from selfdebias.modes.semantics import GRID, ModeMeans, fit_means, fit_temperature, fit_temperatures
+from selfdebias.modes.means import ModeMeans, fit_means
+from selfdebias.modes.semantics import GRID, fit_temperature, fit_temperatures
 
 
 def _images(tau: float, n: int, seed: int = 0, shift: float = 0.3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -73,7 +74,7 @@ def test_deviations_are_those_of_the_modes_means_and_sum_to_nothing():
         wanted = torch.stack([first - second, second - first]) / 2
         assert torch.allclose(means.deviations[i].float(), wanted, atol=2e-3)
     middle = (means.deviations[0].float() + means.deviations[1].float()) / 2
-    assert torch.allclose(means.at(150.0), middle, atol=2e-3)
+    assert torch.allclose(means.at(150.0, middle.shape[2:]), middle, atol=2e-3)
 
 
 def test_a_timestep_that_shows_one_mode_alone_takes_the_others():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import pytorch_lightning as pl
@@ -17,11 +17,13 @@ from selfdebias.backbones.rows import RowCount
 from selfdebias.guidance.state import ALONE, Collective
 from selfdebias.jobs.stages.sampling import CostMeter, Sampler
 from selfdebias.modes.placement import AxisSides, CarriedModes, Labels
+from selfdebias.modes.readers import stored
 from selfdebias.storage.atomic import read_json, write_json
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.provenance import identity_of
 from selfdebias.storage.tensor_rows import TensorRows
 
+T = TypeVar("T")
 VERSION = 1
 UNET = "unet.json"  # which weights drew the images
 CONFIG = ("model", "encoder", "prompts.text", "prompts.templates", "collect")
@@ -54,13 +56,16 @@ def collect(
         sampler.run(trainer)
     if collective.part:
         return
-    shards = [tensors for _, tensors in store.tensors(("h_timestep", "h_branch", "rows"))]
+    shards = [tensors for _, tensors in store.tensors(("h_timestep", "h_branch", "rows", "block"))]
     seen = sorted({float(t) for tensors in shards for t in tensors["h_timestep"]})
     branches = BRANCHES[1 + max(int(tensors["h_branch"].max()) for tensors in shards)]
     counted = [int(tensors["rows"].sum()) for tensors in shards if "rows" in tensors]  # earlier versions counted none
     rows = sum(counted) if len(counted) == len(shards) else None
     cost = {"seconds_per_image": meter.seconds / n_images, "rows": rows}
-    write_json(folder / "collect.json", {"branches": list(branches), "n_images": n_images, "timesteps": seen, **cost})
+    place = {"block": int(shards[0]["block"])} if "block" in shards[0] else {}  # of a transformer
+    write_json(
+        folder / "collect.json", {"branches": list(branches), "n_images": n_images, "timesteps": seen, **cost, **place}
+    )
 
 
 class Collector(Sampler):
@@ -89,10 +94,12 @@ class Collector(Sampler):
     def draw_batch(self, batch: int, ids: Sequence[int]) -> None:
         """See `Sampler.draw_batch`."""
         self.current, self.rows, self.chosen = list(ids), [], {}
-        with RowCount(self.pipeline) as count, BottleneckHook(self.pipeline, self.act):
+        where = getattr(self.backbone, "blocks", None)
+        with RowCount(self.pipeline) as count, BottleneckHook(self.pipeline, self.act, blocks=where) as hook:
             images = self.draw(ids)
         tensors = {name: torch.cat([row[name] for row in self.rows]) for name in self.rows[0]}
         tensors |= {"e": self.encoder(images.to(self.device)).cpu(), "rows": torch.tensor([count.rows])}
+        tensors |= {"block": torch.tensor([*hook.blocks])} if None not in hook.blocks else {}
         self.keep(batch, ids, images, tensors, dict.fromkeys(tensors, 0))
 
     def act(self, h: Tensor, step: Step) -> None:
@@ -128,7 +135,7 @@ def read_identity(collected: Path) -> dict[str, str] | None:
 def _rows(h: Tensor, ids: Sequence[int], step: Step, branch: int) -> dict[str, Tensor]:
     n = len(ids)
     return {
-        "h": h.half().cpu(),
+        "h": stored(h).cpu(),
         "h_id": torch.tensor(ids),
         "h_timestep": torch.full((n,), step.timestep),
         "h_step": torch.full((n,), step.index),
@@ -173,14 +180,23 @@ class CollectedImages:
 
     @property
     def branches(self) -> tuple[str, ...]:
-        """Names of the recorded branches.
+        """Names of the recorded branches."""
+        return self._same("branches", lambda said: tuple(said["branches"]))
+
+    @property
+    def block(self) -> int | None:
+        """After which block of a transformer activations were recorded; None in a UNet."""
+        return self._same("block", lambda said: said.get("block"))
+
+    def _same(self, name: str, value: Callable[[dict[str, Any]], T]) -> T:
+        """Return what all folders say.
 
         Raises:
-            ValueError: if the folders differ in them.
+            ValueError: if they differ.
         """
-        found = {tuple(read_json(path / "collect.json")["branches"]) for path in self.folders}
+        found = {value(read_json(path / "collect.json")) for path in self.folders}
         if len(found) > 1:
-            raise ValueError(f"`folders` must be of one model with the same branches, got {sorted(found)}.")
+            raise ValueError(f"`folders` must be of one model with the same {name}, got {found}.")
         return found.pop()
 
     def images(self, numbers: Sequence[int]) -> Tensor:

@@ -26,8 +26,9 @@ from selfdebias.jobs.stages.chosen import ChosenSampler, modes_of_images
 from selfdebias.jobs.stages.sampling import CostMeter, PromptSampler
 from selfdebias.modes.bank import AxesBank, load_bank
 from selfdebias.modes.classifier import ActivationClassifier
+from selfdebias.modes.means import ModeMeans
 from selfdebias.modes.projection import SemanticProjector
-from selfdebias.modes.semantics import AxesSemantics, ModeMeans
+from selfdebias.modes.semantics import AxesSemantics
 from selfdebias.storage.atomic import write_json
 from selfdebias.storage.batches import BatchFolder
 
@@ -63,7 +64,8 @@ def generate(
         modes: folder of the discover stage that has the modes of those; None as with `encoder`.
     """
     store = BatchFolder(folder, key, collective.part)
-    state = GuidanceState(read_semantics(projected, discovered) if guidance.needs_semantics and projected else None)
+    semantics = read_semantics(projected, discovered) if projected else None
+    state = GuidanceState(semantics if guidance.needs_semantics else None, semantics.projector if semantics else None)
     check_shares(guidance, state)
     images = prompts.for_images(n_images)
     check_prompts(images, state)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from selfdebias.jobs.stages.collect import CollectedImages
 from selfdebias.modes.bank import ModeBank
 from selfdebias.modes.bank_fit import fit_axes_bank, fit_axis_bank, fit_bank, fit_mean_bank
 from selfdebias.modes.classifier import fit_classifier
+from selfdebias.modes.means import ModeMeans, fit_means
 from selfdebias.modes.placement import AxisSides, CarriedModes, read_carried, sides_of
 from selfdebias.modes.projection import SemanticProjector
-from selfdebias.modes.semantics import ModeMeans, calibrated, fit_means, fit_temperatures
+from selfdebias.modes.semantics import calibrated, fit_temperatures
 from selfdebias.storage.atomic import read_json, write_json, write_text
 from selfdebias.storage.tensor_rows import TensorRows, in_parts
 
@@ -56,7 +58,8 @@ def project(
     if "axes" in found:
         data["sides"] = torch.from_numpy(sides_of(data["mode"].numpy(), len(found["axes"])))
     held_out = torch.isin(data["id"], held_out_ids(data["id"].unique(), seed))
-    phi, z = train(folder, data, held_out, images.branches, encoder, projector, seed, trainer)
+    placed = partial(projector, block=images.block) if images.block is not None else projector
+    phi, z = train(folder, data, held_out, images.branches, encoder, placed, seed, trainer)
     if not found:
         phi.save(folder / "projector.safetensors")
         write_json(folder / "project.json", measure_projector(z[held_out], rows(data, held_out), phi.branches))

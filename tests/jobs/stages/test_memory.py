@@ -17,9 +17,9 @@ from selfdebias.jobs.stages.collect import CollectedImages
 from selfdebias.jobs.stages.discover import discover_projected
 from selfdebias.jobs.stages.project import embed, project, rows
 from selfdebias.modes import KMeansModes
+from selfdebias.modes.means import fit_means
 from selfdebias.modes.naming import NoVocabulary
 from selfdebias.modes.projection import SemanticProjector
-from selfdebias.modes.semantics import fit_means
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.tensor_rows import TensorRows
 from tests.jobs.stages.world import FIT, TRAINER, PixelEncoder

@@ -1,0 +1,122 @@
+"""Edits in standardised coordinates: sizes, what a layer norm does not see, and a debiaser on a transformer."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+
+from selfdebias import SelfDebias
+from selfdebias.backbones.calling import Step
+from selfdebias.guidance.standardised import edit_standardised
+from selfdebias.modes.projection import SemanticProjector
+from selfdebias.modes.readers import PLACES, stored
+from tests.transformers import CALLS, MAKERS, sample
+
+BRANCHES = ("uncond", "cond")
+STEP = Step(500.0, 0, 1, BRANCHES, 3.0)
+
+
+def projector(shape=(6, 4, 4), **options) -> SemanticProjector:
+    torch.manual_seed(0)
+    phi = SemanticProjector(shape, 5, 8, BRANCHES, torch.tensor([500.0]), reader="pooled", **options)
+    phi.centers[:] = torch.randn(2, 1, shape[0])
+    phi.scales[:] = torch.rand(2, 1, shape[0]) + 0.5
+    phi.scales[:, :, 0] = 1000.0  # one channel is far larger than the others
+    return phi.eval()
+
+
+def activations(phi: SemanticProjector) -> torch.Tensor:
+    center, scale = phi.moments(torch.full((4,), 500.0), torch.tensor([0, 0, 1, 1]))
+    return center + scale * torch.randn(4, *phi.shape, generator=torch.Generator().manual_seed(1))
+
+
+def test_an_edit_has_its_size_in_standardised_coordinates():
+    phi, seen = projector(), []
+    h = activations(phi)
+
+    def double(x):
+        seen.append(x)
+        return x + torch.where(torch.arange(4)[:, None, None, None] == 3, x, 0.0)
+
+    edited = edit_standardised(phi, h, STEP, double)
+    assert torch.allclose(seen[0], phi.standardise(h, torch.full((4,), 500.0), torch.tensor([0, 0, 1, 1])), atol=1e-4)
+    assert torch.equal(edited[:3], h[:3])
+    change = edited[3] - h[3]
+    center, _ = phi.moments(torch.full((4,), 500.0), torch.tensor([0, 0, 1, 1]))
+    wanted = h[3] - center[3]
+    assert torch.allclose(change, wanted - wanted.mean(dim=0), atol=1e-3)
+    assert torch.allclose(change.mean(dim=0), torch.zeros(4, 4), atol=1e-3)
+
+
+def test_an_edit_that_changes_nothing_returns_the_activation_itself():
+    phi = projector()
+    h = activations(phi)
+    assert edit_standardised(phi, h, STEP, lambda x: x) is h
+
+
+def test_the_same_for_all_channels_is_left_out_as_a_layer_norm_does_not_see_it():
+    phi = projector()
+    phi.scales[:] = 1.0
+    h = activations(phi)
+    assert torch.allclose(edit_standardised(phi, h, STEP, lambda x: x + 7.0), h, atol=1e-4)
+
+
+def test_a_projector_on_plain_activations_has_no_standardised_edits():
+    with pytest.raises(ValueError, match="`projector.relative_to` must be activation without `projector.standardised`"):
+        projector(standardised=False, relative_to="standardised")
+
+
+def test_more_places_than_are_stored_are_averaged_inside_the_gradient():
+    phi = projector((6, PLACES, PLACES))
+    h = torch.randn(2, 6, 2 * PLACES, 2 * PLACES, generator=torch.Generator().manual_seed(0))
+    timestep, branch = torch.full((2,), 500.0), torch.tensor([1, 1])
+    assert stored(h).shape == (2, 6, PLACES, PLACES)
+    assert torch.allclose(phi(h, timestep, branch), phi(stored(h), timestep, branch), atol=1e-3)
+    leaf = h.clone().requires_grad_(True)
+    phi(leaf, timestep, branch)[:, 0].sum().backward()
+    blocks = leaf.grad.unfold(2, 2, 2).unfold(3, 2, 2)
+    assert blocks.abs().max() > 0
+    assert torch.allclose(blocks, blocks[..., :1, :1].expand_as(blocks))
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    pipeline = MAKERS["sd3"]()
+    call = {**CALLS["sd3"], "num_inference_steps": 4}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        debiaser = SelfDebias.fit(
+            pipeline, "a person", encoder=lambda x: torch.nn.functional.normalize(x.mean(dim=(2, 3)) - 0.5, dim=1),
+            n_images=16, batch_size=8, timesteps=4, clustering="kmeans", call=call, projector={"steps": 40}, guidance="transport",
+        )  # fmt: skip
+    return pipeline, debiaser, tmp_path_factory.mktemp("debiaser")
+
+
+def test_a_debiaser_on_a_transformer_edits_the_block_that_was_fitted(fitted):
+    pipeline, debiaser, folder = fitted
+    projector = debiaser.semantics.projector
+    assert (projector.block, projector.relative_to, projector.reader) == (2, "standardised", "pooled")
+    before = sample("sd3", pipeline, [*range(8)], steps=4)
+    with debiaser.attach(pipeline, guidance="transport", strength=2.0) as attached:
+        after = sample("sd3", pipeline, [*range(8)], steps=4)
+        trace = attached.state.trace
+    assert torch.equal(before, sample("sd3", pipeline, [*range(8)], steps=4))
+    assert not torch.equal(before, after)
+    untouched = torch.stack(trace.edit_norm).amax(dim=0) == 0
+    assert torch.allclose(after[untouched], before[untouched], atol=1e-5)
+    debiaser.save_pretrained(folder)
+    again = SelfDebias.from_pretrained(folder)
+    with again.attach(pipeline, guidance="transport", strength=2.0):
+        assert torch.equal(after, sample("sd3", pipeline, [*range(8)], steps=4))
+
+
+@pytest.mark.parametrize("guidance", ["mean_transport", "self_debias", "particle", "cads", "dc"])
+def test_the_other_guidances_work_there_too(fitted, guidance):
+    pipeline, debiaser, _ = fitted
+    before = sample("sd3", pipeline, [*range(8)], steps=4)
+    with debiaser.attach(pipeline, guidance=guidance):
+        after = sample("sd3", pipeline, [*range(8)], steps=4)
+    assert torch.isfinite(after).all()
+    assert not torch.equal(before, after)
