@@ -49,6 +49,7 @@ class Side(nn.Module):
     """Reads an activation as 1 where the mean of a channel lies above a cut, and as -1 below it."""
 
     dim, branches, encoder, shape = 1, ("uncond", "cond"), "", (16, 4, 4)
+    relative_to, block = "activation", None
 
     def __init__(self, cut: float):
         super().__init__()
