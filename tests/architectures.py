@@ -36,6 +36,8 @@ from transformers import (
 
 from tests.tiny import tiny_tokenizer
 
+# By entry, the pipeline of `tests.transformers`.
+TRANSFORMERS = {"sd3_medium": "sd3", "sd35_medium": "sd3", "pixart_sigma": "pixart", "flux_schnell": "flux"}
 NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000}
 IDS = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
 LENGTH = 16  # tokens; the published models take 77
@@ -127,6 +129,10 @@ def save_model(entry: str, folder: Path) -> Path:
                 for file in (folder / part).iterdir():
                     shutil.move(file, folder)
                 (folder / part).rmdir()
+    elif entry in TRANSFORMERS:
+        from tests import transformers  # here, since it imports from this file
+
+        transformers.MAKERS[TRANSFORMERS[entry]]().save_pretrained(folder)
     else:
         (stable_diffusion_xl() if entry == "sdxl" else stable_diffusion(entry)).save_pretrained(folder)
     return folder

@@ -40,10 +40,11 @@ def run(tmp_path, overrides):
 
 
 def with_encoders(encoders):
-    return [f"encoder.pretrained={encoders[0]}", f"judge.encoder.pretrained={encoders[1]}"]
+    """Two of random weights, of which the judge is to put each image in a class, however unsure it is."""
+    return [f"encoder.pretrained={encoders[0]}", f"judge.encoder.pretrained={encoders[1]}", "judge.threshold=0"]
 
 
-ONE_OF_EACH = {"sd15", "sdxl", "ddpm_cat"}  # with one text encoder, with two, and without
+ONE_OF_EACH = {"sd15", "sdxl", "ddpm_cat", "sd3_medium"}  # with one text encoder, with two, without, and a transformer
 
 
 @pytest.mark.parametrize("entry", [pytest.param(it, marks=[pytest.mark.slow] * (it not in ONE_OF_EACH)) for it in REAL])

@@ -81,6 +81,7 @@ class PretrainedBackbone(ABC):
 
     pipelines: ClassVar[tuple[str, ...]]
     saved_as: ClassVar[tuple[str, ...]]  # classes whose folders can be loaded as one of `pipelines`
+    denoiser: ClassVar[str] = "unet"  # the part that predicts
 
     def __init__(
         self, pretrained: str, pipeline: str, steps: int, *, scheduler: SchedulerChoice | None = None,
@@ -104,7 +105,7 @@ class PretrainedBackbone(ABC):
         """Where the pipeline comes from."""
         return PipelineSource(
             "model", self.pretrained, self.revision, self.allow_pickle, variant=self.variant,
-            classes=self.saved_as, without=self.left_out,
+            classes=self.saved_as, without=self.left_out, denoiser=self.denoiser,
         )  # fmt: skip
 
     @property

@@ -78,6 +78,8 @@ RANGES: Mapping[str, Mapping[str, Rule]] = {
         "eta": number_in(0, 1),
         "height": or_null(_SIDE),
         "width": or_null(_SIDE),
+        "block": or_null(at_least(0)),
+        "t5": TRUE_OR_FALSE,
         "scheduler.name": or_null(one_of(*SCHEDULERS)),
         "dtype": one_of("float32", "float16", "bfloat16"),
         "device": _DEVICE,

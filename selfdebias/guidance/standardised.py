@@ -28,7 +28,9 @@ def edit_standardised(projector: SemanticProjector, h: Tensor, step: Step, edit:
         A tensor of the same shape and dtype as `h`; `h` itself where nothing is changed.
     """
     rows = len(h) // len(step.branches)
-    branch = torch.tensor([projector.branches.index(name) for name in step.branches]).repeat_interleave(rows)
+    known = projector.branches  # without classifier-free guidance the conditional one alone, whose rows may stand twice
+    own = [known.index(name if name in known else "cond") for name in step.branches]
+    branch = torch.tensor(own).repeat_interleave(rows)
     center, scale = (it.to(h.device) for it in projector.moments(torch.full((len(h),), step.timestep), branch))
     x = (h.float() - center) / scale
     edited = edit(x)

@@ -159,13 +159,18 @@ def _words(words: list[Mapping[str, Any]]) -> str:
     return ", ".join(f"{_cell(word['caption'])} (d {word['effect']:.1f})" for word in words)
 
 
+def _number(value: float | None) -> str:
+    """Return a measured value; n/a where there is none, such as of images that the judge could tell nothing of."""
+    return "n/a" if value is None else f"{value:.3f}"
+
+
 def _measured(facts: Mapping[str, Any]) -> list[str]:
     """Return the section of results, if the run has measured any."""
     results = facts.get("results")
     if not results:
         return []
     rows = [
-        f"| {_cell(arm)} | {_cell(attribute)} | {entry['value']:.3f} | {entry['n']} |"
+        f"| {_cell(arm)} | {_cell(attribute)} | {_number(entry.get('value'))} | {entry.get('n', 'n/a')} |"
         for arm, attributes in sorted(results.items(), key=lambda item: (item[0] != "vanilla", item[0]))
         for attribute, entry in attributes.items()
     ]

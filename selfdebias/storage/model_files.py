@@ -16,7 +16,7 @@ from selfdebias.storage.atomic import check_inside, hash_file, read_json
 PICKLES = ("*.bin", "*.ckpt", "*.pt", "*.pth")
 TENSORS = ("*.safetensors",)
 CONFIGS = ("*.json", "*.txt", "*.model")
-WITHOUT_WEIGHTS = ("scheduler", "tokenizer", "tokenizer_2", "feature_extractor", "image_processor")
+WITHOUT_WEIGHTS = ("scheduler", "tokenizer", "tokenizer_2", "tokenizer_3", "feature_extractor", "image_processor")
 LIBRARIES = ("diffusers", "transformers", "stable_diffusion")  # of the parts of a pipeline; the last is an old name
 SAFETY = ("safety_checker", "feature_extractor")  # parts of a pipeline that are left out, unless they are asked for
 
@@ -53,9 +53,9 @@ def check_contents(option: str, folder: Path) -> None:
 
 
 def check_pipeline(
-    name: str, index: Mapping[str, Any], files: Collection[str], allow_pickle: bool, without: Collection[str] = SAFETY
-) -> None:
-    """Refuse a diffusers pipeline that lacks a part, has no UNet, or would have to be unpickled.
+    name: str, index: Mapping[str, Any], files: Collection[str], allow_pickle: bool, without: Collection[str], denoiser: str
+) -> None:  # fmt: skip
+    """Refuse a diffusers pipeline that lacks a part, has no denoiser of the right kind, or would have to be unpickled.
 
     Args:
         name: what `model.pretrained` says.
@@ -63,10 +63,10 @@ def check_pipeline(
         files: its files, as relative names.
         allow_pickle: whether pickled weights will do.
         without: parts that are not loaded.
+        denoiser: `unet` or `transformer`.
 
     Raises:
-        FileNotFoundError: if a part is missing.
-        ValueError: if there is no UNet, or weights are pickled and that is not allowed.
+        FileNotFoundError, ValueError: if a part is missing; there is no such denoiser, or weights are pickled without leave.
     """
     parts = [part for part, origin in index.items() if isinstance(origin, list) and origin and origin[0] is not None]
     for part in parts:
@@ -75,10 +75,10 @@ def check_pipeline(
                 f"`model.pretrained` must be a pipeline of parts of {' and '.join(LIBRARIES[:2])}, got {name!r} with the part "
                 f"{part!r} of {index[part][0]!r}."
             )
-    if "unet" not in parts:
+    if denoiser not in parts:
         raise ValueError(
-            f"`model.pretrained` must be a pipeline with a `unet`, got {name!r}, a {index.get('_class_name')} of "
-            f"{', '.join(parts)}: what is guided is the bottleneck of a UNet."
+            f"`model.pretrained` must be a pipeline with a `{denoiser}`, got {name!r}, a {index.get('_class_name')} of "
+            f"{', '.join(parts)}: choose another model=..., whose pipeline is of that kind."
         )
     for part in parts:
         if part not in without:

@@ -118,11 +118,13 @@ class PipelineSource(Source):
         variant: such as ``fp16``, where the model offers its weights in several forms.
         classes: classes of pipelines that it may be saved as; empty for any.
         without: parts that are not loaded.
+        denoiser: the part that predicts, ``unet`` or ``transformer``.
     """
 
     variant: str | None = None
     classes: tuple[str, ...] = ()
     without: tuple[str, ...] = model_files.SAFETY
+    denoiser: str = "unet"
 
     @property
     def patterns(self) -> list[str]:
@@ -134,7 +136,7 @@ class PipelineSource(Source):
     def _is_wanted(self, file: str, files: Collection[str]) -> bool:
         if file.endswith(tuple(pattern[1:] for pattern in model_files.CONFIGS)):
             return True
-        if "/" not in file and any(other.startswith("unet/") for other in files):
+        if "/" not in file and any(other.startswith(f"{self.denoiser}/") for other in files):
             return False  # a single-file checkpoint that lies beside the parts
         beside = {other for other in files if Path(other).parent == Path(file).parent}
         variants = {other for other in beside if _variant(other) == self.variant} or {
@@ -157,7 +159,7 @@ class PipelineSource(Source):
                 f"one."
             )
         index = self.read("model_index.json")
-        model_files.check_pipeline(self.name, index, files, self.allow_pickle, self.without)
+        model_files.check_pipeline(self.name, index, files, self.allow_pickle, self.without, self.denoiser)
         forms = {_variant(file) for file in files if file.endswith((".safetensors", ".bin"))}
         if self.variant not in forms | {None}:
             known = ", ".join(sorted(form for form in forms if form)) or "none"

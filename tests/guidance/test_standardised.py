@@ -50,6 +50,15 @@ def test_an_edit_has_its_size_in_standardised_coordinates():
     assert torch.allclose(change.mean(dim=0), torch.zeros(4, 4), atol=1e-3)
 
 
+def test_rows_that_stand_twice_have_the_moments_of_the_one_branch_that_was_fitted():
+    phi = SemanticProjector((6, 4, 4), 5, 8, ("cond",), torch.tensor([500.0]), reader="pooled")
+    phi.centers[:] = 3.0
+    h = torch.randn(4, 6, 4, 4, generator=torch.Generator().manual_seed(1))
+    seen = []
+    edit_standardised(phi, h, STEP, lambda x: seen.append(x) or x)
+    assert torch.allclose(seen[0], h - 3.0, atol=1e-6)
+
+
 def test_an_edit_that_changes_nothing_returns_the_activation_itself():
     phi = projector()
     h = activations(phi)

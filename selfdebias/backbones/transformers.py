@@ -1,0 +1,99 @@
+"""The pipelines with a transformer that arms are sampled with: Stable Diffusion 3, PixArt and Flux."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from selfdebias.backbones.pretrained import PretrainedBackbone, to_tensor
+from selfdebias.config.ranges import check_values
+from selfdebias.storage.images import generators
+
+SET_HERE = (
+    "prompt",
+    "negative_prompt",
+    "num_inference_steps",
+    "guidance_scale",
+    "height",
+    "width",
+    "generator",
+    "output_type",
+)
+T5 = ("text_encoder_3", "tokenizer_3")  # of Stable Diffusion 3
+
+
+class TransformerBackbone(PretrainedBackbone):
+    """A text-to-image pipeline with a transformer, after one of whose blocks `h_t` stands.
+
+    Args:
+        pretrained, pipeline, steps: as in `PretrainedBackbone`.
+        guidance_scale: classifier-free guidance scale, at least 1; 1 turns it off. That of Flux is an input of its transformer.
+        negative_prompt: what the unconditional branch is asked for; None for nothing.
+        height, width: of the images, in pixels; None takes the model's own.
+        block: after which `h_t` stands, from 0; None takes the middle one of the joint blocks.
+        t5: whether Stable Diffusion 3 loads its largest text encoder.
+        call: further arguments of each pipeline call.
+        common: further arguments of `PretrainedBackbone`.
+
+    Raises:
+        ValueError: if a value is out of range, or the pipeline's call has no such argument.
+    """
+
+    pipelines = ("StableDiffusion3Pipeline", "PixArtSigmaPipeline", "FluxPipeline")
+    denoiser = "transformer"
+
+    def __init__(
+        self, pretrained: str, steps: int, guidance_scale: float, pipeline: str = "StableDiffusion3Pipeline", *,
+        negative_prompt: str | None = None, height: int | None = None, width: int | None = None, block: int | None = None,
+        t5: bool = True, call: Mapping[str, Any] | None = None, **common: Any,
+    ):  # fmt: skip
+        super().__init__(pretrained, pipeline, steps, **common)
+        check_values("model", {"guidance_scale": guidance_scale, "height": height, "width": width, "block": block})
+        self.guidance_scale, self.negative_prompt, self.height, self.width = (
+            guidance_scale,
+            negative_prompt,
+            height,
+            width,
+        )
+        self.blocks, self.t5, self.call = None if block is None else [block], t5, dict(call or {})
+        self._check_call()
+
+    def _check_call(self) -> None:
+        import diffusers
+
+        known = inspect.signature(getattr(diffusers, self.pipeline).__call__).parameters if self.call else {}
+        for name in self.call:
+            if name not in known or name in SET_HERE:
+                raise ValueError(
+                    f"`model.call` must hold arguments of {self.pipeline}'s call that no other option sets, got {name!r}."
+                )
+
+    @property
+    def saved_as(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Classes of the same family: their parts are the same."""
+        family = self.pipeline.removesuffix("Pipeline")
+        return tuple(f"{family}{kind}Pipeline" for kind in ("", "Img2Img", "Inpaint"))
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """See `PretrainedBackbone.left_out`."""
+        return T5 if self.pipeline == "StableDiffusion3Pipeline" and not self.t5 else ()
+
+    def generate(self, pipeline: Any, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        """See `PretrainedBackbone.generate`."""
+        negative = {} if self.negative_prompt is None else {"negative_prompt": [self.negative_prompt] * len(prompts)}
+        images = pipeline(
+            list(prompts),
+            num_inference_steps=self.steps,
+            guidance_scale=self.guidance_scale,
+            height=self.height,
+            width=self.width,
+            generator=generators(seeds),
+            output_type="np",
+            **negative,
+            **self.call,
+        ).images
+        return to_tensor(images)
