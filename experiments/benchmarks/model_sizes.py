@@ -10,6 +10,7 @@ from experiments.pooled import write_study
 from experiments.published import PARTS
 from selfdebias.config.compose import load
 from selfdebias.modes.projection import SemanticProjector
+from selfdebias.modes.readers import PLACES
 
 DIM = 512  # width of CLIP ViT-B/32's embeddings
 
@@ -25,19 +26,21 @@ def main() -> None:
             unet = built["UNet"]
             side = unet.config.sample_size // 2 ** (len(unet.config.block_out_channels) - 1)
             shape = unet.config.block_out_channels[-1], side, side
+            stored = shape[0], min(side, PLACES), min(side, PLACES)
             options = described["projector"]
             branches = ("cond",) if entry.startswith("ddpm") else ("uncond", "cond")
             projector = SemanticProjector(
-                shape, DIM, options["hidden"], branches, torch.zeros(8), reader=options["reader"]
+                stored, DIM, options["hidden"], branches, torch.zeros(8), reader=options["reader"]
             )
         count = {name: sum(p.numel() for p in module.parameters()) for name, module in built.items()}
         own, dtype = sum(p.numel() for p in projector.parameters()), described["model"]["dtype"]
         images = described["collect"]["n_images"] * described["collect"]["timesteps"]
-        kept = images * len(branches) * math.prod(shape) * 2 / 1e9  # in float16
+        kept = images * len(branches) * math.prod(stored) * 2 / 1e9  # in float16
         gigabytes = sum(count.values()) * torch.finfo(getattr(torch, dtype)).bits / 8 / 1e9
         numbers[models] = {
             "weights": count,
             "h_t": list(shape),
+            "stored": list(stored),
             "projector": own,
             "gigabytes": gigabytes,
             "dtype": dtype,
@@ -51,7 +54,8 @@ def main() -> None:
     text = [
         "# Sizes of the real models", "",
         "`python -m experiments.benchmarks.model_sizes`: counted on the published architectures, at the default image size; "
-        "what sampling needs beside the weights is not in it. Activations: of the images collected by default, at 8 steps.", "",
+        "what sampling needs beside the weights is not in it. Activations: of the images collected by default, at 8 steps, averaged "
+        f"to at most {PLACES} x {PLACES} places.", "",
         "| `model=` | weights | of memory | `h_t` | projector | activations on disk |", "|---|---|---|---|---|---|", *rows,
     ]  # fmt: skip
     write_study("model_sizes", "\n".join(text), numbers)
