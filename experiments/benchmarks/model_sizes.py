@@ -54,8 +54,8 @@ def main() -> None:
     text = [
         "# Sizes of the real models", "",
         "`python -m experiments.benchmarks.model_sizes`: counted on the published architectures, at the default image size; "
-        "what sampling needs beside the weights is not in it. Activations: of the images collected by default, at 8 steps, averaged "
-        f"to at most {PLACES} x {PLACES} places.", "",
+        "what sampling needs beside the weights is not in it. Activations: of the images collected by default, at 8 steps, "
+        f"averaged to at most {PLACES} x {PLACES} places.", "",
         "| `model=` | weights | of memory | `h_t` | projector | activations on disk |", "|---|---|---|---|---|---|", *rows,
     ]  # fmt: skip
     write_study("model_sizes", "\n".join(text), numbers)
