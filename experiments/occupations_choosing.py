@@ -38,7 +38,7 @@ PARTITION = [*COMMON, *TOLD, "clustering=spectral", "collect.n_images=128"]  # o
 AXES = [*COMMON, *HONEST, "clustering=axes", "collect.n_images=256"]  # axes need as many
 SETTINGS = {
     "attributes, partition": {
-        "default": [*PARTITION, "guidance=attribute_prompts"],  # whose guided arm is transport
+        "default": [*PARTITION, "guidance=transport"],
         "select, then transport": [*PARTITION, "guidance=select_then_transport"],
         "transport, then resample": [*PARTITION, "guidance=transport_then_resample"],
         "mean difference under transport's gate": [*PARTITION, "guidance=mean_transport", "guidance.slack=2.5"],

@@ -13,7 +13,6 @@ from typing import Any, Self
 import torch
 
 from selfdebias.backbones.calling import normal_tensors
-from selfdebias.backbones.denoisers import find_denoiser
 from selfdebias.config.targets import make
 from selfdebias.guidance import Guidance, GuidanceState, Selection, Semantics
 from selfdebias.guidance.attachment import SMALL, Attachment
@@ -23,6 +22,7 @@ from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.selecting import Selecting
 from selfdebias.jobs.failures import sigterm_as_ctrl_c
 from selfdebias.jobs.fitted_in_words import described, found_in_words
+from selfdebias.jobs.fitted_model import check_model
 from selfdebias.jobs.fitting import FitArguments, fit_stages
 from selfdebias.jobs.model_card import BANK, CLASSIFIER, MEANS, PROJECTOR, read_facts, write_facts
 from selfdebias.jobs.parts import default, guidance_of, part_of, with_options
@@ -30,7 +30,6 @@ from selfdebias.jobs.stages.generate import check_shares, read_semantics
 from selfdebias.modes.estimator import Clustering
 from selfdebias.modes.semantics import AxesSemantics
 from selfdebias.storage.images import generators
-from selfdebias.storage.provenance import identity_of, is_same
 
 SMALL_START = 0.12  # of the steps: from here on calls of few images are guided (experiments/results/person_batches.md)
 
@@ -168,41 +167,25 @@ class SelfDebias:
                 first, that sum to 1; or ``uniform``, ``depth``), ``strength=12.0`` (0 changes nothing), ``closed_loop=True``.
 
         Raises:
-            ValueError: if the pipeline cannot be guided, there is no such option, or a value is out of range.
+            ValueError: if the pipeline cannot be guided, or takes prompts where the fitted one takes none, or none where that does;
+                if there is no such option, or a value is out of range.
         """
         when = part_of("schedule", schedule, GuidanceWindow) or self.schedule
         rule = with_options(guidance_of(guidance) or self.guidance, options)
         state = GuidanceState(self.semantics)
         check_shares(rule, state)
         if isinstance(rule, Selection):
-            self._check_model(pipe)
+            check_model(self.facts, pipe, self._say)
             return Selecting(pipe, rule, when, state)
         small = None if "closed_loop" in options else _for_small(rule, when, own_time=schedule is None)
         attachment = Attachment(pipe, rule, when, state, small, partial(self._check_prompts, rule, small))
-        self._check_model(pipe)
+        check_model(self.facts, pipe, self._say)
         return attachment
 
     def _say(self, text: str) -> None:
         if text not in self._said:
             self._said.add(text)
-            warnings.warn(text, stacklevel=3)
-
-    def _check_model(self, pipe: Any) -> None:
-        """Warn if the pipeline's weights are not those that this was fitted on."""
-        fitted, loaded = self.facts.get("unet"), identity_of(find_denoiser(pipe).module)
-        if not isinstance(fitted, Mapping):
-            return
-        same = None if loaded is None else is_same(fitted, loaded)
-        if same is None:
-            self._say(
-                "Whether the pipeline is of the fitted model is not checked: its weights are offloaded or rounded otherwise."
-            )
-        elif not same:
-            names = self.facts["model"], fitted.get("float16", "")[:8], (loaded or {}).get("float16", "")[:8]
-            self._say(
-                "The weights of this pipeline's denoiser are not those that this debiaser was fitted on ({}; {} there, {} here): "
-                "if it is another model, or was trained on, fit on it: SelfDebias.fit(pipe, ...).".format(*names)
-            )
+            warnings.warn(text, stacklevel=4)  # the line that attached
 
     def _check_prompts(self, rule: Guidance, small: Rule | None, prompts: Mapping[str, int]) -> None:
         """Warn of prompts that were not fitted, and of calls too small for a guidance that keeps no account of earlier ones."""

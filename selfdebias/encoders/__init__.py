@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from selfdebias.encoders.base import Encoder, PixelEncoder, PretrainedEncoder
 from selfdebias.encoders.inception import InceptionFeatures
 from selfdebias.encoders.pretrained import ClipEncoder, Dinov2Encoder, EfficientNetLite0Encoder, SiglipEncoder
 from selfdebias.storage.weight_sources import ModelSource
+from selfdebias.testbed import HERE
 
 CLASSES = (ClipEncoder, Dinov2Encoder, SiglipEncoder)
 
@@ -25,6 +28,10 @@ def encoder_from(pretrained: str, revision: str | None = None) -> PretrainedEnco
         >>> encoder_from("shipped:emoji_clip").dim
         64
     """
+    if "/" not in pretrained and not Path(pretrained).exists() and (HERE / pretrained).is_dir():
+        raise ValueError(
+            f"`encoder` must be a folder, owner/name or shipped:NAME, got {pretrained!r}: did you mean shipped:{pretrained}?"
+        )
     types = tuple(kind for encoder in CLASSES for kind in encoder.types)
     source = ModelSource("encoder", pretrained, revision, types=types)
     source.check()

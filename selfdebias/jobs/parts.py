@@ -102,7 +102,8 @@ def guidance_of(guidance: Method | str | None) -> Method | None:
     options = options_of("guidance", Sources().folders)
     if guidance not in options or not _can_be_attached(guidance):
         known = ", ".join(option for option in options if _can_be_attached(option))
-        raise ValueError(f"`guidance` must be one of {known}, or an object, got {guidance!r}.")
+        why = ", which is for jobs alone" if guidance in options else ""
+        raise ValueError(f"`guidance` must be one of {known}, or an object, got {guidance!r}{why}.")
     made: Method = default("guidance", guidance)
     return made
 
