@@ -195,7 +195,7 @@ def page(every: Mapping[str, Mapping[str, Any]]) -> str:
         "prompts. Better than the default: the probability that on one prompt one run of the arm has the smaller `fd_hard`. "
         "Prompts by the share of the rarer gender among vanilla images: deviation ratio at rows. Rows: rows that the denoiser "
         "evaluates for a delivered image, over vanilla's, counted by a hook; what the fit costs is not in them. Edited: images "
-        "with an edit of any size.",
+        "with an edit of any size; of `transport, then resample` all, as all are drawn under guidance.",
     ]
     for name, results in every.items():
         counted = ", ".join(f"{len(rows)} have a rarer gender of {it}" for it, rows in by_rarity(results).items())

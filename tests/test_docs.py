@@ -112,7 +112,7 @@ RUN = [  # of each page that shows commands, one that stands for them
     ("concepts/guidance.md", "selfdebias guidance=random"),
     ("concepts/target.md", 'selfdebias encoder=emoji_clip_informed clustering=spectral "guidance.target=[0.9,0.1]"'),
     ("concepts/choosing.md", "selfdebias encoder=emoji_clip_informed clustering=spectral guidance=select"),
-    ("howto/configs.md", "selfdebias --config-dir mine experiment=mild guidance.strength=6"),
+    ("howto/configs.md", "selfdebias --config-dir mine experiment=mine guidance.strength=6"),
     ("howto/encoder.md", "selfdebias encoder=pixels clustering=spectral"),
     ("howto/nothing-changed.md", "selfdebias paths.root=runs/again"),
     ("howto/report.md", "selfdebias debug=tiny"),
@@ -122,7 +122,7 @@ RUN = [  # of each page that shows commands, one that stands for them
     ),
     ("howto/stable-diffusion.md", "selfdebias model.scheduler.name=DPMSolverMultistepScheduler model.steps=20"),
     ("howto/strength.md", "selfdebias -m guidance.strength=1.5,3,6,12 generate.seed=301,302"),
-    ("howto/sweeps.md", "selfdebias --config-dir mine -m experiment=mild guidance.strength=3,6,12"),
+    ("howto/sweeps.md", "selfdebias --config-dir mine -m experiment=mine guidance.strength=3,6,12"),
     ("howto/wandb.md", "selfdebias logger=[wandb,csv] tags=[draft]"),
 ]
 SIZES = {
@@ -150,7 +150,7 @@ def at_small_size(page: str, line: str, folder: Path) -> list[str]:
     drop = {*SIZES, *(it.partition("=")[0] for it in small)} - group
     keys = chosen - (drop - {"paths.root"}) | {"paths.root"}
     sizes = [f"{key}={value}" for key, value in SIZES.items()]
-    without = {"guidance.decay"} | ({"clustering.k_max"} if "experiment=mild" in line else set())
+    without = {"guidance.decay"} | ({"clustering.k_max"} if "experiment=mine" in line else set())
     kept = [word for word in own if "=" not in word or word.partition("=")[0] in keys]
     given = {word.partition("=")[0] for word in kept}
     return [*kept, *(word for word in [*small, *sizes] if word.partition("=")[0] not in given | without)]
