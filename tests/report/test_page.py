@@ -175,6 +175,7 @@ def test_the_page_of_a_trial_says_that_its_numbers_mean_nothing_in_place_of_a_ve
     page = Page((tmp_path / "report" / "report.html").read_text())
     header, whole = page.within("header"), page.within("body")
     assert "debug=tiny checks that everything runs" in header and "mean nothing" in header
+    assert (tmp_path / "report" / "table.md").read_text().startswith("debug=tiny checks that everything runs")
     assert "fairer" not in header and "target" not in header and "Men " not in whole.replace("Men (", "")
 
 

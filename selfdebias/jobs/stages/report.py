@@ -18,6 +18,7 @@ from selfdebias.report.material import Material, read_material
 from selfdebias.report.measures import arms_of
 from selfdebias.report.page import ArmPairs, Pictures, render_page
 from selfdebias.report.pairs import first_row, of_other_seeds, pair_sheet, pairs_of, within_budget
+from selfdebias.report.trial import trial_in, trial_verdict
 from selfdebias.storage.atomic import write_bytes, write_text
 from selfdebias.storage.images import contact_sheet
 
@@ -63,7 +64,9 @@ def report(
     for path in (Path(folder) / FIGURES).iterdir():
         if path.name not in files:  # of a page that was written before
             path.unlink()
-    write_text(Path(folder) / "table.md", markdown_table(material.results))
+    trial = trial_in(job.get("command"))
+    first = f"{trial_verdict(trial).sentence}\n\n" if trial else ""
+    write_text(Path(folder) / "table.md", first + markdown_table(material.results))
     write_text(Path(folder) / "report.html", render_page(material, pictures))
 
 
