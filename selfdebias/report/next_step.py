@@ -8,6 +8,7 @@ from typing import Any
 from selfdebias.metrics.comparison import FAIRER
 from selfdebias.metrics.number import number_at
 from selfdebias.report.measures import Results, arms_of, batches_of, images_of
+from selfdebias.report.movement import is_unsure, modes_came_nearer, share_of
 from selfdebias.report.wording import pooled_seeds
 
 FEW = 64  # images of an arm below which shares say little
@@ -37,7 +38,7 @@ def next_step(results: Results, config: Mapping[str, Any]) -> str:
         return f"intervals, by runs that do not depend on each other: the same command with {seeds}"
     if lacking:
         return f"intervals and verdicts; the same command with {more_batches(n)}"
-    return _stronger(results, config) or _control(config)
+    return _surer(results, config, n) or _stronger(results, config) or _control(config)
 
 
 def more_batches(n: int) -> str:
@@ -67,19 +68,39 @@ def _after_folders(results: Results) -> str:
     return "the judge's error on images that you labelled: evaluate.labelled=FOLDER"
 
 
+def _surer(results: Results, config: Mapping[str, Any], n: int) -> str:
+    """More images where shares came nearer to their target and these are too few to be sure of it; "" where they are not."""
+    if "guided" not in results["arms"]:
+        return ""
+    told = _told_of_modes(results)
+    unsure = is_unsure(results, "guided", share_of(results, "guided"))
+    if not unsure and (not told or FAIRER in told or not modes_came_nearer(results, "guided")):
+        return ""
+    what = "the shares" if unsure else "the modes"
+    seeds = pooled_seeds(config.get("generate", {}).get("seed", 1))
+    return (
+        f"{what} came nearer to the target; to be sure, more images: generate.n_images={4 * n}, or more seeds: {seeds}"
+    )
+
+
 def _stronger(results: Results, config: Mapping[str, Any]) -> str:
-    """A larger strength where the guided arm is not fairer in the modes, or changed nothing; "" where it is, or has none."""
+    """A larger strength where the modes of the guided arm are not nearer to the target, or no image changed its mode; else ""."""
     guidance = config.get("guidance") or {}
     path = "guidance.of.strength" if "of" in guidance else "guidance.strength"
     strength = (guidance.get("of") or guidance).get("strength")
     if not isinstance(strength, int | float) or not strength or "guided" not in results["arms"]:
         return ""
-    told = results.get("verdicts", {}).get("guided", {})
-    balanced = [it for name, it in told.items() if name == "modes" or name.startswith("axis ")]
+    told = _told_of_modes(results)
     changed = number_at(results["arms"]["guided"], "turned", "share").value
-    if changed and (not balanced or FAIRER in balanced):
+    if changed and (not told or FAIRER in told or modes_came_nearer(results, "guided")):
         return ""
     return f"the modes did not come nearer to the target; stronger guidance: {path}={2 * strength:g}"
+
+
+def _told_of_modes(results: Results) -> list[Any]:
+    """The verdicts on the guided arm's modes, or on its axes."""
+    told = results.get("verdicts", {}).get("guided", {})
+    return [it for name, it in told.items() if name == "modes" or name.startswith("axis ")]
 
 
 def _control(config: Mapping[str, Any]) -> str:

@@ -16,10 +16,9 @@ from selfdebias.metrics.comparison import (
     told_apart,
 )
 from selfdebias.metrics.number import Number, number_at
-from selfdebias.report.measures import INTERVAL, Results, arms_of, attributes_of, class_shares, images_of
+from selfdebias.report.measures import INTERVAL, Results, arms_of, images_of
+from selfdebias.report.movement import Share, came_nearer, is_unsure, less_even, share_of
 from selfdebias.report.wording import percent, plain
-
-PLURAL = {"man": "men", "woman": "women"}  # of class names; others stand as they are
 
 
 @dataclass(frozen=True)
@@ -28,23 +27,6 @@ class Verdict:
 
     sentence: str
     intervals: str
-
-
-@dataclass(frozen=True)
-class Share:
-    """The share that a verdict speaks of.
-
-    Attributes:
-        about: The name of its verdict in `results.json`: an attribute, `modes`, `axis 0` and so on.
-        name: Whose share it is.
-        target: The share that was asked for.
-        numbers: The share in the baseline and, if there is one, in the arm.
-    """
-
-    about: str
-    name: str
-    target: float
-    numbers: Sequence[Number]
 
 
 def verdict(results: Results, arm: str | None = None) -> Verdict:
@@ -68,7 +50,7 @@ def verdict(results: Results, arm: str | None = None) -> Verdict:
         return _over_prompts(results, arm)
     arms = arms_of(results)
     arm = arm or next(iter(arms[1:]), None)
-    share = _share(results, [arms[0], *([arm] if arm else [])])
+    share = share_of(results, arm)
     if share is None:
         return Verdict("Neither a judged attribute nor a mode has a share in these images.", "")
     texts = [percent(it.value) for it in share.numbers]
@@ -77,56 +59,22 @@ def verdict(results: Results, arm: str | None = None) -> Verdict:
         if arm
         else f"{images_of(results, arms[0])} images, with none to compare them with"
     )
-    target = f"target {percent(share.target, '.3g')}"
-    sentence = f"{_opening(results, arm, share.about)}{share.name} {_joined(results, arm, texts)}, {target}; {end}."
+    unsure, target = is_unsure(results, arm, share), f"target {percent(share.target, '.3g')}"
+    opening = "" if unsure else _opening(results, arm, share.about)
+    said = [f"{opening}{share.name} {_joined(results, arm, texts)}, {target}"]
+    said += [too_few(images_of(results, arm)), end] if arm and unsure else [end]
+    sentence = "; ".join([*said, *less_even(results, arm, share.about)]) + "."
     return Verdict(sentence[0].upper() + sentence[1:], _intervals(results, arm, share))
 
 
-def _share(results: Results, arms: Sequence[str]) -> Share | None:
-    """The largest share of the first attribute that has one in all arms; of the modes where these are not to be equal."""
-    found = _class_share(results, arms) if _is_even(results) else None
-    return found or _mode_share(results, arms)
+def too_few(images: int | None, each: str = "") -> str:
+    """What is said where shares came nearer to their target, and no test tells it from chance.
 
-
-def _is_even(results: Results) -> bool:
-    """Whether the modes, or the sides of each balanced axis, were to be equal; also where no target is known."""
-    return len({round(target, 6) for _, target in _targets(results)}) < 2
-
-
-def _targets(results: Results) -> list[tuple[int, float]]:
-    """Target share of each mode, or of each side of the axes that were balanced."""
-    modes = results.get("modes", {})
-    targets = [*enumerate(modes.get("target") or [])]
-    balanced = modes.get("balanced") if "axes" in modes else None
-    return [it for it in targets if balanced is None or it[0] // 2 in balanced]
-
-
-def _class_share(results: Results, arms: Sequence[str]) -> Share | None:
-    for attribute in attributes_of(results):
-        by_arm = [class_shares(results, arm, attribute) for arm in arms]
-        first = {name: it.value for name, it in by_arm[0].items() if it.value is not None}
-        if first and all(any(it.value is not None for it in shares.values()) for shares in by_arm):
-            name = max(first, key=lambda it: first[it])
-            count = max(len(by_arm[0]), len(results.get("judge", {}).get("classes", {}).get(attribute, [])))
-            numbers = [shares.get(name, Number(reason="there is no such class")) for shares in by_arm]
-            return Share(attribute, PLURAL.get(name, plain(name)), 1 / count, numbers)
-    return None
-
-
-def _mode_share(results: Results, arms: Sequence[str]) -> Share | None:
-    """The mode, or the side of a balanced axis, whose share in the baseline is farthest above its target."""
-    above = {}
-    for mode, target in _targets(results):
-        share = number_at(results["arms"][arms[0]], "mode_shares", str(mode))
-        if share.value is not None:
-            above[mode, target] = share.value - target
-    if not above:
-        return None
-    mode, target = max(above, key=lambda it: above[it])
-    numbers = [number_at(results["arms"][arm], "mode_shares", str(mode)) for arm in arms]
-    if "axes" in results["modes"]:
-        return Share(f"axis {mode // 2}", f"side {mode % 2} of axis {mode // 2}", target, numbers)
-    return Share("modes", f"mode {mode} of {len(results['modes']['target'])}", target, numbers)
+    Example:
+        >>> too_few(64), too_few(8, " per prompt")
+        ('64 images are too few to be sure', '8 images per prompt are too few to be sure')
+    """
+    return f"{images or 'these'} images{each} are too few to be sure"
 
 
 def _opening(results: Results, arm: str | None, about: str) -> str:
@@ -218,13 +166,19 @@ def _over_prompts(results: Results, arm: str | None) -> Verdict:
     if arm:
         told = verdicts_by_prompt(results, attribute)[arm]
         same = {*told} == {NOT_TOLD_APART}
-        opening = "no detectable change in any prompt: " if same else ""
+        nearer = same and came_nearer(*(it.value for it in means))
+        opening = "no detectable change in any prompt: " if same and not nearer else ""
         fair = f"fairer in {told.count(FAIRER)} and less fair in {told.count(LESS_FAIR)} of {count} prompts; "
-        end = ("" if same else fair) + _changed_in_all(results, arm)
+        few = f"{too_few(_images_of_rows(results, arm), ' per prompt')}; " if nearer else ""
+        end = ("" if same else fair) + few + _changed_in_all(results, arm)
     said = f"{opening}{what} {' -> '.join(percent(it.value) for it in means)} (mean; 0%: equal shares, 100%: one class alone)"
     texts = " -> ".join(f"{percent(it.value)} {_interval(it)}".strip() for it in means)
     intervals = f"95% intervals of the images, not of the choice of prompts: {what} {texts}."
     return Verdict(f"{said[0].upper()}{said[1:]}; {end}.", intervals)
+
+
+def _images_of_rows(results: Results, arm: str) -> int | None:
+    return max((images_of(row, arm) or 0 for row in results["rows"].values() if arm in row["arms"]), default=None)
 
 
 def _changed_in_all(results: Results, arm: str) -> str:

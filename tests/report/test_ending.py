@@ -127,7 +127,8 @@ def test_what_a_number_of_quality_says_is_never_cut():
     assert all(
         re.search(r"1 is (best|as good as vanilla|as in vanilla)$", line) for line in lines[start + 1 : start + 4]
     )
-    assert line_of(lines, "Men ") == "Men 76% -> 51%, target 50%; 326 of 640 images changed their side of an axis."
+    assert line_of(lines, "Men ") == "Men 76% -> 51%, target 50%; 326 of 640 images changed their side of an axis;"
+    assert lines[lines.index(line_of(lines, "Men ")) + 1] == "  less even: age."
     assert re.findall(r"(\d+)%", line_of(lines, "man ")) == ["76", "51", "50"]
 
 
@@ -236,7 +237,10 @@ def test_what_to_try_next_is_what_the_numbers_lack():
     many = example_results(n=128)
     many["verdicts"]["guided"]["modes"] = "fairer"
     assert "guidance.strength=3,6,12" in next_step(many, CONFIG)
-    many["verdicts"]["guided"]["modes"] = "not told apart"
+    many["verdicts"]["guided"] |= {"modes": "not told apart", "gender": "fairer"}
+    surer = next_step(many, CONFIG)  # 75% -> 50%
+    assert "generate.n_images=512" in surer and "generate.seed=1,2,3" in surer and "strength" not in surer
+    many["arms"]["guided"]["mode_fd"] = many["arms"]["vanilla"]["mode_fd"]
     assert next_step(many, CONFIG).endswith("guidance.strength=12")
     assert next_step(many, {"guidance": {"of": CONFIG["guidance"]}}).endswith("guidance.of.strength=12")
     assert "generate.n_images=128" in next_step(example_results(n=16), CONFIG)
@@ -248,6 +252,21 @@ def test_what_to_try_next_is_what_the_numbers_lack():
     assert of_one_run.endswith("-m generate.seed=1,2,3") and "n_images" not in of_one_run
     assert "seed=" not in next_step(many | {"dependence": {"guided": "run"}}, CONFIG)
     assert "evaluate.modes=" in next_step({"sources": {}, "arms": {"a": {}, "b": {}}}, CONFIG)
+
+
+def test_axes_that_came_nearer_on_few_images_ask_for_more_images_and_never_for_strength():
+    few = many_axes(4)
+    pairs = [(0.36, 0.38), (0.23, 0.41), (0.47, 0.50), (0.47, 0.52)]  # shares of vanilla and guided images
+    few["arms"] = {arm: copy.deepcopy(tree) for arm, tree in few["arms"].items()}
+    for arm, place in (("vanilla", 0), ("guided", 1)):
+        tree = few["arms"][arm]
+        tree["axes"] = [{"fd": entry(2**0.5 * abs(shares[place] - 0.5))} for shares in pairs]
+        tree["turned"] = {"n": 27, "share": {"value": 0.42, "n": 64}}
+    few["verdicts"]["guided"]["gender"] = "not told apart"
+    advice = next_step(few, CONFIG)
+    assert "strength" not in advice and "generate.n_images=256" in advice and "nearer to the target" in advice
+    few["arms"]["guided"]["axes"] = few["arms"]["vanilla"]["axes"]
+    assert "guidance.strength=12" in next_step(few, CONFIG)
 
 
 def test_a_trial_ends_with_what_its_numbers_are_worth_and_with_no_finding(tmp_path):

@@ -43,28 +43,54 @@ def test_the_numbers_are_those_of_the_results(job):
 def test_committed_results_give_the_headline_of_the_study():
     fits = json.loads((RESULTS / "person_encoders.json").read_text())
     assert verdict(fits["captions, axes: transport, fit 0"]).sentence == (
-        "Men 76% -> 52%, target 50%; 273 of 640 images changed their side of an axis."
+        "Men 76% -> 52%, target 50%; 273 of 640 images changed their side of an axis; less even: age."
     )
     assert verdict(fits["captions, partition: transport"]).sentence == (
         "No detectable change in any share: men 76% -> 79%, target 50%; 61 of 256 images changed their mode."
     )
 
 
+def with_men(results, share):
+    """A copy with another share of men among the guided images."""
+    found = copy.deepcopy(results)
+    found["arms"]["guided"]["shares"]["gender"]["man"]["value"] = share
+    return found
+
+
 def test_what_is_not_told_apart_is_not_called_a_change(job):
-    start = "men 75% -> 50%, target 50%; 8 of 32 images changed their mode."
+    start, still = "men 75% -> 73%, target 50%; 8 of 32 images changed their mode", with_men(job, 0.73)
     same = dict.fromkeys(("gender", "tone", "age", "modes"), "not told apart")
-    assert verdict(changed(job, **same)).sentence == f"No detectable change in any share: {start}"
-    assert verdict(changed(job, **{**same, "age": "less fair"})).sentence == (
-        f"No detectable change in gender: {start}"
+    assert verdict(changed(still, **same)).sentence == f"No detectable change in any share: {start}."
+    assert verdict(changed(still, **{**same, "age": "less fair"})).sentence == (
+        f"No detectable change in gender: {start}; less even: age."
     )
-    assert verdict(changed(job, gender="less fair")).sentence == f"Gender is less fair: {start}"
-    assert verdict(changed(job, gender=None)).sentence == f"Whether gender changed cannot be told: {start}"
+    assert verdict(changed(still, gender="less fair")).sentence == f"Gender is less fair: {start}."
+    assert verdict(changed(still, gender=None)).sentence == f"Whether gender changed cannot be told: {start}."
+
+
+def test_what_came_nearer_to_the_target_on_few_images_is_said_to_be_unsure_and_not_unchanged(job):
+    same = dict.fromkeys(("gender", "tone", "age", "modes"), "not told apart")
+    assert verdict(changed(with_men(job, 0.53), **same)).sentence == (
+        "Men 75% -> 53%, target 50%; 32 images are too few to be sure; 8 of 32 images changed their mode."
+    )
+    assert verdict(changed(with_men(job, 0.25), **same)).sentence.startswith("No detectable change")  # as far as before
+
+
+def test_another_attribute_that_became_less_even_is_named(job):
+    found = changed(job, gender="fairer", tone="not told apart", age="not told apart")
+    for rise, end in ((0.05, "mode."), (0.15, "mode; perhaps less even: age.")):
+        before = found["arms"]["vanilla"]["age"]["fd_hard"]["value"]
+        found["arms"]["guided"]["age"]["fd_hard"]["value"] = before + rise
+        assert verdict(found).sentence.endswith(f"8 of 32 images changed their {end}")
+    assert verdict(changed(found, tone="less fair")).sentence.endswith("mode; less even: tone.")
+    found["modes"]["target"] = [0.4, 0.6]
+    assert "less even" not in verdict(found).sentence  # nothing was to be even
 
 
 def test_an_arm_that_chose_its_seeds_is_not_said_to_have_changed_images():
     study = json.loads((RESULTS / "person_choosing.json").read_text())["attributes, partition"]
     assert verdict(study, "resample").sentence == (
-        "Men 78% -> 52%, target 50%; images of other seeds than vanilla's, which arm resample chose."
+        "Men 78% -> 52%, target 50%; images of other seeds than vanilla's, which arm resample chose; less even: age."
     )
 
 
@@ -117,8 +143,12 @@ def test_over_prompts_it_speaks_of_means_and_counts(tmp_path):
     images = sum(it["share"]["n"] for it in turned)
     assert f"imbalance of gender {100 * before:.0f}% -> {100 * after:.0f}%" in verdict(results).sentence.lower()
     end = f"; {sum(it['n'] for it in turned)} of {images} images changed their mode."
-    assert verdict(results).sentence.startswith("No detectable change in any prompt: ")
-    assert verdict(results).sentence.endswith(f"one class alone){end}")
+    few = "; 32 images per prompt are too few to be sure"
+    assert verdict(results).sentence.endswith(f"one class alone){few}{end}")
+    still = copy.deepcopy(results)
+    still["over_prompts"]["guided"]["gender"]["deviation_ratio"]["value"] = before
+    assert verdict(still).sentence.startswith("No detectable change in any prompt: ")
+    assert verdict(still).sentence.endswith(f"one class alone){end}")
     planted = {"value": -0.1, "low": -0.2, "high": -0.1, "p": 0.001}
     results["rows"]["farmer"]["arms"]["guided"]["difference"]["vanilla"]["gender"]["fd_hard"] = planted
     assert verdict(results).sentence.endswith(f"fairer in 1 and less fair in 0 of 3 prompts{end}")
