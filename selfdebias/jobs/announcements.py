@@ -21,7 +21,7 @@ def seen_at_once() -> bool:
 
 
 def say_replaced(overrides: Sequence[str], sources: Sources) -> None:
-    """Prints which values of an experiment a debug option replaced.
+    """Prints which values of an experiment a debug option replaced, and how it changes the method.
 
     Args:
         overrides: Of one job.
@@ -68,11 +68,12 @@ def start_in_words(config: Mapping[str, Any]) -> list[str]:
     return wrapped(f"starts: {whole} {', '.join(said or others)}", WIDTH)[:3]
 
 
-def untold_in_words(config: Mapping[str, Any]) -> list[str]:
+def untold_in_words(config: Mapping[str, Any], has_seeds: bool = False) -> list[str]:
     """Which arms will have no interval, and so no verdict, since all of their images depend on each other; and what gives one.
 
     Args:
         config: The resolved configuration.
+        has_seeds: Whether the job is one of a sweep over `generate.seed`, whose table pools runs that do not depend on each other.
     """
     if config["evaluate"]["folders"] or not {"generate", "evaluate"} <= set(config["stages"]):
         return []
@@ -88,11 +89,12 @@ def untold_in_words(config: Mapping[str, Any]) -> list[str]:
             continue
         if n <= size:
             why.append((f"one batch of {n} images gives no interval; generate.n_images={2 * size} gives two", arm))
+        elif has_seeds:
+            continue
         elif on == "run" or (on == "remainder" and (when := _carried(config, own, size)) is not None):
             if_so = "" if on == "run" else when
-            why.append(
-                (f"no interval within one run{if_so}, since batches depend on each other; {seeds} pools three", arm)
-            )
+            because = f"one run gives no interval, since each batch depends on the one before{if_so}"
+            why.append((f"{because}; three runs give one: {seeds}", arm))
     return [line for text, names in by_text(why).items() for line in wrapped(f"{names}: {text}", WIDTH)]
 
 
@@ -103,8 +105,8 @@ def _carried(config: Mapping[str, Any], guidance: Mapping[str, Any], size: int) 
     if "attribute" in config["bank"] or clustering.get("max_depth"):
         k = None  # the classes of a judge, or clusters that are cut further
     if target == "depth":
-        return f" unless the target comes out even in a batch of {size}"
+        return f" (unless each mode's share of {size}, the batch size, is a whole number)"
     if not isinstance(target, list) and k is None:
-        return f" unless the number of modes divides a batch of {size}"
+        return f" (unless {size}, the batch size, is a multiple of the number of modes)"
     shares = target if isinstance(target, list) else [1 / k] * k
     return "" if any(abs(size * share - round(size * share)) > 1e-6 for share in shares) else None

@@ -21,6 +21,7 @@ from selfdebias.jobs.prompts import BANK, prompts_of_bank, rows_of
 from selfdebias.jobs.run import make_plan
 from selfdebias.jobs.stage import Runner, Stage, check_inputs, chosen_stages, config_hash, folder_of
 from selfdebias.jobs.stages.report import page_of_folders, read_figures
+from selfdebias.jobs.sweeps.record import SweepFolder
 from selfdebias.metrics.features import identity
 from selfdebias.metrics.prompts import over_prompts
 from selfdebias.report import job_table
@@ -62,7 +63,7 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Proc
     record = record_of(job, config, overrides, places, is_done)
     if processes.rank == 0:
         start_job(job, config, record)
-        _announce(config, is_done)
+        _announce(config, is_done, group)
     with swept(job) if processes.rank == 0 else nullcontext():
         _run_rows(job, stages, parts, config, record, processes)
     if processes.rank == 0 and {"evaluate", "report"} <= set(config["stages"]):
@@ -70,9 +71,10 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Proc
     return job
 
 
-def _announce(config: Mapping[str, Any], is_done: bool) -> None:
+def _announce(config: Mapping[str, Any], is_done: bool, sweep: str) -> None:
     """Says what starts, unless that was said before anything slow, and what its images cannot tell; of a finished job nothing."""
-    said = [] if is_done else untold_in_words(config)
+    has_seeds = bool(sweep) and SweepFolder(Path(config["paths"]["root"], "sweeps", sweep)).varies("generate.seed")
+    said = [] if is_done else untold_in_words(config, has_seeds)
     for line in [*([] if is_done or seen_at_once() else start_in_words(config)), *said]:
         print(line, flush=True)
 

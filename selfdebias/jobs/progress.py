@@ -51,6 +51,13 @@ class StageBar(TQDMProgressBar):
         """No bar: an evaluation looks at all images in seconds, and then computes."""
         return Tqdm(disable=True)
 
+    def on_exception(self, *_: Any) -> None:
+        """Ends the line of a bar that is at work, so that what is said next begins one of its own."""
+        for bar in (self._train_progress_bar, self._predict_progress_bar):
+            if bar is not None and not bar.disable:
+                bar.leave = True
+                bar.close()
+
 
 def _bar(unit: str, total: int, there: int = 0) -> Tqdm:
     """A bar that shows each update, also of the last, smaller batch."""

@@ -12,7 +12,9 @@ import pytorch_lightning as pl
 
 from selfdebias.config.compose import load
 from selfdebias.jobs.announcements import start_in_words, untold_in_words
+from selfdebias.jobs.job import _announce
 from selfdebias.jobs.progress import StageBar, with_progress
+from selfdebias.jobs.sweeps.record import SweepFolder
 from selfdebias.main import main
 from tests import small_jobs
 from tests.tiny import tiny_pipeline
@@ -44,6 +46,17 @@ def test_progress_in_a_terminal_counts_images_with_the_time_that_is_left(model, 
     assert [*dict.fromkeys(images for images, _ in counted)] == ["0", "4", "8", "12", "16"]
     assert re.fullmatch(r"\d\d:\d\d", counted[-1][1])  # once there is something to tell it from
     assert out.rstrip().splitlines()[-2].endswith("(16 images)") and "it/s" not in out and "Predicting" not in out
+
+
+def test_an_interrupted_bar_ends_its_line(model, tmp_path, terminal, capsys, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    terminal()
+    monkeypatch.setattr(StageBar, "on_predict_batch_end", interrupt)
+    assert main(command(model, tmp_path)) == 130
+    out, err = capsys.readouterr()
+    assert out.endswith(" left\n") and err.startswith("selfdebias: interrupted")
 
 
 def test_progress_elsewhere_is_one_line_at_the_start_and_one_at_the_end_of_a_stage(model, tmp_path, capsys):
@@ -109,10 +122,11 @@ def test_what_gives_an_interval_is_known_for_each_way_that_images_depend_on_each
     assert untold(*one) == ["guided: one batch of 16 images gives no interval; generate.n_images=64 gives two"]
     assert untold("guidance=random", *one)[0].startswith("guided, random: one batch of 16 images")
     together = (
-        "guided: no interval within one run, since batches depend on each other; -m generate.seed=1,2,3 pools three"
+        "guided: one run gives no interval, since each batch depends on the one before; three runs give one: "
+        "-m generate.seed=1,2,3"
     )
     assert " ".join(" ".join(untold("guidance.closed_loop=true")).split()) == together
-    assert "pools three" in " ".join(untold("guidance=self_debias", "guidance.decay=0.9"))
+    assert "three runs give one" in " ".join(untold("guidance=self_debias", "guidance.decay=0.9"))
     assert untold("guidance=attribute_prompts", *one)[0].startswith("guided: one batch")  # its images are sampled alone
     assert untold("guidance.closed_loop=true", *one)[0].startswith("guided: one batch of 16")  # decay is not the reason
 
@@ -123,12 +137,13 @@ def test_a_remainder_that_one_batch_leaves_to_the_next_is_said_before_the_run():
 
     known = ["clustering=spectral", "clustering.k=3"]
     always = (
-        "guided: no interval within one run, since batches depend on each other; -m generate.seed=1,2,3 pools three"
+        "guided: one run gives no interval, since each batch depends on the one before; three runs give one: "
+        "-m generate.seed=1,2,3"
     )
     assert untold(*known) == always and untold(*known, "guidance.decay=0") == ""
     assert untold(*known, "generate.batch_size=30") == "" == untold("generate.batch_size=2")
     assert untold("generate.batch_size=5") == always  # the sides of an axis
-    assert "within one run unless the number of modes divides a batch of 32, since" in untold("clustering=spectral")
+    assert "before (unless 32, the batch size, is a multiple of the number of modes);" in untold("clustering=spectral")
     assert "seed=7,8,9" in untold(*known, "generate.seed=7")
     assert untold(*known, "guidance.target=[0.5,0.25,0.25]") == ""
 
@@ -147,3 +162,17 @@ def test_a_text_that_the_terminal_cannot_show_ends_no_job(stand_ins, monkeypatch
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(said, encoding="ascii"))
     assert main(["logger=none"]) == 0
     assert said.getvalue().decode("ascii").endswith("?? ? in ascii\n")
+
+
+def test_a_sweep_over_seeds_is_not_told_to_become_one(tmp_path, capsys):
+    config = load(["guidance.closed_loop=true", f"paths.root={tmp_path}"])
+    assert untold_in_words(config) and untold_in_words(config, has_seeds=True) == []
+    few = load(["guidance.closed_loop=true", "generate.n_images=16"])
+    assert untold_in_words(few, has_seeds=True) == untold_in_words(few)  # one batch is said all the same
+    for name, key in (("seeds", "generate.seed"), ("strengths", "guidance.strength")):
+        SweepFolder(tmp_path / "sweeps" / name).start("selfdebias -m", [[f"{key}={it}"] for it in (1, 2)])
+    said = {}
+    for sweep in ("", "seeds", "strengths"):
+        _announce(config, False, sweep)
+        said[sweep] = "one run gives no interval" in capsys.readouterr().out
+    assert said == {"": True, "seeds": False, "strengths": True}

@@ -94,6 +94,10 @@ class SweepFolder:
         """The `command`, the `jobs` (overrides of each), the keys that are `swept`; of a search its `objectives`."""
         return json.loads((self.path / RECORD).read_text())
 
+    def varies(self, key: str) -> bool:
+        """Whether its jobs differ in a key; False where nothing is recorded."""
+        return (self.path / RECORD).exists() and key in self.read()["swept"]
+
     def of_job(self, num: int) -> Path:
         """The folder of a job, by its number from 0."""
         return self.path / str(num)
