@@ -230,10 +230,19 @@ def test_the_values_of_an_experiment_that_debug_replaces_are_named(tmp_path):
     sources = Sources(more=(f"file://{tmp_path}",))
     words = ["debug=tiny", "experiment=mine"]
     said = notes.notes_on_debug(words, sources)
-    assert said[0].startswith("debug=tiny replaces values of experiment=mine: clustering, ") and len(said) == 1
+    assert said[0].startswith("debug=tiny replaces values of experiment=mine: clustering, ") and len(said) == 2
     assert said[0].endswith("generate.n_images=16") and "slack" not in said[0] and "collect" not in said[0]
     assert "n_images" not in notes.notes_on_debug([*words, "generate.n_images=64"], sources)[0]  # the command line wins
-    assert notes.notes_on_debug(words[:1], sources) == [] == notes.notes_on_debug(words[1:], sources)
+    assert notes.notes_on_debug(words[1:], sources) == []
+
+
+def test_debug_says_where_it_changes_the_method():
+    start = "debug=tiny also changes the method: "
+    assert notes.notes_on_debug(["debug=tiny"]) == [
+        f"{start}clusters in place of axes, 6 denoising steps in place of 25"
+    ]
+    assert notes.notes_on_debug(["debug=tiny", "clustering=axes", "model.steps=9"]) == []  # the command line wins
+    assert notes.notes_on_debug(["debug=tiny", "clustering=kmeans"]) == [f"{start}6 denoising steps in place of 25"]
 
 
 def test_options_of_a_scheduler_are_new_keys():
