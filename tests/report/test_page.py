@@ -202,6 +202,7 @@ def test_after_sixteen_pairs_the_others_are_folded(tmp_path):
         for (tag, attributes), around in zip(page.elements, page.inside, strict=True)
         if "above guided" in (attributes.get("alt") or "")
     ]
+    assert "guided below; the first 16 pairs, not chosen by looks" in page.text
     assert tiles == [False] * 16 + [True] * 4 and "4 more pairs of vanilla and guided" in page.within("summary")
 
 
