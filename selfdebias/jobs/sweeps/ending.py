@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from selfdebias.jobs.sweeps.columns import AGAINST, UNTOLD, Row, short_names
-from selfdebias.jobs.sweeps.pooling import share_of
+from selfdebias.jobs.sweeps.pooling import Group, share_of
 from selfdebias.metrics.number import Number
 from selfdebias.report.table import Table, narrowed
 from selfdebias.report.trial import trial_verdict
@@ -36,6 +36,18 @@ def shown_of(table: Table, rows: Sequence[Row], fairness: str) -> Table:
     left = len(rows) - ROWS
     notes = [f"and {left} more rows, further from even, in table.md"] if left > 0 else []
     return narrowed(table, wanted, kept, WIDTH, notes)
+
+
+def pooled_in_words(groups: Sequence[Group], keys: Sequence[str]) -> list[str]:
+    """That a row is of several jobs, where one is; else nothing.
+
+    Args:
+        groups: The jobs of each row.
+        keys: Those in which the jobs of a row may differ.
+    """
+    if all(len(group.folders) < 2 for group in groups):
+        return []
+    return [f"Jobs that differ in {', '.join(keys)} alone are pooled: one row of all their images."]
 
 
 def marks_in_words(table: Table, notes: Notes) -> list[str]:

@@ -50,7 +50,7 @@ def render_sweep_page(
     missing = [job for job in source.jobs if job.why]
     return environment().get_template("sweep.html.j2").render(
         headline=headline.removeprefix("SelfDebias sweep: "),
-        verdicts=[*_verdicts(table, rows, fairness), *(f"{it[0].upper()}{it[1:]}." for it in best_row)],
+        verdicts=[*_verdicts(table, rows, fairness), *map(_sentence, best_row)],
         missing=f"{len(missing)} of {len(source.jobs)} jobs are not in the numbers" if missing else "",
         swept=_swept(source),
         best=best,
@@ -67,6 +67,11 @@ def render_sweep_page(
         notes=[note for note in notes if not note.startswith(("not in the numbers: ", "config hashes: "))],  # in `jobs`
         command=plain(source.command),
     )  # fmt: skip
+
+
+def _sentence(text: str) -> str:
+    """A line of the terminal as a sentence; one that is a sentence already, and may begin with an option, stays as it is."""
+    return text if text.endswith(".") else f"{text[0].upper()}{text[1:]}."
 
 
 def link_to(job: SweptJob, place: Path) -> str:

@@ -137,6 +137,7 @@ def render_table(sweep: Sweep, width: int = 80) -> str:
     notes, rows = Notes(), sweep.rows
     table = ending.shown_of(table_of(rows, sweep.fairness, notes, intervals=False), rows, sweep.fairness)
     told = ending.few(missing_in_words(sweep.source.jobs) + failed_trials(sweep.source))
+    told += ending.pooled_in_words(sweep.groups, sweep.pooled)
     told += [] if shared_vanilla(sweep.groups) else [OWN_VANILLA]
     told += [*ending.marks_in_words(table, notes), *best_row(sweep)]
     return to_text(headline(sweep), [table, *best_trials(sweep.source)], told, width)
@@ -196,8 +197,7 @@ def explanations(sweep: Sweep, table: Table, notes: Notes) -> list[str]:
     titles = table.columns[table.names :]
     known = [group.results for group in sweep.groups if group.results is not None]
     lines = missing_in_words(sweep.source.jobs) + failed_trials(sweep.source)
-    if any(len(group.folders) > 1 for group in sweep.groups):
-        lines.append(f"Jobs that differ in {', '.join(sweep.pooled)} alone are pooled: one row of all their images.")
+    lines += ending.pooled_in_words(sweep.groups, sweep.pooled)
     lines += dict.fromkeys(judge_in_words(one) for results in known for one in ones_of(results))
     lines.append(ABOUT_INTERVALS)
     lines.append(

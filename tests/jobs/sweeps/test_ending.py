@@ -9,13 +9,15 @@ from dataclasses import replace
 import pytest
 
 from selfdebias.config.compose import load
-from selfdebias.jobs.sweeps.columns import Row, rows_of
+from selfdebias.jobs.sweeps.columns import Row, rows_of, table_of
 from selfdebias.jobs.sweeps.ending import MISSING, ROWS, best_in_words, few
 from selfdebias.jobs.sweeps.finished import read_source
+from selfdebias.jobs.sweeps.page import render_sweep_page
 from selfdebias.jobs.sweeps.pooling import Group, grouped
-from selfdebias.jobs.sweeps.table import Sweep, render_table, write_table
+from selfdebias.jobs.sweeps.table import Sweep, best_row, render_table, write_table
 from selfdebias.main import main
 from selfdebias.report.table import Table, narrowed
+from selfdebias.report.wording import Notes
 from tests.jobs.sweeps.world import write_sweep
 
 STRENGTHS = {3.0: 0.65, 6.0: 0.5}
@@ -97,6 +99,28 @@ def test_a_sweep_of_trials_has_no_best_row_and_says_what_its_numbers_are_worth(f
     source = replace(read_source(few_jobs.path), command="selfdebias -m debug=tiny guidance.strength=1,2")
     text = " ".join(" ".join(shown(source, [row(1, 0.1), row(2, 0.4)])).split())
     assert "the numbers mean nothing" in text and "best" not in text
+
+
+def test_a_sweep_page_says_of_a_trial_what_the_terminal_says(few_jobs):
+    source = replace(read_source(few_jobs.path), command="selfdebias -m debug=tiny guidance.strength=1,2")
+    rows = [row(1, 0.1), row(2, 0.4)]
+    groups = [it.group for it in rows]
+    said = best_row(Sweep(source, groups, rows, "gender.fd_hard", ("kept_cosine", "gender.fd_hard"), []))
+    table = table_of(rows, "gender.fd_hard", Notes(), intervals=True)
+    page = render_sweep_page(source, "a cat", rows, [table], [], "gender.fd_hard", None, said)
+    assert ">debug=tiny checks that everything runs" in page and "mean nothing.<" in page
+    assert "images in one column have the same seed, except in arms that choose their seeds." in page
+
+
+def test_jobs_that_share_a_row_are_said_to_be_pooled(few_jobs, tmp_path):
+    pooled = "Jobs that differ in generate.seed alone are pooled: one row of all their images."
+    for jobs, wanted in ((few_jobs, False), (write_sweep(tmp_path, {3.0: 0.65}, seeds=(1, 2)), True)):
+        source = read_source(jobs.path)
+        groups = grouped(source.jobs, ["generate.seed"])
+        sweep = Sweep(
+            source, groups, rows_of(groups), "gender.fd_hard", ("kept_cosine", "gender.fd_hard"), ["generate.seed"]
+        )
+        assert (pooled in " ".join(render_table(sweep).split())) == wanted
 
 
 def test_of_many_rows_the_best_are_shown_in_their_order_and_the_others_counted(few_jobs):
