@@ -62,19 +62,15 @@ def verdict(results: Results, arm: str | None = None) -> Verdict:
     unsure, target = is_unsure(results, arm, share), f"target {percent(share.target, '.3g')}"
     opening = "" if unsure else _opening(results, arm, share.about)
     said = [f"{opening}{share.name} {_joined(results, arm, texts)}, {target}"]
-    said += [too_few(images_of(results, arm)), end] if arm and unsure else [end]
+    said += [_too_few(images_of(results, arm)), end] if arm and unsure else [end]
     sentence = "; ".join([*said, *less_even(results, arm, share.about)]) + "."
     return Verdict(sentence[0].upper() + sentence[1:], _intervals(results, arm, share))
 
 
-def too_few(images: int | None, each: str = "") -> str:
-    """What is said where shares came nearer to their target, and no test tells it from chance.
-
-    Example:
-        >>> too_few(64), too_few(8, " per prompt")
-        ('64 images are too few to be sure', '8 images per prompt are too few to be sure')
-    """
-    return f"{images or 'these'} images{each} are too few to be sure"
+def _too_few(images: int | None, of_prompts: bool = False) -> str:
+    """What is said where shares came nearer to their target, and no test tells it from chance."""
+    each, what = (" per prompt", " of any single prompt") if of_prompts else ("", "")
+    return f"{images or 'these'} images{each} are too few to be sure{what}"
 
 
 def _opening(results: Results, arm: str | None, about: str) -> str:
@@ -169,7 +165,7 @@ def _over_prompts(results: Results, arm: str | None) -> Verdict:
         nearer = same and came_nearer(*(it.value for it in means))
         opening = "no detectable change in any prompt: " if same and not nearer else ""
         fair = f"fairer in {told.count(FAIRER)} and less fair in {told.count(LESS_FAIR)} of {count} prompts; "
-        few = f"{too_few(_images_of_rows(results, arm), ' per prompt')}; " if nearer else ""
+        few = f"{_too_few(_images_of_rows(results, arm), of_prompts=True)}; " if nearer else ""
         end = ("" if same else fair) + few + _changed_in_all(results, arm)
     said = f"{opening}{what} {' -> '.join(percent(it.value) for it in means)} (mean; 0%: equal shares, 100%: one class alone)"
     texts = " -> ".join(f"{percent(it.value)} {_interval(it)}".strip() for it in means)

@@ -143,7 +143,7 @@ def test_over_prompts_it_speaks_of_means_and_counts(tmp_path):
     images = sum(it["share"]["n"] for it in turned)
     assert f"imbalance of gender {100 * before:.0f}% -> {100 * after:.0f}%" in verdict(results).sentence.lower()
     end = f"; {sum(it['n'] for it in turned)} of {images} images changed their mode."
-    few = "; 32 images per prompt are too few to be sure"
+    few = "; 32 images per prompt are too few to be sure of any single prompt"
     assert verdict(results).sentence.endswith(f"one class alone){few}{end}")
     still = copy.deepcopy(results)
     still["over_prompts"]["guided"]["gender"]["deviation_ratio"]["value"] = before
