@@ -13,6 +13,7 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from selfdebias import SelfDebias
+from selfdebias.backbones.denoisers import UNet, find_denoiser
 from selfdebias.guidance import SelfDebiasGuidance, TransportGuidance
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.self_debias import AssignmentMemory
@@ -338,8 +339,9 @@ def test_a_wide_bottleneck_is_read_through_a_convolution_and_options_may_differ(
     class Unet:
         config = type("Config", (), {"block_out_channels": (320, 1280)})
 
-    assert projector_for(Unet())["reader"] == "convolutional" and projector_for(Unet())["hidden"] == 512
-    assert projector_for(tiny_pipeline().unet)["reader"] == "flattened"
+    wide = projector_for(UNet(Unet()))
+    assert wide["reader"] == "convolutional" and wide["hidden"] == 512
+    assert projector_for(find_denoiser(tiny_pipeline()))["reader"] == "flattened"
     with pytest.raises(ValueError, match="`projector.steps` must be a whole number in \\[1, 10000000\\], got 0"):
         fit(tiny_pipeline(), projector={"steps": 0})
     with pytest.raises(ValueError, match="`projector.depth` is not an option"):
