@@ -19,8 +19,6 @@ from selfdebias.guidance.groups import Group, Rule, conditions_of, groups_of
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.standardised import edit_standardised
 from selfdebias.guidance.state import GuidanceState
-from selfdebias.modes.projection import SemanticProjector
-from selfdebias.modes.readers import stored
 
 SMALL = 8  # images of a prompt in a call, below which batches are balanced with those before them
 
@@ -64,11 +62,6 @@ def edit_axes(guidance: Guidance, h: Tensor, step: Step, state: GuidanceState) -
     return h if untouched else (h.float() + total).to(h.dtype)
 
 
-def blocks_of(projector: SemanticProjector | None) -> list[int] | None:
-    """Return after which block of a transformer a projector reads `h_t`; None in a UNet, and for the hook's own choice."""
-    return None if projector is None or projector.block is None else [projector.block]
-
-
 class Attachment:
     """A context in which the calls of one pipeline are guided; outside of it the pipeline is what it was before.
 
@@ -96,7 +89,7 @@ class Attachment:
         self._rule, self._small, self._on_prompts = Rule(guidance, schedule), small, on_prompts
         self._hook = BottleneckHook(
             pipeline, self._act, self._begin, self._extrapolate, self._acts, self._end, state.close, guidance.site,
-            blocks_of(state.projector),
+            state.projector.blocks if state.projector else None,
         )  # fmt: skip
         self._groups: list[Group] = []
         self._plain: dict[str, str] = {}  # by prompt, the conditioning that was seen first
@@ -207,8 +200,9 @@ class Attachment:
                 f"{len(h)} rows: pipelines that add branches of their own cannot be guided."
             )
         at_bottleneck = self.guidance.site == "bottleneck"
-        fitted = self.state.semantics.projector.shape if self.state.semantics and at_bottleneck else None
-        if fitted and tuple(h.shape[1:]) != (shape := tuple(fitted)) and tuple(stored(h[:1]).shape[1:]) != shape:
+        semantics = self.state.semantics if at_bottleneck else None
+        shape = (semantics.projector.shape[0], *semantics.projector.places) if semantics else tuple(h.shape[1:])
+        if tuple(h.shape[1:]) != shape:
             raise ValueError(
                 f"`h_t` must have the shape {shape} that the projector was fitted on, got {tuple(h.shape[1:])}: sample at the "
                 f"same height and width, or fit anew at this size."

@@ -130,8 +130,8 @@ class FirstSteps:
 
     def draw(self) -> Any:
         """Return the output of the chosen seeds, one part after the other."""
-        call = self.parts[0].call
-        with BottleneckHook(call.pipeline, self._look, acts=self._acts), suppress(EnoughSteps):
+        call, blocks = self.parts[0].call, self.parts[0].semantics.projector.blocks
+        with BottleneckHook(call.pipeline, self._look, acts=self._acts, blocks=blocks), suppress(EnoughSteps):
             places, generators = zip(*((seed.place, seed.generator) for seed in self.seeds), strict=True)
             return call.images(places, generators, self._kept if self._goes_on else None)
         own = [self.seeds[place] for place in self._places()]

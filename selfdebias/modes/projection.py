@@ -74,6 +74,7 @@ class SemanticProjector(nn.Module):
         relative_to: what the size of an edit is a fraction of: the ``activation``; or the ``standardised`` one, in whose
             coordinates the edit is then found (`selfdebias.guidance.standardised`).
         block: of a transformer, after which `h_t` stands; None in a UNet.
+        places: (H, W) of `h_t`, where it was averaged to those of `shape`; None where it was not.
 
     Raises:
         ValueError: if there is no such reader, activation or time.
@@ -103,6 +104,7 @@ class SemanticProjector(nn.Module):
         standardised: bool = True,
         relative_to: str = "activation",
         block: int | None = None,
+        places: Sequence[int] | None = None,
     ):
         super().__init__()
         check_values(
@@ -115,10 +117,11 @@ class SemanticProjector(nn.Module):
         self.shape, self.dim, self.branches = tuple(shape), dim, tuple(branches)
         self.encoder, self.reader, self.standardised = encoder, reader, standardised
         self.relative_to, self.block = relative_to, block
+        self.places = tuple(places or self.shape[1:])
         self.design = {
             "shape": self.shape, "dim": dim, "hidden": hidden, "branches": self.branches, "dropout": dropout,
             "encoder": encoder, "reader": reader, "layers": layers, "activation": activation, "time": time,
-            "standardised": standardised, "relative_to": relative_to, "block": block,
+            "standardised": standardised, "relative_to": relative_to, "block": block, "places": places and list(places),
         }  # fmt: skip
         self.read: Reader = READERS[reader](self.shape)
         grid = torch.as_tensor(timesteps, dtype=torch.float32)
@@ -133,6 +136,11 @@ class SemanticProjector(nn.Module):
         self.register_buffer("timesteps", grid)
         self.register_buffer("centers", torch.zeros(rows))
         self.register_buffer("scales", torch.ones(rows))
+
+    @property
+    def blocks(self) -> list[int] | None:
+        """After which blocks a hook is to read; None in a UNet."""
+        return None if self.block is None else [self.block]
 
     def standardise(self, h: Tensor, timestep: Tensor, branch: Tensor) -> Tensor:
         """Take the channel means away and divide by the channel scales of the timestep and branch, where that is asked for.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -34,7 +34,7 @@ class ProjectorFit(pl.LightningModule):
         weight_decay: of AdamW, at least 0.
         dropout: share of hidden units dropped in training, in [0, 1).
         balanced: whether each batch shows every mode equally often; without it, every activation is as likely as the others.
-        layers, activation, time, standardised, relative_to, block: as in `SemanticProjector`.
+        layers, activation, time, standardised, relative_to, block, places: as in `SemanticProjector`.
         schedule: of the learning rate: ``one_cycle``, or ``constant``.
         negatives: whether the other images of a batch are negatives; without it the loss is ``-cos / temperature`` alone.
         seed: of weights, batches and noise.
@@ -45,6 +45,7 @@ class ProjectorFit(pl.LightningModule):
         temperature: float, steps: int, batch_size: int, learning_rate: float, weight_decay: float, dropout: float, seed: int,
         balanced: bool = True, negatives: bool = True, layers: int = 2, activation: str = "silu", time: str = "sinusoidal",
         standardised: bool = True, schedule: str = "one_cycle", relative_to: str = "activation", block: int | None = None,
+        places: Sequence[int] | None = None,
     ):  # fmt: skip
         super().__init__()
         self.steps, self.batch_size, self.noise = steps, batch_size, noise
@@ -55,7 +56,7 @@ class ProjectorFit(pl.LightningModule):
             torch.manual_seed(seed)
             shape, dim = tuple(data["h"].shape[1:]), data["e"].shape[1]
             grid = data["timestep"].unique()
-            design = (reader, layers, activation, time, standardised, relative_to, block)
+            design = (reader, layers, activation, time, standardised, relative_to, block, places)
             self.projector = SemanticProjector(shape, dim, hidden, branches, grid, dropout, encoder, *design)
         self.projector.fit_scales(data["h"], data["timestep"], data["branch"])
         self.negatives, self.schedule = negatives, schedule

@@ -49,7 +49,7 @@ class Side(nn.Module):
     """Reads an activation as 1 where the mean of a channel lies above a cut, and as -1 below it."""
 
     dim, branches, encoder, shape = 1, ("uncond", "cond"), "", (16, 4, 4)
-    relative_to, block = "activation", None
+    relative_to, blocks, places = "activation", None, (4, 4)
 
     def __init__(self, cut: float):
         super().__init__()
@@ -396,7 +396,12 @@ def test_of_axes_those_that_are_asked_for_are_balanced():
     pipeline = tiny_pipeline()
     one = semantics(cut_of(pipeline, 0.3, 2))
     both = AxesSemantics.__new__(AxesSemantics)
-    both.axes, both.projector, both.bank, both.means = (semantics(0.0), one), None, AxesBank((one.bank, one.bank)), None
+    both.axes, both.projector, both.bank, both.means = (
+        (semantics(0.0), one),
+        one.projector,
+        AxesBank((one.bank, one.bank)),
+        None,
+    )
     state = GuidanceState(both)
     with Selecting(pipeline, Select(at=0.5, limit=4.0, axes=[1]), ALWAYS, state) as selecting:
         draw(pipeline)

@@ -121,6 +121,30 @@ def test_a_debiaser_on_a_transformer_edits_the_block_that_was_fitted(fitted):
         assert torch.equal(after, sample("sd3", pipeline, [*range(8)], steps=4))
 
 
+def test_another_size_is_refused_also_where_it_would_be_averaged_to_the_same_places(fitted):
+    pipeline, debiaser, _ = fitted
+    with debiaser.attach(pipeline), pytest.raises(ValueError, match=r"shape \(16, 8, 8\) .* got \(16, 16, 16\)"):
+        sample("sd3", pipeline, [*range(8)], steps=4, height=64, width=64)
+
+
+def test_choosing_reads_the_block_that_was_fitted(fitted):
+    pipeline, debiaser, _ = fitted
+    seen = set()
+    projector = debiaser.semantics.projector
+    before, projector.block = projector.block, 1
+    handle = pipeline.transformer.transformer_blocks[1].register_forward_pre_hook(lambda *_: None)
+    try:
+        with debiaser.attach(pipeline, guidance="select") as context:
+            hooked = pipeline.transformer.transformer_blocks[1]._forward_hooks
+            pipeline.transformer.transformer_blocks[1].register_forward_pre_hook(lambda *_: seen.add(len(hooked)))
+            sample("sd3", pipeline, [*range(8)], steps=4)
+    finally:
+        projector.block = before
+        handle.remove()
+        pipeline.transformer.transformer_blocks[1]._forward_pre_hooks.clear()
+    assert 1 in seen and len(context.seeds) == 8
+
+
 @pytest.mark.parametrize("guidance", ["mean_transport", "self_debias", "particle", "cads", "dc"])
 def test_the_other_guidances_work_there_too(fitted, guidance):
     pipeline, debiaser, _ = fitted

@@ -56,16 +56,15 @@ def collect(
         sampler.run(trainer)
     if collective.part:
         return
-    shards = [tensors for _, tensors in store.tensors(("h_timestep", "h_branch", "rows", "block"))]
+    shards = [tensors for _, tensors in store.tensors(("h_timestep", "h_branch", "rows", "block", "places"))]
     seen = sorted({float(t) for tensors in shards for t in tensors["h_timestep"]})
     branches = BRANCHES[1 + max(int(tensors["h_branch"].max()) for tensors in shards)]
     counted = [int(tensors["rows"].sum()) for tensors in shards if "rows" in tensors]  # earlier versions counted none
     rows = sum(counted) if len(counted) == len(shards) else None
+    said = {"branches": [*branches], "n_images": n_images, "timesteps": seen}
     cost = {"seconds_per_image": meter.seconds / n_images, "rows": rows}
-    place = {"block": int(shards[0]["block"])} if "block" in shards[0] else {}  # of a transformer
-    write_json(
-        folder / "collect.json", {"branches": list(branches), "n_images": n_images, "timesteps": seen, **cost, **place}
-    )
+    site = {name: shards[0][name][0].tolist() for name in ("block", "places") if name in shards[0]}
+    write_json(folder / "collect.json", {**said, **cost, **site})
 
 
 class Collector(Sampler):
@@ -80,9 +79,8 @@ class Collector(Sampler):
     def __init__(self, encoder: Any, recorded: int, *sampling: Any):
         super().__init__(*sampling)
         self.encoder, self.recorded = encoder, recorded
-        self.current: list[int] = []
-        self.chosen: dict[int, set[int]] = {}
-        self.rows: list[dict[str, Tensor]] = []
+        self.current, self.chosen = list[int](), dict[int, set[int]]()
+        self.rows, self.averaged_from = list[dict[str, Tensor]](), list[int]()
 
     def loaded(self) -> None:
         """See `Sampler.loaded`: note which model it is, for whoever attaches what is fitted here."""
@@ -94,12 +92,14 @@ class Collector(Sampler):
     def draw_batch(self, batch: int, ids: Sequence[int]) -> None:
         """See `Sampler.draw_batch`."""
         self.current, self.rows, self.chosen = list(ids), [], {}
-        where = getattr(self.backbone, "blocks", None)
-        with RowCount(self.pipeline) as count, BottleneckHook(self.pipeline, self.act, blocks=where) as hook:
+        hook = BottleneckHook(self.pipeline, self.act, blocks=getattr(self.backbone, "blocks", None))
+        with RowCount(self.pipeline) as count, hook:
             images = self.draw(ids)
         tensors = {name: torch.cat([row[name] for row in self.rows]) for name in self.rows[0]}
         tensors |= {"e": self.encoder(images.to(self.device)).cpu(), "rows": torch.tensor([count.rows])}
         tensors |= {"block": torch.tensor([*hook.blocks])} if None not in hook.blocks else {}
+        averaged = [*tensors["h"].shape[2:]] != self.averaged_from
+        tensors |= {"places": torch.tensor([self.averaged_from])} if averaged else {}
         self.keep(batch, ids, images, tensors, dict.fromkeys(tensors, 0))
 
     def act(self, h: Tensor, step: Step) -> None:
@@ -110,6 +110,7 @@ class Collector(Sampler):
         if places:
             for b, half in enumerate(split_branches(h, step.branches).values()):
                 self.rows.append(_rows(half[places], [self.current[p] for p in places], step, b))
+        self.averaged_from = [*h.shape[2:]]
 
 
 def choose_steps(count: int, recorded: int, seed: int) -> set[int]:
@@ -133,13 +134,11 @@ def read_identity(collected: Path) -> dict[str, str] | None:
 
 
 def _rows(h: Tensor, ids: Sequence[int], step: Step, branch: int) -> dict[str, Tensor]:
-    n = len(ids)
+    same = {"h_timestep": step.timestep, "h_step": step.index, "h_branch": branch}
     return {
         "h": stored(h).cpu(),
         "h_id": torch.tensor(ids),
-        "h_timestep": torch.full((n,), step.timestep),
-        "h_step": torch.full((n,), step.index),
-        "h_branch": torch.full((n,), branch),
+        **{name: torch.full((len(ids),), value) for name, value in same.items()},
     }
 
 
@@ -184,9 +183,10 @@ class CollectedImages:
         return self._same("branches", lambda said: tuple(said["branches"]))
 
     @property
-    def block(self) -> int | None:
-        """After which block of a transformer activations were recorded; None in a UNet."""
-        return self._same("block", lambda said: said.get("block"))
+    def site(self) -> dict[str, Any]:
+        """Where activations were recorded, if not in a UNet at the places that are stored; see `SemanticProjector`."""
+        found = self._same("sites", lambda said: (said.get("block"), tuple(said.get("places", ()))))
+        return {name: value for name, value in zip(("block", "places"), found, strict=True) if value not in (None, ())}
 
     def _same(self, name: str, value: Callable[[dict[str, Any]], T]) -> T:
         """Return what all folders say.

@@ -58,7 +58,7 @@ def project(
     if "axes" in found:
         data["sides"] = torch.from_numpy(sides_of(data["mode"].numpy(), len(found["axes"])))
     held_out = torch.isin(data["id"], held_out_ids(data["id"].unique(), seed))
-    placed = partial(projector, block=images.block) if images.block is not None else projector
+    placed = partial(projector, **images.site) if images.site else projector
     phi, z = train(folder, data, held_out, images.branches, encoder, placed, seed, trainer)
     if not found:
         phi.save(folder / "projector.safetensors")
