@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 from experiments.occupations import EXTREME
 from experiments.person_axes import HONEST, TOLD
-from experiments.person_choosing import FEW, TITLES, edited, ordered
+from experiments.person_choosing import FEW, LABEL_FREE, TITLES, edited, ordered
 from experiments.pooled import INTERVALS, RESULTS, ROOT, interval, rows_to_fit, run_jobs, write_study
 from selfdebias.jobs.sweeps.pooling import pool_jobs
 from selfdebias.report.explanations import judge_in_words
@@ -35,18 +35,23 @@ COMMON = [
     "evaluate.reference_images=32", "stages=[collect,discover,project,generate,evaluate]",
 ]  # fmt: skip
 PARTITION = [*COMMON, *TOLD, "clustering=spectral", "collect.n_images=128"]  # of each prompt, as in `occupations`
+TOLD_CLASSES = [*(it for it in PARTITION if it != "bank=carried"), "bank=supervised"]  # of each prompt's own images
 AXES = [*COMMON, *HONEST, "clustering=axes", "collect.n_images=256"]  # axes need as many
 SETTINGS = {
     "attributes, partition": {
-        "default": [*PARTITION, "guidance=transport"],
+        "default": [*PARTITION, "guidance=attribute_prompts"],  # whose guided arm is transport
         "select, then transport": [*PARTITION, "guidance=select_then_transport"],
         "transport, then resample": [*PARTITION, "guidance=transport_then_resample"],
         "mean difference under transport's gate": [*PARTITION, "guidance=mean_transport", "guidance.slack=2.5"],
         "select": [*PARTITION, "guidance=select"],
         "resample": [*PARTITION, "guidance=resample"],
+        **{name: [*PARTITION, *own] for name, own in LABEL_FREE.items() if not own[0].endswith("mean_transport")},
+        "told the attribute: classifier guidance": [*TOLD_CLASSES, "guidance=classifier"],
     },
     "captions, axes": {
         "default": [*AXES, "guidance=transport_axes"],
+        "select": [*AXES, "guidance=select"],
+        "resample": [*AXES, "guidance=resample"],
         "select, then transport": [*AXES, "guidance=select_then_transport", FEW],
         "transport, then resample": [*AXES, "guidance=transport_then_resample", FEW],
     },

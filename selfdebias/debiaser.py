@@ -25,7 +25,7 @@ from selfdebias.jobs.fitted_in_words import described, found_in_words
 from selfdebias.jobs.fitted_model import check_model
 from selfdebias.jobs.fitting import FitArguments, fit_stages
 from selfdebias.jobs.model_card import BANK, CLASSIFIER, MEANS, PROJECTOR, read_facts, write_facts
-from selfdebias.jobs.parts import default, guidance_of, part_of, with_options
+from selfdebias.jobs.parts import as_given, default, guidance_of, part_of, with_options
 from selfdebias.jobs.stages.generate import check_shares, read_semantics
 from selfdebias.modes.estimator import Clustering
 from selfdebias.modes.semantics import AxesSemantics
@@ -106,7 +106,8 @@ class SelfDebias:
             batch_size: images in one call of the pipeline, at least 1.
             timesteps: activations kept of each image, at least 1.
             seed: of images and training.
-            folder: keeps the images and activations, and goes on from them after an interruption; None keeps nothing.
+            folder: keeps the images, activations and a sheet of images of each mode, and goes on from them after an interruption;
+                None keeps nothing.
             clustering: a `ModeEstimator` for a partition, such as `SpectralModes`, or a name in ``conf/clustering``, such as
                 ``spectral``; None takes ``axes``.
             guidance, schedule: as in `attach`; None takes the defaults of ``conf/``, ``transport_axes`` where there are axes and
@@ -114,7 +115,8 @@ class SelfDebias:
                 ``conf/guidance``: the eta of ``gradient_descent`` holds for the shipped model, and is another one elsewhere.
             projector: options of the projector that differ from those of ``conf/``, such as ``{"steps": 1000}``; bottlenecks of
                 256 channels or more are read through a convolution, smaller ones as they are.
-            vocabulary: finds words for the modes, with the encoder's text tower; None gives none.
+            vocabulary: finds words for the modes, with the encoder's text tower: a `Vocabulary`, or a name in ``conf/vocabulary``,
+                such as ``general``; None gives none.
             call: further arguments of each pipeline call, such as ``{"num_inference_steps": 30}``.
             fitting_prompts: further prompts; the modes of `prompts` are transferred to them, and projector and bank are
                 fitted on `n_images` images of each as well. Then one debiaser holds for all of them; of two modes, for others too.
@@ -131,10 +133,10 @@ class SelfDebias:
                 pipe, prompts, encoder, n_images, batch_size, timesteps, seed, clustering, vocabulary, projector or {}, call or {},
                 fitting_prompts, relative_scale,
             )  # fmt: skip
-            semantics, facts = fit_stages(asked, Path(folder or temporary))
+            semantics, facts, sheets = fit_stages(asked, Path(folder or temporary))
         rule = rule or default("guidance", "transport_axes" if isinstance(semantics, AxesSemantics) else "transport")
         fitted = cls(semantics, rule, when, {**facts, **described(rule, when)})
-        print(fitted, flush=True)
+        print(fitted, *([f"images of each mode: {sheets}"] if folder else []), sep="\n", flush=True)
         return fitted
 
     @staticmethod
@@ -171,9 +173,10 @@ class SelfDebias:
                 if there is no such option, or a value is out of range.
         """
         when = part_of("schedule", schedule, GuidanceWindow) or self.schedule
-        rule = with_options(guidance_of(guidance) or self.guidance, options)
         state = GuidanceState(self.semantics)
-        check_shares(rule, state)
+        with as_given():
+            rule = with_options(guidance_of(guidance) or self.guidance, options)
+            check_shares(rule, state)
         if isinstance(rule, Selection):
             check_model(self.facts, pipe, self._say)
             return Selecting(pipe, rule, when, state)

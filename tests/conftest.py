@@ -88,6 +88,7 @@ def stand_ins(tmp_path, monkeypatch):
         monkeypatch.setattr(run, name, module)
     monkeypatch.setattr("selfdebias.jobs.job._log", lambda *_: None)  # stand-ins leave no figures to log
     monkeypatch.setattr("selfdebias.jobs.job.gather_debiaser", lambda *_: None)  # and no projector
+    monkeypatch.setattr("selfdebias.jobs.job.first_look", lambda *_: Image.new("RGB", (8, 2)))  # nor images
     return calls
 
 

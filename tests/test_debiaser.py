@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -137,24 +138,35 @@ def test_a_target_moves_the_projected_shares_towards_it(pipeline, debiaser):
 @pytest.mark.parametrize("target", [[1.0], [0.5, 0.6], [-0.5, 1.5], [float("nan"), 1.0], 0.5, ["a", "b"], "unifrom"])
 def test_a_target_that_is_no_distribution_is_refused(pipeline, debiaser, target):
     with pytest.raises(
-        ValueError, match="`guidance.target` must be a list of at least two shares that sum to 1, uniform or depth, got"
+        ValueError, match="`target` must be a list of at least two shares that sum to 1, uniform or depth, got"
     ):
         debiaser.attach(pipeline, target=target)
 
 
 def test_a_target_for_another_number_of_modes_is_refused(pipeline, debiaser):
     n = debiaser.n_modes
-    with pytest.raises(ValueError, match=f"`guidance.target` must be {n} shares, one for each mode that was found"):
+    with pytest.raises(ValueError, match=f"`target` must be {n} shares, one for each mode that was found"):
         debiaser.attach(pipeline, target=[1 / (n + 1)] * (n + 1))
 
 
 def test_fit_goes_on_in_a_folder_and_takes_no_other_models_images(tmp_path, capsys):
     first = fit(tiny_pipeline(0), folder=tmp_path)
+    sheets = capsys.readouterr().out.splitlines()[-1].removeprefix("images of each mode: ")
+    assert len(list(Path("/").glob(sheets.removeprefix("/")))) == first.n_modes
     again = fit(tiny_pipeline(0), folder=tmp_path)
     assert len(list((tmp_path / "stages" / "collect").glob("*/stage.json"))) == 1
     assert torch.equal(first.semantics.bank.centroids, again.semantics.bank.centroids)
     fit(tiny_pipeline(5), folder=tmp_path)
     assert len(list((tmp_path / "stages" / "collect").glob("*/stage.json"))) == 2
+
+
+def test_a_vocabulary_goes_by_its_name_and_needs_an_encoder_that_reads():
+    with pytest.raises(
+        ValueError, match="`vocabulary` must be one of emoji, general, none, or an object, got 'genral'"
+    ):
+        fit(tiny_pipeline(), vocabulary="genral")
+    with pytest.raises(ValueError, match="no text tower, got an encoder PixelEncoder"):
+        fit(tiny_pipeline(), vocabulary="general")
 
 
 def test_any_function_may_be_the_encoder():
@@ -426,5 +438,5 @@ def test_axes_are_fitted_attached_one_by_one_saved_and_loaded(pipeline, tmp_path
     with loaded.attach(pipeline, strength=3.0):
         assert torch.equal(both, sample(pipeline, list(range(8))))
     assert "2 axes" in (tmp_path / "saved" / "README.md").read_text()
-    with pytest.raises(ValueError, match="`guidance.axes` must be among the 2 that were found, 0 to 1, got 5"):
+    with pytest.raises(ValueError, match="`axes` must be among the 2 that were found, 0 to 1, got 5"):
         fitted.attach(pipeline, axes=[5])

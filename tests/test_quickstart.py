@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from selfdebias import SelfDebias
 from selfdebias.backbones import StableDiffusionBackbone
@@ -58,6 +59,14 @@ def _job(root, *more, **wanted):
 
 def _images(root, record, arm) -> torch.Tensor:
     return BatchFolder.open(root / record["stages"][f"generate/{arm}"]).images()
+
+
+def test_a_picture_of_the_first_images_is_there_before_anything_is_measured(quick, capsys):
+    few = ["generate.n_images=6", "generate.seed=9", "stages=[collect,discover,project,generate]"]
+    assert main([*(it for it in SMALL if "generate.n_images" not in it), f"paths.root={quick}", *few]) == 0
+    (line,) = [it for it in capsys.readouterr().out.splitlines() if it.startswith("first images")]
+    with Image.open(line.partition(": ")[2]) as picture:
+        assert picture.width > 2.5 * picture.height  # six pairs, side by side
 
 
 def test_results_have_their_stable_keys_and_no_number_is_nan(quick):
@@ -136,7 +145,10 @@ def test_finished_stages_are_found_and_only_what_depends_on_a_change_is_made_ane
     for stage in ("collect", "discover", "project", "generate/vanilla"):
         assert f"{stage}: found, skipped" in said
     assert "generate/guided: done" in said
-    assert max(len(line) for line in said.split("report: ")[0].splitlines() if "runs" not in line) <= 80
+    lines = [
+        line for line in said.split("report: ")[0].splitlines() if not line.startswith(("picture", "first images"))
+    ]
+    assert max(map(len, lines)) <= 80
     _, record = _job(quick, strength="guidance.strength=0")
     assert torch.equal(_images(quick, record, "vanilla"), _images(quick, record, "guided"))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +22,7 @@ from selfdebias.encoders import encoder_from
 from selfdebias.encoders.base import told_of
 from selfdebias.guidance import Semantics
 from selfdebias.jobs.model_card import TOLD, known_as
-from selfdebias.jobs.parts import default, part_of, projector_for, settle_libraries
+from selfdebias.jobs.parts import default, near_or_all, part_of, projector_for, settle_libraries
 from selfdebias.jobs.progress import with_progress
 from selfdebias.jobs.prompts import PromptCycle
 from selfdebias.jobs.stage import Runner, Stage, folder_of
@@ -73,7 +72,7 @@ class FitArguments:
         self.others = _others(self.texts, self.fitting_prompts)
         self.encoder = encoder_from(self.encoder) if isinstance(self.encoder, str) else self.encoder
         self.clustering = part_of("clustering", self.clustering, Clustering) or default("clustering", "axes")
-        self.vocabulary = self.vocabulary or NoVocabulary()
+        self.vocabulary = part_of("vocabulary", self.vocabulary, object) or NoVocabulary()
         _check_counts(self.n_images, self.batch_size, self.timesteps, self.clustering)
         _check_call(self.pipe, self.call)
         self.drawn = at_scale(self.pipe, self.call, self.relative_scale)
@@ -125,7 +124,7 @@ def _check_counts(n_images: int, batch_size: int, timesteps: int, clustering: Cl
             .replace("`collect.n_images`", "`n_images`")
             .replace("clustering=spectral", "clustering='spectral'")
         )
-        raise ValueError(said) from error
+        raise ValueError(said) from None
 
 
 def _check_call(pipe: Any, call: Mapping[str, Any]) -> None:
@@ -136,9 +135,9 @@ def _check_call(pipe: Any, call: Mapping[str, Any]) -> None:
         if name in SET_BY_FIT:
             raise ValueError(f"`call` must leave {', '.join(SET_BY_FIT)} to fit, got {name!r}.")
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(known)}."
-            raise ValueError(f"`call` must hold arguments of {type(pipe).__name__}, got {name!r}: {hint}")
+            raise ValueError(
+                f"`call` must hold arguments of {type(pipe).__name__}, got {name!r}: {near_or_all(name, known)}"
+            )
 
 
 def at_scale(pipe: Any, call: dict[str, Any], relative: float) -> dict[str, Any]:
@@ -164,11 +163,11 @@ def at_scale(pipe: Any, call: dict[str, Any], relative: float) -> dict[str, Any]
     return {**call, "guidance_scale": part_of_scale(scale, relative)}
 
 
-def fit_stages(asked: FitArguments, root: Path) -> tuple[Semantics | AxesSemantics, dict[str, Any]]:
+def fit_stages(asked: FitArguments, root: Path) -> tuple[Semantics | AxesSemantics, dict[str, Any], Path]:
     """Run the three stages under `root`, or find them there.
 
     Returns:
-        Projector and bank; and what the model card says of them.
+        Projector and bank; what the model card says of them; and where a sheet of images of each mode is, ``mode-*.png``.
     """
     settle_libraries()
     asked.vocabulary.check(asked.encoder)
@@ -188,7 +187,7 @@ def fit_stages(asked: FitArguments, root: Path) -> tuple[Semantics | AxesSemanti
         "modes": {name: modes[name] for name in TOLD if name in modes}, "projector_cosine": measured["cosine_held_out"],
         **({"unet": identity} if identity else {}),
     }  # fmt: skip
-    return read_semantics(projected), facts
+    return read_semantics(projected), facts, discovered / "mode-*.png"
 
 
 def _stages(asked: FitArguments, images: Mapping[str, Any], found: Mapping[str, Any]) -> list[Stage]:

@@ -27,9 +27,10 @@ from selfdebias.metrics.prompts import over_prompts
 from selfdebias.report import job_table
 from selfdebias.report.loggers import check_loggers, log_finished, names_of
 from selfdebias.report.measures import csv_of
-from selfdebias.report.pairs import within_budget
+from selfdebias.report.pairs import first_look, within_budget
 from selfdebias.report.prompts import markdown_table, render_prompt_page
 from selfdebias.storage.atomic import link_or_copy, read_json, read_lines, swept, write_bytes, write_json, write_text
+from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.images import read_sheet
 
 
@@ -115,11 +116,23 @@ def _run_rows(
             print(f"[{list(rows).index(name) + 1}/{len(rows)}] {name}", flush=True)
         run = Runner(root, {**parts.by_group, "job": {**record, "config": dict(own)}}, processes).run
         for stage in mine:
+            is_new = not folder_of(stage, root).finished
             run(stage)
+            if is_new and stage.kind == "generate" and stage.arm == "guided" and processes.rank == 0:
+                _show_first(folder_of_row(job, name), mine, root)
         if mine and processes.rank == 0:
             gather_row(job, name, own, mine, record, parts.by_group.get("encoder"))
     if processes.rank == 0 and "" not in rows:
         gather_rows(job, config, list(rows), record)
+
+
+def _show_first(place: Path, stages: Sequence[Stage], root: Path) -> None:
+    """Writes the picture of the first pairs once both arms are drawn, for whoever waits for the report, which frames them."""
+    places = {it.arm: folder_of(it, root).path for it in stages if it.kind == "generate"}
+    if "vanilla" in places:
+        picture = first_look(BatchFolder.open(places["vanilla"]), BatchFolder.open(places["guided"]))
+        write_bytes(place / "first.png", within_budget({"first": picture})["first"])
+        print(f"first images, vanilla above guided: {place / 'first.png'}", flush=True)
 
 
 def _log(job: Path, config: Mapping[str, Any], report: Path | None, group: str) -> None:
@@ -168,7 +181,7 @@ def gather_row(
             paths["project"] = folder_of(stage.inputs["projected"], root).path
     _gather_results(place, config, paths, record)
     if {"collect", "discover", "project"} <= paths.keys():
-        gather_debiaser(place, config, paths, encoder)
+        gather_debiaser(place, config, paths, encoder, str(record.get("command", "")))
 
 
 def _gather_results(
@@ -195,13 +208,15 @@ def _gather_results(
         write_text(place / "table.md", job_table.markdown_table(results))
 
 
-def gather_debiaser(place: Path, config: Mapping[str, Any], paths: Mapping[str, Path], encoder: Any) -> None:
+def gather_debiaser(
+    place: Path, config: Mapping[str, Any], paths: Mapping[str, Path], encoder: Any, command: str = ""
+) -> None:
     """Links tensors of the debiaser from the stages' folders, and writes the model card; arguments as in `facts_of_run`."""
     for name in TENSORS:
         left = [paths[stage] / name for stage in ("project", "discover") if (paths[stage] / name).exists()]
         for path in left[:1]:  # modes found among projected vectors have no means
             link_or_copy(path, place / name)
-    write_facts(place, facts_of_run(config, paths, encoder))
+    write_facts(place, facts_of_run(config, paths, encoder, command))
 
 
 def gather_rows(job: Path, config: Mapping[str, Any], rows: Sequence[str], record: Mapping[str, Any]) -> None:

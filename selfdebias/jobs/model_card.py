@@ -15,6 +15,7 @@ from selfdebias.encoders.base import told_of
 from selfdebias.jobs.stages.collect import read_identity
 from selfdebias.jobs.stages.project import name_of
 from selfdebias.report.privacy import without_places
+from selfdebias.report.trial import trial_in, trial_verdict
 from selfdebias.report.wording import plain
 from selfdebias.storage.atomic import check_inside, hash_file, read_json, write_json, write_text
 from selfdebias.storage.hidden import hidden
@@ -38,13 +39,16 @@ with debiaser.attach(pipe):
 ```"""
 
 
-def facts_of_run(config: Mapping[str, Any], paths: Mapping[str, Path], encoder: Any) -> dict[str, Any]:
+def facts_of_run(
+    config: Mapping[str, Any], paths: Mapping[str, Path], encoder: Any, command: str = ""
+) -> dict[str, Any]:
     """Gather the facts of a finished run: what was fitted on what, the guided arm's settings, and fairness where measured.
 
     Args:
         config: the run's configuration.
         paths: folders of its finished steps, by name.
         encoder: the encoder, for its name.
+        command: the command line, which may be that of a trial.
     """
     modes, projected = (read_json(paths[step] / f"{name}.json") for step, name in _FILES.items())
     arms, drawn = guidance_of_arms(config["guidance"]), model_of_arms(config)
@@ -61,6 +65,8 @@ def facts_of_run(config: Mapping[str, Any], paths: Mapping[str, Path], encoder: 
     identity = read_identity(paths["collect"])
     if identity:
         facts["unet"] = identity
+    if trial := trial_in(command):
+        facts["trial"] = trial
     if "source" in config["bank"]:
         facts["carried_from"] = config["bank"]["source"]
     if "evaluate" in paths:
@@ -96,6 +102,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
     lines = [
         "---", "library_name: selfdebias", "tags: [diffusion, fairness]", "---", "",
         f"# SelfDebias for {_cell(facts['model'])}", "",
+        *([f"**A trial. {trial_verdict(_cell(facts['trial'])).sentence}**", ""] if facts.get("trial") else []),
         "Balances the modes that a diffusion model generates. They were found without labels, so a mode has a number and no "
         "name: look at its images before you choose a target.", "",
         "## Use", "", _code(facts), "",

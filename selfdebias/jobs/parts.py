@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import logging
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -142,10 +144,25 @@ def with_options(guidance: Any, options: Mapping[str, Any]) -> Any:
     changed, own = {name: value for name, value in options.items() if value is not None}, vars(guidance)
     for name, value in changed.items():
         if name not in own:
-            known = ", ".join(inspect.signature(type(guidance)).parameters)
-            raise ValueError(f"`{name}` is no option of {type(guidance).__name__}, which has {known}.")
+            hint = near_or_all(name, list(inspect.signature(type(guidance)).parameters))
+            raise ValueError(f"`{name}` is no option of {type(guidance).__name__}: {hint}")
         _check_kind(name, value, own[name])
     return type(guidance)(**{**own, **changed}) if changed else guidance
+
+
+def near_or_all(name: str, known: Sequence[str]) -> str:
+    """Returns what an unknown name was meant for, or else all that there is."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean `{near[0]}`?" if near else f"it has {', '.join(known)}."
+
+
+@contextmanager
+def as_given() -> Iterator[None]:
+    """Lets errors speak of options of the guidance by the names that a caller gives, not by their places in a configuration."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(str(error).replace("`guidance.", "`")) from None
 
 
 def _check_kind(name: str, value: Any, before: Any) -> None:

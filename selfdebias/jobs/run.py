@@ -78,7 +78,7 @@ def stages_of_row(row: Row, found: Stage | None = None, shared_projector: Stage 
     arms = generate_arms(row, projected, discovered)
     evaluated = evaluate_arms(row, arms, collected, discovered, reference)
     reported = write_report(row, arms, collected, discovered, projected, evaluated)
-    return [collected, *([reference] if reference else []), *own, *arms.values(), evaluated, reported]
+    return [collected, *own, *arms.values(), *([reference] if reference else []), evaluated, reported]
 
 
 def stages_of_bank(bank: Row, prompts: Mapping[str, Mapping[str, Any]]) -> list[Stage]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from PIL import Image
 from torch import Tensor
 
-from selfdebias.report.material import Material
+from selfdebias.report.material import Images, Material
 from selfdebias.report.verdict import chose_seeds
 from selfdebias.report.wording import plain
 from selfdebias.storage.images import GAP_GREY, contact_sheet
@@ -93,13 +93,30 @@ def first_row(material: Material, images: int = 8, width: int = 800) -> Image.Im
         width: Largest width of the picture, in px.
     """
     tiles = [pair.picture for pair in pairs_of(material, "guided", images)] if "guided" in material.arms else []
-    if tiles:
-        row = pair_sheet(tiles, len(tiles))
-    else:
+    if not tiles:
         first = material.arms[material.baseline]
-        row = contact_sheet(first.folder.images([*first.modes][:images]), images)
-    row.thumbnail((width, width))
-    return row
+        return _narrow(contact_sheet(first.folder.images([*first.modes][:images]), images), width)
+    return _narrow(pair_sheet(tiles, len(tiles)), width)
+
+
+def first_look(vanilla: Images, guided: Images, images: int = 8, width: int = 800) -> Image.Image:
+    """The first vanilla images above the guided ones in their places, before modes are known: without frames.
+
+    Args:
+        vanilla: Images of the vanilla arm.
+        guided: Images of the guided arm.
+        images: Largest number of pairs.
+        width: Largest width of the picture, in px.
+    """
+    ids = sorted({*vanilla.ids()} & {*guided.ids()})[:images]
+    above, below = vanilla.images(ids), guided.images(ids)
+    return _narrow(pair_sheet([pair_picture(*pair, False) for pair in zip(above, below, strict=True)], len(ids)), width)
+
+
+def _narrow(picture: Image.Image, width: int) -> Image.Image:
+    """The picture, made smaller where it is wider or higher than `width`."""
+    picture.thumbnail((width, width))
+    return picture
 
 
 def pair_picture(vanilla: Tensor, guided: Tensor, changed: bool) -> Image.Image:

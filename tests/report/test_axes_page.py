@@ -117,3 +117,5 @@ def test_the_card_says_what_the_encoder_was_told():
     }  # fmt: skip
     assert "| which was told | captions of images |" in model_card(facts)
     assert "which was told" not in model_card({**facts, "told": ""})
+    assert "**A trial. debug=tiny checks that everything runs" in model_card({**facts, "trial": "debug=tiny"})
+    assert "trial" not in model_card(facts)

@@ -327,14 +327,15 @@ def test_every_option_of_a_guidance_is_given_by_name(fitted):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"kappa": 1.0}, "`kappa` is no option of TransportGuidance, which has strength, "),
+        ({"kappa": 1.0}, "`kappa` is no option of TransportGuidance: it has strength, "),
+        ({"slak": 3.0}, "`slak` is no option of TransportGuidance: did you mean `slack`?"),
         ({"strength": "6"}, "`strength` must be a number, got '6'"),
         ({"strength": True}, "`strength` must be a number, got True"),
         ({"strength": 1e308}, r"must be a number in \[0, 10000\]"),
         ({"closed_loop": 1}, "`closed_loop` must be True or False, got 1"),
         ({"temperature": "warm"}, "`temperature` must be a number or calibrated, got 'warm'"),
         ({"branch": 3}, "`branch` must be a text, got 3"),
-        ({"target": [True, False]}, "`guidance.target` must be a list of at least two shares"),
+        ({"target": [True, False]}, "`target` must be a list of at least two shares"),
         (
             {"schedule": "cosinus"},
             "`schedule` must be one of cosine, default, linear, snr, or an object, got 'cosinus'",
