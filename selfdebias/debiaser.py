@@ -98,7 +98,7 @@ class SelfDebias:
         """Sample from a pipeline, find its modes and train the projector; with a progress bar for each.
 
         Args:
-            pipe: a diffusers pipeline with a UNet.
+            pipe: a diffusers pipeline with a UNet, or with a transformer of one of the classes in ``docs/howto/pipeline.md``.
             prompts: one prompt or several, which take turns; None for a pipeline that takes none.
             encoder: any callable from images, (B, 3, H, W) float32 in [0, 1], to unit vectors, (B, d) float32; or the name
                 of a CLIP, DINOv2 or SigLIP model: a folder, ``owner/name`` on the hub, or ``shipped:emoji_clip``.

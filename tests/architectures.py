@@ -37,7 +37,13 @@ from transformers import (
 from tests.tiny import tiny_tokenizer
 
 # By entry, the pipeline of `tests.transformers`.
-TRANSFORMERS = {"sd3_medium": "sd3", "sd35_medium": "sd3", "pixart_sigma": "pixart", "flux_schnell": "flux"}
+TRANSFORMERS = {
+    "sd3_medium": "sd3",
+    "sd35_medium": "sd3",
+    "pixart_sigma": "pixart",
+    "flux_schnell": "flux",
+    "sana_600m": "sana",
+}
 NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000}
 IDS = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
 LENGTH = 16  # tokens; the published models take 77

@@ -5,6 +5,9 @@ Random weights have no modes: this proves the plumbing alone.
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -12,8 +15,10 @@ from diffusers import (
     ControlNetModel,
     DDIMPipeline,
     DDPMPipeline,
+    DiffusionPipeline,
     DPMSolverMultistepScheduler,
     LCMScheduler,
+    StableDiffusion3Img2ImgPipeline,
     StableDiffusionControlNetPipeline,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionPipeline,
@@ -30,6 +35,7 @@ from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.modes import SpectralModes
 from tests.architectures import ddpm, stable_diffusion, stable_diffusion_xl
 from tests.jobs.stages.world import PixelEncoder
+from tests.transformers import CALLS, MAKERS
 
 PICTURE = Image.fromarray((np.random.default_rng(0).random((64, 64, 3)) * 255).astype("uint8"))
 STEPS = {"num_inference_steps": 4}
@@ -112,7 +118,24 @@ def controlnet_one_branch(folder):
     return pipeline, {**call, "guidance_scale": 1.0}
 
 
+def transformer(kind: str, pipeline_class: Any = DiffusionPipeline, **call: Any) -> Any:
+    """What builds a pipeline with a transformer, and is called as in `tests.transformers`, but for `call`."""
+
+    def build(folder: Path) -> tuple[Any, dict[str, Any]]:
+        MAKERS[kind]().save_pretrained(folder)
+        return pipeline_class.from_pretrained(folder), {**STEPS, **CALLS[kind], **call}
+
+    build.__name__ = f"{kind}_img2img" if "image" in call else kind
+    return build
+
+
+FROM_IMAGE = {"image": PICTURE.resize((32, 32)), "strength": 0.7, "num_inference_steps": 6}
 HELD = [
+    transformer("sd3"),
+    transformer("sd3", StableDiffusion3Img2ImgPipeline, **FROM_IMAGE),
+    transformer("pixart"),
+    transformer("sana"),
+    transformer("flux"),
     sdxl_one_branch,
     controlnet_one_branch,
     plain,

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from diffusers import (
+    AutoencoderDC,
     AutoencoderKL,
     DPMSolverMultistepScheduler,
     FlowMatchEulerDiscreteScheduler,
@@ -22,6 +23,9 @@ from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
+    Gemma2Config,
+    Gemma2Model,
+    GemmaTokenizer,
     T5Config,
     T5EncoderModel,
     T5TokenizerFast,
@@ -118,28 +122,32 @@ def flux(seed: int = 0) -> FluxPipeline:
     )  # fmt: skip
 
 
+def _gemma() -> tuple[Gemma2Model, GemmaTokenizer]:
+    pieces = ["<pad>", "<eos>", "<bos>", "<unk>", "▁", *map(chr, range(33, 127))]
+    tokenizer = GemmaTokenizer(vocab={piece: place for place, piece in enumerate(pieces)}, merges=[])
+    config = Gemma2Config(
+        vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=WIDTH, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=8, pad_token_id=0, eos_token_id=1, bos_token_id=2,
+    )  # fmt: skip
+    return Gemma2Model(config), tokenizer
+
+
 def sana(seed: int = 0) -> SanaPipeline:
-    """Without its text encoder, Gemma 2, and without its VAE: it is given embeddings, and returns latents."""
     torch.manual_seed(seed)
+    text_encoder, tokenizer = _gemma()
+    blocks = {"block_out_channels": (8,) * 4, "layers_per_block": (1,) * 4, "qkv_multiscales": ((),) * 4}
+    halves = {f"{half}_{name}": value for half in ("encoder", "decoder") for name, value in blocks.items()}
+    vae = AutoencoderDC(latent_channels=4, attention_head_dim=8, **halves)  # 8 px to a place; the published one has 32
     transformer = SanaTransformer2DModel(
         in_channels=4, out_channels=4, num_layers=LAYERS, attention_head_dim=8, num_attention_heads=2,
         num_cross_attention_heads=2, cross_attention_head_dim=8, cross_attention_dim=16, caption_channels=WIDTH, sample_size=8,
     )  # fmt: skip
     scheduler = DPMSolverMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=3.0)
     return _quiet(
-        SanaPipeline(tokenizer=None, text_encoder=None, vae=None, transformer=transformer, scheduler=scheduler)
+        SanaPipeline(
+            tokenizer=tokenizer, text_encoder=text_encoder, vae=vae, transformer=transformer, scheduler=scheduler
+        )
     )
-
-
-def _embeddings(images: int) -> dict[str, Any]:
-    """Sana's text embeddings and masks, the same for each image."""
-    generator = torch.Generator().manual_seed(0)
-    own, none = torch.randn(2, 1, 6, WIDTH, generator=generator).expand(2, images, 6, WIDTH)
-    mask = torch.ones(images, 6, dtype=torch.int64)
-    return {
-        "prompt_embeds": own, "negative_prompt": None, "negative_prompt_embeds": none, "prompt_attention_mask": mask,
-        "negative_prompt_attention_mask": mask,
-    }  # fmt: skip
 
 
 CALLS: dict[str, dict[str, Any]] = {
@@ -154,8 +162,10 @@ CALLS: dict[str, dict[str, Any]] = {
     },
     "flux": {"height": 32, "width": 32, "max_sequence_length": 16, "guidance_scale": 3.0},
     "sana": {
-        "height": 256,
-        "width": 256,
+        "height": 64,
+        "width": 64,
+        "max_sequence_length": 16,
+        "complex_human_instruction": None,
         "use_resolution_binning": False,
         "guidance_scale": 3.0,
         "clean_caption": False,
@@ -165,10 +175,8 @@ MAKERS = {"sd3": sd3, "pixart": pixart, "flux": flux, "sana": sana}
 
 
 def sample(kind: str, pipeline: Any, seeds: list[int], steps: int = 3, **options: Any) -> torch.Tensor:
-    """Return images (B, H, W, 3) in [0, 1] of "a person", one seed each; of Sana latents."""
+    """Return images (B, H, W, 3) in [0, 1] of "a person", one seed each."""
     asked: dict[str, Any] = {"prompt": ["a person"] * len(seeds), "output_type": "np"}
-    if kind == "sana":
-        asked = {**_embeddings(len(seeds)), "output_type": "latent"}
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     images = pipeline(num_inference_steps=steps, generator=generators, **{**asked, **CALLS[kind], **options}).images
     return torch.as_tensor(images)

@@ -1,4 +1,4 @@
-"""The pipelines with a transformer that arms are sampled with: Stable Diffusion 3, PixArt and Flux."""
+"""The pipelines with a transformer that arms are sampled with: Stable Diffusion 3, PixArt, Sana and Flux."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class TransformerBackbone(PretrainedBackbone):
         ValueError: if a value is out of range, or the pipeline's call has no such argument.
     """
 
-    pipelines = ("StableDiffusion3Pipeline", "PixArtSigmaPipeline", "FluxPipeline")
+    pipelines = ("StableDiffusion3Pipeline", "PixArtSigmaPipeline", "SanaPipeline", "FluxPipeline")
     denoiser = "transformer"
 
     def __init__(
@@ -84,16 +84,15 @@ class TransformerBackbone(PretrainedBackbone):
 
     def generate(self, pipeline: Any, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         """See `PretrainedBackbone.generate`."""
-        negative = {} if self.negative_prompt is None else {"negative_prompt": [self.negative_prompt] * len(prompts)}
+        negative = None if self.negative_prompt is None else [self.negative_prompt] * len(prompts)
+        given = {"negative_prompt": negative, "height": self.height, "width": self.width}
         images = pipeline(
             list(prompts),
             num_inference_steps=self.steps,
             guidance_scale=self.guidance_scale,
-            height=self.height,
-            width=self.width,
             generator=generators(seeds),
             output_type="np",
-            **negative,
+            **{name: value for name, value in given.items() if value is not None},
             **self.call,
         ).images
         return to_tensor(images)

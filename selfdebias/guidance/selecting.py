@@ -142,7 +142,7 @@ class Selecting:
     """A context in which the calls of one pipeline return chosen images; outside of it the pipeline is what it was before.
 
     Args:
-        pipeline: a diffusers pipeline with a UNet, unmodified; each call needs a list of generators, one for each image.
+        pipeline: as for `Attachment`, unmodified; each call needs a list of generators, one for each image.
         selection: which seeds are delivered.
         schedule: when guidance acts, where images are steered too.
         state: memory and semantics.

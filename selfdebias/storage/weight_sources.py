@@ -112,7 +112,7 @@ class Source(ABC):
 
 @dataclass(frozen=True)
 class PipelineSource(Source):
-    """A diffusers pipeline with a UNet.
+    """A diffusers pipeline.
 
     Args:
         variant: such as ``fp16``, where the model offers its weights in several forms.
