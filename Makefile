@@ -62,6 +62,6 @@ $(LOWEST): pyproject.toml tests/lowest.py
 
 $(STAMP): pyproject.toml $(CONSTRAINTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing into $(VENV): about 6 GB, some minutes"
+	@echo "installing into $(VENV): about 7 GB, about four minutes, quietly"
 	$(BIN)/python -m pip install -q $(PIP_ARGS) $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e '.[dev]'
 	touch $(STAMP)

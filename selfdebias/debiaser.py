@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -188,7 +189,7 @@ class SelfDebias:
     def _say(self, text: str) -> None:
         if text not in self._said:
             self._said.add(text)
-            warnings.warn(text, stacklevel=4)  # the line that attached
+            warnings.warn(text, stacklevel=_level_of_caller())
 
     def _check_prompts(self, rule: Guidance, small: Rule | None, prompts: Mapping[str, int]) -> None:
         """Warn of prompts that were not fitted, and of calls too small for a guidance that keeps no account of earlier ones."""
@@ -216,6 +217,18 @@ class SelfDebias:
         if isinstance(self.semantics, Semantics) and self.semantics.classifier is not None:
             self.semantics.classifier.save(folder / CLASSIFIER)
         write_facts(folder, self.facts)
+
+
+def _level_of_caller() -> int:
+    """Return the `stacklevel` of the caller's line: outside of this package, and of installed ones, through which a pipeline runs."""
+
+    def is_inside(file: Path) -> bool:
+        return Path(__file__).parent in file.parents or "site-packages" in file.parts or file.name == "contextlib.py"
+
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and is_inside(Path(frame.f_code.co_filename)):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _for_small(rule: Guidance, when: GuidanceWindow, own_time: bool) -> Rule | None:

@@ -57,6 +57,8 @@ def test_fit_attach_and_the_way_back(pipeline, debiaser):
     assert not torch.equal(before, inside)
     assert torch.equal(before, sample(pipeline, list(range(8))))
     assert attached.state.trace.index == [0, 1, 2]  # from the first step on
+    (told,) = attached.shares.values()
+    assert torch.allclose(told, attached.state.trace.p_hat[-1]) and told.sum() == pytest.approx(1)
     with debiaser.attach(pipeline, strength=0.0):
         assert torch.equal(before, sample(pipeline, list(range(8))))
 
@@ -162,7 +164,7 @@ def test_fit_goes_on_in_a_folder_and_takes_no_other_models_images(tmp_path, caps
 
 def test_a_vocabulary_goes_by_its_name_and_needs_an_encoder_that_reads():
     with pytest.raises(
-        ValueError, match="`vocabulary` must be one of emoji, general, none, or an object, got 'genral'"
+        ValueError, match="`vocabulary` must be one of emoji, general, none, or an object, got 'genral': did"
     ):
         fit(tiny_pipeline(), vocabulary="genral")
     with pytest.raises(ValueError, match="no text tower, got an encoder PixelEncoder"):
@@ -410,7 +412,9 @@ def test_axes_that_cannot_be_found_are_refused_before_an_image_is_drawn(pipeline
     from selfdebias.modes import FactorialAxes
 
     monkeypatch.setattr(pipeline.unet, "forward", None)  # whatever is drawn fails
-    with pytest.raises(ValueError, match="^`n_images` must be at least 256, four for each combination.*got 24"):
+    with pytest.raises(
+        ValueError, match="^`n_images` must be at least 256, four for each combination of sides.*got 24"
+    ):
         fit(pipeline, n_images=24, clustering=FactorialAxes())
 
 

@@ -173,7 +173,7 @@ def _images_needed(clustering: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
         yield clustering["min_samples"], "`clustering.min_samples`"
     if (factors := clustering.get("factors")) is not None:
         m = max(factors) if isinstance(factors, list | tuple) else factors
-        words = f"four for each combination of {m} factors: collect more, or look for a partition (clustering=spectral)"
+        words = f"four for each combination of sides of {m} axes: collect more, or look for a partition (clustering=spectral)"
         yield 4 * 2**m, words
 
 

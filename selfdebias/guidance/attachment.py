@@ -94,6 +94,7 @@ class Attachment:
         self._groups: list[Group] = []
         self._plain: dict[str, str] = {}  # by prompt, the conditioning that was seen first
         self._images, self._said = 0, False
+        self._told: dict[str, tuple[int, Tensor]] = {}  # by prompt, images and the sum of their shares
         self._entered = True  # until all is known to be right
         if guidance.site == "text":
             refuse_without_text(pipeline, self._hook.denoiser)
@@ -143,6 +144,24 @@ class Attachment:
         self.state.trace.closed_loop = bool(getattr(group.rule.guidance, "closed_loop", False))
 
     @property
+    def shares(self) -> dict[str, Tensor]:
+        """The shares of the modes, (K,) float32 in [0, 1], by prompt, over all images since the context was entered.
+
+        They are those that the projector told at the last guided step of each call: an estimate, since later steps move some
+        images on. Of axes: the two sides of each one sum to 1; those of an axis that is left alone are NaN.
+        """
+        return {prompt: total / images for prompt, (images, total) in self._told.items()}
+
+    def _tell(self) -> None:
+        """Add what the projector told of the images of a call that ended."""
+        for group in self._groups:
+            self._enter(group)
+            if shares := self.state.trace.p_hat:
+                images, total = self._told.get(group.prompt, (0, torch.zeros_like(shares[-1])))
+                count = len(group.places)
+                self._told[group.prompt] = images + count, total + count * shares[-1]
+
+    @property
     def _one_mode(self) -> bool:
         """Whether there is nothing to balance, so that no image is edited."""
         semantics = self.state.semantics if self.guidance.balances else None
@@ -182,7 +201,8 @@ class Attachment:
         return torch.cat([group.places + b * self._images for b in range(len(step.branches))])
 
     def _end(self, count: int) -> None:
-        """Warn, once, where a whole call went by without a guided step."""
+        """Note the shares of a call; warn, once, where a whole one went by without a guided step."""
+        self._tell()
         if self._said or self._one_mode or any(self._acts(step) for step in planned_steps(0, count)):
             return
         self._said = True

@@ -104,8 +104,10 @@ def guidance_of(guidance: Method | str | None) -> Method | None:
     options = options_of("guidance", Sources().folders)
     if guidance not in options or not _can_be_attached(guidance):
         known = ", ".join(option for option in options if _can_be_attached(option))
-        why = ", which is for jobs alone" if guidance in options else ""
-        raise ValueError(f"`guidance` must be one of {known}, or an object, got {guidance!r}{why}.")
+        why = ", which is for jobs alone." if guidance in options else ""
+        raise ValueError(
+            f"`guidance` must be one of {known}, or an object, got {guidance!r}{why or _meant(guidance, options)}"
+        )
     made: Method = default("guidance", guidance)
     return made
 
@@ -127,8 +129,16 @@ def part_of(group: str, given: Any, kind: type) -> Any:
         return given
     known = options_of(group, Sources().folders)
     if given not in known:
-        raise ValueError(f"`{group}` must be one of {', '.join(known)}, or an object, got {given!r}.")
+        raise ValueError(
+            f"`{group}` must be one of {', '.join(known)}, or an object, got {given!r}{_meant(given, known)}"
+        )
     return default(group, given)
+
+
+def _meant(given: str, known: Sequence[str]) -> str:
+    """The end of a sentence about an unknown name: the one that it comes nearest to, if there is such."""
+    near = difflib.get_close_matches(given, known, n=1)
+    return f": did you mean {near[0]!r}?" if near else "."
 
 
 def with_options(guidance: Any, options: Mapping[str, Any]) -> Any:

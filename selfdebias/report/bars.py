@@ -108,9 +108,20 @@ def _told(row: BarRow, room: int) -> str:
     """The captions of a row; of one with two sides those of each, which share the room."""
     if not row.others:
         return as_many(row.captions, room)
-    own, other, room = row.captions[0] if row.captions else "?", row.others[0], room - 3
-    own = clip(own, max(room // 2, room - columns_of(other)))
-    return f"{own} / {as_many(row.others, room - columns_of(own))}"
+    room -= 3  # of the sign between them
+    own = _that_fits(row.captions or ["?"], max(room // 2, room - columns_of(row.others[0])))
+    return f"{own} / {_that_fits(row.others, room - columns_of(own))}"
+
+
+def _that_fits(texts: Sequence[str], room: int) -> str:
+    """The first text that there is room for, and as many after it; where there is none, the first one is cut.
+
+    Example:
+        >>> _that_fits(["an older man", "a singer", "boy"], 14), _that_fits(["an older man", "a singer"], 9)
+        ('an older man', 'a singer')
+    """
+    fits = [place for place, text in enumerate(texts) if columns_of(text) <= room]
+    return as_many(texts[fits[0] :] if fits else texts, room)
 
 
 def as_many(texts: Sequence[str], room: int) -> str:

@@ -86,8 +86,9 @@ def share_lines(results: Results, found: Mapping[str, Any], signs: Signs, most: 
     modes = mode_rows(results, found)
     cut = len(modes) - room
     rows = [*(modes[: room - 1] if cut > 0 else modes), *judged]
-    lines = bar_lines("share of", rows, arms_of(results), signs, WIDTH) if rows else []
     kind = "axes" if results.get("modes", {}).get("axes") else "modes"
+    told = "captions / of the other side" if kind == "axes" else "captions"
+    lines = bar_lines("share of", rows, arms_of(results), signs, WIDTH, told) if rows else []
     return lines + ([f"  and {cut + 1} more {kind}, in table.md"] if cut > 0 and room else [])
 
 

@@ -40,11 +40,11 @@ def share_of(results: Results, arm: str | None) -> Share | None:
         arm: The arm that is held against the first one; None where there is no other.
     """
     arms = [arms_of(results)[0], *([arm] if arm else [])]
-    found = _class_share(results, arms) if _is_even(results) else None
+    found = _class_share(results, arms) if is_even(results) else None
     return found or _mode_share(results, arms)
 
 
-def _is_even(results: Results) -> bool:
+def is_even(results: Results) -> bool:
     """Whether the modes, or the sides of each balanced axis, were to be equal; also where no target is known."""
     return len({round(target, 6) for _, target in _targets(results)}) < 2
 
@@ -126,7 +126,7 @@ def less_even(results: Results, arm: str | None, about: str) -> list[str]:
         about: What the verdict is about.
     """
     others = [name for name in attributes_of(results) if name != about]
-    if arm is None or not _is_even(results):
+    if arm is None or not is_even(results):
         return []
     told = results.get("verdicts", {}).get(arm, {})
     if sure := [plain(name) for name in others if told.get(name) == LESS_FAIR]:

@@ -124,8 +124,11 @@ def test_a_prompt_that_was_not_fitted_is_said_once(fitted):
     pipeline, debiaser = fitted
     generator = SelfDebias.generators(EIGHT)
     with debiaser.attach(pipeline):
-        with pytest.warns(UserWarning, match=r"The prompt 'a doctor' was not fitted.*fitting_prompts=\['a doctor'\]"):
+        with pytest.warns(
+            UserWarning, match=r"The prompt 'a doctor' was not fitted.*fitting_prompts=\['a doctor'\]"
+        ) as said:
             pipeline(["a doctor"] * 8, num_inference_steps=2, generator=generator)
+        assert said[0].filename == __file__  # the caller's line
         silent(lambda: pipeline(["a doctor"] * 8, num_inference_steps=2, generator=generator))
         silent(lambda: pipeline([PROMPT] * 8, num_inference_steps=2, generator=generator))
 
@@ -338,7 +341,7 @@ def test_every_option_of_a_guidance_is_given_by_name(fitted):
         ({"target": [True, False]}, "`target` must be a list of at least two shares"),
         (
             {"schedule": "cosinus"},
-            "`schedule` must be one of cosine, default, linear, snr, or an object, got 'cosinus'",
+            "`schedule` must be one of cosine, default, linear, snr, or an object, got 'cosinus': did you mean 'cosine'",
         ),
     ],
 )

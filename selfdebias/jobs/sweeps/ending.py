@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from selfdebias.jobs.sweeps.columns import AGAINST, UNTOLD, Row, short_names
-from selfdebias.jobs.sweeps.pooling import Group, share_of
+from selfdebias.jobs.sweeps.columns import AGAINST, UNTOLD, Row, attributes_in, short_names
+from selfdebias.jobs.sweeps.pooling import MODE_FD, Group, ones_of, share_of
+from selfdebias.metrics.comparison import LESS_FAIR, told_apart
 from selfdebias.metrics.number import Number
+from selfdebias.report.movement import LESS_EVEN, is_even
 from selfdebias.report.table import Table, narrowed
 from selfdebias.report.trial import trial_verdict
-from selfdebias.report.wording import Notes, plain, written
+from selfdebias.report.wording import Notes, number, plain, written
 
 ROWS, MISSING, NAMED = 14, 5, 4  # rows, jobs without numbers, and rows in one sentence, that are shown
 WIDTH = 80
@@ -85,6 +87,45 @@ def best_in_words(rows: Sequence[Row], fairness: str, trial: str = "") -> str:
         return f"no row is best by {plain(fairness)}: the intervals of {which}{named} overlap; more images may tell them apart"
     beside = f" (vanilla {written(vanilla, Notes())})" if vanilla.value is not None else ""
     return f"best by {plain(fairness)}: {name_of(best)} with {written(own, Notes())}{beside}"
+
+
+def beside_in_words(rows: Sequence[Row], fairness: str) -> list[str]:
+    """What the measure does not show: other attributes that became less even than vanilla's, or a target that is not even.
+
+    Args:
+        rows: Those of the table.
+        fairness: The measure that rows are held against vanilla by.
+    """
+    compared = [row for row in rows if row.group.results is not None and not row.is_baseline]
+    uneven = [one for row in compared for one in ones_of(row.group.results or {}) if not is_even(one)]
+    if not uneven:
+        return _less_even(compared, fairness)
+    modes = uneven[0]["modes"]
+    shares = ", ".join(number(share, ".2g") for share in (modes["target"][:2] if "axes" in modes else modes["target"]))
+    of = " for the two sides of an axis" if "axes" in modes else ""
+    by = "" if fairness == MODE_FD else f"; {plain(fairness)} is not: table.fairness={MODE_FD} compares rows by that"
+    return [f"the target is {shares}{of}, not even shares: {MODE_FD} is the distance from it{by}"]
+
+
+def _less_even(compared: Sequence[Row], fairness: str) -> list[str]:
+    """The judged attributes that are less even than in vanilla images: where that is detectable, else the one that rose most."""
+    known = dict.fromkeys(name for row in compared for name in attributes_in(row.group.results or {}))
+    others = [name for name in known if name != fairness.partition(".")[0]]
+    asked = [(name, row, f"{name}.fd_hard") for name in others for row in compared]
+    found = told_apart([(row.measure(key), row.vanilla(key), row.difference(key)) for _, row, key in asked])
+    sure, rises = dict[str, int](), dict[str, tuple[float, str]]()
+    for (name, row, key), told in zip(asked, found, strict=True):
+        before, after = row.vanilla(key).value, row.measure(key).value
+        sure[name] = sure.get(name, 0) + (told == LESS_FAIR)
+        if before is not None and after is not None:
+            said = f"{key} {number(after, '.3f')}, vanilla {number(before, '.3f')}"
+            rises[name] = max(rises.get(name, (0.0, "")), (after - before, said))
+    if told_so := [f"{plain(name)} in {n} of {len(compared)} rows ({rises[name][1]})" for name, n in sure.items() if n]:
+        return [f"less even than vanilla: {'; '.join(told_so)}"]
+    most = max(rises, key=lambda name: rises[name], default="")
+    if not most or rises[most][0] <= LESS_EVEN:
+        return []
+    return [f"perhaps less even than vanilla: {plain(most)} ({rises[most][1]})"]
 
 
 def overlap(one: Number, other: Number) -> bool:

@@ -216,5 +216,5 @@ def _write(axes: Axes, point: Point) -> Annotation:
     return axes.annotate(
         clip(point.label, 48), point.xy, xytext=(0, 0), textcoords="offset points", fontsize=10,
         color=LIGHT.ink, va="center", zorder=4, arrowprops=line if point.label else None,
-        bbox={"facecolor": LIGHT.paper, "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
+        bbox={"facecolor": LIGHT.paper, "edgecolor": "none", "alpha": 0.92, "pad": 0.5},
     )  # fmt: skip

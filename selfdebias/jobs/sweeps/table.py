@@ -154,10 +154,10 @@ def markdown_table(sweep: Sweep) -> str:
 
 
 def best_row(sweep: Sweep) -> list[str]:
-    """One line on which row is the best one, or that none is; a search has its best trials instead."""
+    """Which row is the best one, or that none is, and what that does not show; a search has its best trials instead."""
     trial = trial_in(sweep.source.command)
     said = "" if sweep.source.objectives and not trial else ending.best_in_words(sweep.rows, sweep.fairness, trial)
-    return [said] if said else []
+    return [*([said] if said else []), *([] if trial else ending.beside_in_words(sweep.rows, sweep.fairness))]
 
 
 def best_trials(source: Source) -> list[Table]:

@@ -10,7 +10,7 @@ import pytest
 
 from selfdebias.config.compose import load
 from selfdebias.jobs.sweeps.columns import Row, rows_of, table_of
-from selfdebias.jobs.sweeps.ending import MISSING, ROWS, best_in_words, few
+from selfdebias.jobs.sweeps.ending import MISSING, ROWS, beside_in_words, best_in_words, few
 from selfdebias.jobs.sweeps.finished import read_source
 from selfdebias.jobs.sweeps.page import render_sweep_page
 from selfdebias.jobs.sweeps.pooling import Group, grouped
@@ -68,6 +68,37 @@ def test_a_tie_has_no_best_row():
     assert "1 of 2 rows have no interval" in best_in_words([row(1, 0.1, None), row(2, 0.9)], "gender.fd_hard")
     many = best_in_words([row(place, 0.1) for place in range(30)], "gender.fd_hard")
     assert "of all 30 rows overlap" in many and "best by" not in many.replace("is best by", "")
+
+
+def with_age(it: Row, before: float, after: float, width: float) -> Row:
+    results = it.group.results
+    results["prompts"]["attributes"] = ["gender", "age"]
+    for arm, value in (("vanilla", before), ("guided", after)):
+        results["arms"][arm]["age"] = {"fd_hard": {"value": value, "low": value - width, "high": value + width, "n": 8}}
+    return it
+
+
+def test_what_the_measure_does_not_show_is_said_beside_it(few_jobs):
+    rows = [with_age(row(1, 0.1), 0.29, 0.46, 0.05), with_age(row(2, 0.15), 0.29, 0.31, 0.05)]
+    said = beside_in_words(rows, "gender.fd_hard")
+    assert said == ["less even than vanilla: age in 1 of 2 rows (age.fd_hard 0.460, vanilla 0.290)"]
+    assert said[0] in " ".join(" ".join(shown(read_source(few_jobs.path), rows)).split())
+    unsure = [with_age(row(1, 0.1), 0.29, 0.46, 0.3), row(2, 0.1)]
+    assert beside_in_words(unsure, "gender.fd_hard")[0].startswith(
+        "perhaps less even than vanilla: age (age.fd_hard 0.460"
+    )
+    assert beside_in_words([with_age(row(1, 0.1), 0.29, 0.31, 0.3)], "gender.fd_hard") == []
+    assert beside_in_words(rows, "age.fd_hard") == []  # gender became more even
+
+
+def test_a_target_that_is_not_even_is_said_beside_a_measure_that_asks_for_even_shares():
+    rows = [with_age(row(1, 0.1), 0.29, 0.46, 0.05)]
+    rows[0].group.results["modes"] = {"target": [0.6, 0.4, 0.6, 0.4], "axes": [[0, 1], [2, 3]]}
+    (said,) = beside_in_words(rows, "gender.fd_hard")
+    assert said.startswith(
+        "the target is 0.6, 0.4 for the two sides of an axis, not even shares: mode_fd is the distance"
+    )
+    assert "table.fairness=mode_fd" in said and "table.fairness" not in beside_in_words(rows, "mode_fd")[0]
 
 
 def test_terminal_table_and_page_say_the_same_of_the_best_row(few_jobs, capsys):
