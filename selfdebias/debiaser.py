@@ -220,7 +220,7 @@ class SelfDebias:
 
 
 def _level_of_caller() -> int:
-    """Return the `stacklevel` of the caller's line: outside of this package, and of installed ones, through which a pipeline runs."""
+    """Return the `stacklevel` of the caller's line: outside of this package, and of installed ones that run a pipeline."""
 
     def is_inside(file: Path) -> bool:
         return Path(__file__).parent in file.parents or "site-packages" in file.parts or file.name == "contextlib.py"
