@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from selfdebias.backbones.pretrained import PretrainedBackbone, to_tensor
+from selfdebias.backbones.pretrained import PretrainedBackbone
 from selfdebias.config.ranges import check_values
 from selfdebias.storage.images import generators
 from selfdebias.storage.model_files import SAFETY
@@ -77,20 +77,13 @@ class StableDiffusionBackbone(PretrainedBackbone):
             pipeline.vae.enable_tiling()
         return pipeline
 
-    def generate(self, pipeline: Any, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
-        """See `PretrainedBackbone.generate`."""
-        images = pipeline(
-            list(prompts),
-            num_inference_steps=self.steps,
-            guidance_scale=self.guidance_scale,
-            guidance_rescale=self.guidance_rescale,
-            negative_prompt=None if self.negative_prompt is None else [self.negative_prompt] * len(prompts),
-            height=self.height,
-            width=self.width,
-            generator=generators(seeds),
-            output_type="np",
-        ).images
-        return to_tensor(images)
+    def asked(self, prompts: Sequence[str]) -> dict[str, Any]:
+        """See `PretrainedBackbone.asked`."""
+        negative = None if self.negative_prompt is None else [self.negative_prompt] * len(prompts)
+        return {
+            "prompt": list(prompts), "negative_prompt": negative, "guidance_scale": self.guidance_scale,
+            "guidance_rescale": self.guidance_rescale, "height": self.height, "width": self.width,
+        }  # fmt: skip
 
 
 SCHEDULERS = {
@@ -132,14 +125,12 @@ class UnconditionalBackbone(PretrainedBackbone):
             )
         self.eta = eta
 
+    def asked(self, prompts: Sequence[str]) -> dict[str, Any]:
+        """See `PretrainedBackbone.asked`; of the prompts only their number counts."""
+        return {"batch_size": len(prompts), **({"eta": self.eta} if self.pipeline == "DDIMPipeline" else {})}
+
     def generate(self, pipeline: Any, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
-        """See `PretrainedBackbone.generate`; of the prompts only their number counts."""
-        extra = {"eta": self.eta} if self.pipeline == "DDIMPipeline" else {}
-        images = pipeline(
-            batch_size=len(prompts),
-            num_inference_steps=self.steps,
-            generator=generators(seeds),
-            output_type="pt",
-            **extra,
-        ).images
+        """See `PretrainedBackbone.generate`; these pipelines make no array of numbers in bfloat16."""
+        asked = {**self.asked(prompts), "num_inference_steps": self.steps, "output_type": "pt"}
+        images: Tensor = pipeline(**asked, generator=generators(seeds)).images
         return images.float().cpu()

@@ -168,6 +168,9 @@ class PretrainedBackbone(ABC):
         return pipeline
 
     @abstractmethod
+    def asked(self, prompts: Sequence[str]) -> dict[str, Any]:
+        """Return the arguments of a pipeline call that samples an image of each prompt, but for steps, generators and output."""
+
     def generate(self, pipeline: Any, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         """Sample one image for each prompt and seed.
 
@@ -179,6 +182,8 @@ class PretrainedBackbone(ABC):
         Returns:
             (B, 3, H, W) float32 in [0, 1], on the CPU.
         """
+        asked = {**self.asked(prompts), "num_inference_steps": self.steps, "output_type": "np"}
+        return to_tensor(pipeline(**asked, generator=generators(seeds)).images)
 
 
 def takes_prompts(pipeline: Any) -> bool:

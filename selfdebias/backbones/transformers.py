@@ -6,11 +6,8 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
-
-from selfdebias.backbones.pretrained import PretrainedBackbone, to_tensor
+from selfdebias.backbones.pretrained import PretrainedBackbone
 from selfdebias.config.ranges import check_values
-from selfdebias.storage.images import generators
 
 SET_HERE = (
     "prompt",
@@ -82,17 +79,9 @@ class TransformerBackbone(PretrainedBackbone):
         """See `PretrainedBackbone.left_out`."""
         return T5 if self.pipeline == "StableDiffusion3Pipeline" and not self.t5 else ()
 
-    def generate(self, pipeline: Any, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
-        """See `PretrainedBackbone.generate`."""
+    def asked(self, prompts: Sequence[str]) -> dict[str, Any]:
+        """See `PretrainedBackbone.asked`."""
         negative = None if self.negative_prompt is None else [self.negative_prompt] * len(prompts)
         given = {"negative_prompt": negative, "height": self.height, "width": self.width}
-        images = pipeline(
-            list(prompts),
-            num_inference_steps=self.steps,
-            guidance_scale=self.guidance_scale,
-            generator=generators(seeds),
-            output_type="np",
-            **{name: value for name, value in given.items() if value is not None},
-            **self.call,
-        ).images
-        return to_tensor(images)
+        own = {name: value for name, value in given.items() if value is not None}
+        return {"prompt": list(prompts), "guidance_scale": self.guidance_scale, **own, **self.call}

@@ -145,12 +145,13 @@ class Attachment:
 
     @property
     def shares(self) -> dict[str, Tensor]:
-        """The shares of the modes, (K,) float32 in [0, 1], by prompt, over all images since the context was entered.
+        """The shares of the modes, (K,), or of the sides of axes, (A, 2), float32 in [0, 1], by prompt, since the context began.
 
         They are those that the projector told at the last guided step of each call: an estimate, since later steps move some
-        images on. Of axes: the two sides of each one sum to 1; those of an axis that is left alone are NaN.
+        images on. Those of an axis that is left alone are NaN.
         """
-        return {prompt: total / images for prompt, (images, total) in self._told.items()}
+        found = {prompt: total / images for prompt, (images, total) in self._told.items()}
+        return {prompt: it.reshape(-1, 2) for prompt, it in found.items()} if self.state.axes else found
 
     def _tell(self) -> None:
         """Add what the projector told of the images of a call that ended."""

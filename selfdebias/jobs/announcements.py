@@ -69,7 +69,7 @@ def start_in_words(config: Mapping[str, Any]) -> list[str]:
 
 
 def untold_in_words(config: Mapping[str, Any], has_seeds: bool = False) -> list[str]:
-    """Which arms will have no interval, and so no verdict, since all of their images depend on each other; and what gives one.
+    """Which arms will have no interval, and so no verdict, or a useless one, since images of a batch depend on each other.
 
     Args:
         config: The resolved configuration.
@@ -91,6 +91,8 @@ def untold_in_words(config: Mapping[str, Any], has_seeds: bool = False) -> list[
             why.append((f"one batch of {n} images gives no interval; generate.n_images={2 * size} gives two", arm))
         elif has_seeds:
             continue
+        elif n <= 2 * size:
+            why.append((f"two batches give intervals that say little; generate.n_images={4 * size} gives four", arm))
         elif on == "run" or (on == "remainder" and (when := _carried(config, own, size)) is not None):
             if_so = "" if on == "run" else when
             because = f"one run gives no interval, since each batch depends on the one before{if_so}"

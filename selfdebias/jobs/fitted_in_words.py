@@ -30,7 +30,7 @@ def found_in_words(facts: Mapping[str, Any]) -> list[str]:
         TransportGuidance balances them: with debiaser.attach(pipe): images = pipe(...)
     """
     modes, cosine = facts.get("modes", {}), finite(facts.get("projector_cosine"))
-    sizes, words = modes.get("sizes") or [], captions_of(modes.get("words") or [])
+    sizes, words = modes.get("sizes") or [], captions_of(modes.get("words") or [], facts.get("prompts", []))
     pair = 2 if modes.get("axes") else 1
     images, count = sum(sizes[:2] if pair == 2 else sizes), len(sizes) // pair
     kind = ("axis" if count == 1 else "axes") if pair == 2 else ("mode" if count == 1 else "modes")

@@ -108,20 +108,9 @@ def _told(row: BarRow, room: int) -> str:
     """The captions of a row; of one with two sides those of each, which share the room."""
     if not row.others:
         return as_many(row.captions, room)
-    room -= 3  # of the sign between them
-    own = _that_fits(row.captions or ["?"], max(room // 2, room - columns_of(row.others[0])))
-    return f"{own} / {_that_fits(row.others, room - columns_of(own))}"
-
-
-def _that_fits(texts: Sequence[str], room: int) -> str:
-    """The first text that there is room for, and as many after it; where there is none, the first one is cut.
-
-    Example:
-        >>> _that_fits(["an older man", "a singer", "boy"], 14), _that_fits(["an older man", "a singer"], 9)
-        ('an older man', 'a singer')
-    """
-    fits = [place for place, text in enumerate(texts) if columns_of(text) <= room]
-    return as_many(texts[fits[0] :] if fits else texts, room)
+    own, other, room = row.captions[0] if row.captions else "?", row.others[0], room - 3
+    own = clip(own, max(room // 2, room - columns_of(other)))
+    return f"{own} / {as_many(row.others, room - columns_of(own))}"
 
 
 def as_many(texts: Sequence[str], room: int) -> str:
@@ -139,17 +128,21 @@ def as_many(texts: Sequence[str], room: int) -> str:
     return said
 
 
-def captions_of(words: Sequence[Sequence[Mapping[str, Any]]]) -> list[list[str]]:
-    """Captions of each mode without the first words that most of them share, and without an article.
+def captions_of(words: Sequence[Sequence[Mapping[str, Any]]], prompts: Sequence[str] = ()) -> list[list[str]]:
+    """Captions of each mode without the first words that most of them share or that the prompts say, and without an article.
 
     Args:
         words: As `modes.json` has them.
+        prompts: What the images were asked for: among images of a person, "person with curly hair" is "curly hair".
 
     Example:
         >>> captions = [["an emoji of a man", "an emoji of an older man"], [], ["an emoji of women", "a day at sea"]]
         >>> captions_of([[{"caption": text} for text in texts] for texts in captions])
         [['man', 'older man'], [], ['women', 'day at sea']]
+        >>> captions_of([[{"caption": "a person with curly hair"}], [{"caption": "a singer"}]], ["an emoji of a person"])
+        [['curly hair'], ['singer']]
     """
+    asked = {word.lower() for prompt in prompts for word in plain(prompt).split()}
     texts = [[plain(word["caption"]).split() for word in each] for each in words]
     every, shared = [text for each in texts for text in each], list[str]()
     while True:
@@ -158,13 +151,20 @@ def captions_of(words: Sequence[Sequence[Mapping[str, Any]]]) -> list[list[str]]
         if count < 2 or 2 * count <= len(every):
             break
         shared = list(longer)
-    return [[" ".join(_without_article(_without(text, shared))) for text in each] for each in texts]
+    return [
+        [" ".join(_without_asked(_without_article(_without(text, shared)), asked)) for text in each] for each in texts
+    ]
 
 
 def _without(words: list[str], shared: Sequence[str]) -> list[str]:
     """The words after those that they begin with as `shared` does; one at least."""
     same = [word == other for word, other in zip(words[:-1], shared, strict=False)]
     return words[same.index(False) if False in same else len(same) :]
+
+
+def _without_asked(words: list[str], asked: set[str]) -> list[str]:
+    """The words after a first one that was asked for and a "with"; all of them where they do not begin so."""
+    return words[2:] if len(words) > 2 and words[0].lower() in asked and words[1].lower() == "with" else words
 
 
 def _without_article(words: list[str]) -> list[str]:

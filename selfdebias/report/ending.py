@@ -23,8 +23,8 @@ ROWS = 3  # of the table of shares, that a long prompt leaves room for
 UNSURE = 0.05  # share of images that the judge is not sure of from which on it is said
 # Numbers of quality by the place in an arm's results, the most telling ones first: a word, what it says, and what is good.
 QUALITY = {
-    "turned/precision_ratio": ("fit", "switched images; 1 is as good as vanilla"),
-    "kept_cosine": ("likeness", "unswitched images; 1 is as in vanilla"),
+    "turned/precision_ratio": ("switched", "their precision; 1 is as good as vanilla"),
+    "kept_cosine": ("kept", "likeness of the others; 1 is as in vanilla"),
     "vendi": ("variety", "different images in it; higher is better"),
     "precision": ("realism", "share like the reference; 1 is best"),
     "recall": ("coverage", "share of the reference met; 1 is best"),
@@ -96,7 +96,7 @@ def mode_rows(results: Results, found: Mapping[str, Any]) -> list[BarRow]:
     """A row for each mode; of axes for the smaller side of each, with captions of both."""
     modes = results.get("modes") or {}
     count, axes = len(modes.get("target") or []), modes.get("axes") or []
-    words = captions_of(found.get("words") or [[]] * count)
+    words = captions_of(found.get("words") or [[]] * count, [str(results.get("prompts", {}).get("text") or "")])
     target: list[float | None] = [float(share) for share in modes.get("target") or []]
     rows = []
     for mode in range(1, count, 2) if axes else range(count):

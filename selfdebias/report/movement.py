@@ -136,4 +136,4 @@ def less_even(results: Results, arm: str | None, about: str) -> list[str]:
         before, after = (number_at(results["arms"][it], name, "fd_hard").value for it in (arms_of(results)[0], arm))
         rises[name] = 0.0 if before is None or after is None else after - before
     most = max(rises, key=lambda name: rises[name], default="")
-    return [f"perhaps less even: {plain(most)}"] if most and rises[most] > LESS_EVEN else []
+    return [f"perhaps less even, not detectably: {plain(most)}"] if most and rises[most] > LESS_EVEN else []

@@ -95,11 +95,11 @@ def test_its_numbers_are_those_of_the_results():
         assert [int(it) for it in shown] == [*wanted, 50]
     men = [round(100 * results["arms"][arm]["shares"]["gender"]["man"]["value"]) for arm in ALL]
     assert [int(it) for it in re.findall(r"(\d+)%", line_of(lines, "man "))] == [*men, 50]
-    kept, vendi = line_of(lines, "likeness").split(), line_of(lines, "variety").split()
+    kept, vendi = line_of(lines, "kept").split(), line_of(lines, "variety").split()
     assert kept[1:4] == ["n/a", *(f"{results['arms'][arm]['kept_cosine']['value']:.2f}" for arm in ALL[1:])]
     assert vendi[1:4] == [f"{results['arms'][arm]['vendi']['value']:.2f}" for arm in ALL]
     ratio = results["arms"]["guided"]["turned"]["precision_ratio"]["value"]
-    assert line_of(lines, "fit ").split()[2] == f"{ratio:.2f}"
+    assert line_of(lines, "switched ").split()[2] == f"{ratio:.2f}"
     assert verdict(results).sentence in " ".join(lines).replace("   ", " ").replace("  ", " ")
     assert "guided 0.21 s an image, 1.05 x vanilla's time" in line_of(lines, "cost: ")
 
@@ -107,7 +107,7 @@ def test_its_numbers_are_those_of_the_results():
 def test_an_interval_stands_beside_a_number_where_one_arm_is_compared():
     results = example_results()
     kept = results["arms"]["guided"]["kept_cosine"]
-    assert f"{kept['value']:.2f} [{kept['low']:.2f}, {kept['high']:.2f}]" in line_of(end(results), "likeness")
+    assert f"{kept['value']:.2f} [{kept['low']:.2f}, {kept['high']:.2f}]" in line_of(end(results), "kept")
 
 
 def test_each_of_three_numbers_of_quality_says_what_is_good():
@@ -115,7 +115,7 @@ def test_each_of_three_numbers_of_quality_says_what_is_good():
         lines = end(example_results(names))
         start = lines.index(line_of(lines, "quality "))
         words = [line.split()[0] for line in lines[start + 1 : start + 4]]
-        assert words == (["fit", "likeness", "variety"] if names == ALL else ["variety", "realism", "coverage"])
+        assert words == (["switched", "kept", "variety"] if names == ALL else ["variety", "realism", "coverage"])
         assert all(re.search(r"(is best|is as|better)", line) for line in lines[start + 1 : start + 4])
         assert not lines[start + 4].startswith(("realism", "coverage", "distance"))
 
@@ -181,7 +181,7 @@ def test_a_number_that_there_is_not_is_n_a():
     results["cost"] = {"ratio": {"value": None, "reason": "nothing was sampled"}}
     lines = end(results)
     assert line_of(lines, "mode 0").count("n/a") == 2 and not any(it.startswith(("cost", "fit ")) for it in lines)
-    assert len([it for it in lines if it.startswith(("likeness", "variety", "realism"))]) == 3
+    assert len([it for it in lines if it.startswith(("kept", "variety", "realism"))]) == 3
     assert "nan" not in " ".join(lines).lower()
 
 

@@ -78,7 +78,7 @@ def test_what_came_nearer_to_the_target_on_few_images_is_said_to_be_unsure_and_n
 
 def test_another_attribute_that_became_less_even_is_named(job):
     found = changed(job, gender="fairer", tone="not told apart", age="not told apart")
-    for rise, end in ((0.05, "mode."), (0.15, "mode; perhaps less even: age.")):
+    for rise, end in ((0.05, "mode."), (0.15, "mode; perhaps less even, not detectably: age.")):
         before = found["arms"]["vanilla"]["age"]["fd_hard"]["value"]
         found["arms"]["guided"]["age"]["fd_hard"]["value"] = before + rise
         assert verdict(found).sentence.endswith(f"8 of 32 images changed their {end}")

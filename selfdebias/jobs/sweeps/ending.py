@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
-from selfdebias.jobs.sweeps.columns import AGAINST, UNTOLD, Row, attributes_in, short_names
+from selfdebias.jobs.sweeps.columns import AGAINST, UNTOLD, Row, attributes_in, short_names, verdicts_of
 from selfdebias.jobs.sweeps.pooling import MODE_FD, Group, ones_of, share_of
-from selfdebias.metrics.comparison import LESS_FAIR, told_apart
+from selfdebias.metrics.comparison import FAIRER, LESS_FAIR, told_apart
 from selfdebias.metrics.number import Number
 from selfdebias.report.movement import LESS_EVEN, is_even
 from selfdebias.report.table import Table, narrowed
-from selfdebias.report.trial import trial_verdict
 from selfdebias.report.wording import Notes, number, plain, written
 
-ROWS, MISSING, NAMED = 14, 5, 4  # rows, jobs without numbers, and rows in one sentence, that are shown
+ROWS, MISSING, NAMED = 13, 5, 4  # rows, jobs without numbers, and rows in one sentence, that are shown
 WIDTH = 80
 UNTOLD_IN_WORDS = f"{UNTOLD}: its interval holds a fair sampler; of few images that says little"
 
@@ -60,7 +60,7 @@ def marks_in_words(table: Table, notes: Notes) -> list[str]:
     return [*said, *why[:3]]
 
 
-def best_in_words(rows: Sequence[Row], fairness: str, trial: str = "") -> str:
+def best_in_words(rows: Sequence[Row], fairness: str) -> str:
     """The row that is clearly the nearest to even by the measure, beside vanilla; where none is, that and why; "" below two rows.
 
     The terminal, `table.md` and the page all say this. A row is the best one only if its interval overlaps with no other row's.
@@ -68,11 +68,8 @@ def best_in_words(rows: Sequence[Row], fairness: str, trial: str = "") -> str:
     Args:
         rows: Those of the table.
         fairness: The measure, of which 0 is best.
-        trial: What made trials of the jobs (`selfdebias.report.trial.trial_in`), whose numbers mean nothing.
     """
     found = [row for row in rows if not row.is_baseline and row.measure(fairness).value is not None]
-    if trial:
-        return trial_verdict(trial).sentence
     if len(found) < 2:
         return ""
     best, *others = sorted(found, key=lambda row: _rank(row.measure(fairness)))
@@ -87,6 +84,18 @@ def best_in_words(rows: Sequence[Row], fairness: str, trial: str = "") -> str:
         return f"no row is best by {plain(fairness)}: the intervals of {which}{named} overlap; more images may tell them apart"
     beside = f" (vanilla {written(vanilla, Notes())})" if vanilla.value is not None else ""
     return f"best by {plain(fairness)}: {name_of(best)} with {written(own, Notes())}{beside}"
+
+
+def against_in_words(rows: Sequence[Row], fairness: str) -> list[str]:
+    """How many rows are fairer than vanilla, and how many less fair; arguments as of `beside_in_words`."""
+    compared = [row for row in rows if row.group.results is not None and not row.is_baseline]
+    if not compared:
+        return []
+    found = Counter(verdicts_of(rows, fairness))
+    alike = len(compared) - found[FAIRER] - found[LESS_FAIR]
+    said = f"{found[FAIRER]} {FAIRER}, {found[LESS_FAIR]} {LESS_FAIR}, {alike} with no detectable difference"
+    settings = "1 setting" if len(compared) == 1 else f"{len(compared)} settings"
+    return [f"{settings} against vanilla, by {plain(fairness)}: {said}"]
 
 
 def beside_in_words(rows: Sequence[Row], fairness: str) -> list[str]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from selfdebias.jobs.sweeps.columns import AGAINST, Row, short_names
+from selfdebias.jobs.sweeps.columns import Row, short_names
 from selfdebias.jobs.sweeps.finished import Source, SweptJob
 from selfdebias.jobs.sweeps.pareto import Plot, Point
 from selfdebias.jobs.sweeps.pictures import image_blocks
-from selfdebias.metrics.comparison import FAIRER, LESS_FAIR
 from selfdebias.report.page import environment
 from selfdebias.report.pairs import within_budget
 from selfdebias.report.table import Column, Table
@@ -26,8 +24,8 @@ WIDTH = 140  # signs of a table's line that fit into the page
 
 
 def render_sweep_page(
-    source: Source, headline: str, rows: Sequence[Row], tables: Sequence[Table], notes: Sequence[str], fairness: str,
-    plot: Plot | None, best_row: Sequence[str] = (),
+    source: Source, headline: str, rows: Sequence[Row], tables: Sequence[Table], notes: Sequence[str], plot: Plot | None,
+    verdicts: Sequence[str] = (),
 ) -> str:  # fmt: skip
     """Fills the template.
 
@@ -37,9 +35,8 @@ def render_sweep_page(
         rows: What each row of the first table is.
         tables: The numbers with their intervals, and the best trials of a search.
         notes: What a reader has to know about the numbers.
-        fairness: The measure that rows are held against vanilla by.
         plot: The trade-off; None where no job has both numbers.
-        best_row: What is said of the best row, as in the terminal.
+        verdicts: How rows stand against vanilla and each other, as in the terminal.
 
     Returns:
         An HTML document; every foreign text in it is escaped. Its links are relative to `source.place`.
@@ -50,7 +47,7 @@ def render_sweep_page(
     missing = [job for job in source.jobs if job.why]
     return environment().get_template("sweep.html.j2").render(
         headline=headline.removeprefix("SelfDebias sweep: "),
-        verdicts=[*_verdicts(table, rows, fairness), *map(_sentence, best_row)],
+        verdicts=[*map(_sentence, verdicts)],
         missing=f"{len(missing)} of {len(source.jobs)} jobs are not in the numbers" if missing else "",
         swept=_swept(source),
         best=best,
@@ -88,18 +85,6 @@ def _row_links(row: Row, links: Mapping[str, str]) -> list[tuple[str, str]]:
         name = "" if len(jobs) == 1 else f" {place}"
         found.append((f"report{name}", links[job.name]) if links[job.name] else (f"no report{name}", "#jobs"))
     return found
-
-
-def _verdicts(table: Table, rows: Sequence[Row], fairness: str) -> list[str]:
-    """How many rows are fairer than vanilla, in one sentence."""
-    compared = [row for row in rows if row.group.results is not None and not row.is_baseline]
-    if not compared:
-        return []
-    place = table.columns.index(AGAINST) if AGAINST in table.columns else None
-    counts = Counter(row[place] for row in table.rows) if place is not None else Counter[str]()
-    alike = len(compared) - counts[FAIRER] - counts[LESS_FAIR]
-    said = f"{counts[FAIRER]} {FAIRER}, {counts[LESS_FAIR]} {LESS_FAIR}, {alike} with no detectable difference"
-    return [f"{len(compared)} settings against vanilla, by {plain(fairness)}: {said}."]
 
 
 def _swept(source: Source) -> list[tuple[str, str]]:

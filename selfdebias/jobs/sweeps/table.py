@@ -28,7 +28,7 @@ from selfdebias.metrics.preservation import KEPT_COSINE
 from selfdebias.report.explanations import judge_in_words
 from selfdebias.report.measures import INTERVAL, without_label
 from selfdebias.report.table import Column, Table, to_csv, to_latex, to_markdown, to_text
-from selfdebias.report.trial import trial_in
+from selfdebias.report.trial import trial_in, trial_verdict
 from selfdebias.report.wording import AT_FLOOR, Notes, number, plain, prompt_of
 from selfdebias.storage.atomic import write_bytes, write_json, write_text
 
@@ -116,20 +116,16 @@ def _write(source: Source, settings: Mapping[str, Any]) -> None:
     notes = Notes()
     table = table_of(sweep.rows, fairness, notes, intervals=True)
     said = explanations(sweep, table, notes)
-    tables, best = [table, *best_trials(source)], best_row(sweep)
-    page = render_sweep_page(source, headline(sweep), sweep.rows, tables, said, fairness, plot, best)
-    write_text(place / PAGE, page)
+    tables = [table, *best_trials(source)]
+    write_text(
+        place / PAGE, render_sweep_page(source, headline(sweep), sweep.rows, tables, said, plot, verdicts(sweep))
+    )
     print(f"page: {place / PAGE}")
 
 
 def _record(group: Group) -> dict[str, Any]:
-    why = {job.name: job.why for job in group.jobs if job.why}
-    return {
-        "values": group.values,
-        "config_hashes": [it.name for it in group.folders],
-        "results": group.results,
-        "missing": why,
-    }
+    missing, hashes = {job.name: job.why for job in group.jobs if job.why}, [it.name for it in group.folders]
+    return {"values": group.values, "config_hashes": hashes, "results": group.results, "missing": missing}
 
 
 def render_table(sweep: Sweep, width: int = 80) -> str:
@@ -139,7 +135,7 @@ def render_table(sweep: Sweep, width: int = 80) -> str:
     told = ending.few(missing_in_words(sweep.source.jobs) + failed_trials(sweep.source))
     told += ending.pooled_in_words(sweep.groups, sweep.pooled)
     told += [] if shared_vanilla(sweep.groups) else [OWN_VANILLA]
-    told += [*ending.marks_in_words(table, notes), *best_row(sweep)]
+    told += [*ending.marks_in_words(table, notes), *verdicts(sweep)]
     return to_text(headline(sweep), [table, *best_trials(sweep.source)], told, width)
 
 
@@ -147,17 +143,19 @@ def markdown_table(sweep: Sweep) -> str:
     """Writes the same as Markdown, each number with its interval."""
     notes = Notes()
     table = table_of(sweep.rows, sweep.fairness, notes, intervals=True)
-    said = [*best_row(sweep), *explanations(sweep, table, notes)]
+    said = [*verdicts(sweep), *explanations(sweep, table, notes)]
     text = to_markdown(headline(sweep), [table, *best_trials(sweep.source)], said)
     plot = f"\n![{sweep.plotted[1]} against {sweep.plotted[0]}]({PLOT})\n"
     return text + (plot if (sweep.source.place / PLOT).exists() else "")
 
 
-def best_row(sweep: Sweep) -> list[str]:
-    """Which row is the best one, or that none is, and what that does not show; a search has its best trials instead."""
-    trial = trial_in(sweep.source.command)
-    said = "" if sweep.source.objectives and not trial else ending.best_in_words(sweep.rows, sweep.fairness, trial)
-    return [*([said] if said else []), *([] if trial else ending.beside_in_words(sweep.rows, sweep.fairness))]
+def verdicts(sweep: Sweep) -> list[str]:
+    """How rows stand against vanilla, which is the best one, and what that does not show; a search has its best trials instead."""
+    asked = sweep.rows, sweep.fairness
+    if trial := trial_in(sweep.source.command):
+        return [trial_verdict(trial).sentence]
+    best = "" if sweep.source.objectives else ending.best_in_words(*asked)
+    return [*ending.against_in_words(*asked), *([best] if best else []), *ending.beside_in_words(*asked)]
 
 
 def best_trials(source: Source) -> list[Table]:
@@ -184,8 +182,7 @@ def best_trials(source: Source) -> list[Table]:
 
 def headline(sweep: Sweep) -> str:
     """What was swept, in one line."""
-    names = short_names(sweep.source.keys).values()
-    over = f" over {', '.join(names)}" if names else ""
+    over = f" over {', '.join(short_names(sweep.source.keys).values())}" if sweep.source.keys else ""
     known = [group.results for group in sweep.groups if group.results is not None]
     prompts = dict.fromkeys(f"{len(it['rows'])} prompts" if "rows" in it else prompt_of(it) for it in known)
     jobs = len(sweep.source.jobs)

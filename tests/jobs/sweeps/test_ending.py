@@ -14,7 +14,7 @@ from selfdebias.jobs.sweeps.ending import MISSING, ROWS, beside_in_words, best_i
 from selfdebias.jobs.sweeps.finished import read_source
 from selfdebias.jobs.sweeps.page import render_sweep_page
 from selfdebias.jobs.sweeps.pooling import Group, grouped
-from selfdebias.jobs.sweeps.table import Sweep, best_row, render_table, write_table
+from selfdebias.jobs.sweeps.table import Sweep, render_table, verdicts, write_table
 from selfdebias.main import main
 from selfdebias.report.table import Table, narrowed
 from selfdebias.report.wording import Notes
@@ -136,9 +136,9 @@ def test_a_sweep_page_says_of_a_trial_what_the_terminal_says(few_jobs):
     source = replace(read_source(few_jobs.path), command="selfdebias -m debug=tiny guidance.strength=1,2")
     rows = [row(1, 0.1), row(2, 0.4)]
     groups = [it.group for it in rows]
-    said = best_row(Sweep(source, groups, rows, "gender.fd_hard", ("kept_cosine", "gender.fd_hard"), []))
+    said = verdicts(Sweep(source, groups, rows, "gender.fd_hard", ("kept_cosine", "gender.fd_hard"), []))
     table = table_of(rows, "gender.fd_hard", Notes(), intervals=True)
-    page = render_sweep_page(source, "a cat", rows, [table], [], "gender.fd_hard", None, said)
+    page = render_sweep_page(source, "a cat", rows, [table], [], None, said)
     assert ">debug=tiny checks that everything runs" in page and "mean nothing.<" in page
     assert "images in one column have the same seed, except in arms that choose their seeds." in page
 
