@@ -44,7 +44,7 @@ def with_encoders(encoders):
     return [f"encoder.pretrained={encoders[0]}", f"judge.encoder.pretrained={encoders[1]}", "judge.threshold=0"]
 
 
-ONE_OF_EACH = {"sd15", "sdxl", "ddpm_cat", "sd3_medium"}  # with one text encoder, with two, without, and a transformer
+ONE_OF_EACH = {"sd15", "ddpm_cat", "sd3_medium"}  # with text, without, and a transformer
 
 
 @pytest.mark.parametrize("entry", [pytest.param(it, marks=[pytest.mark.slow] * (it not in ONE_OF_EACH)) for it in REAL])
@@ -63,7 +63,7 @@ def test_all_stages_run_on(entry, tmp_path, encoders):
 OWN_SAMPLER = ["model.scheduler.name=null", "model.scheduler.options=null"]  # a model without prompts has no PNDM
 
 
-QUICK = {("official", "sd2"), ("paper_tuned", "ddpm_celebahq")}  # `paper` runs below
+QUICK = {("paper_tuned", "ddpm_celebahq")}  # `paper` runs below
 METHODS = [
     pytest.param(preset, entry, marks=[] if (preset, entry) in QUICK else pytest.mark.slow)
     for preset in ("paper", "official", "paper_tuned")

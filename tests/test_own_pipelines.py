@@ -153,7 +153,7 @@ ALL = GuidanceWindow(0.0, 1.0)
 
 @pytest.mark.parametrize(
     "build",
-    [pytest.param(it, marks=[pytest.mark.slow] * (it not in (lora, controlnet, ddim))) for it in HELD],
+    [pytest.param(it, marks=[pytest.mark.slow] * (it not in (controlnet, ddim))) for it in HELD],
     ids=lambda build: build.__name__,
 )
 def test_fit_attach_and_the_way_back(build, tmp_path):

@@ -90,6 +90,7 @@ def kill_once(model: Path, root: Path, seconds: float) -> int | None:
     return marks
 
 
+@pytest.mark.slow
 def test_three_kills_at_random_times_and_the_same_images_in_the_end(model, undisturbed, tmp_path):
     root, seconds = undisturbed
     chance = random.Random(7)
@@ -186,6 +187,7 @@ def test_damage_is_found_and_said_in_one_line_and_nothing_else_is_touched(model,
         assert torch.equal(images, images_of(root)[name])
 
 
+@pytest.mark.slow
 def test_two_processes_on_the_same_job_make_each_stage_once(model, undisturbed, tmp_path):
     jobs = [start(model, tmp_path) for _ in range(2)]
     said = [job.communicate()[0] for job in jobs]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +84,12 @@ def example_modes(reference: ArmData) -> dict[str, Any]:
 def example_results(
     names: tuple[str, ...] = ("vanilla", "guided"), n: int = 32, prompt: str = PROMPT
 ) -> dict[str, Any]:
-    """The contents of a job's `results.json`."""
+    """The contents of a job's `results.json`, the caller's own."""
+    return deepcopy(_measured(names, n, prompt))
+
+
+@lru_cache
+def _measured(names: tuple[str, ...], n: int, prompt: str) -> dict[str, Any]:
     arms, reference = example_arms(names, n), example_arm("reference", 0.75, 48, seed=99)
     costs = {
         name: {"seconds_per_image": 0.2 if name == "vanilla" else 0.21, "guidance_share": 0.04, "peak_memory_mb": 300.0}

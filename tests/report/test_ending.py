@@ -224,7 +224,7 @@ def test_a_list_of_prompts_ends_with_a_bar_for_each_and_the_mean(tmp_path):
 
 def test_of_many_prompts_those_furthest_from_even_are_shown(tmp_path):
     names = [f"p{place:02d}" for place in range(36)]
-    results = job_of(tmp_path, names)
+    results = job_of(tmp_path, names, step=0)
     last = results["rows"]["p35"]["arms"]["guided"]["shares"]["gender"]["man"]
     last["value"] = 1.0
     lines = render_end_of_prompts(results, CONFIG, PLACES).splitlines()

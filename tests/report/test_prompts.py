@@ -24,10 +24,10 @@ from tests.report.test_page import HOSTILE, Page
 NAMES = ("zebra", "farmer", "a-very-long-occupation-with-many-words-in-it")
 
 
-def job_of(folder, names=NAMES, arms=("vanilla", "guided"), stages=("evaluate", "report")):
-    """A finished job with rows, gathered by the package; returns its `results.json`."""
+def job_of(folder, names=NAMES, arms=("vanilla", "guided"), stages=("evaluate", "report"), step=8):
+    """A finished job with rows, each with `step` images more, gathered by the package; returns its `results.json`."""
     for place, name in enumerate(names):
-        write_json(folder_of_row(folder, name) / "results.json", example_results(arms, n=16 + 8 * place))
+        write_json(folder_of_row(folder, name) / "results.json", example_results(arms, n=16 + step * place))
         Image.new("RGB", (800, 200), (10 * place, 0, 0)).save(folder_of_row(folder, name) / "first.png")
     config = {
         "stages": list(stages),

@@ -248,6 +248,7 @@ def test_the_environment_can_only_make_it_more_private(monkeypatch, asked, aroun
     assert mode_of({**WANDB, "mode": asked}) == mode
 
 
+@pytest.mark.slow
 def test_disabled_leaves_no_folder_and_imports_no_wandb(tmp_path):
     """Once by the configuration, and once by the environment."""
     code = (

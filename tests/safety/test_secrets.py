@@ -151,6 +151,7 @@ def test_paths_read_the_environment_and_other_options_may_refer_to_each_other(mo
     assert config["model"]["pretrained"] == "/models/mine" and config["generate"]["seed"] == 7
 
 
+@pytest.mark.slow
 def test_neither_the_home_folder_nor_the_packages_reach_the_folder_of_wandb(model, tmp_path, monkeypatch):
     home = tmp_path / "home-of-somebody"
     project = home / "project"

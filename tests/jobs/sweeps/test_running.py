@@ -125,7 +125,9 @@ def test_what_a_job_finds_wrong_itself_is_its_line_without_a_trace(measured, cap
 
 
 @pytest.mark.reliability
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("sent", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)]
+)
 def test_ctrl_c_or_sigterm_stops_the_sweep_which_shows_what_is_done_and_goes_on(
     measured, monkeypatch, capsys, sent, code
 ):
