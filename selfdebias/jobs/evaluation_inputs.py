@@ -102,13 +102,14 @@ def discover_folder(modes: str) -> Path:
     """The discover stage that `evaluate.modes` means.
 
     Raises:
-        ConfigError: If it is neither a finished job nor a finished discover stage.
+        ConfigError: If it is neither a finished job, nor the folder of one `fit`, nor a finished discover stage.
     """
     path = _stage_of_job(Path(modes), "discover", "evaluate.modes") or Path(modes)
+    of_fit = [file.parent for file in path.glob("stages/discover/*/modes.json")]
+    path = of_fit[0] if len(of_fit) == 1 else path
     if not (path / "modes.json").exists() or not (path / "centers.safetensors").exists():
-        raise refuse(
-            "evaluate.modes", "the folder of a finished job (runs/jobs/...) or discover stage (runs/stages/discover/...)", modes
-        )  # fmt: skip
+        words = "the folder of a finished job (runs/jobs/...), fit or discover stage (runs/stages/discover/...)"
+        raise refuse("evaluate.modes", words, modes)
     try:
         check_left(path)
     except StorageError as error:

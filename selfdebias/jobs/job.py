@@ -200,23 +200,23 @@ def _gather_results(
             write_bytes(place / name, (paths["report"] / name).read_bytes())
         write_bytes(place / "first.png", (paths["report"] / "figures" / "first.png").read_bytes())
     elif config["evaluate"]["folders"]:
-        modes, job = config["evaluate"]["modes"], {**record, "config": config}
-        found = discover_folder(modes) if modes else None
+        modes = config["evaluate"]["modes"]
+        if found := discover_folder(modes) if modes else None:
+            link_or_copy(found / "modes.json", place / "modes.json")  # of another job, for whoever reads this folder
         write_bytes(place / "table.md", (paths["evaluate"] / "table.md").read_bytes())
-        write_text(place / "report.html", page_of_folders(job, paths["evaluate"], found, config["report"]["images"]))
+        asked = {**record, "config": config}, paths["evaluate"], found, config["report"]["images"]
+        write_text(place / "report.html", page_of_folders(*asked))
     elif "evaluate" in paths and results["arms"]:
         write_text(place / "table.md", job_table.markdown_table(results))
 
 
-def gather_debiaser(
-    place: Path, config: Mapping[str, Any], paths: Mapping[str, Path], encoder: Any, command: str = ""
-) -> None:
+def gather_debiaser(place: Path, config: Mapping[str, Any], paths: Mapping[str, Path], encoder: Any, line: str) -> None:
     """Links tensors of the debiaser from the stages' folders, and writes the model card; arguments as in `facts_of_run`."""
     for name in TENSORS:
         left = [paths[stage] / name for stage in ("project", "discover") if (paths[stage] / name).exists()]
         for path in left[:1]:  # modes found among projected vectors have no means
             link_or_copy(path, place / name)
-    write_facts(place, facts_of_run(config, paths, encoder, command))
+    write_facts(place, facts_of_run(config, paths, encoder, line))
 
 
 def gather_rows(job: Path, config: Mapping[str, Any], rows: Sequence[str], record: Mapping[str, Any]) -> None:

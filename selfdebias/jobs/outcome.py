@@ -12,7 +12,7 @@ from selfdebias.report.bars import signs_of
 from selfdebias.report.trial import trial_in
 from selfdebias.storage.atomic import read_json
 
-PAGE, PICTURE, TABLE = "report.html", "first.png", "table.md"
+PAGE, PICTURE, TABLE, MODES = "report.html", "first.png", "table.md", "modes.json"
 
 
 def render_outcome(job: Path, encoding: str = "ascii") -> str:
@@ -42,7 +42,7 @@ def places_of(job: Path) -> dict[str, str]:
 
 
 def modes_of(job: Path) -> dict[str, Any]:
-    """The contents of the `modes.json` of a job of one prompt; {} where it found none."""
+    """The contents of the `modes.json` of a job of one prompt, or of what `evaluate.modes` names; {} where there is none."""
     place = read_record(job).get("stages", {}).get("discover")
-    file = job.parents[1] / place / "modes.json" if isinstance(place, str) else None
-    return dict(read_json(file)) if file is not None and file.exists() else {}
+    file = (job.parents[1] / place if isinstance(place, str) else job) / MODES
+    return dict(read_json(file)) if file.exists() else {}

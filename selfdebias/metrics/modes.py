@@ -154,6 +154,9 @@ def summarise_modes(
     }
     if reference is None or "labels" not in modes:
         reason = "the reference images are not those that the modes were found on, judged by this judge"
+        if "axes" in modes:
+            lacking = {measure: all_missing(attributes, reason) for measure in ("ari", "homogeneity")}
+            facts["axes"] = [{**axis, **lacking} for axis in modes["axes"]]
         return facts | {measure: all_missing(attributes, reason) for measure in ("nmi", "ari")}
     found = np.array([modes["labels"][str(i)] for i in reference.ids], dtype=np.int64)
     if "axes" in modes:

@@ -25,7 +25,7 @@ UNSURE = 0.05  # share of images that the judge is not sure of from which on it 
 QUALITY = {
     "turned/precision_ratio": ("switched", "their precision; 1 is as good as vanilla"),
     "kept_cosine": ("kept", "likeness of the others; 1 is as in vanilla"),
-    "vendi": ("variety", "different images in it; higher is better"),
+    "vendi": ("variety", "kinds of image in it; higher is better"),
     "precision": ("realism", "share like the reference; 1 is best"),
     "recall": ("coverage", "share of the reference met; 1 is best"),
     "kid": ("distance", "KID to the reference; 0 is best"),

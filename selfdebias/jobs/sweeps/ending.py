@@ -122,14 +122,18 @@ def _less_even(compared: Sequence[Row], fairness: str) -> list[str]:
     others = [name for name in known if name != fairness.partition(".")[0]]
     asked = [(name, row, f"{name}.fd_hard") for name in others for row in compared]
     found = told_apart([(row.measure(key), row.vanilla(key), row.difference(key)) for _, row, key in asked])
-    sure, rises = dict[str, int](), dict[str, tuple[float, str]]()
+    sure, rises = dict[str, list[Row]](), dict[str, tuple[float, str]]()
     for (name, row, key), told in zip(asked, found, strict=True):
         before, after = row.vanilla(key).value, row.measure(key).value
-        sure[name] = sure.get(name, 0) + (told == LESS_FAIR)
+        sure.setdefault(name, []).extend([row] if told == LESS_FAIR else [])
         if before is not None and after is not None:
             said = f"{key} {number(after, '.3f')}, vanilla {number(before, '.3f')}"
             rises[name] = max(rises.get(name, (0.0, "")), (after - before, said))
-    if told_so := [f"{plain(name)} in {n} of {len(compared)} rows ({rises[name][1]})" for name, n in sure.items() if n]:
+    told_so = []
+    for name, own in sure.items():
+        where = "; ".join(map(name_of, own)) if len(own) <= NAMED else f"{len(own)} of {len(compared)} rows"
+        told_so += [f"{plain(name)} at {where} ({rises[name][1]})"] if own else []
+    if told_so:
         return [f"less even than vanilla: {'; '.join(told_so)}"]
     most = max(rises, key=lambda name: rises[name], default="")
     if not most or rises[most][0] <= LESS_EVEN:

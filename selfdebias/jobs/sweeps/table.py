@@ -223,7 +223,8 @@ ABOUT_INTERVALS = (
     "the floor; not told from fair, <= b: a larger value whose interval contains a fair sampler; b is the upper bound."
 )
 MEANINGS = {
-    "mode_fd": "mode_fd: the same of the modes, which each clustering finds for itself.",
+    "mode_fd": "mode_fd: the same of the modes, which each clustering finds for itself; of axes the mean of their distances, which "
+    "table.csv has one by one.",
     "kept": f"kept: {KEPT_COSINE.meaning}",
     "precision of switched": "precision of switched: how well images that changed their mode fit among vanilla images of that "
     "mode; 1: as well as those do themselves.",

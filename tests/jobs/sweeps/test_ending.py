@@ -81,7 +81,7 @@ def with_age(it: Row, before: float, after: float, width: float) -> Row:
 def test_what_the_measure_does_not_show_is_said_beside_it(few_jobs):
     rows = [with_age(row(1, 0.1), 0.29, 0.46, 0.05), with_age(row(2, 0.15), 0.29, 0.31, 0.05)]
     said = beside_in_words(rows, "gender.fd_hard")
-    assert said == ["less even than vanilla: age in 1 of 2 rows (age.fd_hard 0.460, vanilla 0.290)"]
+    assert said == ["less even than vanilla: age at strength=1 (age.fd_hard 0.460, vanilla 0.290)"]
     assert said[0] in " ".join(" ".join(shown(read_source(few_jobs.path), rows)).split())
     unsure = [with_age(row(1, 0.1), 0.29, 0.46, 0.3), row(2, 0.1)]
     assert beside_in_words(unsure, "gender.fd_hard")[0].startswith(
