@@ -6,7 +6,8 @@ Words choose the parts whose names hold one of them, and arms, all without a wor
 settings are those of "a person". On development seed 301 `select_then_transport` left 0.34 men among teachers, of whom 0.03 are:
 since then, steered images that did not come to their mode are drawn again. On seven occupations of seed 1001 it left up to 0.34
 where the projector had told the early mode wrongly: since then finished images are looked at, and that seed is spent. Reported are
-seeds 1002 to 1004; arms in `SETTINGS` that the page lacks have not been run yet. Cost is counted in rows that the denoiser evaluates, by a hook on it.
+seeds 1002 to 1004; arms in `SETTINGS` that the page lacks have not been run yet. Cost is counted in rows that the denoiser
+evaluates, by a hook on it.
 """
 
 from __future__ import annotations

@@ -167,6 +167,8 @@ def test_a_vocabulary_goes_by_its_name_and_needs_an_encoder_that_reads():
         ValueError, match="`vocabulary` must be one of emoji, general, none, or an object, got 'genral': did"
     ):
         fit(tiny_pipeline(), vocabulary="genral")
+    with pytest.raises(ValueError, match=r"`vocabulary` must be a name or a Vocabulary, got \['man'\]"):
+        fit(tiny_pipeline(), vocabulary=["man"])
     with pytest.raises(ValueError, match="no text tower, got an encoder PixelEncoder"):
         fit(tiny_pipeline(), vocabulary="general")
 

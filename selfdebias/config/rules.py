@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, NamedTuple, Union, get_args, get_origin
 
@@ -25,6 +26,16 @@ def refuse(path: str, words: str, value: Any) -> ConfigError:
     """The error for a value that breaks a rule, in one line."""
     shown = "null" if value is None else repr(value)
     return ConfigError(f"`{path}` must be {words}, got {shown}.")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that an unknown one was probably meant for; None where none is near.
+
+    Example:
+        >>> nearest("slak", ["slack", "strength"]), nearest("kappa", ["slack"])
+        ('slack', None)
+    """
+    return next(iter(difflib.get_close_matches(name, [*known], n=1, cutoff=0.5)), None)
 
 
 def whole(value: Any) -> bool:

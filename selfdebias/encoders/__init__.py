@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
+from selfdebias.config.rules import nearest
 from selfdebias.encoders.base import Encoder, PixelEncoder, PretrainedEncoder
 from selfdebias.encoders.inception import InceptionFeatures
 from selfdebias.encoders.pretrained import ClipEncoder, Dinov2Encoder, EfficientNetLite0Encoder, SiglipEncoder
@@ -36,8 +36,8 @@ def encoder_from(pretrained: str, revision: str | None = None) -> PretrainedEnco
     shipped, name = f"shipped:{pretrained.removeprefix('shipped:')}", pretrained.removeprefix("shipped:")
     if shipped == pretrained and not (name.isidentifier() and (HERE / name).is_dir()):
         known = sorted(f"shipped:{it.parent.name}" for it in HERE.glob("*/config.json"))
-        near = difflib.get_close_matches(pretrained, known, n=1)
-        meant = f"did you mean {near[0]}?" if near else f"it is none of {', '.join(known)}."
+        near = nearest(pretrained, known)
+        meant = f"did you mean {near}?" if near else f"it is none of {', '.join(known)}."
         raise FileNotFoundError(f"`encoder` must be a folder, owner/name or shipped:NAME, got {pretrained!r}: {meant}")
     types = tuple(kind for encoder in CLASSES for kind in encoder.types)
     source = ModelSource("encoder", pretrained, revision, types=types)

@@ -17,12 +17,13 @@ from selfdebias.backbones.pretrained import takes_prompts
 from selfdebias.config.combinations import part_of_scale
 from selfdebias.config.keys import as_keyed, digest
 from selfdebias.config.ranges import check_values
+from selfdebias.config.rules import nearest
 from selfdebias.config.targets import make
 from selfdebias.encoders import encoder_from
 from selfdebias.encoders.base import told_of
 from selfdebias.guidance import Semantics
 from selfdebias.jobs.model_card import TOLD, known_as
-from selfdebias.jobs.parts import default, near_or_all, part_of, projector_for, settle_libraries
+from selfdebias.jobs.parts import default, part_of, projector_for, settle_libraries
 from selfdebias.jobs.progress import with_progress
 from selfdebias.jobs.prompts import PromptCycle
 from selfdebias.jobs.stage import Runner, Stage, folder_of
@@ -73,6 +74,8 @@ class FitArguments:
         self.encoder = encoder_from(self.encoder) if isinstance(self.encoder, str) else self.encoder
         self.clustering = part_of("clustering", self.clustering, Clustering) or default("clustering", "axes")
         self.vocabulary = part_of("vocabulary", self.vocabulary, object) or NoVocabulary()
+        if not hasattr(self.vocabulary, "describe"):
+            raise ValueError(f"`vocabulary` must be a name or a Vocabulary, got {self.vocabulary!r}.")
         _check_counts(self.n_images, self.batch_size, self.timesteps, self.clustering)
         _check_call(self.pipe, self.call)
         self.drawn = at_scale(self.pipe, self.call, self.relative_scale)
@@ -135,9 +138,9 @@ def _check_call(pipe: Any, call: Mapping[str, Any]) -> None:
         if name in SET_BY_FIT:
             raise ValueError(f"`call` must leave {', '.join(SET_BY_FIT)} to fit, got {name!r}.")
         if name not in known:
-            raise ValueError(
-                f"`call` must hold arguments of {type(pipe).__name__}, got {name!r}: {near_or_all(name, known)}"
-            )
+            near = nearest(name, known)
+            hint = f"did you mean `{near}`?" if near else f"it has {', '.join(known)}."
+            raise ValueError(f"`call` must hold arguments of {type(pipe).__name__}, got {name!r}: {hint}")
 
 
 def at_scale(pipe: Any, call: dict[str, Any], relative: float) -> dict[str, Any]:

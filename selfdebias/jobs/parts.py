@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from selfdebias.config.combinations import guidance_of_arms, model_of_arms, mode
 from selfdebias.config.compose import compose_groups
 from selfdebias.config.overrides import options_of
 from selfdebias.config.ranges import NAMED
-from selfdebias.config.rules import ConfigError, is_number, refuse
+from selfdebias.config.rules import ConfigError, is_number, nearest, refuse
 from selfdebias.config.schema import GROUPS
 from selfdebias.config.sources import Sources, read_option
 from selfdebias.config.targets import check_job, make
@@ -104,10 +103,9 @@ def guidance_of(guidance: Method | str | None) -> Method | None:
     options = options_of("guidance", Sources().folders)
     if guidance not in options or not _can_be_attached(guidance):
         known = ", ".join(option for option in options if _can_be_attached(option))
-        why = ", which is for jobs alone." if guidance in options else ""
-        raise ValueError(
-            f"`guidance` must be one of {known}, or an object, got {guidance!r}{why or _meant(guidance, options)}"
-        )
+        near = nearest(guidance, options)
+        why = ", which is for jobs alone." if guidance in options else f": did you mean {near!r}?" if near else "."
+        raise ValueError(f"`guidance` must be one of {known}, or an object, got {guidance!r}{why}")
     made: Method = default("guidance", guidance)
     return made
 
@@ -129,16 +127,9 @@ def part_of(group: str, given: Any, kind: type) -> Any:
         return given
     known = options_of(group, Sources().folders)
     if given not in known:
-        raise ValueError(
-            f"`{group}` must be one of {', '.join(known)}, or an object, got {given!r}{_meant(given, known)}"
-        )
+        end = f": did you mean {near!r}?" if (near := nearest(given, known)) else "."
+        raise ValueError(f"`{group}` must be one of {', '.join(known)}, or an object, got {given!r}{end}")
     return default(group, given)
-
-
-def _meant(given: str, known: Sequence[str]) -> str:
-    """The end of a sentence about an unknown name: the one that it comes nearest to, if there is such."""
-    near = difflib.get_close_matches(given, known, n=1)
-    return f": did you mean {near[0]!r}?" if near else "."
 
 
 def with_options(guidance: Any, options: Mapping[str, Any]) -> Any:
@@ -154,16 +145,12 @@ def with_options(guidance: Any, options: Mapping[str, Any]) -> Any:
     changed, own = {name: value for name, value in options.items() if value is not None}, vars(guidance)
     for name, value in changed.items():
         if name not in own:
-            hint = near_or_all(name, list(inspect.signature(type(guidance)).parameters))
+            known = [*inspect.signature(type(guidance)).parameters]
+            near = nearest(name, known)
+            hint = f"did you mean `{near}`?" if near else f"it has {', '.join(known)}."
             raise ValueError(f"`{name}` is no option of {type(guidance).__name__}: {hint}")
         _check_kind(name, value, own[name])
     return type(guidance)(**{**own, **changed}) if changed else guidance
-
-
-def near_or_all(name: str, known: Sequence[str]) -> str:
-    """Returns what an unknown name was meant for, or else all that there is."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean `{near[0]}`?" if near else f"it has {', '.join(known)}."
 
 
 @contextmanager

@@ -115,8 +115,8 @@ def grids_in_words(results: Results, shown: Sequence[str]) -> list[str]:
     meanings = {
         DIFFERENCES: "Paired differences: below 0 the first arm is nearer to its target; both arms' numbers under the same weights "
         "of batches, since they start from the same seeds. p (Holm): corrected for the number of rows against the same arm.",
-        AXES: "Axes: each image is on one of two sides of each axis, side 1 being the smaller one among the collected images, unless they are about equal. "
-        "Switched images are those whose side of any axis changed.",
+        AXES: "Axes: each image is on one of two sides of each axis, side 1 being the smaller one among the collected images, "
+        "unless they are about equal. Switched images are those whose side of any axis changed.",
         QUALITY: f"Features: {said}. Guidance acts in the encoder's space alone, so that quality measured there is "
         "measured by what was aimed at. Those of judge and pixels are centred on the reference and scaled by one number; KID's "
         "kernel has gamma 1/d there. kept: cosine of unswitched images with their twins; its floor: that of different vanilla "

@@ -83,6 +83,7 @@ def test_a_job_stands_for_its_stages(tmp_path, job):
     assert inputs.reference_folder(str(job)) == tmp_path / "stages" / "collect" / "kcollect"
     assert inputs.discover_folder(str(job)) == tmp_path / "stages" / "discover" / "kdiscover"
     assert inputs.discover_folder(str(tmp_path / "stages" / "discover" / "kdiscover")).name == "kdiscover"
+    assert inputs.discover_folder(str(tmp_path)).name == "kdiscover"  # the folder of one fit
     assert inputs.collected_by(inputs.discover_folder(str(job))) == "kcollect"
     write_json(job / "job.json", {"stages": {"collect": "stages/collect/gone"}})
     with pytest.raises(ConfigError, match="`evaluate.modes` must be a job with its discover stage"):
