@@ -9,6 +9,7 @@ import pytest
 from sklearn.cluster import KMeans
 
 from selfdebias.metrics import fairness, features, modes
+from selfdebias.metrics.modes import summarise_modes
 
 
 def test_each_embedding_gets_the_centre_with_the_largest_cosine():
@@ -67,3 +68,10 @@ def test_stability_is_the_mean_agreement_of_halves_on_all_images():
         modes.mode_stability(Sign, np.zeros((9, 2)), seed=0, repeats=0)
     with pytest.raises(ValueError, match="`e` must have at least 4 rows, got 3"):
         modes.mode_stability(Sign, np.zeros((3, 2)), seed=0)
+
+
+def test_axes_of_another_job_are_axes_where_nothing_says_how_they_agree_with_a_judge():
+    modes = {"k": 4, "sizes": [5, 3, 4, 4], "target": [0.5] * 4, "axes": [{"agreement": 0.9}, {"agreement": 0.8}]}
+    found = summarise_modes(None, modes, ["gender"])
+    assert [axis["agreement"] for axis in found["axes"]] == [0.9, 0.8]
+    assert all(axis["ari"]["gender"].value is None and axis["ari"]["gender"].reason for axis in found["axes"])
