@@ -30,7 +30,7 @@ from selfdebias.config.targets import make
 from selfdebias.guidance.selection import cells_at
 from selfdebias.jobs.prompts import rows_of
 from selfdebias.jobs.stages.chosen import modes_of_images
-from selfdebias.jobs.stages.generate import read_semantics
+from selfdebias.jobs.stages.fitted_files import read_semantics
 from selfdebias.jobs.sweeps.pooling import stages_of
 from selfdebias.modes.semantics import AxesSemantics
 from selfdebias.storage.atomic import write_json, write_text

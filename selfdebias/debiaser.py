@@ -25,9 +25,10 @@ from selfdebias.jobs.failures import sigterm_as_ctrl_c
 from selfdebias.jobs.fitted_in_words import described, found_in_words
 from selfdebias.jobs.fitted_model import check_model
 from selfdebias.jobs.fitting import FitArguments, fit_stages
-from selfdebias.jobs.model_card import BANK, CLASSIFIER, MEANS, PROJECTOR, read_facts, write_facts
+from selfdebias.jobs.model_card import read_facts, write_facts
 from selfdebias.jobs.parts import as_given, default, guidance_of, part_of, with_options
-from selfdebias.jobs.stages.generate import check_shares, read_semantics
+from selfdebias.jobs.stages.fitted_files import read_semantics, save_semantics
+from selfdebias.jobs.stages.generate import check_shares
 from selfdebias.modes.estimator import Clustering
 from selfdebias.modes.semantics import AxesSemantics
 from selfdebias.storage.images import generators
@@ -94,7 +95,7 @@ class SelfDebias:
         timesteps: int = 8, seed: int = 0, folder: str | Path | None = None, clustering: Clustering | str | None = None,
         vocabulary: Any = None, projector: Mapping[str, Any] | None = None, guidance: Method | str | None = None,
         schedule: GuidanceWindow | str | None = None, call: dict[str, Any] | None = None, fitting_prompts: Sequence[str] = (),
-        relative_scale: float = 0.5,
+        relative_scale: float = 0.5, blocks: Sequence[int] | None = None,
     ) -> Self:  # fmt: skip
         """Sample from a pipeline, find its modes and train the projector; with a progress bar for each.
 
@@ -123,6 +124,8 @@ class SelfDebias:
                 fitted on `n_images` images of each as well. Then one debiaser holds for all of them; of two modes, for others too.
             relative_scale: classifier-free guidance scale of the images that are sampled here, as a part, in (0, 1], of that of the
                 call: a lower one shows what the model seldom draws. Pipelines without one are not changed.
+            blocks: of a transformer, from 0, after which `h_t` is read and edited, with a projector for each; None takes the middle
+                one of the joint blocks.
 
         Raises:
             ValueError: if an argument is out of range, or the pipeline cannot be guided.
@@ -132,7 +135,7 @@ class SelfDebias:
         with TemporaryDirectory() as temporary, normal_tensors(), sigterm_as_ctrl_c(unless_handled=True):
             asked = FitArguments(
                 pipe, prompts, encoder, n_images, batch_size, timesteps, seed, clustering, vocabulary, projector or {}, call or {},
-                fitting_prompts, relative_scale,
+                fitting_prompts, relative_scale, blocks,
             )  # fmt: skip
             semantics, facts, sheets = fit_stages(asked, Path(folder or temporary))
         rule = rule or default("guidance", "transport_axes" if isinstance(semantics, AxesSemantics) else "transport")
@@ -210,12 +213,7 @@ class SelfDebias:
     def save_pretrained(self, folder: str | Path) -> None:
         """Write projector, bank, settings and a model card; each file whole or not at all."""
         folder = Path(folder)
-        self.semantics.projector.save(folder / PROJECTOR)
-        self.semantics.bank.save(folder / BANK)
-        if self.semantics.means is not None:
-            self.semantics.means.save(folder / MEANS)
-        if isinstance(self.semantics, Semantics) and self.semantics.classifier is not None:
-            self.semantics.classifier.save(folder / CLASSIFIER)
+        save_semantics(self.semantics, folder)
         write_facts(folder, self.facts)
 
 

@@ -10,10 +10,11 @@ from torch.distributed import TCPStore
 from selfdebias.config.compose import load
 from selfdebias.config.targets import make
 from selfdebias.guidance import GuidanceState, SelfDebiasGuidance
+from selfdebias.guidance.collective import Collective
 from selfdebias.guidance.schedules import GuidanceWindow
-from selfdebias.guidance.state import Collective
 from selfdebias.jobs.processes import SeveralProcesses
-from selfdebias.jobs.stages.generate import ArmSampler, read_semantics
+from selfdebias.jobs.stages.fitted_files import read_semantics
+from selfdebias.jobs.stages.generate import ArmSampler
 from selfdebias.storage.batches import BatchFolder
 
 N_IMAGES, BATCH_SIZE, STEPS = 33, 32, 5  # so that the last batch has an image for one process alone

@@ -17,7 +17,7 @@ from selfdebias.config.targets import make
 from selfdebias.guidance import GuidanceState
 from selfdebias.guidance.attachment import Attachment
 from selfdebias.jobs.job import run_job
-from selfdebias.jobs.stages.generate import read_semantics
+from selfdebias.jobs.stages.fitted_files import read_semantics
 from selfdebias.jobs.stages.sampling import CostMeter
 from selfdebias.storage.images import image_seeds
 

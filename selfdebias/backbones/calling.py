@@ -37,6 +37,8 @@ class Step:
         stop: where the guidance schedule ends, as a fraction of the steps, in (0, 1].
         alpha_bar: the share of signal in the variance of `x_t`, in [0, 1]; NaN where the scheduler states none.
         block: of a transformer, after which `h_t` stands; None in a UNet.
+        site: which of the blocks that is at this step, from 0.
+        sites: after how many blocks `h_t` is seen at each step.
     """
 
     timestep: float
@@ -48,6 +50,13 @@ class Step:
     stop: float = 1.0
     alpha_bar: float = math.nan
     block: int | None = None
+    site: int = 0
+    sites: int = 1
+
+    @property
+    def visit(self) -> int:
+        """How many edits of the pipeline call come before this one: the index, where `h_t` is edited after one block."""
+        return self.index * self.sites + self.site
 
 
 def planned_steps(start: int, count: int) -> Iterator[Step]:

@@ -47,7 +47,7 @@ class Denoiser(ABC):
 
     @abstractmethod
     def sites(self, blocks: Sequence[int] | None) -> dict[int | None, nn.Module]:
-        """Return the modules that return `h_t`, by block; of a UNet one, under None."""
+        """Return the modules that return `h_t`, by block, in the order in which they run; of a UNet one, under None."""
 
     def refuse_cache(self) -> None:
         """Raise a ValueError where a cache of diffusers leaves blocks out, and with them what was edited there."""
@@ -187,7 +187,7 @@ class Transformer(Denoiser):
         for block in chosen:
             if not 0 <= block < len(every):
                 raise ValueError(f"`blocks` must be from 0 to {len(every) - 1} for this transformer, got {block}.")
-        return {block: every[block] for block in chosen}
+        return {block: every[block] for block in sorted(chosen)}
 
     def site_name(self, block: int | None) -> str:
         """See `Denoiser.site_name`."""

@@ -243,4 +243,6 @@ class BottleneckHook:
             guidance_scale=scale,
             alpha_bar=alpha_bar_of(self.pipeline.scheduler, self._timestep),
             block=block,
+            site=[*self.blocks].index(block) if block in self.blocks else 0,
+            sites=len(self.blocks),
         )

@@ -198,10 +198,12 @@ class HeldBackbone:
     Args:
         pipeline: the pipeline.
         call: further arguments of each call; a negative prompt that is one text holds for each image.
+        blocks: of a transformer, after which `h_t` stands; None takes the middle one of the joint blocks.
     """
 
     pipeline: Any
     call: dict[str, Any]
+    blocks: Sequence[int] | None = None
 
     def load(self) -> Any:
         """Return the pipeline as it is."""

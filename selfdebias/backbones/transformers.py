@@ -30,7 +30,7 @@ class TransformerBackbone(PretrainedBackbone):
         guidance_scale: classifier-free guidance scale, at least 1; 1 turns it off. That of Flux is an input of its transformer.
         negative_prompt: what the unconditional branch is asked for; None for nothing.
         height, width: of the images, in pixels; None takes the model's own.
-        block: after which `h_t` stands, from 0; None takes the middle one of the joint blocks.
+        blocks: after which `h_t` stands, from 0, each with a projector and an edit of its own; None takes the middle joint one.
         t5: whether Stable Diffusion 3 loads its largest text encoder.
         call: further arguments of each pipeline call.
         common: further arguments of `PretrainedBackbone`.
@@ -44,18 +44,18 @@ class TransformerBackbone(PretrainedBackbone):
 
     def __init__(
         self, pretrained: str, steps: int, guidance_scale: float, pipeline: str = "StableDiffusion3Pipeline", *,
-        negative_prompt: str | None = None, height: int | None = None, width: int | None = None, block: int | None = None,
-        t5: bool = True, call: Mapping[str, Any] | None = None, **common: Any,
+        negative_prompt: str | None = None, height: int | None = None, width: int | None = None,
+        blocks: Sequence[int] | None = None, t5: bool = True, call: Mapping[str, Any] | None = None, **common: Any,
     ):  # fmt: skip
         super().__init__(pretrained, pipeline, steps, **common)
-        check_values("model", {"guidance_scale": guidance_scale, "height": height, "width": width, "block": block})
+        check_values("model", {"guidance_scale": guidance_scale, "height": height, "width": width, "blocks": blocks})
         self.guidance_scale, self.negative_prompt, self.height, self.width = (
             guidance_scale,
             negative_prompt,
             height,
             width,
         )
-        self.blocks, self.t5, self.call = None if block is None else [block], t5, dict(call or {})
+        self.blocks, self.t5, self.call = blocks, t5, dict(call or {})
         self._check_call()
 
     def _check_call(self) -> None:

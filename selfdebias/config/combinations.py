@@ -216,6 +216,10 @@ def _check_space(config: Mapping[str, Any]) -> None:
     if not str(config["bank"]["_target_"]).endswith(".OwnBank"):
         words = "image or residual where `bank` is not own: a bank needs the modes before its projector"
         raise refuse("clustering.space", words, "projected")
+    if len(config["model"].get("blocks") or ()) > 1:
+        raise refuse(
+            "model.blocks", "null or one block where `clustering.space` is projected", config["model"]["blocks"]
+        )
 
 
 def _check_shares(path: str, shares: list[float], clustering: Mapping[str, Any], bank: Mapping[str, Any]) -> None:

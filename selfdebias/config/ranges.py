@@ -68,6 +68,10 @@ _DEVICE = Rule(
     "a torch device such as cpu or cuda",
     lambda value: isinstance(value, str) and bool(re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", value)),
 )
+_BLOCKS = Rule(
+    "a list of different whole numbers from 0",
+    lambda value: list_of(at_least(0)).holds(value) and 0 < len(value) == len(set(value)),
+)
 _FALSE = Rule("false", lambda value: value is False)
 
 RANGES: Mapping[str, Mapping[str, Rule]] = {
@@ -78,7 +82,7 @@ RANGES: Mapping[str, Mapping[str, Rule]] = {
         "eta": number_in(0, 1),
         "height": or_null(_SIDE),
         "width": or_null(_SIDE),
-        "block": or_null(at_least(0)),
+        "blocks": or_null(_BLOCKS),
         "t5": TRUE_OR_FALSE,
         "scheduler.name": or_null(one_of(*SCHEDULERS)),
         "dtype": one_of("float32", "float16", "bfloat16"),

@@ -11,55 +11,16 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from selfdebias.backbones.calling import Step, normal_tensors, planned_steps, split_branches
+from selfdebias.backbones.calling import Step, normal_tensors, planned_steps
 from selfdebias.backbones.denoisers import TEXT, Denoiser
 from selfdebias.backbones.hspace import BottleneckHook
-from selfdebias.guidance.base import Guidance, chosen_axes
+from selfdebias.guidance.base import Guidance
 from selfdebias.guidance.groups import Group, Rule, conditions_of, groups_of
+from selfdebias.guidance.over_axes import edit_all
 from selfdebias.guidance.schedules import GuidanceWindow
-from selfdebias.guidance.standardised import edit_standardised
 from selfdebias.guidance.state import GuidanceState
 
 SMALL = 8  # images of a prompt in a call, below which batches are balanced with those before them
-
-
-def edit_all(guidance: Guidance, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
-    """Return the edited activation: found in standardised coordinates, where the projector says so; see `edit_axes`."""
-    if guidance.site == "bottleneck" and state.projector is not None and state.projector.relative_to == "standardised":
-        return edit_standardised(state.projector, h, step, lambda x: edit_axes(guidance, x, step, state))
-    return edit_axes(guidance, h, step, state)
-
-
-def edit_axes(guidance: Guidance, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
-    """Return what `Guidance.edit` does; where there are axes, the sum of what it does for each that is balanced.
-
-    The coordinates of an axis do not answer to an edit along another one (`fit_axes_bank`), so axes that are not balanced are left
-    alone, and those that are do not undo each other. The trace has the projected shares of the sides of all axes (those that are
-    not balanced as nan), the size of the whole edit, and the divergences of all axes added up.
-
-    Args:
-        guidance: how `h_t` is edited.
-        h: (branches x B, C, H, W), stacked as `step.branches` says.
-        step: where in the sampling loop this is.
-        state: with one state for each axis, or with none of them.
-    """
-    if not (state.axes and guidance.balances):
-        return guidance.edit(h, step, state)
-    total, untouched = torch.zeros_like(h, dtype=torch.float32), True
-    shares, divergence = [torch.full((2,), torch.nan) for _ in state.axes], 0.0
-    for a in chosen_axes(guidance, len(state.axes)):
-        own = state.axes[a]
-        before, skipped = len(own.trace.index), own.trace.skipped
-        edited = guidance.edit(h, step, own)
-        if edited is not h:
-            total, untouched = total + (edited.float() - h.float()), False
-        state.trace.skipped += own.trace.skipped - skipped
-        if len(own.trace.index) > before:
-            shares[a], divergence = own.trace.p_hat[-1], divergence + own.trace.kl[-1]
-    size = h.float().flatten(1).norm(dim=1)
-    rows = split_branches(total.flatten(1).norm(dim=1) / size, step.branches)
-    state.trace.add(step.index, torch.cat(shares), torch.stack([*rows.values()]).amax(dim=0), divergence)
-    return h if untouched else (h.float() + total).to(h.dtype)
 
 
 class Attachment:
@@ -89,7 +50,7 @@ class Attachment:
         self._rule, self._small, self._on_prompts = Rule(guidance, schedule), small, on_prompts
         self._hook = BottleneckHook(
             pipeline, self._act, self._begin, self._extrapolate, self._acts, self._end, state.close, guidance.site,
-            state.projector.blocks if state.projector else None,
+            state.blocks,
         )  # fmt: skip
         self._groups: list[Group] = []
         self._plain: dict[str, str] = {}  # by prompt, the conditioning that was seen first
@@ -182,6 +143,7 @@ class Attachment:
         """Return the edited activation, or None where none of its rows is edited."""
         if not self._acts(step):
             return None
+        self.state.turn_to(step.block)
         self._check(h, step)
         start = time.perf_counter()
         with normal_tensors():

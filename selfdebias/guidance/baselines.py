@@ -95,7 +95,7 @@ class ReplayedSizes(MethodState):
     """Sizes of another guidance's edits to the images of the current batch.
 
     Attributes:
-        sizes: by step index, (B,) relative to ``||h||``.
+        sizes: by `Step.visit`, (B,) relative to ``||h||``.
     """
 
     def __init__(self) -> None:
@@ -131,14 +131,14 @@ class RandomGuidance(Guidance):
 
         Nothing is done where the other guidance did nothing.
         """
-        sizes = state.of(ReplayedSizes).sizes.get(step.index)
+        sizes = state.of(ReplayedSizes).sizes.get(step.visit)
         if sizes is None:
             return h
         halves = split_branches(h, step.branches)
         edit = _edit(halves["cond"], sizes, step, state.seeds)
         no_modes = torch.zeros(0)  # are read by the control
         norms = edit.flatten(1).norm(dim=1) / halves["cond"].flatten(1).norm(dim=1)
-        state.trace.add(step.index, no_modes, norms, 0.0)
+        state.trace.add(step.visit, no_modes, norms, 0.0)
         if self.branch == EACH and "uncond" in halves:
             return h + torch.cat([_edit(halves["uncond"], sizes, step, state.seeds, 1), edit])
         return add_edit(h, edit, "cond" if self.branch == EACH else self.branch, step.branches)
@@ -146,7 +146,7 @@ class RandomGuidance(Guidance):
 
 def _edit(h: Tensor, sizes: Tensor, step: Step, seeds: Sequence[int], *more: int) -> Tensor:
     """Return edits of these sizes for the activations (B, C, H, W) of a branch, in directions that `more` numbers change."""
-    noise = seeded_noise(seeds, step.index, h.shape, *more)
+    noise = seeded_noise(seeds, step.visit, h.shape, *more)
     directions = torch.stack([it / it.norm() for it in noise])
     return directions.to(h) * (sizes.to(h) * h.flatten(1).norm(dim=1))[:, None, None, None]
 
@@ -156,7 +156,7 @@ def seeded_noise(seeds: Sequence[int], index: int, shape: Sequence[int], *more: 
 
     Args:
         seeds: (B,) of the images.
-        index: of the step.
+        index: of the edit, `Step.visit`.
         shape: of the noise.
         more: further numbers that it depends on.
 

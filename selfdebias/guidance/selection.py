@@ -200,6 +200,14 @@ def wanting(
     semantics: Semantics | AxesSemantics, shares: Sequence[Tensor], axes: Sequence[int]
 ) -> Semantics | AxesSemantics:
     """Return semantics whose bank asks for other shares: of the partition, or of these axes."""
+    found = _wanting(semantics, shares, axes)
+    found.elsewhere = {block: _wanting(it, shares, axes) for block, it in semantics.elsewhere.items()}
+    return found
+
+
+def _wanting(
+    semantics: Semantics | AxesSemantics, shares: Sequence[Tensor], axes: Sequence[int]
+) -> Semantics | AxesSemantics:
     if not isinstance(semantics, AxesSemantics):
         return Semantics(semantics.projector, replace(semantics.bank, target=shares[0].float()), semantics.means)
     banks = list(semantics.bank.axes)

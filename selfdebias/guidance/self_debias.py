@@ -32,7 +32,7 @@ class AssignmentMemory(MethodState):
     """Assignments of the earlier batches of each group.
 
     Attributes:
-        sums: by (group, step index), (K + 1,) float64: decayed sums of the assignments, and behind them the images' number.
+        sums: by (group, `Step.visit`), (K + 1,) float64: decayed sums of the assignments, and behind them the images' number.
     """
 
     def __init__(self) -> None:
@@ -131,7 +131,7 @@ class SelfDebiasGuidance(RelativeStepGuidance):
             return h
         with torch.no_grad():
             p = self.assign(h_cond + edit, step, state)
-        state.of(AssignmentMemory).remember(p, step.index, state, self.decay)
+        state.of(AssignmentMemory).remember(p, step.visit, state, self.decay)
         p_hat, kl = found[0]  # before the edit
         return self.apply(h, edit, p_hat, kl, step, state)
 
@@ -144,7 +144,7 @@ class SelfDebiasGuidance(RelativeStepGuidance):
         with torch.enable_grad():
             leaf = x.detach().float().requires_grad_(True)
             p = self.assign(leaf, step, state)
-            memory = state.of(AssignmentMemory).recall(state.group, step.index, p.shape[1])
+            memory = state.of(AssignmentMemory).recall(state.group, step.visit, p.shape[1])
             p_hat, pi = _shares(state.collective.gather(p)[0], memory), self.pi(state).to(p)
             (g,) = torch.autograd.grad((p * (torch.log(p_hat / pi) + 1)).sum(), leaf)
         counted, own = state.collective.gather(self.sharper(p, x, step, state, self.counted_at))

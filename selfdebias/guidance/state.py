@@ -2,83 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
 
+from selfdebias.guidance.collective import ALONE, Collective
 from selfdebias.modes.projection import SemanticProjector
 from selfdebias.modes.semantics import AxesSemantics, Semantics
-
-T = TypeVar("T")
-
-
-class Collective:
-    """The processes that share a batch, each with a run of its images in the order of their ids: here one, with all of them.
-
-    All make the same calls in the same order, and get the same, bit for bit. A class for several overrides `gather` and `first`.
-
-    Attributes:
-        part: index of this process, from 0.
-        among: number of processes, at least 1.
-    """
-
-    part: int = 0
-    among: int = 1
-
-    def gather(self, rows: Tensor) -> tuple[Tensor, slice]:
-        """Return the rows of all processes, and where this one's are among them.
-
-        Args:
-            rows: (B, ...) of one dtype and width everywhere; B may differ, and be 0.
-
-        Returns:
-            (N, ...) on the device of `rows`, without gradient, in the order of the processes; ``rows == all[own]``.
-        """
-        return rows.detach(), slice(0, len(rows))
-
-    def first(self, count: int) -> Collective:
-        """Return the first `count` processes, or all where they are no more: those that a batch of so many images has.
-
-        All processes call it, in the same order. In one that is not among them, what comes back has an empty `share`.
-        """
-        return self
-
-    def sum(self, values: Tensor) -> Tensor:
-        """Return the sum over the processes of a tensor that has one shape in all of them."""
-        return self.gather(values[None])[0].sum(dim=0)
-
-    def any(self, value: bool) -> bool:
-        """Return whether the value is true in some process."""
-        return bool(self.gather(torch.tensor([value], dtype=torch.uint8))[0].any())
-
-    def wait(self) -> None:
-        """Return once every process has come here."""
-        self.any(False)
-
-    def share(self, items: Sequence[T]) -> list[T]:
-        """Return the items of this process: a run of them, the first processes having one more where they do not divide.
-
-        Example:
-            >>> ALONE.share([3, 4, 5])
-            [3, 4, 5]
-        """
-        size, more = divmod(len(items), self.among)
-        start = self.part * size + min(self.part, more)
-        return list(items[start : start + size + (self.part < more)])
-
-
-ALONE = Collective()
 
 
 @dataclass
 class Trace:
-    """What was done in one pipeline call, one entry for each guided step.
+    """What was done in one pipeline call, one entry for each edit: one at each guided step, or after each block.
 
     Attributes:
-        index: of each guided step.
+        index: of each edit, `Step.visit`.
         p_hat: projected shares (K,) there.
         edit_norm: sizes of the edits (B,) there, relative to ``||h||``.
         kl: nats there.
@@ -94,7 +35,7 @@ class Trace:
     closed_loop: bool = False
 
     def add(self, index: int, p_hat: Tensor, edit_norm: Tensor, kl: float) -> None:
-        """Note the edit of one step: projected shares (K,), sizes relative to ``||h||`` (B,), and the KL in nats."""
+        """Note an edit: `Step.visit`, projected shares (K,), sizes relative to ``||h||`` (B,), and the KL in nats."""
         self.index.append(index)
         self.p_hat.append(p_hat.float().cpu())
         self.edit_norm.append(edit_norm.float().cpu())
@@ -143,6 +84,7 @@ class GuidanceState:
         semantics: projector and bank; None for guidance that needs none.
         projector: that of the semantics; where there are none, it may say after which block edits are made and what their size is
             relative to.
+        sites: what is read after each block, where `h_t` is edited after several; else empty.
         axes: the state of each axis by itself, where there are axes; else empty.
         group: name of the current group of images, which methods keep their state under: as a rule its prompt.
         prompt: that they are sampled from.
@@ -163,12 +105,14 @@ class GuidanceState:
     seconds: float = 0.0
     collective: Collective = ALONE
     axes: list[GuidanceState] = field(default_factory=list)
+    sites: Mapping[int, Semantics | AxesSemantics] = field(default_factory=dict)
     _methods: dict[type[MethodState], MethodState] = field(default_factory=dict)
     _restored: dict[str, Mapping[str, Tensor]] = field(default_factory=dict)  # by group
     _in_call: bool = False
 
     def __post_init__(self) -> None:
         self.projector = self.semantics.projector if self.semantics else self.projector
+        self.sites = self.semantics.sites if self.semantics else self.sites
         if isinstance(self.semantics, AxesSemantics):
             self.axes = [GuidanceState(it) for it in self.semantics.axes]
 
@@ -180,6 +124,22 @@ class GuidanceState:
                 kept.restore(group, tensors)
             kept.begin()
         return cast(M, self._methods[kind])
+
+    @property
+    def blocks(self) -> list[int] | None:
+        """After which blocks of a transformer `h_t` is edited; None in a UNet, and where none are known."""
+        return sorted(self.sites) or (self.projector.blocks if self.projector else None)
+
+    def turn_to(self, block: int | None) -> None:
+        """Read and edit after another block, where there are several."""
+        if block is None or block not in self.sites:
+            return
+        here = self.sites[block]
+        self.projector = here.projector
+        if self.semantics is not None:
+            self.semantics = here
+        for axis, own in zip(self.axes, here.axes if isinstance(here, AxesSemantics) else (), strict=False):
+            axis.semantics, axis.projector = own, own.projector
 
     def require_semantics(self) -> Semantics:
         """Return the semantics of the current group's prompt, for what a guidance is given: standardised, where edits are.

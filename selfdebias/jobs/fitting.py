@@ -28,7 +28,8 @@ from selfdebias.jobs.progress import with_progress
 from selfdebias.jobs.prompts import PromptCycle
 from selfdebias.jobs.stage import Runner, Stage, folder_of
 from selfdebias.jobs.stages import collect, discover, project
-from selfdebias.jobs.stages.generate import read_semantics
+from selfdebias.jobs.stages.collected import read_identity
+from selfdebias.jobs.stages.fitted_files import read_semantics
 from selfdebias.modes.estimator import Clustering
 from selfdebias.modes.naming import NoVocabulary
 from selfdebias.modes.semantics import AxesSemantics
@@ -63,12 +64,14 @@ class FitArguments:
     call: dict[str, Any]
     fitting_prompts: Sequence[str]
     relative_scale: float
+    blocks: Sequence[int] | None
     texts: tuple[str, ...] = field(init=False)
     others: tuple[str, ...] = field(init=False)
     drawn: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
         denoiser = find_denoiser(self.pipe)
+        denoiser.sites(self.blocks)  # which refuses those that are not there
         self.texts = _texts(self.pipe, self.prompts)
         self.others = _others(self.texts, self.fitting_prompts)
         self.encoder = encoder_from(self.encoder) if isinstance(self.encoder, str) else self.encoder
@@ -182,7 +185,7 @@ def fit_stages(asked: FitArguments, root: Path) -> tuple[Semantics | AxesSemanti
         runner.run(stage)
     collected, *_, discovered, projected = (folder_of(stage, root).path for stage in stages)
     modes, measured = read_json(discovered / "modes.json"), read_json(projected / "project.json")
-    identity = collect.read_identity(collected)
+    identity = read_identity(collected)
     facts = {
         **found, "told": told_of(asked.encoder), "pipeline": type(asked.pipe).__name__, "model": known_as(images["model"]),
         "prompts": list(asked.texts) if takes_prompts(asked.pipe) else [""],
@@ -199,7 +202,7 @@ def _stages(asked: FitArguments, images: Mapping[str, Any], found: Mapping[str, 
     collected, *further = [
         _stage(
             "collect", collect.collect, collect.VERSION, {**images, "prompts": list(texts)},
-            backbone=HeldBackbone(asked.pipe, asked.drawn), encoder=asked.encoder, prompts=PromptCycle(texts),
+            backbone=HeldBackbone(asked.pipe, asked.drawn, asked.blocks), encoder=asked.encoder, prompts=PromptCycle(texts),
             n_images=asked.n_images, batch_size=asked.batch_size, timesteps=asked.timesteps, seed=seed, trainer=trainer,
         )
         for texts in (asked.texts, *((text,) for text in asked.others))
@@ -235,7 +238,7 @@ def _images_of(asked: FitArguments) -> dict[str, Any]:
         "encoder": project.name_of(asked.encoder), "n_images": asked.n_images, "batch_size": asked.batch_size,
         "timesteps": asked.timesteps, "seed": asked.seed,
         "call": {k: v if isinstance(v, str | int | float | bool | None) else repr(v) for k, v in asked.call.items()},
-        "relative_scale": asked.relative_scale,
+        "relative_scale": asked.relative_scale, **({"blocks": sorted(asked.blocks)} if asked.blocks else {}),
     }  # fmt: skip
 
 

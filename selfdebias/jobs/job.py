@@ -14,7 +14,7 @@ from selfdebias.jobs.announcements import seen_at_once, start_in_words, untold_i
 from selfdebias.jobs.early_checks import check_early
 from selfdebias.jobs.evaluation_inputs import check_encoder, discover_folder, fingerprint_inputs
 from selfdebias.jobs.job_record import record_of, start_job
-from selfdebias.jobs.model_card import TENSORS, facts_of_run, write_facts
+from selfdebias.jobs.model_card import gather_debiaser
 from selfdebias.jobs.parts import Parts, settle_libraries
 from selfdebias.jobs.processes import ONE, Processes
 from selfdebias.jobs.prompts import BANK, prompts_of_bank, rows_of
@@ -208,15 +208,6 @@ def _gather_results(
         write_text(place / "report.html", page_of_folders(*asked))
     elif "evaluate" in paths and results["arms"]:
         write_text(place / "table.md", job_table.markdown_table(results))
-
-
-def gather_debiaser(place: Path, config: Mapping[str, Any], paths: Mapping[str, Path], encoder: Any, line: str) -> None:
-    """Links tensors of the debiaser from the stages' folders, and writes the model card; arguments as in `facts_of_run`."""
-    for name in TENSORS:
-        left = [paths[stage] / name for stage in ("project", "discover") if (paths[stage] / name).exists()]
-        for path in left[:1]:  # modes found among projected vectors have no means
-            link_or_copy(path, place / name)
-    write_facts(place, facts_of_run(config, paths, encoder, line))
 
 
 def gather_rows(job: Path, config: Mapping[str, Any], rows: Sequence[str], record: Mapping[str, Any]) -> None:

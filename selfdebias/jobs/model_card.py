@@ -12,20 +12,18 @@ from selfdebias.config.combinations import guidance_of_arms, model_of_arms
 from selfdebias.config.files import check_plain
 from selfdebias.config.prompts import PLACE, filled
 from selfdebias.encoders.base import told_of
-from selfdebias.jobs.stages.collect import read_identity
+from selfdebias.jobs.stages.collected import read_identity
+from selfdebias.jobs.stages.fitted_files import BANK, PROJECTOR, tensors_of
 from selfdebias.jobs.stages.project import name_of
 from selfdebias.report.privacy import without_places
 from selfdebias.report.trial import trial_in, trial_verdict
 from selfdebias.report.wording import plain
-from selfdebias.storage.atomic import check_inside, hash_file, read_json, write_json, write_text
+from selfdebias.storage.atomic import check_inside, hash_file, link_or_copy, read_json, write_json, write_text
 from selfdebias.storage.hidden import hidden
 from selfdebias.storage.stage_folder import read_header
 from selfdebias.testbed import HERE as TESTBED
 
-PROJECTOR, BANK, FACTS, CARD = "projector.safetensors", "bank.safetensors", "debiaser.json", "README.md"
-MEANS = "means.safetensors"  # of the modes in the activations; a folder may lack it
-CLASSIFIER = "classifier.safetensors"  # of labelled modes; only where they are a judge's classes
-TENSORS = (PROJECTOR, BANK, MEANS, CLASSIFIER)
+FACTS, CARD = "debiaser.json", "README.md"
 FORMAT = 1
 CODE = """\
 ```python
@@ -187,9 +185,21 @@ def _measured(facts: Mapping[str, Any]) -> list[str]:
 def write_facts(folder: Path, facts: dict[str, Any]) -> None:
     """Write ``debiaser.json``, with the hashes of the tensors that lie beside it, and the model card."""
     facts = hidden(facts)
-    files = {name: hash_file(folder / name) for name in TENSORS if (folder / name).is_file()}
+    files = {name: hash_file(folder / name) for name in tensors_of(folder) if (folder / name).is_file()}
     write_json(folder / FACTS, {**facts, "format": FORMAT, "files": files})
     write_text(folder / CARD, model_card(facts))
+
+
+def gather_debiaser(
+    place: Path, config: Mapping[str, Any], paths: Mapping[str, Path], encoder: Any, command: str
+) -> None:
+    """Link the tensors of a debiaser from the stages' folders, and write the model card; arguments as in `facts_of_run`."""
+    for name in tensors_of(paths["project"]):
+        left = [paths[stage] / name for stage in ("project", "discover") if (paths[stage] / name).exists()]
+        for path in left[:1]:  # modes found among projected vectors have no means
+            (place / name).parent.mkdir(exist_ok=True)
+            link_or_copy(path, place / name)
+    write_facts(place, facts_of_run(config, paths, encoder, command))
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
@@ -201,11 +211,9 @@ def read_facts(folder: Path) -> dict[str, Any]:
     """
     for name in (FACTS, PROJECTOR, BANK):
         if not (folder / name).is_file():
-            raise FileNotFoundError(
-                f"`folder` must hold a {name}, got {folder}: give a finished run, runs/jobs/<hash>, or a folder that "
-                f"save_pretrained wrote."
-            )
-    check_inside(folder, (FACTS, *TENSORS))
+            words = "give a finished run, runs/jobs/<hash>, or a folder that save_pretrained wrote"
+            raise FileNotFoundError(f"`folder` must hold a {name}, got {folder}: {words}.")
+    check_inside(folder, (FACTS, *tensors_of(folder)))
     facts = read_json(folder / FACTS)
     check_plain(facts, folder / FACTS)
     if facts.get("format") != FORMAT:
@@ -225,7 +233,12 @@ def _check_files(folder: Path, files: Any) -> None:
         warnings.warn(
             f"{folder} is of an earlier version, without hashes: its files and its model are not checked.", stacklevel=4
         )
-    for name in TENSORS:
+    told = files if isinstance(files, Mapping) else {}
+    if left := sorted(name for name in told if "/" in name and not (folder / name).is_file()):
+        raise FileNotFoundError(
+            f"`folder` must hold {left[0]}, as was saved, got {folder}: copy the whole folder again."
+        )
+    for name in tensors_of(folder):
         path = folder / name
         if not path.is_file():
             continue

@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from selfdebias.guidance.state import ALONE, Collective
+from selfdebias.guidance.collective import ALONE, Collective
 from selfdebias.jobs.failures import OUTCOMES, STOPPED, RanksFailedError, Terminated, is_rank
 
 DRAW, DONE = "draw", "done"  # what the first process tells the others of a stage: to take part, or to go on

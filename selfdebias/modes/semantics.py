@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +22,26 @@ CLOSE = 0.01  # a difference of shares, in the 2-norm, that so few images cannot
 LIKELY = 0.02  # nats an image, likewise of the likelihood
 
 
-class Semantics:
+class AtBlocks:
+    """What is read after several blocks of a transformer: one reader stands for all of them, and knows the others.
+
+    Attributes:
+        elsewhere: by block, the readers after the other ones; empty where `h_t` is read in one place.
+    """
+
+    projector: SemanticProjector
+    elsewhere: Mapping[int, Any] = {}
+
+    @property
+    def sites(self) -> dict[int, Any]:
+        """By block, all readers; empty where `h_t` is read in one place."""
+        if not self.elsewhere:
+            return {}
+        assert self.projector.block is not None  # which a transformer's has
+        return {self.projector.block: self, **self.elsewhere}
+
+
+class Semantics(AtBlocks):
     """Reads the modes off a bottleneck activation: projector and bank together.
 
     Args:
@@ -95,7 +116,7 @@ class Semantics:
         return self if bank is self.bank else Semantics(self.projector, bank, self.means, self.classifier)
 
 
-class AxesSemantics:
+class AxesSemantics(AtBlocks):
     """Reads several axes off a bottleneck activation: one projector, and a bank of two modes for each axis.
 
     Args:

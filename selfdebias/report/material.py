@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Protocol
 
 import numpy as np
@@ -85,6 +86,13 @@ class Material:
     arms: dict[str, ArmMaterial]
     curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     trained: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def accuracy_by_block(self) -> dict[int, float]:
+        """How often the projector of each block tells the mode of a held-out image, mean of the steps; {} where there is one."""
+        by_block = self.trained.get("accuracy_by_block", {})
+        means = {int(block): fmean(steps["cond"].values()) for block, steps in by_block.items()}
+        return dict(sorted(means.items()))
 
     @property
     def baseline(self) -> str:

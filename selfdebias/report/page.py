@@ -134,6 +134,7 @@ def render_page(material: Material, pictures: Pictures) -> str:
         grids=[(grid, grids_in_words(results, [grid.title])) for grid in extra],
         cost=cost,
         cosine=written(cosine, notes) if material.trained else "",
+        by_block=material.accuracy_by_block,
         interval=interval_in_words(results),
         said=said,
     )  # fmt: skip

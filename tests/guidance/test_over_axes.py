@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from selfdebias.guidance import GuidanceState
-from selfdebias.guidance.attachment import edit_all
 from selfdebias.guidance.base import check_all
 from selfdebias.guidance.baselines import MeanDifferenceGuidance
 from selfdebias.guidance.gradient_descent import GradientDescentGuidance
+from selfdebias.guidance.over_axes import edit_all
 from selfdebias.guidance.self_debias import SelfDebiasGuidance
 from selfdebias.guidance.shares import wanted_of_all
 from selfdebias.guidance.transport import TransportGuidance, TransportState

@@ -9,8 +9,8 @@ import torch
 
 from selfdebias.guidance import Guidance, GuidanceState
 from selfdebias.guidance.baselines import ReplayedSizes
+from selfdebias.guidance.collective import ALONE, Collective
 from selfdebias.guidance.self_debias import AssignmentMemory
-from selfdebias.guidance.state import ALONE, Collective
 from selfdebias.guidance.transport import TransportState
 from tests.guidance.test_contract import OPTIONS, _build
 from tests.guidance.threads import in_threads

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from selfdebias.guidance.state import Collective
+from selfdebias.guidance.collective import Collective
 
 
 class Board:

@@ -10,7 +10,7 @@ import torch
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from torch.multiprocessing import start_processes
 
-from selfdebias.guidance.state import ALONE
+from selfdebias.guidance.collective import ALONE
 from selfdebias.main import main
 from selfdebias.storage.batches import BatchFolder
 from tests.two_processes import BATCH_SIZE, N_IMAGES, STEPS, draw, work

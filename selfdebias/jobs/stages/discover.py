@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 from sklearn.metrics import silhouette_score
 from torch import Tensor
 
-from selfdebias.jobs.stages.collect import CollectedImages
+from selfdebias.jobs.stages.collected import CollectedImages
 from selfdebias.jobs.stages.modes_file import write_modes, write_sides
 from selfdebias.jobs.stages.project import embed
 from selfdebias.judges import Judge, classify

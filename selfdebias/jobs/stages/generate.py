@@ -10,25 +10,20 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from selfdebias.backbones.calling import normal_tensors
 from selfdebias.backbones.rows import RowCount
 from selfdebias.config.prompts import Prompts
 from selfdebias.config.rules import ConfigError
-from selfdebias.guidance import Guidance, GuidanceState, Semantics
+from selfdebias.guidance import Guidance, GuidanceState
 from selfdebias.guidance.attachment import Attachment
 from selfdebias.guidance.base import Method, check_all
 from selfdebias.guidance.baselines import ReplayedSizes
+from selfdebias.guidance.collective import ALONE, Collective
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.selection import Selection
 from selfdebias.guidance.shares import wanted_of_all
-from selfdebias.guidance.state import ALONE, Collective
 from selfdebias.jobs.stages.chosen import ChosenSampler, modes_of_images
+from selfdebias.jobs.stages.fitted_files import read_semantics
 from selfdebias.jobs.stages.sampling import CostMeter, PromptSampler
-from selfdebias.modes.bank import AxesBank, load_bank
-from selfdebias.modes.classifier import ActivationClassifier
-from selfdebias.modes.means import ModeMeans
-from selfdebias.modes.projection import SemanticProjector
-from selfdebias.modes.semantics import AxesSemantics
 from selfdebias.storage.atomic import write_json
 from selfdebias.storage.batches import BatchFolder
 
@@ -65,7 +60,9 @@ def generate(
     """
     store = BatchFolder(folder, key, collective.part)
     semantics = read_semantics(projected, discovered) if projected else None
-    state = GuidanceState(semantics if guidance.needs_semantics else None, semantics.projector if semantics else None)
+    state = GuidanceState(semantics if guidance.needs_semantics else None)
+    if semantics:  # a control without semantics edits in the same places
+        state.projector, state.sites = semantics.projector, semantics.sites
     check_shares(guidance, state)
     images = prompts.for_images(n_images)
     check_prompts(images, state)
@@ -155,24 +152,6 @@ def check_prompts(prompts: Sequence[str], state: GuidanceState) -> None:
             state.semantics.of_prompt(prompt)  # type: ignore[union-attr]
     except ValueError as error:
         raise ConfigError(str(error).replace("`prompt` must be", "`prompts` must be", 1)) from error
-
-
-def read_semantics(projected: Path, discovered: Path | None = None) -> Semantics | AxesSemantics:
-    """Read projector and bank of a finished project stage, or of a debiaser's folder; means and classifier if they are there.
-
-    Args:
-        projected: that folder.
-        discovered: folder of the discover stage, where that was the later one and has the bank.
-    """
-    means, labelled = projected / "means.safetensors", projected / "classifier.safetensors"
-    with normal_tensors():
-        projector = SemanticProjector.load(projected / "projector.safetensors")
-        bank = load_bank((discovered or projected) / "bank.safetensors")
-        fitted = ModeMeans.load(means) if means.exists() else None
-        if isinstance(bank, AxesBank):
-            return AxesSemantics(projector, bank, fitted)
-        classifier = ActivationClassifier.load(labelled) if labelled.exists() else None
-        return Semantics(projector, bank, fitted, classifier)
 
 
 class ArmSampler(PromptSampler):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from selfdebias.jobs.stages.collect import CollectedImages
+from selfdebias.jobs.stages.collected import CollectedImages
 from selfdebias.modes.estimator import ONE_MODE
 from selfdebias.modes.placement import cells_of
 from selfdebias.storage.atomic import write_bytes, write_json, write_tensors

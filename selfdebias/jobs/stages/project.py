@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from selfdebias.jobs.stages.collect import CollectedImages
+from selfdebias.jobs.stages.collected import CollectedImages
+from selfdebias.jobs.stages.fitted_files import choose_block, folder_of_block
 from selfdebias.modes.bank import ModeBank
 from selfdebias.modes.bank_fit import fit_axes_bank, fit_axis_bank, fit_bank, fit_mean_bank
 from selfdebias.modes.classifier import fit_classifier
@@ -46,20 +47,37 @@ def project(
         trainer: makes the Lightning trainer.
         collected: folder of the collect stage.
         fitted: folders of several collect stages in its place; the discovered modes are transferred to their prompts.
+
+    Where activations were recorded after several blocks, each has a folder of its own with all of it; see `choose_block`.
     """
     images = CollectedImages.read(collected, fitted)
+    places = {} if images.places is None else {"places": images.places}
+    several = [block for block in images.blocks if block is not None] if len(images.blocks) > 1 else []
+    for block in images.blocks:
+        own = folder_of_block(folder, block) if several and block is not None else folder
+        own.mkdir(exist_ok=True)
+        placed = partial(projector, **places, **({} if block is None else {"block": block}))
+        _project(own, images, block, discovered, encoder, placed, seed, trainer, carried=bool(fitted))
+    if several:
+        choose_block(folder, several)
+
+
+def _project(
+    folder: Path, images: CollectedImages, block: int | None, discovered: Path | None, encoder: Any,
+    projector: Callable[..., Any], seed: int, trainer: Callable[..., pl.Trainer], carried: bool,
+) -> None:  # fmt: skip
+    """Write what `project` does of the activations after one block; `carried`, whether modes are transferred to other prompts."""
     found = {} if discovered is None else read_json(discovered / "modes.json")
-    modes = read_carried(discovered) if discovered and fitted else None
+    modes = read_carried(discovered) if discovered and carried else None
     if modes:
-        data = images.activations(images.labels(modes))
+        data = images.activations(images.labels(modes), block)
         data["prompt"] = images.prompt_index[data["id"]]
     else:  # all modes are 0 where none are known
-        data = images.activations([found["labels"][str(i)] if found else 0 for i in range(len(images))])
+        data = images.activations([found["labels"][str(i)] if found else 0 for i in range(len(images))], block)
     if "axes" in found:
         data["sides"] = torch.from_numpy(sides_of(data["mode"].numpy(), len(found["axes"])))
     held_out = torch.isin(data["id"], held_out_ids(data["id"].unique(), seed))
-    placed = partial(projector, **images.site) if images.site else projector
-    phi, z = train(folder, data, held_out, images.branches, encoder, placed, seed, trainer)
+    phi, z = train(folder, data, held_out, images.branches, encoder, projector, seed, trainer)
     if not found:
         phi.save(folder / "projector.safetensors")
         write_json(folder / "project.json", measure_projector(z[held_out], rows(data, held_out), phi.branches))

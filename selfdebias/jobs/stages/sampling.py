@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from selfdebias.guidance.state import ALONE, Collective, GuidanceState
+from selfdebias.guidance.collective import ALONE, Collective
+from selfdebias.guidance.state import GuidanceState
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.images import image_seeds
 

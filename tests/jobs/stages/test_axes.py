@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from selfdebias.config.prompts import Prompts
 from selfdebias.config.rules import ConfigError
 from selfdebias.guidance import TransportGuidance
-from selfdebias.jobs.stages.collect import read_embeddings
+from selfdebias.jobs.stages.collected import read_embeddings
 from selfdebias.jobs.stages.discover import discover, discover_carried
-from selfdebias.jobs.stages.generate import read_semantics
+from selfdebias.jobs.stages.fitted_files import read_semantics
 from selfdebias.jobs.stages.looking import read_centers
 from selfdebias.jobs.stages.project import project
 from selfdebias.modes import FactorialAxes

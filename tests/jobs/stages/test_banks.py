@@ -12,9 +12,9 @@ import torch
 from selfdebias.config.prompts import Prompts
 from selfdebias.config.rules import ConfigError
 from selfdebias.guidance import ClassifierGuidance
-from selfdebias.jobs.stages.collect import CollectedImages
+from selfdebias.jobs.stages.collected import CollectedImages
 from selfdebias.jobs.stages.discover import discover, discover_carried, discover_supervised
-from selfdebias.jobs.stages.generate import read_semantics
+from selfdebias.jobs.stages.fitted_files import read_semantics
 from selfdebias.jobs.stages.project import project
 from selfdebias.modes import SpectralModes
 from selfdebias.modes.bank import ModeBank

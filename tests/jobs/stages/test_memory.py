@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
-from selfdebias.jobs.stages.collect import CollectedImages
+from selfdebias.jobs.stages.collected import CollectedImages
 from selfdebias.jobs.stages.discover import discover_projected
 from selfdebias.jobs.stages.project import embed, project, rows
 from selfdebias.modes import KMeansModes

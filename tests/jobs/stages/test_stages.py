@@ -11,8 +11,9 @@ from safetensors.torch import load_file
 
 from selfdebias.backbones import StableDiffusionBackbone
 from selfdebias.guidance import NoGuidance, RandomGuidance, TransportGuidance
-from selfdebias.jobs.stages.collect import CollectedImages, choose_steps, read_embeddings
-from selfdebias.jobs.stages.generate import read_semantics
+from selfdebias.jobs.stages.collect import choose_steps
+from selfdebias.jobs.stages.collected import CollectedImages, read_embeddings
+from selfdebias.jobs.stages.fitted_files import read_semantics
 from selfdebias.jobs.stages.project import embed
 from selfdebias.modes.projection import SemanticProjector
 from selfdebias.storage.batches import BatchFolder

@@ -1,0 +1,101 @@
+"""Projector and bank in a folder; where `h_t` is edited after several blocks, with a folder for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from selfdebias.backbones.calling import normal_tensors
+from selfdebias.modes.bank import AxesBank, load_bank
+from selfdebias.modes.classifier import ActivationClassifier
+from selfdebias.modes.means import ModeMeans
+from selfdebias.modes.projection import SemanticProjector
+from selfdebias.modes.semantics import AxesSemantics, Semantics
+from selfdebias.storage.atomic import link_or_copy, read_json, write_json
+
+PROJECTOR, BANK = "projector.safetensors", "bank.safetensors"
+MEANS = "means.safetensors"  # of the modes in the activations; a folder may lack it
+CLASSIFIER = "classifier.safetensors"  # of labelled modes; only where they are a judge's classes
+TENSORS = (PROJECTOR, BANK, MEANS, CLASSIFIER)
+FOLDER = "block-"
+
+
+def folder_of_block(folder: Path, block: int) -> Path:
+    """Return the folder of one block in a project stage, or in a debiaser's folder, that has several.
+
+    Example:
+        >>> folder_of_block(Path("stage"), 4).as_posix()
+        'stage/block-4'
+    """
+    return folder / f"{FOLDER}{block}"
+
+
+def blocks_in(folder: Path) -> list[int]:
+    """Return the blocks that have a folder of their own, ascending; none where `h_t` is edited in one place."""
+    names = [path.name.removeprefix(FOLDER) for path in folder.glob(f"{FOLDER}*")]
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def tensors_of(folder: Path) -> list[str]:
+    """Return the names that tensors may have in a debiaser's folder: those of its own, and of each block that has a folder."""
+    blocks = [folder_of_block(Path(), block) for block in blocks_in(folder)]
+    return [*TENSORS, *((block / name).as_posix() for block in blocks for name in TENSORS)]
+
+
+def choose_block(folder: Path, blocks: Sequence[int]) -> None:
+    """Give the folder itself the files of the block whose projector tells the modes of held-out images best.
+
+    ``project.json`` holds that ``block``, beside its measures, and ``accuracy_by_block``: of each one ``accuracy_by_timestep``.
+
+    Args:
+        folder: of the project stage, with a folder for each block.
+        blocks: those blocks.
+    """
+    measured = {block: read_json(folder_of_block(folder, block) / "project.json") for block in blocks}
+    by_block = {block: it["accuracy_by_timestep"] for block, it in measured.items()}
+    best = max(blocks, key=lambda block: sum(by_block[block]["cond"].values()) / len(by_block[block]["cond"]))
+    for path in sorted(folder_of_block(folder, best).iterdir()):
+        link_or_copy(path, folder / path.name)
+    of_all = {str(block): it for block, it in by_block.items()}
+    write_json(folder / "project.json", {**measured[best], "block": best, "accuracy_by_block": of_all})
+
+
+def read_semantics(projected: Path, discovered: Path | None = None) -> Semantics | AxesSemantics:
+    """Read projector and bank of a finished project stage, or of a debiaser's folder; means and classifier if they are there.
+
+    Args:
+        projected: that folder.
+        discovered: folder of the discover stage, where that was the later one and has the bank.
+    """
+    found = _read_semantics(projected, discovered)
+    others = [block for block in blocks_in(projected) if block != found.projector.block]
+    found.elsewhere = {block: _read_semantics(folder_of_block(projected, block)) for block in others}
+    return found
+
+
+def _read_semantics(projected: Path, discovered: Path | None = None) -> Semantics | AxesSemantics:
+    means, labelled = projected / MEANS, projected / CLASSIFIER
+    with normal_tensors():
+        projector = SemanticProjector.load(projected / PROJECTOR)
+        bank = load_bank((discovered or projected) / BANK)
+        fitted = ModeMeans.load(means) if means.exists() else None
+        if isinstance(bank, AxesBank):
+            return AxesSemantics(projector, bank, fitted)
+        classifier = ActivationClassifier.load(labelled) if labelled.exists() else None
+        return Semantics(projector, bank, fitted, classifier)
+
+
+def save_semantics(semantics: Semantics | AxesSemantics, folder: Path) -> None:
+    """Write what `read_semantics` reads; each file whole or not at all."""
+    _save(semantics, folder)
+    for block, own in semantics.sites.items():
+        _save(own, folder_of_block(folder, block))
+
+
+def _save(semantics: Semantics | AxesSemantics, folder: Path) -> None:
+    semantics.projector.save(folder / PROJECTOR)
+    semantics.bank.save(folder / BANK)
+    if semantics.means is not None:
+        semantics.means.save(folder / MEANS)
+    if isinstance(semantics, Semantics) and semantics.classifier is not None:
+        semantics.classifier.save(folder / CLASSIFIER)
