@@ -35,6 +35,11 @@ VAE: dict[str, Any] = {
     "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4,
 }  # fmt: skip
 
+SD3_TRANSFORMER: dict[str, Any] = {
+    "sample_size": 128, "num_layers": 24, "num_attention_heads": 24, "attention_head_dim": 64, "caption_projection_dim": 1536,
+    "joint_attention_dim": 4096, "pooled_projection_dim": 2048, "pos_embed_max_size": 192,
+}  # fmt: skip
+
 
 def text_encoder(width: int, layers: int, heads: int, projected: bool = False) -> nn.Module:
     """Build a CLIP text encoder: ViT-L/14's is 768 wide, OpenCLIP ViT-H/14's 1024, ViT-bigG/14's 1280."""

@@ -153,4 +153,6 @@ def test_all_stages_run_and_a_control_edits_after_the_same_blocks(tmp_path):
         assert all(it["edit_index"].tolist() == list(range(2 * 3)) for it in tensors)
         sizes.append(torch.cat([it["edit_norm"] for it in tensors], dim=1))
     assert sizes[0].max() > 0.01 and torch.allclose(*sizes, rtol=0.05, atol=1e-3)
-    assert re.search(r"mean of all steps:\s+block 0 [01]\.\d\d, block 1 [01]\.\d\d\.", (job / "report.html").read_text())
+    assert re.search(
+        r"mean of all steps:\s+block 0 [01]\.\d\d, block 1 [01]\.\d\d\.", (job / "report.html").read_text()
+    )

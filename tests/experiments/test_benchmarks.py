@@ -7,10 +7,10 @@ import json
 import pytest
 import torch
 
-from experiments.benchmarks import clustering, frechet
+from experiments.benchmarks import clustering, frechet, full_width_sd3
 from experiments.benchmarks.full_width_sd15 import BRANCHES, build_semantics, measure, timed_unet
 from experiments.pooled import RESULTS
-from experiments.published import PARTS
+from experiments.published import PARTS, SD3_TRANSFORMER
 from tests.tiny import tiny_pipeline
 
 
@@ -21,6 +21,17 @@ def test_the_cost_at_full_width_is_measured_around_the_guidance_call():
     assert all(value > 0 for value in found.values())
     assert found["share"] == found["guidance"] / found["unet"]
     assert not pipeline.unet._forward_hooks and not pipeline.unet._forward_pre_hooks
+
+
+NARROW = {"num_attention_heads": 2, "attention_head_dim": 8, "caption_projection_dim": 16, "joint_attention_dim": 32}
+
+
+def test_the_cost_beside_a_transformer_is_measured_around_the_guidance_call():
+    size = full_width_sd3.Size(2, 64, 2, "cpu", "float32")
+    found = full_width_sd3.measure(size, batch=2, rounds=1, **NARROW)
+    assert set(found) == {"transformer", "guidance", "time", "share"} and all(value > 0 for value in found.values())
+    assert full_width_sd3.peak_memory("guided", size, 1, NARROW) > 50
+    assert full_width_sd3.ON_GPU.layers == SD3_TRANSFORMER["num_layers"] == 24
 
 
 def test_each_unet_call_is_timed_once():
