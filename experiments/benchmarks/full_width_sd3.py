@@ -1,4 +1,4 @@
-"""What guidance costs at the width of Stable Diffusion 3 medium: its transformer with random weights. Random weights have no modes, so
+"""What guidance costs at the width of Stable Diffusion 3 medium: its transformer with random weights, which have no modes, so that
 nothing is said of the effect. On a GPU all 24 layers, at 1024 px; on the processor 4 of them, at 512 px.
 
     python -m experiments.benchmarks.full_width_sd3
@@ -168,8 +168,8 @@ def main() -> None:
     text = [
         "# Cost of guidance at the full width of Stable Diffusion 3 medium, random weights", "",
         f"`python -m experiments.benchmarks.full_width_sd3` on {machine}, {size.dtype}: {size.layers} of 24 layers, "
-        f"{size.pixels} px, {size.steps} steps, guidance scale 7, {ROUNDS} pairs of vanilla and guided calls, alternating; medians. "
-        "Memory: the peak of a process that draws one arm alone.", "",
+        f"{size.pixels} px, {size.steps} steps, guidance scale 7, {ROUNDS} pairs of vanilla and guided calls, alternating; "
+        "medians. Memory: the peak of a process that draws one arm alone.", "",
         "| images | transformer call, s | guidance call, ms | guidance to transformer | whole call, guided to vanilla | "
         "peak memory, guided to vanilla |", "|---|---|---|---|---|---|", *rows,
     ]  # fmt: skip
