@@ -16,6 +16,8 @@ from selfdebias.config.rules import ConfigError
 from selfdebias.guidance import GuidanceState, SelfDebiasGuidance, TransportGuidance
 from selfdebias.guidance.attachment import Attachment
 from selfdebias.guidance.schedules import GuidanceWindow
+from selfdebias.guidance.selection import wanting
+from selfdebias.jobs.stages.fitted_files import read_semantics
 from selfdebias.modes import SpectralModes
 from selfdebias.storage.batches import BatchFolder
 from tests.architectures import save_clip, save_model
@@ -103,16 +105,57 @@ def test_saved_and_read_again_it_draws_the_same(pipeline, fitted, tmp_path):
         with it.attach(pipeline):
             images.append(draw(pipeline))
     assert np.array_equal(*images)
-    shutil.rmtree(tmp_path / "saved" / "block-2")
-    with pytest.raises(FileNotFoundError, match="must hold block-2/bank.safetensors"):
+    (other,) = debiaser.semantics.elsewhere
+    assert [path.name for path in (tmp_path / "saved").glob("block-*")] == [f"block-{other}"]
+    shutil.rmtree(tmp_path / "saved" / f"block-{other}")
+    with pytest.raises(FileNotFoundError, match=f"must hold block-{other}/bank.safetensors"):
         SelfDebias.from_pretrained(tmp_path / "saved")
 
 
 def test_a_file_of_a_block_that_is_another_one_is_refused(fitted, tmp_path):
     fitted[0].save_pretrained(tmp_path)
-    shutil.copy(tmp_path / "block-0" / "projector.safetensors", tmp_path / "block-2" / "projector.safetensors")
+    (folder,) = tmp_path.glob("block-*")
+    shutil.copy(tmp_path / "projector.safetensors", folder / "projector.safetensors")
     with pytest.raises(ValueError, match="must be the file that was saved"):
         SelfDebias.from_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=f"{folder.name}` must hold block {folder.name[6:]}, .* got block"):
+        read_semantics(tmp_path)
+
+
+def test_blocks_of_an_earlier_debiaser_are_removed_from_a_folder(pipeline, fitted, tmp_path):
+    fitted[0].save_pretrained(tmp_path)
+    fit(pipeline, blocks=[1]).save_pretrained(tmp_path)
+    assert not [*tmp_path.glob("block-*")] and SelfDebias.from_pretrained(tmp_path).semantics.sites == {}
+
+
+def test_the_best_block_gives_images_their_modes(pipeline, fitted):
+    """Edits after the other one go to the same modes, whatever its projector tells."""
+    debiaser, _ = fitted
+    seen, rule = [], TransportGuidance(strength=0.1, temperature=0.05, freeze=1.0)
+    state = GuidanceState(debiaser.semantics)
+    choose = rule.modes
+    rule.modes = lambda p, step, state: (
+        seen.append((step.block, choose(p, step, state)[0].tolist())) or choose(p, step, state)
+    )
+    with Attachment(pipeline, rule, ALL, state) as attached:
+        draw(pipeline, 8)
+    assert len(seen) == STEPS * len(BLOCKS)
+    best, first = state.best, seen[0][1]
+    expected = first  # a block before the best one has nothing to go by but its own projector
+    for block, modes in seen:
+        expected = modes if block == best else expected
+        assert modes == expected
+    told = [it for it, block in zip(state.trace.p_hat, state.trace.block, strict=True) if block == best]
+    assert torch.allclose(attached.shares["a person"], told[-1])
+
+
+def test_modes_of_a_prompt_keep_the_other_blocks(fitted):
+    both = fitted[0].semantics
+    k = len(both.bank.target)
+    shares = torch.arange(1, k + 1) / sum(range(1, k + 1))
+    other = wanting(both, [shares], [0])
+    assert sorted(other.sites) == BLOCKS
+    assert all(torch.allclose(it.bank.target, shares) for it in other.sites.values())
 
 
 def test_select_goes_on_with_the_seeds_that_the_best_block_tells_of(pipeline, fitted):
@@ -121,14 +164,20 @@ def test_select_goes_on_with_the_seeds_that_the_best_block_tells_of(pipeline, fi
     assert len(images) == 8 and len(selecting.seeds) == 8
 
 
+@pytest.mark.parametrize("blocks", [4, [], [1.0], "12", [2, 0]])
+def test_what_is_no_list_of_blocks_is_refused(pipeline, blocks):
+    with pytest.raises(ValueError, match="`blocks` must be null or a list of whole numbers from 0, the smallest"):
+        fit(pipeline, blocks=blocks)
+
+
 def test_blocks_that_are_not_there_are_refused_before_an_image_is_drawn(pipeline):
     with pytest.raises(ValueError, match=f"`blocks` must be from 0 to {LAYERS - 1} for this transformer, got 9"):
         fit(pipeline, blocks=[0, 9])
 
 
-@pytest.mark.parametrize("value", ["[]", "[1,1]", "[-1]", "1"])
+@pytest.mark.parametrize("value", ["[]", "[1,1]", "[-1]", "1", "[2,0]"])
 def test_values_that_are_no_list_of_blocks_are_refused(value):
-    with pytest.raises(ConfigError, match="`model.blocks` must be null or a list of different whole numbers from 0"):
+    with pytest.raises(ConfigError, match="`model.blocks` must be null or a list of whole numbers from 0"):
         config.load(["model=sd3_medium", f"model.blocks={value}"])
 
 

@@ -13,6 +13,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from selfdebias.config.ranges import RANGES
+from selfdebias.config.rules import refuse
+
 TEXT = "encoder_hidden_states"  # the text embeddings, an argument of the denoiser
 Arguments = Mapping[str, Any]
 
@@ -236,3 +239,11 @@ def find_denoiser(pipeline: Any) -> Denoiser:
     raise ValueError(
         f"`pipeline` must have a `unet` with a `mid_block`, or a `transformer` of {known}, got {got} without one."
     )
+
+
+def check_blocks(denoiser: Denoiser, blocks: Sequence[int] | None) -> None:
+    """Raise a ValueError for blocks that are no list of numbers, or that the denoiser does not have."""
+    rule = RANGES["model"]["blocks"]
+    if not rule.holds(blocks):
+        raise refuse("blocks", rule.words, blocks)
+    denoiser.sites(blocks)

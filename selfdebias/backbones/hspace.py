@@ -244,5 +244,5 @@ class BottleneckHook:
             alpha_bar=alpha_bar_of(self.pipeline.scheduler, self._timestep),
             block=block,
             site=[*self.blocks].index(block) if block in self.blocks else 0,
-            sites=len(self.blocks),
+            sites=len(self.blocks) if self.site == "bottleneck" else 1,
         )

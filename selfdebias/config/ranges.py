@@ -69,8 +69,8 @@ _DEVICE = Rule(
     lambda value: isinstance(value, str) and bool(re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", value)),
 )
 _BLOCKS = Rule(
-    "a list of different whole numbers from 0",
-    lambda value: list_of(at_least(0)).holds(value) and 0 < len(value) == len(set(value)),
+    "a list of whole numbers from 0, the smallest first",
+    lambda value: list_of(at_least(0)).holds(value) and len(value) > 0 and sorted(set(value)) == list(value),
 )
 _FALSE = Rule("false", lambda value: value is False)
 

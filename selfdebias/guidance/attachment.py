@@ -118,7 +118,8 @@ class Attachment:
         """Add what the projector told of the images of a call that ended."""
         for group in self._groups:
             self._enter(group)
-            if shares := self.state.trace.p_hat:
+            trace, best = self.state.trace, self.state.best
+            if shares := [it for it, block in zip(trace.p_hat, trace.block, strict=True) if best in (None, block)]:
                 images, total = self._told.get(group.prompt, (0, torch.zeros_like(shares[-1])))
                 count = len(group.places)
                 self._told[group.prompt] = images + count, total + count * shares[-1]

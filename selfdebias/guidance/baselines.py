@@ -127,7 +127,7 @@ class RandomGuidance(Guidance):
         return self.extrapolation_scale
 
     def edit(self, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
-        """See `Guidance.edit`; the direction depends on the image's seed and the step alone.
+        """See `Guidance.edit`; the direction depends on the image's seed and on which edit of the call it is, alone.
 
         Nothing is done where the other guidance did nothing.
         """
@@ -138,7 +138,7 @@ class RandomGuidance(Guidance):
         edit = _edit(halves["cond"], sizes, step, state.seeds)
         no_modes = torch.zeros(0)  # are read by the control
         norms = edit.flatten(1).norm(dim=1) / halves["cond"].flatten(1).norm(dim=1)
-        state.trace.add(step.visit, no_modes, norms, 0.0)
+        state.trace.add(step, no_modes, norms, 0.0)
         if self.branch == EACH and "uncond" in halves:
             return h + torch.cat([_edit(halves["uncond"], sizes, step, state.seeds, 1), edit])
         return add_edit(h, edit, "cond" if self.branch == EACH else self.branch, step.branches)

@@ -77,7 +77,7 @@ class CadsGuidance(Guidance):
         mean, spread = _moments(y)
         own_mean, own_spread = _moments(noised)
         edited = self.psi * ((noised - own_mean) / own_spread * spread + mean) + (1 - self.psi) * noised
-        state.trace.add(step.visit, torch.zeros(0), row_norms(edited - y) / row_norms(y), 0.0)  # it reads no modes
+        state.trace.add(step, torch.zeros(0), row_norms(edited - y) / row_norms(y), 0.0)  # it reads no modes
         return torch.cat([*(half for name, half in halves.items() if name != "cond"), edited.to(h.dtype)])
 
 

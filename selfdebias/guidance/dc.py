@@ -40,5 +40,5 @@ class DcGuidance(Guidance):
             return h
         edit = (-self.strength * step.weight * h.float().mean(dim=(2, 3), keepdim=True)).to(h.dtype).expand(h.shape)
         h_cond, own = (split_branches(x, step.branches)["cond"] for x in (h, edit))
-        state.trace.add(step.visit, torch.zeros(0), row_norms(own) / row_norms(h_cond), 0.0)  # it reads no modes
+        state.trace.add(step, torch.zeros(0), row_norms(own) / row_norms(h_cond), 0.0)  # it reads no modes
         return h + edit if self.branch == EACH else add_edit(h, own, self.branch, step.branches)

@@ -81,7 +81,7 @@ class GradientDescentGuidance(SoftAssignmentGuidance):
             return h
         sizes = split_branches(row_norms(edit) / row_norms(h), step.branches)["cond"]
         p_hat, kl = found[0]  # before the edit
-        state.trace.add(step.visit, p_hat, sizes, kl)
+        state.trace.add(step, p_hat, sizes, kl)
         return (h.float() + edit).to(h.dtype) if edit.any() else h
 
     def rows(self, step: Step, count: int) -> Mapping[str, Tensor]:

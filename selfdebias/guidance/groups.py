@@ -34,9 +34,9 @@ class Rule:
     schedule: GuidanceWindow
 
     def at(self, step: Step) -> Step:
-        """Return the step with the schedule's weight."""
+        """Return the step with the schedule's weight; where `h_t` is edited after several blocks, each has its part of it."""
         weight = self.schedule.weight(step.index, step.count, step.alpha_bar)
-        return replace(step, weight=weight, stop=self.schedule.stop)
+        return replace(step, weight=weight / step.sites, stop=self.schedule.stop)
 
 
 @dataclass(frozen=True)

@@ -46,5 +46,5 @@ def edit_axes(guidance: Guidance, h: Tensor, step: Step, state: GuidanceState) -
             shares[a], divergence = own.trace.p_hat[-1], divergence + own.trace.kl[-1]
     size = h.float().flatten(1).norm(dim=1)
     rows = split_branches(total.flatten(1).norm(dim=1) / size, step.branches)
-    state.trace.add(step.visit, torch.cat(shares), torch.stack([*rows.values()]).amax(dim=0), divergence)
+    state.trace.add(step, torch.cat(shares), torch.stack([*rows.values()]).amax(dim=0), divergence)
     return h if untouched else (h.float() + total).to(h.dtype)

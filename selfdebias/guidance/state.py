@@ -9,6 +9,7 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor
 
+from selfdebias.backbones.calling import Step
 from selfdebias.guidance.collective import ALONE, Collective
 from selfdebias.modes.projection import SemanticProjector
 from selfdebias.modes.semantics import AxesSemantics, Semantics
@@ -20,6 +21,7 @@ class Trace:
 
     Attributes:
         index: of each edit, `Step.visit`.
+        block: after which it was made; None in a UNet.
         p_hat: projected shares (K,) there.
         edit_norm: sizes of the edits (B,) there, relative to ``||h||``.
         kl: nats there.
@@ -28,22 +30,27 @@ class Trace:
     """
 
     index: list[int] = field(default_factory=list)
+    block: list[int | None] = field(default_factory=list)
     p_hat: list[Tensor] = field(default_factory=list)
     edit_norm: list[Tensor] = field(default_factory=list)
     kl: list[float] = field(default_factory=list)
     skipped: int = 0
     closed_loop: bool = False
 
-    def add(self, index: int, p_hat: Tensor, edit_norm: Tensor, kl: float) -> None:
-        """Note an edit: `Step.visit`, projected shares (K,), sizes relative to ``||h||`` (B,), and the KL in nats."""
-        self.index.append(index)
+    def add(self, step: Step, p_hat: Tensor, edit_norm: Tensor, kl: float) -> None:
+        """Note an edit: where it was made, projected shares (K,), sizes relative to ``||h||`` (B,), and the KL in nats."""
+        self.index.append(step.visit)
+        self.block.append(step.block)
         self.p_hat.append(p_hat.float().cpu())
         self.edit_norm.append(edit_norm.float().cpu())
         self.kl.append(kl)
 
     def tensors(self, n_modes: int, batch: int) -> dict[str, Tensor]:
-        """Return ``edit_index`` (S,) int64, ``p_hat`` (S, K), ``edit_norm`` (S, B) and ``kl`` (S,), float32; ``skipped`` ()."""
+        """Return ``edit_index`` (S,) int64, ``p_hat`` (S, K), ``edit_norm`` (S, B) and ``kl`` (S,), float32; ``skipped`` (); where
+        there are several blocks, ``edit_block`` (S,) int64."""
+        several = [it for it in self.block if it is not None] if len({*self.block}) > 1 else []
         return {
+            **({"edit_block": torch.tensor(several)} if several else {}),
             "edit_index": torch.tensor(self.index, dtype=torch.int64),
             "p_hat": torch.stack(self.p_hat) if self.p_hat else torch.zeros(0, n_modes),
             "edit_norm": torch.stack(self.edit_norm) if self.edit_norm else torch.zeros(0, batch),
@@ -84,7 +91,8 @@ class GuidanceState:
         semantics: projector and bank; None for guidance that needs none.
         projector: that of the semantics; where there are none, it may say after which block edits are made and what their size is
             relative to.
-        sites: what is read after each block, where `h_t` is edited after several; else empty.
+        sites: what is read after each block, where `h_t` is edited after several, the best one first; else empty.
+        decides: whether it is the best block's turn, by which images are counted and given their modes.
         axes: the state of each axis by itself, where there are axes; else empty.
         group: name of the current group of images, which methods keep their state under: as a rule its prompt.
         prompt: that they are sampled from.
@@ -106,6 +114,7 @@ class GuidanceState:
     collective: Collective = ALONE
     axes: list[GuidanceState] = field(default_factory=list)
     sites: Mapping[int, Semantics | AxesSemantics] = field(default_factory=dict)
+    decides: bool = True
     _methods: dict[type[MethodState], MethodState] = field(default_factory=dict)
     _restored: dict[str, Mapping[str, Tensor]] = field(default_factory=dict)  # by group
     _in_call: bool = False
@@ -130,16 +139,21 @@ class GuidanceState:
         """After which blocks of a transformer `h_t` is edited; None in a UNet, and where none are known."""
         return sorted(self.sites) or (self.projector.blocks if self.projector else None)
 
+    @property
+    def best(self) -> int | None:
+        """The block whose projector tells modes best; None where there is one."""
+        return next(iter(self.sites), None)
+
     def turn_to(self, block: int | None) -> None:
         """Read and edit after another block, where there are several."""
         if block is None or block not in self.sites:
             return
         here = self.sites[block]
-        self.projector = here.projector
+        self.projector, self.decides = here.projector, block == self.best
         if self.semantics is not None:
             self.semantics = here
         for axis, own in zip(self.axes, here.axes if isinstance(here, AxesSemantics) else (), strict=False):
-            axis.semantics, axis.projector = own, own.projector
+            axis.semantics, axis.projector, axis.decides = own, own.projector, self.decides
 
     def require_semantics(self) -> Semantics:
         """Return the semantics of the current group's prompt, for what a guidance is given: standardised, where edits are.

@@ -126,11 +126,8 @@ class RelativeStep(Guidance):
         return self.extrapolation_scale if self.strength else 1.0
 
     def effect(self, step: Step) -> float:
-        """Return the size of an edit as a fraction of ``||h||``: one strength means the same at every guidance scale and rule.
-
-        Where `h_t` is edited after several blocks, each edit has its part of it.
-        """
-        return self.strength * step.weight / step.sites / branch_gain(self.branch, step.guidance_scale)
+        """Return the size of an edit as a fraction of ``||h||``: one strength means the same at every guidance scale and rule."""
+        return self.strength * step.weight / branch_gain(self.branch, step.guidance_scale)
 
     def apply(self, h: Tensor, edit: Tensor, p_hat: Tensor, kl: float, step: Step, state: GuidanceState) -> Tensor:
         """Return the edited activation, and note the edit in the trace.
@@ -144,7 +141,7 @@ class RelativeStep(Guidance):
         """
         h_cond = split_branches(h, step.branches)["cond"]
         norms = edit.flatten(1).norm(dim=1) / h_cond.flatten(1).norm(dim=1)
-        state.trace.add(step.visit, p_hat, norms, kl)
+        state.trace.add(step, p_hat, norms, kl)
         return add_edit(h, edit, self.branch, step.branches) if edit.any() else h
 
 

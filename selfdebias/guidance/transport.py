@@ -134,7 +134,7 @@ class TransportGuidance(RelativeStepGuidance):
         return torch.autograd.grad(torch.log(fit.clamp(min=EPSILON)).sum(), leaf)[0]
 
     def modes(self, p: Tensor, step: Step, state: GuidanceState) -> tuple[Tensor, Tensor]:
-        """Choose the modes of the images of all processes, anew until `freeze`.
+        """Choose the modes of the images of all processes, anew until `freeze`; of several blocks, by the best one's projector.
 
         Args:
             p: (n, K) soft assignments.
@@ -145,7 +145,7 @@ class TransportGuidance(RelativeStepGuidance):
         """
         plan = state.of(TransportState).plan(state.group, p.shape[1])
         end = self.freeze * step.stop * step.count
-        if plan.modes is None or step.index < end:
+        if plan.modes is None or (step.index < end and state.decides):
             pi, inside = self.pi(state), p.nan_to_num().sum(dim=0).cpu()
             asked = counts = capacities(len(p), pi, plan.owed, inside)
             if step.index + 1 < end:  # `slack` times as many images are asked to switch as must
@@ -153,7 +153,7 @@ class TransportGuidance(RelativeStepGuidance):
                 asked = capacities(len(p), wanted.clamp(min=0), torch.zeros(len(counts)), inside)
             plan.modes = assign_modes(p, asked)
             plan.left = left_over(len(p), pi, plan.owed, counts, self.decay)
-        if self.closed_loop:
+        if self.closed_loop and state.decides:
             came = torch.bincount(p.nan_to_num().argmax(dim=1), minlength=p.shape[1]).cpu()
             plan.left = left_over(len(p), self.pi(state), plan.owed, came, self.decay)
         return plan.modes, torch.ones(len(p), dtype=torch.bool)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from selfdebias.backbones import HeldBackbone
-from selfdebias.backbones.denoisers import find_denoiser
+from selfdebias.backbones.denoisers import check_blocks, find_denoiser
 from selfdebias.backbones.pretrained import takes_prompts
 from selfdebias.config.combinations import part_of_scale
 from selfdebias.config.keys import as_keyed, digest
@@ -71,7 +71,7 @@ class FitArguments:
 
     def __post_init__(self) -> None:
         denoiser = find_denoiser(self.pipe)
-        denoiser.sites(self.blocks)  # which refuses those that are not there
+        check_blocks(denoiser, self.blocks)
         self.texts = _texts(self.pipe, self.prompts)
         self.others = _others(self.texts, self.fitting_prompts)
         self.encoder = encoder_from(self.encoder) if isinstance(self.encoder, str) else self.encoder
@@ -238,7 +238,7 @@ def _images_of(asked: FitArguments) -> dict[str, Any]:
         "encoder": project.name_of(asked.encoder), "n_images": asked.n_images, "batch_size": asked.batch_size,
         "timesteps": asked.timesteps, "seed": asked.seed,
         "call": {k: v if isinstance(v, str | int | float | bool | None) else repr(v) for k, v in asked.call.items()},
-        "relative_scale": asked.relative_scale, **({"blocks": sorted(asked.blocks)} if asked.blocks else {}),
+        "relative_scale": asked.relative_scale, **({"blocks": list(asked.blocks)} if asked.blocks else {}),
     }  # fmt: skip
 
 

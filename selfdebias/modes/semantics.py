@@ -34,11 +34,8 @@ class AtBlocks:
 
     @property
     def sites(self) -> dict[int, Any]:
-        """By block, all readers; empty where `h_t` is read in one place."""
-        if not self.elsewhere:
-            return {}
-        assert self.projector.block is not None  # which a transformer's has
-        return {self.projector.block: self, **self.elsewhere}
+        """By block, all readers, this one first; empty where `h_t` is read in one place."""
+        return {int(self.projector.block or 0): self, **self.elsewhere} if self.elsewhere else {}
 
 
 class Semantics(AtBlocks):
@@ -113,7 +110,11 @@ class Semantics(AtBlocks):
     def of_prompt(self, prompt: str) -> Semantics:
         """Return the semantics of one prompt; see `ModeBank.of_prompt`."""
         bank = self.bank.of_prompt(prompt)
-        return self if bank is self.bank else Semantics(self.projector, bank, self.means, self.classifier)
+        if bank is self.bank:
+            return self
+        own = Semantics(self.projector, bank, self.means, self.classifier)
+        own.elsewhere = {block: it.of_prompt(prompt) for block, it in self.elsewhere.items()}
+        return own
 
 
 class AxesSemantics(AtBlocks):

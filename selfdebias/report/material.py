@@ -121,15 +121,16 @@ def read_material(
     results = _results(job, Path(evaluated))
     found, sheets = read_modes(Path(discovered), results)
     trained = Path(projected) / "project.json" if projected else None
+    projector = read_json(trained) if trained and trained.exists() else {}
     names = ["vanilla", *(name for name in arms if name != "vanilla")]
     return Material(
         job=job,
         results=results,
         found=found,
         sheets=sheets,
-        arms={name: _arm(Path(arms[name]), Path(evaluated), name) for name in names},
+        arms={name: _arm(Path(arms[name]), Path(evaluated), name, projector.get("block")) for name in names},
         curves=read_curves(Path(projected) / "metrics.jsonl") if projected else {},
-        trained=read_json(trained) if trained and trained.exists() else {},
+        trained=projector,
     )
 
 
@@ -150,9 +151,13 @@ def read_modes(discovered: Path, results: Mapping[str, Any]) -> tuple[dict[str, 
     return found, {mode: read_sheet(discovered / f"mode-{mode}.png") for mode in range(len(found["sizes"]))}
 
 
-def _arm(path: Path, evaluated: Path, name: str) -> ArmMaterial:
-    folder = BatchFolder.open(path)
-    shares = [tensors["p_hat"].double() for _, tensors in folder.tensors() if "p_hat" in tensors]
+def _arm(path: Path, evaluated: Path, name: str, block: int | None) -> ArmMaterial:
+    """What an arm left; where there were edits after several blocks, the shares that were read after one, `block`."""
+    folder, shares = BatchFolder.open(path), []
+    for _, tensors in folder.tensors():
+        if "p_hat" in tensors:
+            own = tensors["edit_block"] == block if "edit_block" in tensors else slice(None)
+            shares.append(tensors["p_hat"][own].double())
     shares = [batch for batch in shares if batch.ndim == 2 and batch.numel()]
     return ArmMaterial.judged(folder, evaluated, name, torch.stack(shares).numpy() if shares else None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -15,15 +15,14 @@ from torch import Tensor
 from selfdebias.backbones.hspace import BottleneckHook, Step, find_denoiser, split_branches
 from selfdebias.backbones.rows import RowCount
 from selfdebias.guidance.collective import ALONE, Collective
+from selfdebias.jobs.stages.collected import UNET
 from selfdebias.jobs.stages.sampling import CostMeter, Sampler
 from selfdebias.modes.readers import stored
 from selfdebias.storage.atomic import write_json
 from selfdebias.storage.batches import BatchFolder
 from selfdebias.storage.provenance import identity_of
 
-T = TypeVar("T")
 VERSION = 1
-UNET = "unet.json"  # which weights drew the images
 CONFIG = ("model", "encoder", "prompts.text", "prompts.templates", "collect")
 BRANCHES = {1: ("cond",), 2: ("uncond", "cond")}  # by how many there are; diffusers stacks them in this order
 

@@ -107,13 +107,18 @@ class CollectedImages:
 
         Args:
             labels: (N,) the mode of each image.
-            block: one of `blocks`, where there are several.
+            block: one of `blocks`; may be left out where there is one.
+
+        Raises:
+            ValueError: if it must be said which block.
 
         Returns:
             ``h`` (M, C, H, W) float16, which stays on disk; ``e`` (M, d) float32; ``id``, the number of the image, ``branch``,
             ``mode`` (M,) int64; ``timestep`` (M,) float32.
         """
         several = ("h_block",) if len(self.blocks) > 1 else ()
+        if several and block not in self.blocks:
+            raise ValueError(f"`block` must be one of {self.blocks}, got {block}.")
         h, facts, start = [], [], 0
         for store in self.stores:
             number = {i: start + place for place, i in enumerate(store.ids())}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from selfdebias.backbones.calling import normal_tensors
@@ -32,13 +33,18 @@ def folder_of_block(folder: Path, block: int) -> Path:
 
 def blocks_in(folder: Path) -> list[int]:
     """Return the blocks that have a folder of their own, ascending; none where `h_t` is edited in one place."""
-    names = [path.name.removeprefix(FOLDER) for path in folder.glob(f"{FOLDER}*")]
+    names = [path.name.removeprefix(FOLDER) for path in folder.glob(f"{FOLDER}*") if path.is_dir()]
     return sorted(int(name) for name in names if name.isdecimal())
 
 
 def tensors_of(folder: Path) -> list[str]:
-    """Return the names that tensors may have in a debiaser's folder: those of its own, and of each block that has a folder."""
-    blocks = [folder_of_block(Path(), block) for block in blocks_in(folder)]
+    """Return the names that tensors may have in a debiaser's folder: its own, those of the best block, and those of each other one.
+
+    In a project stage the best block has a folder as well, which is passed over.
+    """
+    measured = folder / "project.json"
+    best = read_json(measured).get("block") if measured.exists() else None
+    blocks = [folder_of_block(Path(), block) for block in blocks_in(folder) if block != best]
     return [*TENSORS, *((block / name).as_posix() for block in blocks for name in TENSORS)]
 
 
@@ -70,7 +76,19 @@ def read_semantics(projected: Path, discovered: Path | None = None) -> Semantics
     found = _read_semantics(projected, discovered)
     others = [block for block in blocks_in(projected) if block != found.projector.block]
     found.elsewhere = {block: _read_semantics(folder_of_block(projected, block)) for block in others}
+    for block, it in found.elsewhere.items():
+        told, own = _fits(found, block), _fits(it, it.projector.block)
+        if told != own:
+            raise ValueError(
+                f"`{folder_of_block(projected, block)}` must hold {told}, got {own}: copy the whole folder again."
+            )
     return found
+
+
+def _fits(semantics: Semantics | AxesSemantics, block: int | None) -> str:
+    """Say what the projectors and banks of several blocks have in common."""
+    bank, phi = semantics.bank, semantics.projector
+    return f"block {block}, {phi.shape[0]} channels, encoder {phi.encoder!r}, target {bank.target.tolist()}"
 
 
 def _read_semantics(projected: Path, discovered: Path | None = None) -> Semantics | AxesSemantics:
@@ -86,10 +104,21 @@ def _read_semantics(projected: Path, discovered: Path | None = None) -> Semantic
 
 
 def save_semantics(semantics: Semantics | AxesSemantics, folder: Path) -> None:
-    """Write what `read_semantics` reads; each file whole or not at all."""
+    """Write what `read_semantics` reads, each file whole or not at all; blocks of an earlier one are removed."""
+    for block in blocks_in(folder):
+        if block not in semantics.elsewhere:
+            _remove(folder_of_block(folder, block))
     _save(semantics, folder)
-    for block, own in semantics.sites.items():
+    for block, own in semantics.elsewhere.items():
         _save(own, folder_of_block(folder, block))
+
+
+def _remove(folder: Path) -> None:
+    """Remove the tensors of a block, and their folder if nothing else is in it."""
+    for name in TENSORS:
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _save(semantics: Semantics | AxesSemantics, folder: Path) -> None:

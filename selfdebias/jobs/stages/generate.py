@@ -175,7 +175,7 @@ class ArmSampler(PromptSampler):
         """See `Sampler.draw_batch`."""
         self.state.collective = self.team
         self.go_on(batch, ids)
-        if self.replayed:  # the sizes (B,) of the edits that the other arm made to these images, by step index
+        if self.replayed:  # the sizes (B,) of the edits that the other arm made to these images, by `Step.visit`
             found = BatchFolder.open(self.replayed).tensors_of(batch)
             sizes = found["edit_norm"][:, [self.batches[batch].index(i) for i in ids]]
             self.state.of(ReplayedSizes).sizes = dict(zip(found["edit_index"].tolist(), sizes, strict=True))

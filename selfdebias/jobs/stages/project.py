@@ -57,7 +57,12 @@ def project(
         own = folder_of_block(folder, block) if several and block is not None else folder
         own.mkdir(exist_ok=True)
         placed = partial(projector, **places, **({} if block is None else {"block": block}))
-        _project(own, images, block, discovered, encoder, placed, seed, trainer, carried=bool(fitted))
+        try:
+            _project(own, images, block, discovered, encoder, placed, seed, trainer, carried=bool(fitted))
+        except ValueError as error:
+            if not several:
+                raise
+            raise ValueError(f"After block {block}: {error} Or leave it out of `blocks`.") from error
     if several:
         choose_block(folder, several)
 
