@@ -55,6 +55,7 @@ SETTINGS = {
         "resample": [*AXES, "guidance=resample"],
         "select, then transport": [*AXES, "guidance=select_then_transport", FEW],
         "transport, then resample": [*AXES, "guidance=transport_then_resample", FEW],
+        **{name: [*AXES, *own] for name, own in LABEL_FREE.items()},
     },
 }
 DELIVERED = (1, 10, 100, 1000)  # batches of 32
@@ -136,10 +137,13 @@ def line(arm: str, results: Mapping[str, Any]) -> str:
 
 def with_fit(results: Mapping[str, Any]) -> list[str]:
     """What an image costs with its part of the fit, over a vanilla image, by how many batches are delivered; a row for each arm."""
-    lines = ["| Arm | " + " | ".join(f"{it:,} batches" for it in DELIVERED) + " |", "|" + "---|" * (1 + len(DELIVERED))]
+    lines = [
+        "| Arm | " + " | ".join(f"{it:,} {'batch' if it == 1 else 'batches'}" for it in DELIVERED) + " |",
+        "|" + "---|" * (1 + len(DELIVERED)),
+    ]
     vanilla = float(np.mean(list(results["rows_per_image"]["vanilla"].values())))
     for arm in ordered(results["over_prompts"], SETTINGS):
-        fit = 0 if arm == "vanilla" else results["rows_to_fit"]
+        fit = 0 if arm in ("vanilla", "attribute_prompts") else results["rows_to_fit"]  # which need none
         own = mean_rows(results, arm, results["row_names"])
         cells = [f"{own + fit / (32 * it * vanilla):.2f}" for it in DELIVERED]
         lines.append(f"| {TITLES.get(arm, arm)} | {' | '.join(cells)} |")
@@ -180,8 +184,8 @@ def draw(results: Mapping[str, Any]) -> Figure:
         panel.set_title(f"rarer gender {name} ({len(rows)} prompts)", fontsize=9)
         panel.set_xlabel("rows of the denoiser, over vanilla's")
         panel.grid(color=LIGHT.faint, linewidth=0.6)
-        panel.set_ylim(bottom=-0.02)
-    panels[0].set_ylabel("gender deviation ratio, mean of prompts")
+        panel.set_ylim(bottom=-0.04)
+    panels[0].set_ylabel("deviation ratio of gender, mean")
     figure.legend(
         *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False
     )

@@ -25,7 +25,7 @@ from experiments.pooled import RESULTS
 from selfdebias.backbones.calling import Step, split_branches
 from selfdebias.backbones.hspace import BottleneckHook
 from selfdebias.config.compose import load
-from selfdebias.config.prompts import Prompts
+from selfdebias.config.prompts import NoPrompt, Prompts
 from selfdebias.config.targets import make
 from selfdebias.guidance.selection import cells_at
 from selfdebias.jobs.prompts import rows_of
@@ -41,6 +41,7 @@ FITTED = "stages=[collect,discover,project]"
 SETTINGS = {
     "a person, attributes, partition": ([*TOLD, "clustering=spectral"], 256),
     "a person, captions, axes": ([*HONEST, "clustering=axes"], 256),
+    "no prompt, attributes, partition": (["model=emoji_ddpm", *TOLD, "clustering=spectral"], 256),
     "20 occupations, attributes, partition": ([*TOLD, "clustering=spectral", "bank=carried", *COMMON], 32),
     "20 occupations, captions, axes": ([*HONEST, "clustering=axes", "bank=carried", *COMMON], 32),
 }
@@ -64,7 +65,7 @@ def measure(overrides: Sequence[str], images: int) -> list[dict[str, Any]]:
         stages = stages_of(job, root, name)
         semantics = read_semantics(stages["project"])
         prompts = make(row, "prompts")
-        assert isinstance(prompts, Prompts)
+        assert isinstance(prompts, Prompts | NoPrompt)
         look = modes_of_images(encoder, stages["discover"])
         found, end = zip(
             *(_draw(backbone, pipeline, semantics, prompts, ids, look) for ids in _batches(images)), strict=True
@@ -79,7 +80,7 @@ def _batches(images: int) -> list[range]:
 
 
 def _draw(
-    backbone: Any, pipeline: Any, semantics: Any, prompts: Prompts, ids: range, look: Any
+    backbone: Any, pipeline: Any, semantics: Any, prompts: Prompts | NoPrompt, ids: range, look: Any
 ) -> tuple[Cells, Cells]:  # fmt: skip
     """Return the modes of a batch at each step, (steps, n, A), and in the end, (n, A)."""
     own = semantics.of_prompt(prompts.text)
