@@ -7,10 +7,10 @@ development seeds 301 and 302. `select` was changed (the old one: commit 08fc19e
 where it had left 0.552 men and a `mode_fd` of 0.060: it now asks for more of what its projector tells wrongly. So what
 chooses by the projector is reported on seeds 811 to 815, which nobody had looked at. A model without prompts, whose pipeline
 cannot go on with fewer rows, so that the chosen seeds are sampled anew, on seeds 831 to 835: on 821 to 825 `select` had failed at
-28% of the steps (commit 7bf2c77), where the projector of that model is wrong for 0.344 of images (`projector_steps`); 48% was the cheaper of the two
-shares that did best on 128 images of development seed 301. Cost is counted in rows that the
-denoiser evaluates, by a hook on it. The row of `select, then transport` on 811 to 815 was measured at commit 179cdc8; since then
-steered images that did not come to their mode are drawn again.
+28% of the steps (commit 7bf2c77), where the projector of that model is wrong for 0.344 of images (`projector_steps`); 48% was the
+cheaper of the two shares that did best on 128 images of development seed 301. Cost is counted in rows that the denoiser evaluates,
+by a hook on it. The row of `select, then transport` on 811 to 815 was measured at commit 179cdc8; since then steered images that
+did not come to their mode are drawn again.
 """
 
 from __future__ import annotations
