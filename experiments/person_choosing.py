@@ -10,7 +10,7 @@ cannot go on with fewer rows, so that the chosen seeds are sampled anew, on seed
 28% of the steps (commit 7bf2c77), where the projector of that model is wrong for 0.344 of images (`projector_steps`); 48% was the
 cheaper of the two shares that did best on 128 images of development seed 301. Cost is counted in rows that the denoiser evaluates,
 by a hook on it. The row of `select, then transport` on 811 to 815 was measured at commit 179cdc8; since then steered images that
-did not come to their mode are drawn again.
+did not come to their mode are drawn again. Arms in `SETTINGS` that the page lacks have not been run yet.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ def test_the_best_block_gives_images_their_modes(pipeline, fitted):
     assert torch.allclose(attached.shares["a person"], told[-1])
 
 
-def test_modes_of_a_prompt_keep_the_other_blocks(fitted):
+def test_other_shares_are_asked_for_after_each_block(fitted):
     both = fitted[0].semantics
     k = len(both.bank.target)
     shares = torch.arange(1, k + 1) / sum(range(1, k + 1))

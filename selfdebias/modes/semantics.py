@@ -35,7 +35,8 @@ class AtBlocks:
     @property
     def sites(self) -> dict[int, Any]:
         """By block, all readers, this one first; empty where `h_t` is read in one place."""
-        return {int(self.projector.block or 0): self, **self.elsewhere} if self.elsewhere else {}
+        own = self.projector.block
+        return {own: self, **self.elsewhere} if self.elsewhere and own is not None else {}
 
 
 class Semantics(AtBlocks):

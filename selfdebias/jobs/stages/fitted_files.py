@@ -76,6 +76,10 @@ def read_semantics(projected: Path, discovered: Path | None = None) -> Semantics
     found = _read_semantics(projected, discovered)
     others = [block for block in blocks_in(projected) if block != found.projector.block]
     found.elsewhere = {block: _read_semantics(folder_of_block(projected, block)) for block in others}
+    if others and found.projector.block is None:
+        raise ValueError(
+            f"`{projected}` must hold no {FOLDER}{others[0]}, as its projector reads a UNet: remove that folder."
+        )
     for block, it in found.elsewhere.items():
         told, own = _fits(found, block), _fits(it, it.projector.block)
         if told != own:
