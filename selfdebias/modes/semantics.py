@@ -35,8 +35,9 @@ class AtBlocks:
     @property
     def sites(self) -> dict[int, Any]:
         """By block, all readers, this one first; empty where `h_t` is read in one place."""
-        own = self.projector.block
-        return {own: self, **self.elsewhere} if self.elsewhere and own is not None else {}
+        if not self.elsewhere or self.projector.block is None:
+            return {}
+        return {self.projector.block: self, **self.elsewhere}
 
 
 class Semantics(AtBlocks):
