@@ -108,6 +108,25 @@ def _distance_of_sides(results: dict, arm: str) -> str:
     return f"{sum(abs(side - 0.5) for side in sides) / len(sides):.3f}"
 
 
+def _from_target(results: dict, arm: str) -> str:
+    it = results["arms"][arm]
+    return " / ".join(number(axis["fd"]) for axis in it["axes"]) if it.get("axes") else interval(it["mode_fd"])
+
+
+def _gender_less(other: str) -> Cell:
+    """The paired difference of the distance from that of another arm; n/a of an arm that is not held against it."""
+
+    def cell(results: dict, arm: str) -> str:
+        it = _at(results["arms"][arm], ("difference", other, "gender", "fd_hard"))
+        return interval(it) if it else "n/a"
+
+    return cell
+
+
+def _rows(results: dict, arm: str) -> str:
+    return f"{results['rows_per_image'][arm] / results['rows_per_image']['vanilla']:.2f}"
+
+
 def _kid_within(results: dict, arm: str) -> str:
     kid = results["arms"][arm]["within_modes"]["kid"]
     return f"{number(kid)} ({number(kid.get('floor'))})"
@@ -131,6 +150,9 @@ COLUMNS: dict[str, tuple[str, Cell]] = {
     "n": ("N", _count("gender", "fd_hard", "n")),
     "men": ("men", _value("shares", "gender", "man")),
     "gender": ("gender `fd_hard`", _value("gender", "fd_hard")),
+    "less_vanilla": ("less vanilla's", _gender_less("vanilla")),
+    "less_default": ("less the default's", _gender_less("guided")),
+    "tone": ("tone `fd_hard`", _value("tone", "fd_hard")),
     "tone_shift": ("largest shift of a tone's share", _tone_shift),
     "kept": ("`kept_cosine`", _value("kept_cosine")),
     "turned_precision": ("precision of switched, of vanilla's own", _value("turned", "precision_ratio")),
@@ -157,6 +179,10 @@ COLUMNS: dict[str, tuple[str, Cell]] = {
     "kid_within_interval": ("KID within cells (floor)", _kid_within_interval),
     "n_modes": ("N", _count("mode_fd", "n")),
     **{f"mode_{index}": (f"mode {index}", _mode(index)) for index in range(4)},
+    "from_target": ("modes: distance from the target", _from_target),
+    "precision": ("precision, judge's features", _value("quality", "judge", "precision")),
+    "edited": ("edited", lambda results, arm: str(results["edited"][arm])),
+    "rows": ("rows", _rows),
     "mode_fd": ("`mode_fd`", _value("mode_fd")),
     "modes": ("modes", lambda results, arm: str(results["modes"]["k"])),
     "silhouette": ("silhouette", lambda results, arm: f"{results['modes']['silhouette']:.2f}"),

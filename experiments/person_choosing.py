@@ -21,8 +21,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.columns import header, row
 from experiments.person_axes import HONEST, TOLD
-from experiments.pooled import INTERVALS, RESULTS, ROOT, interval, number, run_jobs, write_study
+from experiments.pooled import INTERVALS, RESULTS, ROOT, run_jobs, write_study
 from selfdebias.jobs.sweeps.pooling import pool_jobs
 from selfdebias.report.explanations import judge_in_words
 
@@ -69,9 +70,14 @@ SETTINGS = {
 SEEDS_OF = {name: LATER if "by the projector" in name else ANEW if "anew" in name else SEEDS for name in SETTINGS}
 FIRST = ("vanilla", "guided", "attribute_prompts")
 TITLES = {"guided": "transport, the default", "attribute_prompts": "told the attribute: prompts that state it"}
-HEAD = (
-    "| Arm | N | men | gender `fd_hard` | less vanilla's | less the default's | modes: distance from the target | "
-    "tone `fd_hard` | precision, judge's features | kept | edited | rows |\n|" + "---|" * 12
+COLUMNS = (
+    "n", "men", "gender", "less_vanilla", "less_default", "from_target", "tone", "precision", "kept", "edited", "rows",
+)  # fmt: skip
+EXPLAINED = (
+    "Differences are paired: both arms under the same weights of batches. Modes: `mode_fd`, of axes the distance of each. "
+    "Rows: rows that the denoiser evaluates for a delivered image, over vanilla's, counted by a hook; what the fit costs is "
+    "not in them. Edited: images with an edit of any size. Images of arms that choose have other seeds than vanilla's, so "
+    "that nothing is said of what they keep."
 )
 
 
@@ -112,57 +118,44 @@ def ordered(measured: Mapping[str, Any], settings: Mapping[str, Mapping[str, Any
     return [arm for arm in every if arm in measured]
 
 
-def line(arm: str, results: Mapping[str, Any]) -> str:
-    """The row of one arm."""
-    it, rows = results["arms"][arm], results["rows_per_image"]
-    apart = {other: it.get("difference", {}).get(other) for other in ("vanilla", "guided")}
-    cells = [
-        TITLES.get(arm, arm), str(it["gender"]["fd_hard"]["n"]), interval(it["shares"]["gender"]["man"]),
-        interval(it["gender"]["fd_hard"]), *(_gender(own) for own in apart.values()), _modes(it),
-        interval(it["tone"]["fd_hard"]),
-        interval(it.get("quality", {}).get("judge", {}).get("precision")), interval(it["kept_cosine"]),
-        str(results["edited"][arm]), f"{rows[arm] / rows['vanilla']:.2f}",
-    ]  # fmt: skip
-    return f"| {' | '.join(cells)} |"
-
-
-def _gender(difference: Mapping[str, Any] | None) -> str:
-    return interval(difference["gender"]["fd_hard"]) if difference and "gender" in difference else "n/a"
-
-
-def _modes(arm: Mapping[str, Any]) -> str:
-    return " / ".join(number(axis["fd"]) for axis in arm["axes"]) if arm.get("axes") else interval(arm["mode_fd"])
-
-
 def page(every: Mapping[str, Mapping[str, Any]]) -> str:
     """A table for each part, and which differences are told apart."""
     judge = judge_in_words(next(iter(every.values())))
     text = [
         "# Choosing among seeds beside editing",
         "",
-        f"`python -m experiments.{NAME}`. {judge[:1].upper()}{judge[1:]} {INTERVALS} Differences are paired: both arms under "
-        "the same weights of batches. Modes: `mode_fd`, of axes the distance of each. Rows: rows that the denoiser evaluates for a "
-        "delivered image, over vanilla's, counted by a hook; what the fit costs is not in them. Edited: images with an edit of any "
-        "size. Images of arms that choose have other seeds than vanilla's, so that nothing is said of what they keep.",
+        f"`python -m experiments.{NAME}`. {judge[:1].upper()}{judge[1:]} {INTERVALS} {EXPLAINED}",
     ]
-    for name, results in every.items():
-        verdicts = [
-            f"{TITLES.get(arm, arm)}: {_verdict(results['verdicts'][arm])}" for arm in ordered(results["arms"])[1:]
-        ]
-        seeds = ", ".join(map(str, SEEDS_OF[name]))
-        counted = f"Generate seeds {seeds}; {len(results['arms'])} arms, {len(results['config_hashes'])} jobs."
-        text += [
-            "",
-            f"## {name[:1].upper()}{name[1:]}",
-            "",
-            counted,
-            "",
-            HEAD,
-            *(line(arm, results) for arm in ordered(results["arms"])),
-            "",
-        ]
-        text += [f"Gender against vanilla, Holm's correction over all comparisons of this part: {'; '.join(verdicts)}."]
-    return "\n".join(text)
+    return "\n".join([*text, *(line for name, it in every.items() for line in part(name, it, SEEDS_OF[name]))])
+
+
+def part(
+    name: str, results: Mapping[str, Any], seeds: Sequence[int], columns: Sequence[str] = COLUMNS,
+    settings: Mapping[str, Mapping[str, Any]] = SETTINGS,
+) -> list[str]:  # fmt: skip
+    """The lines of a part: its seeds, a row for each arm, and which differences are told apart.
+
+    Args:
+        name: of the part.
+        results: as `measure` gives them.
+        seeds: generate seeds.
+        columns: keys of `experiments.columns.COLUMNS`.
+        settings: overrides by part and arm, whose order the rows have.
+    """
+    arms = ordered(results["arms"], settings)
+    verdicts = [f"{TITLES.get(arm, arm)}: {_verdict(results['verdicts'][arm])}" for arm in arms[1:]]
+    counted = f"{len(arms)} arms, {len(results['config_hashes'])} jobs."
+    return [
+        "",
+        f"## {name[:1].upper()}{name[1:]}",
+        "",
+        f"Generate seeds {', '.join(map(str, seeds))}; {counted}",
+        "",
+        header(columns, {}),
+        *(row(TITLES.get(arm, arm), dict(results), arm, columns) for arm in arms),
+        "",
+        f"Gender against vanilla, Holm's correction over all comparisons of this part: {'; '.join(verdicts)}.",
+    ]
 
 
 def _verdict(own: Mapping[str, str | None]) -> str:
