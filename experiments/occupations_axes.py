@@ -37,11 +37,31 @@ VARIANTS = {
 RANDOM = {"captions, axes, carried": "as large as those, in random directions"}
 
 
+TITLE = "Occupations, by what the encoder was told"
+OWN_SAMPLER = " `paper_tuned` has its own sampler, and so other vanilla images."
+
+
 def page(every: Every) -> str:
     """Write a table of means, and one with each occupation for each variant.
 
     Args:
         every: results of `run_rows` by variant.
+    """
+    counted = f"generate seed {SEEDS[0]}: {len(every)} of its {len(VARIANTS)} variants."
+    return tables(
+        every, TITLE, f"`python -m experiments.{NAME}`, {counted}", "N = 64 for each occupation and arm.", OWN_SAMPLER
+    )
+
+
+def tables(every: Every, title: str, counted: str, images: str, after: str = "") -> str:
+    """The text of a page: a table of means over occupations, and a section with a table of the occupations for each variant.
+
+    Args:
+        every: results of `run_rows` by variant.
+        title: of the page.
+        counted: the command, the seeds and the variants.
+        images: how many there are.
+        after: what is said at the end below the means.
     """
     groups = {f"the {len(USUAL)}": USUAL, f"the {len(EXTREME)} extreme ones": EXTREME}
     means = [
@@ -54,11 +74,10 @@ def page(every: Every) -> str:
     first = next(iter(every.values()))
     judge = judge_in_words(next(iter(first["rows"].values())))
     text = [
-        "# Occupations, by what the encoder was told", "",
-        f"`python -m experiments.{NAME}`, generate seed {SEEDS[0]}: {len(every)} of its {len(VARIANTS)} variants.", "",
+        f"# {title}", "",
+        counted, "",
         ROW, *means, "",
-        f"N = 64 for each occupation and arm. {judge[:1].upper()}{judge[1:]} {INTERVALS} Means give each occupation the same "
-        "weight. `paper_tuned` has its own sampler, and so other vanilla images.",
+        f"{images} {judge[:1].upper()}{judge[1:]} {INTERVALS} Means give each occupation the same weight.{after}",
     ]  # fmt: skip
     for name, results in every.items():
         rows = {row: results["rows"][row] for row in results["row_names"]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.selection import wanting
 from selfdebias.jobs.stages.fitted_files import read_semantics
 from selfdebias.modes import SpectralModes
+from selfdebias.modes.projection import SemanticProjector
+from selfdebias.modes.semantics import Semantics
 from selfdebias.storage.batches import BatchFolder
 from tests.architectures import save_clip, save_model
 from tests.jobs.stages.world import PixelEncoder
@@ -120,6 +123,31 @@ def test_a_file_of_a_block_that_is_another_one_is_refused(fitted, tmp_path):
         SelfDebias.from_pretrained(tmp_path)
     with pytest.raises(ValueError, match=f"{folder.name}` must hold block {folder.name[6:]}, .* got block"):
         read_semantics(tmp_path)
+
+
+def test_a_folder_of_a_unet_beside_which_a_block_lies_is_refused(fitted, tmp_path):
+    fitted[0].save_pretrained(tmp_path)
+    (folder,) = tmp_path.glob("block-*")
+    projector = SemanticProjector.load(tmp_path / "projector.safetensors")
+    projector.block = projector.design["block"] = None
+    projector.save(tmp_path / "projector.safetensors")
+    with pytest.raises(ValueError, match=f"must hold no {folder.name}, as its projector reads a UNet"):
+        read_semantics(tmp_path)
+
+
+def test_the_modes_of_a_prompt_are_asked_for_after_each_block(fitted):
+    """Of banks with an origin for each prompt, as `bank=carried` fits them."""
+
+    def with_origins(it):
+        branches, t, _, d = it.bank.centroids.shape
+        origins = torch.arange(2.0)[:, None, None, None].expand(2, branches, t, d).clone()
+        return Semantics(it.projector, replace(it.bank, origins=origins, prompts=("a doctor", "a pilot")), it.means)
+
+    both, *others = (with_origins(it) for it in fitted[0].semantics.sites.values())
+    both.elsewhere = {it.projector.block: it for it in others}
+    own = both.of_prompt("a pilot")
+    assert sorted(own.sites) == BLOCKS
+    assert all(it.bank.origins.unique().tolist() == [1.0] for it in own.sites.values())
 
 
 def test_blocks_of_an_earlier_debiaser_are_removed_from_a_folder(pipeline, fitted, tmp_path):

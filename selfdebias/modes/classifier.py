@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from selfdebias.modes.bank import interpolate
+from selfdebias.modes.projection import SemanticProjector
+from selfdebias.modes.readers import at_places
 from selfdebias.storage.atomic import read_tensors, write_tensors
 from selfdebias.storage.tensor_rows import TensorRows
 
@@ -32,9 +34,23 @@ class ActivationClassifier:
     biases: Tensor
 
     def logits(self, h: Tensor, timestep: float, branch: int) -> Tensor:
-        """Return the logits (B, K), differentiable in `h` (B, C, H, W); weights linear between timesteps, constant beyond."""
+        """Return the logits (B, K), differentiable in `h` (B, C, h, w), which is averaged to the places that were fitted.
+
+        Weights are linear between timesteps, constant beyond.
+        """
         weights, bias = (interpolate(x[branch], self.timesteps, timestep).to(h) for x in (self.weights, self.biases))
-        return h.flatten(1) @ weights.flatten(1).T + bias
+        return at_places(h, weights.shape[2:]).flatten(1) @ weights.flatten(1).T + bias
+
+    def over(self, projector: SemanticProjector) -> Self:
+        """Return the classifier, at its timesteps the same one, of activations in a projector's standardised coordinates."""
+        centers, scales = (
+            torch.stack(
+                [torch.stack([interpolate(own, projector.timesteps, float(t)) for t in self.timesteps]) for own in it]
+            )
+            for it in (projector.centers, projector.scales)
+        )  # (branches, T, C)
+        shift = (self.weights * centers[:, :, None, :, None, None]).sum(dim=(3, 4, 5))
+        return replace(self, weights=self.weights * scales[:, :, None, :, None, None], biases=self.biases + shift)
 
     def save(self, path: Path) -> None:
         """Write one safetensors file, atomically."""

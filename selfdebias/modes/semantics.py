@@ -96,18 +96,11 @@ class Semantics(AtBlocks):
 
     @cached_property
     def standardised(self) -> Semantics:
-        """What reads activations that are standardised already.
-
-        Raises:
-            ValueError: if there is a classifier, which reads them as they are.
-        """
-        if self.classifier is not None:
-            raise ValueError(
-                "`projector.relative_to` must be activation for a classifier in `h_t`, got 'standardised'."
-            )
+        """What reads activations that are standardised already."""
         phi = copy(self.projector)  # with the same weights
         phi.standardised = False
-        return Semantics(phi, self.bank, self.means and self.means.over(self.projector))
+        means = self.means and self.means.over(self.projector)
+        return Semantics(phi, self.bank, means, self.classifier and self.classifier.over(self.projector))
 
     def of_prompt(self, prompt: str) -> Semantics:
         """Return the semantics of one prompt; see `ModeBank.of_prompt`."""

@@ -10,6 +10,7 @@ import torch
 from selfdebias import SelfDebias
 from selfdebias.backbones.calling import Step
 from selfdebias.guidance.standardised import edit_standardised
+from selfdebias.modes.classifier import ActivationClassifier
 from selfdebias.modes.projection import SemanticProjector
 from selfdebias.modes.readers import PLACES, stored
 from tests.transformers import CALLS, MAKERS, sample
@@ -70,6 +71,21 @@ def test_the_same_for_all_channels_is_left_out_as_a_layer_norm_does_not_see_it()
     phi.scales[:] = 1.0
     h = activations(phi)
     assert torch.allclose(edit_standardised(phi, h, STEP, lambda x: x + 7.0), h, atol=1e-4)
+
+
+def test_a_classifier_says_of_standardised_activations_what_it_says_of_those_themselves():
+    phi = projector()
+    phi.scales[:, :, 0] = 2.0
+    timesteps = torch.tensor([500.0, 900.0])
+    classifier = ActivationClassifier(timesteps, torch.randn(2, 2, 3, *phi.shape), torch.randn(2, 2, 3))
+    over, h = classifier.over(phi), activations(phi)
+    for branch in (0, 1):
+        own = torch.full((4,), branch)
+        x = phi.standardise(h, torch.full((4,), 500.0), own)
+        for timestep in timesteps.tolist():  # the moments are those of 500, the only timestep that was recorded
+            assert torch.allclose(over.logits(x, timestep, branch), classifier.logits(h, timestep, branch), atol=1e-3)
+    finer = h.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    assert torch.allclose(classifier.logits(finer, 500.0, 1), classifier.logits(h, 500.0, 1), atol=1e-4)
 
 
 def test_a_projector_on_plain_activations_has_no_standardised_edits():
