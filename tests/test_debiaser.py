@@ -15,14 +15,15 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from selfdebias import SelfDebias
 from selfdebias.backbones.denoisers import UNet, find_denoiser
+from selfdebias.backbones.layouts import at_scale
 from selfdebias.guidance import SelfDebiasGuidance, TransportGuidance
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.self_debias import AssignmentMemory
-from selfdebias.jobs.fitting import at_scale
 from selfdebias.jobs.parts import default, projector_for
 from selfdebias.modes import SpectralModes
 from tests.jobs.stages.world import PixelEncoder
 from tests.tiny import sample, tiny_pipeline
+from tests.transformers import MAKERS
 
 FIT = {
     "encoder": PixelEncoder(), "n_images": 10, "batch_size": 4, "timesteps": 2, "call": {"num_inference_steps": 4},
@@ -343,6 +344,10 @@ def test_images_to_learn_from_are_drawn_at_a_part_of_the_guidance_scale(pipeline
     assert at_scale(pipeline, own, 1.0) == own and at_scale(pipeline, {"guidance_scale": 1.0}, 0.5) == {
         "guidance_scale": 1.0
     }
+    distilled = {"guidance_scale": 3.5}
+    assert (
+        at_scale(MAKERS["flux"](), distilled, 0.5) == distilled
+    )  # an input of the model, and no scale of two branches
     with pytest.raises(
         ValueError, match="must leave a guidance scale larger than 1, got 0.5 of 1.5: choose relative_scale=1"
     ):

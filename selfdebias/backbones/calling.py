@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial, wraps
@@ -39,6 +39,8 @@ class Step:
         block: of a transformer, after which `h_t` stands; None in a UNet.
         site: which of the blocks that is at this step, from 0.
         sites: after how many blocks `h_t` is seen at each step.
+        doubled: whether the rows of ``uncond`` are the conditional ones once more, without an edit: where a prediction is
+            extrapolated in place of classifier-free guidance.
     """
 
     timestep: float
@@ -52,11 +54,16 @@ class Step:
     block: int | None = None
     site: int = 0
     sites: int = 1
+    doubled: bool = False
 
     @property
     def visit(self) -> int:
         """How many edits of the pipeline call come before this one: the index, where `h_t` is edited after one block."""
         return self.index * self.sites + self.site
+
+    def fitted_as(self, branch: str, known: Sequence[str]) -> str:
+        """Return the branch whose moments and centroids hold for rows of a branch, of those that were fitted."""
+        return "cond" if self.doubled or branch not in known else branch
 
 
 def planned_steps(start: int, count: int) -> Iterator[Step]:

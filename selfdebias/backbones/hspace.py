@@ -245,4 +245,5 @@ class BottleneckHook:
             block=block,
             site=[*self.blocks].index(block) if block in self.blocks else 0,
             sites=len(self.blocks) if self.site == "bottleneck" else 1,
+            doubled=self._cfg is None and scale != 1,
         )

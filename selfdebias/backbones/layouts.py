@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from selfdebias.config.scales import part_of_scale
+
 STACKED = ("uncond", "cond")  # two contiguous halves
 STATED, BY_SCALE, ONE = (
     "stated",
@@ -79,3 +81,26 @@ def refuse_more_calls(arguments: Mapping[str, Any]) -> None:
             f"`true_cfg_scale` must be 1 while a pipeline is attached, or the negative prompt left out, got {scale}: the pipeline "
             f"calls its transformer for each branch by itself."
         )
+
+
+def at_scale(pipe: Any, call: dict[str, Any], relative: float) -> dict[str, Any]:
+    """Return the arguments of a call at a part of their classifier-free guidance scale; as they are where there is none.
+
+    Args:
+        pipe: the pipeline, whose own scale holds where `call` names none.
+        call: arguments of the pipeline's call.
+        relative: in (0, 1].
+
+    Raises:
+        ValueError: if `relative` is out of range, or leaves a scale that turns the unconditional branch off.
+    """
+    if not 0 < relative <= 1:
+        raise ValueError(f"`relative_scale` must be in (0, 1], got {relative}.")
+    known = inspect.signature(pipe.__call__).parameters.get("guidance_scale")
+    scale = call.get("guidance_scale", None if known is None else known.default)
+    if relative == 1 or rule_of(pipe) == ONE or not isinstance(scale, int | float):
+        return call
+    if scale > 1 >= part_of_scale(scale, relative):
+        words = f"leave a guidance scale larger than 1, got {relative} of {scale}: choose relative_scale=1."
+        raise ValueError(f"`relative_scale` must {words}")
+    return {**call, "guidance_scale": part_of_scale(scale, relative)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -24,6 +25,10 @@ WITH_ROWS = (
     "add_text_embeds",
     "add_time_ids",
 )  # of `_callback_tensor_inputs`
+OF_THE_TEXT = {  # by argument of a call, the callback's inputs that replace what comes of it
+    "pooled_prompt_embeds": {"pooled_prompt_embeds", "add_text_embeds"},
+    "prompt_attention_mask": {"prompt_attention_mask"},
+}
 CALLBACK, INPUTS = "callback_on_step_end", "callback_on_step_end_tensor_inputs"
 
 
@@ -134,12 +139,15 @@ def further(generator: Generator, count: int) -> list[Generator]:
 def goes_on_with_fewer(pipeline: Any) -> bool:
     """Whether a call of the pipeline can go on with some of its rows: its callback may replace all that has a row for each image.
 
-    A UNet that is told the guidance scale gets that in rows that no callback sees, and a scheduler with a Brownian tree draws
-    noise for all rows at once.
+    That of Flux and Sana may not replace the pooled text, or the text's mask. A UNet that is told the guidance scale gets that in
+    rows that no callback sees, and a scheduler with a Brownian tree draws noise for all rows at once.
     """
-    inputs = getattr(pipeline, "_callback_tensor_inputs", ())
+    inputs = {*getattr(pipeline, "_callback_tensor_inputs", ())}
+    taken = inspect.signature(type(pipeline).__call__).parameters
+    if any(name in taken and not inputs & replaced for name, replaced in OF_THE_TEXT.items()):
+        return False
     told = getattr(find_denoiser(pipeline).module.config, "time_cond_proj_dim", None) is not None
-    return {"latents", "prompt_embeds"} <= set(inputs) and not told and not hasattr(pipeline.scheduler, "noise_sampler")
+    return {"latents", "prompt_embeds"} <= inputs and not told and not hasattr(pipeline.scheduler, "noise_sampler")
 
 
 def going_on(

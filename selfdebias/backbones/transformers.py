@@ -57,6 +57,10 @@ class TransformerBackbone(PretrainedBackbone):
         )
         self.blocks, self.t5, self.call = blocks, t5, dict(call or {})
         self._check_call()
+        if negative_prompt is not None and pipeline == "FluxPipeline":
+            raise ValueError(
+                f"`model.negative_prompt` must be null for {pipeline}, which has one branch, got {negative_prompt!r}."
+            )
 
     def _check_call(self) -> None:
         import diffusers

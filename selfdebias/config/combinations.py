@@ -11,9 +11,11 @@ from omegaconf import OmegaConf
 from selfdebias.config.prompts import PLACE, different_texts, with_place
 from selfdebias.config.ranges import check_values
 from selfdebias.config.rules import TEXT_NOT_BLANK, ConfigError, refuse, walk
+from selfdebias.config.scales import check_scale, model_of_collect
 from selfdebias.config.sources import read_option
 
 UNEDITED = ("vanilla", "attribute_prompts")  # arms whose images no edit touches
+NEED_MEANS = (".MeanDifferenceGuidance", ".MeanTransportGuidance")  # of the modes, which the project stage fits
 ONE_PARTITION = "(or choose clustering=spectral)"
 _NOUN = re.compile(r"(?P<phrase>\b(?:a|an|the)\s+(?P<noun>[^\s,.;:][^,.;:]*))", re.IGNORECASE)
 _NOUN_AFTER_OF = re.compile(rf"\bof\b.*?{_NOUN.pattern}", re.IGNORECASE)
@@ -34,20 +36,6 @@ def guidance_of_arms(guidance: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     own = {key: value for key, value in guidance.items() if key != "of"}
     third = "attribute_prompts" if "texts" in own else "random"
     return {"vanilla": none, "guided": dict(guidance["of"]), third: own}
-
-
-def model_of_collect(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of the model that the collected images are sampled from: `model` at its part of the guidance scale.
-
-    A model without a guidance scale, or with one of 1, is as it is.
-
-    Example:
-        >>> model_of_collect({"model": {"steps": 50, "guidance_scale": 7.5}, "collect": {"relative_scale": 0.5}})
-        {'steps': 50, 'guidance_scale': 3.75}
-    """
-    model, scale = dict(config["model"]), config["model"].get("guidance_scale")
-    relative = config["collect"].get("relative_scale", 1)
-    return model if scale is None or relative == 1 else {**model, "guidance_scale": part_of_scale(scale, relative)}
 
 
 def draws_reference(config: Mapping[str, Any]) -> bool:
@@ -119,23 +107,14 @@ def check_combinations(config: Mapping[str, Any]) -> None:
         ConfigError: With the first wrong value.
     """
     _check_prompts(config)
-    _check_scale(config["model"], config["collect"]["relative_scale"])
+    check_scale(config["model"], config["collect"]["relative_scale"])
     check_clustering(config["clustering"], config["collect"]["n_images"])
     _check_space(config)
     for path, value in walk(config["guidance"], "guidance"):
         if path.endswith(".target") and isinstance(value, list):
             _check_shares(path, value, config["clustering"], config["bank"])
     _check_axes(config)
-
-
-def part_of_scale(scale: float, relative: float) -> float:
-    """A part of a classifier-free guidance scale; one that turns guidance off, at most 1, stays as it is.
-
-    Example:
-        >>> part_of_scale(7.5, 0.5), part_of_scale(1.0, 0.5)
-        (3.75, 1.0)
-    """
-    return scale * relative if scale > 1 else scale
+    _check_sampler(config)
 
 
 def check_clustering(clustering: Mapping[str, Any], n: int) -> None:
@@ -199,14 +178,6 @@ def _check_prompts(config: Mapping[str, Any]) -> None:
             raise refuse(f"{stage}.n_images", f"at least {count}, one for each of `prompts.templates`", n)
 
 
-def _check_scale(model: Mapping[str, Any], relative: float) -> None:
-    """Guidance edits both branches, so that both have to be there among the images that it is fitted on."""
-    scale = model.get("guidance_scale", 1)
-    if relative != 1 and scale > 1 >= part_of_scale(scale, relative):
-        words = f"1, or larger than {1 / scale:.3g}: `model.guidance_scale`, {scale}, times it must be larger than 1"
-        raise refuse("collect.relative_scale", words, relative)
-
-
 def _check_space(config: Mapping[str, Any]) -> None:
     """Modes that are found among projected vectors come after the projector, which then knows of none."""
     if config["clustering"].get("space") != "projected":
@@ -220,6 +191,14 @@ def _check_space(config: Mapping[str, Any]) -> None:
         raise refuse(
             "model.blocks", "null or one block where `clustering.space` is projected", config["model"]["blocks"]
         )
+    for path, value in walk(config["guidance"], "guidance"):
+        if path.endswith(".temperature") and value == "calibrated":
+            raise refuse(
+                path, "a number where `clustering.space` is projected, as no temperature is fitted there", value
+            )
+        if path.endswith("._target_") and str(value).endswith(NEED_MEANS):
+            words = "one that needs no mean activations of the modes, such as transport, where `clustering.space` is projected"
+            raise refuse(path.removesuffix("._target_"), words, value)
 
 
 def _check_shares(path: str, shares: list[float], clustering: Mapping[str, Any], bank: Mapping[str, Any]) -> None:
@@ -248,3 +227,11 @@ def _check_axes(config: Mapping[str, Any]) -> None:
     for path, value in walk(config["guidance"], "guidance"):
         if path.endswith(".axes") and value is not None and not axes:
             raise refuse(path, "null where modes are one partition (or choose clustering=axes)", value)
+
+
+def _check_sampler(config: Mapping[str, Any]) -> None:
+    """Arms have the size that projector and bank were fitted at."""
+    for name, value in (config["generate"].get("sampler") or {}).items():
+        if name in ("height", "width", "blocks") and value != (own := config["model"].get(name)):
+            words = f"{'null' if own is None else own}, as `model.{name}`, since projector and modes are fitted there"
+            raise refuse(f"generate.sampler.{name}", words, value)

@@ -47,6 +47,9 @@ class Guidance(Method, ABC):
     """
 
     balances = True  # modes; one that does not is asked once of all axes, and where there is one mode too
+    standardised = (
+        True  # edits are found in standardised coordinates, where the projector says so; False takes `h_t` as it is
+    )
     site = "bottleneck"  # where it acts on a pipeline, one of `selfdebias.backbones.hspace.SITES`
 
     def extrapolation(self, step: Step) -> float:

@@ -135,18 +135,22 @@ class RandomGuidance(Guidance):
         if sizes is None:
             return h
         halves = split_branches(h, step.branches)
-        edit = _edit(halves["cond"], sizes, step, state.seeds)
+        pooled = state.projector is not None and state.projector.reader == "pooled"
+        edit = _edit(halves["cond"], sizes, step, state.seeds, pooled)
         no_modes = torch.zeros(0)  # are read by the control
         norms = edit.flatten(1).norm(dim=1) / halves["cond"].flatten(1).norm(dim=1)
         state.trace.add(step, no_modes, norms, 0.0)
         if self.branch == EACH and "uncond" in halves:
-            return h + torch.cat([_edit(halves["uncond"], sizes, step, state.seeds, 1), edit])
+            return h + torch.cat([_edit(halves["uncond"], sizes, step, state.seeds, pooled, 1), edit])
         return add_edit(h, edit, "cond" if self.branch == EACH else self.branch, step.branches)
 
 
-def _edit(h: Tensor, sizes: Tensor, step: Step, seeds: Sequence[int], *more: int) -> Tensor:
-    """Return edits of these sizes for the activations (B, C, H, W) of a branch, in directions that `more` numbers change."""
-    noise = seeded_noise(seeds, step.visit, h.shape, *more)
+def _edit(h: Tensor, sizes: Tensor, step: Step, seeds: Sequence[int], pooled: bool, *more: int) -> Tensor:
+    """Return edits of these sizes for the activations (B, C, H, W) of a branch, in directions that `more` numbers change.
+
+    Where the projector reads the mean over space alone, the same at all places, as its gradient is.
+    """
+    noise = seeded_noise(seeds, step.visit, (*h.shape[:2], 1, 1) if pooled else h.shape, *more).expand(h.shape)
     directions = torch.stack([it / it.norm() for it in noise])
     return directions.to(h) * (sizes.to(h) * h.flatten(1).norm(dim=1))[:, None, None, None]
 

@@ -21,7 +21,8 @@ class CadsGuidance(Guidance):
     ``y^ = sqrt(gamma(t)) y + s sqrt(1 - gamma(t)) n`` with n standard Gaussian, anew at each step; then
     ``psi rescaled(y^) + (1 - psi) y^``, where `rescaled` has the mean and standard deviation of y. Here t is 1 at the first step
     and falls to 0 at the end, the two moments are those of each image's own embedding, and n is drawn from the image's seed, so
-    that an image depends neither on its batch nor on anything but itself, and its pipeline's generator is left as it is.
+    that an image depends neither on its batch nor on anything but itself, and its pipeline's generator is left as it is. The
+    pooled embedding, of which Stable Diffusion XL, 3 and Flux are told as well, is left as it is.
 
     Args:
         strength: `s`, at least 0, in standard deviations of the embedding of about 1; 0 changes nothing. The schedule's weight

@@ -27,6 +27,7 @@ class DcGuidance(Guidance):
     """
 
     needs_semantics = balances = False
+    standardised = False  # these coordinates have lost the mean that images have in common
     dependence = "image"
 
     def __init__(self, strength: float = 1.0, branch: str = EACH):

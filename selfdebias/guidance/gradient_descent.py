@@ -96,13 +96,14 @@ class GradientDescentGuidance(SoftAssignmentGuidance):
         counted = self.rows(step, len(h)) if self.branch == EACH else {"cond": self.rows(step, len(h))["cond"]}
         halves = split_branches(torch.arange(len(h)), step.branches)
         known = state.require_semantics().bank.branches
-        own = torch.cat([torch.full((len(half),), known.index(name)) for name, half in halves.items()])
+        fitted = {name: step.fitted_as(name, known) for name in halves}
+        own = torch.cat([torch.full((len(half),), known.index(fitted[name])) for name, half in halves.items()])
         with torch.enable_grad():
             leaf = h.detach().requires_grad_(True)
             losses = {}
             for name, places in counted.items():
                 places = places.to(h.device)
-                p = self.assign(leaf[places], step, state, name, own.to(h.device)[places])
+                p = self.assign(leaf[places], step, state, fitted[name], own.to(h.device)[places])
                 p_hat, pi = state.collective.gather(p)[0].mean(dim=0).clamp(min=EPSILON), self.pi(state).to(p)
                 losses[name] = (p_hat, pi, (p * (torch.log(p_hat / pi) + 1)).sum())
             (gradient,) = torch.autograd.grad(torch.stack([loss for *_, loss in losses.values()]).sum(), leaf)

@@ -13,8 +13,9 @@ from selfdebias.guidance.state import GuidanceState
 
 def edit_all(guidance: Guidance, h: Tensor, step: Step, state: GuidanceState) -> Tensor:
     """Return the edited activation: found in standardised coordinates, where the projector says so; see `edit_axes`."""
-    if guidance.site == "bottleneck" and state.projector is not None and state.projector.relative_to == "standardised":
-        return edit_standardised(state.projector, h, step, lambda x: edit_axes(guidance, x, step, state))
+    phi = state.projector if guidance.site == "bottleneck" and guidance.standardised else None
+    if phi is not None and phi.relative_to == "standardised":
+        return edit_standardised(phi, h, step, lambda x: edit_axes(guidance, x, step, state))
     return edit_axes(guidance, h, step, state)
 
 

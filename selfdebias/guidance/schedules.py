@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from selfdebias.backbones.calling import alpha_bar_of
+
 
 @dataclass(frozen=True)
 class GuidanceWindow:
@@ -144,8 +146,8 @@ class SignalToNoiseSchedule(GuidanceWindow):
 
     def check(self, pipeline: Any) -> None:
         """See `GuidanceWindow.check`."""
-        if getattr(pipeline.scheduler, "alphas_cumprod", None) is None:
+        if math.isnan(alpha_bar_of(pipeline.scheduler, 0.0)):
             raise ValueError(
-                f"`pipeline.scheduler` must state its `alphas_cumprod` for this schedule, got "
+                f"`pipeline.scheduler` must state its noise levels (`alphas_cumprod`) for this schedule, got "
                 f"{type(pipeline.scheduler).__name__}, which does not: take schedule=default, linear or cosine."
             )

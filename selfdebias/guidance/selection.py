@@ -209,7 +209,8 @@ def _wanting(
     semantics: Semantics | AxesSemantics, shares: Sequence[Tensor], axes: Sequence[int]
 ) -> Semantics | AxesSemantics:
     if not isinstance(semantics, AxesSemantics):
-        return Semantics(semantics.projector, replace(semantics.bank, target=shares[0].float()), semantics.means)
+        bank = replace(semantics.bank, target=shares[0].float())
+        return Semantics(semantics.projector, bank, semantics.means, semantics.classifier)
     banks = list(semantics.bank.axes)
     for a, own in zip(axes, shares, strict=True):
         banks[a] = replace(banks[a], target=own.float())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from selfdebias.backbones.calling import Step
@@ -12,29 +13,32 @@ from selfdebias.modes.projection import SemanticProjector
 
 
 def edit_standardised(projector: SemanticProjector, h: Tensor, step: Step, edit: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return `h` with an edit that is found, and has its size, in standardised coordinates.
+    """Return `h` with an edit that is found, and has its size, in the coordinates that the projector reads.
 
-    ``x = (h - mu) / sigma`` by channel, with the moments of the timestep and branch that the projector was fitted on; then
-    ``h + d - mean_c(d)`` with ``d = sigma (edit(x) - x)``. What is the same for all channels of a place is left out, as the layer
-    norm by which each later layer reads the stream does not see it. Rows without an edit stay as they are, bit for bit.
+    ``x = (h - mu) / sigma`` by channel, averaged to the places that were fitted, with the moments of the timestep and branch; then
+    ``h + d - mean_c(d)`` with ``d = sigma (edit(x) - x)``, the same for all tokens of a place. What is the same for all channels is
+    left out, as the layer norm by which each later layer reads the stream does not see it.
+    Rows without an edit stay as they are, bit for bit.
 
     Args:
-        projector: whose moments are taken.
-        h: (branches x B, C, h, w), stacked as `step.branches` says.
+        projector: whose moments and places are taken.
+        h: (branches x B, C, H, W), stacked as `step.branches` says.
         step: where in the sampling loop this is.
-        edit: of standardised activations, float32; returns its argument where it changes nothing.
+        edit: of standardised activations (branches x B, C, h, w), float32; returns its argument where it changes nothing.
 
     Returns:
-        A tensor of the same shape and dtype as `h`; `h` itself where nothing is changed.
+        A tensor of the same shape and dtype as `h`, within the range of that dtype; `h` itself where nothing is changed.
     """
-    rows = len(h) // len(step.branches)
-    known = projector.branches  # without classifier-free guidance the conditional one alone, whose rows may stand twice
-    own = [known.index(name if name in known else "cond") for name in step.branches]
-    branch = torch.tensor(own).repeat_interleave(rows)
-    center, scale = (it.to(h.device) for it in projector.moments(torch.full((len(h),), step.timestep), branch))
-    x = (h.float() - center) / scale
+    rows, known = len(h) // len(step.branches), projector.branches
+    own = [known.index(step.fitted_as(name, known)) for name in step.branches]
+    timesteps, branch = torch.full((len(h),), step.timestep), torch.tensor(own).repeat_interleave(rows)
+    x = projector.standardise(h, timesteps, branch)
     edited = edit(x)
     if edited is x:
         return h
-    change = scale * (edited.float() - x)
-    return (h.float() + change - change.mean(dim=1, keepdim=True)).to(h.dtype)
+    change = projector.moments(timesteps, branch)[1].to(h.device) * (edited.float() - x)
+    change = change - change.mean(dim=1, keepdim=True)
+    if change.shape != h.shape:
+        change = F.interpolate(change, h.shape[2:])
+    largest = torch.finfo(h.dtype).max
+    return torch.where(change == 0, h, (h.float() + change).clamp(-largest, largest).to(h.dtype))

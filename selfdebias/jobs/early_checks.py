@@ -132,7 +132,8 @@ def _check_guidance(config: Mapping[str, Any], guidance: Method) -> None:
         raise refuse("schedule", words, f"{schedule.start} to {schedule.stop}")
     if devices > 1 and not guidance.splits:
         raise refuse("trainer.devices", "1 with a guidance whose batch cannot be split", devices)
-    if isinstance(guidance, ClassifierGuidance) and not isinstance(make(config, "bank"), SupervisedBank):
+    steers = isinstance(getattr(guidance, "steer", guidance), ClassifierGuidance)
+    if steers and not isinstance(make(config, "bank"), SupervisedBank):
         raise refuse(
             "bank", "supervised for guidance=classifier, which needs labelled images", config["bank"]["_target_"]
         )

@@ -13,8 +13,8 @@ import torch
 
 from selfdebias.backbones import HeldBackbone
 from selfdebias.backbones.denoisers import check_blocks, find_denoiser
+from selfdebias.backbones.layouts import at_scale
 from selfdebias.backbones.pretrained import takes_prompts
-from selfdebias.config.combinations import part_of_scale
 from selfdebias.config.keys import as_keyed, digest
 from selfdebias.config.ranges import check_values
 from selfdebias.config.rules import nearest
@@ -144,29 +144,6 @@ def _check_call(pipe: Any, call: Mapping[str, Any]) -> None:
             near = nearest(name, known)
             hint = f"did you mean `{near}`?" if near else f"it has {', '.join(known)}."
             raise ValueError(f"`call` must hold arguments of {type(pipe).__name__}, got {name!r}: {hint}")
-
-
-def at_scale(pipe: Any, call: dict[str, Any], relative: float) -> dict[str, Any]:
-    """Return the arguments of a call at a part of their classifier-free guidance scale; as they are where there is none.
-
-    Args:
-        pipe: the pipeline, whose own scale holds where `call` names none.
-        call: arguments of the pipeline's call.
-        relative: in (0, 1].
-
-    Raises:
-        ValueError: if `relative` is out of range, or leaves a scale that turns the unconditional branch off.
-    """
-    if not 0 < relative <= 1:
-        raise ValueError(f"`relative_scale` must be in (0, 1], got {relative}.")
-    known = inspect.signature(pipe.__call__).parameters.get("guidance_scale")
-    scale = call.get("guidance_scale", None if known is None else known.default)
-    if relative == 1 or not isinstance(scale, int | float):
-        return call
-    if scale > 1 >= part_of_scale(scale, relative):
-        words = f"leave a guidance scale larger than 1, got {relative} of {scale}: choose relative_scale=1."
-        raise ValueError(f"`relative_scale` must {words}")
-    return {**call, "guidance_scale": part_of_scale(scale, relative)}
 
 
 def fit_stages(asked: FitArguments, root: Path) -> tuple[Semantics | AxesSemantics, dict[str, Any], Path]:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from selfdebias.backbones.denoisers import Denoiser
-from selfdebias.config.combinations import guidance_of_arms, model_of_arms, model_of_collect
+from selfdebias.config.combinations import guidance_of_arms, model_of_arms
 from selfdebias.config.compose import compose_groups
 from selfdebias.config.overrides import options_of
 from selfdebias.config.ranges import NAMED
 from selfdebias.config.rules import ConfigError, is_number, nearest, refuse
+from selfdebias.config.scales import model_of_collect
 from selfdebias.config.schema import GROUPS
 from selfdebias.config.sources import Sources, read_option
 from selfdebias.config.targets import check_job, make

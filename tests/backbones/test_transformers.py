@@ -9,6 +9,7 @@ import torch
 from diffusers.hooks import FirstBlockCacheConfig
 from diffusers.hooks._helpers import TransformerBlockRegistry
 
+from selfdebias.backbones import TransformerBackbone
 from selfdebias.backbones.calling import Step, alpha_bar_of, split_branches
 from selfdebias.backbones.denoisers import TRANSFORMERS, find_denoiser
 from selfdebias.backbones.hspace import BottleneckHook
@@ -168,6 +169,11 @@ def test_the_places_of_image_tokens_are_those_of_diffusers(kind):
         assert place == (None if said.return_encoder_hidden_states_index is None else said.return_hidden_states_index)
 
 
+def test_a_negative_prompt_that_flux_would_not_read_is_refused():
+    with pytest.raises(ValueError, match="`model.negative_prompt` must be null for FluxPipeline"):
+        TransformerBackbone("anywhere", 4, 1.0, "FluxPipeline", negative_prompt="blurry")
+
+
 def test_without_an_edit_an_extrapolated_call_draws_the_same():
     pipeline = MAKERS["flux"]()
     before, seen = sample("flux", pipeline, [1, 2]), []
@@ -177,9 +183,14 @@ def test_without_an_edit_an_extrapolated_call_draws_the_same():
     assert torch.allclose(before, inside, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", MAKERS)
+def test_a_call_goes_on_with_fewer_images_where_its_callback_may_replace_all_rows(kind):
+    """That of Flux replaces no pooled text, and that of Sana no mask of the text; PixArt has none."""
+    assert goes_on_with_fewer(MAKERS[kind]()) == (kind == "sd3")
+
+
 def test_a_call_goes_on_with_fewer_images():
     pipeline = MAKERS["sd3"]()
-    assert goes_on_with_fewer(pipeline)
     generators = [torch.Generator().manual_seed(seed) for seed in (1, 2, 3)]
     bound = inspect.signature(type(pipeline).__call__).bind(pipeline, prompt=["a person"] * 3, generator=generators)
     bound.apply_defaults()

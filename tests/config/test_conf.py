@@ -9,6 +9,7 @@ import pytest
 from selfdebias.config import compose as config
 from selfdebias.config import sources
 from selfdebias.config.prompts import PromptList
+from selfdebias.config.scales import model_of_collect
 from selfdebias.config.schema import GROUPS
 from selfdebias.config.targets import check_job, make
 from selfdebias.jobs.parts import Parts
@@ -148,3 +149,27 @@ def test_emoji_worlds_prompts_are_captions_that_it_was_trained_on():
             prompts = asked(f"prompts={name}")[2]
             rows = list(prompts.rows().values()) if isinstance(prompts, PromptList) else [prompts]
             assert {row.for_images(1)[0] for row in rows} <= known, name
+
+
+PROJECTED = ["clustering=spectral", "clustering.space=projected", "projector.balanced=false"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ([*PROJECTED, "guidance=mean_difference"], "`guidance` must be one that needs no mean activations"),
+        ([*PROJECTED, "guidance.temperature=calibrated"], "`guidance.temperature` must be a number where `clustering.space`"),
+        (["generate.sampler={height: 512}"], "`generate.sampler.height` must be null, as `model.height`"),
+        (["model=sd3_medium", "generate.sampler={blocks: [4]}"], "`generate.sampler.blocks` must be null, as `model.blocks`"),
+    ],
+)  # fmt: skip
+def test_what_would_come_out_only_at_the_guided_arm_is_refused_at_once(overrides, words):
+    with pytest.raises(config.ConfigError, match=words):
+        config.load(overrides)
+
+
+def test_the_scale_of_flux_is_no_classifier_free_guidance_of_which_images_could_have_a_part():
+    loaded = config.load(["model=flux_schnell", "model.guidance_scale=1.5"])
+    assert model_of_collect(loaded) == loaded["model"]
+    with pytest.raises(config.ConfigError, match=r"`collect.relative_scale` must be 1, or larger than 0.667"):
+        config.load(["model=sd3_medium", "model.guidance_scale=1.5"])

@@ -15,7 +15,7 @@ from selfdebias.guidance import (
     SelfDebiasGuidance,
     Semantics,
 )
-from tests.guidance.worlds import activations, circle_state, step
+from tests.guidance.worlds import CircleProjector, activations, circle_state, step
 
 BIASED = [0.1, 0.2, 0.5, 1.2]  # most near mode 0 (angle 0), one near mode 1 (angle pi / 2)
 TURNED = torch.tensor([[0.8, 0.6], [-0.6, 0.8]])  # the centroids of the unconditional branch
@@ -113,6 +113,19 @@ def test_where_nothing_is_out_of_balance_hardly_anything_moves():
     guidance = GradientDescentGuidance(eta=1.0, temperature=0.3)
     edit = guidance.edit(h, step(scale=1.0), circle_state()) - h
     assert edit.norm() < 1e-5 * h.norm()
+
+
+@pytest.mark.parametrize("branch", ["each", "cond", "contrast"])
+def test_a_model_of_one_branch_is_guided_where_its_rows_stand_twice(branch):
+    """Its bank knows the conditional branch alone."""
+    both = circle_state().semantics
+    bank = replace(both.bank, branches=("cond",), centroids=both.bank.centroids[1:])
+    projector = CircleProjector()
+    projector.branches = ("cond",)
+    state, h = GuidanceState(Semantics(projector, bank)), activations(BIASED)
+    guidance = GradientDescentGuidance(eta=0.5, temperature=0.3, branch=branch)
+    edited = guidance.edit(h, replace(step(), doubled=True), state)
+    assert (edited - h)[4:].flatten(1).norm(dim=1).min() > 1e-6
 
 
 def test_wrong_values_are_refused():

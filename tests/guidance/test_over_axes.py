@@ -34,7 +34,7 @@ class ChannelProjector(nn.Module):
     """`z` = the channel means."""
 
     dim, branches, encoder = AXES, BRANCHES, ""
-    relative_to, blocks = "activation", None
+    relative_to, reader, blocks = "activation", "flattened", None
 
     def forward(self, h: Tensor, timestep: Tensor, branch: Tensor) -> Tensor:
         return h.mean(dim=(2, 3))

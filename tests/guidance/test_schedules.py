@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, EulerDiscreteScheduler
+from diffusers import DDIMScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
@@ -78,8 +78,16 @@ def test_alpha_bar_is_read_between_whole_timesteps_and_held_beyond_them():
 def test_a_scheduler_without_noise_levels_is_refused_by_the_schedule_that_needs_them():
     pipeline = SimpleNamespace(scheduler=SimpleNamespace())
     GuidanceWindow().check(pipeline)
-    with pytest.raises(ValueError, match="`pipeline.scheduler` must state its `alphas_cumprod` for this schedule, got"):
+    with pytest.raises(
+        ValueError, match="`pipeline.scheduler` must state its noise levels .`alphas_cumprod`. for this"
+    ):
         SignalToNoiseSchedule().check(pipeline)
+
+
+def test_flow_matching_states_its_noise_levels():
+    scheduler = FlowMatchEulerDiscreteScheduler()
+    SignalToNoiseSchedule().check(SimpleNamespace(scheduler=scheduler))
+    assert alpha_bar_of(scheduler, 500.0) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(

@@ -25,12 +25,13 @@ from selfdebias.guidance import GuidanceState, NoGuidance, Resample, Select, Sel
 from selfdebias.guidance.choosing import choose, counts_of
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.selecting import Selecting
-from selfdebias.guidance.selection import Account, Need, SelectionState
+from selfdebias.guidance.selection import Account, Need, SelectionState, wanting
 from selfdebias.modes import ModeBank
 from selfdebias.modes.bank import AxesBank
 from selfdebias.modes.semantics import AxesSemantics
 from selfdebias.storage.images import generators
 from tests.architectures import stable_diffusion_xl
+from tests.guidance.worlds import circle_state
 from tests.tiny import sample, tiny_pipeline
 
 ALWAYS = GuidanceWindow(0.0, 1.0)
@@ -49,7 +50,7 @@ class Side(nn.Module):
     """Reads an activation as 1 where the mean of a channel lies above a cut, and as -1 below it."""
 
     dim, branches, encoder, shape = 1, ("uncond", "cond"), "", (16, 4, 4)
-    relative_to, blocks, places = "activation", None, (4, 4)
+    relative_to, reader, blocks, places = "activation", "flattened", None, (4, 4)
 
     def __init__(self, cut: float):
         super().__init__()
@@ -65,6 +66,11 @@ def semantics(cut: float, target: tuple[float, ...] = (0.5, 0.5)) -> Semantics:
         Side(cut),
         ModeBank(("uncond", "cond"), torch.tensor([500.0]), centroids, torch.tensor([3.0, 1.0]), torch.tensor(target)),
     )
+
+
+def test_other_shares_leave_the_classifier_of_a_guidance_that_steers():
+    both = circle_state().semantics
+    assert wanting(both, [torch.tensor([0.2, 0.8])], [0]).classifier is both.classifier
 
 
 def draw(pipeline, seeds=SEEDS, **more):

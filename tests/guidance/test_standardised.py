@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
 
 from selfdebias import SelfDebias
 from selfdebias.backbones.calling import Step
+from selfdebias.guidance import DcGuidance, GuidanceState, RandomGuidance
+from selfdebias.guidance.baselines import ReplayedSizes
+from selfdebias.guidance.over_axes import edit_all
 from selfdebias.guidance.standardised import edit_standardised
 from selfdebias.modes.classifier import ActivationClassifier
 from selfdebias.modes.projection import SemanticProjector
@@ -86,6 +90,57 @@ def test_a_classifier_says_of_standardised_activations_what_it_says_of_those_the
             assert torch.allclose(over.logits(x, timestep, branch), classifier.logits(h, timestep, branch), atol=1e-3)
     finer = h.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
     assert torch.allclose(classifier.logits(finer, 500.0, 1), classifier.logits(h, 500.0, 1), atol=1e-4)
+
+
+def test_of_more_places_than_were_fitted_an_edit_has_its_size_in_the_means_of_places():
+    """So that a strength means the same at every image size."""
+    phi = projector()
+    phi.scales[:, :, 0] = 2.0
+    h = activations(phi).repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    h = h + torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(4, 4)  # which the mean over a place does not see
+    seen = []
+    edited = edit_standardised(phi, h, STEP, lambda x: seen.append(x) or 2 * x)
+    assert seen[0].shape == (4, *phi.shape)
+    change = edited - h
+    assert torch.allclose(
+        change, change[:, :, ::2, ::2].repeat_interleave(2, dim=2).repeat_interleave(2, dim=3), atol=1e-4
+    )
+    wanted = phi.moments(torch.full((4,), 500.0), torch.tensor([0, 0, 1, 1]))[1] * seen[0]
+    assert torch.allclose(change[:, :, ::2, ::2], wanted - wanted.mean(dim=1, keepdim=True), atol=1e-4)
+
+
+def test_rows_that_stand_twice_have_the_moments_of_the_conditional_branch():
+    phi, seen = projector(), []
+    h = activations(phi)
+    edit_standardised(phi, h, replace(STEP, doubled=True), lambda x: seen.append(x) or x)
+    assert torch.allclose(seen[0], phi.standardise(h, torch.full((4,), 500.0), torch.ones(4, dtype=torch.long)))
+
+
+def test_an_edit_stays_within_the_range_of_half_precision():
+    phi = projector()
+    h = activations(phi).half()
+    edited = edit_standardised(phi, h, STEP, lambda x: x + 1e5 * torch.randn(x.shape))
+    assert edited.dtype == torch.float16 and edited.isfinite().all()
+
+
+def test_the_mean_that_images_have_in_common_is_attenuated_in_the_activations_themselves():
+    phi = projector(relative_to="standardised")
+    state = GuidanceState(None)
+    state.projector = phi
+    h = activations(phi) + 5.0
+    edited = edit_all(DcGuidance(strength=1.0), h, STEP, state)
+    assert torch.allclose(edited.mean(dim=(2, 3)), torch.zeros(4, 6), atol=1e-3)
+
+
+def test_the_control_of_a_projector_that_reads_means_alone_edits_all_places_alike():
+    phi, state = projector(relative_to="standardised"), GuidanceState(None, seeds=(1, 2))
+    state.projector = phi
+    state.of(ReplayedSizes).sizes = {0: torch.tensor([0.5, 0.1])}
+    x = torch.randn(4, *phi.shape)
+    change = RandomGuidance().edit(x, STEP, state) - x
+    assert torch.allclose(change, change[:, :, :1, :1].expand_as(change), atol=1e-6)
+    sizes = change[2:].flatten(1).norm(dim=1) / x[2:].flatten(1).norm(dim=1)
+    assert torch.allclose(sizes, torch.tensor([0.5, 0.1]), rtol=1e-3)
 
 
 def test_a_projector_on_plain_activations_has_no_standardised_edits():

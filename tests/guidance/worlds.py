@@ -19,7 +19,7 @@ class CircleProjector(nn.Module):
     """`z` = the unit vector of the channel means of channels 0 and 1."""
 
     dim, branches, encoder = 2, BRANCHES, ""
-    relative_to, blocks = "activation", None
+    relative_to, reader, blocks = "activation", "flattened", None
 
     def forward(self, h: Tensor, timestep: Tensor, branch: Tensor) -> Tensor:
         return F.normalize(h[:, :2].mean(dim=(2, 3)), dim=-1)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from selfdebias.backbones.hspace import BottleneckHook, Step, find_denoiser, split_branches
 from selfdebias.backbones.rows import RowCount
+from selfdebias.config.rules import ConfigError
 from selfdebias.guidance.collective import ALONE, Collective
 from selfdebias.jobs.stages.collected import UNET
 from selfdebias.jobs.stages.sampling import CostMeter, Sampler
@@ -107,6 +108,12 @@ class Collector(Sampler):
         if places:
             for b, half in enumerate(split_branches(h, step.branches).values()):
                 self.rows.append(_rows(half[places], [self.current[p] for p in places], step, b))
+                if not self.rows[-1]["h"].isfinite().all():
+                    where = "" if step.block is None else f" after block {step.block}"
+                    raise ConfigError(
+                        f"`h_t`{where} must be finite and at most 65504, as it is stored in float16, got other numbers at step "
+                        f"{step.index}: choose other `model.blocks`, or model.dtype=float32."
+                    )
         self.averaged_from = [*h.shape[2:]]
 
 

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from selfdebias.backbones import StableDiffusionBackbone
+from selfdebias.config.rules import ConfigError
 from selfdebias.guidance import NoGuidance, RandomGuidance, TransportGuidance
 from selfdebias.jobs.stages.collect import choose_steps
 from selfdebias.jobs.stages.collected import CollectedImages, read_embeddings
@@ -48,6 +49,12 @@ def root(model, tmp_path_factory):
     run_generate(model, folder, "vanilla", NoGuidance())
     run_generate(model, folder, "guided", guided())
     return folder
+
+
+def test_activations_that_float16_cannot_hold_are_refused(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("selfdebias.jobs.stages.collect.stored", lambda h: (h.float() * torch.inf).half())
+    with pytest.raises(ConfigError, match="`h_t` must be finite and at most 65504, .* choose other `model.blocks`"):
+        run_collect(model, tmp_path)
 
 
 def test_collect_records_a_stratified_subset_of_steps_for_each_image_and_branch(root):
