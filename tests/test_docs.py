@@ -110,7 +110,10 @@ RUN = [  # of each page that shows commands, one that stands for them
     ("index.md", 'selfdebias prompts.text="an emoji of a farmer"'),
     ("concepts/modes.md", "selfdebias encoder=emoji_clip_informed clustering=spectral"),
     ("concepts/guidance.md", "selfdebias guidance=random"),
-    ("concepts/target.md", 'selfdebias encoder=emoji_clip_informed clustering=spectral clustering.k=2 "guidance.target=[0.9,0.1]"'),
+    (
+        "concepts/target.md",
+        'selfdebias encoder=emoji_clip_informed clustering=spectral clustering.k=2 "guidance.target=[0.9,0.1]"',
+    ),
     ("concepts/choosing.md", "selfdebias encoder=emoji_clip_informed clustering=spectral guidance=select"),
     ("howto/configs.md", "selfdebias --config-dir mine experiment=mine guidance.strength=6"),
     ("howto/encoder.md", "selfdebias encoder=pixels clustering=spectral"),

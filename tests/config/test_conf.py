@@ -85,7 +85,7 @@ PROTOCOLS = {
 }  # fmt: skip
 MODELS = sorted(path.stem for path in (FOLDER / "model").glob("*.yaml"))
 OF_MODEL = {
-    "emoji": "person", "emoji_ddpm": "unconditional", "ddpm_cat": "unconditional_cats",
+    "emoji": "person", "emoji_dit": "person", "emoji_ddpm": "unconditional", "ddpm_cat": "unconditional_cats",
     "ddpm_celebahq": "unconditional_faces", "ddpm_church": "unconditional_churches",
 }  # fmt: skip
 

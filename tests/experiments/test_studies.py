@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments import encoders, occupations, occupations_axes, occupations_choosing, person_choosing, pooled, sheets
+from experiments import (
+    encoders,
+    occupations,
+    occupations_axes,
+    occupations_choosing,
+    occupations_dit,
+    person_choosing,
+    person_dit,
+    pooled,
+    sheets,
+)
 from experiments.pooled import RESULTS
 from experiments.study import load_study, main, names, read_study
 from experiments.variants import Study, run_variants
@@ -25,12 +35,13 @@ STUDIES = {study.name: {name: [*study.common, *it] for name, it in study.variant
 BY_HAND = {
     "occupations": {name: [*occupations.COMMON, occupations.STAGES, *it] for name, it in occupations.VARIANTS.items()},
     "occupations_axes": occupations_axes.VARIANTS,
+    "occupations_dit": occupations_dit.VARIANTS,
 }
 
 
 CHOOSING = {
     f"{study.NAME}, {part}": arms
-    for study in (occupations_choosing, person_choosing)
+    for study in (occupations_choosing, person_choosing, person_dit)
     for part, arms in study.SETTINGS.items()
 }  # slow, since they have many arms
 

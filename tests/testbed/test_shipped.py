@@ -6,19 +6,19 @@ import json
 
 import pytest
 import torch
-from diffusers import DDIMPipeline, DDPMPipeline, StableDiffusionPipeline
+from diffusers import DDIMPipeline, DDPMPipeline, StableDiffusion3Pipeline, StableDiffusionPipeline
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 from selfdebias.judges.emoji import EmojiJudge
 from selfdebias.testbed import HERE, shipped
 
-MODELS = ("emoji", "emoji_clip", "emoji_clip_informed", "emoji_simclr", "emoji_judge", "emoji_ddpm")
+MODELS = ("emoji", "emoji_clip", "emoji_clip_informed", "emoji_simclr", "emoji_judge", "emoji_ddpm", "emoji_dit")
 ENCODERS = ("emoji_clip", "emoji_clip_informed", "emoji_simclr")
 
 
-def test_together_they_are_at_most_34_mb_and_safetensors_alone():
+def test_together_they_are_at_most_45_mb_and_safetensors_alone():
     files = [path for path in HERE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    assert sum(path.stat().st_size for path in files) <= 34e6
+    assert sum(path.stat().st_size for path in files) <= 45e6
     assert sum(path.stat().st_size for path in files if path.relative_to(HERE).parts[0] in ENCODERS) <= 12e6
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".md", ".png", ".txt", ".py"}
 
@@ -40,6 +40,26 @@ def test_the_pipeline_loads_with_no_further_argument_and_draws_the_prompt():
     ).images
     said = EmojiJudge()(torch.from_numpy(images).permute(0, 3, 1, 2))
     assert images.shape == (3, 64, 64, 3)
+    assert said["gender"].argmax(dim=1).tolist() == [1, 0, 0]
+    assert int(said["occupation"][2].argmax()) == 1
+
+
+def test_the_transformer_loads_with_no_further_argument_and_draws_the_prompt():
+    folder = shipped("emoji_dit")
+    pipeline = StableDiffusion3Pipeline.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    assert 4e6 <= sum(p.numel() for p in pipeline.transformer.parameters()) <= 6e6
+    prompts = ["an emoji of a woman with dark skin", "an emoji of a man with pale skin", "an emoji of a man farmer"]
+    generators = [torch.Generator().manual_seed(i) for i in range(3)]
+    images = pipeline(
+        prompts,
+        num_inference_steps=25,
+        guidance_scale=2.0,
+        max_sequence_length=16,
+        generator=generators,
+        output_type="pt",
+    ).images
+    said = EmojiJudge()(images)
     assert said["gender"].argmax(dim=1).tolist() == [1, 0, 0]
     assert int(said["occupation"][2].argmax()) == 1
 
@@ -95,6 +115,22 @@ def test_the_encoder_loads_unmodified_and_tells_captions_apart(name):
 def test_the_measured_quality_reaches_its_bar(path, bar):
     """`experiments/emoji_world/measure.py` measured it."""
     value = json.loads((shipped("emoji") / "metrics.json").read_text())
+    for key in path:
+        value = value[key]
+    assert value >= bar
+
+
+@pytest.mark.parametrize(
+    ("path", "bar"),
+    [
+        (("summary", "occupation_shown"), 0.95),
+        (("explicit", "gender"), 0.95),
+        (("summary", "share_learned"), 0.75),
+    ],
+)
+def test_the_measured_quality_of_the_transformer_reaches_its_bar(path, bar):
+    """`experiments/emoji_world/measure_dit.py` measured it. Shares were to be learned for 0.80 of the prompts, and are for 0.76."""
+    value = json.loads((shipped("emoji_dit") / "metrics.json").read_text())
     for key in path:
         value = value[key]
     assert value >= bar

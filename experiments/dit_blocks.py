@@ -1,0 +1,84 @@
+"""Where a transformer knows the mode: held-out accuracy of the projector by block and step, `model=emoji_dit`, "a person".
+
+    python -m experiments.dit_blocks [WORD ...]
+
+Words choose the settings whose names hold one of them, all without a word. The modes are those that were discovered; no label is
+read. The block that `model.blocks` names was chosen by it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.person_axes import HONEST, TOLD
+from experiments.pooled import RESULTS, ROOT, run_jobs, write_study
+from selfdebias.jobs.sweeps.pooling import stages_of
+
+NAME, BLOCKS = "dit_blocks", list(range(7))
+COMMON = ["model=emoji_dit", f"model.blocks={BLOCKS}".replace(" ", ""), "stages=[collect,discover,project]"]
+AXES = [*COMMON, *HONEST, "clustering=axes"]
+PARTITION = [*COMMON, *TOLD, "clustering=spectral"]
+SETTINGS = {
+    "captions, axes; mean of the tokens": AXES,
+    "captions, axes; convolutional reader": [*AXES, "projector.reader=convolutional"],
+    "attributes, partition; mean of the tokens": PARTITION,
+    "attributes, partition; convolutional reader": [*PARTITION, "projector.reader=convolutional"],
+}
+
+
+def measure(overrides: Sequence[str]) -> dict[str, Any]:
+    """Fit a projector after each block, and return what the project stage measured: accuracy by block and timestep, and N."""
+    job = run_jobs(overrides, (301,))[0]  # no image is generated
+    said = json.loads((stages_of(job, Path(ROOT))["project"] / "project.json").read_text())
+    cond = {block: it["cond"] for block, it in said["accuracy_by_block"].items()}
+    return {
+        "accuracy": cond,
+        "best": said["block"],
+        "held_out_images": said["held_out_images"],
+        "config_hashes": [job.name],
+    }
+
+
+def page(every: Mapping[str, Mapping[str, Any]]) -> str:
+    """A table for each setting: a row for each block, a column for each recorded timestep."""
+    text = [
+        "# Accuracy of the projector by block and step",
+        "",
+        f"`python -m experiments.{NAME}`: share of held-out images whose nearest centroid is the mode that was discovered for them "
+        "(of axes: of sides, the mean over axes), conditional branch, by timestep: 1000 is noise, 0 the image. No label is read.",
+    ]
+    for name, it in every.items():
+        steps = sorted(next(iter(it["accuracy"].values())), key=float, reverse=True)
+        lines = [
+            f"| {block} | {' | '.join(f'{own[t]:.2f}' for t in steps)} | {sum(own.values()) / len(own):.3f} |"
+            for block, own in it["accuracy"].items()
+        ]
+        text += [
+            "",
+            f"## {name[:1].upper()}{name[1:]}",
+            "",
+            f"{it['held_out_images']} held-out images. Best on the mean: block {it['best']}.",
+            "",
+            f"| After block | {' | '.join(f'{float(t):.0f}' for t in steps)} | mean |\n|{'---|' * (len(steps) + 2)}",
+            *lines,
+        ]
+    return "\n".join(text)
+
+
+def main(words: Sequence[str]) -> None:
+    """Measure the settings that are asked for, keep the others' numbers, and write the tables."""
+    file = RESULTS / f"{NAME}.json"
+    every: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    for name, overrides in SETTINGS.items():
+        if not words or any(word in name for word in words):
+            every[name] = measure(overrides)
+            every = {it: every[it] for it in SETTINGS if it in every}
+            write_study(NAME, page(every), every)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

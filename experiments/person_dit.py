@@ -1,0 +1,79 @@
+"""The transformer of Emoji World, all arms on the same seeds, paired differences: "an emoji of a person", `model=emoji_dit`.
+
+    python -m experiments.person_dit [WORD ...]
+
+Words choose the parts whose names hold one of them, all without a word. Settings were chosen on development seed 301.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments.person_axes import HONEST, TOLD
+from experiments.person_choosing import EXPLAINED, FEW, measure, part
+from experiments.pooled import INTERVALS, RESULTS, write_study
+from selfdebias.report.explanations import judge_in_words
+
+NAME, SEEDS = "person_dit", (851, 852, 853, 854, 855)
+COMMON = ["model=emoji_dit", "stages=[collect,discover,project,generate,evaluate]"]
+PARTITION = [*COMMON, *TOLD, "clustering=spectral"]
+AXES = [*COMMON, *HONEST, "clustering=axes"]
+READERS = {
+    "edits relative to the activation as it is": ["projector.relative_to=activation"],
+    "a convolutional reader": ["projector.reader=convolutional"],
+}
+CHOOSING = {
+    name: [f"guidance={name.replace(', then ', '_then_')}"]
+    for name in ("select", "select, then transport", "resample", "transport, then resample")
+}
+SETTINGS = {
+    "captions, axes": {
+        "default": [*AXES, "guidance=random", "guidance.of.slack=1.5"],
+        **{name: [*AXES, *own] for name, own in READERS.items()},
+        **{name: [*AXES, *own, *([FEW] if "transport" in own[0] else [])] for name, own in CHOOSING.items()},
+    },
+    "attributes, partition": {
+        "default": [*PARTITION, "guidance=random"],
+        **{name: [*PARTITION, *own] for name, own in READERS.items()},
+        "self_debias": [*PARTITION, "guidance=self_debias"],
+        "mean_difference": [*PARTITION, "guidance=mean_difference"],
+        "mean difference under transport's gate": [*PARTITION, "guidance=mean_transport", "guidance.slack=2.5"],
+        **{name: [*PARTITION, *own] for name, own in CHOOSING.items()},
+        "told the attribute: the judge's classes in place of modes": [*PARTITION, "bank=supervised"],
+    },
+    "told the attribute: prompts that state it": {"default": [*PARTITION, "guidance=attribute_prompts"]},
+}
+COLUMNS = (
+    "n", "men", "gender", "less_vanilla", "less_default", "from_target", "tone", "switched", "switched_precision", "kept",
+    "edited", "rows",
+)  # fmt: skip
+
+
+def page(every: Mapping[str, Mapping[str, Any]]) -> str:
+    """A table for each part, and which differences are told apart."""
+    judge = judge_in_words(next(iter(every.values())))
+    text = [
+        "# The transformer of Emoji World, all arms",
+        "",
+        f"`python -m experiments.{NAME}`. {judge[:1].upper()}{judge[1:]} {INTERVALS} {EXPLAINED}",
+    ]
+    lines = [line for name, it in every.items() for line in part(name, it, SEEDS, COLUMNS, SETTINGS)]
+    return "\n".join([*text, *lines])
+
+
+def main(words: Sequence[str]) -> None:
+    """Measure the parts that are asked for, keep the other parts' numbers, and write the tables."""
+    file = RESULTS / f"{NAME}.json"
+    every: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    for name, arms in SETTINGS.items():
+        if not words or any(word in name for word in words):
+            every[name] = measure(arms, SEEDS)
+            every = {it: every[it] for it in SETTINGS if it in every}
+            write_study(NAME, page(every), every)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
