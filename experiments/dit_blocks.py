@@ -2,27 +2,28 @@
 
     python -m experiments.dit_blocks [WORD ...]
 
-Words choose the settings whose names hold one of them, all without a word. The modes are those that were discovered; no label is
-read. The block that `model.blocks` names was chosen by it.
+Words choose the variants whose names hold one of them, all without a word. The modes are those that were discovered; no label is
+read. It is what `model.blocks` is to be chosen by.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments.person_axes import HONEST, TOLD
-from experiments.pooled import RESULTS, ROOT, run_jobs, write_study
+from experiments.pooled import ROOT, run_jobs
+from experiments.variants import Every, run_variants
 from selfdebias.jobs.sweeps.pooling import stages_of
 
 NAME, BLOCKS = "dit_blocks", list(range(7))
 COMMON = ["model=emoji_dit", f"model.blocks={BLOCKS}".replace(" ", ""), "stages=[collect,discover,project]"]
 AXES = [*COMMON, *HONEST, "clustering=axes"]
 PARTITION = [*COMMON, *TOLD, "clustering=spectral"]
-SETTINGS = {
+VARIANTS = {
     "captions, axes; mean of the tokens": AXES,
     "captions, axes; convolutional reader": [*AXES, "projector.reader=convolutional"],
     "attributes, partition; mean of the tokens": PARTITION,
@@ -30,9 +31,9 @@ SETTINGS = {
 }
 
 
-def measure(overrides: Sequence[str]) -> dict[str, Any]:
+def measure(overrides: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
     """Fit a projector after each block, and return what the project stage measured: accuracy by block and timestep, and N."""
-    job = run_jobs(overrides, (301,))[0]  # no image is generated
+    job = run_jobs(overrides, seeds)[0]
     said = json.loads((stages_of(job, Path(ROOT))["project"] / "project.json").read_text())
     cond = {block: it["cond"] for block, it in said["accuracy_by_block"].items()}
     return {
@@ -43,8 +44,8 @@ def measure(overrides: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def page(every: Mapping[str, Mapping[str, Any]]) -> str:
-    """A table for each setting: a row for each block, a column for each recorded timestep."""
+def page(every: Every) -> str:
+    """A table for each variant: a row for each block, a column for each recorded timestep."""
     text = [
         "# Accuracy of the projector by block and step",
         "",
@@ -69,15 +70,11 @@ def page(every: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(text)
 
 
-def main(words: Sequence[str]) -> None:
-    """Measure the settings that are asked for, keep the others' numbers, and write the tables."""
-    file = RESULTS / f"{NAME}.json"
-    every: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    for name, overrides in SETTINGS.items():
-        if not words or any(word in name for word in words):
-            every[name] = measure(overrides)
-            every = {it: every[it] for it in SETTINGS if it in every}
-            write_study(NAME, page(every), every)
+def main(arguments: Sequence[str]) -> None:
+    """Fit the variants whose names hold one of the words, all without a word; keep what is measured of the others."""
+    asked = [name for name in VARIANTS if any(word in name for word in arguments or [""])]
+    seeds = dict.fromkeys(VARIANTS, (301,))  # no image is generated
+    run_variants(NAME, VARIANTS, asked, seeds, page, measure)
 
 
 if __name__ == "__main__":

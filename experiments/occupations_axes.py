@@ -35,8 +35,6 @@ VARIANTS = {
     "attributes, `paper_tuned`, own modes": [*COMMON, TOLD, *TUNED],
 }
 RANDOM = {"captions, axes, carried": "as large as those, in random directions"}
-
-
 TITLE = "Occupations, by what the encoder was told"
 OWN_SAMPLER = " `paper_tuned` has its own sampler, and so other vanilla images."
 

@@ -120,13 +120,15 @@ def ordered(measured: Mapping[str, Any], settings: Mapping[str, Mapping[str, Any
 
 def page(every: Mapping[str, Mapping[str, Any]]) -> str:
     """A table for each part, and which differences are told apart."""
+    parts = [line for name, it in every.items() for line in part(name, it, SEEDS_OF[name])]
+    return "\n".join([*head("Choosing among seeds beside editing", NAME, every), *parts])
+
+
+def head(title: str, study: str, every: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The first lines of a page of such parts: title, command, judge, and what the columns are."""
     judge = judge_in_words(next(iter(every.values())))
-    text = [
-        "# Choosing among seeds beside editing",
-        "",
-        f"`python -m experiments.{NAME}`. {judge[:1].upper()}{judge[1:]} {INTERVALS} {EXPLAINED}",
-    ]
-    return "\n".join([*text, *(line for name, it in every.items() for line in part(name, it, SEEDS_OF[name]))])
+    about = f"`python -m experiments.{study}`. {judge[:1].upper()}{judge[1:]} {INTERVALS} {EXPLAINED}"
+    return [f"# {title}", "", about]
 
 
 def part(

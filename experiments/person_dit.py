@@ -2,7 +2,8 @@
 
     python -m experiments.person_dit [WORD ...]
 
-Words choose the parts whose names hold one of them, all without a word. Settings were chosen on development seed 301.
+Words choose the parts whose names hold one of them, all without a word. Settings are the defaults; nothing was chosen
+on these seeds.
 """
 
 from __future__ import annotations
@@ -13,9 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.person_axes import HONEST, TOLD
-from experiments.person_choosing import EXPLAINED, FEW, measure, part
-from experiments.pooled import INTERVALS, RESULTS, write_study
-from selfdebias.report.explanations import judge_in_words
+from experiments.person_choosing import FEW, head, measure, part
+from experiments.pooled import RESULTS, write_study
 
 NAME, SEEDS = "person_dit", (851, 852, 853, 854, 855)
 COMMON = ["model=emoji_dit", "stages=[collect,discover,project,generate,evaluate]"]
@@ -54,14 +54,8 @@ COLUMNS = (
 
 def page(every: Mapping[str, Mapping[str, Any]]) -> str:
     """A table for each part, and which differences are told apart."""
-    judge = judge_in_words(next(iter(every.values())))
-    text = [
-        "# The transformer of Emoji World, all arms",
-        "",
-        f"`python -m experiments.{NAME}`. {judge[:1].upper()}{judge[1:]} {INTERVALS} {EXPLAINED}",
-    ]
-    lines = [line for name, it in every.items() for line in part(name, it, SEEDS, COLUMNS, SETTINGS)]
-    return "\n".join([*text, *lines])
+    parts = [line for name, it in every.items() for line in part(name, it, SEEDS, COLUMNS, SETTINGS)]
+    return "\n".join([*head("The transformer of Emoji World, all arms", NAME, every), *parts])
 
 
 def main(words: Sequence[str]) -> None:

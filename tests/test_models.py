@@ -103,17 +103,10 @@ def test_the_papers_faces_run_with_a_negative_prompt_of_the_users(tmp_path, enco
 
 
 @pytest.mark.slow
-def test_all_stages_run_on_the_shipped_transformer(tmp_path):
-    job = run(tmp_path, ["model=emoji_dit", *SMALL])
-    results = json.loads((job / "results.json").read_text())
-    assert results["arms"]["guided"]["gender"]["fd_hard"]["n"] > 0
-    assert results["prompts"]["text"] == "an emoji of a person"
-
-
-@pytest.mark.slow
-def test_all_stages_run_on_the_shipped_unconditional_model(tmp_path):
+@pytest.mark.parametrize(("model", "text"), [("emoji_dit", "an emoji of a person"), ("emoji_ddpm", "")])
+def test_all_stages_run_on_the_other_shipped_models(tmp_path, model, text):
     """Those of the UNet with prompts are in `tests/test_quickstart.py`."""
-    job = run(tmp_path, ["model=emoji_ddpm", *SMALL])
+    job = run(tmp_path, [f"model={model}", *SMALL])
     results = json.loads((job / "results.json").read_text())
     assert results["arms"]["guided"]["gender"]["fd_hard"]["n"] > 0
-    assert results["prompts"]["text"] == ""
+    assert results["prompts"]["text"] == text

@@ -15,7 +15,6 @@ from selfdebias.config.scales import check_scale, model_of_collect
 from selfdebias.config.sources import read_option
 
 UNEDITED = ("vanilla", "attribute_prompts")  # arms whose images no edit touches
-NEED_MEANS = (".MeanDifferenceGuidance", ".MeanTransportGuidance")  # of the modes, which the project stage fits
 ONE_PARTITION = "(or choose clustering=spectral)"
 _NOUN = re.compile(r"(?P<phrase>\b(?:a|an|the)\s+(?P<noun>[^\s,.;:][^,.;:]*))", re.IGNORECASE)
 _NOUN_AFTER_OF = re.compile(rf"\bof\b.*?{_NOUN.pattern}", re.IGNORECASE)
@@ -196,9 +195,6 @@ def _check_space(config: Mapping[str, Any]) -> None:
             raise refuse(
                 path, "a number where `clustering.space` is projected, as no temperature is fitted there", value
             )
-        if path.endswith("._target_") and str(value).endswith(NEED_MEANS):
-            words = "one that needs no mean activations of the modes, such as transport, where `clustering.space` is projected"
-            raise refuse(path.removesuffix("._target_"), words, value)
 
 
 def _check_shares(path: str, shares: list[float], clustering: Mapping[str, Any], bank: Mapping[str, Any]) -> None:

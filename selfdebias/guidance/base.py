@@ -17,6 +17,7 @@ class Method:
     """What balances modes: a guidance edits, a selection chooses among seeds. Hyper-parameters are validated in `__init__`."""
 
     needs_semantics = True  # whether the state must hold a projector and a bank
+    needs_means = False  # whether it goes by the modes' mean activations
     needs_encoder = False  # whether it looks at finished images, where it can
     splits = True  # whether a batch may be split over processes
     target: Sequence[float] | str | None = None  # wanted shares of the modes; None takes the bank's

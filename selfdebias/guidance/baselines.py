@@ -32,6 +32,8 @@ class MeanDifferenceGuidance(RelativeStepGuidance):
         ValueError: if a value is out of range.
     """
 
+    needs_means = True
+
     def __init__(
         self, strength: float, temperature: float | str, branch: str = "contrast", kappa: float = 0.01, limit: float = 2.0,
         slack: float = 3.0, target: Sequence[float] | str | None = None, extrapolation_scale: float = 1.0,
@@ -70,6 +72,8 @@ class MeanTransportGuidance(TransportGuidance):
     the difference of their means. Which images are pushed, at which steps and how far, transport decides as ever. What it shows
     is whether transport's gradient adds to its gate. Arguments as in `TransportGuidance`.
     """
+
+    needs_means = True
 
     def check(self, semantics: Semantics) -> None:
         """See `Guidance.check`."""

@@ -132,8 +132,13 @@ def _check_guidance(config: Mapping[str, Any], guidance: Method) -> None:
         raise refuse("schedule", words, f"{schedule.start} to {schedule.stop}")
     if devices > 1 and not guidance.splits:
         raise refuse("trainer.devices", "1 with a guidance whose batch cannot be split", devices)
-    steers = isinstance(getattr(guidance, "steer", guidance), ClassifierGuidance)
-    if steers and not isinstance(make(config, "bank"), SupervisedBank):
+    editing = getattr(guidance, "steer", guidance)
+    if getattr(editing, "needs_means", False) and config["clustering"].get("space") == "projected":
+        words = (
+            "one that needs no mean activations of the modes, such as transport, where `clustering.space` is projected"
+        )
+        raise refuse("guidance", words, type(editing).__name__)
+    if isinstance(editing, ClassifierGuidance) and not isinstance(make(config, "bank"), SupervisedBank):
         raise refuse(
             "bank", "supervised for guidance=classifier, which needs labelled images", config["bank"]["_target_"]
         )

@@ -12,6 +12,7 @@ from selfdebias.config.prompts import PromptList
 from selfdebias.config.scales import model_of_collect
 from selfdebias.config.schema import GROUPS
 from selfdebias.config.targets import check_job, make
+from selfdebias.jobs.early_checks import check_early
 from selfdebias.jobs.parts import Parts
 
 FOLDER = sources.conf_folder()
@@ -165,7 +166,7 @@ PROJECTED = ["clustering=spectral", "clustering.space=projected", "projector.bal
 )  # fmt: skip
 def test_what_would_come_out_only_at_the_guided_arm_is_refused_at_once(overrides, words):
     with pytest.raises(config.ConfigError, match=words):
-        config.load(overrides)
+        check_early(config.load(overrides))
 
 
 def test_the_scale_of_flux_is_no_classifier_free_guidance_of_which_images_could_have_a_part():

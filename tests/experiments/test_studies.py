@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from experiments import (
+    dit_blocks,
     encoders,
     occupations,
     occupations_axes,
@@ -34,6 +35,7 @@ ALL = {study.name: study for study in [*map(load_study, names()), *IN_PYTHON]}
 STUDIES = {study.name: {name: [*study.common, *it] for name, it in study.variants.items()} for study in ALL.values()}
 BY_HAND = {
     "occupations": {name: [*occupations.COMMON, occupations.STAGES, *it] for name, it in occupations.VARIANTS.items()},
+    "dit_blocks": dit_blocks.VARIANTS,
     "occupations_axes": occupations_axes.VARIANTS,
     "occupations_dit": occupations_dit.VARIANTS,
 }

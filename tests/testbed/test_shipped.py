@@ -100,37 +100,24 @@ def test_the_encoder_loads_unmodified_and_tells_captions_apart(name):
 
 
 @pytest.mark.parametrize(
-    ("path", "bar"),
+    ("name", "path", "bar"),
     [
-        (("judge", "held_out", "gender"), 0.98),
-        (("judge", "held_out", "tone"), 0.98),
-        (("judge", "held_out", "age"), 0.98),
-        (("judge", "held_out", "occupation"), 0.98),
-        (("summary", "occupation_shown"), 0.90),
-        (("explicit", "tone"), 0.70),
-        (("explicit", "gender"), 0.95),
-        (("summary", "share_learned"), 0.80),
+        ("emoji", ("judge", "held_out", "gender"), 0.98),
+        ("emoji", ("judge", "held_out", "tone"), 0.98),
+        ("emoji", ("judge", "held_out", "age"), 0.98),
+        ("emoji", ("judge", "held_out", "occupation"), 0.98),
+        ("emoji", ("summary", "occupation_shown"), 0.90),
+        ("emoji", ("explicit", "tone"), 0.70),
+        ("emoji", ("explicit", "gender"), 0.95),
+        ("emoji", ("summary", "share_learned"), 0.80),
+        ("emoji_dit", ("summary", "occupation_shown"), 0.95),
+        ("emoji_dit", ("explicit", "gender"), 0.95),
+        ("emoji_dit", ("summary", "share_learned"), 0.75),  # 0.80 was asked for, 0.76 was measured
     ],
 )
-def test_the_measured_quality_reaches_its_bar(path, bar):
-    """`experiments/emoji_world/measure.py` measured it."""
-    value = json.loads((shipped("emoji") / "metrics.json").read_text())
-    for key in path:
-        value = value[key]
-    assert value >= bar
-
-
-@pytest.mark.parametrize(
-    ("path", "bar"),
-    [
-        (("summary", "occupation_shown"), 0.95),
-        (("explicit", "gender"), 0.95),
-        (("summary", "share_learned"), 0.75),
-    ],
-)
-def test_the_measured_quality_of_the_transformer_reaches_its_bar(path, bar):
-    """`experiments/emoji_world/measure_dit.py` measured it. Shares were to be learned for 0.80 of the prompts, and are for 0.76."""
-    value = json.loads((shipped("emoji_dit") / "metrics.json").read_text())
+def test_the_measured_quality_reaches_its_bar(name, path, bar):
+    """`measure.py` and `measure_dit.py` of `experiments/emoji_world` measured it."""
+    value = json.loads((shipped(name) / "metrics.json").read_text())
     for key in path:
         value = value[key]
     assert value >= bar
