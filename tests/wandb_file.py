@@ -80,13 +80,15 @@ def _whole(file: Path, seconds: float = 20) -> list[Record]:
 
 
 def _chunks(data: bytes) -> Iterator[bytes]:
-    """Joins chunks to records: each has a checksum (4 bytes), a length (2) and a place (1 whole, 2 first, 3 middle, 4 last)."""
+    """Joins chunks to whole records: each has a checksum (4 bytes), a length (2) and a place (1 whole, 2 first, 3 middle, 4 last)."""
     at, joined = HEADER, b""
     while at + HEADER <= len(data):
         if BLOCK - at % BLOCK < HEADER:
             at += BLOCK - at % BLOCK
             continue
         length, place = struct.unpack_from("<HB", data, at + 4)
+        if at + HEADER + length > len(data):
+            return  # the rest is not written yet
         joined += data[at + HEADER : at + HEADER + length]
         at += HEADER + length
         if place in (1, 4):
