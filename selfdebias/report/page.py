@@ -81,12 +81,12 @@ def data_uri(png: bytes) -> str:
 
 
 def unbroken(cell: str) -> str:
-    """A cell of a table in which lines break between an interval and what is around it, and nowhere else.
+    """A cell of a table in which lines break around an interval and around the parts of a remark, and nowhere else.
 
-    >>> ascii(unbroken("0.5 [0.4, 0.6] / n/a [1]"))
-    "'0.5 [0.4,\\\\xa00.6] / n/a\\\\xa0[1]'"
+    >>> ascii(unbroken("0.5 [0.4, 0.6] / n/a [1] / 0.1 (at floor, <= 0.3)"))
+    "'0.5 [0.4,\\\\xa00.6] / n/a\\\\xa0[1] / 0.1 (at\\\\xa0floor, <=\\\\xa00.3)'"
     """
-    inside = re.sub(r"[\[(][^\])]*[\])]", lambda found: found[0].replace(" ", NO_BREAK), cell)
+    inside = re.sub(r"\[[^\]]*\]|\([^),]*|<= \S*", lambda found: found[0].replace(" ", NO_BREAK), cell)
     return inside.replace("n/a [", f"n/a{NO_BREAK}[")
 
 

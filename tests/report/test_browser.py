@@ -37,6 +37,8 @@ addEventListener("load", () => {
   document.body.dataset.measured = JSON.stringify({
     images: page.images.length, shown, wide: root.scrollWidth - root.clientWidth,
     tables: [...page.querySelectorAll(".wide")].map(it => it.scrollWidth - it.clientWidth),
+    columns: [...page.querySelectorAll(".wide")].filter(it => it.scrollWidth > it.clientWidth).map(it =>
+      [it.clientWidth, ...[...it.querySelectorAll("thead th")].map(cell => `${cell.textContent}: ${cell.offsetWidth} px`)]),
     first: first.bottom, folded, stops: stops.length, missed, summaries: summaries.length, shut,
     paper: getComputedStyle(page.body).backgroundColor, height: root.scrollHeight});
 });
@@ -108,8 +110,9 @@ def test_what_is_folded_is_reached_and_opened_by_keyboard(page, tmp_path):
 
 
 def test_every_table_fits_an_ordinary_screen(page, tmp_path):
-    over = _measured(page, tmp_path, 1280)["tables"]
-    assert len(over) == 9 and max(over) <= 0
+    measured = _measured(page, tmp_path, 1280)
+    over = measured["tables"]
+    assert len(over) == 9 and max(over) <= 0, f"the room and the columns of what is too wide: {measured['columns']}"
 
 
 def test_dark_and_light(page, tmp_path):
