@@ -80,7 +80,7 @@ def _whole(file: Path, seconds: float = 20) -> list[Record]:
 
 
 def _chunks(data: bytes) -> Iterator[bytes]:
-    """Joins chunks to whole records: each has a checksum (4 bytes), a length (2) and a place (1 whole, 2 first, 3 middle, 4 last)."""
+    """Joins chunks to whole records; each has a checksum (4 bytes), length (2) and place (1 whole, 2 first, 3 middle, 4 last)."""
     at, joined = HEADER, b""
     while at + HEADER <= len(data):
         if BLOCK - at % BLOCK < HEADER:
