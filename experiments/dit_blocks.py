@@ -26,8 +26,10 @@ PARTITION = [*COMMON, *TOLD, "clustering=spectral"]
 VARIANTS = {
     "captions, axes; mean of the tokens": AXES,
     "captions, axes; convolutional reader": [*AXES, "projector.reader=convolutional"],
+    "captions, axes; the whole activation": [*AXES, "projector.reader=flattened"],
     "attributes, partition; mean of the tokens": PARTITION,
     "attributes, partition; convolutional reader": [*PARTITION, "projector.reader=convolutional"],
+    "attributes, partition; the whole activation": [*PARTITION, "projector.reader=flattened"],
 }
 
 

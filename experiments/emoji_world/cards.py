@@ -162,6 +162,9 @@ captions are unknown to it.
 
 {sources}
 {bias}
+- Prompts whose share of men is within 0.15 of what the judge sees in decoded training images of the same caption: {near:.2f}. It
+  sees the card's share in them but for {misjudged}
+
 ## Parts
 
 The autoencoder is that of `emoji` (`scaling_factor` {scaling_factor:.4f}; `shift_factor` is 0.0, since the pipeline wants a
@@ -181,6 +184,13 @@ weights are stored in float16 and loaded as float32.
 """
 
 
+def _misjudged(rows: dict[str, dict]) -> str:
+    """The captions whose training images the judge reads otherwise than the card, by more than 0.1."""
+    found = {text: (row["judged_in_training"], row["card"]) for text, row in rows.items()}
+    apart = [f"{text} ({seen:.2f} of {card:.2f})" for text, (seen, card) in found.items() if abs(seen - card) > 0.1]
+    return f"{', '.join(apart) or 'no caption'}."
+
+
 def write_dit_card(ship: Path) -> None:
     """Write the README.md of the transformer, from the ``metrics.json`` that `measure_dit` left."""
     folder = ship / "emoji_dit"
@@ -190,6 +200,7 @@ def write_dit_card(ship: Path) -> None:
         training=metrics["training"], length=metrics["settings"]["max_sequence_length"], sources=SOURCES,
         weights=(folder / "transformer" / "diffusion_pytorch_model.safetensors").stat().st_size / 2e6,
         bias=_bias(metrics, "Euler"), scaling_factor=vae["scaling_factor"], history=_history("emoji_dit"),
+        near=metrics["summary"]["share_judged_in_training"], misjudged=_misjudged(metrics["neutral"]),
         prompts=", ".join([*metrics["neutral"], *metrics["others"]]),
     )  # fmt: skip
     (folder / "README.md").write_text(HEAD.format(library="diffusers") + text)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -92,6 +93,7 @@ def recipe(tmp_path_factory):
         (ship / name).symlink_to(shipped(name))
     tiny_ones = ["dit.blocks=2", "dit.heads=1", "dit.batch_size=2", "dit.views=1", "dit.steps=2"]
     few = ["measure.neutral_images=2", "measure.explicit_images=1", "measure.sheet_columns=4", "measure_dit.steps=1"]
+    few += ["measure_dit.training_images=4"]
     return load_recipe([f"ship={ship}", f"work={ship / 'work'}", *tiny_ones, *few])
 
 
@@ -251,13 +253,17 @@ def test_an_image_is_the_same_in_any_batch(pipeline):
     assert torch.allclose(together[2], alone[0], atol=1e-4)
 
 
-def test_measuring_writes_the_numbers_the_sheet_and_the_card(recipe, folder, monkeypatch):
+def test_measuring_writes_the_numbers_the_sheet_and_the_card(recipe, folder, drawings, monkeypatch):
+    latents = torch.randn(len(drawings), 2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(measure_dit, "training_drawings", lambda recipe: drawings)
+    monkeypatch.setattr(measure_dit, "stored_latents", lambda recipe, vae: latents)
     monkeypatch.setattr(measure, "NEUTRAL", [Facts("person"), Facts("occupation", role="doctor")])
     monkeypatch.setattr(measure, "EXPLICIT_ROLES", ("",))
     measure_dit.main(recipe)
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["explicit"]["images"] == 10 and metrics["neutral"]["an emoji of a doctor"]["card"] == 0.97
     assert metrics["settings"]["steps"] == 1 and metrics["settings"]["max_sequence_length"] == LENGTH
+    assert set(metrics["summary"]) == {"occupation_shown", "share_learned", "share_judged_in_training"}
     card = (folder / "README.md").read_text()
     for words in (
         "license: apache-2.0",
@@ -268,6 +274,28 @@ def test_measuring_writes_the_numbers_the_sheet_and_the_card(recipe, folder, mon
     ):
         assert words in card
     assert Image.open(folder / "samples.png").width < 200  # two columns
+
+
+def test_what_the_judge_sees_in_training_images_is_the_card_where_it_reads_them_right(recipe, drawings, monkeypatch):
+    class Knowing:
+        """Tells the gender of a drawing that is a constant."""
+
+        def shares(self, images, attribute):
+            men = float((images.mean(dim=(1, 2, 3)) > 0.5).float().mean())
+            return {"man": men, "woman": 1 - men}
+
+    men = torch.tensor([float(drawing.get("gender") == "man") for drawing in drawings])
+    monkeypatch.setattr(measure_dit, "training_drawings", lambda recipe: drawings)
+    monkeypatch.setattr(measure_dit, "stored_latents", lambda *_: men.view(-1, 1, 1, 1, 1).expand(-1, 2, 3, 16, 16))
+    vae = SimpleNamespace(
+        config=SimpleNamespace(scaling_factor=1.0), decode=lambda z: SimpleNamespace(sample=2 * z - 1)
+    )
+    wanted = {"an emoji of a doctor": 0.97, "an emoji of a student": 0.5, "an emoji of a teacher": 0.25}
+    asked = recipe.copy()
+    asked.measure_dit.training_images = 400
+    found = measure_dit.judged_in_training(Knowing(), asked, vae, set(wanted))
+    assert found == pytest.approx(wanted, abs=0.08)
+    assert found == measure_dit.judged_in_training(Knowing(), asked, vae, set(wanted))
 
 
 def test_the_transformer_is_trained_after_the_models_that_it_reads():
