@@ -54,7 +54,7 @@ def test_the_transformer_loads_with_no_further_argument_and_draws_the_prompt():
     images = pipeline(
         prompts,
         num_inference_steps=25,
-        guidance_scale=2.0,
+        guidance_scale=1.5,
         max_sequence_length=16,
         generator=generators,
         output_type="pt",
