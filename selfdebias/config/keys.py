@@ -163,7 +163,7 @@ def _sharp(guidance: Mapping[str, Any]) -> bool:
 
 _PROJECTOR = {
     "layers": 2, "activation": "silu", "time": "sinusoidal", "standardised": True, "schedule": "one_cycle",
-    "relative_to": "activation",
+    "relative_to": "activation", "resolution": 8,
 }  # fmt: skip
 
 

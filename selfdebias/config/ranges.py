@@ -92,6 +92,7 @@ RANGES: Mapping[str, Mapping[str, Rule]] = {
     "projector": {
         "reader": one_of("flattened", "pooled", "convolutional"),
         "relative_to": one_of("activation", "standardised"),
+        "resolution": whole_in(1, 8),
         "hidden": whole_in(1, 2**16),
         "steps": whole_in(1, 10**7),
         "batch_size": whole_in(2, 10**6),

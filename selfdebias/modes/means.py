@@ -13,6 +13,7 @@ from torch import Tensor
 
 from selfdebias.modes.bank import interpolate
 from selfdebias.modes.projection import SemanticProjector
+from selfdebias.modes.readers import at_places
 from selfdebias.storage.atomic import read_tensors, write_tensors
 from selfdebias.storage.tensor_rows import TensorRows, rows_at_once
 
@@ -36,12 +37,13 @@ class ModeMeans:
 
         Args:
             timestep: training timestep.
-            places: (h, w) of the activations that they are for; of more than were recorded, each takes its nearest.
+            places: (h, w) of the activations that they are for; of more than were recorded, each takes its nearest, and of
+                fewer the mean.
         """
         found = interpolate(self.deviations, self.timesteps, timestep).float()
         if self.scales is not None:
             found = found / interpolate(self.scales, self.timesteps, timestep)[:, None, None]
-        return found if tuple(found.shape[2:]) == tuple(places) else F.interpolate(found, tuple(places))
+        return F.interpolate(found, tuple(places)) if places[0] > found.shape[2] else at_places(found, places)
 
     def over(self, projector: SemanticProjector) -> ModeMeans:
         """Return the means in the coordinates that a projector standardises activations to."""

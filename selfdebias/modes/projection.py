@@ -188,7 +188,7 @@ class SemanticProjector(nn.Module):
         )  # sums over rows of the mean and the mean square
         count = torch.zeros(*self.centers.shape[:2], 1, dtype=torch.float64)
         for part, t, b in in_parts(h, timestep, branch):
-            x, place = part.double(), (b, torch.searchsorted(self.timesteps, t))
+            x, place = at_places(part.double(), self.shape[1:]), (b, torch.searchsorted(self.timesteps, t))
             for moment, values in zip(moments, (x, x.square()), strict=True):
                 moment.index_put_(place, values.mean(dim=(2, 3)), accumulate=True)
             count.index_put_(place, torch.ones(len(x), 1, dtype=torch.float64), accumulate=True)

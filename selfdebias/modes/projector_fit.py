@@ -34,6 +34,7 @@ class ProjectorFit(pl.LightningModule):
         weight_decay: of AdamW, at least 0.
         dropout: share of hidden units dropped in training, in [0, 1).
         balanced: whether each batch shows every mode equally often; without it, every activation is as likely as the others.
+        resolution: places along each side that the projector reads, at most; more are averaged to them.
         layers, activation, time, standardised, relative_to, block, places: as in `SemanticProjector`.
         schedule: of the learning rate: ``one_cycle``, or ``constant``.
         negatives: whether the other images of a batch are negatives; without it the loss is ``-cos / temperature`` alone.
@@ -45,7 +46,7 @@ class ProjectorFit(pl.LightningModule):
         temperature: float, steps: int, batch_size: int, learning_rate: float, weight_decay: float, dropout: float, seed: int,
         balanced: bool = True, negatives: bool = True, layers: int = 2, activation: str = "silu", time: str = "sinusoidal",
         standardised: bool = True, schedule: str = "one_cycle", relative_to: str = "activation", block: int | None = None,
-        places: Sequence[int] | None = None,
+        places: Sequence[int] | None = None, resolution: int = 8,
     ):  # fmt: skip
         super().__init__()
         self.steps, self.batch_size, self.noise = steps, batch_size, noise
@@ -54,7 +55,9 @@ class ProjectorFit(pl.LightningModule):
         self.generator = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            shape, dim = tuple(data["h"].shape[1:]), data["e"].shape[1]
+            channels, *sides = data["h"].shape[1:]
+            shape, dim = (channels, *(min(side, resolution) for side in sides)), data["e"].shape[1]
+            places = places if shape == (channels, *sides) else places or sides
             grid = data["timestep"].unique()
             design = (reader, layers, activation, time, standardised, relative_to, block, places)
             self.projector = SemanticProjector(shape, dim, hidden, branches, grid, dropout, encoder, *design)

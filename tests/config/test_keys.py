@@ -19,6 +19,7 @@ OTHER = {
     "projector.time": ("project", "projector.time=step"),
     "projector.standardised": ("project", "projector.standardised=false"),
     "projector.schedule": ("project", "projector.schedule=constant"),
+    "projector.resolution": ("project", "projector.resolution=4"),
     "projector.relative_to": ("project", "projector.relative_to=standardised"),
     "guidance.axes": ("generate/guided", "guidance.axes=[0]"),
     "guidance.counted_at": ("generate/guided", "guidance.counted_at=0.01"),

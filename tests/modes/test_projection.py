@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from selfdebias.config.ranges import RANGES, check_values
+from selfdebias.modes.means import ModeMeans
 from selfdebias.modes.projection import SemanticProjector
 from selfdebias.modes.projector_fit import ProjectorFit, contrastive_loss
 from selfdebias.modes.readers import READERS
@@ -61,6 +62,34 @@ def test_the_pooled_reader_sees_means_alone_and_pushes_every_place_alike():
         torch.allclose(gradient, gradient[:, :, :1, :1].expand_as(gradient), atol=1e-7)
         and float(gradient.abs().max()) > 0
     )
+
+
+@pytest.mark.parametrize("reader", ["flattened", "convolutional"])
+def test_at_a_lower_resolution_means_of_places_are_read_and_pushed_alike(reader):
+    data = _world()
+    data["h"] = F.interpolate(data["h"], scale_factor=2) + torch.randn(
+        96, 2, 4, 4, generator=torch.Generator().manual_seed(3)
+    )
+    phi = ProjectorFit(data, ("cond",), **{**OPTIONS, "reader": reader, "resolution": 2}).projector.eval()
+    assert (phi.shape, phi.places) == ((2, 2, 2), (4, 4))
+    args = data["timestep"], data["branch"]
+    h, means = data["h"].clone().requires_grad_(True), F.avg_pool2d(data["h"], 2)
+    assert torch.allclose(phi(h, *args), phi(means, *args), atol=1e-5)
+    x = phi.standardise(h, *args)
+    assert torch.allclose(x[data["timestep"] == 100].std(dim=(0, 2, 3), unbiased=False), torch.ones(2), atol=1e-3)
+    (gradient,) = torch.autograd.grad(phi(h, *args)[:, 0].sum(), h)
+    assert torch.equal(gradient, F.interpolate(gradient[:, :, ::2, ::2], scale_factor=2)) and gradient.any()
+    whole = ProjectorFit(data, ("cond",), **{**OPTIONS, "reader": reader}).projector
+    assert whole.design["places"] is None and whole.shape == (2, 4, 4)
+
+
+@pytest.mark.parametrize("side", [2, 4, 8])
+def test_means_of_modes_are_for_any_number_of_places(side):
+    deviations = torch.randn(1, 2, 3, 4, 4, generator=torch.Generator().manual_seed(0)).half()
+    found = ModeMeans(torch.tensor([500.0]), deviations).at(500.0, (side, side))
+    own = deviations[0].float()
+    wanted = {2: F.avg_pool2d(own, 2), 4: own, 8: F.interpolate(own, scale_factor=2)}[side]
+    assert torch.allclose(found, wanted, atol=1e-6)
 
 
 @pytest.mark.parametrize(("reader", "most"), [("pooled", 1.3e6), ("convolutional", 4e6), ("flattened", 50e6)])
