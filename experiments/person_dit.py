@@ -23,7 +23,8 @@ PARTITION = [*COMMON, *TOLD, "clustering=spectral"]
 AXES = [*COMMON, *HONEST, "clustering=axes"]
 READERS = {
     "edits relative to the activation as it is": ["projector.relative_to=activation"],
-    "a convolutional reader": ["projector.reader=convolutional"],
+    "a convolutional reader of all places": ["projector.reader=convolutional", "projector.resolution=8"],
+    "a reader of the mean of all places": ["projector.reader=pooled"],
 }
 CHOOSING = {
     name: [f"guidance={name.replace(', then ', '_then_')}"]

@@ -131,13 +131,14 @@ class SelfDebias:
             ValueError: if an argument is out of range, or the pipeline cannot be guided.
         """
         rule = guidance_of(guidance)
-        when = part_of("schedule", schedule, GuidanceWindow) or default("schedule", "default")
+        when = part_of("schedule", schedule, GuidanceWindow)
         with TemporaryDirectory() as temporary, normal_tensors(), sigterm_as_ctrl_c(unless_handled=True):
             asked = FitArguments(
                 pipe, prompts, encoder, n_images, batch_size, timesteps, seed, clustering, vocabulary, projector or {}, call or {},
                 fitting_prompts, relative_scale, blocks,
             )  # fmt: skip
             semantics, facts, sheets = fit_stages(asked, Path(folder or temporary))
+        when = when or default("schedule", "default" if semantics.projector.block is None else "tokens")
         rule = rule or default("guidance", "transport_axes" if isinstance(semantics, AxesSemantics) else "transport")
         fitted = cls(semantics, rule, when, {**facts, **described(rule, when)})
         print(fitted, *([f"images of each mode: {sheets}"] if folder else []), sep="\n", flush=True)

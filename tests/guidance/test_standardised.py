@@ -177,7 +177,9 @@ def fitted(tmp_path_factory):
 def test_a_debiaser_on_a_transformer_edits_the_block_that_was_fitted(fitted):
     pipeline, debiaser, folder = fitted
     projector = debiaser.semantics.projector
-    assert (projector.block, projector.relative_to, projector.reader) == (2, "standardised", "pooled")
+    assert (projector.block, projector.relative_to, projector.reader) == (2, "standardised", "flattened")
+    assert (projector.shape, projector.places) == ((16, 2, 2), (8, 8))
+    assert (debiaser.schedule.start, debiaser.schedule.first, debiaser.schedule.last) == (0.16, 0.4, 0.0)
     before = sample("sd3", pipeline, [*range(8)], steps=4)
     with debiaser.attach(pipeline, guidance="transport", strength=2.0) as attached:
         after = sample("sd3", pipeline, [*range(8)], steps=4)
