@@ -21,15 +21,14 @@ from selfdebias.jobs.sweeps.pooling import stages_of
 
 NAME, BLOCKS = "dit_blocks", list(range(7))
 COMMON = ["model=emoji_dit", f"model.blocks={BLOCKS}".replace(" ", ""), "stages=[collect,discover,project]"]
-AXES = [*COMMON, *HONEST, "clustering=axes"]
-PARTITION = [*COMMON, *TOLD, "clustering=spectral"]
+FOUND = {"captions, axes": [*HONEST, "clustering=axes"], "attributes, partition": [*TOLD, "clustering=spectral"]}
+READERS = {
+    "2 x 2 places, the default": [],
+    "the mean of all places": ["projector.reader=pooled"],
+    "all places, convolutional": ["projector.reader=convolutional", "projector.resolution=8"],
+}
 VARIANTS = {
-    "captions, axes; mean of the tokens": AXES,
-    "captions, axes; convolutional reader": [*AXES, "projector.reader=convolutional"],
-    "captions, axes; the whole activation": [*AXES, "projector.reader=flattened"],
-    "attributes, partition; mean of the tokens": PARTITION,
-    "attributes, partition; convolutional reader": [*PARTITION, "projector.reader=convolutional"],
-    "attributes, partition; the whole activation": [*PARTITION, "projector.reader=flattened"],
+    f"{found}; {reader}": [*COMMON, *modes, *own] for found, modes in FOUND.items() for reader, own in READERS.items()
 }
 
 

@@ -2,8 +2,8 @@
 
     python -m experiments.person_dit [WORD ...]
 
-Words choose the parts whose names hold one of them, all without a word. Settings are the defaults; nothing was chosen
-on these seeds.
+Words choose the parts whose names hold one of them, all without a word. Settings were chosen on a development seed
+(`dit_levers`) and are the defaults of `model=emoji_dit`; nothing was chosen on these seeds.
 """
 
 from __future__ import annotations
@@ -31,12 +31,14 @@ CHOOSING = {
     for name in ("select", "select, then transport", "resample", "transport, then resample")
 }
 SETTINGS = {
-    "captions, axes": {
+    "captions, axes: transport": {"default": [*AXES, "guidance=random", "guidance.of.slack=1.5"]},
+    "captions, axes: other arms": {
         "default": [*AXES, "guidance=random", "guidance.of.slack=1.5"],
         **{name: [*AXES, *own] for name, own in READERS.items()},
         **{name: [*AXES, *own, *([FEW] if "transport" in own[0] else [])] for name, own in CHOOSING.items()},
     },
-    "attributes, partition": {
+    "attributes, partition: transport": {"default": [*PARTITION, "guidance=random"]},
+    "attributes, partition: other arms": {
         "default": [*PARTITION, "guidance=random"],
         **{name: [*PARTITION, *own] for name, own in READERS.items()},
         "self_debias": [*PARTITION, "guidance=self_debias"],

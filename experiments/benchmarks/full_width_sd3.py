@@ -31,7 +31,6 @@ from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.jobs.stages.sampling import CostMeter
 from selfdebias.modes.bank import ModeBank
 from selfdebias.modes.projection import SemanticProjector
-from selfdebias.modes.readers import PLACES
 from selfdebias.storage.images import generators, image_seeds
 
 ROUNDS, BATCHES = 3, (1, 2)
@@ -70,7 +69,10 @@ def build_semantics(pipeline: StableDiffusion3Pipeline, size: Size, dim: int = 5
     torch.manual_seed(1)
     config, described = pipeline.transformer.config, load(["model=sd3_medium"])["projector"]
     places = [size.pixels // pipeline.vae_scale_factor // config.patch_size] * 2
-    shape = (config.num_attention_heads * config.attention_head_dim, *(min(side, PLACES) for side in places))
+    shape = (
+        config.num_attention_heads * config.attention_head_dim,
+        *(min(side, described["resolution"]) for side in places),
+    )
     grid = torch.linspace(1, 981, 8)
     projector = SemanticProjector(
         shape, dim, described["hidden"], BRANCHES, grid, reader=described["reader"], relative_to=described["relative_to"],
