@@ -45,6 +45,10 @@ ROWS = (
         Place(PERSON, CAPTIONS, "guided"), Place("occupations_axes", "captions, axes, carried", "guided"),
     ),
     Row(
+        "`transport_axes` on a transformer, `model=emoji_dit`", "captions",
+        Place("person_dit", f"{CAPTIONS}: transport", "guided"), Place("occupations_dit", CAPTIONS, "guided"),
+    ),
+    Row(
         "`transport_then_resample`", "captions",
         Place(PERSON, CAPTIONS, "transport, then resample"), Place(MANY, CAPTIONS, "transport, then resample"),
     ),
@@ -55,6 +59,10 @@ ROWS = (
         Place("occupations_axes", "captions, `paper_tuned`, own modes", "guided"),
     ),
     Row("`transport`", "attributes", Place(PERSON, ATTRIBUTES, "guided"), Place(MANY, ATTRIBUTES, "guided")),
+    Row(
+        "`transport` on a transformer, `model=emoji_dit`", "attributes",
+        Place("person_dit", f"{ATTRIBUTES}: transport", "guided"), Place("occupations_dit", ATTRIBUTES, "guided"),
+    ),
     Row(
         "`select_then_transport`", "attributes",
         Place(PERSON, f"{ATTRIBUTES}: choosing by the projector", "select, then transport"),

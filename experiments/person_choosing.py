@@ -68,8 +68,12 @@ SETTINGS = {
     },
 }
 SEEDS_OF = {name: LATER if "by the projector" in name else ANEW if "anew" in name else SEEDS for name in SETTINGS}
-FIRST = ("vanilla", "guided", "attribute_prompts")
-TITLES = {"guided": "transport, the default", "attribute_prompts": "told the attribute: prompts that state it"}
+FIRST = ("vanilla", "guided", "random", "attribute_prompts")
+TITLES = {
+    "guided": "transport, the default",
+    "random": "edits as large, in random directions",
+    "attribute_prompts": "told the attribute: prompts that state it",
+}
 COLUMNS = (
     "n", "men", "gender", "less_vanilla", "less_default", "from_target", "tone", "precision", "kept", "edited", "rows",
 )  # fmt: skip
