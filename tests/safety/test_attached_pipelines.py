@@ -341,7 +341,7 @@ def test_every_option_of_a_guidance_is_given_by_name(fitted):
         ({"target": [True, False]}, "`target` must be a list of at least two shares"),
         (
             {"schedule": "cosinus"},
-            "`schedule` must be one of cosine, default, linear, snr, or an object, got 'cosinus': did you mean 'cosine'",
+            "`schedule` must be one of cosine, default, linear, snr, tokens, or an object, got 'cosinus': did you mean 'cosine'",
         ),
     ],
 )
