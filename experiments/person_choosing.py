@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -168,23 +168,39 @@ def _verdict(own: Mapping[str, str | None]) -> str:
     return {None: "cannot be told", "not told apart": "no detectable difference"}.get(own["gender"], str(own["gender"]))
 
 
-def main(words: Sequence[str]) -> None:
-    """Measure the parts and arms that are asked for, keep the other parts' numbers, and write the tables."""
-    file = RESULTS / f"{NAME}.json"
-    of_arms = [word for word in words if not any(word in name for name in SETTINGS)]
+def run_parts(
+    name: str, settings: Mapping[str, Mapping[str, Sequence[str]]], seeds_of: Mapping[str, Sequence[int]],
+    page: Callable[[Mapping[str, Mapping[str, Any]]], str], words: Sequence[str],
+) -> None:  # fmt: skip
+    """Measure the parts and arms that are asked for, keep the other parts' numbers, and write the study anew after each part.
+
+    Args:
+        name: of the study's files.
+        settings: overrides by part and arm.
+        seeds_of: generate seeds by part.
+        page: from results by part to the text of the page.
+        words: choose the parts whose names hold one of them; words that are in no part's name choose arms, beside the default.
+    """
+    file = RESULTS / f"{name}.json"
+    of_arms = [word for word in words if not any(word in it for it in settings)]
     of_parts = [word for word in words if word not in of_arms]
-    for name, arms in SETTINGS.items():
-        if of_parts and not any(word in name for word in of_parts):
+    for asked, arms in settings.items():
+        if of_parts and not any(word in asked for word in of_parts):
             continue
         chosen = {
             arm: own for arm, own in arms.items() if not of_arms or arm == "default" or any(it in arm for it in of_arms)
         }
-        found = measure(chosen, SEEDS_OF[name])
+        found = measure(chosen, seeds_of[asked])
         every: dict[str, Any] = (
             json.loads(file.read_text()) if file.exists() else {}
         )  # another process may have added a part
-        every = {it: own for it in SETTINGS if (own := {**every, name: found}.get(it))}
-        write_study(NAME, page(every), every)
+        every = {it: own for it in settings if (own := {**every, asked: found}.get(it))}
+        write_study(name, page(every), every)
+
+
+def main(words: Sequence[str]) -> None:
+    """Measure the parts and arms that are asked for, keep the other parts' numbers, and write the tables."""
+    run_parts(NAME, SETTINGS, SEEDS_OF, page, words)
 
 
 if __name__ == "__main__":

@@ -2,20 +2,18 @@
 
     python -m experiments.person_dit [WORD ...]
 
-Words choose the parts whose names hold one of them, all without a word. Settings were chosen on a development seed
-(`dit_levers`) and are the defaults of `model=emoji_dit`; nothing was chosen on these seeds.
+Words choose the parts whose names hold one of them; words that are in no part's name choose arms. Settings were chosen on a
+development seed (`dit_levers`) and are the defaults of `model=emoji_dit`; nothing was chosen on these seeds.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.person_axes import HONEST, TOLD
-from experiments.person_choosing import FEW, head, measure, part
-from experiments.pooled import RESULTS, write_study
+from experiments.person_choosing import FEW, head, part, run_parts
 
 NAME, SEEDS = "person_dit", (851, 852, 853, 854, 855)
 COMMON = ["model=emoji_dit", "stages=[collect,discover,project,generate,evaluate]"]
@@ -62,14 +60,8 @@ def page(every: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def main(words: Sequence[str]) -> None:
-    """Measure the parts that are asked for, keep the other parts' numbers, and write the tables."""
-    file = RESULTS / f"{NAME}.json"
-    every: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    for name, arms in SETTINGS.items():
-        if not words or any(word in name for word in words):
-            every[name] = measure(arms, SEEDS)
-            every = {it: every[it] for it in SETTINGS if it in every}
-            write_study(NAME, page(every), every)
+    """Measure the parts and arms that are asked for, keep the other parts' numbers, and write the tables."""
+    run_parts(NAME, SETTINGS, dict.fromkeys(SETTINGS, SEEDS), page, words)
 
 
 if __name__ == "__main__":
