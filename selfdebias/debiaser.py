@@ -112,10 +112,10 @@ class SelfDebias:
                 None keeps nothing.
             clustering: a `ModeEstimator` for a partition, such as `SpectralModes`, or a name in ``conf/clustering``, such as
                 ``spectral``; None takes ``axes``.
-            guidance, schedule: as in `attach`; None takes the defaults of ``conf/``, ``transport_axes`` where there are axes and
-                ``transport`` where modes are one partition, and the schedule ``tokens`` for a transformer. A guidance by name has
-                the values of ``conf/guidance``: the eta of ``gradient_descent`` holds for the shipped model, and is another one
-                elsewhere.
+            guidance, schedule: as in `attach`; None takes the defaults of ``conf/``: ``transport_axes`` where there are axes,
+                ``transport`` where modes are one partition; ``transport_tokens`` and the schedule ``tokens`` for a transformer. A
+                guidance by name has the values of ``conf/guidance``: the eta of ``gradient_descent`` holds for the shipped model,
+                and is another one elsewhere.
             projector: options of the projector that differ from those of ``conf/``, such as ``{"steps": 1000}``; bottlenecks of
                 256 channels or more are read through a convolution, smaller ones as they are.
             vocabulary: finds words for the modes, with the encoder's text tower: a `Vocabulary`, or a name in ``conf/vocabulary``,
@@ -139,8 +139,9 @@ class SelfDebias:
                 fitting_prompts, relative_scale, blocks,
             )  # fmt: skip
             semantics, facts, sheets = fit_stages(asked, Path(folder or temporary))
-        when = when or default("schedule", "default" if semantics.projector.block is None else "tokens")
-        rule = rule or default("guidance", "transport_axes" if isinstance(semantics, AxesSemantics) else "transport")
+        tokens, axes = semantics.projector.block is not None, isinstance(semantics, AxesSemantics)
+        when = when or default("schedule", "tokens" if tokens else "default")
+        rule = rule or default("guidance", f"transport{'_tokens' if tokens else '_axes' if axes else ''}")
         fitted = cls(semantics, rule, when, {**facts, **described(rule, when)})
         print(fitted, *([f"images of each mode: {sheets}"] if folder else []), sep="\n", flush=True)
         return fitted
