@@ -1,4 +1,9 @@
-"""What guidance costs: vanilla and guided pipeline calls, alternating in one process, with ratios of time and peak memory."""
+"""What guidance costs: vanilla and guided pipeline calls, alternating in one process, with ratios of time and peak memory.
+
+    python -m experiments.benchmarks.guidance_cost [model=emoji_dit] [OVERRIDE ...]
+
+Beside the shipped UNet, or with `model=emoji_dit` beside the shipped transformer, which has files of its own.
+"""
 
 from __future__ import annotations
 
@@ -23,21 +28,26 @@ from selfdebias.storage.images import image_seeds
 
 ROUNDS = 5
 BATCH = 32
-METHODS = ("self_debias", "transport")
+STUDIES = {"emoji": "guidance_cost", "emoji_dit": "guidance_cost_dit"}  # by model
+METHODS = {"emoji": ("self_debias", "transport"), "emoji_dit": ("self_debias", "transport_tokens")}
 BAR = 0.06  # largest share of the sampling time that a guidance call may take
 
 
 def main(overrides: list[str]) -> None:
     """Time all on the same seeds; the first round warms up and is left out."""
+    model = next((it.partition("=")[2] for it in overrides if it.startswith("model=")), "emoji")
+    if model not in STUDIES:
+        sys.exit(f"`model` must be one of {', '.join(STUDIES)} here, got {model!r}")
+    methods = METHODS[model]
     arguments = [*overrides, "stages=[collect,discover,project]", f"paths.root={ROOT}", "logger=none"]
     config = load(arguments)
     stages = json.loads((run_job(config, arguments) / "job.json").read_text())["stages"]
     state = GuidanceState(read_semantics(Path(ROOT) / stages["project"]))
     backbone, schedule, prompts = make(config, "model"), make(config, "schedule"), [config["prompts"]["text"]] * BATCH
     pipeline = backbone.load()
-    guidances = {name: make(load([*arguments, f"guidance={name}"]), "guidance") for name in METHODS}
-    meters: dict[str, list[CostMeter]] = {name: [] for name in ("vanilla", *METHODS)}
-    shares: dict[str, list[float]] = {name: [] for name in METHODS}
+    guidances = {name: make(load([*arguments, f"guidance={name}"]), "guidance") for name in methods}
+    meters: dict[str, list[CostMeter]] = {name: [] for name in ("vanilla", *methods)}
+    shares: dict[str, list[float]] = {name: [] for name in methods}
     for i in tqdm(range(ROUNDS + 1), desc="rounds"):
         seeds = image_seeds("benchmark", i, range(BATCH))
         with CostMeter() as meter:
@@ -49,27 +59,28 @@ def main(overrides: list[str]) -> None:
                 backbone.generate(pipeline, prompts, seeds)
             meters[name].append(meter)
             shares[name].append(state.seconds / meter.seconds)
-    _report(meters, shares)
+    _report(model, meters, shares)
 
 
-def _report(meters: dict[str, list[CostMeter]], shares: dict[str, list[float]]) -> None:
+def _report(model: str, meters: dict[str, list[CostMeter]], shares: dict[str, list[float]]) -> None:
     numbers = {
         "rounds": len(meters["vanilla"]) - 1, "batch": BATCH, "threads": torch.get_num_threads(), "bar": BAR,
         "seconds_per_image": {name: statistics.median(m.seconds for m in ms[1:]) / BATCH for name, ms in meters.items()},
-        **{name: _numbers(meters["vanilla"][1:], meters[name][1:], shares[name][1:]) for name in METHODS},
+        **{name: _numbers(meters["vanilla"][1:], meters[name][1:], shares[name][1:]) for name in shares},
     }  # fmt: skip
     rows = [
         f"| {name} | {_range(numbers[name]['time_ratio'])} | {numbers[name]['peak_memory_ratio']:.3f} | "
         f"{_range(numbers[name]['guidance_share'])} |"
-        for name in METHODS
+        for name in shares
     ]
+    command = f"python -m experiments.benchmarks.guidance_cost{'' if model == 'emoji' else f' model={model}'}"
     text = (
-        f"# Cost of guidance\n\n`python -m experiments.benchmarks.guidance_cost`: {numbers['rounds']} rounds of a vanilla call "
+        f"# Cost of guidance\n\n`{command}`: {numbers['rounds']} rounds of a vanilla call "
         f"and a guided one of each kind, {BATCH} images each, on {numbers['threads']} thread(s). Median, smallest and largest; the "
         f"guidance call itself is to take at most {BAR} of the time.\n\n"
         f"| guidance | time, to vanilla | peak memory, to vanilla | share of the guidance call itself |\n|---|---|---|---|\n"
     )
-    write_study("guidance_cost", text + "\n".join(rows), numbers)
+    write_study(STUDIES[model], text + "\n".join(rows), numbers)
 
 
 def _numbers(vanilla: list[CostMeter], guided: list[CostMeter], shares: list[float]) -> dict[str, Any]:
