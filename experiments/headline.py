@@ -45,7 +45,7 @@ ROWS = (
         Place(PERSON, CAPTIONS, "guided"), Place("occupations_axes", "captions, axes, carried", "guided"),
     ),
     Row(
-        "`transport_axes` on a transformer, `model=emoji_dit`", "captions",
+        "`transport_tokens` on a transformer, `model=emoji_dit`", "captions",
         Place("person_dit", f"{CAPTIONS}: transport", "guided"), Place("occupations_dit", CAPTIONS, "guided"),
     ),
     Row(
@@ -60,7 +60,7 @@ ROWS = (
     ),
     Row("`transport`", "attributes", Place(PERSON, ATTRIBUTES, "guided"), Place(MANY, ATTRIBUTES, "guided")),
     Row(
-        "`transport` on a transformer, `model=emoji_dit`", "attributes",
+        "`transport_tokens` on a transformer, `model=emoji_dit`", "attributes",
         Place("person_dit", f"{ATTRIBUTES}: transport", "guided"), Place("occupations_dit", ATTRIBUTES, "guided"),
     ),
     Row(
