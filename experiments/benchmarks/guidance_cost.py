@@ -26,7 +26,7 @@ from selfdebias.jobs.stages.fitted_files import read_semantics
 from selfdebias.jobs.stages.sampling import CostMeter
 from selfdebias.storage.images import image_seeds
 
-ROUNDS = 15  # a machine that does other things scatters by a tenth
+ROUNDS = 9  # a machine that does other things scatters by a tenth
 BATCH = 32
 STUDIES = {"emoji": "guidance_cost", "emoji_dit": "guidance_cost_dit"}  # by model
 METHODS = {"emoji": ("self_debias", "transport"), "emoji_dit": ("self_debias", "transport_tokens")}
