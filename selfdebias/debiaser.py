@@ -141,7 +141,8 @@ class SelfDebias:
             semantics, facts, sheets = fit_stages(asked, Path(folder or temporary))
         tokens, axes = semantics.projector.block is not None, isinstance(semantics, AxesSemantics)
         when = when or default("schedule", "tokens" if tokens else "default")
-        rule = rule or default("guidance", f"transport{'_tokens' if tokens else '_axes' if axes else ''}")
+        own = "transport_tokens" if tokens else "transport_axes" if axes else "transport"
+        rule = rule or default("guidance", own)
         fitted = cls(semantics, rule, when, {**facts, **described(rule, when)})
         print(fitted, *([f"images of each mode: {sheets}"] if folder else []), sep="\n", flush=True)
         return fitted

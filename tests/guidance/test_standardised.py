@@ -169,7 +169,7 @@ def fitted(tmp_path_factory):
         warnings.simplefilter("ignore")
         debiaser = SelfDebias.fit(
             pipeline, "a person", encoder=lambda x: torch.nn.functional.normalize(x.mean(dim=(2, 3)) - 0.5, dim=1),
-            n_images=16, batch_size=8, timesteps=4, clustering="kmeans", call=call, projector={"steps": 40}, guidance="transport",
+            n_images=16, batch_size=8, timesteps=4, clustering="kmeans", call=call, projector={"steps": 40},
         )  # fmt: skip
     return pipeline, debiaser, tmp_path_factory.mktemp("debiaser")
 
@@ -180,6 +180,7 @@ def test_a_debiaser_on_a_transformer_edits_the_block_that_was_fitted(fitted):
     assert (projector.block, projector.relative_to, projector.reader) == (2, "standardised", "flattened")
     assert (projector.shape, projector.places) == ((16, 2, 2), (8, 8))
     assert (debiaser.schedule.start, debiaser.schedule.first, debiaser.schedule.last) == (0.16, 0.4, 0.0)
+    assert (debiaser.guidance.strength, debiaser.guidance.slack) == (12.0, 1.0)  # `transport_tokens`
     before = sample("sd3", pipeline, [*range(8)], steps=4)
     with debiaser.attach(pipeline, guidance="transport", strength=2.0) as attached:
         after = sample("sd3", pipeline, [*range(8)], steps=4)
