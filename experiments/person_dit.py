@@ -21,8 +21,7 @@ NAME, SEEDS = "person_dit", (856, 857, 858, 859, 860)
 COMMON = ["model=emoji_dit", "stages=[collect,discover,project,generate,evaluate]"]
 PARTITION = [*COMMON, *TOLD, "clustering=spectral"]
 AXES = [*COMMON, *HONEST, "clustering=axes"]
-TOKENS = ["guidance.of.slack=1", "guidance.of.strength=12"]  # as `transport_tokens` has them
-STEERED = [it.replace(".of.", ".steer.") for it in TOKENS]
+TOKENS, STEERED = "guidance@guidance.of=transport_tokens", "guidance@guidance.steer=transport_tokens"
 READERS = {
     "edits relative to the activation as it is": ["projector.relative_to=activation"],
     "a convolutional reader of all places": ["projector.reader=convolutional", "projector.resolution=8"],
@@ -30,20 +29,20 @@ READERS = {
 }
 CHOOSING = {
     "select": ["guidance=select"],
-    "select, then transport": ["guidance=select_then_transport", *STEERED],
+    "select, then transport": ["guidance=select_then_transport", STEERED],
     "resample": ["guidance=resample"],
-    "transport, then resample": ["guidance=transport_then_resample", *STEERED],
+    "transport, then resample": ["guidance=transport_then_resample", STEERED],
 }
 SETTINGS = {
-    "captions, axes: transport": {"default": [*AXES, "guidance=random", *TOKENS]},
+    "captions, axes: transport": {"default": [*AXES, "guidance=random", TOKENS]},
     "captions, axes: other arms": {
-        "default": [*AXES, "guidance=random", *TOKENS],
+        "default": [*AXES, "guidance=random", TOKENS],
         **{name: [*AXES, *own] for name, own in READERS.items()},
         **{name: [*AXES, *own] for name, own in CHOOSING.items()},
     },
-    "attributes, partition: transport": {"default": [*PARTITION, "guidance=random", *TOKENS]},
+    "attributes, partition: transport": {"default": [*PARTITION, "guidance=random", TOKENS]},
     "attributes, partition: other arms": {
-        "default": [*PARTITION, "guidance=random", *TOKENS],
+        "default": [*PARTITION, "guidance=random", TOKENS],
         **{name: [*PARTITION, *own] for name, own in READERS.items()},
         "self_debias": [*PARTITION, "guidance=self_debias"],
         "mean_difference": [*PARTITION, "guidance=mean_difference"],
@@ -51,7 +50,7 @@ SETTINGS = {
         **{name: [*PARTITION, *own] for name, own in CHOOSING.items()},
         "told the attribute: the judge's classes in place of modes": [*PARTITION, "bank=supervised"],
     },
-    "told the attribute: prompts that state it": {"default": [*PARTITION, "guidance=attribute_prompts", *TOKENS]},
+    "told the attribute: prompts that state it": {"default": [*PARTITION, "guidance=attribute_prompts", TOKENS]},
 }
 COLUMNS = (
     "n", "men", "gender", "less_vanilla", "less_default", "from_target", "tone", "switched", "switched_precision", "kept",

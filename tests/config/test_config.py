@@ -171,6 +171,14 @@ def test_good_overrides_arrive(stand_ins, overrides, path, value):
     assert node == value
 
 
+@pytest.mark.parametrize("outer, inner", [("random", "of"), ("select_then_transport", "steer")])
+def test_the_guidance_inside_another_is_chosen_as_any_nested_group(outer, inner):
+    chosen = config.load(["model=emoji_dit", f"guidance={outer}", f"guidance@guidance.{inner}=transport_tokens"])
+    assert chosen["guidance"][inner] == config.load(["model=emoji_dit"])["guidance"]
+    with pytest.raises(config.ConfigError, match="got missing"):
+        config.load([f"guidance={outer}", f"guidance@guidance.{inner}=missing"])
+
+
 def test_shares_are_held_against_the_number_of_modes_that_is_asked_for():
     check_early(config.load(["clustering=spectral", "clustering.k=3", "guidance.target=[0.5,0.25,0.25]"]))
     with pytest.raises(
