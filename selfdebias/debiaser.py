@@ -170,7 +170,7 @@ class SelfDebias:
         Args:
             pipe: the pipeline, of the model that this was fitted on.
             guidance: an object, or the name of one in ``conf/guidance``, such as ``select``, with its values there; None takes
-                the one that this was made with.
+                the one that this was made with, and ``select_then_transport`` steers by it.
             schedule: an object, or the name of one in ``conf/schedule``, such as ``cosine``; None takes the one that this was
                 made with.
             options: hyper-parameters of the guidance by name, such as ``target=[0.9, 0.1]`` (K shares by mode, the largest mode
@@ -183,7 +183,7 @@ class SelfDebias:
         when = part_of("schedule", schedule, GuidanceWindow) or self.schedule
         state = GuidanceState(self.semantics)
         with as_given():
-            rule = with_options(guidance_of(guidance) or self.guidance, options)
+            rule = with_options(guidance_of(guidance, self.guidance) or self.guidance, options)
             check_shares(rule, state)
         if isinstance(rule, Selection):
             check_model(self.facts, pipe, self._say)

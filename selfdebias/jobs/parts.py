@@ -91,8 +91,13 @@ def default(group: str, option: str) -> Any:
     return make(compose_groups([f"{group}={option}"]), group)
 
 
-def guidance_of(guidance: Method | str | None) -> Method | None:
+def guidance_of(guidance: Method | str | None, fitted: Method | None = None) -> Method | None:
     """Return a guidance, or a selection, as it is, and for a name the one that ``conf/guidance/<name>.yaml`` composes to.
+
+    Args:
+        guidance: the object or the name.
+        fitted: the one that a debiaser was made with; a mixture of choosing and steering that is named steers by it, if it is of
+            the class that the file steers by.
 
     Raises:
         ValueError: if there is none of this name, it cannot be attached, such as the random control, or it is no guidance.
@@ -108,7 +113,8 @@ def guidance_of(guidance: Method | str | None) -> Method | None:
         why = ", which is for jobs alone." if guidance in options else f": did you mean {near!r}?" if near else "."
         raise ValueError(f"`guidance` must be one of {known}, or an object, got {guidance!r}{why}")
     made: Method = default("guidance", guidance)
-    return made
+    steer = getattr(made, "steer", None)
+    return with_options(made, {"steer": fitted}) if steer and type(fitted) is type(steer) else made
 
 
 def _can_be_attached(option: str) -> bool:

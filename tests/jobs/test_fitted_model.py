@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from selfdebias.encoders import encoder_from
+from selfdebias.guidance import TransportGuidance
 from selfdebias.jobs.fitted_model import check_model
 from selfdebias.jobs.parts import guidance_of
 from tests.architectures import ddpm
@@ -31,3 +32,12 @@ def test_a_shipped_encoder_by_its_bare_name_names_the_way_out():
 def test_a_guidance_for_jobs_alone_is_said_to_be_one():
     with pytest.raises(ValueError, match="got 'resample', which is for jobs alone"):
         guidance_of("resample")
+
+
+def test_a_mixture_by_name_steers_as_the_debiaser_does():
+    fitted = guidance_of("transport_tokens")
+    assert guidance_of("select_then_transport", fitted).steer is fitted
+    assert guidance_of("select_then_transport").steer.slack == 2.5
+    other = guidance_of("select_then_transport", guidance_of("self_debias"))
+    assert isinstance(other.steer, TransportGuidance) and other.steer.slack == 2.5
+    assert guidance_of("select", fitted).steer is None
