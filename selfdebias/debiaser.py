@@ -187,7 +187,7 @@ class SelfDebias:
             check_shares(rule, state)
         if isinstance(rule, Selection):
             check_model(self.facts, pipe, self._say)
-            return Selecting(pipe, rule, when, state)
+            return Selecting(pipe, rule, when, state, on_prompts=partial(self._check_prompts, rule, None))
         small = None if "closed_loop" in options else _for_small(rule, when, own_time=schedule is None)
         attachment = Attachment(pipe, rule, when, state, small, partial(self._check_prompts, rule, small))
         check_model(self.facts, pipe, self._say)
@@ -198,7 +198,7 @@ class SelfDebias:
             self._said.add(text)
             warnings.warn(text, stacklevel=_level_of_caller())
 
-    def _check_prompts(self, rule: Guidance, small: Rule | None, prompts: Mapping[str, int]) -> None:
+    def _check_prompts(self, rule: Method, small: Rule | None, prompts: Mapping[str, int]) -> None:
         """Warn of prompts that were not fitted, and of calls too small for a guidance that keeps no account of earlier ones."""
         fitted = [*self.facts.get("prompts", []), *self.facts.get("fitting_prompts", [])]
         for prompt, images in prompts.items():
@@ -208,7 +208,8 @@ class SelfDebias:
                     f"The prompt {prompt!r} was not fitted, so its modes are not known, and it may change little: fit on it, "
                     f"SelfDebias.fit(pipe, {prompt!r}, ...), or transfer modes to it (fitting_prompts=[{prompt!r}])."
                 )
-            if images < SMALL and small is None and rule.dependence == "batch" and not getattr(rule, "decay", 0):
+            forgets = small is None and not isinstance(rule, Selection) and not getattr(rule, "decay", 0)
+            if images < SMALL and forgets and rule.dependence == "batch":
                 self._say(
                     f"{type(rule).__name__} balances the images of one call, and this one has {images} of {prompt!r}: ask for 16 "
                     f"and more at once, or take attach(pipe, guidance='transport'), which keeps account of earlier calls."

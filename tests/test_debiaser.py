@@ -241,9 +241,10 @@ def test_sigterm_ends_a_fit_unless_the_program_has_a_handler_of_its_own(pipeline
     assert seen
 
 
-def test_attached_without_with_it_says_so(pipeline, debiaser):
+@pytest.mark.parametrize("guidance", [None, "select"])
+def test_attached_without_with_it_says_so(pipeline, debiaser, guidance):
     with pytest.warns(UserWarning, match="attached without `with`, so nothing was guided"):
-        _forget(debiaser.attach(pipeline))
+        _forget(debiaser.attach(pipeline, guidance=guidance))
 
 
 @pytest.mark.parametrize(("name", "kind"), [("guidance", "Guidance"), ("schedule", "GuidanceWindow")])

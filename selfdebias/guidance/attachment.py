@@ -19,11 +19,25 @@ from selfdebias.guidance.groups import Group, Rule, conditions_of, groups_of
 from selfdebias.guidance.over_axes import edit_all
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.state import GuidanceState
+from selfdebias.modes.projection import SemanticProjector
 
 SMALL = 8  # images of a prompt in a call, below which batches are balanced with those before them
 
 
-class Attachment:
+class Context:
+    """A context that warns when it is thrown away without having been entered; `_entered` is False until it is."""
+
+    _entered = True  # until all is known to be right
+
+    def __del__(self) -> None:
+        if not self._entered:
+            warnings.warn(
+                "A debiaser was attached without `with`, so nothing was guided: with debiaser.attach(pipe): pipe(...).",
+                stacklevel=2,
+            )
+
+
+class Attachment(Context):
     """A context in which the calls of one pipeline are guided; outside of it the pipeline is what it was before.
 
     Equal prompts of a call form a group that is balanced on its own, and so do equal ones with another negative prompt, or
@@ -56,7 +70,6 @@ class Attachment:
         self._plain: dict[str, str] = {}  # by prompt, the conditioning that was seen first
         self._images, self._said = 0, False
         self._told: dict[str, tuple[int, Tensor]] = {}  # by prompt, images and the sum of their shares
-        self._entered = True  # until all is known to be right
         if guidance.site == "text":
             refuse_without_text(pipeline, self._hook.denoiser)
         schedule.check(pipeline)
@@ -68,13 +81,6 @@ class Attachment:
         self._entered = True
         self._hook.__enter__()
         return self
-
-    def __del__(self) -> None:
-        if not getattr(self, "_entered", True):
-            warnings.warn(
-                "A debiaser was attached without `with`, so nothing was guided: with debiaser.attach(pipe): pipe(...).",
-                stacklevel=2,
-            )
 
     def __exit__(self, *exception: object) -> None:
         self._hook.__exit__(*exception)
@@ -183,14 +189,8 @@ class Attachment:
                 f"`pipeline` must stack {len(step.branches)} branches of {self._images} images in its denoiser's batch, got "
                 f"{len(h)} rows: pipelines that add branches of their own cannot be guided."
             )
-        at_bottleneck = self.guidance.site == "bottleneck"
-        semantics = self.state.semantics if at_bottleneck else None
-        shape = (semantics.projector.shape[0], *semantics.projector.places) if semantics else tuple(h.shape[1:])
-        if tuple(h.shape[1:]) != shape:
-            raise ValueError(
-                f"`h_t` must have the shape {shape} that the projector was fitted on, got {tuple(h.shape[1:])}: sample at the "
-                f"same height and width, or fit anew at this size."
-            )
+        if self.state.semantics and self.guidance.site == "bottleneck":
+            refuse_other_size(h, self.state.semantics.projector)
 
 
 def refuse_without_text(pipeline: Any, denoiser: Denoiser) -> None:
@@ -208,4 +208,14 @@ def refuse_other_width(denoiser: Denoiser, shape: Sequence[int]) -> None:
         raise ValueError(
             f"`pipeline` must have an `h_t` of {shape[0]} channels, which the projector was fitted on, got {denoiser.width} in its "
             f"{denoiser.title}: fit on this model, with SelfDebias.fit(pipeline, ...)."
+        )
+
+
+def refuse_other_size(h: Tensor, projector: SemanticProjector) -> None:
+    """Raise a ValueError if activations (B, C, H, W) have another size than those that a projector was fitted on."""
+    shape = (projector.shape[0], *projector.places)
+    if tuple(h.shape[1:]) != shape:
+        raise ValueError(
+            f"`h_t` must have the shape {shape} that the projector was fitted on, got {tuple(h.shape[1:])}: sample at the "
+            f"same height and width, or fit anew at this size."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -13,6 +14,7 @@ from selfdebias.backbones.calling import Step, normal_tensors, split_branches
 from selfdebias.backbones.hspace import BottleneckHook
 from selfdebias.backbones.rows import goes_on_with_fewer
 from selfdebias.config.rules import number_in
+from selfdebias.guidance.attachment import refuse_other_size
 from selfdebias.guidance.base import Guidance
 from selfdebias.guidance.choosing import Cells, Rounds, choose, counts_of
 from selfdebias.guidance.selecting import Part, Seed
@@ -72,7 +74,7 @@ class Select(Selection):
             rows: Sequence[int] = range(start, start + len(places))
             start += len(places)
             cells = sides[part.name]
-            if self.steer and part.context.look:  # as the finished images are, which the projector told before
+            if self.steer and part.context.look and places:  # as finished images are, which the projector told before
                 cells = part.cells(output)[list(rows)]
                 right = choose(cells, part.need.counts, part.need.count, within=True)
                 cells, places, rows = cells[right], [places[i] for i in right], [rows[i] for i in right]
@@ -129,13 +131,13 @@ class FirstSteps:
         self._goes_on, self._asked = goes_on_with_fewer(parts[0].call.pipeline), False
 
     def draw(self) -> Any:
-        """Return the output of the chosen seeds, one part after the other."""
+        """Return the output of the chosen seeds, one part after the other; [] if none was chosen."""
         call, blocks = self.parts[0].call, self.parts[0].semantics.projector.blocks
         with BottleneckHook(call.pipeline, self._look, acts=self._acts, blocks=blocks), suppress(EnoughSteps):
             places, generators = zip(*((seed.place, seed.generator) for seed in self.seeds), strict=True)
             return call.images(places, generators, self._kept if self._goes_on else None)
         own = [self.seeds[place] for place in self._places()]
-        return call.images([seed.place for seed in own], [seed.generator for seed in own])
+        return call.images([seed.place for seed in own], [seed.generator for seed in own]) if own else []
 
     def _acts(self, step: Step) -> bool:
         return step.index == max(0, round(self.share * step.count) - 1)
@@ -144,13 +146,16 @@ class FirstSteps:
         """Tell the modes of all seeds, and choose among them."""
         if not self._acts(step) or self.chosen:
             return
+        start = time.perf_counter()
+        refuse_other_size(h, self.parts[0].semantics.projector)
         with normal_tensors():
             rows = split_branches(h.clone(), step.branches)["cond"]
-            for part, start, end in zip(self.parts, self.starts, self.starts[1:], strict=False):
-                cells = cells_at(rows[start:end], step.timestep, part.semantics, part.context.axes)
+            for part, first, end in zip(self.parts, self.starts, self.starts[1:], strict=False):
+                cells = cells_at(rows[first:end], step.timestep, part.semantics, part.context.axes)
                 part.need.see(cells)
                 self.chosen.append(self.choose(part, cells))
-        if not self._goes_on:
+        self.parts[0].context.state.seconds += time.perf_counter() - start
+        if not self._goes_on or not self._places():
             raise EnoughSteps
 
     def _places(self) -> list[int]:

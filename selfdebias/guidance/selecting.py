@@ -11,10 +11,11 @@ import torch
 from torch import Generator, Tensor
 
 from selfdebias.backbones.calling import with_call
+from selfdebias.backbones.denoisers import find_denoiser
 from selfdebias.backbones.hspace import MARK
 from selfdebias.backbones.layouts import rule_of
 from selfdebias.backbones.rows import Call, further, merged
-from selfdebias.guidance.attachment import Attachment
+from selfdebias.guidance.attachment import Attachment, Context, refuse_other_width
 from selfdebias.guidance.base import NoGuidance, chosen_axes
 from selfdebias.guidance.choosing import Cells, counts_of
 from selfdebias.guidance.groups import conditions_of, groups_of
@@ -106,7 +107,10 @@ class Part:
         state = GuidanceState(wanting(self.semantics, shares, self.context.axes))
         guidance = self.context.steer
         with Attachment(self.call.pipeline, guidance, self.context.schedule, state):
-            return self.draw(seeds)
+            output = self.draw(seeds)
+        self.context.state.seconds += state.seconds
+        self.context.state.traces[self.name].skipped += sum(it.skipped for it in state.traces.values())
+        return output
 
     def book(self, planned: Sequence[Tensor]) -> None:
         """Carry over what the delivered images lack: counted by their embeddings where these can be looked at, else as planned.
@@ -138,7 +142,7 @@ class Part:
         return self.context.look(tensor.float().contiguous())[:, self.context.axes]
 
 
-class Selecting:
+class Selecting(Context):
     """A context in which the calls of one pipeline return chosen images; outside of it the pipeline is what it was before.
 
     Args:
@@ -147,6 +151,7 @@ class Selecting:
         schedule: when guidance acts, where images are steered too.
         state: memory and semantics.
         look: gives the modes of finished images, by which is counted what is owed; None counts by the projector.
+        on_prompts: as in `Attachment`.
 
     Attributes:
         seeds: of the images that the last call returned.
@@ -154,15 +159,18 @@ class Selecting:
         edited: of each of them, whether it was steered.
 
     Raises:
-        ValueError: if the pipeline cannot be guided.
+        ValueError: if the pipeline cannot be guided, or not with these semantics.
     """
 
     def __init__(
-        self, pipeline: Any, selection: Selection, schedule: GuidanceWindow, state: GuidanceState, look: Look | None = None
+        self, pipeline: Any, selection: Selection, schedule: GuidanceWindow, state: GuidanceState, look: Look | None = None,
+        on_prompts: Callable[[Mapping[str, int]], None] | None = None,
     ):  # fmt: skip
         rule_of(pipeline)
         self.pipeline, self.selection, self.schedule, self.state, self.look = pipeline, selection, schedule, state, look
-        semantics = state.semantics
+        semantics, self._on_prompts = state.semantics, on_prompts
+        if semantics:
+            refuse_other_width(find_denoiser(pipeline), semantics.projector.shape)
         axes = isinstance(semantics, AxesSemantics)
         self.axes = chosen_axes(selection, len(semantics.axes)) if isinstance(semantics, AxesSemantics) else [0]
         self.steer = with_target_of_bank(selection.steer, self.axes if axes else None)
@@ -170,8 +178,10 @@ class Selecting:
         self.seeds: list[int] = []
         self.spawned: list[bool] = []
         self.edited: list[bool] = []
+        self._entered = False
 
     def __enter__(self) -> Self:
+        self._entered = True
         self._class = type(self.pipeline)
         if hasattr(self._class, MARK):
             raise ValueError(
@@ -209,9 +219,11 @@ class Selecting:
     def _parts(self, arguments: Mapping[str, Any]) -> list[Part]:
         sampled_from = list(zip(groups_of(arguments), conditions_of(arguments), strict=True))
         call = Call.of(self.pipeline, arguments, len(sampled_from))
+        of_each = {own: [i for i, it in enumerate(sampled_from) if it == own] for own in sampled_from}
+        if self._on_prompts:
+            self._on_prompts({prompt: len(places) for (prompt, _), places in of_each.items()})
         parts = []
-        for prompt, condition in dict.fromkeys(sampled_from):
-            places = [i for i, it in enumerate(sampled_from) if it == (prompt, condition)]
+        for (prompt, condition), places in of_each.items():
             plain = self._plain.setdefault(prompt, condition) == condition
             name = prompt if plain else f"{prompt} {condition}"
             self.state.enter(name, (), prompt)

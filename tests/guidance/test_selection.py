@@ -49,21 +49,21 @@ SCHEDULERS = (
 class Side(nn.Module):
     """Reads an activation as 1 where the mean of a channel lies above a cut, and as -1 below it."""
 
-    dim, branches, encoder, shape = 1, ("uncond", "cond"), "", (16, 4, 4)
-    relative_to, reader, blocks, places = "activation", "flattened", None, (4, 4)
+    dim, branches, encoder = 1, ("uncond", "cond"), ""
+    relative_to, reader, blocks = "activation", "flattened", None
 
-    def __init__(self, cut: float):
+    def __init__(self, cut: float, shape: tuple[int, ...]):
         super().__init__()
-        self.cut = cut
+        self.cut, self.shape, self.places = cut, shape, shape[1:]
 
     def forward(self, h: Tensor, timestep: Tensor, branch: Tensor) -> Tensor:
         return torch.sign(h[:, 0].mean(dim=(1, 2)) - self.cut)[:, None]
 
 
-def semantics(cut: float, target: tuple[float, ...] = (0.5, 0.5)) -> Semantics:
+def semantics(cut: float, target: tuple[float, ...] = (0.5, 0.5), shape: tuple[int, ...] = (16, 4, 4)) -> Semantics:
     centroids = torch.tensor([[1.0], [-1.0]]).expand(2, 1, 2, 1).contiguous()
     return Semantics(
-        Side(cut),
+        Side(cut, shape),
         ModeBank(("uncond", "cond"), torch.tensor([500.0]), centroids, torch.tensor([3.0, 1.0]), torch.tensor(target)),
     )
 
@@ -159,7 +159,7 @@ def test_two_text_encoders_and_what_goes_with_them_are_left_out_too():
     )
     draw(pipeline, list(range(32)))
     handle.remove()
-    state = GuidanceState(semantics(float(seen[2].quantile(0.3))))
+    state = GuidanceState(semantics(float(seen[2].quantile(0.3)), shape=(32, 2, 2)))
     with Selecting(pipeline, Select(at=0.5, limit=2.0), ALWAYS, state) as selecting, RowCount(pipeline) as rows:
         images = draw(pipeline)
     assert rows.rows == 2 * (16 * 3 + 8 * 3)
@@ -220,7 +220,7 @@ def test_where_there_is_no_callback_the_chosen_seeds_are_drawn_anew_and_that_is_
     handle = unet.mid_block.register_forward_hook(lambda block, args, h: seen.append(h[:, 0].mean(dim=(1, 2))))
     run(list(range(64)))
     handle.remove()
-    state = GuidanceState(semantics(float(seen[2].quantile(0.3))))
+    state = GuidanceState(semantics(float(seen[2].quantile(0.3)), shape=(16, 8, 8)))
     with Selecting(pipeline, Select(at=0.5, limit=2.0), ALWAYS, state) as selecting, RowCount(pipeline) as rows:
         images = run(SEEDS)
     assert rows.rows == 16 * 3 + 8 * STEPS
@@ -239,6 +239,23 @@ class Noted(NoGuidance):
         return h + 0.01
 
 
+class Skipping(Noted):
+    """Leaves each of its edits out, as one that is not finite."""
+
+    def edit(self, h: Tensor, step, state: GuidanceState) -> Tensor:
+        return h if state.skips(torch.full_like(h, torch.nan)) else h + 0.01
+
+
+def test_edits_that_were_left_out_and_the_time_of_steering_are_counted():
+    pipeline = tiny_pipeline()
+    state = GuidanceState(semantics(-1e9))  # all seeds are on one side
+    select = Select(at=0.5, limit=2.0, target=[0.5, 0.5], steer=Skipping())
+    with Selecting(pipeline, select, ALWAYS, state) as selecting:
+        draw(pipeline)
+    assert sum(selecting.edited) == 4 and state.traces["a person"].skipped == STEPS
+    assert state.seconds > 0
+
+
 def test_what_is_missing_at_the_limit_is_drawn_anew_and_steered_towards_the_missing_side():
     pipeline = tiny_pipeline()
     Noted.asked.clear()
@@ -252,6 +269,23 @@ def test_what_is_missing_at_the_limit_is_drawn_anew_and_steered_towards_the_miss
     plain = draw(pipeline)
     assert np.abs(images[:4] - plain[:4]).max() < 1e-5 < np.abs(images[4:] - plain[4:]).max()
     assert state.of(SelectionState).accounts["a person"].owed[0].abs().max() == 0
+
+
+@pytest.mark.parametrize("looks", [False, True])
+def test_a_call_of_which_no_seed_is_chosen_steers_all_its_images(looks):
+    pipeline = tiny_pipeline()
+    Noted.asked.clear()
+    state = GuidanceState(semantics(-1e9))  # all seeds are on the side that is not wanted
+    select = Select(at=0.5, limit=2.0, target=[0.0, 1.0], steer=Noted())
+
+    def look(images: Tensor) -> np.ndarray:
+        return np.ones((len(images), 1), dtype=np.int64)
+
+    with Selecting(pipeline, select, ALWAYS, state, look if looks else None) as selecting, RowCount(pipeline) as rows:
+        images = draw(pipeline)
+    assert selecting.edited == [True] * 8 and selecting.seeds == SEEDS and len(images) == 8
+    assert {tuple(it.tolist()) for it in Noted.asked} == {(0.0, 1.0)}
+    assert rows.rows == 2 * (16 * 3 + 8 * STEPS)  # none goes on after half of the steps
 
 
 def test_in_a_job_finished_images_are_looked_at_and_what_is_lacking_is_steered_until_it_is_there():
@@ -425,8 +459,7 @@ def test_64_images_of_the_shipped_model_are_those_of_their_seeds_drawn_alone():
     )
     backbone.generate(pipeline, [text] * 64, seeds)
     handle.remove()
-    one = semantics(float(seen[6].quantile(0.3)))
-    one.projector.shape = (0,)  # nothing is steered
+    one = semantics(float(seen[6].quantile(0.3)), shape=(128, 4, 4))
     with Selecting(pipeline, Select(at=0.28, limit=4.0), ALWAYS, GuidanceState(one)) as selecting:
         images = backbone.generate(pipeline, [text] * 64, seeds)
     assert 5 < sum(seed not in seeds for seed in selecting.seeds) < 40

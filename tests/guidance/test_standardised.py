@@ -195,9 +195,13 @@ def test_a_debiaser_on_a_transformer_edits_the_block_that_was_fitted(fitted):
         assert torch.equal(after, sample("sd3", pipeline, [*range(8)], steps=4))
 
 
-def test_another_size_is_refused_also_where_it_would_be_averaged_to_the_same_places(fitted):
+@pytest.mark.parametrize("guidance", [None, "select"])
+def test_another_size_is_refused_also_where_it_would_be_averaged_to_the_same_places(fitted, guidance):
     pipeline, debiaser, _ = fitted
-    with debiaser.attach(pipeline), pytest.raises(ValueError, match=r"shape \(16, 8, 8\) .* got \(16, 16, 16\)"):
+    with (
+        debiaser.attach(pipeline, guidance=guidance),
+        pytest.raises(ValueError, match=r"shape \(16, 8, 8\) .* got \(16, 16, 16\)"),
+    ):
         sample("sd3", pipeline, [*range(8)], steps=4, height=64, width=64)
 
 

@@ -120,10 +120,11 @@ def test_weights_that_cannot_be_read_are_said_to_be_not_checked(fitted):
         debiaser.attach(pipeline)
 
 
-def test_a_prompt_that_was_not_fitted_is_said_once(fitted):
+@pytest.mark.parametrize("guidance", [None, "select"])
+def test_a_prompt_that_was_not_fitted_is_said_once(fitted, guidance):
     pipeline, debiaser = fitted
     generator = SelfDebias.generators(EIGHT)
-    with debiaser.attach(pipeline):
+    with debiaser.attach(pipeline, guidance=guidance):
         with pytest.warns(
             UserWarning, match=r"The prompt 'a doctor' was not fitted.*fitting_prompts=\['a doctor'\]"
         ) as said:

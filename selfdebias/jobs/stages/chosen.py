@@ -47,7 +47,9 @@ class ChosenSampler(PromptSampler):
             images = self.draw(ids)
         for i, seed in zip(ids, selecting.seeds, strict=True):
             self.seeds[i] = seed
-        kept = {**self.state.kept_tensors(), "edited": torch.tensor(selecting.edited), "rows": torch.tensor(count.rows)}
+        skipped = sum(it.skipped for it in self.state.traces.values())
+        counted = {"rows": torch.tensor(count.rows), "skipped": torch.tensor(skipped)}
+        kept = {**self.state.kept_tensors(), "edited": torch.tensor(selecting.edited), **counted}
         self.keep(batch, ids, images, kept, {})
 
 
