@@ -26,7 +26,7 @@ from selfdebias.jobs.fitted_in_words import described, found_in_words
 from selfdebias.jobs.fitted_model import check_model
 from selfdebias.jobs.fitting import FitArguments, fit_stages
 from selfdebias.jobs.model_card import read_facts, write_facts
-from selfdebias.jobs.parts import as_given, default, guidance_of, part_of, with_options
+from selfdebias.jobs.parts import as_given, default, guidance_of, part_of, transport_for, with_options
 from selfdebias.jobs.stages.fitted_files import read_semantics, save_semantics
 from selfdebias.jobs.stages.generate import check_shares
 from selfdebias.modes.estimator import Clustering
@@ -139,10 +139,8 @@ class SelfDebias:
                 fitting_prompts, relative_scale, blocks,
             )  # fmt: skip
             semantics, facts, sheets = fit_stages(asked, Path(folder or temporary))
-        tokens, axes = semantics.projector.block is not None, isinstance(semantics, AxesSemantics)
-        when = when or default("schedule", "tokens" if tokens else "default")
-        own = "transport_tokens" if tokens else "transport_axes" if axes else "transport"
-        rule = rule or default("guidance", own)
+        when = when or default("schedule", "default" if semantics.projector.block is None else "tokens")
+        rule = rule or transport_for(semantics)
         fitted = cls(semantics, rule, when, {**facts, **described(rule, when)})
         print(fitted, *([f"images of each mode: {sheets}"] if folder else []), sep="\n", flush=True)
         return fitted
@@ -170,7 +168,7 @@ class SelfDebias:
         Args:
             pipe: the pipeline, of the model that this was fitted on.
             guidance: an object, or the name of one in ``conf/guidance``, such as ``select``, with its values there; None takes
-                the one that this was made with, and ``select_then_transport`` steers by it.
+                the one that this was made with. ``select_then_transport`` steers by the transport of that one, or by `fit`'s own.
             schedule: an object, or the name of one in ``conf/schedule``, such as ``cosine``; None takes the one that this was
                 made with.
             options: hyper-parameters of the guidance by name, such as ``target=[0.9, 0.1]`` (K shares by mode, the largest mode
@@ -183,7 +181,7 @@ class SelfDebias:
         when = part_of("schedule", schedule, GuidanceWindow) or self.schedule
         state = GuidanceState(self.semantics)
         with as_given():
-            rule = with_options(guidance_of(guidance, self.guidance) or self.guidance, options)
+            rule = with_options(guidance_of(guidance, self.guidance, self.semantics) or self.guidance, options)
             check_shares(rule, state)
         if isinstance(rule, Selection):
             check_model(self.facts, pipe, self._say)

@@ -16,7 +16,7 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from selfdebias import SelfDebias
 from selfdebias.backbones.denoisers import UNet, find_denoiser
 from selfdebias.backbones.layouts import at_scale
-from selfdebias.guidance import SelfDebiasGuidance, TransportGuidance
+from selfdebias.guidance import Resample, SelfDebiasGuidance, TransportGuidance
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.self_debias import AssignmentMemory
 from selfdebias.jobs.parts import default, projector_for
@@ -94,6 +94,10 @@ def test_seeds_are_chosen_by_the_name_of_a_selection(pipeline, debiaser):
     assert images.shape == (8, 32, 32, 3) and len(set(attached.seeds)) == 8 and attached.edited == [False] * 8
     own = [i for i, seed in enumerate(attached.seeds) if seed == i]
     assert torch.allclose(images[own], sample(pipeline, list(range(8)))[own], atol=1e-5)
+    with pytest.raises(
+        ValueError, match="must choose by activations here, got Resample, which looks at finished images"
+    ):
+        debiaser.attach(pipeline, guidance=Resample(limit=2.0))
     with pytest.raises(ValueError, match="`strength` is no option of Select"):
         debiaser.attach(pipeline, guidance="select", strength=3.0)
 

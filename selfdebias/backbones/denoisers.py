@@ -194,7 +194,8 @@ class Transformer(Denoiser):
 
     def site_name(self, block: int | None) -> str:
         """See `Denoiser.site_name`."""
-        return f"{self.kind.lists[0]}[{block}]"
+        every = [f"{name}[{i}]" for name in self.kind.lists for i in range(len(getattr(self.module, name)))]
+        return self.kind.lists[0] if block is None else every[block]
 
     def timestep(self, arguments: Arguments) -> float:
         """See `Denoiser.timestep`."""

@@ -107,9 +107,8 @@ class Call:
         each = int(self.arguments.get("num_images_per_prompt") or 1)
         prompt = self.arguments.get("prompt")
         own = {**self.arguments, "generator": [copied(it) for it in generators]}
-        if isinstance(prompt, str):
-            own["prompt"] = [prompt] * len(places)
-        elif prompt is not None:
+        own |= {name: [own[name]] * len(places) for name in BY_PROMPT if isinstance(own.get(name), str)}
+        if prompt is not None and not isinstance(prompt, str):
             lists = [
                 name for name in BY_PROMPT if isinstance(own.get(name), list | tuple) and len(own[name]) == len(prompt)
             ]

@@ -22,6 +22,8 @@ class Resample(Selection):
         ValueError: if a value is out of range.
     """
 
+    by_activations = False
+
     def draw(self, parts: Sequence[Part]) -> None:
         """See `Selection.draw`."""
         for part in parts:

@@ -127,16 +127,8 @@ class Part:
         self.need.book(counts_of(ends, [len(counts) for counts in planned]), planned)
 
     def cells(self, output: Any) -> Cells:
-        """Return the side of each axis that is balanced, (n, A), of finished images.
-
-        Raises:
-            ValueError: if nothing can look at them.
-        """
-        if self.context.look is None:
-            raise ValueError(
-                f"`guidance` must choose by activations here, got {type(self.context.selection).__name__}, which looks at finished "
-                f"images by an encoder: it is for jobs; take guidance='select'."
-            )
+        """Return the side of each axis that is balanced, (n, A), of finished images, in a context that can look at them."""
+        assert self.context.look is not None
         images = output[0] if type(output) is tuple else output.images
         tensor = images if isinstance(images, Tensor) else torch.from_numpy(np.asarray(images)).movedim(-1, 1)
         return self.context.look(tensor.float().contiguous())[:, self.context.axes]
@@ -169,6 +161,11 @@ class Selecting(Context):
         rule_of(pipeline)
         self.pipeline, self.selection, self.schedule, self.state, self.look = pipeline, selection, schedule, state, look
         semantics, self._on_prompts = state.semantics, on_prompts
+        if not (look or selection.by_activations):
+            raise ValueError(
+                f"`guidance` must choose by activations here, got {type(selection).__name__}, which looks at finished images by an "
+                f"encoder: it is for jobs; take guidance='select'."
+            )
         if semantics:
             refuse_other_width(find_denoiser(pipeline), semantics.projector.shape)
         axes = isinstance(semantics, AxesSemantics)

@@ -46,6 +46,7 @@ class Selection(Method, ABC):
 
     splits = False
     needs_encoder = True
+    by_activations = True  # whether it can choose without a look at finished images
 
     def __init__(
         self, limit: float, target: Sequence[float] | str | None = None, axes: Sequence[int] | None = None,

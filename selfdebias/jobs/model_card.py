@@ -12,6 +12,7 @@ from selfdebias.config.combinations import guidance_of_arms, model_of_arms
 from selfdebias.config.files import check_plain
 from selfdebias.config.prompts import PLACE, filled
 from selfdebias.encoders.base import told_of
+from selfdebias.jobs.card_example import example
 from selfdebias.jobs.stages.collected import read_identity
 from selfdebias.jobs.stages.fitted_files import BANK, PROJECTOR, tensors_of
 from selfdebias.jobs.stages.project import name_of
@@ -25,16 +26,6 @@ from selfdebias.testbed import HERE as TESTBED
 
 FACTS, CARD = "debiaser.json", "README.md"
 FORMAT = 1
-CODE = """\
-```python
-from diffusers import {pipeline}
-from selfdebias import SelfDebias{extra}
-
-pipe = {pipeline}.from_pretrained({model})
-debiaser = SelfDebias.from_pretrained("this/folder")
-with debiaser.attach(pipe):
-    images = pipe({asked}{call}).images
-```"""
 
 
 def facts_of_run(
@@ -55,13 +46,12 @@ def facts_of_run(
         "prompts": filled(config["prompts"]["text"], config["prompts"].get("templates", [PLACE])),
         "n_images": config["collect"]["n_images"], "projector_cosine": projected["cosine_held_out"],
         "modes": {name: modes[name] for name in TOLD if name in modes},
-        "call": {name: drawn[key] for name, key in _CALL.items() if key in drawn},
+        "call": {**{name: drawn[key] for name, key in _CALL.items() if drawn.get(key) is not None}, **(drawn.get("call") or {})},
         "guidance": arms.get("guided", arms["vanilla"]), "schedule": dict(config["schedule"]),
     }  # fmt: skip
     if "pipeline" in config["model"]:
         facts["pipeline"] = config["model"]["pipeline"]
-    identity = read_identity(paths["collect"])
-    if identity:
+    if identity := read_identity(paths["collect"]):
         facts["unet"] = identity
     if trial := trial_in(command):
         facts["trial"] = trial
@@ -81,11 +71,10 @@ def known_as(name: str) -> str:
     return without_places(name, "pretrained")
 
 
-_CALL = {
-    "num_inference_steps": "steps",
-    "guidance_scale": "guidance_scale",
-    "eta": "eta",
-}  # argument of the pipeline: option of the model
+_CALL = {  # argument of the pipeline: option of the model
+    "num_inference_steps": "steps", "guidance_scale": "guidance_scale", "eta": "eta", "negative_prompt": "negative_prompt",
+    "height": "height", "width": "width",
+}  # fmt: skip
 _FILES = {"discover": "modes", "project": "project"}
 TOLD = ("k", "sizes", "silhouette", "words", "axes")  # what a card says of the modes
 
@@ -103,7 +92,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
         *([f"**A trial. {trial_verdict(_cell(facts['trial'])).sentence}**", ""] if facts.get("trial") else []),
         "Balances the modes that a diffusion model generates. They were found without labels, so a mode has a number and no "
         "name: look at its images before you choose a target.", "",
-        "## Use", "", _code(facts), "",
+        "## Use", "", example(facts), "",
         "## Fitted on", "",
         "| | |", "|---|---|",
         f"| prompts | {_cell('; '.join(prompts)) or 'none'} |",
@@ -138,21 +127,6 @@ def _counted(modes: Mapping[str, Any]) -> str:
 
 def _name_of(mode: int, modes: Mapping[str, Any]) -> str:
     return f"axis {mode // 2}, side {mode % 2}" if modes.get("axes") else f"mode {mode}"
-
-
-def _code(facts: Mapping[str, Any]) -> str:
-    """Return the lines that load and attach; a model that comes with the package is named as such."""
-    model, prompt = str(facts["model"]), facts["prompts"][0]
-    pipeline = facts.get("pipeline", "")
-    filled_in = {
-        "pipeline": pipeline if re.fullmatch(r"\w+Pipeline", pipeline) else "DiffusionPipeline",
-        "asked": f"[{prompt!r}] * 16" if prompt else "batch_size=16",
-        "call": "".join(f", {key}={value!r}" for key, value in facts["call"].items() if str(key).isidentifier()),
-    }
-    name = model.removeprefix("shipped:")
-    if name == model:
-        return CODE.format(model=repr(model), extra="", **filled_in)
-    return CODE.format(model=f"shipped({name!r})", extra="\nfrom selfdebias.testbed import shipped", **filled_in)
 
 
 def _cell(value: object) -> str:

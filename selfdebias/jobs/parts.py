@@ -25,6 +25,7 @@ from selfdebias.guidance.base import Method
 from selfdebias.jobs.early_checks import check_judged
 from selfdebias.jobs.progress import with_progress
 from selfdebias.judges.labelled import labelled_fingerprint
+from selfdebias.modes.semantics import AxesSemantics, Semantics
 
 WIDE = 256  # channels of a bottleneck from which on the projector reads it through a convolution
 
@@ -91,13 +92,23 @@ def default(group: str, option: str) -> Any:
     return make(compose_groups([f"{group}={option}"]), group)
 
 
-def guidance_of(guidance: Method | str | None, fitted: Method | None = None) -> Method | None:
+def transport_for(semantics: Semantics | AxesSemantics) -> Method:
+    """Return the form of transport that suits a projector and a bank: `transport_tokens`, `transport_axes` or `transport`."""
+    form = "transport_axes" if isinstance(semantics, AxesSemantics) else "transport"
+    made: Method = default("guidance", "transport_tokens" if semantics.projector.block is not None else form)
+    return made
+
+
+def guidance_of(
+    guidance: Method | str | None, fitted: Method | None = None, semantics: Semantics | AxesSemantics | None = None
+) -> Method | None:
     """Return a guidance, or a selection, as it is, and for a name the one that ``conf/guidance/<name>.yaml`` composes to.
 
     Args:
         guidance: the object or the name.
-        fitted: the one that a debiaser was made with; a mixture of choosing and steering that is named steers by it, if it is of
-            the class that the file steers by.
+        fitted: the one that a debiaser was made with.
+        semantics: its projector and bank. With them a mixture of choosing and steering that is named steers by the transport of
+            `fitted`, or if that has none by the form of it that suits these.
 
     Raises:
         ValueError: if there is none of this name, it cannot be attached, such as the random control, or it is no guidance.
@@ -113,8 +124,11 @@ def guidance_of(guidance: Method | str | None, fitted: Method | None = None) -> 
         why = ", which is for jobs alone." if guidance in options else f": did you mean {near!r}?" if near else "."
         raise ValueError(f"`guidance` must be one of {known}, or an object, got {guidance!r}{why}")
     made: Method = default("guidance", guidance)
-    steer = getattr(made, "steer", None)
-    return with_options(made, {"steer": fitted}) if steer and type(fitted) is type(steer) else made
+    steer, own = getattr(made, "steer", None), getattr(fitted, "steer", None) or fitted
+    if steer is None or semantics is None:
+        return made
+    mixed: Method = with_options(made, {"steer": own if type(own) is type(steer) else transport_for(semantics)})
+    return mixed
 
 
 def _can_be_attached(option: str) -> bool:

@@ -208,3 +208,10 @@ def test_the_share_of_signal_under_flow_matching():
     assert alpha_bar_of(scheduler, 1000.0) == 0.0
     assert alpha_bar_of(scheduler, 500.0) == pytest.approx(0.5)
     assert alpha_bar_of(scheduler, 250.0) == pytest.approx(0.75**2 / (0.75**2 + 0.25**2))
+
+
+def test_the_blocks_of_flux_are_named_by_the_list_that_they_are_in():
+    denoiser = find_denoiser(MAKERS["flux"]())
+    joint = len(denoiser.module.transformer_blocks)
+    assert denoiser.site_name(joint - 1) == f"transformer_blocks[{joint - 1}]"
+    assert denoiser.site_name(joint) == "single_transformer_blocks[0]"

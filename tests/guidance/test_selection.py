@@ -150,6 +150,16 @@ def test_a_target_is_met_and_an_account_goes_on_where_it_was_saved():
     assert len(set(seeds)) == 8
 
 
+def test_texts_that_are_no_lists_are_asked_for_by_each_image():
+    pipeline = tiny_pipeline()
+    state = GuidanceState(semantics(cut_of(pipeline, 0.3, 2)))
+    same = {"num_inference_steps": STEPS, "guidance_scale": 3.0, "output_type": "np", "negative_prompt": "a dog"}
+    with Selecting(pipeline, Select(at=0.5, limit=3.0), ALWAYS, state) as selecting:
+        images = pipeline("a person", num_images_per_prompt=8, generator=generators(SEEDS), **same).images
+    alone = [pipeline("a person", generator=generators([seed]), **same).images[0] for seed in selecting.seeds]
+    assert len(images) == 8 and np.abs(images - np.stack(alone)).max() < 1e-5
+
+
 def test_two_text_encoders_and_what_goes_with_them_are_left_out_too():
     pipeline = stable_diffusion_xl()
     pipeline.set_progress_bar_config(disable=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from selfdebias.encoders import encoder_from
-from selfdebias.guidance import TransportGuidance
 from selfdebias.jobs.fitted_model import check_model
 from selfdebias.jobs.parts import guidance_of
 from tests.architectures import ddpm
+from tests.guidance.worlds import circle_state
 from tests.tiny import tiny_pipeline
 
 
@@ -34,10 +34,13 @@ def test_a_guidance_for_jobs_alone_is_said_to_be_one():
         guidance_of("resample")
 
 
-def test_a_mixture_by_name_steers_as_the_debiaser_does():
-    fitted = guidance_of("transport_tokens")
-    assert guidance_of("select_then_transport", fitted).steer is fitted
-    assert guidance_of("select_then_transport").steer.slack == 2.5
-    other = guidance_of("select_then_transport", guidance_of("self_debias"))
-    assert isinstance(other.steer, TransportGuidance) and other.steer.slack == 2.5
-    assert guidance_of("select", fitted).steer is None
+@pytest.mark.parametrize("block, slack", [(None, 2.5), (3, 1.0)])
+def test_a_mixture_by_name_steers_by_the_debiasers_transport_or_by_the_one_that_suits_it(block, slack):
+    fitted = circle_state().semantics
+    fitted.projector.block = block
+    own = guidance_of("transport_axes")
+    assert guidance_of("select_then_transport", own, fitted).steer is own
+    mixed = guidance_of("select_then_transport", own, fitted)
+    assert guidance_of("select_then_transport", mixed, fitted).steer is own
+    assert guidance_of("select_then_transport", guidance_of("self_debias"), fitted).steer.slack == slack
+    assert guidance_of("select", own, fitted).steer is None
