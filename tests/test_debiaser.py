@@ -354,7 +354,8 @@ def test_images_to_learn_from_are_drawn_at_a_part_of_the_guidance_scale(pipeline
         at_scale(MAKERS["flux"](), distilled, 0.5) == distilled
     )  # an input of the model, and no scale of two branches
     with pytest.raises(
-        ValueError, match="must leave a guidance scale larger than 1, got 0.5 of 1.5: choose relative_scale=1"
+        ValueError,
+        match="`relative_scale` must be 1, or larger than 0.667: the guidance scale, 1.5, times it must be larger than 1",
     ):
         fit(pipeline, call={"guidance_scale": 1.5})
     with pytest.raises(ValueError, match=r"`relative_scale` must be in \(0, 1\], got 0"):

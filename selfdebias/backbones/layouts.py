@@ -101,6 +101,6 @@ def at_scale(pipe: Any, call: dict[str, Any], relative: float) -> dict[str, Any]
     if relative == 1 or rule_of(pipe) == ONE or not isinstance(scale, int | float):
         return call
     if scale > 1 >= part_of_scale(scale, relative):
-        words = f"leave a guidance scale larger than 1, got {relative} of {scale}: choose relative_scale=1."
-        raise ValueError(f"`relative_scale` must {words}")
+        words = f"1, or larger than {1 / scale:.3g}: the guidance scale, {scale}, times it must be larger than 1"
+        raise ValueError(f"`relative_scale` must be {words}, got {relative}.")
     return {**call, "guidance_scale": part_of_scale(scale, relative)}

@@ -11,7 +11,8 @@ def shipped(name: str) -> Path:
     """Return the folder of a shipped model.
 
     Args:
-        name: ``emoji`` (text-to-image pipeline), ``emoji_clip`` (encoder) or ``emoji_judge``.
+        name: ``emoji`` (text-to-image pipeline with a UNet), ``emoji_dit`` (one with a transformer), ``emoji_ddpm`` (without
+            prompts), ``emoji_clip`` (encoder), ``emoji_judge``, or another of the folders.
 
     Raises:
         FileNotFoundError: if the package was installed without it.
