@@ -29,12 +29,12 @@ class Place(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row: what is measured on "a person", and on the occupations if anything is."""
+    """A row: what is measured on "a person", and on the occupations if anything is; None without prompts."""
 
     name: str
     told: str
     person: Place
-    occupations: Place
+    occupations: Place | None
 
 
 PERSON, CAPTIONS, ATTRIBUTES = "person_choosing", "captions, axes", "attributes, partition"
@@ -47,6 +47,10 @@ ROWS = (
     Row(
         "`transport_tokens` on a transformer, `model=emoji_dit`", "captions",
         Place("person_dit", f"{CAPTIONS}: transport", "guided"), Place("occupations_dit", CAPTIONS, "guided"),
+    ),
+    Row(
+        "`transport_axes` without prompts, `model=emoji_ddpm`", "captions",
+        Place("unconditional_encoders", CAPTIONS, "guided"), None,
     ),
     Row(
         "`transport_then_resample`", "captions",
@@ -64,11 +68,6 @@ ROWS = (
         Place("person_dit", f"{ATTRIBUTES}: transport", "guided"), Place("occupations_dit", ATTRIBUTES, "guided"),
     ),
     Row(
-        "`select_then_transport`", "attributes",
-        Place(PERSON, f"{ATTRIBUTES}: choosing by the projector", "select, then transport"),
-        Place(MANY, ATTRIBUTES, "select, then transport"),
-    ),
-    Row(
         "`transport_then_resample`", "attributes",
         Place(PERSON, ATTRIBUTES, "transport, then resample"), Place(MANY, ATTRIBUTES, "transport, then resample"),
     ),
@@ -81,15 +80,15 @@ ROWS = (
 
 def line(row: Row, results: Path = RESULTS) -> str:
     """One row of the table."""
-    person, occupations = (_part(place, results) for place in (row.person, row.occupations))
+    person, occupations = (_part(place, results) if place else None for place in (row.person, row.occupations))
     of_person = (person or {}).get("arms", {})
     of_many = (occupations or {}).get("over_prompts", {})
     cells = [
         row.name, row.told,
         _change(of_person, row.person.arm, "shares", "gender", "man"),
-        _change(of_many, row.occupations.arm, "gender", "deviation_ratio"),
+        _change(of_many, row.occupations.arm, "gender", "deviation_ratio") if row.occupations else "n/a",
         _change(of_person, row.person.arm, "quality", "judge", "precision"),
-        f"{_cost(person, row.person.arm)}; {_cost(occupations, row.occupations.arm)}",
+        f"{_cost(person, row.person.arm)}; {_cost(occupations, row.occupations.arm) if row.occupations else 'n/a'}",
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
 

@@ -8,12 +8,18 @@ Words choose the variants whose names hold one of them, all without a word. Sett
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
 
 from experiments import occupations_axes
 from experiments.occupations_axes import FEWER, HONEST, TOLD, tables
-from experiments.pooled import run_rows
+from experiments.pooled import ROOT, run_jobs, run_rows
 from experiments.variants import Every, run_variants
+from selfdebias.jobs.sweeps.pooling import stages_of
+from selfdebias.storage.batches import BatchFolder
 
 NAME, SEEDS = "occupations_dit", (1011, 1012, 1013)
 COMMON = [*occupations_axes.COMMON, "model=emoji_dit", "bank=carried"]
@@ -23,21 +29,58 @@ VARIANTS = {
 }
 
 
+WHY = (
+    "| Occupation | ARI of modes and gender | mode 0, vanilla | told at the first guided step | mode 0, guided | "
+    "distance from even, vanilla | guided |\n|" + "---|" * 7
+)
+
+
+def measure(overrides: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
+    """As `run_rows`, with ``told`` in each row: what the projector told at the first guided step, the mean over guided images.
+
+    That is the share of each mode; of axes that of each side, those of one axis after the other.
+    """
+    jobs, found = run_jobs(overrides, seeds), run_rows(overrides, seeds)
+    for row, its in found["rows"].items():
+        folders = [stages_of(job, Path(ROOT), row)["generate/guided"] for job in jobs]
+        told = [tensors["p_hat"][0] for folder in folders for _, tensors in BatchFolder.open(folder).tensors()]
+        its["told"] = torch.stack(told).mean(dim=0).tolist()
+    return found
+
+
+def told_rows(rows: Mapping[str, Any]) -> list[str]:
+    """A row for each occupation: what the encoder finds of the first of two modes, and what the projector told of it."""
+    lines = []
+    for name in sorted(rows, key=lambda name: -rows[name]["arms"]["guided"]["mode_fd"]["value"]):
+        it, arms = rows[name], rows[name]["arms"]
+        shares = [arms[arm]["mode_shares"]["0"]["value"] for arm in ("vanilla", "guided")]
+        far = [arms[arm]["mode_fd"]["value"] for arm in ("vanilla", "guided")]
+        cells = [it["modes"]["ari"]["gender"], shares[0], it["told"][0], shares[1], *far]
+        lines.append(f"| {name.replace('-', ' ')} | {' | '.join(f'{cell:.3f}' for cell in cells)} |")
+    return lines
+
+
 def page(every: Every) -> str:
-    """Write a table of means, and one with each occupation for each variant.
+    """Write a table of means, one with each occupation for each variant, and of a partition one with what the projector told.
 
     Args:
-        every: results of `run_rows` by variant.
+        every: results of `measure` by variant.
     """
     seeds = ", ".join(map(str, SEEDS))
     counted = f"`python -m experiments.{NAME}`, generate seeds {seeds}: {len(every)} of its {len(VARIANTS)} variants."
-    return tables(every, "Occupations on a transformer", counted, "N = 64 for each occupation, arm and seed.")
+    text = tables(every, "Occupations on a transformer", counted, "N = 64 for each occupation, arm and seed.")
+    for name, results in every.items():
+        if "axes" not in next(iter(results["rows"].values()))["modes"]:
+            words = "what the encoder finds of mode 0, and what the projector told; the worst first"
+            head = f"## {name[:1].upper()}{name[1:]}: {words}"
+            text += "\n".join(["", "", head, "", WHY, *told_rows(results["rows"])])
+    return text
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run the variants whose names hold one of the words, all without a word; keep what is measured of the others."""
     asked = [name for name in VARIANTS if any(word in name for word in arguments or [""])]
-    run_variants(NAME, VARIANTS, asked, dict.fromkeys(VARIANTS, SEEDS), page, run_rows)
+    run_variants(NAME, VARIANTS, asked, dict.fromkeys(VARIANTS, SEEDS), page, measure)
 
 
 if __name__ == "__main__":
