@@ -7,9 +7,11 @@ Words choose the variants whose names hold one of them, all without a word. Sett
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import torch
@@ -23,12 +25,9 @@ from selfdebias.storage.batches import BatchFolder
 
 NAME, SEEDS = "occupations_dit", (1011, 1012, 1013)
 COMMON = [*occupations_axes.COMMON, "model=emoji_dit", "bank=carried"]
-VARIANTS = {
-    "captions, axes": [*COMMON, HONEST, "clustering=axes", "collect.n_images=256"],  # axes need as many
-    "attributes, partition": [*COMMON, TOLD, "clustering=spectral", FEWER],
-}
-
-
+AXES = [*COMMON, HONEST, "clustering=axes", "collect.n_images=256"]  # axes need as many
+PARTITION = [*COMMON, TOLD, "clustering=spectral", FEWER]
+VARIANTS = {"captions, axes": AXES, "attributes, partition": PARTITION}
 WHY = (
     "| Occupation | ARI of modes and gender | mode 0, vanilla | told at the first guided step | mode 0, guided | "
     "distance from even, vanilla | guided |\n|" + "---|" * 7
@@ -36,11 +35,18 @@ WHY = (
 
 
 def measure(overrides: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
-    """As `run_rows`, with ``told`` in each row: what the projector told at the first guided step, the mean over guided images.
+    """As `run_rows`, with what the projector told.
 
-    That is the share of each mode; of axes that of each side, those of one axis after the other.
+    Returns:
+        Beside that ``told`` in each row, its shares at the first guided step, the mean over guided images: of each mode; of axes of
+        each side, those of one axis after the other. And ``accuracy``, the share of held-out images, of all prompts, whose mode (of
+        axes: side, the mean over axes) it tells, conditional branch, the mean over recorded timesteps.
     """
     jobs, found = run_jobs(overrides, seeds), run_rows(overrides, seeds)
+    stages = json.loads((jobs[0] / "job.json").read_text())["stages"]
+    (fitted,) = {path for name, path in stages.items() if name.split("/")[0] == "project"}
+    said = json.loads((Path(ROOT) / fitted / "project.json").read_text())["accuracy_by_timestep"]["cond"]
+    found["accuracy"] = mean(said.values())
     for row, its in found["rows"].items():
         folders = [stages_of(job, Path(ROOT), row)["generate/guided"] for job in jobs]
         told = [tensors["p_hat"][0] for folder in folders for _, tensors in BatchFolder.open(folder).tensors()]
