@@ -12,6 +12,7 @@ import torch
 
 from experiments import (
     dit_blocks,
+    dit_occupation_levers,
     encoders,
     occupations,
     occupations_axes,
@@ -36,6 +37,7 @@ STUDIES = {study.name: {name: [*study.common, *it] for name, it in study.variant
 BY_HAND = {
     "occupations": {name: [*occupations.COMMON, occupations.STAGES, *it] for name, it in occupations.VARIANTS.items()},
     "dit_blocks": dit_blocks.VARIANTS,
+    "dit_occupation_levers": dit_occupation_levers.VARIANTS,
     "occupations_axes": occupations_axes.VARIANTS,
     "occupations_dit": occupations_dit.VARIANTS,
 }
@@ -74,7 +76,18 @@ def test_each_page_is_what_its_study_makes_of_its_numbers(name):
     assert study.page(every) + "\n" == (RESULTS / f"{name}.md").read_text()
 
 
-@pytest.mark.parametrize("study", [occupations, occupations_choosing, person_choosing])
+IN_PARTS = (
+    occupations,
+    occupations_choosing,
+    occupations_dit,
+    dit_blocks,
+    dit_occupation_levers,
+    person_choosing,
+    person_dit,
+)
+
+
+@pytest.mark.parametrize("study", IN_PARTS)
 def test_each_page_of_a_study_in_python_is_what_it_makes_of_its_numbers(study):
     name = study.__name__.rpartition(".")[2]
     every = json.loads((RESULTS / f"{name}.json").read_text())
