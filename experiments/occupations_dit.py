@@ -57,7 +57,7 @@ def measure(overrides: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
 def told_rows(rows: Mapping[str, Any]) -> list[str]:
     """A row for each occupation: what the encoder finds of the first of two modes, and what the projector told of it."""
     lines = []
-    for name in sorted(rows, key=lambda name: -rows[name]["arms"]["guided"]["mode_fd"]["value"]):
+    for name in sorted(rows, key=lambda name: (-rows[name]["arms"]["guided"]["mode_fd"]["value"], name)):
         it, arms = rows[name], rows[name]["arms"]
         shares = [arms[arm]["mode_shares"]["0"]["value"] for arm in ("vanilla", "guided")]
         far = [arms[arm]["mode_fd"]["value"] for arm in ("vanilla", "guided")]
