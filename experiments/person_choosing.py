@@ -11,7 +11,8 @@ cannot go on with fewer rows, so that the chosen seeds are sampled anew, on seed
 cheaper of the two shares that did best on 128 images of development seed 301. Cost is counted in rows that the denoiser evaluates,
 by a hook on it. After occupations of seeds 301 and 1001, `select, then transport` was changed: steered images that did not come to
 their mode are drawn again, and chosen ones that were told wrongly count as lacking. Its row on 811 to 815 was measured again after
-that, with the other rows of its part (before, commit 179cdc8: 0.508 men, modes 0.002). Arms in `SETTINGS` that the page lacks have not been run yet.
+that, with the other rows of its part (before, commit 179cdc8: 0.508 men, modes 0.002). Arms in `SETTINGS` that the page lacks have
+not been run yet.
 """
 
 from __future__ import annotations
