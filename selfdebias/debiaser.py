@@ -158,8 +158,8 @@ class SelfDebias:
 
         Images of one prompt in a call are balanced together; those with another negative prompt by themselves. Calls of fewer
         than 8 are balanced with the calls before them: what did not come to its mode is made up for (``closed_loop``), and
-        guidance does not start before 12% of the steps, unless `options` or `schedule` say otherwise; the trace says so. Warns, once
-        each, if the pipeline is of another model than the fitted one, a prompt was not fitted, the denoiser runs for another
+        guidance does not start before 12% of the steps, unless `options` or `schedule` say otherwise; the trace says so. Warns,
+        once each, if the pipeline is of another model than the fitted one, a prompt was not fitted, the denoiser runs for another
         pipeline, or it is compiled as a whole, and runs uncompiled here.
 
         With ``guidance="select"`` no image is edited: each call needs a list of generators, one for each image, draws further seeds
