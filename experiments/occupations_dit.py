@@ -18,9 +18,9 @@ import torch
 
 from experiments import occupations_axes
 from experiments.occupations_axes import FEWER, HONEST, TOLD, tables
-from experiments.pooled import ROOT, run_jobs, run_rows
+from experiments.pooled import ROOT, run_jobs
 from experiments.variants import Every, run_variants
-from selfdebias.jobs.sweeps.pooling import stages_of
+from selfdebias.jobs.sweeps.pooling import pool_jobs, stages_of
 from selfdebias.storage.batches import BatchFolder
 
 NAME, SEEDS = "occupations_dit", (1011, 1012, 1013)
@@ -42,10 +42,10 @@ def measure(overrides: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
         each side, those of one axis after the other. And ``accuracy``, the share of held-out images, of all prompts, whose mode (of
         axes: side, the mean over axes) it tells, conditional branch, the mean over recorded timesteps.
     """
-    jobs, found = run_jobs(overrides, seeds), run_rows(overrides, seeds)
-    stages = json.loads((jobs[0] / "job.json").read_text())["stages"]
-    (fitted,) = {path for name, path in stages.items() if name.split("/")[0] == "project"}
-    said = json.loads((Path(ROOT) / fitted / "project.json").read_text())["accuracy_by_timestep"]["cond"]
+    jobs = run_jobs(overrides, seeds)
+    found = {**pool_jobs(jobs, Path(ROOT)), "config_hashes": [job.name for job in jobs]}
+    fitted = stages_of(jobs[0], Path(ROOT), found["row_names"][0])["project"]  # that of all rows
+    said = json.loads((fitted / "project.json").read_text())["accuracy_by_timestep"]["cond"]
     found["accuracy"] = mean(said.values())
     for row, its in found["rows"].items():
         folders = [stages_of(job, Path(ROOT), row)["generate/guided"] for job in jobs]

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from selfdebias.config.scales import part_of_scale
+from selfdebias.config.scales import part_of_scale, rule_of_part
 
 STACKED = ("uncond", "cond")  # two contiguous halves
 STATED, BY_SCALE, ONE = (
@@ -101,6 +101,5 @@ def at_scale(pipe: Any, call: dict[str, Any], relative: float) -> dict[str, Any]
     if relative == 1 or rule_of(pipe) == ONE or not isinstance(scale, int | float):
         return call
     if scale > 1 >= part_of_scale(scale, relative):
-        words = f"1, or larger than {1 / scale:.3g}: the guidance scale, {scale}, times it must be larger than 1"
-        raise ValueError(f"`relative_scale` must be {words}, got {relative}.")
+        raise ValueError(f"`relative_scale` must be {rule_of_part(scale, 'the guidance scale')}, got {relative}.")
     return {**call, "guidance_scale": part_of_scale(scale, relative)}

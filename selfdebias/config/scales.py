@@ -20,6 +20,16 @@ def part_of_scale(scale: float, relative: float) -> float:
     return scale * relative if scale > 1 else scale
 
 
+def rule_of_part(scale: float, name: str) -> str:
+    """What a part of a guidance scale must be, so that both branches stay, in words.
+
+    Example:
+        >>> rule_of_part(1.5, "`model.guidance_scale`")
+        '1, or larger than 0.667: `model.guidance_scale`, 1.5, times it must be larger than 1'
+    """
+    return f"1, or larger than {1 / scale:.3g}: {name}, {scale}, times it must be larger than 1"
+
+
 def _scale_of(model: Mapping[str, Any]) -> float | None:
     """The scale of classifier-free guidance of a model's configuration; None where there is none."""
     return None if model.get("pipeline") in DISTILLED else model.get("guidance_scale")
@@ -51,5 +61,4 @@ def check_scale(model: Mapping[str, Any], relative: float) -> None:
     """
     scale = _scale_of(model)
     if scale is not None and relative != 1 and scale > 1 >= part_of_scale(scale, relative):
-        words = f"1, or larger than {1 / scale:.3g}: `model.guidance_scale`, {scale}, times it must be larger than 1"
-        raise refuse("collect.relative_scale", words, relative)
+        raise refuse("collect.relative_scale", rule_of_part(scale, "`model.guidance_scale`"), relative)
