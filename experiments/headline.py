@@ -83,12 +83,13 @@ def line(row: Row, results: Path = RESULTS) -> str:
     person, occupations = (_part(place, results) if place else None for place in (row.person, row.occupations))
     of_person = (person or {}).get("arms", {})
     of_many = (occupations or {}).get("over_prompts", {})
+    arm_of_many = row.occupations.arm if row.occupations else ""
     cells = [
         row.name, row.told,
         _change(of_person, row.person.arm, "shares", "gender", "man"),
-        _change(of_many, row.occupations.arm, "gender", "deviation_ratio") if row.occupations else "n/a",
+        _change(of_many, arm_of_many, "gender", "deviation_ratio"),
         _change(of_person, row.person.arm, "quality", "judge", "precision"),
-        f"{_cost(person, row.person.arm)}; {_cost(occupations, row.occupations.arm) if row.occupations else 'n/a'}",
+        f"{_cost(person, row.person.arm)}; {_cost(occupations, arm_of_many)}",
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
 
