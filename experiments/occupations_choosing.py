@@ -2,16 +2,17 @@
 
     python -m experiments.occupations_choosing [WORD ...]
 
-Words choose the parts whose names hold one of them, and arms, all without a word. Modes are transferred from "a person", and
+Words choose the parts whose names hold one of them, and arms, all without a word; arms that are not named keep their numbers, as
+long as vanilla and the default come out as they did. Modes are transferred from "a person", and
 settings are those of "a person". On development seed 301 `select_then_transport` left 0.34 men among teachers, of whom 0.03 are:
 since then, steered images that did not come to their mode are drawn again. On seven occupations of seed 1001 it left up to 0.34
 where the projector had told the early mode wrongly: since then finished images are looked at, and that seed is spent. Reported are
-seeds 1002 to 1004; arms in `SETTINGS` that the page lacks have not been run yet. Cost is counted in rows that the denoiser
-evaluates, by a hook on it.
+seeds 1002 to 1004. Cost is counted in rows that the denoiser evaluates, by a hook on it.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -58,6 +59,9 @@ SETTINGS = {
         **{name: [*AXES, *own] for name, own in LABEL_FREE.items()},
     },
 }
+# What is kept of the numbers of an arm on a prompt.
+KEPT = ("gender", "occupation", "shares", "mode_fd", "turned", "kept_cosine", "clip_score")
+WITHOUT_FIT = ("vanilla", "attribute_prompts", "cads", "dc")
 DELIVERED = (1, 10, 100, 1000)  # batches of 32
 RARITY = {"at most 0.05": (0.0, 0.05), "0.05 to 0.25": (0.05, 0.25), "more than 0.25": (0.25, 0.5)}
 HEAD = (
@@ -72,8 +76,8 @@ def measure(arms: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """Run the jobs of all arms, and measure them pooled over the seeds, prompt by prompt, beside vanilla and the default.
 
     Returns:
-        A results object as `pool_jobs` gives it, with `config_hashes`, by arm and prompt `rows_per_image` and `edited`, and
-        `rows_to_fit`, those that the denoiser evaluated for all that was fitted.
+        A results object as `pool_jobs` gives it, of each arm on a prompt what `KEPT` names; with `config_hashes`, by arm and prompt
+        `rows_per_image` and `edited`, and `rows_to_fit`, those that the denoiser evaluated for all that was fitted.
     """
     jobs = {name: run_jobs(overrides, SEEDS) for name, overrides in arms.items()}
     default = jobs.pop("default")
@@ -88,7 +92,44 @@ def measure(arms: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         }
         costs["edited"][arm] = {row: sum(edited(job, name, row) for job in own) for row in found["row_names"]}
     every = [*default, *(job for own in jobs.values() for job in own)]
-    return {**found, **costs, "rows_to_fit": rows_to_fit(default[0]), "config_hashes": [job.name for job in every]}
+    return {
+        **found,
+        "rows": by_prompt(found),
+        **costs,
+        "rows_to_fit": rows_to_fit(default[0]),
+        "config_hashes": [job.name for job in every],
+    }
+
+
+def by_prompt(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The judge, and of each arm what `KEPT` names, by prompt."""
+    return {
+        row: {
+            "judge": it["judge"],
+            "arms": {arm: {key: own[key] for key in KEPT if key in own} for arm, own in it["arms"].items()},
+        }
+        for row, it in results["rows"].items()
+    }
+
+
+def joined(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Put arms that were measured now beside those of before.
+
+    Raises:
+        ValueError: if vanilla or the default came out otherwise on a prompt.
+    """
+    for row, arm in itertools.product(now["row_names"], ("vanilla", "guided")):
+        if before["rows"][row]["arms"][arm]["shares"] != now["rows"][row]["arms"][arm]["shares"]:
+            raise ValueError(f"{arm} came out otherwise on {row}: run the part without the names of arms.")
+    then = by_prompt(before)
+    rows = {row: {**it, "arms": {**then[row]["arms"], **it["arms"]}} for row, it in now["rows"].items()}
+    beside = {key: {**before[key], **now[key]} for key in ("over_prompts", "rows_per_image", "edited")}
+    return {
+        **now,
+        **beside,
+        "rows": rows,
+        "config_hashes": [*dict.fromkeys(before["config_hashes"] + now["config_hashes"])],
+    }
 
 
 def rarer_share(row: Mapping[str, Any]) -> float:
@@ -143,7 +184,7 @@ def with_fit(results: Mapping[str, Any]) -> list[str]:
     ]
     vanilla = float(np.mean(list(results["rows_per_image"]["vanilla"].values())))
     for arm in ordered(results["over_prompts"], SETTINGS):
-        fit = 0 if arm in ("vanilla", "attribute_prompts") else results["rows_to_fit"]  # which need none
+        fit = 0 if arm in WITHOUT_FIT else results["rows_to_fit"]
         own = mean_rows(results, arm, results["row_names"])
         cells = [f"{own + fit / (32 * it * vanilla):.2f}" for it in DELIVERED]
         lines.append(f"| {TITLES.get(arm, arm)} | {' | '.join(cells)} |")
@@ -240,9 +281,8 @@ def main(words: Sequence[str]) -> None:
     of_parts = [word for word in words if word not in of_arms]
     for name, arms in SETTINGS.items():
         if not of_parts or any(word in name for word in of_parts):
-            every[name] = measure(
-                {arm: own for arm, own in arms.items() if not of_arms or arm in ("default", *of_arms)}
-            )
+            now = measure({arm: own for arm, own in arms.items() if not of_arms or arm in ("default", *of_arms)})
+            every[name] = joined(every[name], now) if of_arms and name in every else now
             write_bytes(RESULTS / figure_file(name), to_png(draw(every[name])))
             write_study(NAME, page(every), {it: every[it] for it in SETTINGS if it in every})
 

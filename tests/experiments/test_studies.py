@@ -170,3 +170,25 @@ def test_an_untrained_clip_has_the_form_of_the_trained_one_and_other_weights(tmp
 def test_a_sheet_leaves_out_occupations_that_did_not_turn():
     pairs = {"a cook": torch.zeros(4, 3, 8, 8), "a judge": torch.zeros(0, 3, 8, 8)}
     assert sheets.draw(pairs).size == sheets.draw({"a cook": pairs["a cook"]}).size
+
+
+def test_arms_measured_later_stand_beside_those_of_before_where_the_default_came_out_the_same():
+    before = json.loads((RESULTS / "occupations_choosing.json").read_text())["attributes, partition"]
+    arms = ("vanilla", "guided", "transport, then resample")
+    rows = {
+        row: {**it, "arms": {arm: it["arms"][arm] for arm in arms}}
+        for row, it in occupations_choosing.by_prompt(before).items()
+    }
+    own = {key: {arm: before[key][arm] for arm in arms} for key in ("over_prompts", "rows_per_image", "edited")}
+    now = {**before, **own, "rows": rows, "config_hashes": ["later"]}
+    rows["doctor"]["arms"][arms[-1]]["shares"] = "new"
+    found = occupations_choosing.joined(before, now)
+    assert found["over_prompts"] == before["over_prompts"] and found["config_hashes"] == [
+        *before["config_hashes"],
+        "later",
+    ]
+    assert found["rows"]["doctor"]["arms"].keys() == before["rows"]["doctor"]["arms"].keys()
+    assert found["rows"]["doctor"]["arms"][arms[-1]]["shares"] == "new"
+    rows["doctor"]["arms"]["guided"]["shares"] = "other"
+    with pytest.raises(ValueError, match="guided came out otherwise on doctor"):
+        occupations_choosing.joined(before, now)
