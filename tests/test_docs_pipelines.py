@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from tests.safety.fitted import PROMPT, tiny_debiaser
+from tests.safety.fitted import PROMPT, tiny_debiaser, tiny_transformer_debiaser
 from tests.tiny import tiny_pipeline
+from tests.transformers import CALLS, sd3
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
 FAST = {
+    "FlowMatchHeunDiscreteScheduler",
     "DPMSolverMultistepScheduler",
     "HeunDiscreteScheduler",
     "num_images_per_prompt",
@@ -58,6 +61,25 @@ def test_each_scheduler_of_the_page_is_guided(debiaser, name):
     call = {"guidance_scale": 1.0} if name == "LCMScheduler" else {}
     before = draw(pipeline, **call)
     with debiaser.attach(pipeline, target=[0.05, 0.95], strength=12.0):
+        guided = draw(pipeline, **call)
+    assert np.isfinite(guided).all() and np.abs(guided - before).max() > 1e-4
+    assert np.array_equal(draw(pipeline, **call), before)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(it, marks=[pytest.mark.slow] * (it not in FAST))
+        for it in marked("howto/pipeline.md", "flow schedulers")
+    ],
+)
+def test_each_flow_matching_scheduler_of_the_page_is_guided(name):
+    pipeline, kind = sd3(), getattr(diffusers, name)
+    pipeline.scheduler = kind() if name.startswith("FlowMatch") else kind(**FLOW)
+    call = CALLS["sd3"]
+    before = draw(pipeline, **call)
+    with tiny_transformer_debiaser().attach(pipeline, target=[0.05, 0.95], strength=12.0):
         guided = draw(pipeline, **call)
     assert np.isfinite(guided).all() and np.abs(guided - before).max() > 1e-4
     assert np.array_equal(draw(pipeline, **call), before)
