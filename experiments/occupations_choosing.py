@@ -3,17 +3,18 @@
     python -m experiments.occupations_choosing [WORD ...]
 
 Words choose the parts whose names hold one of them, and arms, all without a word; arms that are not named keep their numbers, as
-long as vanilla and the default come out as they did. Modes are transferred from "a person", and
-settings are those of "a person". On development seed 301 `select_then_transport` left 0.34 men among teachers, of whom 0.03 are:
-since then, steered images that did not come to their mode are drawn again. On seven occupations of seed 1001 it left up to 0.34
-where the projector had told the early mode wrongly: since then finished images are looked at, and that seed is spent. Reported are
-seeds 1002 to 1004. Cost is counted in rows that the denoiser evaluates, by a hook on it.
+long as vanilla and the default come out as they did. Modes are transferred from "a person", and settings are those of "a person".
+On development seed 301 `select_then_transport` left 0.34 men among teachers, of whom 0.03 are: since then, steered images that did
+not come to their mode are drawn again. On seven occupations of seed 1001 it left up to 0.34 where the projector had told the early
+mode wrongly: since then finished images are looked at, and that seed is spent. Reported are seeds 1002 to 1004, and of the
+transformer those of `occupations_dit`. Cost is counted in rows that the denoiser evaluates, by a hook on it.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,9 +23,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments import occupations_dit
 from experiments.occupations import EXTREME
 from experiments.person_axes import HONEST, TOLD
 from experiments.person_choosing import FEW, LABEL_FREE, TITLES, edited, ordered
+from experiments.person_dit import STEERED
 from experiments.pooled import INTERVALS, RESULTS, ROOT, interval, rows_to_fit, run_jobs, write_study
 from selfdebias.jobs.sweeps.pooling import pool_jobs
 from selfdebias.report.explanations import judge_in_words
@@ -45,6 +48,9 @@ SETTINGS = {
         "select, then transport": [*PARTITION, "guidance=select_then_transport"],
         "transport, then resample": [*PARTITION, "guidance=transport_then_resample"],
         "mean difference under transport's gate": [*PARTITION, "guidance=mean_transport", "guidance.slack=2.5"],
+    },
+    "attributes, partition: other arms": {
+        "default": [*PARTITION, "guidance=transport"],
         "select": [*PARTITION, "guidance=select"],
         "resample": [*PARTITION, "guidance=resample"],
         **{name: [*PARTITION, *LABEL_FREE[name]] for name in ("particle", "cads", "dc")},
@@ -58,6 +64,16 @@ SETTINGS = {
         "transport, then resample": [*AXES, "guidance=transport_then_resample", FEW],
         **{name: [*AXES, *own] for name, own in LABEL_FREE.items()},
     },
+    "transformer: attributes, partition": {
+        "default": occupations_dit.PARTITION,
+        "transport, then resample": [*occupations_dit.PARTITION, "guidance=transport_then_resample", STEERED],
+        "select, then transport": [*occupations_dit.PARTITION, "guidance=select_then_transport", STEERED],
+    },
+}
+SEEDS_OF = dict.fromkeys(SETTINGS, SEEDS) | {
+    "attributes, partition: other arms": SEEDS[:1],
+    "captions, axes": SEEDS[:1],
+    "transformer: attributes, partition": occupations_dit.SEEDS,
 }
 # What is kept of the numbers of an arm on a prompt.
 KEPT = ("gender", "occupation", "shares", "mode_fd", "turned", "kept_cosine", "clip_score")
@@ -72,14 +88,14 @@ HEAD = (
 )
 
 
-def measure(arms: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def measure(arms: Mapping[str, Sequence[str]], seeds: Sequence[int]) -> dict[str, Any]:
     """Run the jobs of all arms, and measure them pooled over the seeds, prompt by prompt, beside vanilla and the default.
 
     Returns:
         A results object as `pool_jobs` gives it, of each arm on a prompt what `KEPT` names; with `config_hashes`, by arm and prompt
         `rows_per_image` and `edited`, and `rows_to_fit`, those that the denoiser evaluated for all that was fitted.
     """
-    jobs = {name: run_jobs(overrides, SEEDS) for name, overrides in arms.items()}
+    jobs = {name: run_jobs(overrides, seeds) for name, overrides in arms.items()}
     default = jobs.pop("default")
     found = pool_jobs(default, Path(ROOT), beside=jobs)
     costs: dict[str, dict[str, Any]] = {"rows_per_image": {}, "edited": {}}
@@ -210,7 +226,7 @@ def prompt_table(results: Mapping[str, Any]) -> list[str]:
 
 def figure_file(part: str) -> str:
     """The file of the plot of a part."""
-    return f"{NAME}-{part.split(',')[0]}.png"
+    return f"{NAME}-{'-'.join(re.findall(r'[a-z]+', part))}.png"
 
 
 def draw(results: Mapping[str, Any]) -> Figure:
@@ -236,25 +252,27 @@ def draw(results: Mapping[str, Any]) -> Figure:
 def page(every: Mapping[str, Mapping[str, Any]]) -> str:
     """Two tables for each part: means by how rare the rarer gender is, and each occupation."""
     first = next(iter(every.values()))
-    row = next(iter(first["rows"].values()))
-    judge, images = judge_in_words(row), row["arms"]["vanilla"]["gender"]["fd_hard"]["n"]
+    judge = judge_in_words(next(iter(first["rows"].values())))
     text = [
         "# Choosing among seeds beside editing, 20 occupations",
         "",
-        f"`python -m experiments.{NAME}`, generate seeds {', '.join(map(str, SEEDS))}. N = {images} for each occupation and arm. "
-        f"{judge[:1].upper()}{judge[1:]} {INTERVALS} Differences are paired prompt by prompt, their intervals from resampling the "
-        "prompts. Better than the default: the probability that on one prompt one run of the arm has the smaller `fd_hard`. "
-        "Prompts by the share of the rarer gender among vanilla images: deviation ratio at rows. Rows: rows that the denoiser "
-        "evaluates for a delivered image, over vanilla's, counted by a hook; what the fit costs is not in them. Edited: images "
-        "with an edit of any size; of `transport, then resample` all, as all are drawn under guidance.",
+        f"`python -m experiments.{NAME}`. {judge[:1].upper()}{judge[1:]} {INTERVALS} "
+        "Differences are paired prompt by prompt, their intervals from resampling the prompts. Better than the default: the "
+        "probability that on one prompt one run of the arm has the smaller `fd_hard`. Prompts by the share of the rarer gender "
+        "among vanilla images: deviation ratio at rows. Rows: rows that the denoiser evaluates for a delivered image, over "
+        "vanilla's, counted by a hook; what the fit costs is not in them. Edited: images with an edit of any size; of "
+        "`transport, then resample` all, as all are drawn under guidance.",
     ]
     for name, results in every.items():
+        one = next(iter(results["rows"].values()))
+        images = one["arms"]["vanilla"]["gender"]["fd_hard"]["n"]
         counted = ", ".join(f"{len(rows)} have a rarer gender of {it}" for it, rows in by_rarity(results).items())
         text += [
             "",
             f"## {name[:1].upper()}{name[1:]}",
             "",
-            f"{len(results['over_prompts'])} arms, {len(results['config_hashes'])} jobs. Of the prompts {counted}.",
+            f"{len(results['over_prompts'])} arms, {len(results['config_hashes'])} jobs, generate seeds "
+            f"{', '.join(map(str, SEEDS_OF[name]))}: N = {images} for each occupation and arm. Of the prompts {counted}.",
             "",
             HEAD,
             *(line(arm, results) for arm in ordered(results["over_prompts"], SETTINGS)),
@@ -281,7 +299,8 @@ def main(words: Sequence[str]) -> None:
     of_parts = [word for word in words if word not in of_arms]
     for name, arms in SETTINGS.items():
         if not of_parts or any(word in name for word in of_parts):
-            now = measure({arm: own for arm, own in arms.items() if not of_arms or arm in ("default", *of_arms)})
+            asked = {arm: own for arm, own in arms.items() if not of_arms or arm in ("default", *of_arms)}
+            now = measure(asked, SEEDS_OF[name])
             every[name] = joined(every[name], now) if of_arms and name in every else now
             write_bytes(RESULTS / figure_file(name), to_png(draw(every[name])))
             write_study(NAME, page(every), {it: every[it] for it in SETTINGS if it in every})
