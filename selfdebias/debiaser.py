@@ -95,7 +95,7 @@ class SelfDebias:
         timesteps: int = 8, seed: int = 0, folder: str | Path | None = None, clustering: Clustering | str | None = None,
         vocabulary: Any = None, projector: Mapping[str, Any] | None = None, guidance: Method | str | None = None,
         schedule: GuidanceWindow | str | None = None, call: dict[str, Any] | None = None, fitting_prompts: Sequence[str] = (),
-        relative_scale: float = 0.5, blocks: Sequence[int] | None = None,
+        threshold: str = "shared", relative_scale: float = 0.5, blocks: Sequence[int] | None = None,
     ) -> Self:  # fmt: skip
         """Sample from a pipeline, find its modes and train the projector; with a progress bar for each.
 
@@ -123,6 +123,7 @@ class SelfDebias:
             call: further arguments of each pipeline call, such as ``{"num_inference_steps": 30}``.
             fitting_prompts: further prompts; the modes of `prompts` are transferred to them, and projector and bank are
                 fitted on `n_images` images of each as well. Then one debiaser holds for all of them; of two modes, for others too.
+            threshold: between two modes, ``shared`` by all prompts, or ``prompt``, each fitted one's own: see `CarriedBank`.
             relative_scale: classifier-free guidance scale of the images that are sampled here, as a part, in (0, 1], of that of the
                 call: a lower one shows what the model seldom draws. Pipelines without one are not changed.
             blocks: of a transformer, from 0, after which `h_t` is read and edited, with a projector for each; None takes the middle
@@ -136,7 +137,7 @@ class SelfDebias:
         with TemporaryDirectory() as temporary, normal_tensors(), sigterm_as_ctrl_c(unless_handled=True):
             asked = FitArguments(
                 pipe, prompts, encoder, n_images, batch_size, timesteps, seed, clustering, vocabulary, projector or {}, call or {},
-                fitting_prompts, relative_scale, blocks,
+                fitting_prompts, threshold, relative_scale, blocks,
             )  # fmt: skip
             semantics, facts, sheets = fit_stages(asked, Path(folder or temporary))
         when = when or default("schedule", "default" if semantics.projector.block is None else "tokens")

@@ -389,6 +389,24 @@ def test_modes_are_carried_over_to_further_prompts(pipeline, tmp_path):
     assert "| transferred to | a doctor |" in (tmp_path / "saved" / "README.md").read_text()
 
 
+def test_prompts_have_thresholds_of_their_own_where_that_is_asked_for(pipeline, tmp_path):
+    modes = SpectralModes(k_min=2, k_max=3, n_neighbors=(3,), k=2)
+    fitted = fit(pipeline, clustering=modes, fitting_prompts=["a doctor"], threshold="prompt")
+    assert fitted.semantics.bank.prompts == ("a person", "a doctor", "")
+    fitted.save_pretrained(tmp_path)
+    again = SelfDebias.from_pretrained(tmp_path)
+    assert torch.equal(again.semantics.bank.origins, fitted.semantics.bank.origins)
+    assert "| threshold between the sides | each prompt's own |" in (tmp_path / "README.md").read_text()
+    for prompt in ("a doctor", "a judge"):
+        before = sample(pipeline, [1, 2, 3, 4], prompt=prompt)
+        with again.attach(pipeline):
+            assert not torch.equal(before, sample(pipeline, [1, 2, 3, 4], prompt=prompt))
+    with pytest.raises(ValueError, match="`threshold` must be one of shared, prompt, got 'own'"):
+        fit(pipeline, fitting_prompts=["a doctor"], threshold="own")
+    with pytest.raises(ValueError, match="`threshold` must be shared without `fitting_prompts`, got 'prompt'"):
+        fit(pipeline, threshold="prompt")
+
+
 @pytest.mark.parametrize("texts", ["a doctor", ["a doctor", " "], ["a doctor", "a doctor"]])
 def test_fitting_prompts_that_are_none_are_refused(pipeline, texts):
     with pytest.raises(ValueError, match="`fitting_prompts` must be"):
@@ -436,6 +454,10 @@ def test_axes_are_carried_over_to_fitting_prompts(pipeline):
 
     fitted = fit(pipeline, n_images=24, clustering=PlantedAxes(factors=(2,)), fitting_prompts=["a doctor"])
     assert len(fitted.semantics.axes) == 2 and fitted.facts["fitting_prompts"] == ["a doctor"]
+    apart = fit(
+        pipeline, n_images=24, clustering=PlantedAxes(factors=(2,)), fitting_prompts=["a doctor"], threshold="prompt"
+    )
+    assert [it.prompts for it in apart.semantics.bank.axes] == [("a person", "a doctor", "")] * 2
 
 
 def test_axes_are_fitted_attached_one_by_one_saved_and_loaded(pipeline, tmp_path):

@@ -57,10 +57,12 @@ def redrawn(pipeline: StableDiffusionPipeline, seed: int) -> StableDiffusionPipe
     return pipeline
 
 
-def sample(pipeline: StableDiffusionPipeline, seeds: list[int], scale: float = 3.0, steps: int = 3) -> torch.Tensor:
-    """Return images (B, H, W, 3) in [0, 1] of "a person", one seed each."""
+def sample(
+    pipeline: StableDiffusionPipeline, seeds: list[int], scale: float = 3.0, steps: int = 3, prompt: str = "a person"
+) -> torch.Tensor:
+    """Return images (B, H, W, 3) in [0, 1] of a prompt, one seed each."""
     images = pipeline(
-        ["a person"] * len(seeds),
+        [prompt] * len(seeds),
         num_inference_steps=steps,
         guidance_scale=scale,
         generator=[torch.Generator().manual_seed(seed) for seed in seeds],

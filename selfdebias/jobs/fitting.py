@@ -30,6 +30,7 @@ from selfdebias.jobs.stage import Runner, Stage, folder_of
 from selfdebias.jobs.stages import collect, discover, project
 from selfdebias.jobs.stages.collected import read_identity
 from selfdebias.jobs.stages.fitted_files import read_semantics
+from selfdebias.modes.banks import SHARED, THRESHOLDS
 from selfdebias.modes.estimator import Clustering
 from selfdebias.modes.naming import NoVocabulary
 from selfdebias.modes.semantics import AxesSemantics
@@ -63,6 +64,7 @@ class FitArguments:
     projector: Mapping[str, Any]
     call: dict[str, Any]
     fitting_prompts: Sequence[str]
+    threshold: str
     relative_scale: float
     blocks: Sequence[int] | None
     texts: tuple[str, ...] = field(init=False)
@@ -74,6 +76,7 @@ class FitArguments:
         check_blocks(denoiser, self.blocks)
         self.texts = _texts(self.pipe, self.prompts)
         self.others = _others(self.texts, self.fitting_prompts)
+        self.threshold = _threshold(self.threshold, self.others)
         self.encoder = encoder_from(self.encoder) if isinstance(self.encoder, str) else self.encoder
         self.clustering = part_of("clustering", self.clustering, Clustering) or default("clustering", "axes")
         self.vocabulary = part_of("vocabulary", self.vocabulary, object) or NoVocabulary()
@@ -167,6 +170,7 @@ def fit_stages(asked: FitArguments, root: Path) -> tuple[Semantics | AxesSemanti
         **found, "told": told_of(asked.encoder), "pipeline": type(asked.pipe).__name__, "model": known_as(images["model"]),
         "prompts": list(asked.texts) if takes_prompts(asked.pipe) else [""],
         **({"fitting_prompts": list(asked.others)} if asked.others else {}),
+        **({"threshold": asked.threshold} if asked.threshold != SHARED else {}),
         "modes": {name: modes[name] for name in TOLD if name in modes}, "projector_cosine": measured["cosine_held_out"],
         **({"unet": identity} if identity else {}),
     }  # fmt: skip
@@ -188,13 +192,14 @@ def _stages(asked: FitArguments, images: Mapping[str, Any], found: Mapping[str, 
         "discover", discover.discover, discover.VERSION, found,
         collected=collected, clustering=asked.clustering, vocabulary=asked.vocabulary, encoder=asked.encoder,
     )  # fmt: skip
-    carried = {"fitting_prompts": list(asked.others)} if asked.others else {}
+    carried: dict[str, Any] = {"fitting_prompts": list(asked.others)} if asked.others else {}
+    apart = {} if asked.threshold == SHARED else {"threshold": asked.threshold}
     fitted = {"source": collected, **dict(zip(asked.others, further, strict=True))}
     projected = _stage(
         "project", project.project, project.VERSION,
-        {**found, "projector": as_keyed("projector", asked.projector), **carried},
+        {**found, "projector": as_keyed("projector", asked.projector), **carried, **apart},
         **({"fitted": fitted} if asked.others else {"collected": collected}), discovered=discovered, encoder=asked.encoder,
-        projector=make({"projector": asked.projector}, "projector"), seed=seed, trainer=trainer,
+        projector=make({"projector": asked.projector}, "projector"), seed=seed, trainer=trainer, **apart,
     )  # fmt: skip
     return [collected, *further, discovered, projected]
 
@@ -204,6 +209,15 @@ def _stage(
 ) -> Stage:  # fmt: skip
     """Return a stage whose key is made of what was asked for, as there is no configuration."""
     return Stage(kind, digest({**asked, "version": version}), {"asked": dict(asked)}, function, arguments)
+
+
+def _threshold(threshold: str, others: Sequence[str]) -> str:
+    """Return where sides part, as in `CarriedBank`."""
+    if threshold not in THRESHOLDS:
+        raise ValueError(f"`threshold` must be one of {', '.join(THRESHOLDS)}, got {threshold!r}.")
+    if threshold != SHARED and not others:
+        raise ValueError(f"`threshold` must be {SHARED} without `fitting_prompts`, got {threshold!r}.")
+    return threshold
 
 
 def _images_of(asked: FitArguments) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from selfdebias.jobs.card_example import example
 from selfdebias.jobs.stages.collected import read_identity
 from selfdebias.jobs.stages.fitted_files import BANK, PROJECTOR, tensors_of
 from selfdebias.jobs.stages.project import name_of
+from selfdebias.modes.banks import PROMPT
 from selfdebias.report.privacy import without_places
 from selfdebias.report.trial import trial_in, trial_verdict
 from selfdebias.report.wording import plain
@@ -57,6 +58,7 @@ def facts_of_run(
         facts["trial"] = trial
     if "source" in config["bank"]:
         facts["carried_from"] = config["bank"]["source"]
+        facts |= {"threshold": PROMPT} if config["bank"].get("threshold") == PROMPT else {}
     if "evaluate" in paths:
         measured = read_json(paths["evaluate"] / "results.json")["arms"]
         attributes = config["prompts"]["attributes"]
@@ -98,6 +100,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
         f"| prompts | {_cell('; '.join(prompts)) or 'none'} |",
         *([f"| modes transferred from | {_cell(facts['carried_from'])} |"] if "carried_from" in facts else []),
         *([f"| transferred to | {_cell('; '.join(facts['fitting_prompts']))} |"] if facts.get("fitting_prompts") else []),
+        *(["| threshold between the sides | each prompt's own |"] if facts.get("threshold") == PROMPT else []),
         f"| images of each | {facts['n_images']} |" if facts.get("fitting_prompts") else f"| images | {facts['n_images']} |",
         f"| arguments of each call | {_cell(', '.join(f'{key} {value}' for key, value in facts['call'].items()) or 'none')} |",
         f"| encoder | {_cell(facts['encoder'])} |",

@@ -23,7 +23,7 @@ from selfdebias.config.targets import make
 from selfdebias.jobs.prompts import BANK, SOURCE, attribute_prompts, prompts_of_bank, rows_of
 from selfdebias.jobs.stage import MODEL_OF_ARMS, MODEL_OF_COLLECT, Part, Row, Stage
 from selfdebias.jobs.stages import collect, discover, evaluate, generate, project, report
-from selfdebias.modes.banks import SupervisedBank
+from selfdebias.modes.banks import PROMPT, SupervisedBank
 
 CLUSTERING, VOCABULARY, ENCODER = Part("clustering"), Part("vocabulary"), Part("encoder")
 PROJECTOR, TRAINER, JUDGE, METRICS = Part("projector"), Part("trainer"), Part("judge"), Part("metrics")
@@ -94,9 +94,11 @@ def stages_of_bank(bank: Row, prompts: Mapping[str, Mapping[str, Any]]) -> list[
             "discover", discover.discover, discover.VERSION_OF_SEVERAL, discover.CONFIG,
             fitted=fitted, clustering=CLUSTERING, vocabulary=VOCABULARY, encoder=ENCODER,
         )  # fmt: skip
+    apart = config["bank"].get("threshold") == PROMPT
     projected = bank.stage(
-        "project", project.project, project.VERSION_OF_SEVERAL, project.CONFIG,
+        "project", project.project, project.VERSION_OF_SEVERAL, (*project.CONFIG, *(["bank.threshold"] if apart else [])),
         fitted=fitted, discovered=discovered, encoder=ENCODER, projector=PROJECTOR, seed=config["project"]["seed"], trainer=TRAINER,
+        **({"threshold": PROMPT} if apart else {}),
     )  # fmt: skip
     return [*fitted.values(), discovered, projected]
 

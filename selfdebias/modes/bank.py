@@ -13,6 +13,7 @@ from torch import Tensor
 
 from selfdebias.storage.atomic import read_tensors, write_tensors
 
+ANY = ""  # the prompt whose origin holds for all that have none of their own
 TENSORS = ("timesteps", "centroids", "sizes", "target", "depths", "temperatures", "origins", "scales")
 
 
@@ -31,7 +32,8 @@ class ModeBank:
         origins: (P, branches, T, d) float32, what is taken away from a projected vector before it is compared with the centroids;
             None takes nothing away.
         scales: (branches, T) float32 > 0, what the scores are divided by; None divides by nothing.
-        prompts: the P prompts that the origins belong to; empty where one origin, P = 1, holds for every prompt.
+        prompts: the P prompts that the origins belong to, `ANY` for all others; empty where one origin, P = 1, holds for every
+            prompt.
         temperatures: (branches, T) float32, `tau` at which projected shares are those of the final images; None if not fitted.
     """
 
@@ -105,10 +107,11 @@ class ModeBank:
         """Return the bank as it is for one prompt: itself, unless each prompt has an origin of its own.
 
         Raises:
-            ValueError: if each has, and this one was not fitted.
+            ValueError: if each has, this one was not fitted, and no origin holds for `ANY`.
         """
         if not self.prompts or self.origins is None:
             return self
+        prompt = ANY if prompt not in self.prompts and ANY in self.prompts else prompt
         if prompt not in self.prompts:
             raise ValueError(
                 f"`prompt` must be one that the bank was fitted on ({'; '.join(self.prompts)}), got {prompt!r}: fit on it too, "
@@ -174,26 +177,32 @@ class AxesBank:
         """(2 A,) float32, the wanted shares of the sides of one axis after the other."""
         return torch.cat([it.target for it in self.axes])
 
-    origins = None  # axes hold for every prompt
+    origins = None  # no prompt needs one of its own
+
+    def of_prompt(self, prompt: str) -> AxesBank:
+        """Return the bank as it is for one prompt: itself, unless thresholds differ between prompts; see `ModeBank.of_prompt`."""
+        own = tuple(it.of_prompt(prompt) for it in self.axes)
+        return self if all(a is b for a, b in zip(own, self.axes, strict=True)) else AxesBank(own)
 
     def save(self, path: Path) -> None:
         """Write the bank as one safetensors file, atomically."""
         banks = enumerate(self.axes)
         tensors = {f"axis-{a}/{name}": tensor.clone() for a, bank in banks for name, tensor in bank.tensors.items()}
         texts = {"axes": str(len(self.axes)), "branches": json.dumps(self.branches), "encoder": self.encoder}
+        texts |= {"prompts": json.dumps(self.axes[0].prompts)} if self.axes[0].prompts else {}
         write_tensors(path, tensors, texts)
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote."""
         tensors, metadata = read_tensors(path)
-        branches = tuple(json.loads(metadata["branches"]))
+        branches, prompts = (tuple(json.loads(metadata.get(name, "[]"))) for name in ("branches", "prompts"))
         banks = []
         for a in range(int(metadata["axes"])):
             own: dict[str, Any] = {
                 name.split("/", 1)[1]: x for name, x in tensors.items() if name.startswith(f"axis-{a}/")
             }
-            banks.append(ModeBank(branches, encoder=metadata["encoder"], **own))
+            banks.append(ModeBank(branches, encoder=metadata["encoder"], prompts=prompts, **own))
         return cls(tuple(banks))
 
 

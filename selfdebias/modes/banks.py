@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from selfdebias.config.prompts import different_texts
+from selfdebias.config.rules import refuse
+
+SHARED, PROMPT = THRESHOLDS = ("shared", "prompt")
 
 
 @dataclass(frozen=True)
@@ -69,15 +72,22 @@ class CarriedBank(SharedBank):
     Args:
         source: the prompt that the modes are found on; projector and bank are fitted on it too.
         fitting: as in `SharedBank`.
+        threshold: where the sides of two modes, or of an axis, part in the projector's output: ``shared``, in the same place for
+            all prompts; ``prompt``, for each fitted prompt where the projector tells the shares that the encoder finds among its
+            collected images, and for all other prompts in the shared place. More than two modes go by each prompt's mean anyway.
 
     Raises:
-        ValueError: if `source` is blank, or as `SharedBank` does.
+        ValueError: if `source` is blank, `threshold` neither of the two, or as `SharedBank` does.
     """
 
     source: str
+    threshold: str
 
-    def __init__(self, source: str, fitting: Sequence[str] | None = None):
+    def __init__(self, source: str, fitting: Sequence[str] | None = None, threshold: str = SHARED):
         super().__init__(fitting)
+        if threshold not in THRESHOLDS:
+            raise refuse("bank.threshold", f"one of {', '.join(THRESHOLDS)}", threshold)
+        object.__setattr__(self, "threshold", threshold)
         if not isinstance(source, str) or not source.strip():
             raise ValueError(f"`bank.source` must be a text that is not blank, got {source!r}.")
         object.__setattr__(self, "source", source)

@@ -133,8 +133,13 @@ class AxesSemantics(AtBlocks):
         self.projector, self.bank, self.means = projector, bank, means
 
     def of_prompt(self, prompt: str) -> AxesSemantics:
-        """Return itself: axes hold for every prompt."""
-        return self
+        """Return the semantics of one prompt; see `AxesBank.of_prompt`."""
+        bank = self.bank.of_prompt(prompt)
+        if bank is self.bank:
+            return self
+        own = AxesSemantics(self.projector, bank, self.means)
+        own.elsewhere = {block: it.of_prompt(prompt) for block, it in self.elsewhere.items()}
+        return own
 
 
 def fit_temperatures(
@@ -197,7 +202,12 @@ def fit_temperature(cosines: Tensor, labels: Tensor) -> float:
     return float(GRID[fits].max())
 
 
-def calibrated(bank: AxesBank, z: Tensor, sides: Tensor, timesteps: Tensor, branch_index: Tensor) -> AxesBank:
+def calibrated(
+    bank: AxesBank, z: Tensor, sides: Tensor, timesteps: Tensor, branch_index: Tensor, prompt_index: Tensor | None = None
+) -> AxesBank:  # fmt: skip
     """Return the bank with the temperatures of each axis, fitted on held-out activations; arguments as in `fit_axes_bank`."""
-    fitted = [fit_temperatures(z, sides[:, a], timesteps, branch_index, axis) for a, axis in enumerate(bank.axes)]
+    fitted = [
+        fit_temperatures(z, sides[:, a], timesteps, branch_index, axis, prompt_index)
+        for a, axis in enumerate(bank.axes)
+    ]
     return AxesBank(tuple(replace(axis, temperatures=it) for axis, it in zip(bank.axes, fitted, strict=True)))

@@ -67,6 +67,13 @@ def test_given_fitting_prompts_make_one_bank_for_any_job(stand_ins):
     assert keys(*FARMER, "bank=carried")["project/(bank)"] != one["project/(bank)"]
 
 
+def test_thresholds_of_prompts_change_what_is_fitted_and_drawn_and_nothing_before(stand_ins):
+    shared, apart = keys(*LIST, "bank=carried"), keys(*LIST, "bank=carried", "bank.threshold=prompt")
+    changed = {name.split("/")[0] for name in shared if shared[name] != apart[name]}
+    assert changed == {"project", "generate", "evaluate", "report"}
+    assert shared["generate/farmer/vanilla"] == apart["generate/farmer/vanilla"]
+
+
 def test_the_source_may_be_the_prompt_itself(stand_ins):
     found = steps("bank=carried")
     assert [name for name in found if name.startswith("collect")] == ["collect/(bank)/source", "collect"]
@@ -106,6 +113,7 @@ def test_a_supervised_bank_changes_the_modes_of_each_row_alone(stand_ins):
         (["bank=supervised", "bank.attribute=mood"], "`bank.attribute` must be one of gender, tone, age, which the judge"),
         (["bank=mixture"], "`bank.fitting` must be at least two prompts, where the job has one (or take bank=carried)"),
         ([*LIST, "bank=mixture", "bank.fitting=['a cat','a dog']"], "`bank.fitting` must be a list that holds all of the job's"),
+        (["bank=carried", "bank.threshold=own"], "`bank.threshold` must be one of shared, prompt, got 'own'"),
         (["bank=carried", "bank.source=' '"], "`bank.source` must be a text that is not blank, got ' '"),
         (["bank=carried", "bank.fitting=['a cat','A  cat']"], "`bank.fitting` must be a list of different texts"),
         (["bank=carried", "bank.fitting=[]"], "`bank.fitting` must be a list of different texts"),

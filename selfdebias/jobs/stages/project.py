@@ -18,11 +18,14 @@ from selfdebias.jobs.stages.collected import CollectedImages
 from selfdebias.jobs.stages.fitted_files import choose_block, folder_of_block
 from selfdebias.modes.bank import ModeBank
 from selfdebias.modes.bank_fit import fit_axes_bank, fit_axis_bank, fit_bank, fit_mean_bank
+from selfdebias.modes.banks import PROMPT, SHARED
 from selfdebias.modes.classifier import fit_classifier
 from selfdebias.modes.means import ModeMeans, fit_means
 from selfdebias.modes.placement import AxisSides, CarriedModes, read_carried, sides_of
 from selfdebias.modes.projection import SemanticProjector
+from selfdebias.modes.projector_measures import measure, measure_projector
 from selfdebias.modes.semantics import calibrated, fit_temperatures
+from selfdebias.modes.thresholds import axes_with_thresholds, with_thresholds
 from selfdebias.storage.atomic import read_json, write_json, write_text
 from selfdebias.storage.tensor_rows import TensorRows, in_parts
 
@@ -34,6 +37,7 @@ HELD_OUT = 0.125  # share of the images that the projector is measured on
 def project(
     folder: Path, discovered: Path | None, encoder: Any, projector: Callable[..., Any], seed: int,
     trainer: Callable[..., pl.Trainer], collected: Path | None = None, fitted: Mapping[str, Path] | None = None,
+    threshold: str = SHARED,
 ) -> None:  # fmt: skip
     """Write the projector, the mode bank, the modes' mean activations, the training curves and the held-out measures.
 
@@ -47,6 +51,7 @@ def project(
         trainer: makes the Lightning trainer.
         collected: folder of the collect stage.
         fitted: folders of several collect stages in its place; the discovered modes are transferred to their prompts.
+        threshold: of transferred modes, as in `CarriedBank`.
 
     Where activations were recorded after several blocks, each has a folder of its own with all of it; see `choose_block`.
     """
@@ -58,7 +63,7 @@ def project(
         own.mkdir(exist_ok=True)
         placed = partial(projector, **places, **({} if block is None else {"block": block}))
         try:
-            _project(own, images, block, discovered, encoder, placed, seed, trainer, carried=bool(fitted))
+            _project(own, images, block, discovered, encoder, placed, seed, trainer, bool(fitted), threshold)
         except ValueError as error:
             if not several:
                 raise
@@ -69,7 +74,7 @@ def project(
 
 def _project(
     folder: Path, images: CollectedImages, block: int | None, discovered: Path | None, encoder: Any,
-    projector: Callable[..., Any], seed: int, trainer: Callable[..., pl.Trainer], carried: bool,
+    projector: Callable[..., Any], seed: int, trainer: Callable[..., pl.Trainer], carried: bool, threshold: str,
 ) -> None:  # fmt: skip
     """Write what `project` does of the activations after one block; `carried`, whether modes are transferred to other prompts."""
     found = {} if discovered is None else read_json(discovered / "modes.json")
@@ -87,10 +92,10 @@ def _project(
         phi.save(folder / "projector.safetensors")
         write_json(folder / "project.json", measure_projector(z[held_out], rows(data, held_out), phi.branches))
     elif "axes" in found:
-        finish_axes(folder, phi, z, data, held_out)
+        finish_axes(folder, phi, z, data, held_out, images.prompts if threshold == PROMPT else ())
     else:
         own = {name: values[~held_out] for name, values in data.items() if name != "h"}
-        bank = _fit_bank(z[~held_out], own, torch.tensor(found["target"]), images, modes)
+        bank = _fit_bank(z[~held_out], own, torch.tensor(found["target"]), images, modes, threshold)
         finish(folder, phi, replace(bank, depths=torch.tensor(found["depths"])), z, data, held_out)
         if "classes" in found:  # modes that a judge has labelled
             labelled = rows(data, ~held_out)["h"], own["mode"], own["timestep"], own["branch"]
@@ -98,7 +103,8 @@ def _project(
 
 
 def _fit_bank(
-    z: Tensor, data: Mapping[str, Tensor], target: Tensor, images: CollectedImages, modes: CarriedModes | AxisSides | None
+    z: Tensor, data: Mapping[str, Tensor], target: Tensor, images: CollectedImages, modes: CarriedModes | AxisSides | None,
+    threshold: str,
 ) -> ModeBank:  # fmt: skip
     """Return the bank of projected vectors, z (M, d): carried modes go by their axis, or by each prompt's mean.
 
@@ -108,13 +114,15 @@ def _fit_bank(
         target: (K,) shares.
         images: the branches and prompts.
         modes: what is transferred; None for the images' own.
+        threshold: as in `project`.
     """
     common = z, data["mode"], data["timestep"], data["branch"], images.branches, target
     if not isinstance(modes, CarriedModes) or len(target) == 1:  # of one, there is nothing to balance, and no axis
         return fit_bank(*common)
     if modes.by_mean:
         return fit_mean_bank(*common, data["prompt"], images.prompts)
-    return fit_axis_bank(*common, torch.from_numpy(modes.centers).float())
+    bank = fit_axis_bank(*common, torch.from_numpy(modes.centers).float())
+    return with_thresholds(bank, *common[:4], data["prompt"], images.prompts) if threshold == PROMPT else bank
 
 
 def finish(
@@ -132,16 +140,22 @@ def finish(
     write_json(folder / "project.json", measure(z[held_out], kept, bank))
 
 
-def finish_axes(folder: Path, phi: SemanticProjector, z: Tensor, data: dict[str, Any], held_out: Tensor) -> None:
+def finish_axes(
+    folder: Path, phi: SemanticProjector, z: Tensor, data: dict[str, Any], held_out: Tensor, apart: Sequence[str] = ()
+) -> None:  # fmt: skip
     """Write what `finish` does, of axes; ``sides`` (M, A) of an activation are those of its image, ``prompt`` (M,) its prompt
-    where there are several."""
+    where there are several. The prompts `apart` have thresholds of their own."""
     sides, axes = data["sides"], data["sides"].shape[1]
     fitted = rows(data, ~held_out)
     where = fitted["timestep"], fitted["branch"]
     bank = fit_axes_bank(z[~held_out], sides[~held_out], *where, phi.branches, phi.encoder, fitted.get("prompt"))
+    if apart:
+        bank = axes_with_thresholds(bank, z[~held_out], sides[~held_out], *where, fitted["prompt"], apart)
     phi.save(folder / "projector.safetensors")
     kept, kept_sides = rows(data, held_out), sides[held_out]
-    calibrated(bank, z[held_out], kept_sides, kept["timestep"], kept["branch"]).save(folder / "bank.safetensors")
+    calibrated(bank, z[held_out], kept_sides, kept["timestep"], kept["branch"], kept.get("prompt")).save(
+        folder / "bank.safetensors"
+    )
     cond = ~held_out & (data["branch"] == bank.branches.index("cond"))
     own = rows(data, cond)
     means = [fit_means(own["h"], sides[cond, a], own["timestep"], 2) for a in range(axes)]
@@ -192,53 +206,6 @@ def name_of(encoder: Any) -> str:
 def embed(phi: SemanticProjector, data: dict[str, Any]) -> Tensor:
     """Return `z` (M, d) of all activations."""
     return torch.cat([phi(*part) for part in in_parts(data["h"], data["timestep"], data["branch"])])
-
-
-def measure(z: Tensor, data: dict[str, Any], bank: ModeBank) -> dict[str, Any]:
-    """Measure a projector on held-out images: cosine to the embedding, and how often the nearest centroid is the mode."""
-    accuracy: dict[str, dict[str, float]] = {branch: {} for branch in bank.branches}
-    right = bank.scores_of(z, data["timestep"], data["branch"], data.get("prompt")).argmax(dim=1) == data["mode"]
-    for b, branch in enumerate(bank.branches):
-        for t in bank.timesteps.tolist():
-            here = (data["branch"] == b) & (data["timestep"] == t)
-            if here.any():
-                accuracy[branch][str(t)] = float(right[here].float().mean())
-    return {**measure_projector(z, data, bank.branches), "accuracy_by_timestep": accuracy}
-
-
-def measure_projector(z: Tensor, data: dict[str, Any], branches: Sequence[str]) -> dict[str, Any]:
-    """Measure a projector on held-out images, modes aside: cosine to the embedding, and retrieval; arguments as there."""
-    return {
-        "cosine_held_out": float((z * data["e"]).sum(dim=1).mean()),
-        "retrieval": retrieval(z, data, branches),
-        "held_out_images": len(data["id"].unique()),
-    }
-
-
-def retrieval(z: Tensor, data: dict[str, Any], branches: Sequence[str], among: int = 64) -> dict[str, Any]:
-    """Measure how often the embedding nearest to a projected vector is that of its own image.
-
-    Args:
-        z: (M, d) projected vectors of held-out images.
-        data: ``id``, ``branch``, ``timestep`` and ``e`` of each.
-        branches: names of the branches.
-        among: images that are searched, at most: the first ones.
-
-    Returns:
-        The share over all vectors as ``value``, over how many images as ``among``, and the share ``by_timestep``, by branch.
-    """
-    ids = data["id"].unique()[:among]
-    first = torch.stack([data["e"][data["id"] == i][0] for i in ids])
-    kept = torch.isin(data["id"], ids)
-    hit = (ids[(z[kept] @ first.T).argmax(dim=1)] == data["id"][kept]).float()
-    branch, timestep = data["branch"][kept], data["timestep"][kept]
-    by_timestep = {
-        name: {
-            str(float(t)): float(hit[(branch == b) & (timestep == t)].mean()) for t in timestep[branch == b].unique()
-        }
-        for b, name in enumerate(branches)
-    }
-    return {"value": float(hit.mean()), "among": len(ids), "by_timestep": by_timestep}
 
 
 def held_out_ids(ids: Tensor, seed: int) -> Tensor:

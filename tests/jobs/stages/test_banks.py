@@ -90,6 +90,20 @@ def test_from_the_modes_to_guided_images_of_both_prompts(world, tmp_path, kind, 
     assert not torch.equal(BatchFolder.open(vanilla).images(), BatchFolder.open(edited).images())
 
 
+def test_each_prompt_has_its_own_threshold_where_that_is_asked_for_and_others_share_one(world, tmp_path):
+    root, folders = world
+    found = _find(tmp_path, folders, "carried", 2)
+    project(tmp_path / "project", found, PixelEncoder(), FIT, 0, TRAINER, fitted=folders, threshold="prompt")
+    bank = ModeBank.load(tmp_path / "project" / "bank.safetensors")
+    assert bank.prompts == (*TEXTS, "") and bank.temperatures is not None
+    assert not torch.equal(bank.of_prompt(TEXTS[0]).origins, bank.of_prompt(TEXTS[1]).origins)
+    drawn = [
+        run_generate(root / "model", tmp_path, str(k), it, prompts=Prompts("a nurse", ["gender"]))
+        for k, it in enumerate((guided(0.0), guided(2.0)))
+    ]
+    assert not torch.equal(*(BatchFolder.open(folder).images() for folder in drawn))
+
+
 def test_a_prompt_that_a_bank_by_means_does_not_know_is_refused_before_an_image_is_drawn(world, tmp_path):
     root, folders = world
     found = _find(tmp_path, folders, "carried", 3)
