@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
 
-from experiments.occupations_dit import PARTITION, measure
+from experiments.occupations_dit import APART, PARTITION, measure
 from experiments.pooled import interval
 from experiments.variants import Every, run_variants
 
@@ -22,6 +22,8 @@ VARIANTS = {
     "transport's own slack and strength": [*PARTITION, "guidance=transport"],
     "projector trained for 2,400 steps": [*PARTITION, "projector.steps=2400"],
     "projector trained for 6,000 steps": [*PARTITION, "projector.steps=6000"],
+    "a threshold for each prompt": [*PARTITION, APART],
+    "a threshold for each prompt, projector trained for 2,400 steps": [*PARTITION, APART, "projector.steps=2400"],
 }
 HEAD = (
     "| Variant | held-out images whose mode is told | error of the told share, mean of prompts | modes: distance from the target, "

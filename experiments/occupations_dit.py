@@ -23,11 +23,20 @@ from experiments.variants import Every, run_variants
 from selfdebias.jobs.sweeps.pooling import pool_jobs, stages_of
 from selfdebias.storage.batches import BatchFolder
 
-NAME, SEEDS = "occupations_dit", (1011, 1012, 1013)
+NAME, SEEDS, LATER = "occupations_dit", (1011, 1012, 1013), (1021, 1022, 1023)
 COMMON = [*occupations_axes.COMMON, "model=emoji_dit", "bank=carried"]
 AXES = [*COMMON, HONEST, "clustering=axes", "collect.n_images=256"]  # axes need as many
 PARTITION = [*COMMON, TOLD, "clustering=spectral", FEWER]
-VARIANTS = {"captions, axes": AXES, "attributes, partition": PARTITION}
+APART = (
+    "bank.threshold=prompt"  # found on development seed 301 (`dit_occupation_levers`) after the others were reported
+)
+VARIANTS = {
+    "captions, axes": AXES,
+    "attributes, partition": PARTITION,
+    "captions, axes, a threshold for each prompt": [*AXES, APART],
+    "attributes, partition, a threshold for each prompt": [*PARTITION, APART],
+}
+SEEDS_OF = {name: LATER if APART in overrides else SEEDS for name, overrides in VARIANTS.items()}
 WHY = (
     "| Occupation | ARI of modes and gender | mode 0, vanilla | told at the first guided step | mode 0, guided | "
     "distance from even, vanilla | guided |\n|" + "---|" * 7
@@ -72,8 +81,11 @@ def page(every: Every) -> str:
     Args:
         every: results of `measure` by variant.
     """
-    seeds = ", ".join(map(str, SEEDS))
-    counted = f"`python -m experiments.{NAME}`, generate seeds {seeds}: {len(every)} of its {len(VARIANTS)} variants."
+    first, later = (", ".join(map(str, seeds)) for seeds in (SEEDS, LATER))
+    counted = (
+        f"`python -m experiments.{NAME}`, generate seeds {first}, with a threshold for each prompt {later}: {len(every)} of its "
+        f"{len(VARIANTS)} variants."
+    )
     text = tables(every, "Occupations on a transformer", counted, "N = 64 for each occupation, arm and seed.")
     for name, results in every.items():
         if "axes" not in next(iter(results["rows"].values()))["modes"]:
@@ -86,7 +98,7 @@ def page(every: Every) -> str:
 def main(arguments: Sequence[str]) -> None:
     """Run the variants whose names hold one of the words, all without a word; keep what is measured of the others."""
     asked = [name for name in VARIANTS if any(word in name for word in arguments or [""])]
-    run_variants(NAME, VARIANTS, asked, dict.fromkeys(VARIANTS, SEEDS), page, measure)
+    run_variants(NAME, VARIANTS, asked, SEEDS_OF, page, measure)
 
 
 if __name__ == "__main__":
