@@ -19,6 +19,7 @@ RECIPE := fetch train_vae train_judge judge_error train_clip train_simclr train_
 
 quickstart: $(STAMP)  ## the shipped model, vanilla against guided, and a report
 	$(BIN)/selfdebias
+	@echo "selfdebias is in the environment: . $(BIN)/activate"
 
 install: $(STAMP)  ## the environment alone, with all extras that the tests need
 

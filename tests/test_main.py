@@ -191,6 +191,7 @@ def test_a_sweep_runs_each_job_and_shares_stages(stand_ins, tmp_path):
     [
         (["-m", "generate.n_images=0,1"], "`generate.n_images` must be a whole number in [1, 10000000], got 0"),
         (["-m", "guidance.strength=3,x"], "`guidance.strength` must be a number"),
+        (["n_images=64"], "`n_images` is not an option. Did you mean `collect.n_images` or `generate.n_images`?"),
         (["-m", "guidance.strengh=3,6"], "`guidance.strengh` is not an option. Did you mean `guidance.strength`?"),
         (["generate.seed=1", "-m", "guidance=none,fair"], "`guidance` must be one of"),
     ],

@@ -6,8 +6,10 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from selfdebias.backbones.denoisers import find_denoiser
 from selfdebias.backbones.pretrained import PretrainedBackbone
 from selfdebias.config.ranges import check_values
+from selfdebias.config.rules import ConfigError
 
 SET_HERE = (
     "prompt",
@@ -82,6 +84,18 @@ class TransformerBackbone(PretrainedBackbone):
     def left_out(self) -> tuple[str, ...]:
         """See `PretrainedBackbone.left_out`."""
         return T5 if self.pipeline == "StableDiffusion3Pipeline" and not self.t5 else ()
+
+    def prepared(self, pipeline: Any) -> Any:
+        """See `PretrainedBackbone.prepared`.
+
+        Raises:
+            ConfigError: if the transformer lacks one of the blocks.
+        """
+        try:
+            find_denoiser(pipeline).sites(self.blocks)
+        except ValueError as error:
+            raise ConfigError(str(error).replace("`blocks`", "`model.blocks`", 1)) from error
+        return super().prepared(pipeline)
 
     def asked(self, prompts: Sequence[str]) -> dict[str, Any]:
         """See `PretrainedBackbone.asked`."""

@@ -233,6 +233,9 @@ def _in_one_line(error: Exception, sources: Sources, overrides: Sequence[str]) -
     known = [path for path, _ in walk(config) if path != key and "._" not in path]
     top = [] if "." in key else [*config, *groups_of(sources.folders)]
     least = 0.9 if key.startswith("logger.") else 0.75  # W&B has more options than those that are named
+    ends = [f"`{path}`" for path in known if path.rpartition(".")[2] == key]
+    if 0 < len(ends) <= 4:
+        return f"`{key}` is not an option. Did you mean {' or '.join(ends)}?"
     near = [*difflib.get_close_matches(key, top, n=1), *difflib.get_close_matches(key, known, n=1, cutoff=least)]
     if near:
         return f"`{key}` is not an option. Did you mean `{near[0]}`?"

@@ -87,7 +87,7 @@ def share_lines(results: Results, found: Mapping[str, Any], signs: Signs, most: 
     cut = len(modes) - room
     rows = [*(modes[: room - 1] if cut > 0 else modes), *judged]
     kind = "axes" if results.get("modes", {}).get("axes") else "modes"
-    told = "captions / of the other side" if kind == "axes" else "captions"
+    told = "captions of side 1 / of side 0" if kind == "axes" else "captions"
     lines = bar_lines("share of", rows, arms_of(results), signs, WIDTH, told) if rows else []
     return lines + ([f"  and {cut + 1} more {kind}, in table.md"] if cut > 0 and room else [])
 

@@ -14,6 +14,7 @@ from selfdebias.backbones.calling import Step, alpha_bar_of, split_branches
 from selfdebias.backbones.denoisers import TRANSFORMERS, find_denoiser
 from selfdebias.backbones.hspace import BottleneckHook
 from selfdebias.backbones.rows import Call, RowCount, goes_on_with_fewer
+from selfdebias.config.rules import ConfigError
 from tests.tiny import tiny_pipeline
 from tests.transformers import CALLS, LAYERS, MAKERS, sample
 
@@ -106,6 +107,12 @@ def test_several_blocks_are_seen_one_after_the_other(kind):
     with BottleneckHook(pipeline, lambda h, step: seen.append((step.index, step.block)), blocks=[1, 3]):
         sample(kind, pipeline, [1], steps=2)
     assert seen == [(0, 1), (0, 3), (1, 1), (1, 3)]
+
+
+def test_blocks_that_are_not_there_are_refused_by_their_option_when_a_model_is_loaded():
+    backbone = TransformerBackbone("shipped:emoji_dit", steps=2, guidance_scale=1.5, blocks=[3, 99])
+    with pytest.raises(ConfigError, match="`model.blocks` must be from 0 to 6 for this transformer, got 99"):
+        backbone.load()
 
 
 def test_blocks_that_are_not_there_are_refused():
