@@ -6,8 +6,9 @@ Words choose the parts whose names hold one of them, and arms, all without a wor
 long as vanilla and the default come out as they did. Modes are transferred from "a person", and settings are those of "a person".
 On development seed 301 `select_then_transport` left 0.34 men among teachers, of whom 0.03 are: since then, steered images that did
 not come to their mode are drawn again. On seven occupations of seed 1001 it left up to 0.34 where the projector had told the early
-mode wrongly: since then finished images are looked at, and that seed is spent. Reported are seeds 1002 to 1004, and of the
-transformer those of `occupations_dit`. Cost is counted in rows that the denoiser evaluates, by a hook on it.
+mode wrongly: since then finished images are looked at, and that seed is spent. Reported are seeds 1002 to 1004, of some parts the
+first of them; arms in `SETTINGS` that the page lacks have not been run yet. Cost is counted in rows that the denoiser evaluates, by
+a hook on it.
 """
 
 from __future__ import annotations
@@ -23,11 +24,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import occupations_dit
 from experiments.occupations import EXTREME
 from experiments.person_axes import HONEST, TOLD
 from experiments.person_choosing import FEW, LABEL_FREE, TITLES, edited, ordered
-from experiments.person_dit import STEERED
 from experiments.pooled import INTERVALS, RESULTS, ROOT, interval, rows_to_fit, run_jobs, write_study
 from selfdebias.jobs.sweeps.pooling import pool_jobs
 from selfdebias.report.explanations import judge_in_words
@@ -64,16 +63,10 @@ SETTINGS = {
         "transport, then resample": [*AXES, "guidance=transport_then_resample", FEW],
         **{name: [*AXES, *own] for name, own in LABEL_FREE.items()},
     },
-    "transformer: attributes, partition": {
-        "default": occupations_dit.PARTITION,
-        "transport, then resample": [*occupations_dit.PARTITION, "guidance=transport_then_resample", STEERED],
-        "select, then transport": [*occupations_dit.PARTITION, "guidance=select_then_transport", STEERED],
-    },
 }
 SEEDS_OF = dict.fromkeys(SETTINGS, SEEDS) | {
     "attributes, partition: other arms": SEEDS[:1],
     "captions, axes": SEEDS[:1],
-    "transformer: attributes, partition": occupations_dit.SEEDS,
 }
 # What is kept of the numbers of an arm on a prompt.
 KEPT = ("gender", "occupation", "shares", "mode_fd", "turned", "kept_cosine", "clip_score")
