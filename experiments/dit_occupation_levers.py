@@ -23,7 +23,8 @@ VARIANTS = {
     "projector trained for 2,400 steps": [*PARTITION, "projector.steps=2400"],
     "projector trained for 6,000 steps": [*PARTITION, "projector.steps=6000"],
     "a threshold for each prompt": [*PARTITION, APART],
-    "a threshold for each prompt, projector trained for 2,400 steps": [*PARTITION, APART, "projector.steps=2400"],
+    "a threshold for each prompt, and what did not arrive is made up for": [*PARTITION, APART, "guidance.closed_loop=true"],
+    "a threshold for each prompt, from 12% of the steps": [*PARTITION, APART, "schedule.start=0.12"],
 }
 HEAD = (
     "| Variant | held-out images whose mode is told | error of the told share, mean of prompts | modes: distance from the target, "
