@@ -23,7 +23,11 @@ VARIANTS = {
     "projector trained for 2,400 steps": [*PARTITION, "projector.steps=2400"],
     "projector trained for 6,000 steps": [*PARTITION, "projector.steps=6000"],
     "a threshold for each prompt": [*PARTITION, APART],
-    "a threshold for each prompt, and what did not arrive is made up for": [*PARTITION, APART, "guidance.closed_loop=true"],
+    "a threshold for each prompt, and what did not arrive is made up for": [
+        *PARTITION,
+        APART,
+        "guidance.closed_loop=true",
+    ],
     "a threshold for each prompt, from 12% of the steps": [*PARTITION, APART, "schedule.start=0.12"],
 }
 HEAD = (

@@ -85,8 +85,8 @@ def measure(arms: Mapping[str, Sequence[str]], seeds: Sequence[int]) -> dict[str
     """Run the jobs of all arms, and measure them pooled over the seeds, prompt by prompt, beside vanilla and the default.
 
     Returns:
-        A results object as `pool_jobs` gives it, of each arm on a prompt what `KEPT` names; with `config_hashes`, by arm and prompt
-        `rows_per_image` and `edited`, and `rows_to_fit`, those that the denoiser evaluated for all that was fitted.
+        A results object as `pool_jobs` gives it, with `config_hashes`, by arm and prompt `rows_per_image` and `edited`, and
+        `rows_to_fit`, those that the denoiser evaluated for all that was fitted.
     """
     jobs = {name: run_jobs(overrides, seeds) for name, overrides in arms.items()}
     default = jobs.pop("default")
@@ -103,7 +103,6 @@ def measure(arms: Mapping[str, Sequence[str]], seeds: Sequence[int]) -> dict[str
     every = [*default, *(job for own in jobs.values() for job in own)]
     return {
         **found,
-        "rows": by_prompt(found),
         **costs,
         "rows_to_fit": rows_to_fit(default[0]),
         "config_hashes": [job.name for job in every],
@@ -296,7 +295,8 @@ def main(words: Sequence[str]) -> None:
             now = measure(asked, SEEDS_OF[name])
             every[name] = joined(every[name], now) if of_arms and name in every else now
             write_bytes(RESULTS / figure_file(name), to_png(draw(every[name])))
-            write_study(NAME, page(every), {it: every[it] for it in SETTINGS if it in every})
+            kept = {it: {**every[it], "rows": by_prompt(every[it])} for it in SETTINGS if it in every}
+            write_study(NAME, page(kept), kept)
 
 
 if __name__ == "__main__":
