@@ -18,7 +18,7 @@ import torch
 
 from experiments import occupations_axes
 from experiments.occupations_axes import FEWER, HONEST, TOLD, tables
-from experiments.pooled import ROOT, run_jobs
+from experiments.pooled import ROOT, in_short, run_jobs
 from experiments.variants import Every, run_variants
 from selfdebias.jobs.sweeps.pooling import pool_jobs, stages_of
 from selfdebias.storage.batches import BatchFolder
@@ -37,6 +37,8 @@ VARIANTS = {
     "attributes, partition, a threshold for each prompt": [*PARTITION, APART],
 }
 SEEDS_OF = {name: LATER if APART in overrides else SEEDS for name, overrides in VARIANTS.items()}
+# What is kept of the numbers of an arm on a prompt.
+KEPT = ("gender", "occupation", "shares", "mode_fd", "mode_shares", "axes", "turned", "kept_cosine")
 WHY = (
     "| Occupation | ARI of modes and gender | mode 0, vanilla | told at the first guided step | mode 0, guided | "
     "distance from even, vanilla | guided |\n|" + "---|" * 7
@@ -60,7 +62,7 @@ def measure(overrides: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
         folders = [stages_of(job, Path(ROOT), row)["generate/guided"] for job in jobs]
         told = [tensors["p_hat"][0] for folder in folders for _, tensors in BatchFolder.open(folder).tensors()]
         its["told"] = torch.stack(told).mean(dim=0).tolist()
-    return found
+    return {**found, "rows": in_short(found["rows"], KEPT, ("judge", "modes", "told"))}
 
 
 def told_rows(rows: Mapping[str, Any]) -> list[str]:

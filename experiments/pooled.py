@@ -68,6 +68,19 @@ def _axis_accuracy(job: Path, root: Path) -> list[float]:
     return [mean(mean(steps.values()) for steps in axis.values()) for axis in said.get("accuracy_by_axis", [])]
 
 
+def in_short(
+    rows: Mapping[str, Mapping], of_arm: Sequence[str], of_row: Sequence[str] = ("judge",)
+) -> dict[str, dict]:  # fmt: skip
+    """Keep of the results of each prompt, and of each of its arms, what is named."""
+    return {
+        row: {
+            **{key: it[key] for key in of_row if key in it},
+            "arms": {arm: {key: own[key] for key in of_arm if key in own} for arm, own in it["arms"].items()},
+        }
+        for row, it in rows.items()
+    }
+
+
 def rows_to_fit(job: Path, root: str = ROOT) -> int:
     """Return the rows that the denoiser evaluated for the images that modes, projector and bank of a job were fitted on.
 
