@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from experiments.occupations import EXTREME
 from experiments.person_axes import HONEST, TOLD
 from experiments.person_choosing import FEW, LABEL_FREE, TITLES, edited, ordered
-from experiments.pooled import INTERVALS, RESULTS, ROOT, in_short, interval, rows_to_fit, run_jobs, write_study
+from experiments.pooled import INTERVALS, RESULTS, ROOT, interval, picked, rows_to_fit, run_jobs, write_study
 from selfdebias.jobs.sweeps.pooling import pool_jobs
 from selfdebias.report.explanations import judge_in_words
 from selfdebias.report.figures import LIGHT, MARKERS, to_png
@@ -118,7 +118,7 @@ def joined(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     for row, arm in itertools.product(now["row_names"], ("vanilla", "guided")):
         if before["rows"][row]["arms"][arm]["shares"] != now["rows"][row]["arms"][arm]["shares"]:
             raise ValueError(f"{arm} came out otherwise on {row}: run the part without the names of arms.")
-    then = in_short(before["rows"], KEPT)
+    then = picked(before["rows"], KEPT)
     rows = {row: {**it, "arms": {**then[row]["arms"], **it["arms"]}} for row, it in now["rows"].items()}
     beside = {key: {**before[key], **now[key]} for key in ("over_prompts", "rows_per_image", "edited")}
     return {
@@ -284,7 +284,7 @@ def main(words: Sequence[str]) -> None:
             now = measure(asked, SEEDS_OF[name])
             every[name] = joined(every[name], now) if of_arms and name in every else now
             write_bytes(RESULTS / figure_file(name), to_png(draw(every[name])))
-            kept = {it: {**every[it], "rows": in_short(every[it]["rows"], KEPT)} for it in SETTINGS if it in every}
+            kept = {it: {**every[it], "rows": picked(every[it]["rows"], KEPT)} for it in SETTINGS if it in every}
             write_study(NAME, page(kept), kept)
 
 

@@ -18,7 +18,7 @@ import torch
 
 from experiments import occupations_axes
 from experiments.occupations_axes import FEWER, HONEST, TOLD, tables
-from experiments.pooled import ROOT, in_short, run_jobs
+from experiments.pooled import ROOT, picked, run_jobs
 from experiments.variants import Every, run_variants
 from selfdebias.jobs.sweeps.pooling import pool_jobs, stages_of
 from selfdebias.storage.batches import BatchFolder
@@ -62,7 +62,7 @@ def measure(overrides: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
         folders = [stages_of(job, Path(ROOT), row)["generate/guided"] for job in jobs]
         told = [tensors["p_hat"][0] for folder in folders for _, tensors in BatchFolder.open(folder).tensors()]
         its["told"] = torch.stack(told).mean(dim=0).tolist()
-    return {**found, "rows": in_short(found["rows"], KEPT, ("judge", "modes", "told"))}
+    return {**found, "rows": picked(found["rows"], KEPT, ("judge", "modes", "told"))}
 
 
 def told_rows(rows: Mapping[str, Any]) -> list[str]:

@@ -68,7 +68,7 @@ def _axis_accuracy(job: Path, root: Path) -> list[float]:
     return [mean(mean(steps.values()) for steps in axis.values()) for axis in said.get("accuracy_by_axis", [])]
 
 
-def in_short(
+def picked(
     rows: Mapping[str, Mapping], of_arm: Sequence[str], of_row: Sequence[str] = ("judge",)
 ) -> dict[str, dict]:  # fmt: skip
     """Keep of the results of each prompt, and of each of its arms, what is named."""

@@ -177,7 +177,7 @@ def test_arms_measured_later_stand_beside_those_of_before_where_the_default_came
     arms = ("vanilla", "guided", "transport, then resample")
     rows = {
         row: {**it, "arms": {arm: it["arms"][arm] for arm in arms}}
-        for row, it in pooled.in_short(before["rows"], occupations_choosing.KEPT).items()
+        for row, it in pooled.picked(before["rows"], occupations_choosing.KEPT).items()
     }
     own = {key: {arm: before[key][arm] for arm in arms} for key in ("over_prompts", "rows_per_image", "edited")}
     now = {**before, **own, "rows": rows, "config_hashes": ["later"]}
