@@ -17,7 +17,7 @@ from selfdebias.backbones.layouts import at_scale
 from selfdebias.backbones.pretrained import takes_prompts
 from selfdebias.config.keys import as_keyed, digest
 from selfdebias.config.ranges import check_values
-from selfdebias.config.rules import nearest
+from selfdebias.config.rules import nearest, refuse
 from selfdebias.config.targets import make
 from selfdebias.encoders import encoder_from
 from selfdebias.encoders.base import told_of
@@ -30,7 +30,7 @@ from selfdebias.jobs.stage import Runner, Stage, folder_of
 from selfdebias.jobs.stages import collect, discover, project
 from selfdebias.jobs.stages.collected import read_identity
 from selfdebias.jobs.stages.fitted_files import read_semantics
-from selfdebias.modes.banks import SHARED, THRESHOLDS
+from selfdebias.modes.banks import SHARED, THRESHOLD
 from selfdebias.modes.estimator import Clustering
 from selfdebias.modes.naming import NoVocabulary
 from selfdebias.modes.semantics import AxesSemantics
@@ -213,10 +213,10 @@ def _stage(
 
 def _threshold(threshold: str, others: Sequence[str]) -> str:
     """Return where sides part, as in `CarriedBank`."""
-    if threshold not in THRESHOLDS:
-        raise ValueError(f"`threshold` must be one of {', '.join(THRESHOLDS)}, got {threshold!r}.")
+    if not THRESHOLD.holds(threshold):
+        raise refuse("threshold", THRESHOLD.words, threshold)
     if threshold != SHARED and not others:
-        raise ValueError(f"`threshold` must be {SHARED} without `fitting_prompts`, got {threshold!r}.")
+        raise refuse("threshold", f"{SHARED} without `fitting_prompts`", threshold)
     return threshold
 
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from selfdebias.config.prompts import different_texts
-from selfdebias.config.rules import refuse
+from selfdebias.config.rules import one_of, refuse
 
-SHARED, PROMPT = THRESHOLDS = ("shared", "prompt")
+SHARED, PROMPT = "shared", "prompt"
+THRESHOLD = one_of(SHARED, PROMPT)
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,8 @@ class CarriedBank(SharedBank):
 
     def __init__(self, source: str, fitting: Sequence[str] | None = None, threshold: str = SHARED):
         super().__init__(fitting)
-        if threshold not in THRESHOLDS:
-            raise refuse("bank.threshold", f"one of {', '.join(THRESHOLDS)}", threshold)
+        if not THRESHOLD.holds(threshold):
+            raise refuse("bank.threshold", THRESHOLD.words, threshold)
         object.__setattr__(self, "threshold", threshold)
         if not isinstance(source, str) or not source.strip():
             raise ValueError(f"`bank.source` must be a text that is not blank, got {source!r}.")
