@@ -10,11 +10,11 @@ import torch
 
 from selfdebias.jobs.stages.sampling import CostMeter
 
-MEGABYTES_64 = 16 * 2**20  # float32 numbers
+MEGABYTES_256 = 64 * 2**20  # float32 numbers; far more than what the system may reclaim from the process meanwhile
 
 
 def work() -> None:
-    block = torch.ones(MEGABYTES_64)
+    block = torch.ones(MEGABYTES_256)
     time.sleep(0.06)
     del block
 
@@ -23,7 +23,7 @@ def test_seconds_and_peak_of_freed_memory():
     with CostMeter() as meter:
         work()
     assert 0.06 <= meter.seconds < 5
-    assert meter.peak_rss_mb > 60
+    assert meter.peak_rss_mb > 190
     assert meter.peak_memory_mb == (meter.peak_rss_mb if meter.peak_cuda_mb is None else meter.peak_cuda_mb)
 
 
@@ -32,7 +32,7 @@ def test_second_of_two_equal_bodies_costs_as_much_memory():
     for meter in meters:
         with meter:
             work()
-    assert meters[1].peak_rss_mb == pytest.approx(meters[0].peak_rss_mb, abs=16)
+    assert meters[1].peak_rss_mb == pytest.approx(meters[0].peak_rss_mb, abs=64)
 
 
 def test_outer_meter_sees_what_the_inner_one_sees():
@@ -41,7 +41,7 @@ def test_outer_meter_sees_what_the_inner_one_sees():
             work()
         time.sleep(0.02)
     assert outer.seconds >= inner.seconds + 0.02
-    assert outer.peak_rss_mb >= inner.peak_rss_mb - 16
+    assert outer.peak_rss_mb >= inner.peak_rss_mb - 64
 
 
 def test_thread_is_gone_after_an_exception():
@@ -57,10 +57,10 @@ def test_thread_is_gone_after_an_exception():
 @pytest.mark.gpu
 def test_nested_peaks_on_a_gpu_are_each_their_own():
     with CostMeter() as outer:
-        first = torch.ones(2 * MEGABYTES_64, device="cuda")
+        first = torch.ones(2 * MEGABYTES_256, device="cuda")
         del first
         with CostMeter() as inner:
-            second = torch.ones(MEGABYTES_64, device="cuda")
+            second = torch.ones(MEGABYTES_256, device="cuda")
             del second
-    assert outer.peak_cuda_mb == pytest.approx(128, abs=1)
-    assert inner.peak_cuda_mb == pytest.approx(64, abs=1)
+    assert outer.peak_cuda_mb == pytest.approx(512, abs=1)
+    assert inner.peak_cuda_mb == pytest.approx(256, abs=1)
