@@ -52,10 +52,6 @@ ROWS = (
         "`transport_axes` without prompts, `model=emoji_ddpm`", "captions",
         Place("unconditional_encoders", CAPTIONS, "guided"), None,
     ),
-    Row(
-        "`transport_then_resample`", "captions",
-        Place(PERSON, CAPTIONS, "transport, then resample"), Place(MANY, CAPTIONS, "transport, then resample"),
-    ),
     Row("`resample`", "captions", Place(PERSON, CAPTIONS, "resample"), Place(MANY, CAPTIONS, "resample")),
     Row(
         "the paper's method, tuned", "captions",
@@ -63,10 +59,6 @@ ROWS = (
         Place("occupations_axes", "captions, `paper_tuned`, own modes", "guided"),
     ),
     Row("`transport`", "attributes", Place(PERSON, ATTRIBUTES, "guided"), Place(MANY, ATTRIBUTES, "guided")),
-    Row(
-        "`transport_tokens` on a transformer, `model=emoji_dit`", "attributes",
-        Place("person_dit", f"{ATTRIBUTES}: transport", "guided"), Place("occupations_dit", ATTRIBUTES, "guided"),
-    ),
     Row(
         "`transport_then_resample`", "attributes",
         Place(PERSON, ATTRIBUTES, "transport, then resample"), Place(MANY, ATTRIBUTES, "transport, then resample"),
