@@ -100,7 +100,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
         f"| prompts | {_cell('; '.join(prompts)) or 'none'} |",
         *([f"| modes transferred from | {_cell(facts['carried_from'])} |"] if "carried_from" in facts else []),
         *([f"| transferred to | {_cell('; '.join(facts['fitting_prompts']))} |"] if facts.get("fitting_prompts") else []),
-        *(["| threshold between the sides | each prompt's own |"] if facts.get("threshold") == PROMPT else []),
+        *([f"| threshold between the sides | {_threshold(modes)} |"] if facts.get("threshold") == PROMPT else []),
         f"| images of each | {facts['n_images']} |" if facts.get("fitting_prompts") else f"| images | {facts['n_images']} |",
         f"| arguments of each call | {_cell(', '.join(f'{key} {value}' for key, value in facts['call'].items()) or 'none')} |",
         f"| encoder | {_cell(facts['encoder'])} |",
@@ -126,6 +126,12 @@ def _counted(modes: Mapping[str, Any]) -> str:
         return f"{modes['k']}, of {' / '.join(str(size) for size in sizes)} images"
     sides = ", ".join(f"{first} / {second}" for first, second in zip(sizes[::2], sizes[1::2], strict=True))
     return f"{len(modes['axes'])} axes, with {sides} images on their two sides"
+
+
+def _threshold(modes: Mapping[str, Any]) -> str:
+    """Return what `threshold=prompt` came to: a partition of more than two modes has no threshold."""
+    two = modes.get("axes") or modes["k"] == 2
+    return "each prompt's own" if two else f"none, as there are {modes['k']} modes; each prompt's own mean"
 
 
 def _name_of(mode: int, modes: Mapping[str, Any]) -> str:

@@ -7,10 +7,11 @@ import json
 import pytest
 import torch
 
-from experiments.benchmarks import clustering, frechet, full_width_sd3
+from experiments.benchmarks import choosing_cost, clustering, frechet, full_width_sd3
 from experiments.benchmarks.full_width_sd15 import BRANCHES, build_semantics, measure, timed_unet
 from experiments.pooled import RESULTS
 from experiments.published import PARTS, SD3_TRANSFORMER
+from selfdebias.storage.atomic import write_json
 from tests.tiny import tiny_pipeline
 
 
@@ -74,3 +75,32 @@ def test_two_stage_clustering_is_timed_on_modes_that_are_known():
     assert next(row for row in recorded["rows"] if row["n"] == images)["seconds"] < seconds
     assert recorded["slope"] == pytest.approx(clustering.slope(recorded["rows"]))
     assert len(clustering.growth_figure(recorded["rows"]).axes[0].lines) == 2
+
+
+def test_time_and_rows_of_choosing_are_over_those_of_vanilla_on_the_same_seed(tmp_path, monkeypatch):
+    def run(overrides, seeds, root):
+        """A job whose stages are as sampled: choosing evaluates 1.5 times the rows, in twice the time."""
+        stages = {f"generate/{arm}": f"{arm}-{seeds[0]}" for arm in ("vanilla", "guided")}
+        for (name, path), rows in zip(stages.items(), (80, 120), strict=True):
+            (tmp_path / path).mkdir(exist_ok=True)
+            seconds = seeds[0] * (2 if name.endswith("guided") else 1)
+            write_json(tmp_path / path / "generate.json", {"rows_per_image": rows, "seconds_per_image": seconds})
+        write_json(tmp_path / "job.json", {"stages": stages})
+        return [tmp_path]
+
+    monkeypatch.setattr(choosing_cost, "run_jobs", run)
+    costs = choosing_cost.measure({"select": []}, (1, 2), str(tmp_path))
+    assert [(it["rows"], it["seconds"], it["seconds_per_image"]) for it in costs["select"]] == [
+        (1.5, 2, 2),
+        (1.5, 2, 4),
+    ]
+    assert "| select | 1.50 (1.50 to 1.50) | 2.00 (2.00 to 2.00) |" in choosing_cost.page(costs)
+    assert "for each of 2 seeds" in choosing_cost.page(costs)
+
+
+def test_a_stage_that_was_not_timed_is_said(tmp_path):
+    (tmp_path / "vanilla").mkdir()
+    write_json(tmp_path / "vanilla" / "generate.json", {"rows_per_image": 80})
+    write_json(tmp_path / "job.json", {"stages": {"generate/vanilla": "vanilla"}})
+    with pytest.raises(SystemExit, match="not timed: remove it"):
+        choosing_cost._counted(tmp_path, "vanilla", str(tmp_path))

@@ -119,3 +119,9 @@ def test_the_card_says_what_the_encoder_was_told():
     assert "which was told" not in model_card({**facts, "told": ""})
     assert "**A trial. debug=tiny checks that everything runs" in model_card({**facts, "trial": "debug=tiny"})
     assert "trial" not in model_card(facts)
+    assert "threshold" not in model_card(facts)
+    assert "| threshold between the sides | each prompt's own |" in model_card({**facts, "threshold": "prompt"})
+    three = {"k": 3, "sizes": [4, 4, 4], "silhouette": 0.5, "words": []}
+    assert "| none, as there are 3 modes; each prompt's own mean |" in model_card(
+        {**facts, "threshold": "prompt", "modes": three}
+    )

@@ -1,0 +1,98 @@
+"""What a delivered image costs in time where seeds are chosen: "an emoji of a person", all arms on the same seeds, over vanilla.
+
+    python -m experiments.benchmarks.choosing_cost
+
+The default encoder and clustering; four batches of 32 for each seed. The arms of a seed are sampled one after the other, and each
+ratio is of one seed, so that what else the machine does weighs on all of them. Seeds that are only timed: nothing is measured of
+their images, and no study reports them.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from experiments.person_axes import HONEST
+from experiments.person_choosing import FEW
+from experiments.pooled import ROOT, run_jobs, write_study
+
+NAME, SEEDS = "choosing_cost", (891, 892, 893, 894)
+COMMON = [*HONEST, "clustering=axes", "stages=[collect,discover,project,generate]"]
+ARMS = {
+    "transport, the default": ["guidance=transport_axes"],
+    "select": ["guidance=select"],
+    "select, then transport": ["guidance=select_then_transport", FEW],
+    "resample": ["guidance=resample"],
+    "transport, then resample": ["guidance=transport_then_resample", FEW],
+}
+Costs = dict[str, list[dict[str, float]]]  # by arm, one for each seed
+
+
+def measure(arms: Mapping[str, Sequence[str]], seeds: Sequence[int], root: str = ROOT) -> Costs:
+    """Sample each arm on each seed, and read what the stages have counted and timed, over vanilla's of the seed.
+
+    Args:
+        arms: overrides of the command line, by arm.
+        seeds: generate seeds.
+        root: folder for stages and jobs.
+
+    Returns:
+        By arm, for each seed: ``rows`` that the denoiser evaluates and ``seconds`` for a delivered image, over vanilla's;
+        ``seconds_per_image``, and ``vanilla_seconds_per_image``.
+
+    Raises:
+        SystemExit: if a stage was sampled in several sittings, so that its time is that of the last one alone.
+    """
+    costs: Costs = {name: [] for name in arms}
+    for seed in seeds:
+        for name, overrides in arms.items():
+            (job,) = run_jobs([*COMMON, *overrides], [seed], root)
+            vanilla, own = (_counted(job, arm, root) for arm in ("vanilla", "guided"))
+            costs[name].append({
+                "rows": own["rows_per_image"] / vanilla["rows_per_image"],
+                "seconds": own["seconds_per_image"] / vanilla["seconds_per_image"],
+                "seconds_per_image": own["seconds_per_image"],
+                "vanilla_seconds_per_image": vanilla["seconds_per_image"],
+            })  # fmt: skip
+    return costs
+
+
+def _counted(job: Path, arm: str, root: str) -> dict[str, float]:
+    stage = json.loads((job / "job.json").read_text())["stages"][f"generate/{arm}"]
+    found: dict[str, float] = json.loads((Path(root) / stage / "generate.json").read_text())
+    if "seconds_per_image" not in found:
+        raise SystemExit(f"{Path(root) / stage} was interrupted and not timed: remove it, and run this again.")
+    return found
+
+
+def page(costs: Costs) -> str:
+    """The table: the median over seeds, and the smallest and largest."""
+    (seeds,) = {len(own) for own in costs.values()}
+    rows = [
+        f"| {name} | {_spread(own, 'rows', '.2f')} | {_spread(own, 'seconds', '.2f')} |" for name, own in costs.items()
+    ]
+    return (
+        f"# What choosing costs in time\n\n`python -m experiments.benchmarks.{NAME}`: 128 images for each of {seeds} seeds, in "
+        f"batches of 32, for each arm. Median over the seeds, smallest and largest. Rows: those that the denoiser evaluates for "
+        f"a delivered image, counted by a hook. Time: of the whole sampling, with decoding, the projector and the encoder's looks "
+        f"at finished images. Fitting is in neither.\n\n"
+        f"| Arm | rows, over vanilla's | time, over vanilla's |\n|---|---|---|\n" + "\n".join(rows)
+    )
+
+
+def _spread(costs: Sequence[Mapping[str, float]], key: str, form: str) -> str:
+    values = [it[key] for it in costs]
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return f"{middle:{form}} ({low:{form}} to {high:{form}})"
+
+
+def main() -> None:
+    """Measure all arms, and write the table."""
+    costs = measure(ARMS, SEEDS)
+    write_study(NAME, page(costs), costs)
+
+
+if __name__ == "__main__":
+    main()
