@@ -120,11 +120,13 @@ def occupation_row(row: str, results: dict) -> str:
     """Write the row of one occupation."""
     vanilla, guided = (results["arms"][arm] for arm in ("vanilla", "guided"))
     turned = guided["turned"]
-    ratio = turned["precision_ratio"]
+    ratio = turned.get(
+        "precision_ratio"
+    )  # nothing is said of images of other seeds than vanilla's, where an arm chooses
     cells = [
         row.replace("-", " "), *(interval(arm["shares"]["gender"]["man"]) for arm in (vanilla, guided)),
         *(f"{_deviation(arm):.3f}" for arm in (vanilla, guided)), *(f"{_shown(row, arm):.3f}" for arm in (vanilla, guided)),
-        f"{guided['kept_cosine']['value']:.3f}", str(turned["n"]), interval(ratio),
+        _kept(guided["kept_cosine"]["value"]), *((str(turned["n"]), interval(ratio)) if ratio else ("n/a", "n/a")),
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"
 
@@ -139,7 +141,9 @@ def mean_row(name: str, rows: dict, chosen: Sequence[str], arm: str = "guided") 
         arm: that stands beside vanilla.
     """
     arms = {name: [rows[row]["arms"][it] for row in chosen] for name, it in (("vanilla", "vanilla"), ("guided", arm))}
-    known = [it["turned"] for it in arms["guided"] if it["turned"]["precision_ratio"]["value"] is not None]
+    turned = [it["turned"] for it in arms["guided"]]
+    paired = all("precision_ratio" in it for it in turned)  # not where an arm chooses: its images have other seeds
+    known = [it for it in turned if paired and it["precision_ratio"]["value"] is not None]
     values, counts = [it["precision_ratio"]["value"] for it in known], [it["n"] for it in known]
     ratio = f"{np.average(values, weights=counts):.3f}" if known else "n/a"
     deviation = {arm: np.mean([_deviation(it) for it in found]) for arm, found in arms.items()}
@@ -149,10 +153,14 @@ def mean_row(name: str, rows: dict, chosen: Sequence[str], arm: str = "guided") 
     cells = [
         f"**{name}**", "", f"{deviation['guided'] / deviation['vanilla']:.2f} of vanilla's deviation",
         *(f"**{deviation[arm]:.3f}**" for arm in arms), *(f"{shown[arm]:.3f}" for arm in arms),
-        f"{np.mean([it['kept_cosine']['value'] for it in arms['guided']]):.3f}",
-        str(sum(it["turned"]["n"] for it in arms["guided"])), ratio,
+        _kept(np.mean([it["kept_cosine"]["value"] for it in arms["guided"]]) if paired else None),
+        str(sum(it["n"] for it in turned)) if paired else "n/a", ratio,
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"
+
+
+def _kept(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"
 
 
 def _deviation(arm: dict) -> float:

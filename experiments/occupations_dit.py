@@ -7,7 +7,6 @@ Words choose the variants whose names hold one of them, all without a word. Sett
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,22 +20,29 @@ from experiments.occupations_axes import FEWER, HONEST, TOLD, tables
 from experiments.pooled import ROOT, picked, run_jobs
 from experiments.variants import Every, run_variants
 from selfdebias.jobs.sweeps.pooling import pool_jobs, stages_of
+from selfdebias.storage.atomic import read_json
 from selfdebias.storage.batches import BatchFolder
 
-NAME, SEEDS, LATER = "occupations_dit", (1011, 1012, 1013), (1021, 1022, 1023)
+NAME, SEEDS, LATER, LAST = "occupations_dit", (1011, 1012, 1013), (1021, 1022, 1023), (1031, 1032, 1033)
 COMMON = [*occupations_axes.COMMON, "model=emoji_dit", "bank=carried"]
 AXES = [*COMMON, HONEST, "clustering=axes", "collect.n_images=256"]  # axes need as many
 PARTITION = [*COMMON, TOLD, "clustering=spectral", FEWER]
 APART = (
     "bank.threshold=prompt"  # found on development seed 301 (`dit_occupation_levers`) after the others were reported
 )
+BOTH = ("guidance=transport_then_resample", "guidance@guidance.steer=transport_tokens")
 VARIANTS = {
     "captions, axes": AXES,
     "attributes, partition": PARTITION,
     "captions, axes, a threshold for each prompt": [*AXES, APART],
     "attributes, partition, a threshold for each prompt": [*PARTITION, APART],
+    "captions, axes; transport, then resample": [*AXES, *BOTH],
+    "attributes, partition, a threshold for each prompt; transport, then resample": [*PARTITION, APART, *BOTH],
 }
-SEEDS_OF = {name: LATER if APART in overrides else SEEDS for name, overrides in VARIANTS.items()}
+SEEDS_OF = {
+    name: LAST if BOTH[0] in overrides else LATER if APART in overrides else SEEDS
+    for name, overrides in VARIANTS.items()
+}
 # What is kept of the numbers of an arm on a prompt.
 KEPT = ("gender", "occupation", "shares", "mode_fd", "mode_shares", "axes", "turned", "kept_cosine")
 WHY = (
@@ -50,18 +56,24 @@ def measure(overrides: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
 
     Returns:
         Beside that ``told`` in each row, its shares at the first guided step, the mean over guided images: of each mode; of axes of
-        each side, those of one axis after the other. And ``accuracy``, the share of held-out images, of all prompts, whose mode (of
-        axes: side, the mean over axes) it tells, conditional branch, the mean over recorded timesteps.
+        each side, those of one axis after the other; not where seeds are chosen. ``rows_over_vanilla``: those that the denoiser
+        evaluates for a delivered image, over vanilla's, the mean over prompts and jobs. And ``accuracy``, the share of held-out
+        images, of all prompts, whose mode (of axes: side, the mean over axes) it tells, conditional branch, the mean over steps.
     """
     jobs = run_jobs(overrides, seeds)
     found = {**pool_jobs(jobs, Path(ROOT)), "config_hashes": [job.name for job in jobs]}
     fitted = stages_of(jobs[0], Path(ROOT), found["row_names"][0])["project"]  # that of all rows
-    said = json.loads((fitted / "project.json").read_text())["accuracy_by_timestep"]["cond"]
+    said = read_json(fitted / "project.json")["accuracy_by_timestep"]["cond"]
     found["accuracy"] = mean(said.values())
+    counted = [
+        its["cost"]["rows_per_image"] for job in jobs for its in read_json(job / "results.json")["rows"].values()
+    ]
+    found["rows_over_vanilla"] = mean(it["guided"] / it["vanilla"] for it in counted)
     for row, its in found["rows"].items():
         folders = [stages_of(job, Path(ROOT), row)["generate/guided"] for job in jobs]
-        told = [tensors["p_hat"][0] for folder in folders for _, tensors in BatchFolder.open(folder).tensors()]
-        its["told"] = torch.stack(told).mean(dim=0).tolist()
+        every = [tensors for folder in folders for _, tensors in BatchFolder.open(folder).tensors()]
+        if all("p_hat" in tensors for tensors in every):
+            its["told"] = torch.stack([tensors["p_hat"][0] for tensors in every]).mean(dim=0).tolist()
     return {**found, "rows": picked(found["rows"], KEPT, ("judge", "modes", "told"))}
 
 
@@ -83,14 +95,18 @@ def page(every: Every) -> str:
     Args:
         every: results of `measure` by variant.
     """
-    first, later = (", ".join(map(str, seeds)) for seeds in (SEEDS, LATER))
+    first, later, last = (", ".join(map(str, seeds)) for seeds in (SEEDS, LATER, LAST))
     counted = (
-        f"`python -m experiments.{NAME}`, generate seeds {first}, with a threshold for each prompt {later}: {len(every)} of its "
-        f"{len(VARIANTS)} variants."
+        f"`python -m experiments.{NAME}`, generate seeds {first}, with a threshold for each prompt {later}, where seeds are chosen "
+        f"too {last}: {len(every)} of its {len(VARIANTS)} variants."
     )
-    text = tables(every, "Occupations on a transformer", counted, "N = 64 for each occupation, arm and seed.")
+    chosen = {name: its["rows_over_vanilla"] for name, its in every.items() if BOTH[0] in VARIANTS[name]}
+    rows = "; ".join(f"{count:.2f} ({name})" for name, count in chosen.items())
+    after = f" The denoiser evaluates for a delivered image, over vanilla's rows: {rows}." if chosen else ""
+    text = tables(every, "Occupations on a transformer", counted, "N = 64 for each occupation, arm and seed.", after)
     for name, results in every.items():
-        if "axes" not in next(iter(results["rows"].values()))["modes"]:
+        first_row = next(iter(results["rows"].values()))
+        if "axes" not in first_row["modes"] and "told" in first_row:
             words = "what the encoder finds of mode 0, and what the projector told; the worst first"
             head = f"## {name[:1].upper()}{name[1:]}: {words}"
             text += "\n".join(["", "", head, "", WHY, *told_rows(results["rows"])])

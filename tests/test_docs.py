@@ -126,7 +126,7 @@ RUN = [  # of each page that shows commands, one that stands for them
     ("howto/stable-diffusion.md", "selfdebias model.scheduler.name=DPMSolverMultistepScheduler model.steps=20"),
     ("howto/strength.md", "selfdebias -m guidance.strength=1.5,3,6,12 generate.seed=301,302"),
     ("howto/sweeps.md", "selfdebias --config-dir mine -m experiment=mine guidance.strength=3,6,12"),
-    ("howto/wandb.md", "selfdebias logger=[wandb,csv] tags=[draft]"),
+    ("howto/wandb.md", "selfdebias 'logger=[wandb,csv]' 'tags=[draft]'"),
 ]
 SIZES = {
     "generate.n_images": "8",

@@ -75,7 +75,9 @@ def test_the_figures_of_its_text_are_those_of_the_results():
     """Age, where gender is balanced: the default's first fit in `person_encoders`."""
     arms = json.loads((RESULTS / "person_encoders.json").read_text())["captions, axes: transport, fit 0"]["arms"]
     before, after = (arms[arm]["age"]["fd_hard"]["value"] for arm in ("vanilla", "guided"))
-    assert f"(`fd_hard` {before:.3f} to {after:.3f})" in " ".join(README.split())
+    predicted = arms["guided"]["composition"]["age"]["predicted_fd_hard"]["value"]
+    said = f"(`fd_hard` {before:.3f} to {after:.3f}; the new mix of modes alone predicts {predicted:.3f})"
+    assert said in " ".join(README.split())
 
 
 def test_each_override_composes():
