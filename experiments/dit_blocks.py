@@ -3,7 +3,7 @@
     python -m experiments.dit_blocks [WORD ...]
 
 Words choose the variants whose names hold one of them, all without a word. The modes are those that were discovered; no label is
-read. It is what `model.blocks` is to be chosen by.
+read. Where an edit does best is another question, which `dit_levers` and `dit_slack` ask.
 """
 
 from __future__ import annotations

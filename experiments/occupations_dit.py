@@ -2,7 +2,8 @@
 
     python -m experiments.occupations_dit [WORD ...]
 
-Words choose the variants whose names hold one of them, all without a word. Settings are those of "a person" (`person_dit`).
+Words choose the variants whose names hold one of them, all without a word. Settings are those of "a person"
+(`person_dit`) that were the default then, with edits after block 5.
 """
 
 from __future__ import annotations
@@ -16,27 +17,30 @@ from typing import Any
 import torch
 
 from experiments import occupations_axes
-from experiments.occupations_axes import FEWER, HONEST, TOLD, tables
+from experiments.occupations_axes import EXTREME, FEWER, HONEST, TOLD, USUAL, tables
 from experiments.pooled import ROOT, picked, run_jobs
 from experiments.variants import Every, run_variants
 from selfdebias.jobs.sweeps.pooling import pool_jobs, stages_of
 from selfdebias.storage.atomic import read_json
 from selfdebias.storage.batches import BatchFolder
 
-NAME, SEEDS, LATER, LAST = "occupations_dit", (1011, 1012, 1013), (1021, 1022, 1023), (1031, 1032, 1033)
-COMMON = [*occupations_axes.COMMON, "model=emoji_dit", "bank=carried"]
+NAME, SEEDS, LATER, LAST = "occupations_dit", (1011, 1012, 1013), (1021, 1022, 1023), (1031, 1032)
+COMMON = [*occupations_axes.COMMON, "model=emoji_dit", "bank=carried", "model.blocks=[5]"]
+BEFORE = ("guidance.strength=12", "guidance.slack=1")  # the default when these were measured, with that block
 AXES = [*COMMON, HONEST, "clustering=axes", "collect.n_images=256"]  # axes need as many
 PARTITION = [*COMMON, TOLD, "clustering=spectral", FEWER]
 APART = (
     "bank.threshold=prompt"  # found on development seed 301 (`dit_occupation_levers`) after the others were reported
 )
-BOTH = ("guidance=transport_then_resample", "guidance@guidance.steer=transport_tokens")
+BOTH = (
+    "guidance=transport_then_resample", "guidance@guidance.steer=transport_tokens", "guidance.steer.strength=12",
+    "guidance.steer.slack=1",
+)  # fmt: skip
 VARIANTS = {
-    "captions, axes": AXES,
-    "attributes, partition": PARTITION,
-    "captions, axes, a threshold for each prompt": [*AXES, APART],
-    "attributes, partition, a threshold for each prompt": [*PARTITION, APART],
-    "captions, axes; transport, then resample": [*AXES, *BOTH],
+    "captions, axes": [*AXES, *BEFORE],
+    "attributes, partition": [*PARTITION, *BEFORE],
+    "captions, axes, a threshold for each prompt": [*AXES, APART, *BEFORE],
+    "attributes, partition, a threshold for each prompt": [*PARTITION, APART, *BEFORE],
     "attributes, partition, a threshold for each prompt; transport, then resample": [*PARTITION, APART, *BOTH],
 }
 SEEDS_OF = {
@@ -44,7 +48,11 @@ SEEDS_OF = {
     for name, overrides in VARIANTS.items()
 }
 # What is kept of the numbers of an arm on a prompt.
-KEPT = ("gender", "occupation", "shares", "mode_fd", "mode_shares", "axes", "turned", "kept_cosine")
+KEPT = ("gender", "occupation", "shares", "mode_fd", "mode_shares", "axes", "turned", "kept_cosine", "precision")
+QUALITY = (
+    "| Precision, vanilla to guided | judge's features, mean of the 17 | of the 3 extreme ones | pixels, mean of the 17 | of the 3 "
+    "extreme ones |\n|" + "---|" * 5
+)
 WHY = (
     "| Occupation | ARI of modes and gender | mode 0, vanilla | told at the first guided step | mode 0, guided | "
     "distance from even, vanilla | guided |\n|" + "---|" * 7
@@ -52,13 +60,14 @@ WHY = (
 
 
 def measure(overrides: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
-    """As `run_rows`, with what the projector told.
+    """As `run_rows`, with what the projector told and how well images fit.
 
     Returns:
-        Beside that ``told`` in each row, its shares at the first guided step, the mean over guided images: of each mode; of axes of
-        each side, those of one axis after the other; not where seeds are chosen. ``rows_over_vanilla``: those that the denoiser
-        evaluates for a delivered image, over vanilla's, the mean over prompts and jobs. And ``accuracy``, the share of held-out
-        images, of all prompts, whose mode (of axes: side, the mean over axes) it tells, conditional branch, the mean over steps.
+        Beside that, in each row: ``told``, the shares that the projector told at the first guided step, the mean over guided images
+        (of each mode; of axes of each side, one axis after the other), not where seeds are chosen; of each arm ``precision`` of its
+        images, by feature space. Over all rows: ``rows_over_vanilla``, of the denoiser for a delivered image, over
+        vanilla's, the mean over prompts and jobs; and ``accuracy``, the share of held-out images, of all prompts, whose mode (of
+        axes: side, the mean over axes) the projector tells, conditional branch, the mean over steps.
     """
     jobs = run_jobs(overrides, seeds)
     found = {**pool_jobs(jobs, Path(ROOT)), "config_hashes": [job.name for job in jobs]}
@@ -74,6 +83,8 @@ def measure(overrides: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
         every = [tensors for folder in folders for _, tensors in BatchFolder.open(folder).tensors()]
         if all("p_hat" in tensors for tensors in every):
             its["told"] = torch.stack([tensors["p_hat"][0] for tensors in every]).mean(dim=0).tolist()
+        for own in its["arms"].values():
+            own["precision"] = {space: it["precision"]["value"] for space, it in own["quality"].items()}
     return {**found, "rows": picked(found["rows"], KEPT, ("judge", "modes", "told"))}
 
 
@@ -87,6 +98,18 @@ def told_rows(rows: Mapping[str, Any]) -> list[str]:
         cells = [it["modes"]["ari"]["gender"], shares[0], it["told"][0], shares[1], *far]
         lines.append(f"| {name.replace('-', ' ')} | {' | '.join(f'{cell:.3f}' for cell in cells)} |")
     return lines
+
+
+def quality_row(name: str, rows: Mapping[str, Any]) -> str:
+    """How well all images of an arm fit among vanilla ones of other seeds, beside how well vanilla's own do."""
+    cells = []
+    for space in ("judge", "pixels"):
+        for chosen in (USUAL, EXTREME):
+            values = [
+                mean(rows[row]["arms"][arm]["precision"][space] for row in chosen) for arm in ("vanilla", "guided")
+            ]
+            cells.append(f"{values[0]:.3f} to {values[1]:.3f}")
+    return f"| {name} | {' | '.join(cells)} |"
 
 
 def page(every: Every) -> str:
@@ -104,6 +127,8 @@ def page(every: Every) -> str:
     rows = "; ".join(f"{count:.2f} ({name})" for name, count in chosen.items())
     after = f" The denoiser evaluates for a delivered image, over vanilla's rows: {rows}." if chosen else ""
     text = tables(every, "Occupations on a transformer", counted, "N = 64 for each occupation, arm and seed.", after)
+    rows = [quality_row(name, results["rows"]) for name, results in every.items()]
+    text += "\n".join(["", "", "## Quality: do images still look like those of the model", "", QUALITY, *rows])
     for name, results in every.items():
         first_row = next(iter(results["rows"].values()))
         if "axes" not in first_row["modes"] and "told" in first_row:
