@@ -10,10 +10,8 @@ PROMPT, N_IMAGES = "an emoji of a person", 256
 call = {"num_inference_steps": 25, "guidance_scale": 1.5, "max_sequence_length": 16}  # as the model was trained
 
 pipe = StableDiffusion3Pipeline.from_pretrained(shipped("emoji_dit"))
-# blocks: after which one `h_t` is read and edited; relative_scale: of the guidance scale, which has to stay above 1
-debiaser = SelfDebias.fit(
-    pipe, PROMPT, encoder="shipped:emoji_clip", n_images=N_IMAGES, call=call, blocks=[5], relative_scale=0.75
-)
+# `h_t` is read and edited after the middle block; relative_scale: of the guidance scale, which has to stay above 1
+debiaser = SelfDebias.fit(pipe, PROMPT, encoder="shipped:emoji_clip", n_images=N_IMAGES, call=call, relative_scale=0.75)
 vanilla = pipe([PROMPT] * 16, generator=debiaser.generators(range(16)), **call).images
 with debiaser.attach(pipe):
     edited = pipe([PROMPT] * 16, generator=debiaser.generators(range(16)), **call).images
