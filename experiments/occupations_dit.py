@@ -25,6 +25,7 @@ from selfdebias.storage.atomic import read_json
 from selfdebias.storage.batches import BatchFolder
 
 NAME, SEEDS, LATER, LAST = "occupations_dit", (1011, 1012, 1013), (1021, 1022, 1023), (1031, 1032)
+NEWEST = (1033, 1034)
 COMMON = [*occupations_axes.COMMON, "model=emoji_dit", "bank=carried", "model.blocks=[5]"]
 BEFORE = ("guidance.strength=12", "guidance.slack=1")  # the default when these were measured, with that block
 AXES = [*COMMON, HONEST, "clustering=axes", "collect.n_images=256"]  # axes need as many
@@ -36,15 +37,26 @@ BOTH = (
     "guidance=transport_then_resample", "guidance@guidance.steer=transport_tokens", "guidance.steer.strength=12",
     "guidance.steer.slack=1",
 )  # fmt: skip
+NOW = ("strength=8", "slack=1.5")  # the default now, found on development seeds (`dit_slack`), with edits after block 3
+MIDDLE = [*(it for it in PARTITION if "model.blocks" not in it), "model.blocks=[3]", APART]
 VARIANTS = {
     "captions, axes": [*AXES, *BEFORE],
     "attributes, partition": [*PARTITION, *BEFORE],
     "captions, axes, a threshold for each prompt": [*AXES, APART, *BEFORE],
     "attributes, partition, a threshold for each prompt": [*PARTITION, APART, *BEFORE],
     "attributes, partition, a threshold for each prompt; transport, then resample": [*PARTITION, APART, *BOTH],
-}
+    "after block 3: attributes, partition, a threshold for each prompt; transport, then resample": [
+        *MIDDLE, *BOTH[:2], *(f"guidance.steer.{it}" for it in NOW),
+    ],
+}  # fmt: skip
 SEEDS_OF = {
-    name: LAST if BOTH[0] in overrides else LATER if APART in overrides else SEEDS
+    name: NEWEST
+    if "after block 3" in name
+    else LAST
+    if BOTH[0] in overrides
+    else LATER
+    if APART in overrides
+    else SEEDS
     for name, overrides in VARIANTS.items()
 }
 # What is kept of the numbers of an arm on a prompt.
@@ -118,10 +130,10 @@ def page(every: Every) -> str:
     Args:
         every: results of `measure` by variant.
     """
-    first, later, last = (", ".join(map(str, seeds)) for seeds in (SEEDS, LATER, LAST))
+    first, later, last, newest = (", ".join(map(str, seeds)) for seeds in (SEEDS, LATER, LAST, NEWEST))
     counted = (
         f"`python -m experiments.{NAME}`, generate seeds {first}, with a threshold for each prompt {later}, where seeds are chosen "
-        f"too {last}: {len(every)} of its {len(VARIANTS)} variants."
+        f"too {last}, after block 3 {newest}: {len(every)} of its {len(VARIANTS)} variants."
     )
     chosen = {name: its["rows_over_vanilla"] for name, its in every.items() if BOTH[0] in VARIANTS[name]}
     rows = "; ".join(f"{count:.2f} ({name})" for name, count in chosen.items())
