@@ -12,13 +12,11 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
 
-from experiments.occupations_dit import APART, BEFORE, BOTH, PARTITION, measure
+from experiments.occupations_dit import APART, BEFORE, MIDDLE, NOW, PARTITION, measure, then_resample
 from experiments.pooled import interval
 from experiments.variants import Every, run_variants
 
 NAME, SEED = "dit_occupation_levers", 301
-MIDDLE = [*(it for it in PARTITION if "model.blocks" not in it), "model.blocks=[3]", APART]  # of seven blocks, from 0
-MILD = ("strength=8", "slack=1.5")
 OWN = "guidance=transport"  # more images are tried, each pushed less
 VARIANTS = {
     "as on a person: projector trained for 600 steps": [*PARTITION, *BEFORE],
@@ -30,22 +28,22 @@ VARIANTS = {
         *PARTITION, APART, *BEFORE, "guidance.closed_loop=true",
     ],
     "a threshold for each prompt, from 12% of the steps": [*PARTITION, APART, *BEFORE, "schedule.start=0.12"],
-    "transport, then resample": [*PARTITION, *BOTH],
-    "a threshold for each prompt; transport, then resample": [*PARTITION, APART, *BOTH],
+    "transport, then resample": [*PARTITION, *then_resample(BEFORE)],
+    "a threshold for each prompt; transport, then resample": [*PARTITION, APART, *then_resample(BEFORE)],
     "a threshold for each prompt; transport's own slack and strength": [*PARTITION, APART, OWN],
     "a threshold for each prompt; transport's own, then resample": [*PARTITION, APART, "guidance=transport_then_resample"],
     "after block 3; a threshold for each prompt": [*MIDDLE, *BEFORE],
-    "after block 3, strength 3.2, slack 1.5; a threshold for each prompt": [*MIDDLE, *(f"guidance.{it}" for it in MILD)],
+    "after block 3, strength 3.2, slack 1.5; a threshold for each prompt": [*MIDDLE, *NOW],
     "after block 3, strength 3.2, slack 1.5; a threshold for each prompt; transport, then resample": [
-        *MIDDLE, *BOTH[:2], *(f"guidance.steer.{it}" for it in MILD),
+        *MIDDLE, *then_resample(NOW),
     ],
 }  # fmt: skip
-HEAD = (
-    "| Variant | held-out images whose mode is told | error of the told share, mean of prompts | modes: distance from the target, "
-    "vanilla | guided | the worst prompt, guided | `kept_cosine` | precision in pixels, vanilla | guided | rows |\n|"
-    + "---|"
-    * 10
-)
+COLUMNS = (
+    "Variant", "held-out images whose mode is told", "error of the told share, mean of prompts",
+    "modes: distance from the target, vanilla", "guided", "the worst prompt, guided", "`kept_cosine`",
+    "precision in pixels, vanilla", "guided", "rows",
+)  # fmt: skip
+HEAD = f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}"
 
 
 def in_short(results: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
     python -m experiments.occupations_dit [WORD ...]
 
 Words choose the variants whose names hold one of them, all without a word. Settings are those of "a person"
-(`person_dit`) that were the default then, with edits after block 5.
+(`person_dit`): of the default before, with edits after block 5, and of the one now, after block 3.
 """
 
 from __future__ import annotations
@@ -26,39 +26,40 @@ from selfdebias.storage.batches import BatchFolder
 
 NAME, SEEDS, LATER, LAST = "occupations_dit", (1011, 1012, 1013), (1021, 1022, 1023), (1031, 1032)
 NEWEST = (1033, 1034)
-COMMON = [*occupations_axes.COMMON, "model=emoji_dit", "bank=carried", "model.blocks=[5]"]
-BEFORE = ("guidance.strength=12", "guidance.slack=1")  # the default when these were measured, with that block
-AXES = [*COMMON, HONEST, "clustering=axes", "collect.n_images=256"]  # axes need as many
-PARTITION = [*COMMON, TOLD, "clustering=spectral", FEWER]
-APART = (
-    "bank.threshold=prompt"  # found on development seed 301 (`dit_occupation_levers`) after the others were reported
-)
-BOTH = (
-    "guidance=transport_then_resample", "guidance@guidance.steer=transport_tokens", "guidance.steer.strength=12",
-    "guidance.steer.slack=1",
-)  # fmt: skip
-NOW = ("strength=8", "slack=1.5")  # the default now, found on development seeds (`dit_slack`), with edits after block 3
-MIDDLE = [*(it for it in PARTITION if "model.blocks" not in it), "model.blocks=[3]", APART]
+COMMON = [*occupations_axes.COMMON, "model=emoji_dit", "bank=carried"]
+BLOCK_5 = ["model.blocks=[5]"]
+AXES = [*COMMON, *BLOCK_5, HONEST, "clustering=axes", "collect.n_images=256"]  # axes need as many
+MODES = [*COMMON, TOLD, "clustering=spectral", FEWER]
+PARTITION = [*MODES, *BLOCK_5]
+# Found on development seed 301 (`dit_occupation_levers`) after what has no threshold had been reported.
+APART = "bank.threshold=prompt"
+MIDDLE = [*MODES, "model.blocks=[3]", APART]
+BEFORE = ("guidance.strength=12", "guidance.slack=1")  # the default when these were measured, with edits after block 5
+NOW = (
+    "guidance.strength=8",
+    "guidance.slack=1.5",
+)  # the default now, found on development seeds (`dit_slack`), with MIDDLE
+
+
+def then_resample(values: Sequence[str]) -> list[str]:
+    """The overrides of `transport_then_resample`, whose transport has these values of the default form for tokens."""
+    steered = [value.replace("guidance.", "guidance.steer.", 1) for value in values]
+    return ["guidance=transport_then_resample", "guidance@guidance.steer=transport_tokens", *steered]
+
+
 VARIANTS = {
     "captions, axes": [*AXES, *BEFORE],
     "attributes, partition": [*PARTITION, *BEFORE],
     "captions, axes, a threshold for each prompt": [*AXES, APART, *BEFORE],
     "attributes, partition, a threshold for each prompt": [*PARTITION, APART, *BEFORE],
-    "attributes, partition, a threshold for each prompt; transport, then resample": [*PARTITION, APART, *BOTH],
+    "attributes, partition, a threshold for each prompt; transport, then resample": [
+        *PARTITION, APART, *then_resample(BEFORE),
+    ],
     "after block 3: attributes, partition, a threshold for each prompt; transport, then resample": [
-        *MIDDLE, *BOTH[:2], *(f"guidance.steer.{it}" for it in NOW),
+        *MIDDLE, *then_resample(NOW),
     ],
 }  # fmt: skip
-SEEDS_OF = {
-    name: NEWEST
-    if "after block 3" in name
-    else LAST
-    if BOTH[0] in overrides
-    else LATER
-    if APART in overrides
-    else SEEDS
-    for name, overrides in VARIANTS.items()
-}
+SEEDS_OF = dict(zip(VARIANTS, (SEEDS, SEEDS, LATER, LATER, LAST, NEWEST), strict=True))
 # What is kept of the numbers of an arm on a prompt.
 KEPT = ("gender", "occupation", "shares", "mode_fd", "mode_shares", "axes", "turned", "kept_cosine", "precision")
 QUALITY = (
@@ -135,7 +136,7 @@ def page(every: Every) -> str:
         f"`python -m experiments.{NAME}`, generate seeds {first}, with a threshold for each prompt {later}, where seeds are chosen "
         f"too {last}, after block 3 {newest}: {len(every)} of its {len(VARIANTS)} variants."
     )
-    chosen = {name: its["rows_over_vanilla"] for name, its in every.items() if BOTH[0] in VARIANTS[name]}
+    chosen = {name: its["rows_over_vanilla"] for name, its in every.items() if "then resample" in name}
     rows = "; ".join(f"{count:.2f} ({name})" for name, count in chosen.items())
     after = f" The denoiser evaluates for a delivered image, over vanilla's rows: {rows}." if chosen else ""
     text = tables(every, "Occupations on a transformer", counted, "N = 64 for each occupation, arm and seed.", after)

@@ -139,7 +139,7 @@ def head(title: str, study: str, every: Mapping[str, Mapping[str, Any]]) -> list
 
 def part(
     name: str, results: Mapping[str, Any], seeds: Sequence[int], columns: Sequence[str] = COLUMNS,
-    settings: Mapping[str, Mapping[str, Any]] = SETTINGS,
+    settings: Mapping[str, Mapping[str, Any]] = SETTINGS, titles: Mapping[str, str] = TITLES,
 ) -> list[str]:  # fmt: skip
     """The lines of a part: its seeds, a row for each arm, and which differences are told apart.
 
@@ -149,9 +149,10 @@ def part(
         seeds: generate seeds.
         columns: keys of `experiments.columns.COLUMNS`.
         settings: overrides by part and arm, whose order the rows have.
+        titles: of arms whose row is not named as they are.
     """
     arms = ordered(results["arms"], settings)
-    verdicts = [f"{TITLES.get(arm, arm)}: {_verdict(results['verdicts'][arm])}" for arm in arms[1:]]
+    verdicts = [f"{titles.get(arm, arm)}: {_verdict(results['verdicts'][arm])}" for arm in arms[1:]]
     counted = f"{len(arms)} arms, {len(results['config_hashes'])} jobs."
     return [
         "",
@@ -160,7 +161,7 @@ def part(
         f"Generate seeds {', '.join(map(str, seeds))}; {counted}",
         "",
         header(columns, {}),
-        *(row(TITLES.get(arm, arm), dict(results), arm, columns) for arm in arms),
+        *(row(titles.get(arm, arm), dict(results), arm, columns) for arm in arms),
         "",
         f"Gender against vanilla, Holm's correction over all comparisons of this part: {'; '.join(verdicts)}.",
     ]

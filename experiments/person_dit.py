@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.person_axes import HONEST, TOLD
-from experiments.person_choosing import head, part, run_parts
+from experiments.person_choosing import TITLES, head, part, run_parts
 
 NAME, SEEDS, BEFORE_SEEDS = "person_dit", (861, 862, 863, 864, 865), (856, 857, 858, 859, 860)
 COMMON = ["model=emoji_dit", "stages=[collect,discover,project,generate,evaluate]"]
@@ -76,7 +76,12 @@ COLUMNS = (
 
 def page(every: Mapping[str, Mapping[str, Any]]) -> str:
     """A table for each part, and which differences are told apart."""
-    parts = [line for name, it in every.items() for line in part(name, it, SEEDS_OF[name], COLUMNS, SETTINGS)]
+    then = {**TITLES, "guided": "transport, the default then"}
+    parts = [
+        line
+        for name, it in every.items()
+        for line in part(name, it, SEEDS_OF[name], COLUMNS, SETTINGS, then if "after block 5" in name else TITLES)
+    ]
     return "\n".join([*head("The transformer of Emoji World, all arms", NAME, every), *parts])
 
 
