@@ -223,6 +223,9 @@ def _check_axes(config: Mapping[str, Any]) -> None:
     for path, value in walk(config["guidance"], "guidance"):
         if path.endswith(".axes") and value is not None and not axes:
             raise refuse(path, "null where modes are one partition (or choose clustering=axes)", value)
+        most = max(config["clustering"]["factors"]) if axes else 0
+        if path.endswith(".axes") and value and axes and max(value) >= most:
+            raise refuse(path, f"among 0 to {most - 1}, since `clustering.factors` allows no more axes", value)
 
 
 def _check_sampler(config: Mapping[str, Any]) -> None:

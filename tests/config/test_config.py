@@ -298,6 +298,10 @@ def test_pooling_may_be_over_any_key_that_a_job_can_have(key):
     ("overrides", "message"),
     [
         (["clustering=spectral", "guidance.axes=[0]"], "`guidance.axes` must be null where modes are one partition"),
+        (
+            ["clustering=axes", "guidance.axes=[0, 9]"],
+            "`guidance.axes` must be among 0 to 5, since `clustering.factors` allows",
+        ),
         (["clustering=axes", "bank=mixture"], "`bank` must be own or carried where clustering=axes"),
         (["clustering=axes", "collect.n_images=64"], "`collect.n_images` must be at least 256"),
         (["clustering=axes", "clustering.factors=[9]"], "`clustering.factors` must be whole numbers"),
