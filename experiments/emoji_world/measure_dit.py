@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, StableDiffusion3Pipeline
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from experiments.emoji_world.captions import CaptionSampler
 from experiments.emoji_world.cards import write_dit_card
@@ -71,8 +71,8 @@ def judged_in_training(draw: Generator, recipe: DictConfig, vae: AutoencoderKL, 
 def main(recipe: DictConfig) -> None:
     """Measure, and write the card."""
     folder = Path(recipe.ship) / "emoji_dit"
-    steps, guidance_scale = recipe.measure_dit.steps, recipe.measure_dit.guidance_scale
-    sampler = Sampler(folder, steps, guidance_scale)
+    recipe = OmegaConf.merge(recipe, {"measure": recipe.measure_dit})
+    sampler = Sampler(folder, recipe.measure.steps, recipe.measure.guidance_scale)
     draw = Generator(sampler, EmojiJudge(str(Path(recipe.ship) / "emoji_judge")))
     rows, sheets = measure_neutral(draw, recipe)
     judged = judged_in_training(draw, recipe, sampler.pipeline.vae, set(rows))

@@ -92,7 +92,12 @@ def recipe(tmp_path_factory):
     for name in ("emoji", "emoji_judge"):
         (ship / name).symlink_to(shipped(name))
     tiny_ones = ["dit.blocks=2", "dit.heads=1", "dit.batch_size=2", "dit.views=1", "dit.steps=2"]
-    few = ["measure.neutral_images=2", "measure.explicit_images=1", "measure.sheet_columns=4", "measure_dit.steps=1"]
+    few = [
+        "measure_dit.neutral_images=2",
+        "measure.explicit_images=1",
+        "measure.sheet_columns=4",
+        "measure_dit.steps=1",
+    ]
     few += ["measure_dit.training_images=4"]
     return load_recipe([f"ship={ship}", f"work={ship / 'work'}", *tiny_ones, *few])
 

@@ -112,7 +112,7 @@ def test_the_encoder_loads_unmodified_and_tells_captions_apart(name):
         ("emoji", ("summary", "share_learned"), 0.80),
         ("emoji_dit", ("summary", "occupation_shown"), 0.95),
         ("emoji_dit", ("explicit", "gender"), 0.95),
-        ("emoji_dit", ("summary", "share_learned"), 0.75),  # 0.80 was asked for, 0.76 was measured
+        ("emoji_dit", ("summary", "share_learned"), 0.80),
         ("emoji_dit", ("summary", "share_judged_in_training"), 0.80),
     ],
 )
