@@ -45,7 +45,7 @@ ROWS = (
         Place(PERSON, CAPTIONS, "guided"), Place("occupations_axes", "captions, axes, carried", "guided"),
     ),
     Row(
-        "`transport_tokens` on a transformer, `model=emoji_dit`", "captions",
+        "`transport_tokens_axes` on a transformer, `model=emoji_dit`", "captions",
         Place("person_dit", f"{CAPTIONS}: transport", "guided"), Place("occupations_dit", CAPTIONS, "guided"),
     ),
     Row(

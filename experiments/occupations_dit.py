@@ -25,7 +25,7 @@ from selfdebias.storage.atomic import read_json
 from selfdebias.storage.batches import BatchFolder
 
 NAME, SEEDS, LATER, LAST = "occupations_dit", (1011, 1012, 1013), (1021, 1022, 1023), (1031, 1032)
-NEWEST = (1033, 1034)
+NEWEST = (1033, 1034, 1035)
 COMMON = [*occupations_axes.COMMON, "model=emoji_dit", "bank=carried"]
 BLOCK_5 = ["model.blocks=[5]"]
 AXES = [*COMMON, *BLOCK_5, HONEST, "clustering=axes", "collect.n_images=256"]  # axes need as many
@@ -58,8 +58,12 @@ VARIANTS = {
     "after block 3: attributes, partition, a threshold for each prompt; transport, then resample": [
         *MIDDLE, *then_resample(NOW),
     ],
+    "after block 3: attributes, partition, a threshold for each prompt": [*MIDDLE, *NOW],
+    "after block 3: captions, axes": [
+        *COMMON, HONEST, "clustering=axes_many", "collect.n_images=512", "model.blocks=[3]", "guidance=transport_tokens_axes",
+    ],
 }  # fmt: skip
-SEEDS_OF = dict(zip(VARIANTS, (SEEDS, SEEDS, LATER, LATER, LAST, NEWEST), strict=True))
+SEEDS_OF = dict(zip(VARIANTS, (SEEDS, SEEDS, LATER, LATER, LAST, *[NEWEST] * 3), strict=True))
 # What is kept of the numbers of an arm on a prompt.
 KEPT = ("gender", "occupation", "shares", "mode_fd", "mode_shares", "axes", "turned", "kept_cosine", "precision")
 QUALITY = (

@@ -3,10 +3,12 @@
     python -m experiments.person_dit [WORD ...]
 
 Words choose the parts whose names hold one of them; words that are in no part's name choose arms. Settings were chosen on
-development seeds 301 and 302 (`dit_levers`, `dit_slack`), and are the defaults of `model=emoji_dit`. Two defaults came before
-them, and nothing was chosen on the seeds that they were reported on. Transport's own values after block 5, 2.5 times as many
-images tried, on seeds 851 to 855 (commit 46c95a4): 0.569 men and 0.936 kept. And as many images as must switch, each pushed
-twice as hard, on seeds 856 to 860: the parts "after block 5". Arms in `SETTINGS` that the page lacks have not been run yet.
+development seeds 301 and 302 (`dit_levers`, `dit_slack`, `dit_axes`), and are the defaults of `model=emoji_dit`. Two defaults came
+before them, and nothing was chosen on the seeds that they were reported on. Transport's own values after block 5, 2.5 times as
+many images tried, on seeds 851 to 855 (commit 46c95a4): 0.569 men and 0.936 kept. And as many images as must switch, each pushed
+twice as hard, on seeds 856 to 860: the parts "after block 5". With captions, axes were first looked for with the numbers of
+factors that the UNet has, and pushed as hard as a partition: the part "captions, axes of 4 to 6 factors". Arms in `SETTINGS` that
+the page lacks have not been run yet.
 """
 
 from __future__ import annotations
@@ -19,9 +21,11 @@ from experiments.person_axes import HONEST, TOLD
 from experiments.person_choosing import TITLES, head, part, run_parts
 
 NAME, SEEDS, BEFORE_SEEDS = "person_dit", (861, 862, 863, 864, 865), (856, 857, 858, 859, 860)
+LATER_SEEDS = (866, 867, 868, 869, 870)
 COMMON = ["model=emoji_dit", "stages=[collect,discover,project,generate,evaluate]"]
 PARTITION = [*COMMON, *TOLD, "clustering=spectral"]
-AXES = [*COMMON, *HONEST, "clustering=axes"]
+FEWER = [*COMMON, *HONEST, "clustering=axes"]  # factors
+AXES = [*COMMON, *HONEST, "clustering=axes_many"]
 TOKENS, STEERED = "guidance@guidance.of=transport_tokens", "guidance@guidance.steer=transport_tokens"
 # The default before: found on the same development seeds, and worse on them than the one after block 3.
 BLOCK_5, BEFORE = ["model.blocks=[5]"], ["strength=12", "slack=1"]
@@ -38,23 +42,27 @@ CHOOSING = {
     "transport, then resample": ["guidance=transport_then_resample", STEERED],
 }
 SETTINGS = {
-    "captions, axes: transport": {"default": [*AXES, "guidance=random", TOKENS]},
+    "captions, axes: transport": {"default": [*AXES, "guidance=random", f"{TOKENS}_axes"]},
     "captions, axes: other arms": {
-        "default": [*AXES, "guidance=random", TOKENS],
-        **{name: [*AXES, *own] for name, own in READERS.items()},
-        **{name: [*AXES, *own] for name, own in CHOOSING.items()},
+        "default": [*AXES, "guidance=attribute_prompts", f"{TOKENS}_axes"],
+        **{name: [*AXES, *(f"{it}_axes" if it == STEERED else it for it in own)] for name, own in CHOOSING.items()},
     },
+    "captions, axes of 4 to 6 factors: transport": {"default": [*FEWER, "guidance=random", TOKENS]},
     "attributes, partition: transport": {"default": [*PARTITION, "guidance=random", TOKENS]},
     "attributes, partition: other arms": {
         "default": [*PARTITION, "guidance=attribute_prompts", TOKENS],
-        **{name: [*PARTITION, *own] for name, own in READERS.items()},
+        **{name: [*PARTITION, "guidance=transport_tokens", *own] for name, own in READERS.items()},
         "self_debias": [*PARTITION, "guidance=self_debias"],
         "mean_difference": [*PARTITION, "guidance=mean_difference"],
         "mean difference under transport's gate": [*PARTITION, "guidance=mean_transport", "guidance.slack=2.5"],
         **{name: [*PARTITION, *own] for name, own in CHOOSING.items()},
-        "told the attribute: the judge's classes in place of modes": [*PARTITION, "bank=supervised"],
+        "told the attribute: the judge's classes in place of modes": [
+            *PARTITION,
+            "guidance=transport_tokens",
+            "bank=supervised",
+        ],
     },
-    "captions, axes: after block 5": {"default": [*AXES, *BLOCK_5, "guidance=random", TOKENS, *OF_BEFORE]},
+    "captions, axes: after block 5": {"default": [*FEWER, *BLOCK_5, "guidance=random", TOKENS, *OF_BEFORE]},
     "attributes, partition: after block 5": {
         "default": [*PARTITION, *BLOCK_5, "guidance=random", TOKENS, *OF_BEFORE],
         "self_debias": [*PARTITION, *BLOCK_5, "guidance=self_debias"],
@@ -67,7 +75,10 @@ SETTINGS = {
         "default": [*PARTITION, *BLOCK_5, "guidance=attribute_prompts", TOKENS, *OF_BEFORE]
     },
 }
-SEEDS_OF = {name: BEFORE_SEEDS if "after block 5" in name else SEEDS for name in SETTINGS}
+SEEDS_OF = {
+    name: BEFORE_SEEDS if "after block 5" in name else LATER_SEEDS if "captions, axes:" in name else SEEDS
+    for name in SETTINGS
+}
 COLUMNS = (
     "n", "men", "gender", "less_vanilla", "less_default", "from_target", "tone", "switched", "switched_precision", "precision",
     "kept", "edited", "rows",

@@ -113,9 +113,9 @@ class SelfDebias:
             clustering: a `ModeEstimator` for a partition, such as `SpectralModes`, or a name in ``conf/clustering``, such as
                 ``spectral``; None takes ``axes``.
             guidance, schedule: as in `attach`; None takes the defaults of ``conf/``: ``transport_axes`` where there are axes,
-                ``transport`` where modes are one partition; ``transport_tokens`` and the schedule ``tokens`` for a transformer. A
-                guidance by name has the values of ``conf/guidance``: the eta of ``gradient_descent`` holds for the shipped model,
-                and is another one elsewhere.
+                ``transport`` where modes are one partition; for a transformer ``transport_tokens_axes`` or ``transport_tokens``,
+                and the schedule ``tokens``. A guidance by name has the values of ``conf/guidance``: the eta of ``gradient_descent``
+                holds for the shipped model, and is another one elsewhere.
             projector: options of the projector that differ from those of ``conf/``, such as ``{"steps": 1000}``; bottlenecks of
                 256 channels or more are read through a convolution, smaller ones as they are.
             vocabulary: finds words for the modes, with the encoder's text tower: a `Vocabulary`, or a name in ``conf/vocabulary``,

@@ -93,9 +93,9 @@ def default(group: str, option: str) -> Any:
 
 
 def transport_for(semantics: Semantics | AxesSemantics) -> Method:
-    """Return the form of transport that suits a projector and a bank: `transport_tokens`, `transport_axes` or `transport`."""
-    form = "transport_axes" if isinstance(semantics, AxesSemantics) else "transport"
-    made: Method = default("guidance", "transport_tokens" if semantics.projector.block is not None else form)
+    """Return the form of transport that suits a projector, of a UNet or of tokens, and a bank, of one partition or of axes."""
+    form = "transport" if semantics.projector.block is None else "transport_tokens"
+    made: Method = default("guidance", f"{form}_axes" if isinstance(semantics, AxesSemantics) else form)
     return made
 
 

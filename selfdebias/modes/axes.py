@@ -187,8 +187,15 @@ def fit_factors(x: Array, m: int, generator: np.random.Generator) -> Factors:
         means = design @ solved
         squares = (x**2).sum() - 2 * (r.T @ x * means).sum() + (weights * (means**2).sum(1)).sum()
         shares = np.clip(weights @ states / n, RAREST, 1 - RAREST)
-        found = Factors(solved[0], solved[1:], shares, float(squares / n / d) + RIDGE, _mean_log(log_joint))
-    return found._replace(likelihood=_mean_log(_log_joint(x, found, states)))
+        found = Factors(solved[0], solved[1:], shares, float(squares / n / d) + RIDGE, -np.inf)
+    return found._replace(likelihood=mean_log_likelihood(x, found))
+
+
+def mean_log_likelihood(x: Array, factors: Factors) -> float:
+    """Return the mean log-likelihood, in nats, of vectors (N, d), such as those of the half that was not fitted."""
+    log_joint = _log_joint(x, factors, _states(len(factors.directions)))
+    most = log_joint.max(1)
+    return float((most + np.log(np.exp(log_joint - most[:, None]).sum(1))).mean())
 
 
 def posteriors(x: Array, factors: Factors) -> Array:
@@ -212,8 +219,3 @@ def _log_joint(x: Array, factors: Factors, states: Array) -> Array:
 def _softmax(scores: Array) -> Array:
     p = np.exp(scores - scores.max(1, keepdims=True))
     return p / p.sum(1, keepdims=True)
-
-
-def _mean_log(log_joint: Array) -> float:
-    most = log_joint.max(1)
-    return float((most + np.log(np.exp(log_joint - most[:, None]).sum(1))).mean())

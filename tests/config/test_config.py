@@ -173,7 +173,7 @@ def test_good_overrides_arrive(stand_ins, overrides, path, value):
 
 @pytest.mark.parametrize("outer, inner", [("random", "of"), ("select_then_transport", "steer")])
 def test_the_guidance_inside_another_is_chosen_as_any_nested_group(outer, inner):
-    chosen = config.load(["model=emoji_dit", f"guidance={outer}", f"guidance@guidance.{inner}=transport_tokens"])
+    chosen = config.load(["model=emoji_dit", f"guidance={outer}", f"guidance@guidance.{inner}=transport_tokens_axes"])
     assert chosen["guidance"][inner] == config.load(["model=emoji_dit"])["guidance"]
     with pytest.raises(config.ConfigError, match="got missing"):
         config.load([f"guidance={outer}", f"guidance@guidance.{inner}=missing"])

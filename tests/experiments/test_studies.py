@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from experiments import (
+    axis_factors,
     dit_blocks,
     dit_occupation_levers,
     encoders,
@@ -77,6 +78,7 @@ def test_each_page_is_what_its_study_makes_of_its_numbers(name):
 
 
 IN_PARTS = (
+    axis_factors,
     occupations,
     occupations_choosing,
     occupations_dit,

@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.metrics import adjusted_rand_score
 
 from selfdebias.modes import FactorialAxes, KMeansModes
-from selfdebias.modes.axes import fit_factors, pairwise_ari, posteriors
+from selfdebias.modes.axes import fit_factors, mean_log_likelihood, pairwise_ari, posteriors
 from selfdebias.modes.bank import AxesBank, load_bank
 from selfdebias.modes.bank_fit import fit_axes_bank
 from selfdebias.modes.placement import cells_of, sides_of
@@ -105,6 +105,25 @@ def test_factors_explain_the_planted_shares_and_noise():
     assert p.shape == (600, 3) and min(matched(p > 0.5, sides)) > 0.9
     assert sorted(np.minimum(best.shares, 1 - best.shares)) == pytest.approx(sorted([0.3, 0.5, 0.4]), abs=0.07)
     assert best.variance < 0.005
+
+
+def test_vectors_that_were_not_fitted_are_likeliest_with_the_planted_number_of_factors():
+    (X, _), (other, _) = planted(spread=0.1), planted(spread=0.1, seed=1)
+    fitted = [
+        max((fit_factors(X, m, np.random.default_rng(seed)) for seed in range(4)), key=lambda it: it.likelihood)
+        for m in (1, 2, 3)
+    ]
+    held_out = [mean_log_likelihood(other, it) for it in fitted]
+    assert held_out[0] < held_out[1] < held_out[2]
+    assert [mean_log_likelihood(X, it) for it in fitted] == [it.likelihood for it in fitted]
+    alone = [mean_log_likelihood(row, fitted[2]) for row in other[:50, None]]
+    assert np.mean(alone) == pytest.approx(mean_log_likelihood(other[:50], fitted[2]))
+
+
+def test_a_rare_side_comes_back_with_more_factors_alone():
+    X, sides = planted(n=800, shares=(0.5, 0.45, 0.5, 0.12), spread=0.15)
+    few, many = (FactorialAxes(factors=it, halves=4, restarts=4).fit(X) for it in ((2, 3), (4, 5)))
+    assert matched(few.sides_, sides)[3] < 0.1 < 0.8 < matched(many.sides_, sides)[3]
 
 
 def test_the_rand_index_of_all_pairs_is_that_of_scikit_learn():

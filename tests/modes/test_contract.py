@@ -15,7 +15,7 @@ from selfdebias.config.sources import conf_folder
 from tests.modes.blobs import blobs
 
 FOLDER = Path(conf_folder()) / "clustering"
-OPTIONS = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != "axes")  # no partition: `test_axes`
+OPTIONS = sorted(path.stem for path in FOLDER.glob("*.yaml") if not path.stem.startswith("axes"))  # those: `test_axes`
 CHOOSING = [name for name in OPTIONS if "choice" in OmegaConf.load(FOLDER / f"{name}.yaml")]
 SIZES = [60, 45, 30]
 
