@@ -199,7 +199,7 @@ def test_all_guidances_that_split_are_compared():
         "attribute_prompts",
     }  # made with another one
     splits = {name for name in options if default("guidance", name).splits}
-    assert splits - {"transport_axes", "transport_tokens"} <= {*SPLIT}  # which are `transport` with other values
+    assert splits - {"transport_axes", "transport_tokens", "transport_tokens_axes"} <= {*SPLIT}  # which are `transport` with other values
 
 
 @pytest.mark.slow
