@@ -199,7 +199,8 @@ def test_all_guidances_that_split_are_compared():
         "attribute_prompts",
     }  # made with another one
     splits = {name for name in options if default("guidance", name).splits}
-    assert splits - {"transport_axes", "transport_tokens", "transport_tokens_axes"} <= {*SPLIT}  # which are `transport` with other values
+    same = {"transport_axes", "transport_tokens", "transport_tokens_axes"}  # as `transport`, with other values
+    assert splits - same <= {*SPLIT}
 
 
 @pytest.mark.slow
