@@ -224,7 +224,8 @@ def _check_axes(config: Mapping[str, Any]) -> None:
         if path.endswith(".axes") and value is not None and not axes:
             raise refuse(path, "null where modes are one partition (or choose clustering=axes)", value)
         most = max(config["clustering"]["factors"]) if axes else 0
-        if path.endswith(".axes") and value and axes and max(value) >= most:
+        named = value if path.endswith(".axes") and axes and isinstance(value, list) else []
+        if any(isinstance(axis, int) and axis >= most for axis in named):
             raise refuse(path, f"among 0 to {most - 1}, since `clustering.factors` allows no more axes", value)
 
 

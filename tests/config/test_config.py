@@ -298,6 +298,8 @@ def test_pooling_may_be_over_any_key_that_a_job_can_have(key):
     ("overrides", "message"),
     [
         (["clustering=spectral", "guidance.axes=[0]"], "`guidance.axes` must be null where modes are one partition"),
+        (["clustering=axes", "guidance.axes=[a]"], "`guidance.axes` must be "),
+        (["clustering=axes", "guidance.axes=9"], "`guidance.axes` must be "),
         (
             ["clustering=axes", "guidance.axes=[0, 9]"],
             "`guidance.axes` must be among 0 to 5, since `clustering.factors` allows",
