@@ -4,7 +4,7 @@
 
 Words choose the models whose names hold one of them, all without a word. Factors are fitted to a half of the images, of which the
 likeliest of four starts counts, and held against the other half. Labels are read for the columns of the table alone that say so.
-(But what they showed on development images is why more than 6 factors were tried, and why 7 alone was preferred to 5 to 7 together.)
+(But what they showed on development images is why more than 6 factors were tried, and why 7 was preferred to 5 to 7 together.)
 """
 
 from __future__ import annotations
