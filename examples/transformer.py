@@ -6,12 +6,14 @@ from diffusers.utils import make_image_grid
 from selfdebias import SelfDebias
 from selfdebias.testbed import shipped
 
-PROMPT, N_IMAGES = "an emoji of a person", 256
+PROMPT, ENCODER, N_IMAGES = "an emoji of a person", "shipped:emoji_clip", 512
 call = {"num_inference_steps": 25, "guidance_scale": 1.5, "max_sequence_length": 16}  # as the model was trained
 
 pipe = StableDiffusion3Pipeline.from_pretrained(shipped("emoji_dit"))
-# `h_t` is read and edited after the middle block; relative_scale: of the guidance scale, which has to stay above 1
-debiaser = SelfDebias.fit(pipe, PROMPT, encoder="shipped:emoji_clip", n_images=N_IMAGES, call=call, relative_scale=0.75)
+# `h_t` is read and edited after the middle block. axes_many finds axes whose second side is rare, of 512 images.
+# relative_scale: that of the guidance scale, which has to stay above 1
+own = {"clustering": "axes_many", "relative_scale": 0.75}
+debiaser = SelfDebias.fit(pipe, PROMPT, encoder=ENCODER, n_images=N_IMAGES, call=call, **own)
 vanilla = pipe([PROMPT] * 16, generator=debiaser.generators(range(16)), **call).images
 with debiaser.attach(pipe):
     edited = pipe([PROMPT] * 16, generator=debiaser.generators(range(16)), **call).images
