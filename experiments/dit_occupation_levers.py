@@ -17,10 +17,13 @@ from experiments.pooled import interval
 from experiments.variants import Every, run_variants
 
 NAME, SEED = "dit_occupation_levers", 301
-OWN = "guidance=transport"  # more images are tried, each pushed less
+OWN = (
+    "guidance.strength=6",
+    "guidance.slack=2.5",
+)  # what transport has on a UNet: more images are tried, each pushed less
 VARIANTS = {
     "as on a person: projector trained for 600 steps": [*PARTITION, *BEFORE],
-    "transport's own slack and strength": [*PARTITION, OWN],
+    "transport's own slack and strength": [*PARTITION, *OWN],
     "projector trained for 2,400 steps": [*PARTITION, *BEFORE, "projector.steps=2400"],
     "projector trained for 6,000 steps": [*PARTITION, *BEFORE, "projector.steps=6000"],
     "a threshold for each prompt": [*PARTITION, APART, *BEFORE],
@@ -30,8 +33,8 @@ VARIANTS = {
     "a threshold for each prompt, from 12% of the steps": [*PARTITION, APART, *BEFORE, "schedule.start=0.12"],
     "transport, then resample": [*PARTITION, *then_resample(BEFORE)],
     "a threshold for each prompt; transport, then resample": [*PARTITION, APART, *then_resample(BEFORE)],
-    "a threshold for each prompt; transport's own slack and strength": [*PARTITION, APART, OWN],
-    "a threshold for each prompt; transport's own, then resample": [*PARTITION, APART, "guidance=transport_then_resample"],
+    "a threshold for each prompt; transport's own slack and strength": [*PARTITION, APART, *OWN],
+    "a threshold for each prompt; transport's own, then resample": [*PARTITION, APART, *then_resample(OWN)],
     "after block 3; a threshold for each prompt": [*MIDDLE, *BEFORE],
     "after block 3, strength 3.2, slack 1.5; a threshold for each prompt": [*MIDDLE, *NOW],
     "after block 3, strength 3.2, slack 1.5; a threshold for each prompt; transport, then resample": [

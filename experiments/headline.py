@@ -41,15 +41,15 @@ PERSON, CAPTIONS, ATTRIBUTES = "person_choosing", "captions, axes", "attributes,
 MANY = "occupations_choosing"
 ROWS = (
     Row(
-        "`transport_axes`, the default", "captions",
+        "`transport`, the default", "captions",
         Place(PERSON, CAPTIONS, "guided"), Place("occupations_axes", "captions, axes, carried", "guided"),
     ),
     Row(
-        "`transport_tokens_axes` on a transformer, `model=emoji_dit`", "captions",
+        "`transport` on a transformer, `model=emoji_dit`", "captions",
         Place("person_dit", f"{CAPTIONS}: transport", "guided"), Place("occupations_dit", CAPTIONS, "guided"),
     ),
     Row(
-        "`transport_axes` without prompts, `model=emoji_ddpm`", "captions",
+        "`transport` without prompts, `model=emoji_ddpm`", "captions",
         Place("unconditional_encoders", CAPTIONS, "guided"), None,
     ),
     Row("`resample`", "captions", Place(PERSON, CAPTIONS, "resample"), Place(MANY, CAPTIONS, "resample")),

@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 
 from experiments.occupations import EXTREME
 from experiments.person_axes import HONEST, TOLD
-from experiments.person_choosing import FEW, LABEL_FREE, TITLES, edited, ordered
+from experiments.person_choosing import LABEL_FREE, TITLES, edited, ordered
 from experiments.pooled import INTERVALS, RESULTS, ROOT, interval, picked, rows_to_fit, run_jobs, write_study
 from selfdebias.jobs.sweeps.pooling import pool_jobs
 from selfdebias.report.explanations import judge_in_words
@@ -56,11 +56,11 @@ SETTINGS = {
         "told the attribute: classifier guidance": [*TOLD_CLASSES, "guidance=classifier"],
     },
     "captions, axes": {
-        "default": [*AXES, "guidance=transport_axes"],
+        "default": [*AXES, "guidance=transport"],
         "select": [*AXES, "guidance=select"],
         "resample": [*AXES, "guidance=resample"],
-        "select, then transport": [*AXES, "guidance=select_then_transport", FEW],
-        "transport, then resample": [*AXES, "guidance=transport_then_resample", FEW],
+        "select, then transport": [*AXES, "guidance=select_then_transport"],
+        "transport, then resample": [*AXES, "guidance=transport_then_resample"],
         **{name: [*AXES, *own] for name, own in LABEL_FREE.items()},
     },
 }

@@ -44,7 +44,7 @@ NOW = (
 def then_resample(values: Sequence[str]) -> list[str]:
     """The overrides of `transport_then_resample`, whose transport has these values of the default form for tokens."""
     steered = [value.replace("guidance.", "guidance.steer.", 1) for value in values]
-    return ["guidance=transport_then_resample", "guidance@guidance.steer=transport_tokens", *steered]
+    return ["guidance=transport_then_resample", *steered]
 
 
 VARIANTS = {
@@ -60,7 +60,7 @@ VARIANTS = {
     ],
     "after block 3: attributes, partition, a threshold for each prompt": [*MIDDLE, *NOW],
     "after block 3: captions, axes": [
-        *COMMON, HONEST, "clustering=axes_many", "collect.n_images=512", "model.blocks=[3]", "guidance=transport_tokens_axes",
+        *COMMON, HONEST, "clustering=axes_many", "collect.n_images=512", "model.blocks=[3]",
     ],
 }  # fmt: skip
 SEEDS_OF = dict(zip(VARIANTS, (SEEDS, SEEDS, LATER, LATER, LAST, *[NEWEST] * 3), strict=True))

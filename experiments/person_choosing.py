@@ -43,7 +43,6 @@ LABEL_FREE = {
     "dc": ["guidance=dc"],
 }
 LATE = "guidance.at=0.48"  # the projector of `emoji_ddpm` tells modes later
-FEW = "guidance.steer.slack=1.5"  # as `transport_axes` has it
 SETTINGS = {
     "attributes, partition": {
         "default": [*PARTITION, "guidance=attribute_prompts"],
@@ -52,8 +51,8 @@ SETTINGS = {
         "told the attribute: classifier guidance": [*PARTITION, "bank=supervised", "guidance=classifier"],
     },
     "captions, axes": {
-        "default": [*AXES, "guidance=attribute_prompts", "guidance.of.slack=1.5"],
-        **{name: [*AXES, *own, *([FEW] if "transport" in own[0] else [])] for name, own in BY_THE_IMAGE.items()},
+        "default": [*AXES, "guidance=attribute_prompts"],
+        **{name: [*AXES, *own] for name, own in BY_THE_IMAGE.items()},
         **{name: [*AXES, *own] for name, own in LABEL_FREE.items()},
     },
     "attributes, partition: choosing by the projector": {
@@ -61,8 +60,8 @@ SETTINGS = {
         **{name: [*PARTITION, *own] for name, own in BY_THE_PROJECTOR.items()},
     },
     "captions, axes: choosing by the projector": {
-        "default": [*AXES, "guidance=transport_axes"],
-        **{name: [*AXES, *own, *([FEW] if "transport" in own[0] else [])] for name, own in BY_THE_PROJECTOR.items()},
+        "default": [*AXES, "guidance=transport"],
+        **{name: [*AXES, *own] for name, own in BY_THE_PROJECTOR.items()},
     },
     "attributes, partition: no prompt, chosen seeds sampled anew": {
         "default": ["model=emoji_ddpm", *PARTITION, "guidance=transport"],

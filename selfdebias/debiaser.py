@@ -112,12 +112,12 @@ class SelfDebias:
                 None keeps nothing.
             clustering: a `ModeEstimator` for a partition, such as `SpectralModes`, or a name in ``conf/clustering``, such as
                 ``spectral``; None takes ``axes``.
-            guidance, schedule: as in `attach`; None takes the defaults of ``conf/``: ``transport_axes`` where there are axes,
-                ``transport`` where modes are one partition; for a transformer ``transport_tokens_axes`` or ``transport_tokens``,
-                and the schedule ``tokens``. A guidance by name has the values of ``conf/guidance``: the eta of ``gradient_descent``
-                holds for the shipped model, and is another one elsewhere.
+            guidance, schedule: as in `attach`; None takes the defaults of ``conf/``: ``transport``, and for a transformer
+                the schedule ``tokens``. A guidance by name has the values of ``conf/guidance``, and transport those measured for
+                axes or a partition, of a UNet or a transformer: the eta of ``gradient_descent`` holds for the shipped model, and is
+                another one elsewhere.
             projector: options of the projector that differ from those of ``conf/``, such as ``{"steps": 1000}``; bottlenecks of
-                256 channels or more are read through a convolution, smaller ones as they are.
+                256 channels or more are read through a convolution, smaller ones as they are, transformers at 2 x 2 places.
             vocabulary: finds words for the modes, with the encoder's text tower: a `Vocabulary`, or a name in ``conf/vocabulary``,
                 such as ``general``; None gives none.
             call: further arguments of each pipeline call, such as ``{"num_inference_steps": 30}``.
@@ -132,7 +132,7 @@ class SelfDebias:
         Raises:
             ValueError: if an argument is out of range, or the pipeline cannot be guided.
         """
-        rule = guidance_of(guidance)
+        guidance_of(guidance)  # which refuses a wrong one at once
         when = part_of("schedule", schedule, GuidanceWindow)
         with TemporaryDirectory() as temporary, normal_tensors(), sigterm_as_ctrl_c(unless_handled=True):
             asked = FitArguments(
@@ -141,7 +141,7 @@ class SelfDebias:
             )  # fmt: skip
             semantics, facts, sheets = fit_stages(asked, Path(folder or temporary))
         when = when or default("schedule", "default" if semantics.projector.block is None else "tokens")
-        rule = rule or transport_for(semantics)
+        rule = guidance_of(guidance, semantics=semantics) or transport_for(semantics)
         fitted = cls(semantics, rule, when, {**facts, **described(rule, when)})
         print(fitted, *([f"images of each mode: {sheets}"] if folder else []), sep="\n", flush=True)
         return fitted

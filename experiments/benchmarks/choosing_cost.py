@@ -15,17 +15,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from experiments.person_axes import HONEST
-from experiments.person_choosing import FEW
 from experiments.pooled import ROOT, run_jobs, write_study
 
 NAME, SEEDS = "choosing_cost", (891, 892, 893, 894)
 COMMON = [*HONEST, "clustering=axes", "stages=[collect,discover,project,generate]"]
 ARMS = {
-    "transport, the default": ["guidance=transport_axes"],
+    "transport, the default": ["guidance=transport"],
     "select": ["guidance=select"],
-    "select, then transport": ["guidance=select_then_transport", FEW],
+    "select, then transport": ["guidance=select_then_transport"],
     "resample": ["guidance=resample"],
-    "transport, then resample": ["guidance=transport_then_resample", FEW],
+    "transport, then resample": ["guidance=transport_then_resample"],
 }
 Costs = dict[str, list[dict[str, float]]]  # by arm, one for each seed
 

@@ -29,7 +29,7 @@ from selfdebias.storage.images import image_seeds
 ROUNDS = 9  # a machine that does other things scatters by a tenth
 BATCH = 32
 STUDIES = {"emoji": "guidance_cost", "emoji_dit": "guidance_cost_dit"}  # by model
-METHODS = {"emoji": ("self_debias", "transport"), "emoji_dit": ("self_debias", "transport_tokens_axes")}
+METHODS = {"emoji": ("self_debias", "transport"), "emoji_dit": ("self_debias", "transport")}
 BAR = 0.06  # largest share of the sampling time that a guidance call may take
 
 

@@ -38,6 +38,7 @@ from selfdebias.config.overrides import (
 from selfdebias.config.rules import ConfigError, walk
 from selfdebias.config.schema import GROUPS, check_schema
 from selfdebias.config.sources import Sources
+from selfdebias.config.transport import with_measured_values
 
 
 def load(overrides: Sequence[str], sources: Sources | None = None) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def _of_other_classes(config: dict[str, Any], parsed: Sequence[Override]) -> dic
 
 
 def check_resolved(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Checks a resolved configuration, names the folders that it evaluates, and makes floats as `with_floats` does.
+    """Checks a resolved configuration, and says its null values, names of folders and floats in the form in which keys have them.
 
     Args:
         config: As it was composed, or as a job left it.
@@ -88,7 +89,7 @@ def check_resolved(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> di
     Raises:
         ConfigError: With one line that names the option, the rule and the value.
     """
-    config = with_negative_prompt(config)
+    config, defaults = with_measured_values(with_negative_prompt(config)), with_measured_values(defaults)
     check_schema(config, defaults)
     check_combinations(config)
     return with_named_folders(with_floats(config, defaults))

@@ -21,6 +21,7 @@ from selfdebias.config.scales import model_of_collect
 from selfdebias.config.schema import GROUPS
 from selfdebias.config.sources import Sources, read_option
 from selfdebias.config.targets import check_job, make
+from selfdebias.config.transport import with_values
 from selfdebias.guidance.base import Method
 from selfdebias.jobs.early_checks import check_judged
 from selfdebias.jobs.progress import with_progress
@@ -93,9 +94,15 @@ def default(group: str, option: str) -> Any:
 
 
 def transport_for(semantics: Semantics | AxesSemantics) -> Method:
-    """Return the form of transport that suits a projector, of a UNet or of tokens, and a bank, of one partition or of axes."""
-    form = "transport" if semantics.projector.block is None else "transport_tokens"
-    made: Method = default("guidance", f"{form}_axes" if isinstance(semantics, AxesSemantics) else form)
+    """Return transport with the values measured for a projector, of a UNet or a transformer, and a bank, of a partition or axes."""
+    return _guidance_by_name("transport", semantics)
+
+
+def _guidance_by_name(name: str, semantics: Semantics | AxesSemantics | None) -> Method:
+    """Return what an option composes to, with transport's measured values for these; None for those of a UNet and a partition."""
+    transformer = semantics is not None and semantics.projector.block is not None
+    own = compose_groups([f"guidance={name}"])["guidance"]
+    made: Method = make({"guidance": with_values(own, transformer, isinstance(semantics, AxesSemantics))}, "guidance")
     return made
 
 
@@ -107,8 +114,8 @@ def guidance_of(
     Args:
         guidance: the object or the name.
         fitted: the one that a debiaser was made with.
-        semantics: its projector and bank. With them a mixture of choosing and steering that is named steers by the transport of
-            `fitted`, or if that has none by the form of it that suits these.
+        semantics: its projector and bank, which transport has measured values for; None for those of a UNet and a partition. With
+            them a mixture of choosing and steering that is named steers by the transport of `fitted`, if that has one.
 
     Raises:
         ValueError: if there is none of this name, it cannot be attached, such as the random control, or it is no guidance.
@@ -123,11 +130,11 @@ def guidance_of(
         near = nearest(guidance, options)
         why = ", which is for jobs alone." if guidance in options else f": did you mean {near!r}?" if near else "."
         raise ValueError(f"`guidance` must be one of {known}, or an object, got {guidance!r}{why}")
-    made: Method = default("guidance", guidance)
+    made = _guidance_by_name(guidance, semantics)
     steer, own = getattr(made, "steer", None), getattr(fitted, "steer", None) or fitted
     if steer is None or semantics is None:
         return made
-    mixed: Method = with_options(made, {"steer": own if type(own) is type(steer) else transport_for(semantics)})
+    mixed: Method = with_options(made, {"steer": own}) if type(own) is type(steer) else made
     return mixed
 
 

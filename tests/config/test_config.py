@@ -173,10 +173,41 @@ def test_good_overrides_arrive(stand_ins, overrides, path, value):
 
 @pytest.mark.parametrize("outer, inner", [("random", "of"), ("select_then_transport", "steer")])
 def test_the_guidance_inside_another_is_chosen_as_any_nested_group(outer, inner):
-    chosen = config.load(["model=emoji_dit", f"guidance={outer}", f"guidance@guidance.{inner}=transport_tokens_axes"])
-    assert chosen["guidance"][inner] == config.load(["model=emoji_dit"])["guidance"]
+    chosen = config.load([f"guidance={outer}", f"guidance@guidance.{inner}=self_debias"])
+    assert chosen["guidance"][inner] == config.load(["guidance=self_debias"])["guidance"]
     with pytest.raises(config.ConfigError, match="got missing"):
         config.load([f"guidance={outer}", f"guidance@guidance.{inner}=missing"])
+
+
+KINDS = [
+    (["clustering=spectral"], 6.0, 2.5),
+    (["clustering=axes"], 6.0, 1.5),
+    (["model=emoji_dit", "clustering=spectral"], 8.0, 1.5),
+    (["model=emoji_dit"], 4.8, 1.5),
+    (["model=emoji_dit", "bank=supervised"], 8.0, 1.5),  # which brings clusters
+]
+
+
+@pytest.mark.parametrize("choices, strength, slack", KINDS)
+@pytest.mark.parametrize(
+    "guidance, inner",
+    [("transport", None), ("mean_transport", None), ("random", "of"), ("select_then_transport", "steer")],
+)
+def test_transport_has_the_values_measured_for_its_kind_unless_others_are_given(
+    choices, strength, slack, guidance, inner
+):
+    place = f"guidance.{inner}" if inner else "guidance"
+    plain, given = (config.load([*choices, f"guidance={guidance}", *own]) for own in ([], [f"{place}.slack=3"]))
+    found, other = (it["guidance"][inner] if inner else it["guidance"] for it in (plain, given))
+    assert (found["strength"], found["slack"]) == (strength, slack)
+    assert (other["strength"], other["slack"]) == (strength, 3.0)
+
+
+def test_a_value_in_place_of_a_measured_one_is_checked_and_has_the_key_of_the_same_one():
+    with pytest.raises(config.ConfigError, match="`guidance.strength` must be a number, got 'strong'"):
+        config.load(["guidance.strength=strong"])
+    assert config.load(["guidance.strength=6", "guidance.slack=1.5"]) == config.load([])
+    assert isinstance(config.load(["guidance.strength=12"])["guidance"]["strength"], float)
 
 
 def test_shares_are_held_against_the_number_of_modes_that_is_asked_for():

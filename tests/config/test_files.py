@@ -27,7 +27,7 @@ def test_it_reads_back_as_the_configuration(overrides):
 @pytest.mark.parametrize("name", MODELS)
 def test_every_value_of_a_model_has_its_comment(name):
     text = commented_yaml(load([f"model={name}"]), [f"model={name}"], Sources())
-    section = text[text.index("\nmodel:") : text.index("\nstages:")]
+    section = text[text.index("\nmodel:") : text.index("\nbank:")]
     bare = [line for line in section.strip().splitlines() if "#" not in line and not line.strip().startswith("- ")]
     assert [line.split(":")[0].strip() for line in bare] == ["_target_", "scheduler", "_target_"]
     assert f"# model={name}" in section and len(re.findall("# ", section)) > 12

@@ -180,7 +180,7 @@ def test_a_debiaser_on_a_transformer_edits_the_block_that_was_fitted(fitted):
     assert (projector.block, projector.relative_to, projector.reader) == (2, "standardised", "flattened")
     assert (projector.shape, projector.places) == ((16, 2, 2), (8, 8))
     assert (debiaser.schedule.start, debiaser.schedule.first, debiaser.schedule.last) == (0.16, 0.4, 0.0)
-    assert (debiaser.guidance.strength, debiaser.guidance.slack) == (8.0, 1.5)  # `transport_tokens`
+    assert (debiaser.guidance.strength, debiaser.guidance.slack) == (8.0, 1.5)  # measured for a partition
     before = sample("sd3", pipeline, [*range(8)], steps=4)
     with debiaser.attach(pipeline, guidance="transport", strength=2.0) as attached:
         after = sample("sd3", pipeline, [*range(8)], steps=4)

@@ -22,7 +22,7 @@ def lines(guidance: str, **call) -> str:
 @pytest.mark.parametrize(
     "guidance, attached, chosen",
     [
-        ("transport_tokens", "attach(pipe)", False),
+        ("transport", "attach(pipe)", False),
         ("select", "attach(pipe)", True),
         ("select_then_transport", "attach(pipe)", True),
         ("resample", "attach(pipe, guidance='select')", True),
@@ -36,7 +36,7 @@ def test_seeds_are_given_where_some_are_chosen_and_what_is_for_jobs_is_replaced(
 
 
 def test_a_call_has_all_that_the_model_was_fitted_with():
-    python = lines("transport_tokens", num_inference_steps=25, max_sequence_length=16, negative_prompt="blurry")
+    python = lines("transport", num_inference_steps=25, max_sequence_length=16, negative_prompt="blurry")
     assert (
         "pipe(['a person'] * 16, num_inference_steps=25, max_sequence_length=16, negative_prompt=['blurry'] * 16)"
         in python

@@ -38,7 +38,7 @@ def test_a_guidance_for_jobs_alone_is_said_to_be_one():
 def test_a_mixture_by_name_steers_by_the_debiasers_transport_or_by_the_one_that_suits_it(block, slack):
     fitted = circle_state().semantics
     fitted.projector.block = block
-    own = guidance_of("transport_axes")
+    own = guidance_of("transport")
     assert guidance_of("select_then_transport", own, fitted).steer is own
     mixed = guidance_of("select_then_transport", own, fitted)
     assert guidance_of("select_then_transport", mixed, fitted).steer is own

@@ -199,8 +199,7 @@ def test_all_guidances_that_split_are_compared():
         "attribute_prompts",
     }  # made with another one
     splits = {name for name in options if default("guidance", name).splits}
-    same = {"transport_axes", "transport_tokens", "transport_tokens_axes"}  # as `transport`, with other values
-    assert splits - same <= {*SPLIT}
+    assert splits <= {*SPLIT}
 
 
 @pytest.mark.slow
