@@ -104,9 +104,7 @@ def test_seeds_are_chosen_by_the_name_of_a_selection(pipeline, debiaser):
 
 @pytest.mark.parametrize("name", ["selfdebias", "random", "resample"])
 def test_a_guidance_that_cannot_be_attached_by_name_is_refused(pipeline, debiaser, name):
-    with pytest.raises(
-        ValueError, match=f"`guidance` must be one of .*transport, or an object, got '{name}'"
-    ):
+    with pytest.raises(ValueError, match=f"`guidance` must be one of .*transport, or an object, got '{name}'"):
         debiaser.attach(pipeline, guidance=name)
 
 

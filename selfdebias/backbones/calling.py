@@ -72,6 +72,19 @@ def planned_steps(start: int, count: int) -> Iterator[Step]:
         yield Step(math.nan, index, count, (), 1.0, alpha_bar=0.5)
 
 
+def refuse_extra_run(index: int, count: int, denoiser: str) -> None:
+    """Refuse a call that runs its denoiser more often than it has steps, whose runs would be taken for other steps.
+
+    Raises:
+        RuntimeError: if the run with this index, from 0, is one too many.
+    """
+    if index >= count:
+        raise RuntimeError(
+            f"`pipeline.{denoiser}` must run once at each of the {count} steps, got a call in which it runs more often: pipelines "
+            f"that run it several times at a step cannot be guided."
+        )
+
+
 def split_branches(h: Tensor, branches: tuple[str, ...]) -> dict[str, Tensor]:
     """Split a stacked batch into its branches.
 

@@ -180,6 +180,7 @@ class BottleneckHook:
         given = {**dict(zip(self.denoiser.positional, args, strict=False)), **kwargs}
         self._cfg, self._scale = scale_of(self.rule, self.pipeline, self._arguments), 1.0
         self._index, self._seen = self._index + 1, set()
+        calling.refuse_extra_run(self._index, self._count(), self.denoiser.name)
         self._timestep, self._grid = self.denoiser.timestep(given), self.denoiser.grid(given)
         if self.extrapolate and self._cfg is None:
             self._scale = self.extrapolate(self._step())

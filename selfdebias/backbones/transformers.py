@@ -20,6 +20,8 @@ SET_HERE = (
     "width",
     "generator",
     "output_type",
+    "return_dict",
+    "num_images_per_prompt",
 )
 T5 = ("text_encoder_3", "tokenizer_3")  # of Stable Diffusion 3
 

@@ -26,11 +26,13 @@ class TransportPlan:
         owed: (K,) float64, images that each mode got fewer than its share in earlier batches.
         left: (K,) float64, the same after the current batch.
         modes: (n,) int64, the mode of each image of the current batch; None before it is assigned.
+        decided: of several blocks, whether the best one's projector chose them.
     """
 
     owed: Tensor
     left: Tensor
     modes: Tensor | None = None
+    decided: bool = False
 
 
 class TransportState(MethodState):
@@ -145,13 +147,13 @@ class TransportGuidance(RelativeStepGuidance):
         """
         plan = state.of(TransportState).plan(state.group, p.shape[1])
         end = self.freeze * step.stop * step.count
-        if plan.modes is None or (step.index < end and state.decides):
+        if plan.modes is None or (state.decides and (step.index < end or not plan.decided)):
             pi, inside = self.pi(state), p.nan_to_num().sum(dim=0).cpu()
             asked = counts = capacities(len(p), pi, plan.owed, inside)
             if step.index + 1 < end:  # `slack` times as many images are asked to switch as must
                 wanted = counts.double() + (self.slack - 1) * (counts.double() - inside.double())
                 asked = capacities(len(p), wanted.clamp(min=0), torch.zeros(len(counts)), inside)
-            plan.modes = assign_modes(p, asked)
+            plan.modes, plan.decided = assign_modes(p, asked), state.decides
             plan.left = left_over(len(p), pi, plan.owed, counts, self.decay)
         if self.closed_loop and state.decides:
             came = torch.bincount(p.nan_to_num().argmax(dim=1), minlength=p.shape[1]).cpu()

@@ -88,21 +88,23 @@ class Parts:
         return found
 
 
-def default(group: str, option: str) -> Any:
-    """Return the part that an option of ``conf/`` composes to."""
-    return make(compose_groups([f"{group}={option}"]), group)
+def default(group: str, option: str, semantics: Semantics | AxesSemantics | None = None) -> Any:
+    """Return the part that an option of ``conf/`` composes to.
+
+    Args:
+        group, option: such as ``guidance``, ``transport``.
+        semantics: projector and bank, for which transport has measured values; None for those of a UNet and a partition.
+    """
+    part = compose_groups([f"{group}={option}"])[group]
+    if group == "guidance":
+        transformer = semantics is not None and semantics.projector.block is not None
+        part = with_values(part, transformer, axes=isinstance(semantics, AxesSemantics))
+    return make({group: part}, group)
 
 
 def transport_for(semantics: Semantics | AxesSemantics) -> Method:
     """Return transport with the values measured for a projector, of a UNet or a transformer, and a bank, of a partition or axes."""
-    return _guidance_by_name("transport", semantics)
-
-
-def _guidance_by_name(name: str, semantics: Semantics | AxesSemantics | None) -> Method:
-    """Return what an option composes to, with transport's measured values for these; None for those of a UNet and a partition."""
-    transformer = semantics is not None and semantics.projector.block is not None
-    own = compose_groups([f"guidance={name}"])["guidance"]
-    made: Method = make({"guidance": with_values(own, transformer, isinstance(semantics, AxesSemantics))}, "guidance")
+    made: Method = default("guidance", "transport", semantics)
     return made
 
 
@@ -130,7 +132,7 @@ def guidance_of(
         near = nearest(guidance, options)
         why = ", which is for jobs alone." if guidance in options else f": did you mean {near!r}?" if near else "."
         raise ValueError(f"`guidance` must be one of {known}, or an object, got {guidance!r}{why}")
-    made = _guidance_by_name(guidance, semantics)
+    made: Method = default("guidance", guidance, semantics)
     steer, own = getattr(made, "steer", None), getattr(fitted, "steer", None) or fitted
     if steer is None or semantics is None:
         return made

@@ -63,8 +63,9 @@ class ActivationClassifier:
 
 
 def fit_classifier(
-    h: Tensor | TensorRows, labels: Tensor, timesteps: Tensor, branch_index: Tensor, branches: Sequence[str]
-) -> ActivationClassifier:
+    h: Tensor | TensorRows, labels: Tensor, timesteps: Tensor, branch_index: Tensor, branches: Sequence[str],
+    places: Sequence[int],
+) -> ActivationClassifier:  # fmt: skip
     """Fit a logistic regression at each timestep, with the activations of its two neighbours, since few were recorded at each.
 
     Args:
@@ -73,6 +74,7 @@ def fit_classifier(
         timesteps: (M,) training timesteps.
         branch_index: (M,) int64.
         branches: names of the branches.
+        places: (h, w), which activations are averaged to: those that the projector reads, at which guidance sees them.
 
     Returns:
         The classifier; a timestep near which some class was never recorded is left out.
@@ -91,7 +93,7 @@ def fit_classifier(
             near = (branch_index == b) & torch.isin(timesteps.float(), grid[max(0, i - 1) : i + 2])
             rows = torch.nonzero(near)[:, 0]
             if len(labels[rows].unique()) == k:
-                own[t] = _fit(h[rows].float(), labels[rows])
+                own[t] = _fit(at_places(h[rows].float(), places), labels[rows])
         found.append(own)
     kept = [t for t in grid.tolist() if all(t in own for own in found)]
     if not kept:

@@ -10,6 +10,7 @@ import torch
 from selfdebias.config.compose import compose_groups
 from selfdebias.config.sources import conf_folder
 from selfdebias.config.targets import make
+from selfdebias.config.transport import with_values
 from selfdebias.guidance import Guidance, GuidanceState, NoGuidance
 from selfdebias.guidance.attachment import Attachment
 from selfdebias.guidance.baselines import ReplayedSizes
@@ -20,7 +21,7 @@ from tests.tiny import sample, tiny_pipeline
 
 
 def _build(option: str) -> Guidance:
-    values = compose_groups([f"guidance={option}"])["guidance"]
+    values = with_values(compose_groups([f"guidance={option}"])["guidance"], transformer=False, axes=False)
     return make({"guidance": {name: it for name, it in values.items() if name != "of"}}, "guidance")
 
 

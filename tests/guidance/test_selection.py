@@ -21,6 +21,7 @@ from selfdebias.backbones.rows import RowCount
 from selfdebias.config.compose import compose_groups, load
 from selfdebias.config.sources import conf_folder
 from selfdebias.config.targets import make
+from selfdebias.config.transport import with_values
 from selfdebias.guidance import GuidanceState, NoGuidance, Resample, Select, Selection, Semantics
 from selfdebias.guidance.choosing import choose, counts_of
 from selfdebias.guidance.schedules import GuidanceWindow
@@ -380,7 +381,7 @@ def test_what_leaves_no_further_seeds_is_refused(more, words):
 
 
 def _made(option: str):
-    values = compose_groups([f"guidance={option}"])["guidance"]
+    values = with_values(compose_groups([f"guidance={option}"])["guidance"], transformer=False, axes=False)
     return make({"guidance": {name: it for name, it in values.items() if name != "of"}}, "guidance")
 
 

@@ -23,7 +23,7 @@ def _labelled(k: int, n: int = 60):
 @pytest.mark.parametrize("k", [2, 3])
 def test_it_tells_the_classes_of_each_branch_and_is_the_same_when_read_again(k, tmp_path):
     h, labels, steps, branches = _labelled(k)
-    fitted = fit_classifier(h, labels, steps, branches, BRANCHES)
+    fitted = fit_classifier(h, labels, steps, branches, BRANCHES, h.shape[2:])
     assert fitted.weights.shape == (2, 3, k, 4, 2, 2) and fitted.timesteps.tolist() == [100.0, 500.0, 900.0]
     for branch, least in ((0, 0.8), (1, 0.95)):
         own = branches == branch
@@ -35,7 +35,7 @@ def test_it_tells_the_classes_of_each_branch_and_is_the_same_when_read_again(k, 
 
 def test_probabilities_are_scikit_learns_on_scaled_activations():
     h, labels, steps, branches = _labelled(2)
-    fitted = fit_classifier(h, labels, steps, branches, BRANCHES)
+    fitted = fit_classifier(h, labels, steps, branches, BRANCHES, h.shape[2:])
     own = h[branches == 1].flatten(1)  # all three timesteps are neighbours of the one in the middle
     mean, scale = own.mean(dim=0), (own - own.mean(dim=0)).square().sum(dim=1).mean().sqrt()
     x, y = ((own - mean) / scale).numpy(), labels[branches == 1].numpy()
@@ -47,8 +47,20 @@ def test_probabilities_are_scikit_learns_on_scaled_activations():
 def test_a_timestep_that_lacks_a_class_is_left_out():
     h, labels, steps, branches = _labelled(2)
     steps = torch.where(steps == 900.0, torch.where(labels == 0, 950.0, 975.0), steps)
-    fitted = fit_classifier(h, labels, steps, branches, BRANCHES)
+    fitted = fit_classifier(h, labels, steps, branches, BRANCHES, h.shape[2:])
     assert fitted.timesteps.tolist() == [100.0, 500.0, 950.0, 975.0]  # neighbours show what one lacks
     some = (branches == 1) | (labels == 0)
     with pytest.raises(ValueError, match="`labels` must have images of all 2 classes near some timestep"):
-        fit_classifier(h[some], labels[some], steps[some], branches[some], BRANCHES)
+        fit_classifier(h[some], labels[some], steps[some], branches[some], BRANCHES, h.shape[2:])
+
+
+def test_it_is_fitted_at_the_places_at_which_guidance_sees_activations():
+    h, labels, steps, branches = _labelled(2)
+    finer = h.repeat_interleave(4, dim=2).repeat_interleave(4, dim=3) + 3 * torch.randn(len(h), 4, 8, 8)
+    fitted = fit_classifier(finer, labels, steps, branches, BRANCHES, (2, 2))
+    means = torch.nn.functional.adaptive_avg_pool2d(finer, 2)
+    assert fitted.weights.shape == (2, 3, 2, 4, 2, 2)
+    assert torch.equal(
+        fitted.logits(means, 500.0, 1),
+        fit_classifier(means, labels, steps, branches, BRANCHES, (2, 2)).logits(means, 500.0, 1),
+    )

@@ -220,6 +220,24 @@ def test_another_unet_after_the_first_step_is_an_error_too(fitted):
         pipeline([PROMPT] * 8, num_inference_steps=3, callback_on_step_end=swap)
 
 
+def test_a_denoiser_that_runs_more_often_than_there_are_steps_is_an_error(fitted):
+    pipeline, debiaser = fitted
+
+    def again(pipe, index, timestep, tensors):
+        if index == 0:
+            pipe.unet(tensors["latents"].repeat(2, 1, 1, 1), timestep, encoder_hidden_states=tensors["prompt_embeds"])
+        return tensors
+
+    names = ["latents", "prompt_embeds"]
+    with (
+        debiaser.attach(pipeline),
+        pytest.raises(RuntimeError, match="once at each of the 3 steps, .* runs more often"),
+    ):
+        pipeline(
+            [PROMPT] * 8, num_inference_steps=3, callback_on_step_end=again, callback_on_step_end_tensor_inputs=names
+        )
+
+
 def test_a_forward_that_was_compiled_before_is_an_error(fitted):
     pipeline, debiaser = fitted
     pipeline.unet.forward = torch.compile(pipeline.unet.forward, backend="eager")

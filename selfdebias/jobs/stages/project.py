@@ -99,7 +99,7 @@ def _project(
         finish(folder, phi, replace(bank, depths=torch.tensor(found["depths"])), z, data, held_out)
         if "classes" in found:  # modes that a judge has labelled
             labelled = rows(data, ~held_out)["h"], own["mode"], own["timestep"], own["branch"]
-            fit_classifier(*labelled, images.branches).save(folder / "classifier.safetensors")
+            fit_classifier(*labelled, images.branches, phi.shape[1:]).save(folder / "classifier.safetensors")
 
 
 def _fit_bank(
