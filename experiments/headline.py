@@ -46,7 +46,7 @@ ROWS = (
     ),
     Row(
         "`transport` on a transformer, `model=emoji_dit`", "captions",
-        Place("person_dit", f"{CAPTIONS}: transport", "guided"), Place("occupations_dit", CAPTIONS, "guided"),
+        Place("person_dit", f"{CAPTIONS}: transport", "guided"), Place("occupations_dit", f"after block 3: {CAPTIONS}", "guided"),
     ),
     Row(
         "`transport` without prompts, `model=emoji_ddpm`", "captions",

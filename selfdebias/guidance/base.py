@@ -56,7 +56,7 @@ class Guidance(Method, ABC):
     def extrapolation(self, step: Step) -> float:
         """Return the scale w, at least 1, with which an edit is extrapolated where there is no classifier-free guidance.
 
-        See `BottleneckHook`; 1 leaves the UNet call as it is.
+        See `BottleneckHook`; 1 leaves the denoiser's call as it is.
         """
         return 1.0
 

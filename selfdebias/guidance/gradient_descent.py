@@ -42,7 +42,7 @@ class GradientDescentGuidance(SoftAssignmentGuidance):
             centroids and over their own mean. With ``cond``, ``both`` or ``contrast`` there is the gradient of the conditional
             rows alone: it edits these, is copied to both branches, or is taken away from the unconditional ones.
         limit: largest edit of one row, as a fraction of its ``||h||``, > 0; None for no limit.
-        inner_steps: full gradient steps in each UNet call, at least 1.
+        inner_steps: full gradient steps at each step, at least 1.
 
     Raises:
         ValueError: if a value is out of range.

@@ -37,7 +37,7 @@ class GuidanceWindow:
             raise ValueError(f"`schedule.stop` must be larger than `schedule.start`, {self.start}, got {self.stop}.")
 
     def weight(self, index: int, count: int, alpha_bar: float = math.nan) -> float:
-        """Return the weight in [0, 1] of a UNet call: 0 outside the window.
+        """Return the weight in [0, 1] of a step: 0 outside the window.
 
         Args:
             index: of the call, from 0.

@@ -86,7 +86,7 @@ class SelfDebiasGuidance(RelativeStepGuidance):
         decay: share of the memory of earlier batches that is kept from batch to batch, in [0, 1]; 0 keeps none.
         slack: over-selection factor, > 0: images pushed per image that must switch. Of each mode that has too many,
             those nearest to another mode are pushed; the other images are left untouched.
-        inner_steps: gradient steps in each UNet call, at least 1, each of ``1 / inner_steps`` of the strength.
+        inner_steps: gradient steps at each step, at least 1, each of ``1 / inner_steps`` of the strength.
         counted_at: the softest temperature, > 0, at which the KL of the gate and the images that are too many are counted: with a
             softer `temperature` all assignments are nearly equal, and no batch would seem out of balance.
 
