@@ -17,8 +17,11 @@ from diffusers import (
     DDPMPipeline,
     DiffusionPipeline,
     DPMSolverMultistepScheduler,
+    FluxImg2ImgPipeline,
     LCMScheduler,
+    PixArtAlphaPipeline,
     StableDiffusion3Img2ImgPipeline,
+    StableDiffusion3InpaintPipeline,
     StableDiffusionControlNetPipeline,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionPipeline,
@@ -35,7 +38,7 @@ from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.modes import SpectralModes
 from tests.architectures import ddpm, stable_diffusion, stable_diffusion_xl
 from tests.jobs.stages.world import PixelEncoder
-from tests.transformers import CALLS, MAKERS
+from tests.transformers import CALLS, MAKERS, sd3
 
 PICTURE = Image.fromarray((np.random.default_rng(0).random((64, 64, 3)) * 255).astype("uint8"))
 STEPS = {"num_inference_steps": 4}
@@ -125,15 +128,26 @@ def transformer(kind: str, pipeline_class: Any = DiffusionPipeline, **call: Any)
         MAKERS[kind]().save_pretrained(folder)
         return pipeline_class.from_pretrained(folder), {**STEPS, **CALLS[kind], **call}
 
-    build.__name__ = f"{kind}_img2img" if "image" in call else kind
+    build.__name__ = f"{kind}_{pipeline_class.__name__}"
     return build
 
 
 FROM_IMAGE = {"image": PICTURE.resize((32, 32)), "strength": 0.7, "num_inference_steps": 6}
+
+
+def sd3_inpaint(folder):
+    sd3(channels=16).save_pretrained(folder)  # the class takes no fewer
+    mask = Image.new("L", (32, 32), 255)
+    return StableDiffusion3InpaintPipeline.from_pretrained(folder), {**CALLS["sd3"], **FROM_IMAGE, "mask_image": mask}
+
+
 HELD = [
     transformer("sd3"),
     transformer("sd3", StableDiffusion3Img2ImgPipeline, **FROM_IMAGE),
+    sd3_inpaint,
+    transformer("flux", FluxImg2ImgPipeline, **FROM_IMAGE),
     transformer("pixart"),
+    transformer("pixart", PixArtAlphaPipeline),
     transformer("sana"),
     transformer("flux"),
     sdxl_one_branch,

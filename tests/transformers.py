@@ -73,16 +73,16 @@ def _quiet(pipeline: Any) -> Any:
     return pipeline
 
 
-def sd3(seed: int = 0) -> StableDiffusion3Pipeline:
+def sd3(seed: int = 0, channels: int = 4) -> StableDiffusion3Pipeline:
     torch.manual_seed(seed)
     t5, t5_tokenizer = _t5()
     transformer = SD3Transformer2DModel(
-        sample_size=16, patch_size=2, in_channels=4, out_channels=4, num_layers=LAYERS, attention_head_dim=8,
+        sample_size=16, patch_size=2, in_channels=channels, out_channels=channels, num_layers=LAYERS, attention_head_dim=8,
         num_attention_heads=2, joint_attention_dim=WIDTH, caption_projection_dim=16, pooled_projection_dim=32,
         pos_embed_max_size=16,
     )  # fmt: skip
     return _quiet(StableDiffusion3Pipeline(
-        transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0), vae=_vae(4, 0.0),
+        transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0), vae=_vae(channels, 0.0),
         text_encoder=_clip(16), tokenizer=tiny_tokenizer(), text_encoder_2=_clip(16), tokenizer_2=tiny_tokenizer(),
         text_encoder_3=t5, tokenizer_3=t5_tokenizer,
     ))  # fmt: skip
