@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from selfdebias.config.ranges import check_values
 from selfdebias.modes.bank import interpolate
-from selfdebias.modes.readers import READERS, Reader, at_places
+from selfdebias.modes.readers import READERS, Reader, at_places, averaged
 from selfdebias.storage.atomic import read_tensors, write_tensors
 from selfdebias.storage.tensor_rows import TensorRows, in_parts
 
@@ -154,7 +154,7 @@ class SemanticProjector(nn.Module):
             (B, C, h, w) float32, of the places that were fitted, about zero mean and unit variance; the activations themselves
             where they are not standardised.
         """
-        h = at_places(h.float(), self.shape[1:])
+        h = at_places(averaged(h), self.shape[1:])  # by the same two means as what it was fitted on
         if not self.standardised:
             return h
         center, scale = self.moments(timestep, branch)

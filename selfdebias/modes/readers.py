@@ -17,9 +17,14 @@ def at_places(h: Tensor, places: Sequence[int]) -> Tensor:
     return h if tuple(h.shape[2:]) == tuple(places) else F.adaptive_avg_pool2d(h, (places[0], places[1]))
 
 
+def averaged(h: Tensor) -> Tensor:
+    """Return activations (B, C, H, W) as float32, sides longer than `PLACES` averaged to that, differentiably."""
+    return at_places(h.float(), [min(side, PLACES) for side in h.shape[2:]])
+
+
 def stored(h: Tensor) -> Tensor:
-    """Return activations (B, C, H, W) as they are stored, float16: sides longer than `PLACES` averaged to that."""
-    return at_places(h.float(), [min(side, PLACES) for side in h.shape[2:]]).half()
+    """Return activations (B, C, H, W) as they are stored: `averaged`, as float16."""
+    return averaged(h).half()
 
 
 class PooledReader(nn.Module):

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from selfdebias import SelfDebias
 from selfdebias.backbones.calling import Step
@@ -159,6 +160,15 @@ def test_more_places_than_are_stored_are_averaged_inside_the_gradient():
     blocks = leaf.grad.unfold(2, 2, 2).unfold(3, 2, 2)
     assert blocks.abs().max() > 0
     assert torch.allclose(blocks, blocks[..., :1, :1].expand_as(blocks))
+
+
+def test_places_that_do_not_divide_evenly_are_averaged_as_the_stored_ones_were():
+    torch.manual_seed(0)
+    phi = SemanticProjector((6, 2, 2), 5, 8, BRANCHES, torch.tensor([500.0]), reader="flattened").eval()
+    h = torch.randn(2, 6, 11, 11)  # to 8 x 8 by windows that overlap, then to 2 x 2
+    timestep, branch = torch.full((2,), 500.0), torch.tensor([1, 1])
+    assert torch.allclose(phi(h, timestep, branch), phi(stored(h), timestep, branch), atol=1e-3)
+    assert not torch.allclose(F.adaptive_avg_pool2d(h, 2), F.adaptive_avg_pool2d(stored(h).float(), 2), atol=1e-2)
 
 
 @pytest.fixture(scope="module")
