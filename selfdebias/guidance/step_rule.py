@@ -46,7 +46,7 @@ class SoftAssignmentGuidance(Guidance):
         temperature: `tau` of the soft assignment, on cosines, > 0; ``calibrated`` takes those of the bank, by timestep.
         target: `pi`, shares by mode, the largest mode first, that sum to 1; ``uniform``; ``depth``, by the modes' depths in
             their tree; None takes the bank's.
-        extrapolation_scale: w, at least 1: where the pipeline has no classifier-free guidance, the denoiser computes each image with
+        extrapolation_scale: w, at least 1: where the pipeline has no classifier-free guidance, the denoiser sees each image with
             and without the edit, and the prediction is ``(1 - w) eps_u + w eps_c``. There w is what a guidance scale is
             elsewhere: the edit counts by the same gains, at the price of a batch twice as large. 1 turns it off.
         axes: which axes are balanced, numbers from 0; the others are left alone. None balances all, and is the only choice where
