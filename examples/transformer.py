@@ -12,7 +12,7 @@ call = {"num_inference_steps": 25, "guidance_scale": 1.5, "max_sequence_length":
 pipe = StableDiffusion3Pipeline.from_pretrained(shipped("emoji_dit"))
 # `h_t` is read and edited after the middle block. axes_many finds axes whose second side is rare, of 512 images.
 # relative_scale: that of the guidance scale, which has to stay above 1
-own = {"clustering": "axes_many", "relative_scale": 0.75}
+own = {"clustering": "axes_many", "vocabulary": "emoji", "relative_scale": 0.75}
 debiaser = SelfDebias.fit(pipe, PROMPT, encoder=ENCODER, n_images=N_IMAGES, call=call, **own)
 vanilla = pipe([PROMPT] * 16, generator=debiaser.generators(range(16)), **call).images
 with debiaser.attach(pipe):

@@ -170,6 +170,18 @@ def _verdict(own: Mapping[str, str | None]) -> str:
     return {None: "cannot be told", "not told apart": "no detectable difference"}.get(own["gender"], str(own["gender"]))
 
 
+def refuse_unknown(words: Sequence[str], settings: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
+    """Refuse a word that is in no name of a part or an arm.
+
+    Raises:
+        SystemExit: with the names, before anything runs.
+    """
+    names = dict.fromkeys([*settings, *(arm for arms in settings.values() for arm in arms)])
+    for word in words:
+        if not any(word in name for name in names):
+            raise SystemExit(f"`{word}` must be in the name of a part or an arm: {'; '.join(names)}.")
+
+
 def run_parts(
     name: str, settings: Mapping[str, Mapping[str, Sequence[str]]], seeds_of: Mapping[str, Sequence[int]],
     page: Callable[[Mapping[str, Mapping[str, Any]]], str], words: Sequence[str],
@@ -184,6 +196,7 @@ def run_parts(
         words: choose the parts whose names hold one of them; words that are in no part's name choose arms, beside the default.
     """
     file = RESULTS / f"{name}.json"
+    refuse_unknown(words, settings)
     of_arms = [word for word in words if not any(word in it for it in settings)]
     of_parts = [word for word in words if word not in of_arms]
     for asked, arms in settings.items():

@@ -44,6 +44,9 @@ SETTINGS = {
     "captions, axes: other arms": {
         "default": [*AXES, "guidance=attribute_prompts"],
         **{name: [*AXES, *own] for name, own in CHOOSING.items()},
+        "self_debias": [*AXES, "guidance=self_debias"],
+        "mean_difference": [*AXES, "guidance=mean_difference"],
+        "mean difference under transport's gate": [*AXES, "guidance=mean_transport"],
     },
     "captions, axes of 4 to 6 factors: transport": {"default": [*FEWER, "guidance=random", "guidance.of.strength=8"]},
     "attributes, partition: transport": {"default": [*PARTITION, "guidance=random"]},

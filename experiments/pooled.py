@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import mean
 
 from selfdebias.config.compose import load
+from selfdebias.jobs.failures import sigterm_as_ctrl_c
 from selfdebias.jobs.job import hash_of_job, run_job
 from selfdebias.jobs.sweeps.pooling import pool_jobs, stages_of
 from selfdebias.metrics.number import number_at
@@ -99,7 +100,8 @@ def rows_to_fit(job: Path, root: str = ROOT) -> int:
 
 def run_jobs(overrides: Sequence[str], seeds: Sequence[int], root: str = ROOT) -> list[Path]:
     """Run a job for each seed, and return their folders; finished stages are found again."""
-    return [run_job(load(command), command) for command in _commands(overrides, seeds, root)]
+    with sigterm_as_ctrl_c(unless_handled=True):
+        return [run_job(load(command), command) for command in _commands(overrides, seeds, root)]
 
 
 def kept(study: str, overrides: Mapping[str, Sequence[str]], seeds: Mapping[str, Sequence[int]]) -> dict[str, dict]:

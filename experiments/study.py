@@ -36,6 +36,8 @@ def read_study(name: str) -> dict[str, Any]:
     Raises:
         SystemExit: If there is no such study.
     """
+    if name not in names() and (FOLDER.parent / f"{name}.py").exists():
+        raise SystemExit(f"`{name}` has code of its own: python -m experiments.{name}.")
     if name not in names():
         raise SystemExit(f"`{name}` must be one of {', '.join(names())}.")
     content: dict[str, Any] = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())

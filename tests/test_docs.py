@@ -179,6 +179,8 @@ def test_each_line_that_evaluates_folders_samples_nothing():
 FEWER = {
     '"num_inference_steps": 25': '"num_inference_steps": 4',
     "n_images=256": 'n_images=24, clustering=KMeansModes(k=2), projector={"steps": 40}',
+    'clustering="axes_many"': 'clustering=KMeansModes(k=2), projector={"steps": 40}',
+    "n_images=512": "n_images=24",
     "attach(pipe, axes=[0])": "attach(pipe)",  # clusters have none
     "n_images=64": "n_images=16",
     '"debug=tiny"': '"debug=tiny", "model.steps=2", "stages=[collect]"',

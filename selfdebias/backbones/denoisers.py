@@ -112,7 +112,7 @@ class UNet(Denoiser):
         """
         if blocks:
             raise ValueError(
-                f"`blocks` must be left out for a UNet, whose `h_t` is that of its mid_block, got {blocks!r}."
+                f"`blocks` must be left out for a UNet, got {blocks!r}: what was fitted on a transformer is for that transformer."
             )
         return {None: self.module.mid_block}
 

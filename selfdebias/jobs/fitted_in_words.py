@@ -11,7 +11,7 @@ from selfdebias.metrics.number import finite
 from selfdebias.report.bars import as_many, captions_of
 from selfdebias.report.wording import number, percent, plain, wrapped
 
-WIDTH, SHOWN = 80, 4  # columns; modes, or axes, that are named
+WIDTH, SHOWN = 80, 8  # columns; modes, or axes, that are named
 
 
 def found_in_words(facts: Mapping[str, Any]) -> list[str]:

@@ -85,6 +85,8 @@ class FitArguments:
         _check_counts(self.n_images, self.batch_size, self.timesteps, self.clustering)
         _check_call(self.pipe, self.call)
         self.drawn = at_scale(self.pipe, self.call, self.relative_scale)
+        if not isinstance(self.projector, Mapping):
+            raise ValueError(f"`projector` must be options by name, such as {{'steps': 1000}}, got {self.projector!r}.")
         self.projector = projector_for(denoiser) | dict(self.projector)
         check_values("projector", self.projector)
 

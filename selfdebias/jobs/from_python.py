@@ -18,7 +18,7 @@ from selfdebias.config.sources import Sources
 from selfdebias.config.targets import check_names
 from selfdebias.jobs.commands import check_words
 from selfdebias.jobs.early_checks import check_early, wants_several
-from selfdebias.jobs.failures import is_rank
+from selfdebias.jobs.failures import is_rank, sigterm_as_ctrl_c
 from selfdebias.jobs.job_record import FLAG
 from selfdebias.jobs.task import run_in_ranks
 
@@ -65,7 +65,8 @@ def run(config: Sequence[str] | Mapping[str, Any] = ()) -> Path:
 
     job = Path(checked["paths"]["root"], "jobs", hash_of_job(checked))
     words = [FLAG, str(job)] if whole else words
-    run_in_ranks(checked, words, words)
+    with sigterm_as_ctrl_c(unless_handled=True):
+        run_in_ranks(checked, words, words)
     return job
 
 

@@ -52,12 +52,15 @@ def to_png(figure: Figure, dpi: int = 180) -> bytes:
     return buffer.getvalue()
 
 
-def p_hat_figure(p_hat: Array, target: Sequence[float], title: str, theme: Theme = LIGHT) -> Figure:
+def p_hat_figure(
+    p_hat: Array, target: Sequence[float], names: Sequence[str], title: str, theme: Theme = LIGHT
+) -> Figure:
     """Projected share of each mode over the guided steps.
 
     Args:
         p_hat: (B, S, K) shares in [0, 1], for B batches, S guided steps and K modes.
         target: (K,) the wanted shares `pi`.
+        names: K names for the legend.
         title: Title of the chart.
         theme: Colours.
     """
@@ -69,7 +72,7 @@ def p_hat_figure(p_hat: Array, target: Sequence[float], title: str, theme: Theme
             low, high = p_hat[:, :, mode].min(axis=0), p_hat[:, :, mode].max(axis=0)
             axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
         mean = p_hat[:, :, mode].mean(axis=0)
-        axes.plot(steps, mean, color=colour, linestyle=dash, label=f"mode {mode}", marker=MARKERS[mode % 8], ms=3)
+        axes.plot(steps, mean, color=colour, linestyle=dash, label=names[mode], marker=MARKERS[mode % 8], ms=3)
     for share in sorted(set(map(float, target))):
         axes.axhline(share, color=theme.ink, linestyle=":", linewidth=1.2)
     axes.plot([], [], color=theme.ink, linestyle=":", label="target")
@@ -96,7 +99,9 @@ def curve_figure(name: str, points: Sequence[tuple[float, float]], theme: Theme 
     return finished(figure, axes, theme, legend=False)
 
 
-def map_figure(points: Array, modes: Array, limits: Array, title: str, theme: Theme = LIGHT) -> Figure:
+def map_figure(
+    points: Array, modes: Array, limits: Array, title: str, kind: str = "mode", theme: Theme = LIGHT
+) -> Figure:
     """Embeddings on two principal axes, by mode.
 
     Args:
@@ -104,6 +109,7 @@ def map_figure(points: Array, modes: Array, limits: Array, title: str, theme: Th
         modes: (N,) index of each image's mode; -1 where none is known.
         limits: (2, 2) lowest and highest coordinates of all maps, so that two maps can be compared.
         title: Title of the chart.
+        kind: What stands before the index in the legend.
         theme: Colours.
     """
     figure, axes = panel(title, theme)
@@ -115,7 +121,7 @@ def map_figure(points: Array, modes: Array, limits: Array, title: str, theme: Th
             s=14,
             color=theme.mark(mode),
             marker=MARKERS[mode % len(MARKERS)],
-            label=f"mode {mode}: {len(chosen)}" if mode >= 0 else f"{len(chosen)} images",
+            label=f"{kind} {mode}: {len(chosen)}" if mode >= 0 else f"{len(chosen)} images",
             alpha=0.75,
             linewidths=0,
         )

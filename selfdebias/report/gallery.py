@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from selfdebias.metrics.number import Number, number_at
+from selfdebias.modes.placement import sides_of
 from selfdebias.report import figures
 from selfdebias.report.figures import DARK, LIGHT, Theme
 from selfdebias.report.material import Material
@@ -74,13 +75,18 @@ def prompt_chart(results: Results) -> Chart:
 
 def p_hat_charts(material: Material) -> list[Chart]:
     """Projected mode shares over the guided steps, one chart for each guided arm that recorded them."""
-    target, charts = material.found.get("target", []), []
+    of_axes, charts = "axes" in material.found, []
+    each = 2 if of_axes else 1  # of an axis the first side, which says the other
+    target = material.found.get("target", [])[::each]
+    names = [f"axis {it}, side 0" if of_axes else f"mode {it}" for it in range(len(target))]
     for name, arm in material.arms.items():
         if arm.p_hat.size:
-            first, last = (arm.p_hat[:, step].mean(axis=0) for step in (0, -1))
-            alt = f"Projected mode shares of arm {name} over {arm.p_hat.shape[1]} guided steps: {_list(first)} at the "
+            p_hat = arm.p_hat[:, :, ::each]
+            first, last = (p_hat[:, step].mean(axis=0) for step in (0, -1))
+            what = "side 0 of each axis" if of_axes else "each mode"
+            alt = f"Projected share of {what}, arm {name}, over {p_hat.shape[1]} guided steps: {_list(first)} at the "
             alt += f"first, {_list(last)} at the last; target {_list(target)}."
-            draw = partial(figures.p_hat_figure, arm.p_hat, target, f"{name}: projected share of each mode")
+            draw = partial(figures.p_hat_figure, p_hat, target, names, f"{name}: projected share of {what}")
             charts.append(_chart(f"p_hat-{name}", alt, draw))
     return charts
 
@@ -96,8 +102,10 @@ def curve_charts(material: Material) -> list[Chart]:
 
 
 def map_charts(material: Material) -> list[Chart]:
-    """Embeddings of each arm on the principal axes of the first arm, all on the same scale."""
-    arms = material.arms
+    """Embeddings of each arm on the principal axes of the first arm, all on the same scale; by mode, or by the least even axis."""
+    arms, found = material.arms, material.found
+    sizes = np.array(found.get("sizes", []))
+    least = int(np.abs(sizes[::2] - sizes[1::2]).argmax()) if "axes" in found else None
     mean, axes = figures.principal_axes(arms[material.baseline].e)
     points = {name: (arm.e - mean) @ axes.T for name, arm in arms.items()}
     together = np.concatenate(list(points.values()))
@@ -105,11 +113,14 @@ def map_charts(material: Material) -> list[Chart]:
     charts = []
     for name, arm in arms.items():
         modes = np.array(list(arm.modes.values()))
-        alt, title = f"Map of the {len(modes)} embeddings of arm {name}", f"{name}: embeddings"
-        if material.found:
-            counts = np.bincount(modes, minlength=len(material.found["sizes"]))
-            alt, title = f"{alt} by mode; images in each mode: {', '.join(map(str, counts))}", f"{title} by mode"
-        draw = partial(figures.map_figure, points[name], modes, limits, title)
+        alt, title, kind = f"Map of the {len(modes)} embeddings of arm {name}", f"{name}: embeddings", "mode"
+        if least is not None:
+            modes, kind = sides_of(modes, len(sizes) // 2)[:, least], f"axis {least}, side"
+        if found:
+            counts = np.bincount(modes, minlength=2 if least is not None else len(sizes))
+            by = "mode" if least is None else f"the sides of axis {least}"
+            alt, title = f"{alt} by {by}; images: {', '.join(map(str, counts))}", f"{title} by {by}"
+        draw = partial(figures.map_figure, points[name], modes, limits, title, kind)
         charts.append(_chart(f"map-{name}", f"{alt}.", draw))
     return charts
 

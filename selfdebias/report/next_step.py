@@ -108,4 +108,5 @@ def _control(config: Mapping[str, Any]) -> str:
     if "of" in guidance or "strength" not in guidance:
         return "other seeds, which nothing was chosen on: the same command with generate.seed=2"
     strength = guidance["strength"]
-    return f"how strong? a sweep: selfdebias -m guidance.strength={strength / 2:g},{strength:g},{2 * strength:g}"
+    sweep = f"-m guidance.strength={strength / 2:g},{strength:g},{2 * strength:g}"
+    return f"how strong? a sweep: the same command with {sweep}"

@@ -105,7 +105,7 @@ def test_each_prompt_has_a_mark_for_each_arm(results):
 
 def test_p_hat_has_a_line_for_each_mode_and_a_line_for_each_target():
     p_hat = np.random.default_rng(0).dirichlet([1, 1, 1], size=(4, 10))
-    (axes,) = p_hat_figure(p_hat, [0.5, 0.25, 0.25], "guided").axes
+    (axes,) = p_hat_figure(p_hat, [0.5, 0.25, 0.25], ["mode 0", "mode 1", "mode 2"], "guided").axes
     lines = {line.get_label(): line for line in axes.get_lines()}
     for mode in range(3):
         np.testing.assert_allclose(lines[f"mode {mode}"].get_ydata(), p_hat[:, :, mode].mean(axis=0))
@@ -116,7 +116,7 @@ def test_p_hat_has_a_line_for_each_mode_and_a_line_for_each_target():
 
 def test_p_hat_of_one_batch_has_no_band():
     p_hat = np.random.default_rng(0).dirichlet([1, 1], size=(2, 10))
-    one, two = (p_hat_figure(p_hat[:batches], [0.5, 0.5], "guided").axes[0] for batches in (1, 2))
+    one, two = (p_hat_figure(p_hat[:batches], [0.5, 0.5], ["mode 0", "mode 1"], "guided").axes[0] for batches in (1, 2))
     assert one.get_ylabel() == "projected share" and not one.collections
     assert two.get_ylabel() == "projected share (band: all batches)" and len(two.collections) == 2
 

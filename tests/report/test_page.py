@@ -117,7 +117,7 @@ def test_shows_each_mode_each_pair_and_each_chart(job):
     assert sum("(mode" in alt and "above random" in alt for alt in alts) == 12
     assert sum(alt.startswith("Share of each class") for alt in alts) == 3
     assert sum(alt.startswith("Map of the 32 embeddings") for alt in alts) == 3
-    assert sum(alt.startswith("Projected mode shares of arm guided") for alt in alts) == 1
+    assert sum(alt.startswith("Projected share of each mode, arm guided") for alt in alts) == 1
     assert sum(alt.startswith("Projector, ") for alt in alts) == 2
     assert sum(alt.startswith("Share of each mode. vanilla: 0 0.75, 1 0.25.") for alt in alts) == 1
     assert len(page.all("source")) == 4 + 3 + 1 + 2  # each chart also for dark paper
