@@ -194,3 +194,11 @@ def test_arms_measured_later_stand_beside_those_of_before_where_the_default_came
     rows["doctor"]["arms"]["guided"]["shares"] = "other"
     with pytest.raises(ValueError, match="guided came out otherwise on doctor"):
         occupations_choosing.joined(before, now)
+
+
+def test_a_word_that_is_in_no_name_is_refused_before_anything_runs(monkeypatch):
+    from experiments import person_choosing
+
+    monkeypatch.setattr(person_choosing, "measure", lambda *_: pytest.fail("ran"))
+    with pytest.raises(SystemExit, match="`--help` must be in the name of a part or an arm: captions; select"):
+        person_choosing.run_parts("any", {"captions": {"select": []}}, {"captions": (1,)}, str, ["--help"])

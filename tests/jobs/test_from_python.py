@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,8 @@ from hydra import compose, initialize_config_dir
 import selfdebias
 from selfdebias.config import sources
 from selfdebias.config.compose import load
+from selfdebias.jobs import from_python
+from selfdebias.jobs.failures import Terminated
 from selfdebias.jobs.from_python import _load_whole
 from selfdebias.main import main
 
@@ -106,3 +111,14 @@ def test_a_whole_configuration_may_hold_no_more_than_a_command_line_says(jobs, t
 def test_importing_the_package_and_naming_run_is_quick():
     code = "import sys, selfdebias; selfdebias.ConfigError; selfdebias.run; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, check=True)
+
+
+def test_sigterm_ends_a_job_as_it_does_on_the_command_line(monkeypatch):
+    def wait(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+        pytest.fail("went on")
+
+    monkeypatch.setattr(from_python, "run_in_ranks", wait)
+    with pytest.raises(Terminated):
+        from_python.run(["debug=tiny", "logger=none"])
