@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 
 from experiments.occupations import EXTREME
 from experiments.person_axes import HONEST, TOLD
-from experiments.person_choosing import LABEL_FREE, TITLES, edited, ordered
+from experiments.person_choosing import LABEL_FREE, TITLES, edited, ordered, refuse_unknown
 from experiments.pooled import INTERVALS, RESULTS, ROOT, interval, picked, rows_to_fit, run_jobs, write_study
 from selfdebias.jobs.sweeps.pooling import pool_jobs
 from selfdebias.report.explanations import judge_in_words
@@ -274,6 +274,7 @@ def page(every: Mapping[str, Mapping[str, Any]]) -> str:
 
 def main(words: Sequence[str]) -> None:
     """Measure the parts and arms that are asked for, keep the other parts' numbers, and write the tables."""
+    refuse_unknown(words, SETTINGS)
     file = RESULTS / f"{NAME}.json"
     every: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     of_arms = [word for word in words if not any(word in name for name in SETTINGS)]
