@@ -78,10 +78,10 @@ def p_hat_charts(material: Material) -> list[Chart]:
     of_axes, charts = "axes" in material.found, []
     each = 2 if of_axes else 1  # of an axis the first side, which says the other
     target = material.found.get("target", [])[::each]
-    names = [f"axis {it}, side 0" if of_axes else f"mode {it}" for it in range(len(target))]
     for name, arm in material.arms.items():
         if arm.p_hat.size:
             p_hat = arm.p_hat[:, :, ::each]
+            names = [f"axis {it}, side 0" if of_axes else f"mode {it}" for it in range(p_hat.shape[2])]
             first, last = (p_hat[:, step].mean(axis=0) for step in (0, -1))
             what = "side 0 of each axis" if of_axes else "each mode"
             alt = f"Projected share of {what}, arm {name}, over {p_hat.shape[1]} guided steps: {_list(first)} at the "
