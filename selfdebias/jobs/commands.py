@@ -7,12 +7,13 @@ Torch and all that needs it are imported once a job really starts.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from selfdebias.config.compose import load
+from selfdebias.config.compose import load, load_sweep
 from selfdebias.config.hydra_settings import PLACES
 from selfdebias.config.overrides import parse, refuse_doubles, split_settings, with_names_of_today
 from selfdebias.config.rules import ConfigError, refuse
@@ -71,6 +72,8 @@ def _run_or_print(words: list[str], help_text: Callable[[Sources], str]) -> tupl
     if flags.help:
         return print_out(help_text(sources) + "\n"), ""
     if flags.multirun or "hydra.mode=MULTIRUN" in settings:
+        if flags.cfg:
+            return print_out(_jobs_of(flags.overrides, sources)), ""
         return _sweep(words, flags.overrides, sources)
     of_sweeps = [it.partition("=")[0] for it in settings if it.lstrip("+").startswith(OF_SWEEPS)]
     if of_sweeps and flags.cfg is None and flags.info is None:
@@ -111,9 +114,11 @@ def _flags(words: Sequence[str]) -> Namespace:
         raise ConfigError(f"`--experimental-rerun` is refused, since it unpickles a file: take {FLAG} FOLDER.")
     if flags.cfg is None and (flags.resolve or flags.package is not None):
         raise ConfigError("`--resolve` and `--package` go with --cfg.")
-    alone = [f"--{name}" for name in ("cfg", "info", "run") if getattr(flags, name) not in (None, False)]
+    alone = [f"--{name}" for name in ("info", "run", "resolve", "package") if getattr(flags, name) not in (None, False)]
     if flags.multirun and alone:
         raise ConfigError(f"`{alone[0]}` is not for sweeps: leave out -m, and give each key one value.")
+    if flags.multirun and flags.cfg not in (None, "job"):
+        raise ConfigError(f"`--cfg` must be job with -m, which lists the jobs of a sweep, got {flags.cfg}.")
     return flags
 
 
@@ -148,6 +153,18 @@ def _hydra(words: Sequence[str], sources: Sources) -> tuple[int, str]:
         del os.environ["HYDRA_FULL_ERROR"]
         os.environ |= {} if said is None else {"HYDRA_FULL_ERROR": said}
     return 0, ""
+
+
+def _jobs_of(overrides: Sequence[str], sources: Sources) -> str:
+    """The jobs that a sweep would run, each as its overrides, once all of them are checked.
+
+    Raises:
+        ConfigError: If one of them is wrong, or a search chooses them as it goes.
+    """
+    if any(text == "hydra/sweeper=search" for text in overrides):
+        raise ConfigError("`--cfg` lists no jobs of hydra/sweeper=search, which chooses each by the ones before it.")
+    jobs = [shlex.join(job.overrides) for job in load_sweep(overrides, sources)]
+    return "".join(f"{text}\n" for text in [f"# {len(jobs)} jobs, none is started", *jobs])
 
 
 def _sweep(words: Sequence[str], overrides: Sequence[str], sources: Sources) -> tuple[int, str]:

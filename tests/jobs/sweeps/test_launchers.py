@@ -80,7 +80,7 @@ def test_two_jobs_on_a_cluster(tmp_path):
             "must be one of basic, joblib, slurm_gpu, slurm_gpus, submitit_local, submitit_slurm, got slurm",
         ),
         (["hydra/launcher=basic,submitit_local"], "`hydra/launcher` must be one value"),
-        (["--cfg", "job"], "`--cfg` is not for sweeps"),
+        (["--cfg", "hydra"], "`--cfg` must be job with -m, which lists the jobs of a sweep, got hydra"),
         (["hydra/launcher=slurm_gpu"], "`hydra/launcher` slurm_gpu needs `sbatch` on the PATH"),
         (["hydra/launcher=submitit_slurm"], "`hydra/launcher` submitit_slurm needs `sbatch` on the PATH"),
         ([LOCAL, "hydra.launcher.timeout=3"], "not an option. Did you mean `hydra.launcher.timeout_min`?"),
