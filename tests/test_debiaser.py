@@ -167,6 +167,11 @@ def test_fit_goes_on_in_a_folder_and_takes_no_other_models_images(tmp_path, caps
     assert len(list((tmp_path / "stages" / "collect").glob("*/stage.json"))) == 2
 
 
+def test_options_of_the_projector_go_by_their_names():
+    with pytest.raises(ValueError, match="`projector` must be options by name, such as {'steps': 1000}, got 'pooled'"):
+        fit(tiny_pipeline(), projector="pooled")
+
+
 def test_a_vocabulary_goes_by_its_name_and_needs_an_encoder_that_reads():
     with pytest.raises(
         ValueError, match="`vocabulary` must be one of emoji, general, none, or an object, got 'genral': did"

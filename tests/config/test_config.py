@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from selfdebias.config import compose as config
 from selfdebias.config import notes
 from selfdebias.config.keys import digest
 from selfdebias.config.sources import Sources
+from selfdebias.config.transport import SLACK, STRENGTH
 from selfdebias.jobs.early_checks import check_early
 from selfdebias.main import main
 
@@ -201,6 +203,13 @@ def test_transport_has_the_values_measured_for_its_kind_unless_others_are_given(
     found, other = (it["guidance"][inner] if inner else it["guidance"] for it in (plain, given))
     assert (found["strength"], found["slack"]) == (strength, slack)
     assert (other["strength"], other["slack"]) == (strength, 3.0)
+
+
+def test_the_page_on_guidance_says_the_measured_values():
+    page = (Path(__file__).parents[2] / "docs" / "concepts" / "guidance.md").read_text()
+    for (transformer, axes), strength in STRENGTH.items():
+        kind = f"{'transformer' if transformer else 'UNet'}, {'axes' if axes else 'clusters'}"
+        assert f"| {kind} | {strength:g} | {SLACK[transformer, axes]:g} |" in page
 
 
 def test_a_value_in_place_of_a_measured_one_is_checked_and_has_the_key_of_the_same_one():

@@ -211,3 +211,13 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_counted():
 def test_bad_values_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         _guidance(**options)
+
+
+def test_of_several_blocks_the_best_ones_projector_assigns_once_where_guidance_starts_after_the_freeze():
+    guidance, state, late = _guidance(), _begun(), step(index=3)
+    towards = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.2, 0.8], [0.1, 0.9]])
+    assigned = []
+    for decides, p in ((False, towards), (True, towards.flip(0)), (True, towards)):
+        state.decides = decides
+        assigned.append(guidance.modes(p, late, state)[0].tolist())
+    assert assigned == [[0, 0, 1, 1], [1, 1, 0, 0], [1, 1, 0, 0]]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
+
 from selfdebias.jobs.model_card import model_card
 from selfdebias.report.comparisons import AXES, axes_grid, grids_in_words, verdicts_in_short, verdicts_in_words
 from selfdebias.report.explanations import modes_in_words
+from selfdebias.report.gallery import map_charts, p_hat_charts
 from selfdebias.report.job_table import headline
 from selfdebias.report.mode_rows import agreement_rows, found_in_words, mode_rows, target_of
 from selfdebias.report.wording import Notes
@@ -124,4 +127,15 @@ def test_the_card_says_what_the_encoder_was_told():
     three = {"k": 3, "sizes": [4, 4, 4], "silhouette": 0.5, "words": []}
     assert "| none, as there are 3 modes; each prompt's own mean |" in model_card(
         {**facts, "threshold": "prompt", "modes": three}
+    )
+
+
+def test_a_map_is_by_the_sides_of_the_least_even_axis_and_the_steering_chart_has_a_line_for_each_axis():
+    arm = SimpleNamespace(e=np.eye(4, 3), modes=dict(enumerate([0, 1, 2, 3])), p_hat=np.full((1, 2, 4), 0.5))
+    found = {"sizes": [22, 18, 30, 10], "axes": [{}, {}], "target": [0.5] * 4}
+    material = SimpleNamespace(arms={"guided": arm}, baseline="guided", found=found)
+    (embeddings,), (steering,) = map_charts(material), p_hat_charts(material)
+    assert embeddings.alt == "Map of the 4 embeddings of arm guided by the sides of axis 1; images: 2, 2."
+    assert steering.alt.startswith(
+        "Projected share of side 0 of each axis, arm guided, over 2 guided steps: 0.50, 0.50 at"
     )
