@@ -117,6 +117,19 @@ def told_rows(rows: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def axis_rows(rows: Mapping[str, Any]) -> list[str]:
+    """A table with a row for each occupation: the share on side 0 of each axis, vanilla, as predicted, and guided."""
+    count = len(next(iter(rows.values()))["told"]) // 2
+    lines = [f"| Occupation | {' | '.join(f'axis {a}' for a in range(count))} |", f"|{'---|' * (count + 1)}"]
+    for name, it in sorted(rows.items()):
+        vanilla, guided = (it["arms"][arm]["axes"] for arm in ("vanilla", "guided"))
+        each = zip(vanilla, it["told"][::2], guided, strict=True)
+        three = ((1 - v["share"]["value"], told, 1 - g["share"]["value"]) for v, told, g in each)
+        cells = [" / ".join(f"{share:.2f}" for share in shares) for shares in three]
+        lines.append(f"| {name.replace('-', ' ')} | {' | '.join(cells)} |")
+    return lines
+
+
 def quality_row(name: str, rows: Mapping[str, Any]) -> str:
     """How well all images of an arm fit among vanilla ones of other seeds, beside how well vanilla's own do."""
     cells = []
@@ -130,7 +143,7 @@ def quality_row(name: str, rows: Mapping[str, Any]) -> str:
 
 
 def page(every: Every) -> str:
-    """Write a table of means, one with each occupation for each variant, and of a partition one with what the projector told.
+    """Write a table of means, one with each occupation for each variant, and one with what the projector told of the modes or axes.
 
     Args:
         every: results of `measure` by variant.
@@ -152,6 +165,9 @@ def page(every: Every) -> str:
             words = "what the encoder finds of mode 0, and what the projector told; the worst first"
             head = f"## {name[:1].upper()}{name[1:]}: {words}"
             text += "\n".join(["", "", head, "", WHY, *told_rows(results["rows"])])
+        elif "told" in first_row:
+            words = "share of images on side 0 of each axis: vanilla / predicted at the first guided step / guided"
+            text += "\n".join(["", "", f"## {name[:1].upper()}{name[1:]}: {words}", "", *axis_rows(results["rows"])])
     return text
 
 

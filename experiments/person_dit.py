@@ -4,7 +4,7 @@
 
 Words choose the parts whose names hold one of them; words that are in no part's name choose arms. Settings were chosen on
 development seeds 301 and 302 (`dit_levers`, `dit_slack`, `dit_axes`), and are the defaults of `model=emoji_dit`. Two defaults came
-before them, and nothing was chosen on the seeds that they were reported on. Transport's own values after block 5, 2.5 times as
+before them, and nothing was chosen on the seeds that they were reported on. The values of a UNet after block 5, 2.5 times as
 many images tried, on seeds 851 to 855 (commit 46c95a4): 0.569 men and 0.936 kept. And as many images as must switch, each pushed
 twice as hard, on seeds 856 to 860: the parts "after block 5". With captions, axes were first looked for with the numbers of
 factors that the UNet has, and pushed as hard as a partition: the part "captions, axes of 4 to 6 factors".

@@ -13,7 +13,7 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from selfdebias.config.compose import load, load_sweep
+from selfdebias.config.compose import load, load_sweep, settings_of_hydra
 from selfdebias.config.hydra_settings import PLACES
 from selfdebias.config.overrides import parse, refuse_doubles, split_settings, with_names_of_today
 from selfdebias.config.rules import ConfigError, refuse
@@ -161,7 +161,9 @@ def _jobs_of(overrides: Sequence[str], sources: Sources) -> str:
     Raises:
         ConfigError: If one of them is wrong, or a search chooses them as it goes.
     """
-    if any(text == "hydra/sweeper=search" for text in overrides):
+    from selfdebias.jobs.sweeps.launching import SWEEPER
+
+    if settings_of_hydra(overrides, sources)["sweeper"]["_target_"] != SWEEPER:
         raise ConfigError("`--cfg` lists no jobs of hydra/sweeper=search, which chooses each by the ones before it.")
     jobs = [shlex.join(job.overrides) for job in load_sweep(overrides, sources)]
     return "".join(f"{text}\n" for text in [f"# {len(jobs)} jobs, none is started", *jobs])
