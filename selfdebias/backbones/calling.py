@@ -221,10 +221,15 @@ def _set_aside_for_now(module: Any) -> Iterator[None]:
 
 def twice(value: Any, rows: int) -> Any:
     """Return a nested value in which each tensor of `rows` rows stands twice, one below the other."""
+    return with_rows(value, rows, lambda tensor: torch.cat([tensor, tensor]))
+
+
+def with_rows(value: Any, rows: int, change: Callable[[Tensor], Tensor]) -> Any:
+    """Return a nested value in which each tensor of `rows` rows is what `change` makes of it."""
     if isinstance(value, Tensor):
-        return torch.cat([value, value]) if value.ndim and len(value) == rows else value
+        return change(value) if value.ndim and len(value) == rows else value
     if isinstance(value, Mapping):
-        return {key: item if key in OF_NO_ROW else twice(item, rows) for key, item in value.items()}
+        return {key: item if key in OF_NO_ROW else with_rows(item, rows, change) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return type(value)(twice(item, rows) for item in value)
+        return type(value)(with_rows(item, rows, change) for item in value)
     return value

@@ -1,16 +1,17 @@
-"""The rows of a pipeline call: how many the denoiser evaluates, a call for other images, and one that goes on with fewer."""
+"""The rows of a pipeline call: how many the denoiser evaluates, a call for other images, and one that leaves some of them out."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
+from selfdebias.backbones.calling import with_rows
 from selfdebias.backbones.denoisers import find_denoiser
 
 BY_PROMPT = ("prompt", "prompt_2", "prompt_3", "negative_prompt", "negative_prompt_2", "negative_prompt_3")
@@ -18,18 +19,6 @@ OF_THE_IMAGES = (
     "latents", "prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds", "image",
     "mask_image", "control_image", "ip_adapter_image", "ip_adapter_image_embeds",
 )  # fmt: skip
-WITH_ROWS = (
-    "latents",
-    "prompt_embeds",
-    "pooled_prompt_embeds",
-    "add_text_embeds",
-    "add_time_ids",
-)  # of `_callback_tensor_inputs`
-OF_THE_TEXT = {  # by argument of a call, the callback's inputs that replace what comes of it
-    "pooled_prompt_embeds": {"pooled_prompt_embeds", "add_text_embeds"},
-    "prompt_attention_mask": {"prompt_attention_mask"},
-}
-CALLBACK, INPUTS = "callback_on_step_end", "callback_on_step_end_tensor_inputs"
 
 
 class RowCount:
@@ -52,6 +41,62 @@ class RowCount:
 
     def _count(self, module: Any, args: tuple[Tensor, ...]) -> None:
         self.rows += len(args[0])
+
+
+class FewerRows:
+    """Context manager in which a pipeline's denoiser and decoder are given the rows of some images of its call alone.
+
+    The pipeline still has a row for each image, so that it, its scheduler and a callback of the call find what they expect: in
+    place of what was left out stands what came out for the first image that was not, and is of no use.
+
+    Args:
+        pipeline: that is called in this thread.
+        images: how many the call is for.
+
+    Attributes:
+        kept: places of the images that are computed from now on; None for all of them.
+    """
+
+    def __init__(self, pipeline: Any, images: int) -> None:
+        self._denoiser, self.images = find_denoiser(pipeline), images
+        decoder = getattr(getattr(pipeline, "vae", None), "decoder", None)
+        self._modules = [self._denoiser.module, *([decoder] if isinstance(decoder, nn.Module) else [])]
+        self.kept: Sequence[int] | None = None
+        self._whole = 0  # rows of the module's call that runs, where some of them are left out
+
+    def __enter__(self) -> Self:
+        self._thread = threading.get_ident()
+        self._handles = [it.register_forward_pre_hook(self._leave_out, with_kwargs=True) for it in self._modules]
+        self._handles += [it.register_forward_hook(self._fill_in) for it in self._modules]
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _leave_out(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+        given = {**dict(zip(self._denoiser.positional, args, strict=False)), **kwargs}
+        rows = self._denoiser.rows(given) if module is self._denoiser.module else len(args[0])
+        self._whole = 0
+        if self.kept is None or threading.get_ident() != self._thread or rows % self.images:
+            return None  # a decoder that takes one image at a time gets all of them
+        self._whole = rows
+        places = [first + place for first in range(0, rows, self.images) for place in self.kept]
+        return with_rows(args, rows, lambda it: it[places]), with_rows(kwargs, rows, lambda it: it[places])
+
+    def _fill_in(self, module: nn.Module, args: tuple, output: Any) -> Any:
+        if not self._whole or self.kept is None:
+            return None
+        at = {place: i for i, place in enumerate(self.kept)}
+        of_each = [at.get(place, 0) for place in range(self.images)]
+        computed = len(self.kept) * self._whole // self.images
+        rows = [first + i for first in range(0, computed, len(self.kept)) for i in of_each]
+        if isinstance(output, Tensor):
+            return output[rows]
+        filled = (
+            [it[rows] for it in output] if type(output) is tuple else {name: it[rows] for name, it in output.items()}
+        )
+        return tuple(filled) if isinstance(filled, list) else type(output)(**filled)
 
 
 @dataclass(frozen=True)
@@ -93,16 +138,12 @@ class Call:
             )
         return cls(pipeline, arguments, tuple(copied(it) for it in given))
 
-    def images(
-        self, places: Sequence[int], generators: Sequence[Generator], kept: Callable[[], Sequence[int] | None] | None = None
-    ) -> Any:  # fmt: skip
+    def images(self, places: Sequence[int], generators: Sequence[Generator]) -> Any:
         """Call the pipeline for other images.
 
         Args:
             places: of the image of the call whose text each one has.
             generators: one for each of them; they are copied.
-            kept: asked after each step; from the first on after which it gives places, the call goes on with those images alone.
-                Only where `goes_on_with_fewer` says so.
         """
         each = int(self.arguments.get("num_images_per_prompt") or 1)
         prompt = self.arguments.get("prompt")
@@ -116,8 +157,6 @@ class Call:
         own |= {
             name: value for name, value in (("num_images_per_prompt", 1), ("batch_size", len(places))) if name in own
         }
-        if kept:
-            own |= going_on(self.pipeline, own, kept)
         return self.pipeline(**{**own, **own.pop("kwargs", {})})
 
 
@@ -133,64 +172,6 @@ def further(generator: Generator, count: int) -> list[Generator]:
     sequence = np.random.SeedSequence(generator.initial_seed())
     seeds = (int(it.generate_state(1, np.uint64)[0] >> 1) for it in sequence.spawn(count))
     return [Generator(generator.device).manual_seed(seed) for seed in seeds]
-
-
-def goes_on_with_fewer(pipeline: Any) -> bool:
-    """Whether a call of the pipeline can go on with some of its rows: its callback may replace all that has a row for each image.
-
-    That of Flux and Sana may not replace the pooled text, or the text's mask. A UNet that is told the guidance scale gets that in
-    rows that no callback sees, and a scheduler with a Brownian tree draws noise for all rows at once.
-    """
-    inputs = {*getattr(pipeline, "_callback_tensor_inputs", ())}
-    taken = inspect.signature(type(pipeline).__call__).parameters
-    if any(name in taken and not inputs & replaced for name, replaced in OF_THE_TEXT.items()):
-        return False
-    told = getattr(find_denoiser(pipeline).module.config, "time_cond_proj_dim", None) is not None
-    return {"latents", "prompt_embeds"} <= inputs and not told and not hasattr(pipeline.scheduler, "noise_sampler")
-
-
-def going_on(
-    pipeline: Any, arguments: Mapping[str, Any], kept: Callable[[], Sequence[int] | None]
-) -> dict[str, Any]:  # fmt: skip
-    """Return the callback, as arguments of a call, that lets the call go on with some of its rows.
-
-    Args:
-        pipeline: as `goes_on_with_fewer` wants it.
-        arguments: of the call; its own callback is called first and sees all rows up to there, and its list of generators is cut
-            in place.
-        kept: as in `Call.images`.
-    """
-    own, generators = arguments.get(CALLBACK), arguments["generator"]
-    asked = list(getattr(own, "tensor_inputs", None) or arguments.get(INPUTS) or ["latents"])
-    more = [name for name in WITH_ROWS if name in pipeline._callback_tensor_inputs and name not in asked]
-
-    def on_step_end(pipe: Any, index: int, timestep: Any, tensors: dict[str, Tensor]) -> dict[str, Any]:
-        """Let the call's own callback act, and leave out rows once `kept` says which stay; as diffusers calls it."""
-        changed = own(pipe, index, timestep, {name: tensors[name] for name in asked}) if own else {}
-        now, places = {**tensors, **changed}, kept()
-        if places is None or len(places) == len(generators):
-            return dict(changed)
-        shape = now["latents"].shape
-        for name, value in vars(pipe.scheduler).items():
-            setattr(pipe.scheduler, name, _like_latents(value, shape, places))
-        generators[:] = [generators[place] for place in places]
-        return {name: _rows(value, shape[0], places) for name, value in now.items()}
-
-    return {CALLBACK: on_step_end, INPUTS: [*asked, *more]}
-
-
-def _rows(value: Tensor, rows: int, kept: Sequence[int]) -> Tensor:
-    """Keep rows of a tensor that has one for each image, in each half of classifier-free guidance."""
-    return torch.cat([half[list(kept)] for half in value.split(rows)])
-
-
-def _like_latents(value: Any, shape: torch.Size, kept: Sequence[int]) -> Any:
-    """Keep rows of what a scheduler has stored of earlier steps: tensors of the latents' shape, alone or in a list."""
-    if isinstance(value, Tensor):
-        return value[list(kept)] if value.shape == shape else value
-    if isinstance(value, list):
-        value[:] = [_like_latents(item, shape, kept) for item in value]
-    return value
 
 
 def merged(outputs: Sequence[Any], places: Sequence[tuple[int, int]]) -> Any:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from selfdebias.backbones.calling import Step, normal_tensors, split_branches
 from selfdebias.backbones.hspace import BottleneckHook
-from selfdebias.backbones.rows import goes_on_with_fewer
+from selfdebias.backbones.rows import FewerRows, merged
 from selfdebias.config.rules import number_in
 from selfdebias.guidance.attachment import refuse_other_size
 from selfdebias.guidance.base import Guidance
@@ -109,7 +109,7 @@ class Select(Selection):
 class FirstSteps:
     """Draws seeds as far as their modes can be told, and goes on with those that are chosen.
 
-    Where the pipeline's callback allows it, the call goes on with fewer rows; else the chosen seeds are sampled anew.
+    In the same pipeline call: after the choice, its denoiser gets the rows of the chosen seeds alone.
 
     Args:
         parts: of the call.
@@ -128,16 +128,19 @@ class FirstSteps:
         self.seeds = [seed for own in seeds for seed in own]
         self.starts = [0, *np.cumsum([len(own) for own in seeds]).tolist()]
         self.chosen: list[list[int]] = []
-        self._goes_on, self._asked = goes_on_with_fewer(parts[0].call.pipeline), False
+        self._rows = FewerRows(parts[0].call.pipeline, len(self.seeds))
 
     def draw(self) -> Any:
         """Return the output of the chosen seeds, one part after the other; [] if none was chosen."""
         call, blocks = self.parts[0].call, self.parts[0].semantics.projector.blocks
-        with BottleneckHook(call.pipeline, self._look, acts=self._acts, blocks=blocks), suppress(EnoughSteps):
-            places, generators = zip(*((seed.place, seed.generator) for seed in self.seeds), strict=True)
-            return call.images(places, generators, self._kept if self._goes_on else None)
-        own = [self.seeds[place] for place in self._places()]
-        return call.images([seed.place for seed in own], [seed.generator for seed in own]) if own else []
+        places, generators = zip(*((seed.place, seed.generator) for seed in self.seeds), strict=True)
+        output: Any = []
+        with (
+            suppress(EnoughSteps), self._rows,
+            BottleneckHook(call.pipeline, self._look, acts=self._acts, blocks=blocks),
+        ):  # fmt: skip
+            output = call.images(places, generators)
+        return merged([output], [(0, place) for place in self._rows.kept]) if output and self._rows.kept else output
 
     def _acts(self, step: Step) -> bool:
         return step.index == max(0, round(self.share * step.count) - 1)
@@ -155,14 +158,6 @@ class FirstSteps:
                 part.need.see(cells)
                 self.chosen.append(self.choose(part, cells))
         self.parts[0].context.state.seconds += time.perf_counter() - start
-        if not self._goes_on or not self._places():
+        self._rows.kept = [start + place for start, own in zip(self.starts, self.chosen, strict=False) for place in own]
+        if not self._rows.kept:
             raise EnoughSteps
-
-    def _places(self) -> list[int]:
-        """Where the chosen seeds are among all."""
-        return [start + place for start, own in zip(self.starts, self.chosen, strict=False) for place in own]
-
-    def _kept(self) -> list[int] | None:
-        """See `Call.images`."""
-        first, self._asked = bool(self.chosen) and not self._asked, bool(self.chosen)
-        return self._places() if first else None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 import pytest
 import torch
 from diffusers.hooks import FirstBlockCacheConfig
@@ -13,10 +11,10 @@ from selfdebias.backbones import TransformerBackbone
 from selfdebias.backbones.calling import Step, alpha_bar_of, split_branches
 from selfdebias.backbones.denoisers import TRANSFORMERS, find_denoiser
 from selfdebias.backbones.hspace import BottleneckHook
-from selfdebias.backbones.rows import Call, RowCount, goes_on_with_fewer
+from selfdebias.backbones.rows import FewerRows, RowCount
 from selfdebias.config.rules import ConfigError
 from tests.tiny import tiny_pipeline
-from tests.transformers import CALLS, LAYERS, MAKERS, sample
+from tests.transformers import LAYERS, MAKERS, sample
 
 KINDS = sorted(MAKERS)
 TWO_BRANCHES = [kind for kind in KINDS if kind != "flux"]
@@ -191,23 +189,23 @@ def test_without_an_edit_an_extrapolated_call_draws_the_same():
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_a_call_goes_on_with_fewer_images_where_its_callback_may_replace_all_rows(kind):
-    """That of Flux replaces no pooled text, and that of Sana no mask of the text; PixArt has none."""
-    assert goes_on_with_fewer(MAKERS[kind]()) == (kind == "sd3")
+def test_a_call_goes_on_with_fewer_images(kind):
+    pipeline = MAKERS[kind]()
+    alone = torch.cat([sample(kind, pipeline, [seed]) for seed in (1, 3)])
+    with FewerRows(pipeline, 3) as fewer, RowCount(pipeline) as count:
+        rows = []
 
+        def after_a_step(module, args, output):
+            rows.append(count.rows - sum(rows))
+            fewer.kept = [0, 2]
 
-def test_a_call_goes_on_with_fewer_images():
-    pipeline = MAKERS["sd3"]()
-    generators = [torch.Generator().manual_seed(seed) for seed in (1, 2, 3)]
-    bound = inspect.signature(type(pipeline).__call__).bind(pipeline, prompt=["a person"] * 3, generator=generators)
-    bound.apply_defaults()
-    given = {name: value for name, value in bound.arguments.items() if name != "self"}
-    call = Call.of(pipeline, {**given, **CALLS["sd3"], "num_inference_steps": 3, "output_type": "np"}, 3)
-    answers = iter([None, [0, 2], None])
-    with RowCount(pipeline) as count:
-        images = torch.as_tensor(call.images([0, 1, 2], generators, lambda: next(answers)).images)
-    assert count.rows == 2 * (3 + 3 + 2)
-    assert torch.allclose(images, torch.cat([sample("sd3", pipeline, [seed]) for seed in (1, 3)]), atol=1e-5)
+        handle = pipeline.transformer.register_forward_hook(after_a_step)
+        images = sample(kind, pipeline, [1, 2, 3])
+        handle.remove()
+    assert len(rows) > 1 and [it * 3 for it in rows[1:]] == [rows[0] * 2] * (len(rows) - 1)
+    assert torch.allclose(images[[0, 2]], alone, atol=1e-5) and torch.isfinite(images[1]).all()
+    again = sample(kind, pipeline, [1, 2, 3])  # nothing is left on the pipeline
+    assert torch.allclose(again[[0, 2]], alone, atol=1e-5) and not torch.equal(again[1], images[1])
 
 
 def test_the_share_of_signal_under_flow_matching():

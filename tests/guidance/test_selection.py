@@ -178,7 +178,7 @@ def test_two_text_encoders_and_what_goes_with_them_are_left_out_too():
     assert np.abs(images[:4] - alone).max() < 1e-5
 
 
-def test_a_users_callback_is_called_and_sees_fewer_rows_once_seeds_are_chosen():
+def test_a_users_callback_is_called_and_sees_all_rows_to_the_end():
     pipeline, seen = tiny_pipeline(), []
 
     def callback(pipe, index, timestep, tensors):
@@ -186,10 +186,12 @@ def test_a_users_callback_is_called_and_sees_fewer_rows_once_seeds_are_chosen():
         return {}
 
     state = GuidanceState(semantics(cut_of(pipeline, 0.3, 2)))
+    decoded = []
+    pipeline.vae.decoder.conv_in.register_forward_hook(lambda module, args, x: decoded.append(len(x)))
     with Selecting(pipeline, Select(at=0.5, limit=2.0), ALWAYS, state):
         images = draw(pipeline, callback_on_step_end=callback)
-    assert len(images) == 8
-    assert [rows for _, _, rows in seen] == [16] * 3 + [8] * 3 and all(names == ("latents",) for _, names, _ in seen)
+    assert len(images) == 8 and decoded == [8]
+    assert [rows for _, _, rows in seen] == [16] * 6 and all(names == ("latents",) for _, names, _ in seen)
 
 
 @pytest.mark.parametrize("step", [0, 4])
@@ -209,7 +211,7 @@ def test_a_call_that_is_interrupted_returns_its_images_and_books_nothing(step):
     assert state.of(SelectionState).accounts["a person"].seen[0].sum() == 16
 
 
-def test_where_there_is_no_callback_the_chosen_seeds_are_drawn_anew_and_that_is_counted():
+def test_a_pipeline_without_a_callback_goes_on_with_the_chosen_seeds_too():
     torch.manual_seed(0)
     unet = UNet2DModel(
         sample_size=16,
@@ -234,7 +236,7 @@ def test_where_there_is_no_callback_the_chosen_seeds_are_drawn_anew_and_that_is_
     state = GuidanceState(semantics(float(seen[2].quantile(0.3)), shape=(16, 8, 8)))
     with Selecting(pipeline, Select(at=0.5, limit=2.0), ALWAYS, state) as selecting, RowCount(pipeline) as rows:
         images = run(SEEDS)
-    assert rows.rows == 16 * 3 + 8 * STEPS
+    assert rows.rows == 16 * 3 + 8 * (STEPS - 3)
     assert np.abs(images - np.concatenate([run([seed]) for seed in selecting.seeds])).max() < 1e-5
     assert 0 < sum(seed not in SEEDS for seed in selecting.seeds) <= 4
 
