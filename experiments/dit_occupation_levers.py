@@ -23,7 +23,7 @@ OWN = (
 )  # what transport has on a UNet: more images are tried, each pushed less
 VARIANTS = {
     "as on a person: projector trained for 600 steps": [*PARTITION, *BEFORE],
-    "transport's own slack and strength": [*PARTITION, *OWN],
+    "the UNet's slack and strength": [*PARTITION, *OWN],
     "projector trained for 2,400 steps": [*PARTITION, *BEFORE, "projector.steps=2400"],
     "projector trained for 6,000 steps": [*PARTITION, *BEFORE, "projector.steps=6000"],
     "a threshold for each prompt": [*PARTITION, APART, *BEFORE],
@@ -33,8 +33,8 @@ VARIANTS = {
     "a threshold for each prompt, from 12% of the steps": [*PARTITION, APART, *BEFORE, "schedule.start=0.12"],
     "transport, then resample": [*PARTITION, *then_resample(BEFORE)],
     "a threshold for each prompt; transport, then resample": [*PARTITION, APART, *then_resample(BEFORE)],
-    "a threshold for each prompt; transport's own slack and strength": [*PARTITION, APART, *OWN],
-    "a threshold for each prompt; transport's own, then resample": [*PARTITION, APART, *then_resample(OWN)],
+    "a threshold for each prompt; the UNet's slack and strength": [*PARTITION, APART, *OWN],
+    "a threshold for each prompt; the UNet's values, then resample": [*PARTITION, APART, *then_resample(OWN)],
     "after block 3; a threshold for each prompt": [*MIDDLE, *BEFORE],
     "after block 3, strength 3.2, slack 1.5; a threshold for each prompt": [*MIDDLE, *NOW],
     "after block 3, strength 3.2, slack 1.5; a threshold for each prompt; transport, then resample": [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from selfdebias.config import compose as config
 from selfdebias.config import notes
 from selfdebias.config.keys import digest
-from selfdebias.config.sources import Sources
+from selfdebias.config.sources import Sources, conf_folder
 from selfdebias.config.transport import SLACK, STRENGTH
 from selfdebias.jobs.early_checks import check_early
 from selfdebias.main import main
@@ -210,6 +211,14 @@ def test_the_page_on_guidance_says_the_measured_values():
     for (transformer, axes), strength in STRENGTH.items():
         kind = f"{'transformer' if transformer else 'UNet'}, {'axes' if axes else 'clusters'}"
         assert f"| {kind} | {strength:g} | {SLACK[transformer, axes]:g} |" in page
+
+
+def test_the_comments_of_transport_say_the_measured_values():
+    text = (conf_folder() / "guidance" / "transport.yaml").read_text()
+    strength, slack = (
+        {float(it) for it in re.findall(r"[\d.]+\d|\d", line)} for line in re.findall("# null: (.*)", text)
+    )
+    assert strength == {*STRENGTH.values()} and slack == {*SLACK.values()}
 
 
 def test_a_value_in_place_of_a_measured_one_is_checked_and_has_the_key_of_the_same_one():
