@@ -274,14 +274,18 @@ def page(every: Mapping[str, Mapping[str, Any]]) -> str:
 
 def main(words: Sequence[str]) -> None:
     """Measure the parts and arms that are asked for, keep the other parts' numbers, and write the tables."""
-    refuse_unknown(words, SETTINGS)
+    refuse_unknown(words, [*dict.fromkeys([*SETTINGS, *itertools.chain(*SETTINGS.values())])], "a part or an arm")
     file = RESULTS / f"{NAME}.json"
     every: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     of_arms = [word for word in words if not any(word in name for name in SETTINGS)]
     of_parts = [word for word in words if word not in of_arms]
     for name, arms in SETTINGS.items():
         if not of_parts or any(word in name for word in of_parts):
-            asked = {arm: own for arm, own in arms.items() if not of_arms or arm in ("default", *of_arms)}
+            asked = {
+                arm: own
+                for arm, own in arms.items()
+                if not of_arms or arm == "default" or any(it in arm for it in of_arms)
+            }
             now = measure(asked, SEEDS_OF[name])
             every[name] = joined(every[name], now) if of_arms and name in every else now
             write_bytes(RESULTS / figure_file(name), to_png(draw(every[name])))

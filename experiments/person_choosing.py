@@ -2,7 +2,7 @@
 
     python -m experiments.person_choosing [WORD ...]
 
-Words choose the parts whose names hold one of them; words that are in no part's name choose arms. Settings are those of
+Words choose the parts whose names hold one of them, all without a word. Settings are those of
 development seeds 301 and 302. `select` was changed (the old one: commit 08fc19e) after a first look at seeds 801 to 805,
 where it had left 0.552 men and a `mode_fd` of 0.060: it now asks for more of what its projector tells wrongly. So what
 chooses by the projector is reported on seeds 811 to 815, which nobody had looked at. A model without prompts, whose pipeline
@@ -170,42 +170,36 @@ def _verdict(own: Mapping[str, str | None]) -> str:
     return {None: "cannot be told", "not told apart": "no detectable difference"}.get(own["gender"], str(own["gender"]))
 
 
-def refuse_unknown(words: Sequence[str], settings: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
-    """Refuse a word that is in no name of a part or an arm.
+def refuse_unknown(words: Sequence[str], names: Sequence[str], what: str) -> None:
+    """Refuse a word that is in none of the names.
 
     Raises:
         SystemExit: with the names, before anything runs.
     """
-    names = dict.fromkeys([*settings, *(arm for arms in settings.values() for arm in arms)])
     for word in words:
         if not any(word in name for name in names):
-            raise SystemExit(f"`{word}` must be in the name of a part or an arm: {'; '.join(names)}.")
+            raise SystemExit(f"`{word}` must be in the name of {what}: {'; '.join(names)}.")
 
 
 def run_parts(
     name: str, settings: Mapping[str, Mapping[str, Sequence[str]]], seeds_of: Mapping[str, Sequence[int]],
     page: Callable[[Mapping[str, Mapping[str, Any]]], str], words: Sequence[str],
 ) -> None:  # fmt: skip
-    """Measure the parts and arms that are asked for, keep the other parts' numbers, and write the study anew after each part.
+    """Measure the parts that are asked for, keep the other parts' numbers, and write the study anew after each part.
 
     Args:
         name: of the study's files.
         settings: overrides by part and arm.
         seeds_of: generate seeds by part.
         page: from results by part to the text of the page.
-        words: choose the parts whose names hold one of them; words that are in no part's name choose arms, beside the default.
+        words: choose the parts whose names hold one of them, all without a word.
     """
     file = RESULTS / f"{name}.json"
-    refuse_unknown(words, settings)
-    of_arms = [word for word in words if not any(word in it for it in settings)]
-    of_parts = [word for word in words if word not in of_arms]
+    refuse_unknown(words, [*settings], "a part")
     for asked, arms in settings.items():
-        if of_parts and not any(word in asked for word in of_parts):
+        if words and not any(word in asked for word in words):
             continue
-        chosen = {
-            arm: own for arm, own in arms.items() if not of_arms or arm == "default" or any(it in arm for it in of_arms)
-        }
-        found = measure(chosen, seeds_of[asked])
+        found = measure(arms, seeds_of[asked])
         every: dict[str, Any] = (
             json.loads(file.read_text()) if file.exists() else {}
         )  # another process may have added a part
@@ -214,7 +208,7 @@ def run_parts(
 
 
 def main(words: Sequence[str]) -> None:
-    """Measure the parts and arms that are asked for, keep the other parts' numbers, and write the tables."""
+    """Measure the parts that are asked for, keep the other parts' numbers, and write the tables."""
     run_parts(NAME, SETTINGS, SEEDS_OF, page, words)
 
 

@@ -2,7 +2,7 @@
 
     python -m experiments.person_dit [WORD ...]
 
-Words choose the parts whose names hold one of them; words that are in no part's name choose arms. Settings were chosen on
+Words choose the parts whose names hold one of them, all without a word. Settings were chosen on
 development seeds 301 and 302 (`dit_levers`, `dit_slack`, `dit_axes`), and are the defaults of `model=emoji_dit`. Two defaults came
 before them, and nothing was chosen on the seeds that they were reported on. The values of a UNet after block 5, 2.5 times as
 many images tried, on seeds 851 to 855 (commit 46c95a4): 0.569 men and 0.936 kept. And as many images as must switch, each pushed
@@ -106,7 +106,7 @@ def page(every: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def main(words: Sequence[str]) -> None:
-    """Measure the parts and arms that are asked for, keep the other parts' numbers, and write the tables."""
+    """Measure the parts that are asked for, keep the other parts' numbers, and write the tables."""
     run_parts(NAME, SETTINGS, SEEDS_OF, page, words)
 
 

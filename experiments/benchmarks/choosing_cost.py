@@ -2,13 +2,14 @@
 
     python -m experiments.benchmarks.choosing_cost
 
-The default encoder and clustering; four batches of 32 for each seed. The arms of a seed are sampled one after the other, and each
-ratio is of one seed, so that what else the machine does weighs on all of them. Seeds that are only timed: nothing is measured of
-their images, and no study reports them.
+The default encoder and clustering; four batches of 32 for each seed. Each arm has seeds of its own, so that vanilla images are
+sampled just before it; the arms take turns. Seeds that are only timed: nothing is measured of their images, and no study reports
+them.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 from collections.abc import Mapping, Sequence
@@ -17,8 +18,9 @@ from pathlib import Path
 from experiments.person_axes import HONEST
 from experiments.pooled import ROOT, run_jobs, write_study
 
-NAME, SEEDS = "choosing_cost", (891, 892, 893, 894)
-COMMON = [*HONEST, "clustering=axes", "stages=[collect,discover,project,generate]"]
+NAME, IMAGES = "choosing_cost", 128
+SEEDS = tuple(range(881, 901))
+COMMON = [*HONEST, "clustering=axes", "stages=[collect,discover,project,generate]", f"generate.n_images={IMAGES}"]
 ARMS = {
     "transport, the default": ["guidance=transport"],
     "select": ["guidance=select"],
@@ -30,11 +32,11 @@ Costs = dict[str, list[dict[str, float]]]  # by arm, one for each seed
 
 
 def measure(arms: Mapping[str, Sequence[str]], seeds: Sequence[int], root: str = ROOT) -> Costs:
-    """Sample each arm on each seed, and read what the stages have counted and timed, over vanilla's of the seed.
+    """Sample each arm on its seeds, and read what the stages have counted and timed, over vanilla's of the seed.
 
     Args:
         arms: overrides of the command line, by arm.
-        seeds: generate seeds.
+        seeds: generate seeds, which the arms take turns in.
         root: folder for stages and jobs.
 
     Returns:
@@ -45,24 +47,25 @@ def measure(arms: Mapping[str, Sequence[str]], seeds: Sequence[int], root: str =
         SystemExit: if a stage was sampled in several sittings, so that its time is that of the last one alone.
     """
     costs: Costs = {name: [] for name in arms}
-    for seed in seeds:
-        for name, overrides in arms.items():
-            (job,) = run_jobs([*COMMON, *overrides], [seed], root)
-            vanilla, own = (_counted(job, arm, root) for arm in ("vanilla", "guided"))
-            costs[name].append({
-                "rows": own["rows_per_image"] / vanilla["rows_per_image"],
-                "seconds": own["seconds_per_image"] / vanilla["seconds_per_image"],
-                "seconds_per_image": own["seconds_per_image"],
-                "vanilla_seconds_per_image": vanilla["seconds_per_image"],
-            })  # fmt: skip
+    for seed, name in zip(seeds, itertools.cycle(arms)):
+        (job,) = run_jobs([*COMMON, *arms[name]], [seed], root)
+        vanilla, own = (_counted(job, arm, root) for arm in ("vanilla", "guided"))
+        costs[name].append({
+            "rows": own["rows_per_image"] / vanilla["rows_per_image"],
+            "seconds": own["seconds_per_image"] / vanilla["seconds_per_image"],
+            "seconds_per_image": own["seconds_per_image"],
+            "vanilla_seconds_per_image": vanilla["seconds_per_image"],
+        })  # fmt: skip
     return costs
 
 
 def _counted(job: Path, arm: str, root: str) -> dict[str, float]:
     stage = json.loads((job / "job.json").read_text())["stages"][f"generate/{arm}"]
     found: dict[str, float] = json.loads((Path(root) / stage / "generate.json").read_text())
-    if "seconds_per_image" not in found:
-        raise SystemExit(f"{Path(root) / stage} was interrupted and not timed: remove it, and run this again.")
+    if found.get("timed_images") != IMAGES:
+        raise SystemExit(
+            f"{Path(root) / stage} was interrupted, and not timed as a whole: remove it, and run this again."
+        )
     return found
 
 
@@ -73,11 +76,11 @@ def page(costs: Costs) -> str:
         f"| {name} | {_spread(own, 'rows', '.2f')} | {_spread(own, 'seconds', '.2f')} |" for name, own in costs.items()
     ]
     return (
-        f"# What choosing costs in time\n\n`python -m experiments.benchmarks.{NAME}`: 128 images for each of {seeds} seeds, in "
-        f"batches of 32, for each arm. Median over the seeds, smallest and largest. Rows: those that the denoiser evaluates for "
-        f"a delivered image, counted by a hook. Time: of the whole sampling, with decoding, the projector and the encoder's looks "
-        f"at finished images. Fitting is in neither.\n\n"
-        f"| Arm | rows, over vanilla's | time, over vanilla's |\n|---|---|---|\n" + "\n".join(rows)
+        f"# What choosing costs in time\n\n`python -m experiments.benchmarks.{NAME}`: {IMAGES} images for each of {seeds} seeds of "
+        "each arm, in batches of 32, vanilla images of the seed before them. Median over the seeds, smallest and largest. Rows: "
+        "those that the denoiser evaluates for a delivered image, counted by a hook. Time: of the whole sampling, with decoding, "
+        "the projector and the encoder's looks at finished images. Fitting is in neither.\n\n"
+        "| Arm | rows, over vanilla's | time, over vanilla's |\n|---|---|---|\n" + "\n".join(rows)
     )
 
 

@@ -17,7 +17,7 @@ from selfdebias.backbones.denoisers import find_denoiser
 BY_PROMPT = ("prompt", "prompt_2", "prompt_3", "negative_prompt", "negative_prompt_2", "negative_prompt_3")
 OF_THE_IMAGES = (
     "latents", "prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds", "image",
-    "mask_image", "control_image", "ip_adapter_image", "ip_adapter_image_embeds",
+    "mask_image", "control_image", "ip_adapter_image", "ip_adapter_image_embeds", "image_embeds", "class_labels",
 )  # fmt: skip
 
 
@@ -44,10 +44,11 @@ class RowCount:
 
 
 class FewerRows:
-    """Context manager in which a pipeline's denoiser and decoder are given the rows of some images of its call alone.
+    """Context manager in which a pipeline's denoiser is given the rows of some images of its call alone.
 
-    The pipeline still has a row for each image, so that it, its scheduler and a callback of the call find what they expect: in
-    place of what was left out stands what came out for the first image that was not, and is of no use.
+    So is the decoder of its VAE, unless that takes one image at a time or is compiled: then it decodes all. The pipeline itself
+    keeps a row for each image, as its scheduler and a callback of the call expect. Rows that were left out hold copies of the
+    output of the first kept image: do not use them.
 
     Args:
         pipeline: that is called in this thread.
@@ -59,8 +60,7 @@ class FewerRows:
 
     def __init__(self, pipeline: Any, images: int) -> None:
         self._denoiser, self.images = find_denoiser(pipeline), images
-        decoder = getattr(getattr(pipeline, "vae", None), "decoder", None)
-        self._modules = [self._denoiser.module, *([decoder] if isinstance(decoder, nn.Module) else [])]
+        self._modules = [self._denoiser.module, *_decoders(getattr(pipeline, "vae", None))]
         self.kept: Sequence[int] | None = None
         self._whole = 0  # rows of the module's call that runs, where some of them are left out
 
@@ -75,17 +75,19 @@ class FewerRows:
             handle.remove()
 
     def _leave_out(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+        if threading.get_ident() != self._thread:
+            return None  # it runs for another pipeline
         given = {**dict(zip(self._denoiser.positional, args, strict=False)), **kwargs}
         rows = self._denoiser.rows(given) if module is self._denoiser.module else len(args[0])
         self._whole = 0
-        if self.kept is None or threading.get_ident() != self._thread or rows % self.images:
-            return None  # a decoder that takes one image at a time gets all of them
+        if self.kept is None or rows % self.images:
+            return None
         self._whole = rows
         places = [first + place for first in range(0, rows, self.images) for place in self.kept]
         return with_rows(args, rows, lambda it: it[places]), with_rows(kwargs, rows, lambda it: it[places])
 
     def _fill_in(self, module: nn.Module, args: tuple, output: Any) -> Any:
-        if not self._whole or self.kept is None:
+        if threading.get_ident() != self._thread or not self._whole or self.kept is None:
             return None
         at = {place: i for i, place in enumerate(self.kept)}
         of_each = [at.get(place, 0) for place in range(self.images)]
@@ -97,6 +99,13 @@ class FewerRows:
             [it[rows] for it in output] if type(output) is tuple else {name: it[rows] for name, it in output.items()}
         )
         return tuple(filled) if isinstance(filled, list) else type(output)(**filled)
+
+
+def _decoders(vae: Any) -> list[nn.Module]:
+    """The decoder of a VAE, where hooks can be put on it: compiled code would not run them, or would be traced with them."""
+    decoder = getattr(vae, "decoder", None)
+    compiled = getattr(decoder, "_compiled_call_impl", None) is not None or "decode" in getattr(vae, "__dict__", {})
+    return [decoder] if isinstance(decoder, nn.Module) and not compiled else []
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ def over_prompts(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, A
     Returns:
         By arm: by attribute the entries `deviation_ratio` and `fd_hard`, and for an attribute with two classes `share`, of its
         first class, which is named in it; and `kept_cosine` for arms that have one. Distances have the `floor` of their mean,
-        what a perfectly fair independent sampler of as many images comes to; 95% of its means stay below `floor_high`.
+        what a perfectly fair independent sampler of as many images comes to; 95% of its means stay below `floor_high`, and a
+        mean that does so too is `at_floor`.
         Each arm but vanilla has `difference`, by other arm (vanilla, guided) and attribute what `paired_over_prompts` says.
 
     Example:
@@ -136,12 +137,15 @@ def _classes(rows: Mapping[str, Mapping[str, Any]], attribute: str) -> int:
 
 
 def _with_upper_floor(key: str, numbers: list[Number], n_classes: int) -> Number:
-    """The mean; with a floor, also what 95% of fair samplers' means stay below, and the images behind each."""
+    """The mean; with a floor, also what 95% of fair samplers' means stay below, whether it does too, and the images behind each."""
     mean, known = _mean(numbers), [number for number in numbers if number.value is not None]
     counts = sorted(number.n for number in known if number.n)
     if mean.floor is None or n_classes < 2 or len(counts) != len(known):
         return mean
-    return mean.stating(floor_high=fair_mean_quantile(key, n_classes, tuple(counts)), floor_n=[counts[0], counts[-1]])
+    high = fair_mean_quantile(key, n_classes, tuple(counts))
+    return mean.stating(
+        at_floor=mean.value is not None and mean.value <= high, floor_high=high, floor_n=[counts[0], counts[-1]]
+    )
 
 
 @lru_cache(maxsize=256)
@@ -197,6 +201,4 @@ def _bounded(value: float, numbers: list[Number]) -> Number:
         / len(numbers)
         for column in (1, 2)
     )
-    floors = [number.at_floor for number in numbers if number.at_floor is not None]
-    at_floor = all(floors) if floors else None
-    return Number(value, float(value - below), float(value + above), at_floor=at_floor)
+    return Number(value, float(value - below), float(value + above))

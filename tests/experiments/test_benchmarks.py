@@ -84,23 +84,27 @@ def test_time_and_rows_of_choosing_are_over_those_of_vanilla_on_the_same_seed(tm
         for (name, path), rows in zip(stages.items(), (80, 120), strict=True):
             (tmp_path / path).mkdir(exist_ok=True)
             seconds = seeds[0] * (2 if name.endswith("guided") else 1)
-            write_json(tmp_path / path / "generate.json", {"rows_per_image": rows, "seconds_per_image": seconds})
+            write_json(
+                tmp_path / path / "generate.json",
+                {"rows_per_image": rows, "seconds_per_image": seconds, "timed_images": 128},
+            )
         write_json(tmp_path / "job.json", {"stages": stages})
         return [tmp_path]
 
     monkeypatch.setattr(choosing_cost, "run_jobs", run)
-    costs = choosing_cost.measure({"select": []}, (1, 2), str(tmp_path))
-    assert [(it["rows"], it["seconds"], it["seconds_per_image"]) for it in costs["select"]] == [
-        (1.5, 2, 2),
-        (1.5, 2, 4),
-    ]
+    costs = choosing_cost.measure({"select": [], "resample": []}, (1, 2, 3, 4), str(tmp_path))
+    for arm, seeds in (("select", (1, 3)), ("resample", (2, 4))):
+        assert [(it["rows"], it["seconds"], it["seconds_per_image"]) for it in costs[arm]] == [
+            (1.5, 2, 2 * seed) for seed in seeds
+        ]
     assert "| select | 1.50 (1.50 to 1.50) | 2.00 (2.00 to 2.00) |" in choosing_cost.page(costs)
-    assert "for each of 2 seeds" in choosing_cost.page(costs)
+    assert "for each of 2 seeds of each arm" in choosing_cost.page(costs)
 
 
-def test_a_stage_that_was_not_timed_is_said(tmp_path):
+@pytest.mark.parametrize("timed", [{}, {"seconds_per_image": 1.0, "timed_images": 96}])
+def test_a_stage_that_was_not_timed_as_a_whole_is_said(tmp_path, timed):
     (tmp_path / "vanilla").mkdir()
-    write_json(tmp_path / "vanilla" / "generate.json", {"rows_per_image": 80})
+    write_json(tmp_path / "vanilla" / "generate.json", {"rows_per_image": 80, **timed})
     write_json(tmp_path / "job.json", {"stages": {"generate/vanilla": "vanilla"}})
-    with pytest.raises(SystemExit, match="not timed: remove it"):
+    with pytest.raises(SystemExit, match="not timed as a whole: remove it"):
         choosing_cost._counted(tmp_path, "vanilla", str(tmp_path))

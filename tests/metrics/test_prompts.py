@@ -81,16 +81,22 @@ def row(value, low, high, at_floor=False, floor=0.05):
 
 def test_bounds_of_a_mean_add_as_squares_on_either_side():
     mean = over_prompts({"a": row(0.5, 0.2, 0.6), "b": row(0.7, 0.3, 0.7)})["vanilla"]["gender"]["deviation_ratio"]
-    assert mean == pytest.approx(
-        {"value": 0.6, "rows": 2, "low": 0.6 - 0.5 / 2, "high": 0.6 + 0.1 / 2, "at_floor": False, "floor": 0.05}
-    )
+    assert mean == pytest.approx({"value": 0.6, "rows": 2, "low": 0.6 - 0.5 / 2, "high": 0.6 + 0.1 / 2, "floor": 0.05})
 
 
-def test_a_mean_is_at_the_floor_where_all_prompts_are_and_has_no_bounds_where_one_has_none():
-    floors = {"a": row(0.05, 0.0, 0.2, at_floor=True), "b": row(0.1, 0.0, 0.2, at_floor=True)}
-    assert over_prompts(floors)["vanilla"]["gender"]["deviation_ratio"]["at_floor"] is True
-    floors["c"] = row(0.5, None, None)
-    assert "low" not in over_prompts(floors)["vanilla"]["gender"]["deviation_ratio"]
+def test_a_mean_has_no_bounds_where_a_prompt_has_none():
+    rows = {"a": row(0.05, 0.0, 0.2), "b": row(0.5, None, None)}
+    assert "low" not in over_prompts(rows)["vanilla"]["gender"]["deviation_ratio"]
+
+
+@pytest.mark.parametrize(("value", "at_floor"), [(0.04, True), (0.4, False)])
+def test_a_mean_is_at_the_floor_where_a_fair_sampler_comes_to_it_whatever_its_prompts_are(value, at_floor):
+    rows = {name: row(value, 0.0, 0.9, at_floor=True) for name in "abcdefgh"}  # of few images, none is told from fair
+    for own in rows.values():
+        own["judge"]["classes"] = {"gender": ["man", "woman"]}
+        own["arms"]["vanilla"]["gender"]["deviation_ratio"]["n"] = 64
+    mean = over_prompts(rows)["vanilla"]["gender"]["deviation_ratio"]
+    assert mean["at_floor"] is at_floor and mean["floor_high"] == pytest.approx(0.145, abs=0.01)
 
 
 def test_intervals_of_means_cover():

@@ -80,7 +80,10 @@ def generate(
     if collective.part:
         return
     # A stage that was killed after its last batch has nothing left to time.
-    cost = {"seconds_per_image": meter.seconds / left, "guidance_share": state.seconds / meter.seconds} if left else {}
+    cost: dict[str, Any] = {}
+    if left:
+        share = state.seconds / meter.seconds
+        cost |= {"seconds_per_image": meter.seconds / left, "timed_images": left, "guidance_share": share}
     counted = [int(tensors["rows"]) for _, tensors in store.tensors() if "rows" in tensors]
     if len(counted) == len(sampler.batches):  # a stage that an earlier version began has not counted all
         cost["rows_per_image"] = sum(counted) / n_images
