@@ -114,13 +114,23 @@ def _from_target(results: dict, arm: str) -> str:
 
 
 def _gender_less(other: str) -> Cell:
-    """The paired difference of the distance from that of another arm; n/a of an arm that is not held against it."""
+    """The paired difference of the distance from that of another arm; n/a of an arm that is not held against it.
+
+    Prompts that state gender are sampled one class after the other, so each block of a guided arm meets one class alone: n/a.
+    """
 
     def cell(results: dict, arm: str) -> str:
+        if (arm, other) == ("attribute_prompts", "guided"):
+            return "n/a"
         it = _at(results["arms"][arm], ("difference", other, "gender", "fd_hard"))
         return interval(it) if it else "n/a"
 
     return cell
+
+
+def _precision_less(results: dict, arm: str) -> str:
+    it = _at(results["arms"][arm], ("difference", "vanilla", "quality", "judge", "precision"))
+    return interval(it) if it else "n/a"
 
 
 def _rows(results: dict, arm: str) -> str:
@@ -181,6 +191,7 @@ COLUMNS: dict[str, tuple[str, Cell]] = {
     **{f"mode_{index}": (f"mode {index}", _mode(index)) for index in range(4)},
     "from_target": ("modes: distance from the target", _from_target),
     "precision": ("precision, judge's features", _value("quality", "judge", "precision")),
+    "precision_less": ("less vanilla's", _precision_less),
     "edited": ("edited", lambda results, arm: str(results["edited"][arm])),
     "rows": ("rows", _rows),
     "mode_fd": ("`mode_fd`", _value("mode_fd")),
