@@ -279,6 +279,19 @@ def test_the_costs_of_choosing_are_the_measured_ones_each_beside_vanilla_of_its_
         assert line.endswith(f"| {edited} | {rows_of} |"), name
 
 
+def test_what_choosing_leaves_by_rarity_is_measured():
+    mark = "rows of: experiments/results/occupations_choosing.md: Attributes, partition"
+    rows = re.findall(r"^\| ([a-z, ]+) \| (0.*) \|$", marked("concepts/choosing.md", mark), re.MULTILINE)
+    measured = (
+        (ROOT / "experiments/results/occupations_choosing.md").read_text().split("\n## Attributes, partition\n")[1]
+    )
+    assert len(rows) == 6
+    for name, cells in rows:
+        wanted = {"transport": "transport, the default"}.get(name, name)
+        (line, *_) = [line for line in measured.splitlines() if line.startswith(f"| {wanted} |")]
+        assert " | ".join(reversed(cells.split(" | "))) in line, name
+
+
 def test_the_parts_are_all_there():
     rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", marked("howto/configs.md", "parts"), re.MULTILINE)
     assert {group for group, _ in rows} == {

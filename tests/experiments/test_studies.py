@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import json
 import re
@@ -179,19 +180,23 @@ def test_arms_measured_later_stand_beside_those_of_before_where_the_default_came
     arms = ("vanilla", "guided", "transport, then resample")
     rows = {
         row: {**it, "arms": {arm: it["arms"][arm] for arm in arms}}
-        for row, it in pooled.picked(before["rows"], occupations_choosing.KEPT).items()
+        for row, it in copy.deepcopy(pooled.picked(before["rows"], occupations_choosing.KEPT)).items()
     }
-    own = {key: {arm: before[key][arm] for arm in arms} for key in ("over_prompts", "rows_per_image", "edited")}
+    own = {
+        key: {arm: before[key][arm] for arm in arms}
+        for key in ("over_prompts", "rows_per_image", "edited", "rows_to_fit")
+    }
     now = {**before, **own, "rows": rows, "config_hashes": ["later"]}
     rows["doctor"]["arms"][arms[-1]]["shares"] = "new"
     found = occupations_choosing.joined(before, now)
-    assert found["over_prompts"] == before["over_prompts"] and found["config_hashes"] == [
-        *before["config_hashes"],
-        "later",
-    ]
+    assert found["over_prompts"] == before["over_prompts"]
+    assert found["config_hashes"] == [*before["config_hashes"], "later"]
     assert found["rows"]["doctor"]["arms"].keys() == before["rows"]["doctor"]["arms"].keys()
     assert found["rows"]["doctor"]["arms"][arms[-1]]["shares"] == "new"
-    rows["doctor"]["arms"]["guided"]["shares"] = "other"
+    share = rows["doctor"]["arms"]["guided"]["shares"]["gender"]["man"]
+    share["value"] += 1 / share["n"]  # an image at the border, on another machine
+    occupations_choosing.joined(before, now)
+    share["value"] += 1 / share["n"]
     with pytest.raises(ValueError, match="guided came out otherwise on doctor"):
         occupations_choosing.joined(before, now)
 
@@ -202,3 +207,21 @@ def test_a_word_that_is_in_no_name_is_refused_before_anything_runs(monkeypatch):
     monkeypatch.setattr(person_choosing, "measure", lambda *_: pytest.fail("ran"))
     with pytest.raises(SystemExit, match=r"`--help` must be in the name of a part: captions\."):
         person_choosing.run_parts("any", {"captions": {"select": []}}, {"captions": (1,)}, str, ["--help"])
+
+
+def test_the_verdicts_of_a_part_name_each_arm_once_for_each_attribute():
+    from experiments.person_choosing import verdicts
+
+    of_arms = {"a": {"age": "less fair"}, "b": {"age": "not told apart"}, "c": {"age": "less fair"}, "d": {"age": None}}
+    line = verdicts("age", of_arms, ["a", "b", "c", "d"], {"a": "the first"})
+    assert line == "- age: *less fair*: the first; c. *no detectable difference*: b. *cannot be told*: d."
+
+
+def test_a_guided_arm_is_not_held_against_prompts_that_come_one_class_after_the_other():
+    from experiments.columns import row
+
+    apart = {"gender": {"fd_hard": {"value": -0.1, "low": -0.2, "high": 0.0}}}
+    arm = {"difference": {"guided": apart, "vanilla": apart}}
+    results = {"arms": {"attribute_prompts": arm, "resample": arm}}
+    found = [row("x", results, name, ("less_vanilla", "less_default")) for name in results["arms"]]
+    assert found == ["| x | -0.100 [-0.200, 0.000] | n/a |", "| x | -0.100 [-0.200, 0.000] | -0.100 [-0.200, 0.000] |"]
