@@ -79,18 +79,27 @@ def generate(
         sampler.run(trainer)
     if collective.part:
         return
-    # A stage that was killed after its last batch has nothing left to time.
-    cost: dict[str, Any] = {}
-    if left:
-        share = state.seconds / meter.seconds
-        cost |= {"seconds_per_image": meter.seconds / left, "timed_images": left, "guidance_share": share}
+    cost = _cost(meter, left, state.seconds)
     counted = [int(tensors["rows"]) for _, tensors in store.tensors() if "rows" in tensors]
     if len(counted) == len(sampler.batches):  # a stage that an earlier version began has not counted all
         cost["rows_per_image"] = sum(counted) / n_images
     facts = {**_facts_of_images(guidance, replayed, store), "guidance": _facts(guidance, state)}
-    memory = meter.peak_memory_mb if left else None
-    together = {"peak_memory_mb": memory, "processes": collective.among}
-    write_json(folder / "generate.json", {"arm": arm, **cost, **together, **facts})
+    write_json(folder / "generate.json", {"arm": arm, **cost, "processes": collective.among, **facts})
+
+
+def _cost(meter: CostMeter, images: int, guided: float) -> dict[str, Any]:
+    """What was measured while images were sampled, with the seconds of guidance among them.
+
+    A stage that was killed after its last batch has none left to time.
+    """
+    if not images:
+        return {"peak_memory_mb": None}
+    time = {
+        "seconds_per_image": meter.seconds / images,
+        "timed_images": images,
+        "guidance_share": guided / meter.seconds,
+    }
+    return {**time, "peak_memory_mb": meter.peak_memory_mb}
 
 
 def _facts_of_images(guidance: Method, replayed: Path | None, store: BatchFolder) -> dict[str, Any]:
