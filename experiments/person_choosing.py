@@ -2,8 +2,8 @@
 
     python -m experiments.person_choosing [WORD ...]
 
-Words choose the parts whose names hold one of them, all without a word. Settings are those of
-development seeds 301 and 302. `select` was changed (the old one: commit 08fc19e) after a first look at seeds 801 to 805,
+Words choose the parts whose names hold one of them, all without a word. Settings are those of development seeds 301 and 302.
+`select` was changed (the old one: commit 08fc19e) after a first look at seeds 801 to 805,
 where it had left 0.552 men and a `mode_fd` of 0.060: it now asks for more of what its projector tells wrongly. So what
 chooses by the projector is reported on seeds 811 to 815, which nobody had looked at. The projector of a model without prompts
 tells modes later: `select` failed there at 28% of the steps (seeds 821 to 825, commit 7bf2c77), where it is wrong for 0.344 of
@@ -13,8 +13,7 @@ Before, the chosen seeds had been sampled twice there, at 2.19 rows. Cost is cou
 hook on it. After occupations of seeds 301 and 1001, `select, then transport` was changed: steered images that did not come to
 their mode are drawn again, and chosen ones that were told wrongly count as lacking. Its row on 811 to 815 was measured again after
 that, with the other rows of its part (before, commit 179cdc8: 0.508 men, modes 0.002). `dc` was tried with `schedule.stop=0.3`,
-too, on development seed 301, where the whole schedule did better (commit 4b4225c). Arms in `SETTINGS` that the page lacks have
-not been run yet.
+too, on development seed 301, where the whole schedule did better (commit 4b4225c).
 """
 
 from __future__ import annotations

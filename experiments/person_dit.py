@@ -2,8 +2,8 @@
 
     python -m experiments.person_dit [WORD ...]
 
-Words choose the parts whose names hold one of them, all without a word. Settings were chosen on
-development seeds 301 and 302 (`dit_levers`, `dit_slack`, `dit_axes`), and are the defaults of `model=emoji_dit`. Two defaults came
+Words choose the parts whose names hold one of them, all without a word. Settings were chosen on development
+seeds 301 and 302 (`dit_levers`, `dit_slack`, `dit_axes`), and are the defaults of `model=emoji_dit`. Two defaults came
 before them, and nothing was chosen on the seeds that they were reported on. The values of a UNet after block 5, 2.5 times as
 many images tried, on seeds 851 to 855 (commit 46c95a4): 0.569 men and 0.936 kept. And as many images as must switch, each pushed
 twice as hard, on seeds 856 to 860: the parts "after block 5". With captions, axes were first looked for with the numbers of
