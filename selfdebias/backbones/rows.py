@@ -95,10 +95,9 @@ class FewerRows:
         rows = [first + i for first in range(0, computed, len(self.kept)) for i in of_each]
         if isinstance(output, Tensor):
             return output[rows]
-        filled = (
-            [it[rows] for it in output] if type(output) is tuple else {name: it[rows] for name, it in output.items()}
-        )
-        return tuple(filled) if isinstance(filled, list) else type(output)(**filled)
+        if type(output) is tuple:
+            return tuple(it[rows] for it in output)
+        return type(output)(**{name: it[rows] for name, it in output.items()})
 
 
 def _decoders(vae: Any) -> list[nn.Module]:
