@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -54,8 +55,9 @@ def model_of_arms(config: Mapping[str, Any]) -> dict[str, Any]:
         >>> model_of_arms({"model": {"steps": 50, "eta": 0.0}, "generate": {"sampler": {"steps": 20}}})
         {'steps': 20, 'eta': 0.0}
     """
-    merged = OmegaConf.merge(dict(config["model"]), dict(config["generate"].get("sampler") or {}))
-    content: Any = OmegaConf.to_container(merged)
+    if not (changed := config["generate"].get("sampler")):
+        return deepcopy(dict(config["model"]))
+    content: Any = OmegaConf.to_container(OmegaConf.merge(dict(config["model"]), dict(changed)))
     return dict(content)
 
 
