@@ -9,6 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+
+from selfdebias.config.compose import load_sweep
+from selfdebias.config.sources import conf_folder
+from selfdebias.jobs.early_checks import check_early
 
 PAGE = (Path(__file__).parents[1] / "docs" / "reference" / "command-line.md").read_text()
 WORKS, ANSWERED = (part.partition("\n## ")[0] for part in PAGE.split("\n## ")[1:])
@@ -61,6 +67,16 @@ def test_it_works(mine, monkeypatch, capsys, command, says):
     code = run(command, monkeypatch)
     out, err = capsys.readouterr()
     assert code == 0 and says in out, f"{code} {out[-500:]} {err}"
+
+
+@pytest.mark.parametrize("command", [it.values[0] for it in rows(WORKS) if "~" in it.id or "glob(" in it.id])
+def test_what_depends_on_the_options_that_there_are_goes_with_the_real_ones(command):
+    words = [word for word in shlex.split(command)[1:] if word != "-m"]
+    loader = ConfigLoaderImpl(create_config_search_path(str(conf_folder())))
+    jobs = load_sweep(words, loader=loader)
+    assert len(jobs) > 1 or "-m" not in command
+    for job in jobs:
+        check_early(job.config)
 
 
 @pytest.mark.manners
