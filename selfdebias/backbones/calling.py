@@ -85,6 +85,19 @@ def refuse_extra_run(index: int, count: int, denoiser: str) -> None:
         )
 
 
+def check_branches(h: Tensor, branches: Sequence[str], images: int) -> None:
+    """Refuse a stacked batch (B', ...) that is not of these branches, each with so many images.
+
+    Raises:
+        ValueError: if it has another number of rows.
+    """
+    if len(h) != len(branches) * images:
+        raise ValueError(
+            f"`pipeline` must stack {len(branches)} branches of {images} images in its denoiser's batch, got {len(h)} rows: "
+            f"pipelines that add branches of their own cannot be guided."
+        )
+
+
 def split_branches(h: Tensor, branches: tuple[str, ...]) -> dict[str, Tensor]:
     """Split a stacked batch into its branches.
 

@@ -167,7 +167,7 @@ class BottleneckHook:
                 f"`pipeline.{self.denoiser.name}` must be the one that was attached, got a call in which it ran {self._index + 1} "
                 f"of {count} times: attach again after another one, or a cache of its blocks, was put in."
             )
-        if self.on_end:
+        if self.on_end and not self._interrupted:
             self.on_end(count)
 
     def _count(self) -> int:

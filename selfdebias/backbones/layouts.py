@@ -42,7 +42,7 @@ def rule_of(pipeline: Any) -> str:
             f"use the plain pipeline of the same model."
         )
     if getattr(pipeline, "transformer", None) is None:
-        return STATED
+        return BY_SCALE if "guidance_scale" in known and "do_classifier_free_guidance" not in known else STATED
     for it in kind.__mro__:
         if it.__name__ in TRANSFORMERS:
             return TRANSFORMERS[it.__name__]
@@ -58,7 +58,7 @@ def scale_of(rule: str, pipeline: Any, arguments: Mapping[str, Any]) -> float | 
         arguments: of the call, by name, defaults included.
     """
     if rule == BY_SCALE:
-        scale = float(arguments["guidance_scale"])
+        scale = float(arguments["guidance_scale"] or 0)
         return scale if scale > 1 else None
     stated = rule == STATED and bool(getattr(pipeline, "do_classifier_free_guidance", False))
     return float(pipeline.guidance_scale) if stated else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any, Self
 
 import numpy as np
@@ -107,19 +108,23 @@ def _decoders(vae: Any) -> list[nn.Module]:
     return [decoder] if isinstance(decoder, nn.Module) and not compiled else []
 
 
-@dataclass(frozen=True)
+@dataclass
 class Call:
     """A pipeline call whose images may be asked for one by one.
 
     Attributes:
         pipeline: that is called.
         arguments: of the call, by name, defaults included.
-        generators: one for each image, as they were before the call.
+        given: its generators, one for each image; each is advanced as the pipeline does it when its own image is drawn.
+        generators: copies of them, as they were before the call.
+        interrupted: whether somebody has asked the pipeline to leave out steps of one of the calls that were made of it.
     """
 
     pipeline: Any
     arguments: Mapping[str, Any]
+    given: tuple[Generator, ...]
     generators: tuple[Generator, ...]
+    interrupted: bool = False
 
     @classmethod
     def of(cls, pipeline: Any, arguments: Mapping[str, Any], images: int) -> Self:
@@ -130,7 +135,7 @@ class Call:
             images: number of images that the call asks for.
 
         Raises:
-            ValueError: if the images do not have a generator each, or are made from more than text.
+            ValueError: if the images do not have a generator of their own each, or are made from more than text.
         """
         for name in OF_THE_IMAGES:
             if arguments.get(name) is not None:
@@ -144,7 +149,11 @@ class Call:
                 f"`generator` must be a list of {images}, one for each image, where seeds are chosen, got {got}: "
                 f"SelfDebias.generators(seeds) makes them."
             )
-        return cls(pipeline, arguments, tuple(copied(it) for it in given))
+        if len({id(it) for it in given}) < images:
+            raise ValueError(
+                "`generator` must list a different one for each image where seeds are chosen, got one twice."
+            )
+        return cls(pipeline, arguments, tuple(given), tuple(copied(it) for it in given))
 
     def images(self, places: Sequence[int], generators: Sequence[Generator]) -> Any:
         """Call the pipeline for other images.
@@ -155,17 +164,21 @@ class Call:
         """
         each = int(self.arguments.get("num_images_per_prompt") or 1)
         prompt = self.arguments.get("prompt")
-        own = {**self.arguments, "generator": [copied(it) for it in generators]}
+        prompts = 1 if isinstance(prompt, str) else len(prompt or ())
+        drawn = [copied(it) for it in generators]
+        own = {**self.arguments, "generator": drawn}
+        lists = [name for name in BY_PROMPT if isinstance(own.get(name), list | tuple) and len(own[name]) == prompts]
         own |= {name: [own[name]] * len(places) for name in BY_PROMPT if isinstance(own.get(name), str)}
-        if prompt is not None and not isinstance(prompt, str):
-            lists = [
-                name for name in BY_PROMPT if isinstance(own.get(name), list | tuple) and len(own[name]) == len(prompt)
-            ]
-            own |= {name: [own[name][place // each] for place in places] for name in lists}
+        own |= {name: [own[name][place // each] for place in places] for name in lists}
         own |= {
             name: value for name, value in (("num_images_per_prompt", 1), ("batch_size", len(places))) if name in own
         }
-        return self.pipeline(**{**own, **own.pop("kwargs", {})})
+        output = self.pipeline(**{**own, **own.pop("kwargs", {})})
+        self.interrupted |= bool(getattr(self.pipeline, "interrupt", False))
+        for place, before, after in zip(places, generators, drawn, strict=True):
+            if before is self.generators[place]:
+                self.given[place].set_state(after.get_state())
+        return output
 
 
 def copied(generator: Generator) -> Generator:
@@ -176,8 +189,10 @@ def copied(generator: Generator) -> Generator:
 
 
 def further(generator: Generator, count: int) -> list[Generator]:
-    """Return `count` generators with seeds of their own, spawned from the seed of another one."""
-    sequence = np.random.SeedSequence(generator.initial_seed())
+    """Return `count` generators with seeds of their own, spawned from the seed of another one, and its state if it was used."""
+    seed, state = generator.initial_seed(), generator.get_state()
+    used = not state.equal(Generator(generator.device).manual_seed(seed).get_state())
+    sequence = np.random.SeedSequence([seed, *sha256(state.numpy().tobytes()).digest()] if used else seed)
     seeds = (int(it.generate_state(1, np.uint64)[0] >> 1) for it in sequence.spawn(count))
     return [Generator(generator.device).manual_seed(seed) for seed in seeds]
 

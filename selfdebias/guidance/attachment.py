@@ -11,7 +11,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from selfdebias.backbones.calling import Step, normal_tensors, planned_steps
+from selfdebias.backbones.calling import Step, check_branches, normal_tensors, planned_steps
 from selfdebias.backbones.denoisers import TEXT, Denoiser
 from selfdebias.backbones.hspace import BottleneckHook
 from selfdebias.guidance.base import Guidance
@@ -184,11 +184,7 @@ class Attachment(Context):
         )
 
     def _check(self, h: Tensor, step: Step) -> None:
-        if len(h) != len(step.branches) * self._images:
-            raise ValueError(
-                f"`pipeline` must stack {len(step.branches)} branches of {self._images} images in its denoiser's batch, got "
-                f"{len(h)} rows: pipelines that add branches of their own cannot be guided."
-            )
+        check_branches(h, step.branches, self._images)
         if self.state.semantics and self.guidance.site == "bottleneck":
             refuse_other_size(h, self.state.semantics.projector)
 

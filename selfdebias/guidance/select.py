@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from selfdebias.backbones.calling import Step, normal_tensors, split_branches
+from selfdebias.backbones.calling import Step, check_branches, normal_tensors, split_branches
 from selfdebias.backbones.hspace import BottleneckHook
 from selfdebias.backbones.rows import FewerRows, merged
 from selfdebias.config.rules import number_in
@@ -150,6 +150,7 @@ class FirstSteps:
         if not self._acts(step) or self.chosen:
             return
         start = time.perf_counter()
+        check_branches(h, step.branches, len(self.seeds))
         refuse_other_size(h, self.parts[0].semantics.projector)
         with normal_tensors():
             rows = split_branches(h.clone(), step.branches)["cond"]

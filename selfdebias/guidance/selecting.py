@@ -146,7 +146,7 @@ class Selecting(Context):
         on_prompts: as in `Attachment`.
 
     Attributes:
-        seeds: of the images that the last call returned.
+        seeds: of the images that the last call returned; each draws its image again if its generator had not been used before.
         spawned: of each of them, whether its seed is a further one, which took the place of the call's own.
         edited: of each of them, whether it was steered.
 
@@ -200,7 +200,9 @@ class Selecting(Context):
         try:
             parts = self._parts({name: value for name, value in arguments.items() if name != "self"})
             self.selection.draw(parts)
-            whole = not getattr(self.pipeline, "interrupt", False)
+            if parts[0].call.interrupted:
+                self.pipeline._interrupt = True  # which each pipeline call of these takes back
+            whole = not parts[0].call.interrupted
         finally:
             self.pipeline.__class__ = self._own
             self.state.close(whole)

@@ -43,11 +43,10 @@ class ActivationClassifier:
 
     def over(self, projector: SemanticProjector) -> Self:
         """Return the classifier, at its timesteps the same one, of activations in a projector's standardised coordinates."""
+        grid = projector.timesteps.cpu()
         centers, scales = (
-            torch.stack(
-                [torch.stack([interpolate(own, projector.timesteps, float(t)) for t in self.timesteps]) for own in it]
-            )
-            for it in (projector.centers, projector.scales)
+            torch.stack([torch.stack([interpolate(own, grid, float(t)) for t in self.timesteps]) for own in it])
+            for it in (projector.centers.cpu(), projector.scales.cpu())
         )  # (branches, T, C)
         shift = (self.weights * centers[:, :, None, :, None, None]).sum(dim=(3, 4, 5))
         return replace(self, weights=self.weights * scales[:, :, None, :, None, None], biases=self.biases + shift)

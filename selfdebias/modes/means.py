@@ -47,8 +47,8 @@ class ModeMeans:
 
     def over(self, projector: SemanticProjector) -> ModeMeans:
         """Return the means in the coordinates that a projector standardises activations to."""
-        own = projector.scales[projector.branches.index("cond")]
-        scales = [interpolate(own, projector.timesteps, float(t)) for t in self.timesteps]
+        own, grid = projector.scales[projector.branches.index("cond")].cpu(), projector.timesteps.cpu()
+        scales = [interpolate(own, grid, float(t)) for t in self.timesteps]
         return replace(self, scales=torch.stack(scales))
 
     def only(self, modes: slice) -> ModeMeans:

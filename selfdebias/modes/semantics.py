@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,8 @@ from selfdebias.modes.projection import SemanticProjector
 GRID = torch.logspace(-2, 0.3, 47)  # temperatures that are tried, on cosines
 CLOSE = 0.01  # a difference of shares, in the 2-norm, that so few images cannot tell from the smallest one
 LIKELY = 0.02  # nats an image, likewise of the likelihood
+_STANDARDISED: WeakKeyDictionary[SemanticProjector, SemanticProjector] = WeakKeyDictionary()
+_COPIES: WeakKeyDictionary[SemanticProjector, dict[torch.device, SemanticProjector]] = WeakKeyDictionary()
 
 
 class AtBlocks:
@@ -88,17 +91,15 @@ class Semantics(AtBlocks):
 
     def project(self, h: Tensor, timestep: float, branch: str, own: Tensor | None = None) -> Tensor:
         """Return ``phi(h_i, t)``, unit vectors (B, d) float32, differentiable in `h`; arguments as in `assign`."""
-        self.projector.to(h.device)
         t = torch.full((len(h),), timestep, device=h.device)
         if own is None:
             own = torch.full((len(h),), self.bank.branches.index(branch), device=h.device)
-        return self.projector(h, t, own)
+        return on_device(self.projector, h.device)(h, t, own)
 
     @cached_property
     def standardised(self) -> Semantics:
         """What reads activations that are standardised already."""
-        phi = copy(self.projector)  # with the same weights
-        phi.standardised = False
+        phi = of_standardised(self.projector)
         means = self.means and self.means.over(self.projector)
         return Semantics(phi, self.bank, means, self.classifier and self.classifier.over(self.projector))
 
@@ -140,6 +141,25 @@ class AxesSemantics(AtBlocks):
         own = AxesSemantics(self.projector, bank, self.means)
         own.elsewhere = {block: it.of_prompt(prompt) for block, it in self.elsewhere.items()}
         return own
+
+
+def of_standardised(projector: SemanticProjector) -> SemanticProjector:
+    """Return the projector, with the same weights, of activations that are standardised already."""
+    if projector not in _STANDARDISED:
+        phi = copy(projector)
+        phi.standardised = False
+        _STANDARDISED[projector] = phi
+    return _STANDARDISED[projector]
+
+
+def on_device(projector: SemanticProjector, device: torch.device) -> SemanticProjector:
+    """Return a projector on a device: itself, or a copy that is kept as long as it: none moves while another thread uses it."""
+    if device == next((it.device for it in (*projector.parameters(), *projector.buffers())), device):
+        return projector
+    copies = _COPIES.setdefault(projector, {})
+    if device not in copies:
+        copies[device] = deepcopy(projector).to(device)
+    return copies[device]
 
 
 def fit_temperatures(

@@ -6,7 +6,9 @@ import threading
 
 import pytest
 import torch
+from diffusers import SemanticStableDiffusionPipeline
 
+from selfdebias.backbones.calling import check_branches
 from selfdebias.backbones.hspace import BottleneckHook, Step, split_branches
 from tests.tiny import sample, tiny_pipeline, tiny_unet
 
@@ -40,6 +42,25 @@ def test_without_classifier_free_guidance_there_is_one_branch():
     with BottleneckHook(pipeline, lambda h, step: seen.append(step)):
         sample(pipeline, [1, 2], scale=1.0)
     assert {(step.branches, step.guidance_scale) for step in seen} == {(("cond",), 1.0)}
+
+
+@pytest.mark.filterwarnings("ignore")  # that the class gets no more updates
+@pytest.mark.parametrize(("scale", "branches"), [(3.0, ("uncond", "cond")), (1.0, ("cond",))])
+def test_of_a_unet_pipeline_that_says_nothing_of_its_branches_the_scale_of_the_call_does(scale, branches):
+    parts = tiny_pipeline().components
+    del parts["image_encoder"]
+    pipeline, seen = SemanticStableDiffusionPipeline(**parts, requires_safety_checker=False), []
+    assert not hasattr(pipeline, "do_classifier_free_guidance")
+    pipeline.set_progress_bar_config(disable=True)
+    with BottleneckHook(pipeline, lambda h, step: seen.append((step.branches, len(h)))):
+        pipeline(["a person"] * 2, num_inference_steps=3, guidance_scale=scale, output_type="np")
+    assert {*seen} == {(branches, 2 * len(branches))}
+
+
+def test_more_rows_than_there_are_branches_are_refused():
+    check_branches(torch.zeros(4, 1), ("uncond", "cond"), 2)
+    with pytest.raises(ValueError, match="must stack 1 branches of 2 images in its denoiser's batch, got 4 rows"):
+        check_branches(torch.zeros(4, 1), ("cond",), 2)
 
 
 def test_steps_are_counted_from_the_start_of_each_call():

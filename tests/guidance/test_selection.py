@@ -17,7 +17,7 @@ from diffusers import (
 )
 from torch import Tensor, nn
 
-from selfdebias.backbones.rows import RowCount
+from selfdebias.backbones.rows import RowCount, further
 from selfdebias.config.compose import compose_groups, load
 from selfdebias.config.sources import conf_folder
 from selfdebias.config.targets import make
@@ -161,6 +161,40 @@ def test_texts_that_are_no_lists_are_asked_for_by_each_image():
     assert len(images) == 8 and np.abs(images - np.stack(alone)).max() < 1e-5
 
 
+def test_a_list_of_one_negative_prompt_beside_a_text_is_that_of_each_image():
+    pipeline = stable_diffusion_xl()
+    pipeline.set_progress_bar_config(disable=True)
+    same = {"num_inference_steps": STEPS, "output_type": "np", "num_images_per_prompt": 8}
+    images = []
+    for negative in (["a dog"], "a dog"):
+        state = GuidanceState(semantics(-1e9, shape=(32, 2, 2)))  # all seeds are on one side
+        with Selecting(pipeline, Select(at=0.5, limit=2.0), ALWAYS, state):
+            images.append(pipeline("a person", negative_prompt=negative, generator=generators(SEEDS), **same).images)
+    assert len(images[0]) == 8 and np.array_equal(*images)
+
+
+def test_the_generators_of_a_call_are_advanced_so_that_the_next_one_draws_other_images():
+    pipeline = tiny_pipeline()
+    vanilla, given = generators(SEEDS), generators(SEEDS)
+    same = {"num_inference_steps": STEPS, "guidance_scale": 3.0, "output_type": "np"}
+    pipeline(["a person"] * 8, generator=vanilla, **same)
+    with Selecting(pipeline, Select(at=0.5, limit=3.0), ALWAYS, GuidanceState(semantics(-1e9))) as selecting:
+        first = pipeline(["a person"] * 8, generator=given, **same).images
+        assert all(a.get_state().equal(b.get_state()) for a, b in zip(given, vanilla, strict=True))
+        assert selecting.seeds == SEEDS  # all seeds are on the side that is asked for
+        second = pipeline(["a person"] * 8, generator=given, **same).images
+    third = pipeline(["a person"] * 8, generator=vanilla, **same).images
+    assert np.abs(second - third).max() < 1e-5 < np.abs(second - first).max(axis=(1, 2, 3)).min()
+
+
+def test_further_seeds_of_a_generator_that_was_used_are_others():
+    fresh, used = (torch.Generator().manual_seed(7) for _ in range(2))
+    torch.randn(4, generator=used)
+    spawned = [[it.initial_seed() for it in further(own, 3)] for own in (fresh, used)]
+    assert len({*spawned[0], *spawned[1]}) == 6
+    assert spawned[0] == [it.initial_seed() for it in further(torch.Generator().manual_seed(7), 3)]
+
+
 def test_two_text_encoders_and_what_goes_with_them_are_left_out_too():
     pipeline = stable_diffusion_xl()
     pipeline.set_progress_bar_config(disable=True)
@@ -209,6 +243,25 @@ def test_a_call_that_is_interrupted_returns_its_images_and_books_nothing(step):
         assert state.of(SelectionState).accounts == {} and (step or selecting.seeds == SEEDS)
         assert draw(pipeline).shape == images.shape
     assert state.of(SelectionState).accounts["a person"].seen[0].sum() == 16
+
+
+def test_an_interrupted_call_whose_lacking_images_are_steered_afterwards_books_nothing():
+    pipeline, calls = tiny_pipeline(), []
+
+    def callback(pipe, index, timestep, tensors):
+        calls.append(index)
+        if calls == [0, 1, 2, 3]:  # once, after the choice
+            pipe._interrupt = True
+        return {}
+
+    state = GuidanceState(semantics(-1e9))  # all seeds are on one side
+    select = Select(at=0.5, limit=2.0, target=[0.5, 0.5], steer=Noted())
+    with Selecting(pipeline, select, ALWAYS, state) as selecting:
+        images = draw(pipeline, callback_on_step_end=callback)
+        assert len(images) == 8 and sum(selecting.edited) == 4
+        assert pipeline.interrupt and state.of(SelectionState).accounts == {}
+        draw(pipeline)
+        assert not pipeline.interrupt and state.of(SelectionState).accounts["a person"].seen[0].sum() == 16
 
 
 def test_a_pipeline_without_a_callback_goes_on_with_the_chosen_seeds_too():
@@ -369,6 +422,10 @@ def test_two_prompts_of_a_call_are_balanced_each_on_its_own():
     [
         ({"generator": None}, "`generator` must be a list of 8, .* got none"),
         ({"generator": torch.Generator()}, "`generator` must be a list of 8, .* got one for all"),
+        (
+            {"generator": generators(SEEDS)[:1] * 8},
+            "`generator` must list a different one for each image .* got one twice",
+        ),
         ({"latents": torch.zeros(8, 4, 8, 8)}, "`latents` must be left out"),
     ],
 )

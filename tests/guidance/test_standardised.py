@@ -11,13 +11,20 @@ import torch.nn.functional as F
 
 from selfdebias import SelfDebias
 from selfdebias.backbones.calling import Step
-from selfdebias.guidance import DcGuidance, GuidanceState, RandomGuidance
+from selfdebias.guidance import DcGuidance, GuidanceState, RandomGuidance, Select, TransportGuidance
+from selfdebias.guidance.attachment import Attachment
 from selfdebias.guidance.baselines import ReplayedSizes
 from selfdebias.guidance.over_axes import edit_all
+from selfdebias.guidance.selecting import Selecting
 from selfdebias.guidance.standardised import edit_standardised
+from selfdebias.jobs.parts import default
+from selfdebias.modes import ModeBank
+from selfdebias.modes.bank import AxesBank
 from selfdebias.modes.classifier import ActivationClassifier
+from selfdebias.modes.means import ModeMeans
 from selfdebias.modes.projection import SemanticProjector
 from selfdebias.modes.readers import PLACES, stored
+from selfdebias.modes.semantics import AxesSemantics, of_standardised, on_device
 from tests.transformers import CALLS, MAKERS, sample
 
 BRANCHES = ("uncond", "cond")
@@ -54,6 +61,17 @@ def test_an_edit_has_its_size_in_standardised_coordinates():
     wanted = h[3] - center[3]
     assert torch.allclose(change, wanted - wanted.mean(dim=0), atol=1e-3)
     assert torch.allclose(change.mean(dim=0), torch.zeros(4, 4), atol=1e-3)
+
+
+def test_a_projector_is_copied_to_another_device_and_stays_where_it_is():
+    phi = projector()
+    plain = of_standardised(phi)
+    there = on_device(phi, torch.device("meta"))
+    assert {it.device.type for it in (*phi.parameters(), *phi.buffers(), *plain.buffers())} == {"cpu"}
+    assert {it.device.type for it in (*there.parameters(), *there.buffers())} == {"meta"}
+    assert on_device(phi, torch.device("meta")) is there and on_device(phi, torch.device("cpu")) is phi
+    assert on_device(plain, torch.device("meta")) is not there and of_standardised(phi) is plain
+    assert phi.standardised and there.standardised and not plain.standardised
 
 
 def test_rows_that_stand_twice_have_the_moments_of_the_one_branch_that_was_fitted():
@@ -241,3 +259,32 @@ def test_the_other_guidances_work_there_too(fitted, guidance):
         after = sample("sd3", pipeline, [*range(8)], steps=4)
     assert torch.isfinite(after).all()
     assert not torch.equal(before, after)
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        pytest.param(
+            "cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
+        ),
+        "cpu",
+    ],
+)
+@pytest.mark.parametrize("rule", ["transport", "select_then_transport"])
+def test_several_axes_are_balanced_on_a_transformer(rule, device):
+    phi = projector((16, 2, 2), relative_to="standardised", block=2, places=(8, 8)).requires_grad_(False)
+    means = ModeMeans(torch.tensor([500.0]), torch.randn(1, 4, 16, 2, 2).half())
+    centroids = F.normalize(torch.randn(2, 2, 1, 2, 5), dim=-1)
+    grid, counts, even = torch.tensor([500.0]), torch.ones(2), torch.full((2,), 0.5)
+    axes = AxesBank(tuple(ModeBank(BRANCHES, grid, it, counts, even) for it in centroids))
+    state, pipeline = GuidanceState(AxesSemantics(phi, axes, means)), MAKERS["sd3"]().to(device)
+    schedule = default("schedule", "tokens")
+    if rule == "transport":
+        context = Attachment(pipeline, TransportGuidance(6.0, 0.1), schedule, state)
+    else:
+        chosen = Select(at=0.5, limit=1.0, steer=TransportGuidance(6.0, 0.1))
+        context = Selecting(pipeline, chosen, schedule, state)
+    before = sample("sd3", pipeline, [*range(8)])
+    with context:
+        after = sample("sd3", pipeline, [*range(8)])
+    assert not torch.equal(before, after) and phi.timesteps.device.type == "cpu"

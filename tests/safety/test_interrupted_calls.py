@@ -110,4 +110,6 @@ def test_a_call_that_is_interrupted_at_its_last_step_is_not_counted_either():
     pipeline = tiny_pipeline()
     with attached(pipeline, "transport") as guided:
         ended(pipeline, [1], 2, interrupt)
-        assert account(guided.state) == ({}, {})
+        assert account(guided.state) == ({}, {}) and guided.shares == {}
+        sample(pipeline, [2])
+        assert guided.shares.keys() == {PROMPT}

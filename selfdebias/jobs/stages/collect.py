@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from selfdebias.backbones.calling import check_branches
 from selfdebias.backbones.hspace import BottleneckHook, Step, find_denoiser, split_branches
 from selfdebias.backbones.rows import RowCount
 from selfdebias.config.rules import ConfigError
@@ -102,6 +103,7 @@ class Collector(Sampler):
 
     def act(self, h: Tensor, step: Step) -> None:
         """Keep the activations of the images for which this step was chosen."""
+        check_branches(h, step.branches, len(self.current))
         if step.visit == 0:
             self.chosen = {i: choose_steps(step.count, self.recorded, self.seeds[i]) for i in self.current}
         places = [place for place, i in enumerate(self.current) if step.index in self.chosen[i]]

@@ -122,7 +122,8 @@ def _dependence(guidance: Method, replayed: Path | None, batches: Sequence[Mappi
         return "batch"
     if guidance.dependence != "remainder":
         return guidance.dependence
-    return "run" if any(tensors["owed"].any() for tensors in batches[:-1] if "owed" in tensors) else "batch"
+    owed = [it for tensors in batches[:-1] for name, it in tensors.items() if name.rpartition("/")[2] == "owed"]
+    return "run" if any(it.any() for it in owed) else "batch"  # with axes, each owes its own
 
 
 def _facts(guidance: Method, state: GuidanceState) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from selfdebias.guidance import NoGuidance, RandomGuidance, TransportGuidance
 from selfdebias.jobs.stages.collect import choose_steps
 from selfdebias.jobs.stages.collected import CollectedImages, read_embeddings
 from selfdebias.jobs.stages.fitted_files import read_semantics
+from selfdebias.jobs.stages.generate import _dependence
 from selfdebias.jobs.stages.project import embed
 from selfdebias.modes.projection import SemanticProjector
 from selfdebias.storage.batches import BatchFolder
@@ -201,6 +202,13 @@ def test_batches_depend_on_each_other_where_rounding_leaves_something_owed(model
     facts = json.loads((folder / "generate.json").read_text())
     assert facts["dependence"] == wanted
     assert facts["guidance"]["target"] == pytest.approx(guidance.target)
+
+
+@pytest.mark.parametrize(("left", "wanted"), [(0.4, "run"), (0.0, "batch")])
+def test_what_one_of_several_axes_is_owed_makes_batches_depend_on_each_other(left, wanted):
+    none, some = torch.zeros(2), torch.tensor([left, -left])
+    batches = [{"axis-0/owed": none, "axis-1/owed": own, "e": none} for own in (some, some + 1)]
+    assert _dependence(transport(), None, batches) == wanted
 
 
 class Overflowing(type(guided())):
