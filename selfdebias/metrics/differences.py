@@ -200,6 +200,8 @@ def _of_twins(pair: Pair, sets: Sets) -> dict[str, Number]:
         return all_missing(
             OF_TWINS, OTHER_SEEDS if vanilla is not None else f"there is no {sets.compared.baseline} arm"
         )
+    if not np.array_equal(pair[0].seeds, pair[1].seeds):  # paired by their places: one arm chose its seeds
+        return all_missing(OF_TWINS, OTHER_SEEDS)
     twins = vanilla.rows(paired_rows(pair[0].seeds, vanilla.seeds)[1])
     every, blocks = np.ones(len(twins), dtype=bool), pair[0].blocks
     cosine = [cosines(arm.e, twins.e) for arm in pair]

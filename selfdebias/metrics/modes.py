@@ -120,8 +120,10 @@ def _auc(u: np.ndarray, labels: np.ndarray, sure: np.ndarray) -> float | Number:
     return max(max(area, 1 - area) for k in classes for area in [float(roc_auc_score(labels == k, u))])
 
 
-def _homogeneity(sides: np.ndarray, labels: np.ndarray) -> float:
-    return float(homogeneity_score(sides, labels)) if len(np.unique(labels)) > 1 else 1.0
+def _homogeneity(sides: np.ndarray, labels: np.ndarray) -> float | Number:
+    if len(np.unique(labels)) < 2:
+        return missing("the reference images are of one class")
+    return float(homogeneity_score(labels, sides))
 
 
 def mode_entries(shown: ArmData, modes: Mapping[str, Any] | None, resampling: BlockBootstrap) -> dict[str, Any]:
@@ -158,6 +160,7 @@ def summarise_modes(
             lacking = {measure: all_missing(attributes, reason) for measure in ("ari", "homogeneity")}
             facts["axes"] = [{**axis, **lacking} for axis in modes["axes"]]
         return facts | {measure: all_missing(attributes, reason) for measure in ("nmi", "ari")}
+    reference = reference.rows(~reference.blanked)
     found = np.array([modes["labels"][str(i)] for i in reference.ids], dtype=np.int64)
     if "axes" in modes:
         facts["axes"] = axes_agreement(reference, found, modes["axes"], attributes, modes.get("places"))

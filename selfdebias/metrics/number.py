@@ -181,14 +181,18 @@ def _of_one_run(tree: Any, runs: Collection[str], within: bool) -> Any:
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Walk a part of `results.json`: each number's entry, and what else is no mapping, with its path.
+    """Walk a part of `results.json`: each number's entry, and what else is no mapping, with its path; of a list each by its place.
 
     Example:
         >>> list(leaves({"guided": {"gender": {"gap": {"value": 0.5, "n": 4}}, "turned": {"n": 2}}}))
         [('guided/gender/gap', {'value': 0.5, 'n': 4}), ('guided/turned/n', 2)]
+        >>> list(leaves({"axes": [{"fd": {"value": 0.5}}, {"fd": {"value": 0.1}}], "target": [0.5, 0.5]}))
+        [('axes/0/fd', {'value': 0.5}), ('axes/1/fd', {'value': 0.1}), ('target', [0.5, 0.5])]
     """
     for key, branch in tree.items():
-        if isinstance(branch, Mapping) and "value" not in branch:
+        if isinstance(branch, list) and branch and all(isinstance(it, Mapping) for it in branch):
+            yield from leaves({str(place): it for place, it in enumerate(branch)}, f"{prefix}{key}/")
+        elif isinstance(branch, Mapping) and "value" not in branch:
             yield from leaves(branch, f"{prefix}{key}/")
         else:
             yield f"{prefix}{key}", branch

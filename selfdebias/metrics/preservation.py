@@ -24,7 +24,7 @@ COSINES = (-1.0, 1.0)  # their range
 KEPT_COSINE = Metric(
     key="kept_cosine",
     title="kept cosine",
-    meaning="cosine of each image to its vanilla twin from the same seed; 1: the same image.",
+    meaning="mean cosine of the images that kept their mode to their vanilla twins from the same seeds; 1: the same images.",
     better="higher",
 )
 PRECISION_OF_SWITCHED = Metric(

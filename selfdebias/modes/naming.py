@@ -108,8 +108,9 @@ def tell_apart(
     """Find the captions that fit the images of a mode better than those of all other modes.
 
     The effect size is Cohen's d of the cosines between a caption and the images, inside against outside of the mode. Its p-value
-    is Welch's, one-sided, times the number of (caption, mode) pairs tried (Bonferroni). The modes were made from the same
-    embeddings, so it guards against chance among many captions, and is no proof that the mode is one.
+    is Welch's, one-sided, times the number of (caption, mode) pairs tried (Bonferroni), of several axes for each by itself. The
+    modes were made from the same embeddings, so it guards against chance among many captions, and is no proof that the mode is
+    one.
 
     Args:
         e: (N, d) unit embeddings of images.

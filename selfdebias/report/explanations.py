@@ -187,7 +187,9 @@ def _compared_by(results: Results, against: Collection[ReferenceMetric], shown: 
 def preservation_in_words(results: Results, shown: Collection[str]) -> list[str]:
     """What is measured against twins, and the time."""
     twins = ", ".join(name for title, name in ON_TWINS.items() if title in shown and "sources" not in results)
-    lines = [f"{twins}: each image against its vanilla twin from the same seed."] if twins else []
+    lines = [f"{twins}: images against their vanilla twins from the same seeds."] if twins else []
+    lines += ["PSNR: mean over the images that differ from their twins."] if "PSNR, dB" in shown else []
+    lines += [KEPT_COSINE.in_words] if KEPT_COSINE.title in shown else []
     if PRECISION_OF_SWITCHED.title in shown:
         lines.append(PRECISION_OF_SWITCHED.in_words)
     if "ratio" in shown and len(results["arms"]) > 1:

@@ -35,6 +35,8 @@ def target_of(found: Mapping[str, Any]) -> str:
 
 def found_in_words(found: Mapping[str, Any]) -> str:
     """What the modes are, in one sentence."""
+    if "classes" in found:
+        return "The classes that the judge sees in the vanilla images stand for modes: they were told, and not found."
     if "axes" in found:
         return (
             "Axes of the vanilla images' embeddings, found without a label: each image is on one of two sides of every axis. Where "
@@ -62,6 +64,7 @@ def modes_on_page(material: Material, notes: Notes) -> dict[str, Any]:
         "rows": mode_rows(material, notes),
         "found": found_in_words(material.found),
         "axes": "axes" in material.found,
+        "told": "classes" in material.found,
         "silhouette": written(number_at(results.get("modes"), "silhouette"), notes),
         "stability": written(number_at(results.get("modes"), "stability"), notes, ".2f"),
         "agreement": agreement_rows(results, notes),

@@ -164,7 +164,13 @@ def _over_prompts(results: Results, arm: str | None) -> Verdict:
         same = {*told} == {NOT_TOLD_APART}
         nearer = same and came_nearer(*(it.value for it in means))
         opening = "no detectable change in any prompt: " if same and not nearer else ""
-        fair = f"fairer in {told.count(FAIRER)} and less fair in {told.count(LESS_FAIR)} of {count} prompts; "
+        if {*told} == {None}:
+            opening = "whether a prompt became fairer cannot be told (no intervals): "
+        fair = (
+            ""
+            if opening
+            else f"fairer in {told.count(FAIRER)} and less fair in {told.count(LESS_FAIR)} of {count} prompts; "
+        )
         few = f"{_too_few(_images_of_rows(results, arm), of_prompts=True)}; " if nearer else ""
         end = ("" if same else fair) + few + _changed_in_all(results, arm)
     said = f"{opening}{what} {' -> '.join(percent(it.value) for it in means)} (mean; 0%: equal shares, 100%: one class alone)"

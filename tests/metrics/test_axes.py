@@ -70,6 +70,15 @@ def test_sides_are_held_against_what_is_judged():
     assert auc == pytest.approx(1) and 0.5 <= chance < 0.6
     assert first["ari"]["tone"] == pytest.approx(1) and first["homogeneity"]["tone"] == pytest.approx(1)
     assert abs(second["ari"]["tone"]) < 0.3 and first["recurrence"] == 0.9
+    every = np.repeat([0, 1, 2, 3], 100)
+    three = of_cells(
+        "reference", every, np.where(every & 1, 1 + (every >> 1), 0)
+    )  # a half of the images, and two quarters
+    own = {**modes, "labels": {str(i): int(cell) for i, cell in zip(three.ids, every, strict=True)}}
+    told, half = summarise_modes(three, own, ["tone"])["axes"]  # 1 of the 1.5 bits that tones have, and a half
+    assert [it["homogeneity"]["tone"] for it in (told, half)] == pytest.approx([2 / 3, 1 / 3])
+    one, _ = summarise_modes(of_cells("reference", every, 0 * every), own, ["tone"])["axes"]
+    assert one["homogeneity"]["tone"].reason == "the reference images are of one class"
 
 
 def test_composition_weights_the_sides_of_each_axis_even_where_a_cell_is_not_there():

@@ -186,3 +186,5 @@ def test_an_arm_that_chose_among_further_seeds_is_paired_by_place_and_one_with_o
     assert pair_of(replace(guided, seeds=seeds + np.uint64(10**7)), vanilla).reason == OTHER_SEEDS
     found = differences(Sets(chosen, vanilla, None, n_modes=2), vanilla, ["tone"], MODES)
     assert found["kept_cosine"].reason == OTHER_SEEDS and found["mode_fd"].low is not None
+    found = differences(Sets(guided, vanilla, None, n_modes=2), chosen, ["tone"], MODES)  # held against one that chose
+    assert {found[name].reason for name in ("kept_cosine", "kept_share", "twin_cosine")} == {OTHER_SEEDS}

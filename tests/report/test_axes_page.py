@@ -104,6 +104,11 @@ def test_each_axis_is_held_against_each_attribute():
     )
 
 
+def test_classes_of_a_judge_are_not_called_found():
+    assert "told, and not found" in found_in_words({"classes": ["man", "woman"], "space": "image"})
+    assert "found without a label" in found_in_words({"space": "image"})
+
+
 def test_what_the_encoder_was_told_is_said_where_it_is_known():
     (line,) = modes_in_words(results())
     assert line == (

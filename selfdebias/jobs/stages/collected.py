@@ -26,7 +26,7 @@ def read_identity(collected: Path) -> dict[str, str] | None:
 
 
 class CollectedImages:
-    """The images of one or several collect folders, numbered from 0 in the order of the folders and of their ids.
+    """The images of one or several collect folders in the order of the folders and of their ids, without those that were blanked.
 
     Args:
         folders: finished collect folders, at least one.
@@ -34,15 +34,26 @@ class CollectedImages:
     Attributes:
         e: (N, d) float64 embeddings.
         prompt_of: N prompts.
+        numbers: the number of each among all images of the folders, from 0; those that a safety checker blanked have one, too.
+
+    Raises:
+        ValueError: if all images were blanked.
     """
 
     def __init__(self, folders: Sequence[Path]):
         self.folders = list(folders)
         self.stores = [BatchFolder.open(path) for path in folders]
         read = [read_embeddings(store) for store in self.stores]
-        self._places = [(store, i) for store, (ids, _) in zip(self.stores, read, strict=True) for i in ids]
-        self.e = torch.cat([e for _, e in read]).double().numpy()
-        self.prompt_of = [record["prompt"] for store in self.stores for record in store.records()]
+        every = [(store, i) for store, (ids, _) in zip(self.stores, read, strict=True) for i in ids]
+        records = [record for store in self.stores for record in store.records()]
+        self.numbers = [number for number, record in enumerate(records) if not record["blanked"]]
+        if not self.numbers:
+            raise ValueError(
+                "`collect` must give images that show something, got black ones alone: see model.safety_checker."
+            )
+        self._places = [every[number] for number in self.numbers]
+        self.e = torch.cat([e for _, e in read])[self.numbers].double().numpy()
+        self.prompt_of = [records[number]["prompt"] for number in self.numbers]
 
     @classmethod
     def read(cls, collected: Path | None, fitted: Mapping[str, Path] | None) -> Self:
@@ -120,15 +131,17 @@ class CollectedImages:
         if several and block not in self.blocks:
             raise ValueError(f"`block` must be one of {self.blocks}, got {block}.")
         h, facts, start = [], [], 0
+        kept = {number: place for place, number in enumerate(self.numbers)}
         for store in self.stores:
-            number = {i: start + place for place, i in enumerate(store.ids())}
+            number = {i: kept.get(start + place, -1) for place, i in enumerate(store.ids())}
             for batch, its in store.tensors(("h_id", "h_timestep", "h_step", "h_branch", *several)):
                 # by step and branch, as one process writes them; parts stand one behind the other
                 order = torch.argsort(2 * its["h_step"] + its["h_branch"], stable=True)
                 if several:
                     order = order[its["h_block"][order] == block]
-                h.append(store.rows(batch, "h").only(order))
                 own = torch.tensor([number[int(i)] for i in its["h_id"]])
+                order = order[own[order] >= 0]
+                h.append(store.rows(batch, "h").only(order))
                 facts.append((own[order], its["h_branch"][order], its["h_timestep"][order].float()))
             start += len(number)
         numbers, branch, timestep = (torch.cat(column) for column in zip(*facts, strict=True))

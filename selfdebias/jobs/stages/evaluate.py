@@ -118,8 +118,8 @@ def _read_modes(place: Path, drawings: Mapping[str, Mapping[str, Any]], own: Cen
         own: centres of the modes, or axes, if they are the arms' own; None for those of another job.
 
     Returns:
-        ``target``: the shares that an arm was guided towards, equal ones where none was; of own modes also ``places``, the axes,
-        and ``balanced``, numbers of the axes that an arm was to balance, if these are not all.
+        ``target``: the shares that an arm was guided towards, equal ones where none was; ``balanced``, numbers of the axes that an
+        arm was to balance, if these are not all; of own modes also ``places``, the axes.
 
     Raises:
         ConfigError: if an arm was guided towards another number of shares.
@@ -127,9 +127,10 @@ def _read_modes(place: Path, drawings: Mapping[str, Mapping[str, Any]], own: Cen
     found = read_json(place / "modes.json")
     guidances = [it.get("guidance", {}) for it in drawings.values()]
     target = next((it["target"] for it in guidances if it.get("target")), None)
+    balanced = [list(it["axes"]) for it in guidances if it.get("axes") is not None and "axes" in found]
+    found |= {"balanced": balanced[0]} if balanced else {}
     if own is not None:
-        balanced = [list(it["axes"]) for it in guidances if it.get("axes") is not None]
-        found |= {"places": own if "axes" in found else None, **({"balanced": balanced[0]} if balanced else {})}
+        found |= {"places": own if "axes" in found else None}
     elif target is not None and len(target) != len(found["target"]):
         raise ConfigError(
             f"`evaluate.modes` must be {len(target)} modes, for which an arm was guided, got {len(found['target'])}."

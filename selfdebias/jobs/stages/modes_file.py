@@ -74,5 +74,5 @@ def _write(
         write_bytes(folder / f"mode-{mode}.png", buffer.getvalue())
     sizes = [int(those.sum()) for those in members]
     modes = {"k": len(members), "sizes": sizes, "shares": [size / len(labels) for size in sizes]}
-    by_id = {str(i): int(label) for i, label in enumerate(labels)}
+    by_id = {str(i): int(label) for i, label in zip(images.numbers, labels, strict=True)}
     write_json(folder / "modes.json", {**facts, **modes, "labels": by_id})

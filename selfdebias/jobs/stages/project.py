@@ -83,7 +83,7 @@ def _project(
         data = images.activations(images.labels(modes), block)
         data["prompt"] = images.prompt_index[data["id"]]
     else:  # all modes are 0 where none are known
-        data = images.activations([found["labels"][str(i)] if found else 0 for i in range(len(images))], block)
+        data = images.activations([found["labels"][str(i)] if found else 0 for i in images.numbers], block)
     if "axes" in found:
         data["sides"] = torch.from_numpy(sides_of(data["mode"].numpy(), len(found["axes"])))
     held_out = torch.isin(data["id"], held_out_ids(data["id"].unique(), seed))

@@ -19,6 +19,7 @@ from selfdebias.report.table import Column, Table
 from selfdebias.report.wording import Notes, bare, plain, span, written
 
 AGAINST = "to vanilla"
+UNTESTED = "?"  # a verdict that there is none of
 FACTS = ("value", "low", "high", "floor", "n")
 UNTOLD = "~"  # behind a value whose interval holds a fair sampler
 WIDEST = 16  # terminal columns of a swept value
@@ -148,7 +149,7 @@ def number_columns(rows: Sequence[Row], fairness: str, notes: Notes, intervals: 
             columns += _column(f"vanilla {title}", name, rows, style, notes, intervals, vanilla=True)
         if name == fairness:
             verdicts = verdicts_of(rows, fairness)
-            columns += [Column(AGAINST, verdicts)] if any(verdicts) else []
+            columns += [Column(AGAINST, verdicts)] if {FAIRER, LESS_FAIR} & {*verdicts} else []
     return columns
 
 
@@ -193,11 +194,15 @@ def _marked(found: Number, notes: Notes, style: str) -> str:
 
 
 def verdicts_of(rows: Sequence[Row], fairness: str) -> list[str]:
-    """Whether each arm is fairer than vanilla or less fair, "" where that cannot be told; all rows are corrected for together."""
+    """Whether each arm is fairer than vanilla or less fair, "" where no difference is detectable, `UNTESTED` without an interval.
+
+    All rows are corrected for together.
+    """
     compared = [row for row in rows if row.group.results is not None and not row.is_baseline]
     found = told_apart([(row.measure(fairness), row.vanilla(fairness), row.difference(fairness)) for row in compared])
     told = dict(zip(map(id, compared), found, strict=True))
-    return [it if (it := told.get(id(row))) in (FAIRER, LESS_FAIR) else "" for row in rows]
+    shown = {FAIRER: FAIRER, LESS_FAIR: LESS_FAIR, None: UNTESTED}
+    return [shown.get(told[id(row)], "") if id(row) in told else "" for row in rows]
 
 
 def arms_in(results: Results) -> list[str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from selfdebias.jobs.sweeps.columns import AGAINST, UNTOLD, Row, attributes_in, short_names, verdicts_of
+from selfdebias.jobs.sweeps.columns import AGAINST, UNTESTED, UNTOLD, Row, attributes_in, short_names, verdicts_of
 from selfdebias.jobs.sweeps.pooling import MODE_FD, Group, ones_of, share_of
 from selfdebias.metrics.comparison import FAIRER, LESS_FAIR, told_apart
 from selfdebias.metrics.number import Number
@@ -92,10 +92,29 @@ def against_in_words(rows: Sequence[Row], fairness: str) -> list[str]:
     if not compared:
         return []
     found = Counter(verdicts_of(rows, fairness))
-    alike = len(compared) - found[FAIRER] - found[LESS_FAIR]
+    alike = len(compared) - found[FAIRER] - found[LESS_FAIR] - found[UNTESTED]
     said = f"{found[FAIRER]} {FAIRER}, {found[LESS_FAIR]} {LESS_FAIR}, {alike} with no detectable difference"
+    if found[UNTESTED]:
+        without = f"{found[UNTESTED]} without an interval, of which it cannot be told"
+        said = without if found[UNTESTED] == len(compared) else f"{said}, {without}"
     settings = "1 setting" if len(compared) == 1 else f"{len(compared)} settings"
     return [f"{settings} against vanilla, by {plain(fairness)}: {said}"]
+
+
+def verdicts_explained(rows: Sequence[Row], fairness: str, titles: Collection[str]) -> list[str]:
+    """What a table with columns of these titles says of rows against vanilla; [] where no arm is held against it."""
+    verdicts = {*verdicts_of([row for row in rows if row.group.results is not None and not row.is_baseline], fairness)}
+    if not verdicts:
+        return []
+    untold = "an empty cell" if AGAINST in titles else "which is so for all jobs here"
+    if verdicts == {UNTESTED}:
+        untold = "of none can it be told, since none has an interval"
+    elif UNTESTED in verdicts:
+        untold += f", {UNTESTED} where it cannot be told without an interval"
+    return [
+        f"{AGAINST}: by the paired difference in {fairness} from vanilla, with Holm's correction over all rows; where there is "
+        f"none (other seeds, earlier results), by intervals that are apart. No detectable difference: {untold}."
+    ]
 
 
 def beside_in_words(rows: Sequence[Row], fairness: str) -> list[str]:

@@ -80,7 +80,7 @@ class Group:
         if name == "clip_score":
             return clip_score(tree)
         if name == MODE_FD and tree.get("axes"):
-            return Number(value_of(tree, name))
+            return missing("an axis has no image") if np.isnan(mean := value_of(tree, name)) else Number(mean)
         if name in ("fid", "frechet_distance"):  # one number, `fid` of any features in earlier results
             return number_at(tree, frechet_key(tree))
         return number_at(tree, *(("turned", name) if name == "precision_ratio" else name.split(".")))

@@ -10,7 +10,6 @@ from typing import Any
 from selfdebias.config.rules import ConfigError
 from selfdebias.jobs.sweeps import ending
 from selfdebias.jobs.sweeps.columns import (
-    AGAINST,
     Row,
     attributes_in,
     numbers_of,
@@ -203,12 +202,7 @@ def explanations(sweep: Sweep, table: Table, notes: Notes) -> list[str]:
     )
     others = {it.title: it.in_words for it in quality.METRICS if it.in_sweeps and it.title not in MEANINGS}
     lines += [text for title, text in (MEANINGS | others).items() if title in map(without_label, titles)]
-    if any(not row.is_baseline for row in sweep.rows if row.group.results is not None):
-        untold = "an empty cell" if AGAINST in titles else "which is so for all jobs here"
-        lines.append(
-            f"{AGAINST}: by the paired difference in {sweep.fairness} from vanilla, with Holm's correction over all rows; where "
-            f"there is none (other seeds, earlier results), by intervals that are apart. No detectable difference: {untold}."
-        )
+    lines += ending.verdicts_explained(sweep.rows, sweep.fairness, titles)
     if not shared_vanilla(sweep.groups) and known:
         lines.append(OWN_VANILLA)
     behind = []

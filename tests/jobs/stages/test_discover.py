@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from sklearn.metrics import adjusted_rand_score
 
+from selfdebias.jobs.stages.collected import CollectedImages
 from selfdebias.jobs.stages.discover import discover
 from selfdebias.metrics.features import assign_modes
 from selfdebias.modes import HdbscanModes, KMeansModes, SpectralModes, TwoStageModes
@@ -70,3 +71,34 @@ def test_in_the_residual_space_the_modes_that_prompts_share_are_found(tmp_path):
     assert adjusted_rand_score(mode, assign_modes(X, centers)) > 0.9  # as evaluate places images, whatever their prompt
     labels = discovered(tmp_path / "image", SpectralModes(k=2), X, prompts)["labels"]
     assert adjusted_rand_score(mode, [labels[str(i)] for i in range(len(X))]) < 0.3
+
+
+def test_images_that_a_safety_checker_blanked_take_no_part(tmp_path):
+    X, _ = blobs([40, 30], spread=0.2)
+    folder = collected(tmp_path / "whole", X)
+    store = BatchFolder(tmp_path / "collect", "k")
+    black = np.zeros((20, X.shape[1]))
+    black[:, -1] = 1.0  # all of one embedding, a cluster of their own
+    every, ids = np.concatenate([X[:10], black, X[10:]]), list(range(90))
+    records = [{"seed": i, "prompt": "a person", "batch": 0, "blanked": 10 <= i < 30} for i in ids]
+    store.add(0, ids, torch.zeros(90, 3, 4, 4), {"e": torch.from_numpy(every).float()}, records)
+    for name in ("whole", "collect"):
+        discover(tmp_path / f"of-{name}", KMeansModes(), NoVocabulary(), None, tmp_path / name)
+    whole, shown = (json.loads((tmp_path / f"of-{it}" / "modes.json").read_text()) for it in ("whole", "collect"))
+    assert folder == tmp_path / "whole" and (shown["k"], shown["sizes"]) == (2, whole["sizes"])
+    assert {*shown["labels"]} == {*map(str, [*range(10), *range(30, 90)])}
+    assert [shown["labels"][str(i + 20 * (i >= 10))] for i in range(70)] == [whole["labels"][str(i)] for i in range(70)]
+    assert CollectedImages([tmp_path / "collect"]).images([10]).shape == (1, 3, 4, 4)
+
+
+def test_black_images_alone_are_refused(tmp_path):
+    store = BatchFolder(tmp_path, "k")
+    store.add(
+        0,
+        [0],
+        torch.zeros(1, 3, 4, 4),
+        {"e": torch.ones(1, 2)},
+        [{"seed": 0, "prompt": "", "batch": 0, "blanked": True}],
+    )
+    with pytest.raises(ValueError, match="got black ones alone: see model.safety_checker"):
+        CollectedImages([tmp_path])

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from selfdebias.config.prompts import Prompts
 from selfdebias.encoders import ClipEncoder
-from selfdebias.jobs.stages.evaluate import describe_judge, evaluate
+from selfdebias.jobs.stages.evaluate import _read_modes, describe_judge, evaluate
 from selfdebias.jobs.stages.looking import blocks_of
 from selfdebias.judges import Confusion
 from selfdebias.judges.clip_zeroshot import ClipZeroShotJudge
@@ -207,6 +207,15 @@ def test_images_under_one_memory_are_one_block_and_unguided_ones_are_blocks_of_t
     ]
     by = {name: blocks_of(records, {"dependence": name}).tolist() for name in ("image", "batch", "run")}
     assert by == {"image": [7, 8, 9, 10], "batch": [0, 0, 1, 2], "run": [0, 0, 0, 1]}  # a memory is of one prompt
+
+
+@pytest.mark.parametrize("own", [None, "axes"])
+def test_axes_that_an_arm_left_alone_are_left_alone_in_its_folder_too(tmp_path, own):
+    (tmp_path / "modes.json").write_text(json.dumps({"axes": [{}, {}], "target": [0.5] * 4}))
+    guided = {"guidance": {"axes": [1], "target": [0.5, 0.5, 0.3, 0.7]}}
+    found = _read_modes(tmp_path, {"vanilla": {"guidance": {}}, "guided": guided}, own)
+    assert found["balanced"] == [1] and found["target"] == [0.5, 0.5, 0.3, 0.7]
+    assert "balanced" not in _read_modes(tmp_path, {"guided": {"guidance": {}}}, own)
 
 
 def test_the_judges_error_is_measured_on_labelled_images_and_stated_elsewhere(run, tmp_path):

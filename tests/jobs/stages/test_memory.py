@@ -52,7 +52,7 @@ def write_store(root: Path, n_images: int, shape=SHAPE) -> None:
             ids,
             torch.full((BATCH, 3, 8, 8), 0.5),
             {**tensors, "e": e},
-            [{"prompt": "a person", "batch": batch}] * BATCH,
+            [{"prompt": "a person", "batch": batch, "blanked": False}] * BATCH,
         )
     (root / "collect" / "collect.json").write_text(json.dumps({"branches": ["uncond", "cond"]}))
     (root / "discover").mkdir()

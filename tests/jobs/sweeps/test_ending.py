@@ -9,8 +9,16 @@ from dataclasses import replace
 import pytest
 
 from selfdebias.config.compose import load
-from selfdebias.jobs.sweeps.columns import Row, rows_of, table_of
-from selfdebias.jobs.sweeps.ending import MISSING, ROWS, beside_in_words, best_in_words, few
+from selfdebias.jobs.sweeps.columns import Row, rows_of, table_of, verdicts_of
+from selfdebias.jobs.sweeps.ending import (
+    MISSING,
+    ROWS,
+    against_in_words,
+    beside_in_words,
+    best_in_words,
+    few,
+    verdicts_explained,
+)
 from selfdebias.jobs.sweeps.finished import read_source
 from selfdebias.jobs.sweeps.page import render_sweep_page
 from selfdebias.jobs.sweeps.pooling import Group, grouped
@@ -51,6 +59,22 @@ def test_it_is_one_block_of_80_columns_with_the_numbers_that_matter_and_without_
     assert max(map(len, lines)) == 80 and len(lines) <= 25
     text = " ".join(lines)
     assert "config hashes" not in text and "judge:" not in text and "fd_hard: distance" not in text
+
+
+def test_a_row_without_an_interval_is_not_said_to_show_no_difference():
+    bare, same, fairer = row(1, 0.1, None), row(2, 0.4), row(3, 0.1)
+    assert against_in_words([bare], "gender.fd_hard") == [
+        "1 setting against vanilla, by gender.fd_hard: 1 without an interval, of which it cannot be told"
+    ]
+    (said,) = against_in_words([bare, same, fairer], "gender.fd_hard")
+    assert said.endswith(
+        "1 fairer, 0 less fair, 1 with no detectable difference, 1 without an interval, of which it cannot be told"
+    )
+    assert verdicts_of([bare, same, fairer], "gender.fd_hard") == ["?", "", "fairer"]
+    (told,) = verdicts_explained([bare], "gender.fd_hard", [])
+    assert "of none can it be told" in told and "so for all" not in told
+    (told,) = verdicts_explained([bare, same, fairer], "gender.fd_hard", ["to vanilla"])
+    assert told.endswith("an empty cell, ? where it cannot be told without an interval.")
 
 
 def test_the_best_row_is_the_one_of_the_results_nearest_to_even(few_jobs):
