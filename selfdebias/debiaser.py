@@ -234,14 +234,14 @@ def _level_of_caller() -> int:
 
 
 def _for_small(rule: Guidance, when: GuidanceWindow, own_time: bool) -> Rule | None:
-    """Return what guides calls of few images: a closed loop that starts at `SMALL_START`; None for guidance without one.
+    """Return what guides calls of few images: a closed loop that starts at `SMALL_START`; None for guidance that carries nothing.
 
     Args:
         rule: the guidance of larger calls.
         when: its schedule.
         own_time: whether the start may be moved, since nobody chose a schedule.
     """
-    if not hasattr(rule, "closed_loop") or rule.closed_loop:
+    if not hasattr(rule, "closed_loop") or rule.closed_loop or not getattr(rule, "decay", 0):
         return None
     start = max(when.start, SMALL_START) if own_time and when.stop > SMALL_START else when.start
     return Rule(with_options(rule, {"closed_loop": True}), replace(when, start=start))

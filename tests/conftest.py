@@ -105,7 +105,7 @@ PARTS = {
     "encoder": "{_target_: stand_ins.parts.Encoder, device: cpu}",
     "projector": "{_target_: stand_ins.parts.Projector, _partial_: true, width: 8}",
     "clustering": "{_target_: stand_ins.parts.Clustering, k_min: 2, k_max: 8, n_neighbors: [10], random_state: 0}",
-    "guidance": "{_target_: stand_ins.parts.Guidance, strength: 0.5, temperature: 0.1, target: null, limit: 2.0}",
+    "guidance": "{_target_: stand_ins.parts.Guidance, strength: 0.5, temperature: 0.1, target: null}",
     "judge": "{_target_: stand_ins.parts.Judge}",
     "metrics": "{_target_: stand_ins.parts.Metrics}",
 }

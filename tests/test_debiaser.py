@@ -11,15 +11,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import DDPMPipeline, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DModel
 
 from selfdebias import SelfDebias
 from selfdebias.backbones.denoisers import UNet, find_denoiser
 from selfdebias.backbones.layouts import at_scale
-from selfdebias.guidance import Resample, SelfDebiasGuidance, TransportGuidance
+from selfdebias.guidance import Resample, SelfDebiasGuidance, Semantics, TransportGuidance
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.self_debias import AssignmentMemory
+from selfdebias.jobs.fit_keys import encoder_key, pipeline_key, place_of, trainer_on, weights_of
+from selfdebias.jobs.fitting import _stage
 from selfdebias.jobs.parts import default, projector_for
+from selfdebias.jobs.stages.fitted_files import save_semantics
 from selfdebias.modes import SpectralModes
 from tests.jobs.stages.world import PixelEncoder
 from tests.tiny import sample, tiny_pipeline
@@ -165,6 +168,42 @@ def test_fit_goes_on_in_a_folder_and_takes_no_other_models_images(tmp_path, caps
     assert torch.equal(first.semantics.bank.centroids, again.semantics.bank.centroids)
     fit(tiny_pipeline(5), folder=tmp_path)
     assert len(list((tmp_path / "stages" / "collect").glob("*/stage.json"))) == 2
+
+
+def test_what_the_images_of_a_fit_depend_on_is_in_their_key():
+    pipeline, other = tiny_pipeline(), tiny_pipeline()
+    same, before = pipeline_key(other), pipeline_key(pipeline)
+    assert before == same
+    other.scheduler = DPMSolverMultistepScheduler.from_config(other.scheduler.config)
+    assert pipeline_key(other)["scheduler"] != before["scheduler"]
+    weights = weights_of(other.vae)
+    other.vae.decoder.conv_out.bias.data += 1
+    assert weights_of(other.vae) != weights and pipeline_key(other)["parts"]["vae"] != before["parts"]["vae"]
+    first, second = (lambda x: x.mean(dim=(2, 3)), lambda x: x.amax(dim=(2, 3)))
+    assert encoder_key(first) == encoder_key(lambda x: x.mean(dim=(2, 3))) != encoder_key(second)
+    assert encoder_key(torch.nn.Linear(2, 2)) != encoder_key(torch.nn.Linear(2, 2))
+    asked = trainer_on(pipeline).keywords
+    assert (asked["accelerator"], asked["devices"]) == ("cpu", 1) and place_of(first) is None
+    assert place_of(other.vae) == torch.device("cpu")
+    pipeline.unet.to("meta")
+    with pytest.raises(ValueError, match=r"`pipe` must hold its weights while it is fitted, got .* elsewhere"):
+        weights_of(pipeline.unet)
+
+
+def test_a_stage_of_a_fit_is_another_one_where_one_that_it_reads_is():
+    collected, other = (_stage("collect", print, 1, {"seed": seed}) for seed in (0, 1))
+    found = [_stage("project", print, 1, {}, **given) for given in ({"collected": collected}, {"collected": other})]
+    several = [_stage("project", print, 1, {}, fitted={"a person": it}) for it in (collected, other)]
+    assert len({it.key for it in (*found, *several)}) == 4
+
+
+def test_a_folder_keeps_nothing_of_a_debiaser_that_was_saved_there_before(debiaser, tmp_path):
+    (tmp_path / "classifier.safetensors").write_bytes(b"of another model")
+    bare = Semantics(debiaser.semantics.projector, debiaser.semantics.bank)
+    save_semantics(debiaser.semantics, tmp_path)
+    assert (tmp_path / "means.safetensors").exists() and not (tmp_path / "classifier.safetensors").exists()
+    save_semantics(bare, tmp_path)
+    assert not (tmp_path / "means.safetensors").exists()
 
 
 def test_options_of_the_projector_go_by_their_names():

@@ -106,6 +106,7 @@ class PretrainedBackbone(ABC):
         return PipelineSource(
             "model", self.pretrained, self.revision, self.allow_pickle, variant=self.variant,
             classes=self.saved_as, without=self.left_out, denoiser=self.denoiser,
+            config=getattr(self, "config", None),
         )  # fmt: skip
 
     @property

@@ -195,8 +195,8 @@ def as_keyed(group: str, part: Any) -> Any:
         A copy without what says where a job runs, without later options that change nothing, and under old names.
 
     Example:
-        >>> as_keyed("encoder", {"pretrained": "shipped:emoji_clip_informed", "device": "cuda"})
-        {'pretrained': 'shipped:emoji_clip'}
+        >>> as_keyed("encoder", {"_target_": "ClipEncoder", "pretrained": "shipped:emoji_clip_informed", "device": "cuda"})
+        {'_target_': 'ClipEncoder', 'pretrained': 'shipped:emoji_clip'}
         >>> as_keyed("guidance", {"of": {"temperature": 0.1, "counted_at": 0.3}})
         {'of': {'temperature': 0.1}}
         >>> as_keyed("guidance", {"temperature": 8.0, "counted_at": 0.3})
@@ -204,7 +204,8 @@ def as_keyed(group: str, part: Any) -> Any:
     """
     if isinstance(part, Mapping):
         later = {name for name, same in LATER.get(group, {}).items() if name in part and same(part)}
-        return {name: as_keyed(group, value) for name, value in part.items() if name not in NOT_IN_KEY | later}
+        left_out = later | (NOT_IN_KEY if "_target_" in part else set())  # elsewhere such a name is the user's own
+        return {name: as_keyed(group, value) for name, value in part.items() if name not in left_out}
     if isinstance(part, list):
         return [as_keyed(group, value) for value in part]
     return RENAMED.get(part, part) if isinstance(part, str) else part

@@ -140,6 +140,8 @@ class FirstSteps:
             BottleneckHook(call.pipeline, self._look, acts=self._acts, blocks=blocks),
         ):  # fmt: skip
             output = call.images(places, generators)
+        if not output and hasattr(call.pipeline, "maybe_free_model_hooks"):
+            call.pipeline.maybe_free_model_hooks()  # as a call of it does at its end, which this one did not come to
         return merged([output], [(0, place) for place in self._rows.kept]) if output and self._rows.kept else output
 
     def _acts(self, step: Step) -> bool:

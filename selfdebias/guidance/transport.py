@@ -105,6 +105,8 @@ class TransportGuidance(RelativeStepGuidance):
         require(number_in(0, 1, "(]"), settled=settled)
         require(SHARE, freeze=freeze, decay=decay)
         require(AT_LEAST_1, slack=slack)
+        if closed_loop and not decay:
+            raise ValueError("`guidance.closed_loop` must be false where `guidance.decay` is 0: nothing is carried.")
         self.settled, self.freeze, self.slack, self.decay = settled, freeze, slack, decay
         self.closed_loop = closed_loop
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from selfdebias.backbones import HeldBackbone
 from selfdebias.backbones.denoisers import check_blocks, find_denoiser
@@ -22,11 +19,12 @@ from selfdebias.config.targets import make
 from selfdebias.encoders import encoder_from
 from selfdebias.encoders.base import told_of
 from selfdebias.guidance import Semantics
+from selfdebias.jobs.fit_keys import encoder_key, pipeline_key, place_of, trainer_on, vocabulary_key, weights_of
 from selfdebias.jobs.model_card import TOLD, known_as
 from selfdebias.jobs.parts import default, part_of, projector_for, settle_libraries
 from selfdebias.jobs.progress import with_progress
 from selfdebias.jobs.prompts import PromptCycle
-from selfdebias.jobs.stage import Runner, Stage, folder_of
+from selfdebias.jobs.stage import Runner, Stage, folder_of, inputs_of
 from selfdebias.jobs.stages import collect, discover, project
 from selfdebias.jobs.stages.collected import read_identity
 from selfdebias.jobs.stages.fitted_files import read_semantics
@@ -162,9 +160,11 @@ def fit_stages(asked: FitArguments, root: Path) -> tuple[Semantics | AxesSemanti
     images = _images_of(asked)
     found = {**images, "clustering": repr(asked.clustering), "vocabulary": repr(asked.vocabulary)}
     stages = _stages(asked, images, found)
-    runner = Runner(root, {})
+    runner, place = Runner(root, {}), place_of(asked.encoder)
     for stage in stages:
         runner.run(stage)
+    if place is not None:
+        asked.encoder.to(place)  # Lightning leaves a module on the processor
     collected, *_, discovered, projected = (folder_of(stage, root).path for stage in stages)
     modes, measured = read_json(discovered / "modes.json"), read_json(projected / "project.json")
     identity = read_identity(collected)
@@ -181,17 +181,18 @@ def fit_stages(asked: FitArguments, root: Path) -> tuple[Semantics | AxesSemanti
 
 def _stages(asked: FitArguments, images: Mapping[str, Any], found: Mapping[str, Any]) -> list[Stage]:
     """Collect for the prompts of the modes and for each further one, discover, project; `images` and `found` go into the keys."""
-    trainer, seed = with_progress(default("trainer", "default")), asked.seed
+    trainer, seed = with_progress(trainer_on(asked.pipe)), asked.seed
     collected, *further = [
         _stage(
-            "collect", collect.collect, collect.VERSION, {**images, "prompts": list(texts)},
+            "collect", collect.collect, collect.VERSION,
+            {**images, "prompts": list(texts), **pipeline_key(asked.pipe), "encoder_itself": encoder_key(asked.encoder)},
             backbone=HeldBackbone(asked.pipe, asked.drawn, asked.blocks), encoder=asked.encoder, prompts=PromptCycle(texts),
             n_images=asked.n_images, batch_size=asked.batch_size, timesteps=asked.timesteps, seed=seed, trainer=trainer,
         )
         for texts in (asked.texts, *((text,) for text in asked.others))
     ]  # fmt: skip
     discovered = _stage(
-        "discover", discover.discover, discover.VERSION, found,
+        "discover", discover.discover, discover.VERSION, {**found, "captions": vocabulary_key(asked.vocabulary)},
         collected=collected, clustering=asked.clustering, vocabulary=asked.vocabulary, encoder=asked.encoder,
     )  # fmt: skip
     carried: dict[str, Any] = {"fitting_prompts": list(asked.others)} if asked.others else {}
@@ -209,8 +210,10 @@ def _stages(asked: FitArguments, images: Mapping[str, Any], found: Mapping[str, 
 def _stage(
     kind: str, function: Callable[..., None], version: int, asked: Mapping[str, Any], **arguments: Any
 ) -> Stage:  # fmt: skip
-    """Return a stage whose key is made of what was asked for, as there is no configuration."""
-    return Stage(kind, digest({**asked, "version": version}), {"asked": dict(asked)}, function, arguments)
+    """Return a stage whose key is made of what was asked for, as there is no configuration, and of the stages that it reads."""
+    inputs = {**inputs_of(arguments), **arguments.get("fitted", {})}
+    key = digest({**asked, "version": version, "inputs": {name: stage.key for name, stage in inputs.items()}})
+    return Stage(kind, key, {"asked": dict(asked)}, function, arguments)
 
 
 def _threshold(threshold: str, others: Sequence[str]) -> str:
@@ -227,17 +230,9 @@ def _images_of(asked: FitArguments) -> dict[str, Any]:
     pipe = asked.pipe
     name = getattr(pipe, "name_or_path", "") or getattr(pipe.config, "_name_or_path", "") or type(pipe).__name__
     return {
-        "model": str(name), "weights": _weights(find_denoiser(pipe).module), "prompts": list(asked.texts),
+        "model": str(name), "weights": weights_of(find_denoiser(pipe).module), "prompts": list(asked.texts),
         "encoder": project.name_of(asked.encoder), "n_images": asked.n_images, "batch_size": asked.batch_size,
         "timesteps": asked.timesteps, "seed": asked.seed,
         "call": {k: v if isinstance(v, str | int | float | bool | None) else repr(v) for k, v in asked.call.items()},
         "relative_scale": asked.relative_scale, **({"blocks": list(asked.blocks)} if asked.blocks else {}),
     }  # fmt: skip
-
-
-def _weights(module: torch.nn.Module) -> str:
-    """Return a digest of the weights, so that images of another model in the same folder are not taken for this one's."""
-    hashed = hashlib.sha256()
-    for value in module.state_dict().values():
-        hashed.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return hashed.hexdigest()[:16]

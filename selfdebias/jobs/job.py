@@ -67,8 +67,9 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Proc
         _announce(config, is_done, group)
     with swept(job) if processes.rank == 0 else nullcontext():
         _run_rows(job, stages, parts, config, record, processes)
-    if processes.rank == 0 and {"evaluate", "report"} <= set(config["stages"]):
-        _log(job, config, folders["report"].path if "report" in folders else None, group)
+    if processes.rank == 0 and "evaluate" in config["stages"]:
+        reported = "report" in folders and "report" in config["stages"]
+        _log(job, config, folders["report"].path if reported else None, group)
     return job
 
 

@@ -119,7 +119,9 @@ def run_in_processes(arguments: Sequence[str], world_size: int) -> None:
     with tempfile.TemporaryDirectory() as said:
         os.environ[OUTCOMES] = said
         try:
-            elastic_launch(config, sys.executable)("-m", "selfdebias", *arguments)
+            elastic_launch(config, sys.executable)(
+                "-P", "-m", "selfdebias", *arguments
+            )  # no module of the current folder
         except SignalException as stop:
             raise (Terminated if stop.sigval == signal.SIGTERM else KeyboardInterrupt)() from None
         except ChildFailedError as error:

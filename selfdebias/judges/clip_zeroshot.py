@@ -87,7 +87,7 @@ class ClipZeroShotJudge(Judge):
         if name not in self._texts:
             texts = list(self.attributes[name].values())
             embedded = [
-                self.encoder.embed_text([template.format(text) for text in texts]) for template in self.templates
+                self.encoder.embed_text([template.replace("{}", text) for text in texts]) for template in self.templates
             ]
             self._texts[name] = F.normalize(torch.stack(embedded).mean(dim=0), dim=1)
         return self._texts[name]

@@ -15,6 +15,7 @@ from typing import Any
 from selfdebias.config.files import SINGLE_FILES, is_hub_id
 from selfdebias.storage import model_files
 from selfdebias.storage.atomic import hash_file, read_json
+from selfdebias.storage.config_folder import check_config, hash_config
 from selfdebias.testbed import shipped
 
 
@@ -119,8 +120,10 @@ class PipelineSource(Source):
         classes: classes of pipelines that it may be saved as; empty for any.
         without: parts that are not loaded.
         denoiser: the part that predicts, ``unet`` or ``transformer``.
+        config: of a single file, the folder of a pipeline that is configured alike; None has it looked for on the hub.
     """
 
+    config: str | None = None
     variant: str | None = None
     classes: tuple[str, ...] = ()
     without: tuple[str, ...] = model_files.SAFETY
@@ -184,6 +187,14 @@ class PipelineSource(Source):
                 f"`{self.group}.pretrained` must hold safetensors weights, got {self.name!r}, a pickle, which could run "
                 f"code: set {self.group}.allow_pickle=true if you trust it."
             )
+        if self.config is not None:
+            check_config(f"{self.group}.config", Path(self.config), self.allow_pickle, self.denoiser)
+
+    def fingerprint(self) -> str:
+        """See `Source.fingerprint`; of a single file with that of its configuration."""
+        own = super().fingerprint()
+        alone = self.config is None or self.local is None or not self.local.is_file()
+        return own if alone else f"{own}+{hash_config(Path(str(self.config)))}"
 
 
 @dataclass(frozen=True)

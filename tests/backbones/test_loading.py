@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from shutil import copytree
+
 import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
@@ -47,6 +50,28 @@ def test_a_single_file_gives_the_images_of_its_folder(folder, tmp_path):
     backbone = sd(file, config=str(folder))
     assert torch.allclose(draw(backbone), draw(sd(folder)), atol=1e-4)
     assert backbone.fingerprint() != sd(folder).fingerprint()
+
+
+def test_the_configuration_of_a_single_file_is_hashed_and_names_no_code(folder, tmp_path):
+    file, config = tmp_path / "model.safetensors", tmp_path / "config"
+    save_file(single_file(StableDiffusionPipeline.from_pretrained(folder)), file)
+    copytree(folder, config)
+    backbone = sd(file, config=str(config))
+    before = backbone.fingerprint()
+    scheduler = config / "scheduler" / "scheduler_config.json"
+    scheduler.write_text(json.dumps({**json.loads(scheduler.read_text()), "prediction_type": "v_prediction"}))
+    assert backbone.fingerprint() != before
+    (config / "vae" / "diffusion_pytorch_model.bin").write_bytes(b"a pickle")
+    with pytest.raises(ValueError, match=r"`model.config` must be a folder without pickles, .* got vae/diff"):
+        backbone.fingerprint()
+    index = json.loads((config / "model_index.json").read_text())
+    (config / "model_index.json").write_text(json.dumps({**index, "vae": ["hostile", "Thing"]}))
+    with pytest.raises(ValueError, match=r"`model.config` must be a pipeline of parts of diffusers .* of 'hostile'"):
+        backbone.load()
+    with pytest.raises(
+        ValueError, match="`model.config` must be the folder of a pipeline, with a model_index.json, got"
+    ):
+        sd(file, config="runwayml/stable-diffusion-v1-5").fingerprint()
 
 
 def test_a_single_file_without_a_configuration_says_what_to_give(folder, tmp_path):

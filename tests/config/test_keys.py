@@ -9,7 +9,7 @@ import pytest
 from experiments.pooled import RESULTS, _commands
 from experiments.study import load_study
 from selfdebias.config.compose import load
-from selfdebias.config.keys import LATER
+from selfdebias.config.keys import LATER, as_keyed
 from selfdebias.jobs.job import hash_of_job
 from selfdebias.jobs.run import make_plan
 
@@ -56,6 +56,11 @@ def test_a_later_option_enters_the_key_where_it_changes_something(option):
 def test_images_that_are_counted_at_another_temperature_than_before_are_other_images():
     soft = make_plan(load([*BASE, "guidance.temperature=8"]), {})["generate/guided"]
     assert soft.record["config"]["guidance"]["counted_at"] == 0.3
+
+
+def test_a_class_called_device_stays_in_the_key():
+    part = {"_target_": "Judge", "device": "cuda", "attributes": {"device": {"phone": "a phone", "laptop": "a laptop"}}}
+    assert as_keyed("judge", part) == {"_target_": "Judge", "attributes": part["attributes"]}
 
 
 def test_the_informed_encoder_has_the_key_that_it_had_under_its_old_name():

@@ -39,6 +39,11 @@ def test_counts_are_met_by_pushing_the_nearest_and_the_rest_is_bit_identical():
     assert (p[1][3:] > p[0][3:] + 0.01).all()
 
 
+def test_a_closed_loop_that_carries_nothing_is_refused():
+    with pytest.raises(ValueError, match="`guidance.closed_loop` must be false where `guidance.decay` is 0"):
+        TransportGuidance(6.0, 0.1, closed_loop=True, decay=0.0)
+
+
 def test_a_batch_in_its_modes_gets_h_itself_back():
     h = activations([0.0, 0.1, OF - 0.1, OF])
     assert _guidance(5.0).edit(h, step(), _begun()) is h

@@ -56,6 +56,11 @@ def test_templates_are_averaged():
     assert torch.allclose(it(drawings())["gender"], wanted, atol=1e-6)
 
 
+def test_a_template_may_hold_other_braces():
+    probabilities = judge(templates=["a photo of {}, {smiling}"])(drawings())["gender"]
+    assert torch.allclose(probabilities.sum(dim=1), torch.ones(len(probabilities)))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -36,7 +36,7 @@ REFUSED = {
     "+logger.settings.base_url=http://127.0.0.1:1": "`logger.wandb.settings.base_url` is not an option",
     "+logger.settings.foo=1": "`logger.wandb.settings.foo` is not an option",
     "trainer.accelerator=foo": "`trainer.accelerator` must be one of auto, cpu",
-    "trainer.precision=foo": "`trainer.precision` must be one of 32-true",
+    "trainer.precision=foo": "`trainer.precision` must be 32-true, as the model has a model.dtype of its own",
     "logger._target_=pytorch_lightning.loggers.CSVLogger": "`logger.wandb._target_` must be pytorch_lightning.loggers.WandbLogger",
     "guidance.strength=6 guidance.strength=7": "`guidance.strength` must be given once, got `guidance.strength=6` and",
     "guidance=none guidance=random": "`guidance` must be given once",

@@ -108,7 +108,7 @@ def _read_semantics(projected: Path, discovered: Path | None = None) -> Semantic
 
 
 def save_semantics(semantics: Semantics | AxesSemantics, folder: Path) -> None:
-    """Write what `read_semantics` reads, each file whole or not at all; blocks of an earlier one are removed."""
+    """Write what `read_semantics` reads, each file whole or not at all; what an earlier one has beside it is removed."""
     for block in blocks_in(folder):
         if block not in semantics.elsewhere:
             _remove(folder_of_block(folder, block))
@@ -128,7 +128,8 @@ def _remove(folder: Path) -> None:
 def _save(semantics: Semantics | AxesSemantics, folder: Path) -> None:
     semantics.projector.save(folder / PROJECTOR)
     semantics.bank.save(folder / BANK)
-    if semantics.means is not None:
-        semantics.means.save(folder / MEANS)
-    if isinstance(semantics, Semantics) and semantics.classifier is not None:
-        semantics.classifier.save(folder / CLASSIFIER)
+    for name, part in ((MEANS, semantics.means), (CLASSIFIER, getattr(semantics, "classifier", None))):
+        if part is None:
+            (folder / name).unlink(missing_ok=True)
+        else:
+            part.save(folder / name)

@@ -140,6 +140,16 @@ def test_without_vanilla_the_first_folder_is_the_baseline_and_other_names_are_no
     assert len(list(Path("runs/jobs").iterdir())) == 2  # another baseline is another question
 
 
+def test_an_evaluation_of_folders_is_logged(tmp_path):
+    given = [folder_of(tmp_path / name, 6, first) for name, first in (("vanilla", 0), ("other", 50))]
+    command = [it for it in QUIET if not it.startswith("logger=")]
+    own = [f"evaluate.folders=[{given[0]},{given[1]}]", f"paths.root={tmp_path}/runs", "evaluate.drawn_together=3"]
+    assert main([*command, *own, "logger=[csv,wandb]"]) == 0
+    (job,) = (tmp_path / "runs" / "jobs").iterdir()
+    logged = next((job / "csv").glob("metrics.csv")).read_text()
+    assert "other/gender/fd_hard" in logged and list(job.rglob("*.wandb"))
+
+
 def test_another_byte_is_another_key(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder_of(tmp_path / "a", 3)

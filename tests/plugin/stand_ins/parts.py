@@ -40,9 +40,7 @@ class Projector:
 
 
 class Guidance:
-    def __init__(
-        self, strength: float = 0.5, temperature: float = 0.1, target: list | None = None, limit: float = 2.0
-    ) -> None:
+    def __init__(self, strength: float = 0.5, temperature: float = 0.1, target: list | None = None) -> None:
         if temperature <= 0:
             raise ValueError(f"`temperature` must be above 0, got {temperature}.")
         self.strength = strength
