@@ -151,7 +151,7 @@ def summarise_modes(
         return missing(NO_MODES)
     facts = {
         key: modes[key]
-        for key in ("k", "sizes", "silhouette", "stability", "target", "balanced", "classes")
+        for key in ("k", "sizes", "silhouette", "stability", "target", "balanced", "classes", "carried")
         if key in modes
     }
     if reference is None or "labels" not in modes:

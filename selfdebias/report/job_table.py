@@ -74,9 +74,10 @@ def headline(results: Results) -> str:
     axes, k = len(modes.get("axes", [])), modes.get("k", "?")
     found = f"{axes} {'axis' if axes == 1 else 'axes'}" if axes else f"{k} mode{'' if k == 1 else 's'}"
     collected = sum(modes.get("sizes", [])) // max(1, axes)  # each image is on one side of every axis
+    how = "transferred from other prompts and placed in" if modes.get("carried") else "found on"
     return (
         f"SelfDebias: {prompt_of(results)}, N = {images} images per arm "
-        f"(generate seed {seeds.get('generate', '?')}), {found} found on "
+        f"(generate seed {seeds.get('generate', '?')}), {found} {how} "
         f"{collected} other images (collect seed {seeds.get('collect', '?')})"
     )
 

@@ -68,10 +68,11 @@ def headline(results: Results) -> str:
     counts = sorted({images_of(row, arm) or 0 for row in rows for arm in row["arms"]})
     images = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     templates = ", ".join(f'"{plain(template)}"' for template in results["prompts"].get("templates", []))
+    carried = any(row.get("modes", {}).get("carried") for row in rows)
+    origin = "transferred to each prompt and placed in" if carried else "of each prompt found on"
     return (
         f"SelfDebias: {len(rows)} prompts{f' in {templates}' if templates else ''}, N = {images} images per arm "
-        f"(generate seed {seeds['generate']}), modes of each prompt found on other images of it (collect seed "
-        f"{seeds['collect']})"
+        f"(generate seed {seeds['generate']}), modes {origin} other images of it (collect seed {seeds['collect']})"
     )
 
 

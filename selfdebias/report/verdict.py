@@ -106,8 +106,12 @@ def changed_in_words(results: Results, arm: str) -> str:
         if changed.reason == NO_MODES:
             return "which images changed is not known without modes"
         return chose if chose_seeds(results, arm) else plain(changed.reason)
-    what = "side of an axis" if "axes" in results.get("modes", {}) else "mode"
-    return f"{changed.value:.0f} of {of} images changed their {what}"
+    return f"{changed.value:.0f} of {of} images changed their {side_or_mode(results)}"
+
+
+def side_or_mode(results: Results) -> str:
+    """What an image may have changed."""
+    return "side of an axis" if "axes" in results.get("modes", {}) else "mode"
 
 
 def chose_seeds(results: Results, arm: str) -> bool:
@@ -189,4 +193,5 @@ def _changed_in_all(results: Results, arm: str) -> str:
     known = [(changed, of) for changed, of in counts if changed is not None and of]
     if not known:
         return changed_in_words(next(iter(results["rows"].values())), arm)
-    return f"{sum(it for it, _ in known):.0f} of {sum(of for _, of in known)} images changed their mode"
+    what = side_or_mode(next(iter(results["rows"].values())))
+    return f"{sum(it for it, _ in known):.0f} of {sum(of for _, of in known)} images changed their {what}"

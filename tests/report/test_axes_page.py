@@ -40,7 +40,10 @@ def results() -> dict:
 
 
 def test_the_headline_counts_axes_and_each_image_once():
-    assert "2 axes found on 40 other images (collect seed 0)" in headline(results())
+    own = results()
+    assert "2 axes found on 40 other images (collect seed 0)" in headline(own)
+    own["modes"]["carried"] = True
+    assert "2 axes transferred from other prompts and placed in 40 other images (collect seed 0)" in headline(own)
 
 
 def test_each_axis_has_a_row_in_each_arm():

@@ -118,12 +118,13 @@ def discover_carried(folder: Path, collected: Path, found: Path) -> None:
     """
     images, modes, facts = CollectedImages([collected]), read_carried(found), read_json(found / "modes.json")
     if isinstance(modes, AxisSides):
-        kept = {name: facts[name] for name in OF_AXES}
+        kept = {name: facts[name] for name in OF_AXES} | {"carried": True}
         write_sides(folder, images, modes.sides(images.e), load_file(found / "centers.safetensors"), kept)
         return
     prompts = np.asarray(images.prompt_of)  # one for each template
     centers = unit(np.mean([modes.centers_among(images.e[prompts == prompt]) for prompt in images.prompts], axis=0))
-    write_modes(folder, images, images.labels(modes), centers, modes.offsets, {name: facts[name] for name in OF_MODES})
+    kept = {name: facts[name] for name in OF_MODES} | {"carried": True}
+    write_modes(folder, images, images.labels(modes), centers, modes.offsets, kept)
 
 
 def discover_supervised(folder: Path, collected: Path, bank: Any, judge: Judge) -> None:
