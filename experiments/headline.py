@@ -42,7 +42,7 @@ MANY = "occupations_choosing"
 ROWS = (
     Row(
         "`transport`, the default", "captions",
-        Place(PERSON, CAPTIONS, "guided"), Place("occupations_axes", "captions, axes, carried", "guided"),
+        Place(PERSON, CAPTIONS, "guided"), Place(MANY, CAPTIONS, "guided"),
     ),
     Row(
         "`transport` on a transformer, `model=emoji_dit`", "captions",
