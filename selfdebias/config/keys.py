@@ -144,8 +144,8 @@ def kept_in_key(config: Mapping[str, Any], paths: Sequence[str]) -> dict[str, An
     An option that is not stated is left out, so that a new option leaves the keys of old jobs alone.
 
     Example:
-        >>> kept_in_key({"model": {"steps": 50, "device": "cuda"}, "prompts": {"text": "a cat"}}, ["model", "prompts.text"])
-        {'model': {'steps': 50}, 'prompts.text': 'a cat'}
+        >>> kept_in_key({"model": {"_target_": "M", "steps": 50, "device": "cuda"}, "prompts": {"text": "a cat"}}, ["model"])
+        {'model': {'_target_': 'M', 'steps': 50}}
     """
     kept = {}
     for path in paths:

@@ -129,7 +129,12 @@ def test_axes_are_carried_over_to_another_prompt_that_has_its_own_shares_of_thei
     discover_carried(tmp_path / "discover", other / "collect", root / "discover")
     modes, found = (json.loads((path / "discover" / "modes.json").read_text()) for path in (tmp_path, root))
     assert [modes[key] for key in ("axes", "words", "k")] == [found[key] for key in ("axes", "words", "k")]
-    assert len(modes["labels"]) == 8 and sum(modes["sizes"]) == 16 and set(modes) == set(found)
+    assert (
+        len(modes["labels"]) == 8
+        and sum(modes["sizes"]) == 16
+        and set(modes) == {*found, "carried"}
+        and modes["carried"]
+    )
     _, e = read_embeddings(BatchFolder.open(other / "collect"))
     sides = read_centers(root / "discover").sides(e.double().numpy())
     assert [int((sides[:, a] == s).sum()) for a in (0, 1) for s in (0, 1)] == modes["sizes"]
