@@ -119,9 +119,8 @@ def run_in_processes(arguments: Sequence[str], world_size: int) -> None:
     with tempfile.TemporaryDirectory() as said:
         os.environ[OUTCOMES] = said
         try:
-            elastic_launch(config, sys.executable)(
-                "-P", "-m", "selfdebias", *arguments
-            )  # no module of the current folder
+            own = ("-P", "-m", "selfdebias")  # -P: no module of the current folder is imported
+            elastic_launch(config, sys.executable)(*own, *arguments)
         except SignalException as stop:
             raise (Terminated if stop.sigval == signal.SIGTERM else KeyboardInterrupt)() from None
         except ChildFailedError as error:

@@ -148,6 +148,15 @@ def test_over_prompts_it_speaks_of_means_and_counts(tmp_path):
     still = copy.deepcopy(results)
     still["over_prompts"]["guided"]["gender"]["deviation_ratio"]["value"] = before
     assert verdict(still).sentence.startswith("No detectable change in any prompt: ")
+    for row in still["rows"].values():
+        for arm in row["arms"].values():
+            arm["difference"] = {}
+            for entry in arm["gender"].values():
+                entry |= {"low": None, "high": None}
+    told = verdict(still).sentence
+    assert (
+        told.startswith("Whether a prompt became fairer cannot be told (no intervals): ") and "less fair in" not in told
+    )
     assert verdict(still).sentence.endswith(f"one class alone){end}")
     planted = {"value": -0.1, "low": -0.2, "high": -0.1, "p": 0.001}
     results["rows"]["farmer"]["arms"]["guided"]["difference"]["vanilla"]["gender"]["fd_hard"] = planted
