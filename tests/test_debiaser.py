@@ -19,9 +19,9 @@ from selfdebias.backbones.layouts import at_scale
 from selfdebias.guidance import Resample, SelfDebiasGuidance, Semantics, TransportGuidance
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.self_debias import AssignmentMemory
-from selfdebias.jobs.fit_keys import encoder_key, pipeline_key, place_of, trainer_on, weights_of
-from selfdebias.jobs.fitting import _stage
-from selfdebias.jobs.parts import default, projector_for
+from selfdebias.jobs.fit_keys import encoder_key, pipeline_key, weights_of
+from selfdebias.jobs.fitting import _place_of, _stage
+from selfdebias.jobs.parts import default, projector_for, trainer_on
 from selfdebias.jobs.stages.fitted_files import save_semantics
 from selfdebias.modes import SpectralModes
 from tests.jobs.stages.world import PixelEncoder
@@ -183,8 +183,8 @@ def test_what_the_images_of_a_fit_depend_on_is_in_their_key():
     assert encoder_key(first) == encoder_key(lambda x: x.mean(dim=(2, 3))) != encoder_key(second)
     assert encoder_key(torch.nn.Linear(2, 2)) != encoder_key(torch.nn.Linear(2, 2))
     asked = trainer_on(pipeline).keywords
-    assert (asked["accelerator"], asked["devices"]) == ("cpu", 1) and place_of(first) is None
-    assert place_of(other.vae) == torch.device("cpu")
+    assert (asked["accelerator"], asked["devices"]) == ("cpu", 1) and _place_of(first) is None
+    assert _place_of(other.vae) == torch.device("cpu")
     pipeline.unet.to("meta")
     with pytest.raises(ValueError, match=r"`pipe` must hold its weights while it is fitted, got .* elsewhere"):
         weights_of(pipeline.unet)

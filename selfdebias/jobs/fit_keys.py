@@ -1,10 +1,9 @@
-"""What a fit finds in the objects that it is given: what its stages depend on, and the device that they run on."""
+"""What the keys of a fit's stages say of the objects that it is given: the pipeline, the encoder, the vocabulary."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from functools import partial
 from types import CodeType
 from typing import Any
 
@@ -13,7 +12,6 @@ from torch import nn
 
 from selfdebias.backbones.denoisers import find_denoiser
 from selfdebias.config.keys import digest
-from selfdebias.jobs.parts import default
 
 
 def weights_of(module: nn.Module) -> str:
@@ -53,7 +51,7 @@ def pipeline_key(pipe: Any) -> dict[str, Any]:
 def encoder_key(encoder: Any) -> str:
     """Return what tells two encoders of one name apart: weights of a module, the code of a function; "" for a fingerprint's.
 
-    A fingerprint stands in the encoder's name.
+    A fingerprint stands in the encoder's name. An object that is none of these goes by the name of its class alone: "".
     """
     if hasattr(encoder, "fingerprint"):
         return ""
@@ -71,18 +69,3 @@ def _of_code(code: CodeType) -> list[Any]:
 def vocabulary_key(vocabulary: Any) -> str:
     """Return the fingerprint of a vocabulary's captions; "" for none."""
     return str(vocabulary.fingerprint()) if hasattr(vocabulary, "fingerprint") else ""
-
-
-def trainer_on(pipe: Any) -> Any:
-    """Return what makes Lightning's Trainer on the device of a pipeline, where its images are."""
-    device, trainer = torch.device(getattr(pipe, "_execution_device", pipe.device)), default("trainer", "default")
-    known = device.type in ("cpu", "cuda", "mps")
-    where: Any = [device.index or 0] if device.type == "cuda" else 1
-    return partial(
-        trainer.func, **{**trainer.keywords, "accelerator": device.type if known else "auto", "devices": where}
-    )
-
-
-def place_of(encoder: Any) -> torch.device | None:
-    """Return the device of an encoder that is a module with weights, else None."""
-    return next((it.device for it in encoder.parameters()), None) if isinstance(encoder, nn.Module) else None

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from selfdebias.backbones import HeldBackbone
 from selfdebias.backbones.denoisers import check_blocks, find_denoiser
 from selfdebias.backbones.layouts import at_scale
@@ -19,9 +21,9 @@ from selfdebias.config.targets import make
 from selfdebias.encoders import encoder_from
 from selfdebias.encoders.base import told_of
 from selfdebias.guidance import Semantics
-from selfdebias.jobs.fit_keys import encoder_key, pipeline_key, place_of, trainer_on, vocabulary_key, weights_of
+from selfdebias.jobs.fit_keys import encoder_key, pipeline_key, vocabulary_key, weights_of
 from selfdebias.jobs.model_card import TOLD, known_as
-from selfdebias.jobs.parts import default, part_of, projector_for, settle_libraries
+from selfdebias.jobs.parts import default, part_of, projector_for, settle_libraries, trainer_on
 from selfdebias.jobs.progress import with_progress
 from selfdebias.jobs.prompts import PromptCycle
 from selfdebias.jobs.stage import Runner, Stage, folder_of, inputs_of
@@ -160,7 +162,7 @@ def fit_stages(asked: FitArguments, root: Path) -> tuple[Semantics | AxesSemanti
     images = _images_of(asked)
     found = {**images, "clustering": repr(asked.clustering), "vocabulary": repr(asked.vocabulary)}
     stages = _stages(asked, images, found)
-    runner, place = Runner(root, {}), place_of(asked.encoder)
+    runner, place = Runner(root, {}), _place_of(asked.encoder)
     for stage in stages:
         runner.run(stage)
     if place is not None:
@@ -182,10 +184,11 @@ def fit_stages(asked: FitArguments, root: Path) -> tuple[Semantics | AxesSemanti
 def _stages(asked: FitArguments, images: Mapping[str, Any], found: Mapping[str, Any]) -> list[Stage]:
     """Collect for the prompts of the modes and for each further one, discover, project; `images` and `found` go into the keys."""
     trainer, seed = with_progress(trainer_on(asked.pipe)), asked.seed
+    drawn = {**images, **pipeline_key(asked.pipe), "encoder_itself": encoder_key(asked.encoder)}
     collected, *further = [
         _stage(
             "collect", collect.collect, collect.VERSION,
-            {**images, "prompts": list(texts), **pipeline_key(asked.pipe), "encoder_itself": encoder_key(asked.encoder)},
+            {**drawn, "prompts": list(texts)},
             backbone=HeldBackbone(asked.pipe, asked.drawn, asked.blocks), encoder=asked.encoder, prompts=PromptCycle(texts),
             n_images=asked.n_images, batch_size=asked.batch_size, timesteps=asked.timesteps, seed=seed, trainer=trainer,
         )
@@ -214,6 +217,11 @@ def _stage(
     inputs = {**inputs_of(arguments), **arguments.get("fitted", {})}
     key = digest({**asked, "version": version, "inputs": {name: stage.key for name, stage in inputs.items()}})
     return Stage(kind, key, {"asked": dict(asked)}, function, arguments)
+
+
+def _place_of(encoder: Any) -> torch.device | None:
+    """Return the device of an encoder that is a module with weights, else None."""
+    return next((it.device for it in encoder.parameters()), None) if isinstance(encoder, torch.nn.Module) else None
 
 
 def _threshold(threshold: str, others: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,16 @@ def default(group: str, option: str, semantics: Semantics | AxesSemantics | None
         transformer = semantics is not None and semantics.projector.block is not None
         part = with_values(part, transformer, axes=isinstance(semantics, AxesSemantics))
     return make({group: part}, group)
+
+
+def trainer_on(pipe: Any) -> Any:
+    """Return what makes Lightning's Trainer on the device of a pipeline, where its images are."""
+    device, trainer = getattr(pipe, "_execution_device", pipe.device), default("trainer", "default")
+    known = device.type in ("cpu", "cuda", "mps")
+    where: Any = [device.index or 0] if device.type == "cuda" else 1
+    return partial(
+        trainer.func, **{**trainer.keywords, "accelerator": device.type if known else "auto", "devices": where}
+    )
 
 
 def transport_for(semantics: Semantics | AxesSemantics) -> Method:

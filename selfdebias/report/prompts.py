@@ -84,7 +84,8 @@ def explanations(results: Results) -> list[str]:
         *skipped_edits_in_words(results),
         f"In each cell: {arms}{f' (kept: {compared})' if compared else ''}. N: images per arm.",
         "dev. ratio (deviation_ratio): largest distance of a class share from an equal one, 1 where there is one class alone; "
-        "fd_hard: distance of the class shares from equal ones; 0 is best. kept: cosine to the vanilla twin from the same seed.",
+        "fd_hard: distance of the class shares from equal ones; 0 is best. "
+        "kept: mean cosine of the images that kept their mode to their vanilla twins.",
         "mean: every prompt counts the same; in brackets how many, where some have no such number. Its 95% interval holds the "
         "error of the images, not of the choice of prompts. Intervals of each prompt: table.md and report.html.",
         "fairer, less fair: by the paired difference of each prompt, with Holm's correction over prompts and arms; of other seeds, "

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from selfdebias.config.rules import ConfigError
 from selfdebias.modes.placement import AxisSides, CarriedModes, Labels
 from selfdebias.storage.atomic import read_json
 from selfdebias.storage.batches import BatchFolder
@@ -37,7 +38,7 @@ class CollectedImages:
         numbers: the number of each among all images of the folders, from 0; those that a safety checker blanked have one, too.
 
     Raises:
-        ValueError: if all images were blanked.
+        ConfigError: if all images were blanked.
     """
 
     def __init__(self, folders: Sequence[Path]):
@@ -48,7 +49,7 @@ class CollectedImages:
         records = [record for store in self.stores for record in store.records()]
         self.numbers = [number for number, record in enumerate(records) if not record["blanked"]]
         if not self.numbers:
-            raise ValueError(
+            raise ConfigError(
                 "`collect` must give images that show something, got black ones alone: see model.safety_checker."
             )
         self._places = [every[number] for number in self.numbers]
