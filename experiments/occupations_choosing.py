@@ -151,8 +151,8 @@ def by_rarity(results: Mapping[str, Any]) -> dict[str, list[str]]:
     }
 
 
-def line(arm: str, results: Mapping[str, Any]) -> str:
-    """The row of one arm."""
+def line(arm: str, results: Mapping[str, Any], title: str = "") -> str:
+    """The row of one arm; "" for the title that it has in all tables."""
     means, every = results["over_prompts"][arm], results["row_names"]
     apart = [means.get("difference", {}).get(other, {}).get("gender") for other in ("vanilla", "guided")]
     shown = [results["rows"][row]["arms"][arm]["shares"]["occupation"][row.replace("-", " ")]["value"] for row in every]
@@ -161,7 +161,7 @@ def line(arm: str, results: Mapping[str, Any]) -> str:
         for rows in by_rarity(results).values()
     ]
     cells = [
-        TITLES.get(arm, arm), interval(means["gender"]["deviation_ratio"]),
+        title or TITLES.get(arm, arm), interval(means["gender"]["deviation_ratio"]),
         *(interval(it["deviation_ratio"]) if it else "n/a" for it in apart),
         interval(apart[1]["probability_of_improvement"]) if apart[1] else "n/a", *groups,
         f"{mean_deviation(results, arm, EXTREME):.3f}", f"{np.mean(shown):.3f}", str(sum(results["edited"][arm].values())),

@@ -1,0 +1,74 @@
+"""The headline arms on the 20 occupations, on three fits each: other collected images, projector's weights and halves.
+
+    python -m experiments.occupation_fits [WORD ...]
+
+Words choose the encoders and fits whose names hold one of them, all without a word. Settings are those of
+`experiments.occupations_choosing`, whose fit is the first of the three; the seed is one of its own. `person_fits` asks the same of
+"a person".
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments.occupations_choosing import AXES, HEAD, KEPT, PARTITION, line, measure
+from experiments.person_axes import fitted
+from experiments.person_choosing import TITLES, ordered, refuse_unknown
+from experiments.pooled import INTERVALS, RESULTS, picked, write_study
+from selfdebias.report.explanations import judge_in_words
+
+NAME, SEED, FITS = "occupation_fits", 1036, (0, 1, 2)
+ARMS = {
+    "captions, axes": {"default": [*AXES, "guidance=transport"]},
+    "attributes, partition": {
+        "default": [*PARTITION, "guidance=transport"],
+        "select, then transport": [*PARTITION, "guidance=select_then_transport"],
+        "transport, then resample": [*PARTITION, "guidance=transport_then_resample"],
+    },
+}
+SETTINGS = {
+    f"{encoder}, fit {fit}": {arm: [*own, *fitted(fit)] for arm, own in arms.items()}
+    for encoder, arms in ARMS.items()
+    for fit in FITS
+}
+
+
+def page(every: Mapping[str, Mapping[str, Any]]) -> str:
+    """One table: the vanilla images that all fits share, and each arm of each fit."""
+    first = next(iter(every.values()))
+    one = next(iter(first["rows"].values()))
+    judge, images = judge_in_words(one), one["arms"]["vanilla"]["gender"]["fd_hard"]["n"]
+    text = [
+        f"# The headline arms on three fits each, 20 occupations, generate seed {SEED}",
+        "",
+        f"`python -m experiments.{NAME}`. {judge[:1].upper()}{judge[1:]} {INTERVALS} N = {images} for each occupation and arm. "
+        "Columns as in `occupations_choosing`; the default is transport on the same fit.",
+        "",
+        HEAD,
+        line("vanilla", first),
+    ]
+    for name, results in every.items():
+        arms = [arm for arm in ordered(results["over_prompts"], SETTINGS) if arm != "vanilla"]
+        titles = {"guided": "transport"}
+        text += [line(arm, results, f"{name}: {titles.get(arm, TITLES.get(arm, arm))}") for arm in arms]
+    return "\n".join(text)
+
+
+def main(words: Sequence[str]) -> None:
+    """Measure the fits that are asked for, keep the numbers of the others, and write the table anew after each of them."""
+    refuse_unknown(words, [*SETTINGS], "an encoder or a fit")
+    file = RESULTS / f"{NAME}.json"
+    every: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    for name, arms in SETTINGS.items():
+        if not words or any(word in name for word in words):
+            found = measure(arms, (SEED,))
+            every[name] = {**found, "rows": picked(found["rows"], KEPT)}
+            every = {name: every[name] for name in SETTINGS if name in every}
+            write_study(NAME, page(every), every)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
