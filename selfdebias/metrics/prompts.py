@@ -52,19 +52,24 @@ def over_prompts(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, A
     """
     arms = dict.fromkeys(arm for row in rows.values() for arm in row["arms"])
     attributes = dict.fromkeys(name for row in rows.values() for name in row["prompts"]["attributes"])
+    level = next((row["level"] for row in rows.values() if "level" in row), BlockBootstrap.level)
     means: dict[str, dict[str, Any]] = {}
     for arm in arms:
         means[arm] = {name: _attribute(rows, arm, name) for name in attributes}
         if any("kept_cosine" in row["arms"].get(arm, {}) for row in rows.values()):
             means[arm]["kept_cosine"] = _mean(_numbers(rows, arm, "kept_cosine"))
         others = [other for other in (VANILLA, GUIDED) if other in arms and arm not in (VANILLA, other)]
-        apart = {it: {name: paired_over_prompts(rows, arm, it, name) for name in attributes} for it in others}
+        apart = {it: {name: paired_over_prompts(rows, arm, it, name, level) for name in attributes} for it in others}
         means[arm] |= {"difference": apart} if apart else {}
     return json_of(means)
 
 
 def paired_over_prompts(
-    rows: Mapping[str, Mapping[str, Any]], arm: str, other: str, attribute: str
+    rows: Mapping[str, Mapping[str, Any]],
+    arm: str,
+    other: str,
+    attribute: str,
+    level: float = BlockBootstrap.level,
 ) -> dict[str, Number]:
     """Hold an arm against another one prompt by prompt; the prompts count as a sample, so intervals hold the error of their choice.
 
@@ -73,6 +78,7 @@ def paired_over_prompts(
         arm: one arm.
         other: what is subtracted.
         attribute: judged.
+        level: of the intervals, in (0, 1).
 
     Returns:
         of each of `MEASURES` the mean difference over the prompts that have it in both arms, with an interval from resampling the
@@ -89,20 +95,22 @@ def paired_over_prompts(
         >>> round(found["fd_hard"].value, 2), found["probability_of_improvement"].value
         (-0.1, 0.75)
     """
-    found = {key: _paired_mean(rows, (arm, other), (attribute, key)) for key in MEASURES}
+    found = {key: _paired_mean(rows, (arm, other), (attribute, key), BlockBootstrap(level=level)) for key in MEASURES}
     runs = [(_runs(row, arm, attribute), _runs(row, other, attribute)) for row in rows.values()]
     smaller = [np.sign(np.subtract.outer(y, x)) for x, y in runs]
     better = [float(it.mean() + 1) / 2 for it in smaller if it.size]
-    chance = share_interval([[it, 1] for it in better]) if better else missing("no prompt has this number")
+    chance = share_interval([[it, 1] for it in better], level) if better else missing("no prompt has this number")
     return found | {"probability_of_improvement": _over(chance, len(better))}
 
 
-def _paired_mean(rows: Mapping[str, Mapping[str, Any]], arms: tuple[str, str], path: tuple[str, ...]) -> Number:
+def _paired_mean(
+    rows: Mapping[str, Mapping[str, Any]], arms: tuple[str, str], path: tuple[str, ...], resampling: BlockBootstrap
+) -> Number:
     pairs = zip(*(_numbers(rows, arm, *path) for arm in arms), strict=True)
     known = np.array([[a.value, b.value] for a, b in pairs if a.value is not None and b.value is not None])
     if not len(known):
         return missing("no prompt has this number", rows=0)
-    every, prompts, resampling = np.ones(len(known), dtype=bool), np.arange(len(known)), BlockBootstrap()
+    every, prompts = np.ones(len(known), dtype=bool), np.arange(len(known))
     sides = (mean_draws(values, every, prompts, resampling) for values in known.T)
     return _over(difference(sides, len(known), resampling), len(known))
 

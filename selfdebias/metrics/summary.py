@@ -89,6 +89,7 @@ def summarise(
     results = {
         "seeds": dict(seeds or {}),
         "prompts": dict(prompts),
+        "level": suite.level,
         "judge": dict(judge or {}),
         "features": features,
         "spaces": described,

@@ -15,7 +15,6 @@ from selfdebias.metrics.number import finite
 from selfdebias.metrics.preservation import KEPT_COSINE, PRECISION_OF_SWITCHED
 from selfdebias.report.comparisons import grids_in_words, verdicts_in_words
 from selfdebias.report.measures import (
-    INTERVAL,
     Results,
     arms_of,
     attributes_of,
@@ -23,6 +22,7 @@ from selfdebias.report.measures import (
     frechet_key,
     is_inception,
     label_of,
+    level_of,
     title_of,
     without_label,
 )
@@ -206,7 +206,7 @@ def interval_in_words(results: Results) -> str:
     lines = []
     if len(lacking) < len(results["arms"]):
         lines.append(
-            f"[low, high]: {plain(results.get('interval') or INTERVAL)} (images of one batch depend on each other, batches "
+            f"[low, high]: {level_of(results)} intervals over batches (images of one batch depend on each other, batches "
             "under one memory too, unguided images do not). At the floor, <= b: within sampling noise of a perfectly fair "
             f"sampler, at most {AT_FLOOR} times the floor; not told from fair, <= b: a larger value whose interval contains a fair "
             "sampler; b is the upper bound."

@@ -7,6 +7,7 @@ from typing import Any
 
 from selfdebias.metrics.comparison import distances
 from selfdebias.metrics.distances import FRECHET
+from selfdebias.metrics.intervals import BlockBootstrap
 from selfdebias.metrics.metric import INCEPTION, ReferenceMetric
 from selfdebias.metrics.number import Number, finite, leaves, number_at
 from selfdebias.report.table import Table, to_csv
@@ -14,7 +15,6 @@ from selfdebias.report.wording import plain
 from selfdebias.storage.hidden import hidden
 
 Results = Mapping[str, Any]
-INTERVAL = "95% intervals over batches"
 COLUMNS = ("prompt", "arm", "metric", "value", "low", "high", "floor", "n", "reason")
 MEAN = "over_prompts"  # stands as the prompt of means over prompts; names of rows have no underscore
 
@@ -29,6 +29,16 @@ def attributes_of(results: Results) -> list[str]:
     found = [name for arm in results["arms"].values() for name in arm.get("shares", {})]
     wanted = [name for name in results.get("prompts", {}).get("attributes", []) if name in found]
     return list(dict.fromkeys([*wanted, *found]))
+
+
+def level_of(results: Results) -> str:
+    """The level of the intervals of a job, of one prompt or several; earlier results do not state it.
+
+    >>> level_of({"level": 0.995}), level_of({"rows": {"cook": {"level": 0.9}}}), level_of({"arms": {}})
+    ('99.5%', '90%', '95%')
+    """
+    one = next(iter(results.get("rows", {}).values()), results)
+    return f"{100 * one.get('level', BlockBootstrap.level):g}%"
 
 
 def arms_of(results: Results) -> list[str]:

@@ -86,7 +86,7 @@ def explanations(results: Results) -> list[str]:
         "dev. ratio (deviation_ratio): largest distance of a class share from an equal one, 1 where there is one class alone; "
         "fd_hard: distance of the class shares from equal ones; 0 is best. "
         "kept: mean cosine of the images that kept their mode to their vanilla twins.",
-        "mean: every prompt counts the same; in brackets how many, where some have no such number. Its 95% interval holds the "
+        "mean: every prompt counts the same; in brackets how many, where some have no such number. Its interval holds the "
         "error of the images, not of the choice of prompts. Intervals of each prompt: table.md and report.html.",
         "fairer, less fair: by the paired difference of each prompt, with Holm's correction over prompts and arms; of other seeds, "
         "where the intervals are apart. Paired by prompt: intervals from resampling the prompts; probability of improvement: that "

@@ -16,7 +16,7 @@ from selfdebias.metrics.comparison import (
     told_apart,
 )
 from selfdebias.metrics.number import Number, number_at
-from selfdebias.report.measures import INTERVAL, Results, arms_of, images_of
+from selfdebias.report.measures import Results, arms_of, images_of, level_of
 from selfdebias.report.movement import Share, came_nearer, is_unsure, less_even, share_of
 from selfdebias.report.wording import percent, plain
 
@@ -122,7 +122,7 @@ def chose_seeds(results: Results, arm: str) -> bool:
 def _intervals(results: Results, arm: str | None, share: Share) -> str:
     texts = [f"{percent(it.value)} {_interval(it)}".strip() for it in share.numbers]
     counts = " / ".join(dict.fromkeys(str(it.n) for it in share.numbers if it.n))
-    said = f"{plain(results.get('interval') or INTERVAL)}: {share.name} {_joined(results, arm, texts)}"
+    said = f"{level_of(results)} intervals over batches: {share.name} {_joined(results, arm, texts)}"
     return f"{said}{f'; N = {counts}' if counts else ''}."
 
 
@@ -179,7 +179,7 @@ def _over_prompts(results: Results, arm: str | None) -> Verdict:
         end = ("" if same else fair) + few + _changed_in_all(results, arm)
     said = f"{opening}{what} {' -> '.join(percent(it.value) for it in means)} (mean; 0%: equal shares, 100%: one class alone)"
     texts = " -> ".join(f"{percent(it.value)} {_interval(it)}".strip() for it in means)
-    intervals = f"95% intervals of the images, not of the choice of prompts: {what} {texts}."
+    intervals = f"{level_of(results)} intervals of the images, not of the choice of prompts: {what} {texts}."
     return Verdict(f"{said[0].upper()}{said[1:]}; {end}.", intervals)
 
 

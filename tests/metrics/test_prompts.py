@@ -73,6 +73,15 @@ def test_a_prompt_without_an_arm_is_left_out_of_its_means(rows):
     assert means["vanilla"]["gender"]["deviation_ratio"]["rows"] == 3
 
 
+def test_differences_over_prompts_have_the_level_of_their_prompts(rows):
+    def width(level):
+        found = over_prompts({name: it | {"level": level} for name, it in rows.items()})
+        own = found["guided"]["difference"]["vanilla"]["gender"]
+        return [own[key]["high"] - own[key]["low"] for key in ("fd_hard", "probability_of_improvement")]
+
+    assert all(0 < narrow < wide for narrow, wide in zip(width(0.5), width(0.95), strict=True))
+
+
 def row(value, low, high, at_floor=False, floor=0.05):
     entry = {"value": value, "low": low, "high": high, "at_floor": at_floor, "floor": floor}
     arm = {"gender": {"deviation_ratio": entry, "fd_hard": {"value": None, "reason": "no image"}}}

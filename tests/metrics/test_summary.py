@@ -12,6 +12,7 @@ import pytest
 from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.arms import ArmData, load_arm, pool, save_arm
 from selfdebias.metrics.fairness import METRICS, expected_floor
+from selfdebias.metrics.number import number_at
 from selfdebias.metrics.summary import summarise, summarise_cost
 
 CLASSES = {"gender": ("man", "woman"), "tone": ("pale", "brown", "dark")}
@@ -254,6 +255,16 @@ def test_identical_images_have_no_psnr_and_are_counted():
     assert measured["psnr"]["identical"] == 30
     assert measured["turned"]["precision"]["reason"] == "no image switched"
     assert measured["kept_cosine"]["value"] == pytest.approx(1)
+
+
+def test_the_level_is_stated_and_wider_intervals_have_a_higher_one(results):
+    arms = {it.arm: it for it in (arm("vanilla", 4), arm("guided", 16, seed=1))}
+    reference = arm("reference", 20, n=60, seed=9, first_seed=0)
+    narrow = summarise(arms, reference, MODES, PROMPTS, MetricSuite(level=0.5), bootstrap=100)
+    assert (narrow["level"], results["level"]) == (0.5, 0.95)
+    at = ("arms", "guided", "shares", "gender", "man")
+    widths = [it.high - it.low for it in (number_at(narrow, *at), number_at(results, *at))]
+    assert 0 < 2 * widths[0] < widths[1]
 
 
 def test_edits_that_were_left_out_are_counted_by_arm():

@@ -85,6 +85,8 @@ def test_states_n_level_unit_and_what_the_floors_are(results):
     text = " ".join(render_table(results).split())
     assert "N = 32 images per arm" in text
     assert "95% intervals over batches" in text
+    other = " ".join(render_table({**results, "level": 0.9}).split())
+    assert "90% intervals over batches" in other and "95% intervals" not in other
     assert "floor of these for guided, random: the vanilla arm against the same reference" in text
     assert "floor of these for vanilla: half of the reference against the other half" in text
 

@@ -219,7 +219,7 @@ def numbers_of(groups: Sequence[Group]) -> Table:
     """All numbers of all arms, for CSV.
 
     Columns: the swept keys; `jobs`, the config hashes; `prompt`, the name of the prompt where a job has several, "" for the
-    mean over them; `arm`; `metric`, its place in results.json, as in `results.csv`; `value`, `low` and `high` of the 95%
+    mean over them; `arm`; `metric`, its place in results.json, as in `results.csv`; `value`, `low` and `high` of the
     interval, `floor`, `n`. A number that there is not is None.
 
     Args:

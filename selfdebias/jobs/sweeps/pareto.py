@@ -18,7 +18,6 @@ from selfdebias.metrics.number import Number
 from selfdebias.metrics.preservation import KEPT_COSINE, PRECISION_OF_SWITCHED
 from selfdebias.metrics.quality import CLIP_SCORE
 from selfdebias.report.figures import LIGHT, MARKERS, to_png
-from selfdebias.report.measures import INTERVAL
 from selfdebias.report.wording import clip, plain
 
 WORDS = {
@@ -124,7 +123,7 @@ def front_of(points: Sequence[Point], higher: bool) -> list[Point]:
 
 
 def tradeoff_figure(points: Sequence[Point], quality: str, fairness: str) -> Figure:
-    """The plot: bars are 95% intervals, where a number has one.
+    """The plot: bars are intervals, where a number has one.
 
     Args:
         points: What `points_of` returned.
@@ -187,7 +186,7 @@ def _style(axes: Axes, bars: bool) -> None:
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(LIGHT.faint)
-    said = "grey line: jobs that none beats in both" + (f"; bars: {INTERVAL}" if bars else "")
+    said = "grey line: jobs that none beats in both" + ("; bars: intervals over batches" if bars else "")
     axes.set_title(said, color=LIGHT.ink, fontsize=10)
 
 
