@@ -35,8 +35,8 @@ ARMS = ("vanilla", "guided")
 COLUMNS, SIDE, GAP, LEFT, TITLE = 12, 64, 6, 54, 20  # images of a band; px
 INK, FRAME = (30, 30, 30), (213, 94, 0)
 CAPTION = """\
-*Emoji World, the small models that ship with the package: vanilla above guided, from the same seeds. Men among all images of these seeds:
-{}. A frame marks an image that changed
+*Emoji World, the small models that ship with the package: vanilla above guided, from the same seeds. Men among all images of these
+seeds: {}. A frame marks an image that changed
 its mode, whatever its gender: a person's modes differ in age and tone, too. An encoder trained with captions alone found them. The
 occupations take the modes of "a person" from an encoder that was also trained with gender, tone and age.*
 """

@@ -46,7 +46,9 @@ def run_twin(folder: str, name: str, overrides: Sequence[str] = (), results: Pat
     if code:
         raise SystemExit(code)
     jobs = load_sweep(own)
-    sweep = sweep_of(Path(jobs[0].config["paths"]["root"]), [job.overrides for job in jobs]).path
+    sweep = sweep_of(
+        Path(jobs[0].config["paths"]["root"]), [job.overrides for job in jobs], [job.config for job in jobs]
+    ).path
     write_text(results / folder / f"{name}.md", _page(folder, name, (sweep / TABLE).read_text()))
     for file, kind in ((PLOT, "png"), (NUMBERS, "json")):
         if (sweep / file).exists():  # there is no plot where no image kept its mode

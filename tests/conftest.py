@@ -151,7 +151,7 @@ def _stand_in_stage(name, calls):
             (folder / "results.json").write_text('{"arms": {}}')
         if name == "report":
             (folder / "report.html").write_text("<html>")
-            (folder / "figures").mkdir()
+            (folder / "figures").mkdir(exist_ok=True)
             Image.new("RGB", (8, 2)).save(folder / "figures" / "first.png")
             (folder / "table.md").write_text("| a |")
 

@@ -88,6 +88,24 @@ def test_no_guidance_means_one_arm(stand_ins):
     assert [call["arm"] for call in stand_ins if call["stage"] == "generate"] == ["vanilla"]
 
 
+def record_of_last() -> dict:
+    return json.loads(max(Path("runs/jobs").glob("*/job.json"), key=lambda it: it.stat().st_mtime_ns).read_text())
+
+
+def test_a_job_says_where_all_that_it_read_is_also_what_another_command_made(stand_ins):
+    assert main(["logger=none"]) == 0
+    whole = record_of_last()["stages"]
+    assert main(["logger=none", "stages=[evaluate,report]"]) == 0
+    assert record_of_last()["stages"] == whole and {"discover", "generate/vanilla"} <= whole.keys()
+
+
+def test_the_page_is_written_again_for_other_tags_and_for_nothing_else(stand_ins):
+    assert main(["logger=none", "tags=[draft]"]) == 0
+    stand_ins.clear()
+    assert main(["logger=none", "tags=[draft]"]) == 0 and names(stand_ins) == []
+    assert main(["logger=none", "tags=[final]"]) == 0 and names(stand_ins) == ["report"]
+
+
 def test_a_second_job_shares_what_it_can(stand_ins, capsys):
     main([])
     stand_ins.clear()

@@ -74,7 +74,7 @@ def _of_other_classes(config: dict[str, Any], parsed: Sequence[Override]) -> dic
     given = [override.key_or_group for override in parsed]
     for group in GROUPS:
         if f"{group}._target_" in given:
-            own = {key for key in config[group] if any(it.startswith(f"{group}.{key}") for it in given)}
+            own = {key for key in config[group] if any(f"{it}.".startswith(f"{group}.{key}.") for it in given)}
             config[group] = {key: it for key, it in config[group].items() if key in own or key.startswith("_")}
     return config
 

@@ -25,10 +25,7 @@ TAKEN = ("reference", "collected", "labelled")  # what has files, or a list of s
 DEFAULTS = {"modes": None, "drawn_together": 1}  # what goes with folders alone
 _WAY_OUT = "name them: evaluate.folders={vanilla: <folder>, other: <folder>}"
 # Where a job runs and what watches it changes none of its results.
-NOT_IN_KEY = frozenset(
-    {"accelerator", "devices", "device", "num_nodes", "strategy", "use_distributed_sampler", "offload"}
-    | {"enable_progress_bar", "logger"}
-)
+NOT_IN_KEY = frozenset({"device", "offload"})
 
 
 def with_floats(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -121,9 +121,18 @@ def check_schema(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> None
     _check_trainer(config["trainer"])
     for group in GROUPS:
         check_values(group, config[group])
-    check_values("model", config["generate"]["sampler"] or {}, "generate.sampler")
+    _check_sampler(config["generate"]["sampler"] or {}, config["model"])
     _check_stages(config["stages"], config[TABLE]["root"])
     _check_pool(config)
+
+
+def _check_sampler(sampler: Mapping[str, Any], model: Mapping[str, Any]) -> None:
+    for name in sampler:
+        if name not in model:
+            raise refuse(
+                f"generate.sampler.{name}", f"an option of the model ({', '.join(sorted(model))})", sampler[name]
+            )
+    check_values("model", sampler, "generate.sampler")
 
 
 def _check_sections(config: Mapping[str, Any]) -> None:

@@ -149,7 +149,10 @@ class PretrainedEncoder(Encoder, ABC):
             option = f"{self.source.group}.pretrained"
             self._processing = self.source.read(PROCESSING)
             if not _can_process(self._processing):
-                words = f"a model whose {PROCESSING} has image_mean, image_std and a size of at most {LARGEST_SIDE} px"
+                words = (
+                    f"a model whose {PROCESSING} has image_mean, image_std, bilinear or bicubic resampling, and a size (height and "
+                    f"width, or shortest_edge) of at most {LARGEST_SIDE} px"
+                )
                 raise refuse(option, words, self.pretrained)
             model = load_whole(
                 AutoModel, folder, option, self.pretrained, dtype=torch.float32, use_safetensors=use_safetensors
@@ -210,7 +213,11 @@ def _can_process(said: Mapping[str, Any]) -> bool:
     ]
     sizes = [said.get(name) for name in names]
     sides = [side for it in sizes for side in (it.values() or [None] if isinstance(it, Mapping) else [it])]
-    return all(whole_in(1, LARGEST_SIDE).holds(side) for side in sides) and {"image_mean", "image_std"} <= said.keys()
+    forms = {"size": ({"height", "width"}, {"shortest_edge"}), "crop_size": ({"height", "width"},)}
+    known = all(not isinstance(it, Mapping) or it.keys() in forms[name] for name, it in zip(names, sizes, strict=True))
+    fits = known and all(whole_in(1, LARGEST_SIDE).holds(side) for side in sides)
+    filters = said.get("resample", 3) in RESAMPLING and said.get("do_normalize", True)
+    return bool(fits and filters and {"image_mean", "image_std"} <= said.keys())
 
 
 def _resize(images: Tensor, size: Mapping[str, int] | int, mode: str) -> Tensor:

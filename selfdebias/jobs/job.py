@@ -13,7 +13,7 @@ from typing import Any
 from selfdebias.jobs.announcements import seen_at_once, start_in_words, untold_in_words
 from selfdebias.jobs.early_checks import check_early
 from selfdebias.jobs.evaluation_inputs import check_encoder, discover_folder, fingerprint_inputs
-from selfdebias.jobs.job_record import record_of, start_job
+from selfdebias.jobs.job_record import record_of, signed, start_job, with_inputs
 from selfdebias.jobs.model_card import gather_debiaser
 from selfdebias.jobs.parts import Parts, settle_libraries
 from selfdebias.jobs.processes import ONE, Processes
@@ -59,12 +59,13 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Proc
     folders = {name: folder_of(stage, root) for name, stage in plan.items()}
     check_inputs(stages, {name for name, folder in folders.items() if folder.finished})
     job = root / "jobs" / config_hash(plan, config["stages"])
-    places = {stage.name: str(folders[stage.name].path.relative_to(root)) for stage in stages}
+    places = {name: str(folders[name].path.relative_to(root)) for name in plan if name in with_inputs(stages)}
     is_done = all(folders[stage.name].finished for stage in stages)
     record = record_of(job, config, overrides, places, is_done)
     if processes.rank == 0:
         start_job(job, config, record)
         _announce(config, is_done, group)
+    stages = [signed(stage, record) for stage in stages]
     with swept(job) if processes.rank == 0 else nullcontext():
         _run_rows(job, stages, parts, config, record, processes)
     if processes.rank == 0 and "evaluate" in config["stages"]:
@@ -141,7 +142,8 @@ def _log(job: Path, config: Mapping[str, Any], report: Path | None, group: str) 
     names = names_of(config["logger"])
     if names:
         results = read_json(job / "results.json")
-        figures, lines = ({}, []) if report is None else (read_figures(report), read_lines(job / "metrics.jsonl"))
+        figures, curves = {} if report is None else read_figures(report), job / "metrics.jsonl"
+        lines = read_lines(curves) if curves.exists() else []
     for name in names:
         log_finished(job, name, config["logger"][name], results, figures, lines, config, group)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from selfdebias.config.files import HERE, LOCAL, WEIGHTS, local_files, read_plain_yaml
+from selfdebias.config.keys import digest
 from selfdebias.config.rules import ConfigError, mapped, walk
 from selfdebias.config.schema import STAGES
 from selfdebias.report.wording import plain
@@ -16,6 +18,9 @@ from selfdebias.storage.atomic import hash_file, read_json, write_json, write_te
 from selfdebias.storage.hidden import HIDDEN, hidden, redacted, redacted_command
 from selfdebias.storage.model_files import CONFIGS, PICKLES, TENSORS, check_inside, hash_files
 from selfdebias.storage.provenance import differences, in_words, made_with, read_versions
+
+if TYPE_CHECKING:
+    from selfdebias.jobs.stage import Stage  # which brings what is slow to come
 
 CONFIG, RECORD = "config.yaml", "job.json"
 FLAG = "--from"  # of the command that runs a job once more from its folder
@@ -45,6 +50,23 @@ def record_of(
         "tags": hidden(config["tags"]),
         "made_with": earlier or made_with(),
     }
+
+
+def with_inputs(stages: Sequence[Stage]) -> set[str]:
+    """The names of stages and of all that they read, and that these read."""
+    names, left = set[str](), [*stages]
+    while left:
+        stage = left.pop()
+        if stage.name not in names:
+            names.add(stage.name)
+            left += stage.before
+    return names
+
+
+def signed(stage: Stage, record: Mapping[str, Any]) -> Stage:
+    """A stage that is written again by other code is so for another job or other tags too: its page shows them."""
+    shown = digest([record["config_hash"], record["tags"]])
+    return replace(stage, writer=f"{stage.writer} {shown}") if stage.writer else stage
 
 
 def seeds_of(config: Mapping[str, Any]) -> dict[str, int]:

@@ -221,6 +221,7 @@ def summarise_cost(costs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "seconds_per_image": {arm: _number(costs, arm, "seconds_per_image") for arm in costs},
         "rows_per_image": {arm: _number(costs, arm, "rows_per_image") for arm in costs},
+        "processes": {arm: int(it["processes"]) for arm, it in costs.items() if "processes" in it},
         "ratio": _ratio(costs, "seconds_per_image"),
         "rows_ratio": _ratio(costs, "rows_per_image"),
         "guidance_share": _number(costs, "guided", "guidance_share"),

@@ -10,7 +10,7 @@ from selfdebias.report.bars import ASCII, MOST_ARMS, BarRow, Signs, as_many, bar
 from selfdebias.report.comparisons import verdicts_by_arm
 from selfdebias.report.explanations import modes_in_words, skipped_edits_in_words
 from selfdebias.report.job_table import headline, skipped_in_words
-from selfdebias.report.measures import Results, arms_of, attributes_of, class_shares
+from selfdebias.report.measures import Results, arms_of, attributes_of, class_shares, over_vanilla
 from selfdebias.report.next_step import next_step
 from selfdebias.report.page import warnings
 from selfdebias.report.table import Column, Table, text_lines
@@ -178,9 +178,9 @@ def cost_lines(results: Results) -> list[str]:
         seconds, rows = ("seconds_per_image", "vanilla's time"), ("rows_per_image", "its denoiser rows")
         own = f"{plain(arm)} {number(number_at(results, 'cost', seconds[0], arm).value or 0, '.2g')} s an image"
         for key, what in (seconds, rows):
-            here, vanilla = (number_at(results, "cost", key, it).value for it in (arm, "vanilla"))
-            if here is not None and vanilla and arm != "vanilla":
-                own += f", {number(here / vanilla, '.2f')} x {what}"
+            ratio = over_vanilla(results, key, arm).value
+            if ratio is not None and arm != "vanilla":
+                own += f", {number(ratio, '.2f')} x {what}"
         said.append(own)
     return wrapped(f"cost: {'; '.join(said)}", WIDTH) if said else []
 

@@ -22,7 +22,7 @@ from selfdebias.report.measures import (
     frechet_key,
     is_inception,
     label_of,
-    level_of,
+    level_in_words,
     title_of,
     without_label,
 )
@@ -206,7 +206,7 @@ def interval_in_words(results: Results) -> str:
     lines = []
     if len(lacking) < len(results["arms"]):
         lines.append(
-            f"[low, high]: {level_of(results)} intervals over batches (images of one batch depend on each other, batches "
+            f"[low, high]: {level_in_words(results)} intervals over batches (images of one batch depend on each other, batches "
             "under one memory too, unguided images do not). At the floor, <= b: within sampling noise of a perfectly fair "
             f"sampler, at most {AT_FLOOR} times the floor; not told from fair, <= b: a larger value whose interval contains a fair "
             "sampler; b is the upper bound."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from selfdebias.metrics import quality
@@ -19,6 +19,7 @@ from selfdebias.report.measures import (
     clip_score,
     images_of,
     key_of,
+    over_vanilla,
     title_of,
 )
 from selfdebias.report.table import Column, Table, to_markdown
@@ -206,18 +207,15 @@ def _cost(results: Results) -> list[Asked]:
     def numbers(key: str) -> dict[str, Number]:
         return {arm: number_at(results, "cost", key, arm) for arm in (*results["arms"], "vanilla")}
 
-    def over_vanilla(of: Mapping[str, Number], arm: str, own: Notes) -> str:
-        here, vanilla = of[arm], of["vanilla"]
-        if here.value is None or not vanilla.value:
-            return written(Number(reason=here.reason or vanilla.reason or "the vanilla arm cost nothing"), own)
-        return written(Number(here.value / vanilla.value), own, ".2f")
+    def ratio(title: str, key: str) -> Asked:
+        return Asked(title, lambda arm, own: written(over_vanilla(results, key, arm), own, ".2f"))
 
     seconds, rows = numbers("seconds_per_image"), numbers("rows_per_image")
     counted_rows = any(it.value is not None for it in rows.values())  # earlier jobs did not count them
     return [
         Asked("s / image", lambda arm, own: written(seconds[arm], own, ".3g")),
-        Asked("ratio", lambda arm, own: over_vanilla(seconds, arm, own)),
-        *([Asked("rows", lambda arm, own: over_vanilla(rows, arm, own))] if counted_rows else []),
+        ratio("ratio", "seconds_per_image"),
+        *([ratio("rows", "rows_per_image")] if counted_rows else []),
     ]
 
 

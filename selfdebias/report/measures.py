@@ -31,14 +31,40 @@ def attributes_of(results: Results) -> list[str]:
     return list(dict.fromkeys([*wanted, *found]))
 
 
-def level_of(results: Results) -> str:
-    """The level of the intervals of a job, of one prompt or several; earlier results do not state it.
+def level_of(results: Results) -> float:
+    """The level of the intervals and verdicts of a job, of one prompt or several; earlier results do not state it.
 
     >>> level_of({"level": 0.995}), level_of({"rows": {"cook": {"level": 0.9}}}), level_of({"arms": {}})
-    ('99.5%', '90%', '95%')
+    (0.995, 0.9, 0.95)
     """
     one = next(iter(results.get("rows", {}).values()), results)
-    return f"{100 * one.get('level', BlockBootstrap.level):g}%"
+    return float(one.get("level", BlockBootstrap.level))
+
+
+def level_in_words(results: Results) -> str:
+    """The same in per cent.
+
+    >>> level_in_words({"level": 0.995})
+    '99.5%'
+    """
+    return f"{100 * level_of(results):g}%"
+
+
+def over_vanilla(results: Results, key: str, arm: str) -> Number:
+    """What an image of an arm costs, as a multiple of what one of vanilla's does; none where other numbers of processes drew them.
+
+    Args:
+        results: The contents of `results.json`.
+        key: `seconds_per_image` or `rows_per_image`.
+        arm: Its name.
+    """
+    here, vanilla = (number_at(results, "cost", key, it) for it in (arm, "vanilla"))
+    if here.value is None or not vanilla.value:
+        return Number(reason=here.reason or vanilla.reason or "the vanilla arm cost nothing")
+    processes = results["cost"].get("processes", {})
+    if processes.get(arm, 1) != processes.get("vanilla", 1):
+        return Number(reason="it was drawn by another number of processes than vanilla")
+    return Number(here.value / vanilla.value)
 
 
 def arms_of(results: Results) -> list[str]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from selfdebias.metrics.number import Number, number_at
 from selfdebias.report.figures import LIGHT, MARKERS, Theme, finished, panel
-from selfdebias.report.measures import Results, arms_of, class_shares, level_of
+from selfdebias.report.measures import Results, arms_of, class_shares, level_in_words
 from selfdebias.report.verdict import arms_in
 from selfdebias.report.wording import clip, plain
 
@@ -91,7 +91,7 @@ def prompts_figure(results: Results, attribute: str, theme: Theme = LIGHT) -> Fi
     axes.set_yticks(range(len(rows)), [clip(plain(name), 22) for name in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(-0.02, 1.02)
-    axes.set_xlabel(clip(f"lines: {level_of(results)} intervals over batches", 60), fontsize=7.5)
+    axes.set_xlabel(clip(f"lines: {level_in_words(results)} intervals over batches", 60), fontsize=7.5)
     return finished(figure, axes, theme)
 
 
@@ -136,5 +136,5 @@ def _of_shares(figure: Figure, axes: Axes, names: Sequence[str], label: str, res
         axes.tick_params(axis="x", labelrotation=60)
     axes.set_ylim(0, 1)
     axes.set_ylabel(label)
-    axes.set_xlabel(clip(f"bars: {level_of(results)} intervals over batches", 60), fontsize=7.5)
+    axes.set_xlabel(clip(f"bars: {level_in_words(results)} intervals over batches", 60), fontsize=7.5)
     return finished(figure, axes, theme)

@@ -220,4 +220,7 @@ def _list(notes: Sequence[str]) -> str:
 def _latex(cell: Any) -> str:
     """A cell without what LaTeX takes for a command."""
     text = "" if cell is None else str(cell)
-    return re.sub(r"[\\~^<>&%$#_{}]", lambda found: _OF_LATEX.get(found[0], "\\" + found[0]), text)
+    escaped_text = re.sub(r"[\\~^<>&%$#_{}]", lambda found: _OF_LATEX.get(found[0], "\\" + found[0]), text)
+    return (
+        f"{{}}{escaped_text}" if text.startswith(("[", "*")) else escaped_text
+    )  # what an option of a line's end starts with

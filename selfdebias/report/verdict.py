@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from selfdebias.metrics.comparison import (
     told_apart,
 )
 from selfdebias.metrics.number import Number, number_at
-from selfdebias.report.measures import Results, arms_of, images_of, level_of
+from selfdebias.report.measures import Results, arms_of, images_of, level_in_words, level_of
 from selfdebias.report.movement import Share, came_nearer, is_unsure, less_even, share_of
 from selfdebias.report.wording import percent, plain
 
@@ -122,7 +122,7 @@ def chose_seeds(results: Results, arm: str) -> bool:
 def _intervals(results: Results, arm: str | None, share: Share) -> str:
     texts = [f"{percent(it.value)} {_interval(it)}".strip() for it in share.numbers]
     counts = " / ".join(dict.fromkeys(str(it.n) for it in share.numbers if it.n))
-    said = f"{level_of(results)} intervals over batches: {share.name} {_joined(results, arm, texts)}"
+    said = f"{level_in_words(results)} intervals over batches: {share.name} {_joined(results, arm, texts)}"
     return f"{said}{f'; N = {counts}' if counts else ''}."
 
 
@@ -141,8 +141,13 @@ def verdicts_by_prompt(results: Results, attribute: str) -> dict[str, list[str |
     """
     rows = list(results["rows"].values())
     compared = [arm for arm in arms_in(results) if arm != "vanilla"]
-    found = told_apart([_sides(row, arm, attribute) for arm in compared for row in rows])
+    found = told_apart([_sides(row, arm, attribute) for arm in compared for row in rows], level_of(results))
     return {arm: found[place * len(rows) : (place + 1) * len(rows)] for place, arm in enumerate(compared)}
+
+
+def highest_level(every: Iterable[Results | None]) -> float:
+    """The highest level of the intervals of several jobs, which verdicts over all of them have; 0.95 where none is known."""
+    return max((level_of(results) for results in every if results is not None), default=level_of({}))
 
 
 def arms_in(results: Results) -> list[str]:
@@ -179,7 +184,7 @@ def _over_prompts(results: Results, arm: str | None) -> Verdict:
         end = ("" if same else fair) + few + _changed_in_all(results, arm)
     said = f"{opening}{what} {' -> '.join(percent(it.value) for it in means)} (mean; 0%: equal shares, 100%: one class alone)"
     texts = " -> ".join(f"{percent(it.value)} {_interval(it)}".strip() for it in means)
-    intervals = f"{level_of(results)} intervals of the images, not of the choice of prompts: {what} {texts}."
+    intervals = f"{level_in_words(results)} intervals of the images, not of the choice of prompts: {what} {texts}."
     return Verdict(f"{said[0].upper()}{said[1:]}; {end}.", intervals)
 
 

@@ -63,6 +63,12 @@ def test_a_class_called_device_stays_in_the_key():
     assert as_keyed("judge", part) == {"_target_": "Judge", "attributes": part["attributes"]}
 
 
+def test_an_option_that_another_part_calls_as_lightning_does_is_in_the_key():
+    """`strategy`, `logger` and `devices` say where a trainer runs; of a guidance they may be anything."""
+    part = {"_target_": "Guidance", "strategy": "a", "logger": 1, "devices": 2}
+    assert as_keyed("guidance", part) == part
+
+
 def test_the_informed_encoder_has_the_key_that_it_had_under_its_old_name():
     """The other one that has that name now has another key: other weights."""
     renamed, other = (load([f"encoder={name}", "logger=none"]) for name in ("emoji_clip_informed", "emoji_clip"))

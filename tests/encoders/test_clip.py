@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -70,3 +73,17 @@ def test_the_fingerprint_follows_the_weights(folder, tmp_path):
 def test_a_folder_that_lacks_a_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="`encoder.pretrained` must be a model with a config.json"):
         ClipEncoder(str(tmp_path)).fingerprint()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"resample": 1}, {"size": {"longest_edge": 32}}, {"do_normalize": False}, {"crop_size": {"shortest_edge": 32}}],
+)
+def test_preprocessing_that_there_is_not_here_is_refused_when_the_model_is_loaded(folder, tmp_path, said):
+    shutil.copytree(folder, tmp_path / "model")
+    file = tmp_path / "model" / "preprocessor_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **said}))
+    with pytest.raises(
+        ValueError, match="`encoder.pretrained` must be a model whose preprocessor_config.json has image_mean"
+    ):
+        ClipEncoder(str(tmp_path / "model")).load()

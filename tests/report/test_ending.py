@@ -185,6 +185,13 @@ def test_a_number_that_there_is_not_is_n_a():
     assert "nan" not in " ".join(lines).lower()
 
 
+def test_time_is_not_compared_with_what_other_numbers_of_processes_drew():
+    results = copy.deepcopy(example_results())
+    assert "x vanilla's time" in line_of(end(results), "cost")
+    results["cost"]["processes"] = {"vanilla": 1, "guided": 2, "random": 2}
+    assert "x vanilla's time" not in " ".join(end(results)) and "s an image" in line_of(end(results), "cost")
+
+
 def test_without_a_judge_or_modes_what_is_there_is_shown():
     results = copy.deepcopy(example_results())
     results["prompts"]["attributes"], results["modes"] = [], {"value": None, "reason": "no modes are known"}

@@ -270,3 +270,9 @@ def test_attributes_are_those_of_the_prompts_and_no_other_key_of_an_arm():
     results = example_results()
     assert attributes_of(results) == results["prompts"]["attributes"]
     assert "not computed" not in markdown_table(results)
+
+
+def test_arms_that_were_drawn_by_other_numbers_of_processes_have_no_ratio_of_costs(results):
+    apart = {**results, "cost": {**results["cost"], "processes": {"vanilla": 1, "guided": 2}}}
+    assert "drawn by another number of processes" in render_table(apart)
+    assert _rows(render_table(apart), "ratio")["guided"].split("|")[-1].split()[-1] != "1.05"

@@ -75,3 +75,9 @@ def test_csv_is_read_back():
     rows = [["guided, too", 0.1, None], ['"quoted"', 8, 1e-9]]
     lines = list(csv.reader(io.StringIO(to_csv(Table(["arm", "n", "value"], rows)))))
     assert lines == [["arm", "n", "value"], ["guided, too", "0.1", ""], ['"quoted"', "8", "1e-09"]]
+
+
+def test_a_latex_cell_that_begins_with_a_bracket_is_not_taken_for_a_length():
+    """A line of a table ends in two backslashes, behind which [..] is a length and * no page break."""
+    rows = to_latex(Table(["target", "a"], [["[0.9,0.1]", "1"], ["*", "2"]])).splitlines()
+    assert [row for row in rows if row.startswith("{}")] == ["{}[0.9,0.1] & 1 \\\\", "{}* & 2 \\\\"]

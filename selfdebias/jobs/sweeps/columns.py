@@ -16,6 +16,7 @@ from selfdebias.metrics.number import Number, leaves
 from selfdebias.metrics.preservation import PRECISION_OF_SWITCHED
 from selfdebias.report.measures import arms_of, images_of, title_of
 from selfdebias.report.table import Column, Table
+from selfdebias.report.verdict import highest_level
 from selfdebias.report.wording import Notes, bare, plain, span, written
 
 AGAINST = "to vanilla"
@@ -158,7 +159,7 @@ def _measures(row: Row, fairness: str) -> dict[str, tuple[str, str]]:
     results = row.group.results
     assert results is not None
     attributes, share = attributes_in(results), share_of(results)
-    shown = {"share": (share[1], ".2f")} if share else {}
+    shown = {f"shares.{share[0]}.{share[1]}": (share[1], ".2f")} if share else {}
     shown |= {f"{attribute}.fd_hard": (f"{attribute} fd_hard", ".3f") for attribute in attributes}
     shown |= {f"{attributes[0]}.deviation_ratio": ("dev. ratio", ".3f"), "mode_fd": ("mode_fd", ".3f")}
     shown |= {} if fairness in shown else {fairness: (fairness.replace(".", " "), ".3f")}
@@ -199,7 +200,8 @@ def verdicts_of(rows: Sequence[Row], fairness: str) -> list[str]:
     All rows are corrected for together.
     """
     compared = [row for row in rows if row.group.results is not None and not row.is_baseline]
-    found = told_apart([(row.measure(fairness), row.vanilla(fairness), row.difference(fairness)) for row in compared])
+    asked = [(row.measure(fairness), row.vanilla(fairness), row.difference(fairness)) for row in compared]
+    found = told_apart(asked, highest_level(row.group.results for row in compared))
     told = dict(zip(map(id, compared), found, strict=True))
     shown = {FAIRER: FAIRER, LESS_FAIR: LESS_FAIR, None: UNTESTED}
     return [shown.get(told[id(row)], "") if id(row) in told else "" for row in rows]

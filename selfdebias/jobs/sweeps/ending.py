@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from selfdebias.jobs.sweeps.columns import AGAINST, UNTESTED, UNTOLD, Row, attributes_in, short_names, verdicts_of
+from selfdebias.jobs.sweeps.columns import (
+    AGAINST,
+    UNTESTED,
+    UNTOLD,
+    Row,
+    attributes_in,
+    short_names,
+    verdicts_of,
+)
 from selfdebias.jobs.sweeps.pooling import MODE_FD, Group, ones_of, share_of
 from selfdebias.metrics.comparison import FAIRER, LESS_FAIR, told_apart
 from selfdebias.metrics.number import Number
 from selfdebias.report.movement import LESS_EVEN, is_even
 from selfdebias.report.table import Table, narrowed
+from selfdebias.report.verdict import highest_level
 from selfdebias.report.wording import Notes, number, plain, written
 
 ROWS, MISSING, NAMED = 13, 5, 4  # rows, jobs without numbers, and rows in one sentence, that are shown
@@ -140,7 +149,8 @@ def _less_even(compared: Sequence[Row], fairness: str) -> list[str]:
     known = dict.fromkeys(name for row in compared for name in attributes_in(row.group.results or {}))
     others = [name for name in known if name != fairness.partition(".")[0]]
     asked = [(name, row, f"{name}.fd_hard") for name in others for row in compared]
-    found = told_apart([(row.measure(key), row.vanilla(key), row.difference(key)) for _, row, key in asked])
+    numbers = [(row.measure(key), row.vanilla(key), row.difference(key)) for _, row, key in asked]
+    found = told_apart(numbers, highest_level(row.group.results for row in compared))
     sure, rises = dict[str, list[Row]](), dict[str, tuple[float, str]]()
     for (name, row, key), told in zip(asked, found, strict=True):
         before, after = row.vanilla(key).value, row.measure(key).value

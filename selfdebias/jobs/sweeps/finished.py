@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from selfdebias.config.keys import NOT_IN_KEY
+from selfdebias.config.keys import NOT_IN_KEY, as_keyed, digest
 from selfdebias.config.rules import refuse, walk
 from selfdebias.jobs.sweeps.record import (
     DONE,
@@ -116,6 +116,7 @@ def _lacks(job: Path) -> str:
 
 
 def _of_root(root: Path, configs: Sequence[Path]) -> Source:
+    configs = _newest(configs)
     keys, values = differing([yaml.safe_load(file.read_text()) for file in configs])
     jobs = []
     for file, own in zip(configs, values, strict=True):
@@ -126,6 +127,20 @@ def _of_root(root: Path, configs: Sequence[Path]) -> Source:
         jobs.append(SweptJob(job.name, own, STOPPED if why else DONE, why, None if why else job, root))
     jobs.sort(key=lambda job: [_order(value) for value in job.values.values()])  # hashes have no order of their own
     return Source(root / "table", "", keys, jobs)
+
+
+def _newest(files: Sequence[Path]) -> list[Path]:
+    """Of jobs that differ in nothing that is measured (other pictures, stages, an earlier version) the one that evaluated last."""
+    found: dict[str, Path] = {}
+    for file in sorted(files, key=_evaluated_at):
+        config = yaml.safe_load(file.read_text())
+        found[digest({group: as_keyed(group, it) for group, it in config.items() if group not in WHERE})] = file
+    return sorted(found.values())
+
+
+def _evaluated_at(config: Path) -> float:
+    results = config.with_name("results.json")
+    return results.stat().st_mtime if results.exists() else 0.0
 
 
 def _order(value: str) -> tuple[bool, float, str]:

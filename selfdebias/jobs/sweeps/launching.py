@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
 from selfdebias.config.compose import load_sweep
-from selfdebias.config.keys import digest
+from selfdebias.config.keys import as_keyed, digest
 from selfdebias.config.rules import ConfigError, refuse
 from selfdebias.config.schema import TABLE
 from selfdebias.config.sources import Sources, running_overrides, running_sources
@@ -23,9 +23,9 @@ from selfdebias.config.targets import check_names
 from selfdebias.jobs.announcements import say_replaced, seen_at_once
 from selfdebias.jobs.early_checks import check_early, check_writable, wants_several
 from selfdebias.jobs.failures import Ended, LaunchError
-from selfdebias.jobs.sweeps.finished import fairness_of
+from selfdebias.jobs.sweeps.finished import WHERE, fairness_of
 from selfdebias.jobs.sweeps.launchers import BASIC, LOCAL, check_launcher, is_lost_job, share_cores
-from selfdebias.jobs.sweeps.objectives import check_search
+from selfdebias.jobs.sweeps.objectives import check_measured, check_search
 from selfdebias.jobs.sweeps.record import (
     NOT_OF_JOBS,
     JobState,
@@ -144,21 +144,21 @@ def _checked_start(config: DictConfig) -> Started:
     running = config.hydra
     words, searches = [str(text) for text in running.overrides.task], running.sweeper["_target_"] != SWEEPER
     objectives = check_search(running.sweeper) if searches else []
-    found = load_sweep(
-        running_overrides(running), running_sources(running), GlobalHydra.instance().config_loader(), searches
-    )
-    jobs, launcher = [job.overrides for job in found], str(running.runtime.choices["hydra/launcher"])
+    asked, sources = running_overrides(running), running_sources(running)
+    found = load_sweep(asked, sources, GlobalHydra.instance().config_loader(), searches)
+    jobs, configs = [job.overrides for job in found], [job.config for job in found]
+    launcher = str(running.runtime.choices["hydra/launcher"])
     if not jobs:
         raise ConfigError(
             "`-m` has no job: a range(a, b) that is empty, or a glob(...) that names no option of its group."
         )
     if searches and not swept(jobs):
         raise ConfigError("`hydra/sweeper` search needs a key to search over: guidance.strength='interval(1, 12)'.")
-    say_replaced(jobs[0], running_sources(running))
+    say_replaced(jobs[0], sources)
     said = _start_in_words(running.sweeper["n_trials"] if searches else len(jobs), swept(jobs))
     if seen_at_once():
         print(said, flush=True)
-    sweep = sweep_of(_checked([job.config for job in found], launcher), [words] if searches else jobs)
+    sweep = sweep_of(_checked(configs, launcher, objectives), [words] if searches else jobs, configs, objectives)
     with read_write(config), open_dict(config):
         running.sweep.dir = str(sweep.path).replace("${", "\\${")
         place = str(sweep.path).replace("\\", "\\\\").replace("'", "\\'")
@@ -166,7 +166,7 @@ def _checked_start(config: DictConfig) -> Started:
     sweep.start(shlex.join(sys.argv), jobs, objectives)
     if not seen_at_once():
         print(said, flush=True)
-    started = Started(sweep, launcher, found[0].config["table"], sweep.states())
+    started = Started(sweep, launcher, configs[0]["table"], sweep.states())
     _tell_of_launcher(started, running)
     if launcher == LOCAL:
         share_cores(running.sweeper.get("n_jobs", len(jobs)))  # of a search
@@ -189,8 +189,19 @@ def _tell_of_launcher(started: Started, running: DictConfig) -> None:
     started.beside.enter_context(progress_told(started.sweep))
 
 
-def sweep_of(root: Path, jobs: Sequence[Sequence[str]]) -> SweepFolder:
+def sweep_of(
+    root: Path,
+    jobs: Sequence[Sequence[str]],
+    configs: Sequence[Mapping[str, Any]] = (),
+    objectives: Sequence[str] = (),
+) -> SweepFolder:
     """The folder of a sweep: the same jobs have the same one, whatever their table shows.
+
+    Args:
+        root: of runs.
+        jobs: overrides of each job; of a search those of the command line.
+        configs: what they came to with the files that were read; of a search that of its ends.
+        objectives: of a search; one with others is another search.
 
     Example:
         >>> strengths = [["guidance.strength=3"], ["guidance.strength=6"]]
@@ -199,10 +210,11 @@ def sweep_of(root: Path, jobs: Sequence[Sequence[str]]) -> SweepFolder:
         True
     """
     own = [[text for text in job if not text.lstrip("+").startswith(NOT_OF_JOBS)] for job in jobs]
-    return SweepFolder(Path(root).absolute() / "sweeps" / digest(own))
+    said = [{group: as_keyed(group, it) for group, it in config.items() if group not in WHERE} for config in configs]
+    return SweepFolder(Path(root).absolute() / "sweeps" / digest([own, said, list(objectives)]))
 
 
-def _checked(configs: Sequence[dict[str, Any]], launcher: str) -> Path:
+def _checked(configs: Sequence[dict[str, Any]], launcher: str, objectives: Sequence[str]) -> Path:
     """The root of runs of all jobs, which must be one.
 
     Raises:
@@ -219,6 +231,7 @@ def _checked(configs: Sequence[dict[str, Any]], launcher: str) -> Path:
         if config["stages"] == [TABLE]:
             raise refuse("stages", "other than [table] with -m, which makes a table at its end", [TABLE])
         fairness_of(config["table"], config["prompts"]["attributes"])
+        check_measured(objectives, config)
     check_writable(Path(roots[0]))
     for config in configs if launcher == BASIC else ():  # elsewhere there may be other devices
         check_early(config)

@@ -31,7 +31,8 @@ JUDGED = (
     "fd_soft",
     "deviation_ratio",
 )  # of an attribute, by the judge: settings are then chosen with labels
-GUIDED = "guided"
+GUIDED, KEPT = "guided", "kept_cosine"
+OVER_PROMPTS = ("fd_hard", "deviation_ratio", KEPT)  # of which a list of prompts has means
 
 
 def direction(name: str) -> str:
@@ -72,6 +73,30 @@ def check_search(settings: Mapping[str, Any]) -> list[str]:
     for name in names:
         direction(name)
     return names
+
+
+def check_measured(names: Sequence[str], config: Mapping[str, Any]) -> None:
+    """Checks that the jobs of a search measure its objectives, before the first of them runs.
+
+    Args:
+        names: objectives, as in `direction`.
+        config: that of a job.
+
+    Raises:
+        ConfigError: If one is of an attribute that is not reported, or, with a list of prompts, has no mean over them.
+    """
+    attributes, option = config["prompts"]["attributes"], "hydra.sweeper.objectives"
+    for name in names:
+        attribute, _, measure = name.rpartition(".")
+        if attribute and attribute not in attributes:
+            raise refuse(
+                option, f"of a reported attribute (prompts.attributes: {', '.join(attributes) or 'none'})", name
+            )
+        if config["prompts"].get("subjects") and (
+            measure not in OVER_PROMPTS or (attribute == "") != (measure == KEPT)
+        ):
+            words = f"{KEPT}, <attribute>.{OVER_PROMPTS[0]} or <attribute>.{OVER_PROMPTS[1]} with a list of prompts"
+            raise refuse(option, words, name)
 
 
 def is_judged(name: str) -> bool:
@@ -115,7 +140,10 @@ def value_of(arm: Mapping[str, Any], name: str) -> float:
     if name == MODE_FD and arm.get("axes"):
         return fmean(value_of(axis, "fd") for axis in arm["axes"])
     node: object = arm
-    for key in ("turned." + name if name == "precision_ratio" else name).split("."):
+    names = {"precision_ratio": "turned.precision_ratio"} | (
+        {} if "frechet_distance" in arm else {"frechet_distance": "fid"}
+    )
+    for key in names.get(name, name).split("."):  # `fid` is the same distance in Inception's features
         node = node.get(key) if isinstance(node, dict) else None
     value = node.get("value") if isinstance(node, dict) else node
     return float(value) if isinstance(value, int | float) else NAN

@@ -177,7 +177,8 @@ def _miss(found: Number) -> list[list[float]] | None:
 def _style(axes: Axes, bars: bool) -> None:
     axes.margins(x=0.1, y=0.12)
     low, high = axes.get_ylim()
-    axes.set_ylim(bottom=max(low, -0.03 * high))  # a distance is not below 0
+    if axes.dataLim.y0 >= 0:  # an estimate of KID may lie below 0, other distances do not
+        axes.set_ylim(bottom=max(low, -0.03 * high))
     axes.tick_params(colors=LIGHT.ink, labelsize=10)
     axes.grid(color=LIGHT.faint, linewidth=0.5)
     axes.set_axisbelow(True)

@@ -73,10 +73,10 @@ class Group:
         if results is None:
             return Number(reason=self.state)
         tree = results["over_prompts"].get(arm, {}) if "rows" in results else results["arms"].get(arm, {})
-        if name == "share":
-            attribute, first = share_of(results) or ("", "")
-            path = (attribute, "share") if "rows" in results else ("shares", attribute, first)
-            return number_at(tree, *path)
+        if name.startswith("shares."):
+            _, attribute, of_class = name.split(".", 2)
+            found = number_at(tree, *((attribute, "share") if "rows" in results else ("shares", attribute, of_class)))
+            return found if found.more.get("class") in (of_class, None) else missing(f"no mean of {of_class}")
         if name == "clip_score":
             return clip_score(tree)
         if name == MODE_FD and tree.get("axes"):
@@ -203,6 +203,7 @@ def _pool_row(
     skipped = {arm: sum(it.get(arm, 0) for it in edits) for arm in edits[0]}
     keys = ("seconds_per_image", "rows_per_image")
     cost = {key: {arm: _mean_cost(every, key, arm) for arm in first["arms"]} for key in keys}
+    cost["processes"] = max((it["cost"].get("processes", {}) for it in every), key=lambda it: len({*it.values()}))
     copied = {str(key): first[key] for key in ("dependence",) if key in first}
     return {**results, **copied, "skipped_edits": skipped, "cost": cost}
 
@@ -220,8 +221,8 @@ def _modes(jobs: Sequence[Path], root: Path, row: str, said: Mapping[str, Any]) 
     if len(set(found)) > 1 or found[0] is None or said.get("target") is None:
         return None
     modes = json.loads((found[0] / "modes.json").read_text())
-    asked = {name: said[name] for name in ("target", "balanced") if name in said}
-    return {**modes, **asked, "places": AxisSides.read(found[0]) if "axes" in modes else None}
+    modes |= {name: said[name] for name in ("target", "balanced") if name in said}
+    return {**modes, "places": AxisSides.read(found[0]) if "axes" in modes else None}
 
 
 def _seeds(every: Sequence[Results]) -> dict[str, Any]:
@@ -233,9 +234,8 @@ def _seeds(every: Sequence[Results]) -> dict[str, Any]:
 def _mean_cost(every: Sequence[Results], key: str, arm: str) -> float | dict[str, Any]:
     found = [results["cost"].get(key, {}).get(arm) for results in every]
     known = [float(value) for value in found if isinstance(value, int | float)]
-    if len(known) == len(every):
-        return float(np.mean(known))
-    return missing(f"`{key}` of the {arm} arm was not measured").to_json()
+    lacking = missing(f"`{key}` of the {arm} arm was not measured").to_json()
+    return float(np.mean(known)) if len(known) == len(every) else lacking
 
 
 def ones_of(results: Results) -> list[Results]:

@@ -25,7 +25,7 @@ from selfdebias.jobs.sweeps.record import DONE
 from selfdebias.metrics import quality
 from selfdebias.metrics.preservation import KEPT_COSINE
 from selfdebias.report.explanations import judge_in_words
-from selfdebias.report.measures import level_of, without_label
+from selfdebias.report.measures import level_in_words, without_label
 from selfdebias.report.table import Column, Table, to_csv, to_latex, to_markdown, to_text
 from selfdebias.report.trial import trial_in, trial_verdict
 from selfdebias.report.wording import AT_FLOOR, Notes, number, plain, prompt_of
@@ -195,7 +195,7 @@ def explanations(sweep: Sweep, table: Table, notes: Notes) -> list[str]:
     lines = missing_in_words(sweep.source.jobs) + failed_trials(sweep.source)
     lines += ending.pooled_in_words(sweep.groups, sweep.pooled)
     lines += dict.fromkeys(judge_in_words(one) for results in known for one in ones_of(results))
-    levels = " / ".join(dict.fromkeys(map(level_of, known))) or "no"
+    levels = " / ".join(dict.fromkeys(map(level_in_words, known))) or "no"
     lines.append(f"[low, high]: {levels} intervals over batches. {AT_FLOOR_IN_WORDS}")
     lines.append(
         "fd_hard: distance of the class shares from equal ones; dev. ratio: the largest one, as a share of what it can be; 0 is "

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from selfdebias.jobs.sweeps.objectives import best_of, values_of_job
+from selfdebias.config.rules import ConfigError
+from selfdebias.jobs.sweeps.objectives import best_of, check_measured, value_of, values_of_job
 from selfdebias.jobs.sweeps.pooling import Group
 from selfdebias.jobs.sweeps.record import DONE, FAILED, JobState
 from selfdebias.main import main
@@ -105,3 +106,31 @@ def test_where_there_are_axes_the_distance_of_the_modes_is_the_mean_of_theirs(tm
     assert Group({}, [], results).measure("guided", "mode_fd").value == pytest.approx(
         0.15
     )  # what the plot of a search shows
+
+
+MANY, ONE = {"subjects": ["a cook"], "attributes": ["gender"]}, {"text": "", "attributes": ["gender"]}
+
+
+@pytest.mark.parametrize(
+    ("prompts", "name", "words"),
+    [
+        (ONE, "race.fd_hard", "of a reported attribute (prompts.attributes: gender), got 'race.fd_hard'"),
+        (MANY, "mode_fd", "with a list of prompts, got 'mode_fd'"),
+        (MANY, "psnr", "kept_cosine, <attribute>.fd_hard or <attribute>.deviation_ratio with a list of prompts"),
+        (MANY, "gender.fd_soft", "with a list of prompts, got 'gender.fd_soft'"),
+    ],
+)
+def test_what_no_job_measures_is_refused_before_the_first_one(prompts, name, words):
+    with pytest.raises(ConfigError) as error:
+        check_measured(["kept_cosine", name], {"prompts": prompts})
+    assert words in str(error.value) and str(error.value).startswith("`hydra.sweeper.objectives` must be")
+
+
+def test_what_the_jobs_measure_is_taken():
+    check_measured(["mode_fd", "gender.fd_soft"], {"prompts": ONE})
+    check_measured(["kept_cosine", "gender.deviation_ratio"], {"prompts": MANY})
+
+
+def test_the_frechet_distance_in_the_features_of_inception_is_found_under_its_name():
+    assert value_of({"fid": {"value": 12.5}}, "frechet_distance") == 12.5
+    assert value_of({"frechet_distance": {"value": 0.5}, "fid": {"value": 12.5}}, "frechet_distance") == 0.5

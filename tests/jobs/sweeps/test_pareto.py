@@ -68,3 +68,11 @@ def test_vanilla_is_marked_at_what_it_has_by_definition(tmp_path):
 
 def test_jobs_without_numbers_are_no_points():
     assert points_of([Row(Group({}, [], None), "")], "kid", "mode_fd") == []
+
+
+def test_an_estimate_below_zero_is_in_the_plot():
+    own = [Point("a", Number(20.0), Number(-0.04)), Point("b", Number(21.0), Number(-0.02))]
+    low, high = tradeoff_figure(own, "psnr", "kid").axes[0].get_ylim()
+    assert low < -0.04 < -0.02 < high
+    above = [Point("a", Number(20.0), Number(0.0)), Point("b", Number(21.0), Number(0.4))]
+    assert tradeoff_figure(above, "psnr", "kid").axes[0].get_ylim()[0] > -0.02

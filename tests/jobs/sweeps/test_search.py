@@ -64,3 +64,16 @@ def test_a_trial_without_a_value_failed_and_counts(measured):
     main(COMMAND)
     states = [it.state for it in trials()]
     assert states == [TrialState.COMPLETE, TrialState.FAIL] + [TrialState.COMPLETE] * 4
+
+
+@pytest.mark.manners
+def test_a_search_for_something_else_is_another_one(measured, capsys):
+    measured()
+    once = [*COMMAND, "hydra.sweeper.n_trials=1"]
+    once.remove("hydra.sweeper.n_trials=6")
+    assert main(once) == 0 and main([*once, "hydra.sweeper.objectives=[kid,kept_cosine]"]) == 0
+    places = sorted(Path("runs").glob("sweeps/*/search.journal"))
+    assert len(places) == 2
+    assert main([*once, "hydra.sweeper.objectives=[race.fd_hard,psnr]"]) == 2
+    assert "`hydra.sweeper.objectives` must be of a reported attribute" in capsys.readouterr().err
+    assert sorted(Path("runs").glob("sweeps/*/search.journal")) == places

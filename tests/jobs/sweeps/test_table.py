@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 from dataclasses import replace
 
 import pytest
 import torch
+import yaml
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -18,6 +20,7 @@ from selfdebias.jobs.sweeps.record import FAILED, JobState, SweepFolder
 from selfdebias.main import main
 from selfdebias.metrics.arms import load_arm, pool, save_arm
 from selfdebias.metrics.number import Number
+from selfdebias.report.verdict import highest_level
 from selfdebias.report.wording import AT_FLOOR, Notes
 from selfdebias.storage.atomic import write_json
 from tests.jobs.sweeps.world import REFERENCE, arms_of_job, config_of, measured, read, write_job, write_sweep
@@ -253,6 +256,36 @@ def test_a_root_of_runs_is_taken_as_a_sweep_over_what_differs(sweep, tmp_path, c
         "vanilla", "3.0", "6.0"
     ]  # fmt: skip
     assert (tmp_path / "runs" / "table" / "pareto.png").exists()
+
+
+def test_of_jobs_of_a_root_that_differ_in_nothing_measured_the_last_one_counts(sweep, tmp_path, capsys):
+    root = tmp_path / "runs"
+    shutil.copytree(sweep.root, root)
+    shutil.copytree(root / "jobs" / "h0", root / "jobs" / "again")  # with more pictures, or by another version
+    os.utime(root / "jobs" / "again" / "results.json", (2e9, 2e9))
+    config = root / "jobs" / "again" / "config.yaml"
+    config.write_text(yaml.safe_dump({**yaml.safe_load(config.read_text()), "report": {"images": 4}}))
+    assert main(["stages=[table]", f"table.root={root}", "table.pool=[]"]) == 0
+    assert "4 jobs" in capsys.readouterr().out
+    assert {line["jobs"] for line in lines_of(root / "table")} == {"again", "h1", "h2", "h3"}
+
+
+def test_a_share_is_that_of_its_own_class(sweep):
+    (group, *_) = grouped(read_source(sweep.path).jobs, [])
+    assert (
+        group.measure("guided", "shares.gender.man").value
+        == group.results["arms"]["guided"]["shares"]["gender"]["man"]["value"]
+    )
+    assert group.measure("guided", "shares.animal.dog").value is None
+    means = {"guided": {"gender": {"share": {"value": 0.4, "class": "woman"}}}}
+    many = Group({}, [], {"rows": {}, "over_prompts": means})
+    assert many.measure("guided", "shares.gender.woman").value == 0.4
+    assert many.measure("guided", "shares.gender.man").value is None
+
+
+def test_verdicts_have_the_level_of_the_jobs(sweep):
+    (group, *_) = grouped(read_source(sweep.path).jobs, [])
+    assert highest_level([None, group.results, {"rows": {"a": {"level": 0.99}}}]) == 0.99 and highest_level([]) == 0.95
 
 
 def test_of_a_choice_of_part_the_class_alone_is_a_key():
