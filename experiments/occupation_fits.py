@@ -25,7 +25,6 @@ ARMS = {
     "captions, axes": {"default": [*AXES, "guidance=transport"]},
     "attributes, partition": {
         "default": [*PARTITION, "guidance=transport"],
-        "select, then transport": [*PARTITION, "guidance=select_then_transport"],
         "transport, then resample": [*PARTITION, "guidance=transport_then_resample"],
     },
 }

@@ -8,13 +8,16 @@ import os
 import re
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DModel
+from diffusers.utils import logging as diffusers_logging
 
 from selfdebias import SelfDebias
 from selfdebias.backbones.denoisers import UNet, find_denoiser
+from selfdebias.backbones.devices import check_device
 from selfdebias.backbones.layouts import at_scale
 from selfdebias.guidance import Resample, SelfDebiasGuidance, Semantics, TransportGuidance
 from selfdebias.guidance.schedules import GuidanceWindow
@@ -397,6 +400,9 @@ def test_images_to_learn_from_are_drawn_at_a_part_of_the_guidance_scale(pipeline
     assert (
         at_scale(MAKERS["flux"](), distilled, 0.5) == distilled
     )  # an input of the model, and no scale of two branches
+    consistency = type("Consistency", (), {"__call__": type(pipeline).__call__})()
+    consistency.unet = SimpleNamespace(config=SimpleNamespace(time_cond_proj_dim=256))
+    assert at_scale(consistency, {"guidance_scale": 8.5}, 0.5) == {"guidance_scale": 8.5}  # as of an LCM
     with pytest.raises(
         ValueError,
         match="`relative_scale` must be 1, or larger than 0.667: the guidance scale, 1.5, times it must be larger than 1",
@@ -523,3 +529,27 @@ def test_axes_are_fitted_attached_one_by_one_saved_and_loaded(pipeline, tmp_path
     assert "2 axes" in (tmp_path / "saved" / "README.md").read_text()
     with pytest.raises(ValueError, match="`axes` must be among the 2 that were found, 0 to 1, got 5"):
         fitted.attach(pipeline, axes=[5])
+
+
+@pytest.mark.parametrize("name", ["return_dict", "num_images_per_prompt"])
+def test_arguments_that_fit_sets_itself_are_refused_before_an_image_is_drawn(pipeline, name):
+    with pytest.raises(ValueError, match=f"`call` must leave prompt, .* to fit, got '{name}'"):
+        fit(pipeline, call={name: 2})
+
+
+def test_fit_leaves_the_libraries_as_loud_as_they_were(pipeline):
+    before = diffusers_logging.get_verbosity(), diffusers_logging.is_progress_bar_enabled(), dict(os.environ)
+    diffusers_logging.set_verbosity_info()
+    try:
+        fit(pipeline)
+        assert diffusers_logging.get_verbosity() == diffusers_logging.INFO
+        assert diffusers_logging.is_progress_bar_enabled() == before[1]
+        assert os.environ.get("DIFFUSERS_DISABLE_REMOTE_CODE") == before[2].get("DIFFUSERS_DISABLE_REMOTE_CODE")
+    finally:
+        diffusers_logging.set_verbosity(before[0])
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "xpu:99"])
+def test_a_device_that_is_not_there_is_refused(device):
+    with pytest.raises(ValueError, match="`model.device` must be a device of this computer"):
+        check_device(device)

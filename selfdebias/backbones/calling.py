@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial, wraps
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -150,31 +148,6 @@ def normal_tensors() -> Iterator[None]:
     """
     with torch.inference_mode(False), torch.no_grad():  # leaving inference mode alone turns gradients on
         yield
-
-
-def with_call(pipeline_class: type, mark: str, call: Callable[[Callable[[], Any], Mapping[str, Any]], Any]) -> type:
-    """Return a class of the same name whose pipelines are called by `call`: Python looks `__call__` up on the class.
-
-    Args:
-        pipeline_class: of diffusers.
-        mark: an attribute that the class has.
-        call: gets the pipeline's own call, ready to run, and its arguments by name, defaults included.
-    """
-    signature = inspect.signature(pipeline_class.__call__)
-
-    @wraps(pipeline_class.__call__)
-    def own_call(pipeline: Any, *args: Any, **kwargs: Any) -> Any:
-        bound = signature.bind(pipeline, *args, **kwargs)
-        bound.apply_defaults()
-        return call(partial(pipeline_class.__call__, pipeline, *args, **kwargs), dict(bound.arguments))
-
-    def reduce(pipeline: Any, protocol: Any) -> Any:
-        """A copy is of the class itself, and not hooked."""
-        reduced: Any = object.__reduce_ex__(pipeline, protocol)
-        return reduced[0], (pipeline_class, *reduced[1][1:]), *reduced[2:]
-
-    members = {"__call__": own_call, "__reduce_ex__": reduce, "__module__": pipeline_class.__module__, mark: True}
-    return type(pipeline_class.__name__, (pipeline_class,), members)
 
 
 @contextmanager

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from selfdebias.backbones import calling
 from selfdebias.backbones.calling import Step, alpha_bar_of, split_branches
 from selfdebias.backbones.denoisers import TEXT, find_denoiser, plain
-from selfdebias.backbones.layouts import STACKED, refuse_more_calls, rule_of, scale_of
+from selfdebias.backbones.hooked import with_call
+from selfdebias.backbones.layouts import STACKED, extrapolated, refuse_call, rule_of, scale_of
 
 __all__ = ["SITES", "BottleneckHook", "Step", "alpha_bar_of", "find_denoiser", "split_branches"]
 
@@ -28,9 +29,7 @@ SITES = ("bottleneck", "text")  # where guidance may act: `h_t`, and `TEXT`
 MARK = "_selfdebias_hooked"  # on the class of a pipeline while it is hooked
 Action = Callable[[Tensor, Step], Tensor | None]
 Scale = Callable[[Step], float]
-_hooks: WeakKeyDictionary[Any, WeakSet[BottleneckHook]] = (
-    WeakKeyDictionary()
-)  # open ones, by the denoiser that they are on
+_hooks: WeakKeyDictionary[Any, WeakSet[BottleneckHook]] = WeakKeyDictionary()  # open ones, by their denoiser
 
 
 class BottleneckHook:
@@ -81,8 +80,7 @@ class BottleneckHook:
         self._grid: tuple[int, int] | None = None
         self._arguments: Mapping[str, Any] = {}
         self._said: set[str] = set()  # each warning comes once
-        self._timestep = 0.0
-        self._scale = 1.0
+        self._timestep, self._scale = 0.0, 1.0
 
     def __enter__(self) -> Self:
         self._class = type(self.pipeline)
@@ -90,7 +88,7 @@ class BottleneckHook:
             raise ValueError(
                 f"`pipeline` must not be attached already, got {self._class.__name__} inside another context: leave that first."
             )
-        self.pipeline.__class__ = calling.with_call(self._class, MARK, self._draw)
+        self.pipeline.__class__ = with_call(self._class, MARK, self._draw)
         _hooks.setdefault(self.module, WeakSet()).add(self)
         self._handles = [
             self.module.register_forward_pre_hook(self._before, with_kwargs=True),
@@ -123,32 +121,35 @@ class BottleneckHook:
                 "give each thread a pipeline of its own (such as pipeline.from_pipe(pipeline)), and attach to each."
             )
         whole = False
-        given = getattr(self.pipeline, self.denoiser.name)
+        try:
+            self._say_uncompiled(getattr(self.pipeline, self.denoiser.name))
+            with calling.uncompiled(self.pipeline, self.denoiser.name, self.blocks.values()), self._counted(arguments):
+                output = call()
+            whole = not self._interrupted
+            return output
+        finally:
+            try:
+                if self.on_close:
+                    self.on_close(whole)
+            finally:
+                self._calling.release()
+
+    def _say_uncompiled(self, given: Any) -> None:
         if plain(given) is not given or getattr(given, "_compiled_call_impl", None) is not None:
             self._say_once(
                 f"The {self.denoiser.title} of the attached {self._class.__name__} is compiled as a whole, and runs uncompiled "
                 f"while attached: pipe.{self.denoiser.name}.compile_repeated_blocks() compiles its blocks in its place, and these "
                 f"stay compiled."
             )
-        try:
-            with calling.uncompiled(self.pipeline, self.denoiser.name, self.blocks.values()), self._counted(arguments):
-                output = call()
-            whole = not self._interrupted
-            return output
-        finally:
-            if self.on_close:
-                self.on_close(whole)
-            self._calling.release()
 
     @property
-    def _interrupted(self) -> bool:
-        """Whether somebody has asked the pipeline to leave out the steps that are left, as diffusers' `interrupt` does."""
+    def _interrupted(self) -> bool:  # as diffusers' `interrupt` asks for
         return bool(getattr(self.pipeline, "interrupt", False))
 
     @contextmanager
     def _counted(self, arguments: Mapping[str, Any]) -> Iterator[None]:
         """Count the denoiser calls of the body, which is a call of the pipeline."""
-        refuse_more_calls(arguments)
+        refuse_call(self.pipeline, arguments)
         self.denoiser.refuse_cache()
         if self.on_call:
             self.on_call(arguments)
@@ -230,8 +231,7 @@ class BottleneckHook:
             )
         if self._scale == 1:
             return None
-        unedited, edited = output[0].chunk(2)
-        predicted = unedited + self._scale * (edited - unedited)
+        predicted = extrapolated(output[0], self._scale, getattr(self.module.config, "in_channels", None))
         return (predicted, *output[1:]) if type(output) is tuple else type(output)(sample=predicted)
 
     def _step(self, block: int | None = None) -> Step:

@@ -6,6 +6,9 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from selfdebias.config.scales import part_of_scale, rule_of_part
 
 STACKED = ("uncond", "cond")  # two contiguous halves
@@ -64,12 +67,17 @@ def scale_of(rule: str, pipeline: Any, arguments: Mapping[str, Any]) -> float | 
     return float(pipeline.guidance_scale) if stated else None
 
 
-def refuse_more_calls(arguments: Mapping[str, Any]) -> None:
-    """Refuse a call that runs the denoiser more than once at a step.
+def refuse_call(pipeline: Any, arguments: Mapping[str, Any]) -> None:
+    """Refuse a call that runs the denoiser more than once at a step, or does not say how many steps it leaves out.
 
     Raises:
         ValueError: with the argument that asks for it.
     """
+    if arguments.get("strength") is not None and not hasattr(type(pipeline), "num_timesteps"):
+        raise ValueError(
+            f"`pipeline` must say how many of its steps it runs (`num_timesteps`) where it leaves out the first ones by "
+            f"`strength`, got a {type(pipeline).__name__}: use a pipeline of text to image of the same model."
+        )
     if arguments.get("skip_guidance_layers") is not None:
         raise ValueError(
             f"`skip_guidance_layers` must be None while a pipeline is attached, got {arguments['skip_guidance_layers']!r}: it runs "
@@ -81,6 +89,24 @@ def refuse_more_calls(arguments: Mapping[str, Any]) -> None:
             f"`true_cfg_scale` must be 1 while a pipeline is attached, or the negative prompt left out, got {scale}: the pipeline "
             f"calls its transformer for each branch by itself."
         )
+
+
+def extrapolated(output: Tensor, scale: float, channels: int | None) -> Tensor:
+    """Return ``eps_0 + w (eps_1 - eps_0)``, (B, ...), of predictions without and with an edit, stacked as (2 B, C, ...).
+
+    Of a denoiser that predicts variances too, in as many further channels, those without the edit are kept, as diffusers guides
+    the noise alone.
+
+    Args:
+        output: of the denoiser.
+        scale: `w`.
+        channels: of the denoiser's input.
+    """
+    unedited, edited = output.chunk(2)
+    predicted = unedited + scale * (edited - unedited)
+    if channels is None or output.shape[1] != 2 * channels:
+        return predicted
+    return torch.cat([predicted[:, :channels], unedited[:, channels:]], dim=1)
 
 
 def at_scale(pipe: Any, call: dict[str, Any], relative: float) -> dict[str, Any]:
@@ -98,8 +124,11 @@ def at_scale(pipe: Any, call: dict[str, Any], relative: float) -> dict[str, Any]
         raise ValueError(f"`relative_scale` must be in (0, 1], got {relative}.")
     known = inspect.signature(pipe.__call__).parameters.get("guidance_scale")
     scale = call.get("guidance_scale", None if known is None else known.default)
-    if relative == 1 or rule_of(pipe) == ONE or not isinstance(scale, int | float):
-        return call
+    embedded = getattr(getattr(getattr(pipe, "unet", None), "config", None), "time_cond_proj_dim", None) is not None
+    if relative == 1 or embedded or rule_of(pipe) == ONE or not isinstance(scale, int | float):
+        return (
+            call  # embedded: of a consistency model, whose scale is an input of the UNet, and another one another model
+        )
     if scale > 1 >= part_of_scale(scale, relative):
         raise ValueError(f"`relative_scale` must be {rule_of_part(scale, 'the guidance scale')}, got {relative}.")
     return {**call, "guidance_scale": part_of_scale(scale, relative)}

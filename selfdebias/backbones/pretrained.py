@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from selfdebias.backbones.devices import check_device
 from selfdebias.config.ranges import check_values
 from selfdebias.config.rules import ConfigError
 from selfdebias.storage.atomic import read_json
@@ -213,7 +214,13 @@ class HeldBackbone:
     def generate(self, pipeline: Any, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         """Return one image (3, H, W) float32 in [0, 1] for each prompt and seed, on the CPU."""
         asked = {"prompt": list(prompts)} if takes_prompts(pipeline) else {"batch_size": len(prompts)}
-        names = ("negative_prompt", "negative_prompt_2")  # diffusers takes no text beside a list of prompts
+        names = (
+            "prompt_2",
+            "prompt_3",
+            "negative_prompt",
+            "negative_prompt_2",
+            "negative_prompt_3",
+        )  # beside a list of prompts
         texts = {name: [self.call[name]] * len(prompts) for name in names if isinstance(self.call.get(name), str)}
         call = {**self.call, **texts}
         shown = dict(getattr(pipeline, "_progress_bar_config", {}))
@@ -223,22 +230,6 @@ class HeldBackbone:
         finally:
             pipeline.set_progress_bar_config(**shown)
         return to_tensor(images)
-
-
-def check_device(device: str) -> str:
-    """Return the device, if this computer has it.
-
-    Raises:
-        ValueError: if it has not.
-    """
-    kind = torch.device(device).type
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(kind, True):
-        raise ValueError(
-            f"`model.device` must be a device of this computer, got {device!r}, which is not there: take model.device=cpu "
-            f"(and model.dtype=float32), or a computer that has it."
-        )
-    return device
 
 
 def to_tensor(images: np.ndarray) -> Tensor:

@@ -115,7 +115,7 @@ class Attachment(Context):
         """The shares of the modes, (K,), or of the sides of axes, (A, 2), float32 in [0, 1], by prompt, since the context began.
 
         They are those that the projector told at the last guided step of each call: an estimate, since later steps move some
-        images on. Those of an axis that is left alone are NaN.
+        images on. Those of an axis that is left alone are NaN. Methods that know no modes (particle, cads, dc) have none: (0,).
         """
         found = {prompt: total / images for prompt, (images, total) in self._told.items()}
         return {prompt: it.reshape(-1, 2) for prompt, it in found.items()} if self.state.axes else found

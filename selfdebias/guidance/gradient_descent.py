@@ -93,8 +93,11 @@ class GradientDescentGuidance(SoftAssignmentGuidance):
 
         With the other images' assignments held fixed, ``N dL/dp_ik = log(p_hat_k / pi_k) + 1``: coefficients that need no gradient.
         """
-        counted = self.rows(step, len(h)) if self.branch == EACH else {"cond": self.rows(step, len(h))["cond"]}
         halves = split_branches(torch.arange(len(h)), step.branches)
+        each = self.branch == EACH and not step.doubled  # where one half is there to be compared with, it is not edited
+        counted = (
+            self.rows(step, len(h)) if each else {"cond": (halves if step.doubled else self.rows(step, len(h)))["cond"]}
+        )
         known = state.require_semantics().bank.branches
         fitted = {name: step.fitted_as(name, known) for name in halves}
         own = torch.cat([torch.full((len(half),), known.index(fitted[name])) for name, half in halves.items()])
@@ -107,9 +110,9 @@ class GradientDescentGuidance(SoftAssignmentGuidance):
                 p_hat, pi = state.collective.gather(p)[0].mean(dim=0).clamp(min=EPSILON), self.pi(state).to(p)
                 losses[name] = (p_hat, pi, (p * (torch.log(p_hat / pi) + 1)).sum())
             (gradient,) = torch.autograd.grad(torch.stack([loss for *_, loss in losses.values()]).sum(), leaf)
-        if self.branch != EACH:
-            zero = torch.zeros_like(gradient)
-            gradient = add_edit(zero, split_branches(gradient, step.branches)["cond"], self.branch, step.branches)
+        if not each:
+            zero, branch = torch.zeros_like(gradient), "cond" if self.branch == EACH else self.branch
+            gradient = add_edit(zero, split_branches(gradient, step.branches)["cond"], branch, step.branches)
         p_hat, pi, _ = losses["cond"]
         return gradient, p_hat, kl_divergence(p_hat, pi)
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from selfdebias.backbones.calling import with_call
 from selfdebias.backbones.denoisers import find_denoiser
+from selfdebias.backbones.hooked import with_call
 from selfdebias.backbones.hspace import MARK
 from selfdebias.backbones.layouts import rule_of
 from selfdebias.backbones.rows import Call, further, merged

@@ -53,8 +53,8 @@ class AssignmentMemory(MethodState):
 
     def remember(self, p: Tensor, index: int, state: GuidanceState, decay: float) -> None:
         """Add a batch's assignments (B, K), those of all processes, after decaying what there is by `decay`."""
-        own = torch.cat([p.double().sum(dim=0), p.new_tensor([len(p)], dtype=torch.float64)])
-        now = state.collective.sum(own).cpu()
+        own = p.detach().cpu().double()  # on the processor, since not every GPU has float64
+        now = state.collective.sum(torch.cat([own.sum(dim=0), own.new_tensor([len(own)])]))
         self.sums[state.group, index] = decay * (self.recall(state.group, index, p.shape[1]) + now)
 
     def tensors(self, group: str) -> dict[str, Tensor]:
@@ -107,6 +107,11 @@ class SelfDebiasGuidance(RelativeStepGuidance):
         require(ABOVE_0, counted_at=counted_at, kappa=kappa, slack=slack)
         require(SHARE, decay=decay)
         require(COUNT, inner_steps=inner_steps)
+        if decay and temperature != CALIBRATED and float(temperature) > counted_at:
+            raise ValueError(
+                f"`guidance.decay` must be 0 where `guidance.temperature` is above `guidance.counted_at`, got {decay}: images are "
+                f"remembered at the temperature, and counted at another one; set guidance.counted_at={temperature} to count by it."
+            )
         self.kappa, self.decay, self.slack, self.inner_steps = kappa, decay, slack, inner_steps
         self.counted_at = counted_at
 

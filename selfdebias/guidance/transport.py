@@ -230,7 +230,7 @@ def assign_modes(p: Tensor, counts: Tensor) -> Tensor:
     """
     from scipy.optimize import linear_sum_assignment  # here, since it is slow to import
 
-    likely = torch.nan_to_num(p.detach().double().cpu(), nan=1 / p.shape[1]).clamp(min=1e-30)
+    likely = torch.nan_to_num(p.detach().cpu().double(), nan=1 / p.shape[1]).clamp(min=1e-30)
     cost = -torch.log(likely).numpy()
     places = np.repeat(np.arange(len(counts)), counts.numpy())
     rows, columns = linear_sum_assignment(cost[:, places])

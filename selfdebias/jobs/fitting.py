@@ -22,8 +22,9 @@ from selfdebias.encoders import encoder_from
 from selfdebias.encoders.base import told_of
 from selfdebias.guidance import Semantics
 from selfdebias.jobs.fit_keys import encoder_key, pipeline_key, vocabulary_key, weights_of
+from selfdebias.jobs.libraries import settled_libraries
 from selfdebias.jobs.model_card import TOLD, known_as
-from selfdebias.jobs.parts import default, part_of, projector_for, settle_libraries, trainer_on
+from selfdebias.jobs.parts import default, part_of, projector_for, trainer_on
 from selfdebias.jobs.progress import with_progress
 from selfdebias.jobs.prompts import PromptCycle
 from selfdebias.jobs.stage import Runner, Stage, folder_of, inputs_of
@@ -36,7 +37,7 @@ from selfdebias.modes.naming import NoVocabulary
 from selfdebias.modes.semantics import AxesSemantics
 from selfdebias.storage.atomic import read_json
 
-SET_BY_FIT = ("prompt", "batch_size", "generator", "output_type")
+SET_BY_FIT = ("prompt", "batch_size", "generator", "output_type", "return_dict", "num_images_per_prompt")
 
 
 @dataclass
@@ -151,13 +152,13 @@ def _check_call(pipe: Any, call: Mapping[str, Any]) -> None:
             raise ValueError(f"`call` must hold arguments of {type(pipe).__name__}, got {name!r}: {hint}")
 
 
+@settled_libraries()
 def fit_stages(asked: FitArguments, root: Path) -> tuple[Semantics | AxesSemantics, dict[str, Any], Path]:
     """Run the three stages under `root`, or find them there.
 
     Returns:
         Projector and bank; what the model card says of them; and where a sheet of images of each mode is, ``mode-*.png``.
     """
-    settle_libraries()
     asked.vocabulary.check(asked.encoder)
     images = _images_of(asked)
     found = {**images, "clustering": repr(asked.clustering), "vocabulary": repr(asked.vocabulary)}

@@ -38,8 +38,8 @@ class FactorialAxes(Clustering):
         random_state: seed of all random choices, at least 0.
 
     Attributes:
-        sides_: (N, A) int64, the side, 0 or 1, of each fitted vector; side 0 is the larger one. Axes that come back more often
-            stand first, of equals the one that agrees better. A may be 0.
+        sides_: (N, A) int64, the side, 0 or 1, of each fitted vector; side 0 is the larger one, but for axes that are about even.
+            Axes that come back more often stand first, of equals the one that agrees better. A may be 0.
         recurrence_: (A,) the share of the runs that each came back in.
         agreement_: (A,) mean adjusted Rand index between the axis and the factors that came back.
         origin_: (d,) and directions_: (A, d): ``x = origin + sides @ directions`` in the least squares.

@@ -25,7 +25,7 @@ class ModeBank:
         branches: names of the branches, in the order of the centroids' first axis.
         timesteps: (T,) float32, ascending training timesteps.
         centroids: (branches, T, K, d) float32, unit vectors.
-        sizes: (K,) float32, fitted images in each mode.
+        sizes: (K,) float32, fitted activations (of each image, timestep and branch) in each mode.
         target: (K,) float32, `pi`: the wanted proportion, sums to 1.
         encoder: name of the encoder in whose space the modes were found.
         depths: (K,) int64, how often the cluster was split that a mode came out of; not given, all are 0.

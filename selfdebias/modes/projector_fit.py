@@ -26,7 +26,7 @@ class ProjectorFit(pl.LightningModule):
         encoder: name of the encoder that `e` comes from.
         reader: how the projector reads `h_t`: ``flattened``, ``pooled`` or ``convolutional``.
         hidden: width of the hidden layers.
-        noise: standard deviation of the noise, in units of the activation's own, at least 0.
+        noise: standard deviation of the noise, in units of the activation's own if it is `standardised`, else of 1; at least 0.
         temperature: of the contrastive loss, > 0.
         steps: optimizer steps, at least 1.
         batch_size: activations in a batch, at least 2.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+import warnings
 
 import pytest
 import torch
-from diffusers import SemanticStableDiffusionPipeline
+from diffusers import SemanticStableDiffusionPipeline, StableDiffusionPipeline
 
 from selfdebias.backbones.calling import check_branches
 from selfdebias.backbones.hspace import BottleneckHook, Step, split_branches
+from selfdebias.backbones.layouts import extrapolated, refuse_call
 from tests.tiny import sample, tiny_pipeline, tiny_unet
 
 
@@ -216,3 +218,61 @@ def test_at_the_site_text_the_unet_is_given_what_the_action_returns(scale, branc
     with BottleneckHook(pipeline, lambda text, step: text.clone(), site="text"):
         assert torch.equal(before, sample(pipeline, [1, 2], scale))
     assert torch.equal(before, sample(pipeline, [1, 2], scale))
+
+
+def test_a_pipeline_that_is_made_of_an_attached_one_is_not_hooked():
+    pipeline = tiny_pipeline()
+    before = sample(pipeline, [1])
+    with BottleneckHook(pipeline, lambda h, step: h + 5.0):
+        kind = type(pipeline)
+        copies = [kind(**pipeline.components), kind.from_pipe(pipeline)]
+        assert [type(it) for it in copies] == [StableDiffusionPipeline] * 2 and all(
+            torch.equal(sample(it, [1]), before) for it in copies
+        )
+    for copy in copies:
+        with BottleneckHook(copy, lambda h, step: h + 5.0):
+            assert not torch.equal(sample(copy, [1]), before)
+
+
+def test_a_warning_that_is_made_an_error_leaves_the_pipeline_callable(monkeypatch):
+    pipeline = tiny_pipeline()
+    with BottleneckHook(pipeline, lambda h, step: None) as hook:
+        monkeypatch.setattr(hook, "_say_uncompiled", lambda given: warnings.warn("compiled", stacklevel=1))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for _ in range(2):
+                with pytest.raises(UserWarning, match="compiled"):
+                    sample(pipeline, [1])
+
+
+def test_what_fails_after_a_call_leaves_the_pipeline_callable():
+    def fail(whole):
+        raise OSError("the disk is full")
+
+    pipeline = tiny_pipeline()
+    with BottleneckHook(pipeline, lambda h, step: None, on_close=fail):
+        for _ in range(2):
+            with pytest.raises(OSError, match="the disk is full"):
+                sample(pipeline, [1])
+
+
+def test_predicted_variances_are_those_without_the_edit():
+    """Of a UNet that predicts them (`learned_range`) in as many further channels."""
+    noise, variance = torch.randn(4, 3, 8, 8), torch.rand(4, 3, 8, 8)
+    found = extrapolated(torch.cat([noise, variance], dim=1), 2.5, channels=3)
+    assert torch.allclose(found[:, :3], noise[:2] + 2.5 * (noise[2:] - noise[:2])) and torch.equal(
+        found[:, 3:], variance[:2]
+    )
+    assert torch.allclose(extrapolated(noise, 2.5, channels=3), found[:, :3])
+
+
+def test_a_call_that_leaves_out_steps_and_does_not_say_how_many_is_refused_before_it_draws():
+    """As the image to image pipelines of DeepFloyd IF."""
+
+    class Silent:
+        def __call__(self, strength: float = 0.7) -> None: ...
+
+    with pytest.raises(ValueError, match=r"must say how many of its steps it runs .* got a Silent"):
+        refuse_call(Silent(), {"strength": 0.7})
+    refuse_call(Silent(), {"strength": None})
+    refuse_call(tiny_pipeline(), {"strength": 0.7})

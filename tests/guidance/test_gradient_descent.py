@@ -126,6 +126,8 @@ def test_a_model_of_one_branch_is_guided_where_its_rows_stand_twice(branch):
     guidance = GradientDescentGuidance(eta=0.5, temperature=0.3, branch=branch)
     edited = guidance.edit(h, replace(step(), doubled=True), state)
     assert (edited - h)[4:].flatten(1).norm(dim=1).min() > 1e-6
+    if branch != "contrast":  # the other half is what the edit is compared with: edited alike, no scale would count
+        assert torch.equal(edited[:4], h[:4])
 
 
 def test_wrong_values_are_refused():

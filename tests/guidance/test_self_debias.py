@@ -22,6 +22,14 @@ def _assign(state, h, temperature=0.3):
     return state.semantics.assign(h[len(h) // 2 :], 500.0, "cond", temperature)
 
 
+def test_a_memory_at_another_temperature_than_what_is_counted_is_refused():
+    """Of soft assignments, nearly equal, earlier images would count as if they had been balanced."""
+    with pytest.raises(ValueError, match=r"`guidance.decay` must be 0 .* set guidance.counted_at=8.0"):
+        SelfDebiasGuidance(0.3, 8.0, decay=0.9)
+    SelfDebiasGuidance(0.3, 8.0, decay=0.9, counted_at=8.0)
+    SelfDebiasGuidance(0.3, "calibrated", decay=0.9)
+
+
 def test_strength_zero_returns_h_itself():
     h = activations(BIASED)
     assert SelfDebiasGuidance(0.0, 0.3).edit(h, step(), circle_state()) is h

@@ -19,7 +19,7 @@ from tests.hub import COMMIT, serve
 ASK = """
 import json, sys
 from selfdebias.main import main
-from selfdebias.jobs.parts import settle_libraries
+from selfdebias.jobs.libraries import settle_libraries
 for arguments in json.loads(sys.argv[1]):
     code = main(arguments)
     print(f"exit {code}", file=sys.stderr)
@@ -28,7 +28,7 @@ LOAD = """
 import sys
 from selfdebias.backbones import StableDiffusionBackbone
 from selfdebias.encoders import ClipEncoder
-from selfdebias.jobs.parts import settle_libraries
+from selfdebias.jobs.libraries import settle_libraries
 settle_libraries()
 backbone = StableDiffusionBackbone("good/emoji", steps=2, guidance_scale=3.0)
 pipeline = backbone.load()
