@@ -224,7 +224,10 @@ def main(arguments: Sequence[str]) -> None:
     file = RESULTS / f"{NAME}.json"
     before = json.loads(file.read_text()) if file.exists() else []
     kept = [it for it in before if it["prompt"] not in asked or it["encoder"] not in chosen]
-    found = kept + measured(asked, chosen)
+    order = [*PROMPTS, *dict.fromkeys([it["encoder"] for it in before] + list(models))]
+    found = sorted(
+        kept + measured(asked, chosen), key=lambda it: (order.index(it["prompt"]), order.index(it["encoder"]))
+    )
     write_study(NAME, page(found), found)
 
 

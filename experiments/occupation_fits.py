@@ -2,7 +2,7 @@
 
     python -m experiments.occupation_fits [WORD ...]
 
-Words choose the encoders and fits whose names hold one of them, all without a word. Settings are those of
+Words choose the arms and fits whose names hold one of them, all without a word. Settings are those of
 `experiments.occupations_choosing`, whose fit is the first of the three; the seed is one of its own. `person_fits` asks the same of
 "a person".
 """
@@ -16,23 +16,16 @@ from typing import Any
 
 from experiments.occupations_choosing import AXES, HEAD, KEPT, PARTITION, line, measure
 from experiments.person_axes import fitted
-from experiments.person_choosing import TITLES, ordered, refuse_unknown
+from experiments.person_choosing import refuse_unknown
 from experiments.pooled import INTERVALS, RESULTS, picked, write_study
 from selfdebias.report.explanations import judge_in_words
 
 NAME, SEED, FITS = "occupation_fits", 1036, (0, 1, 2)
 ARMS = {
-    "captions, axes": {"default": [*AXES, "guidance=transport"]},
-    "attributes, partition": {
-        "default": [*PARTITION, "guidance=transport"],
-        "transport, then resample": [*PARTITION, "guidance=transport_then_resample"],
-    },
+    "captions, axes: transport": [*AXES, "guidance=transport"],
+    "attributes, partition: transport, then resample": [*PARTITION, "guidance=transport_then_resample"],
 }
-SETTINGS = {
-    f"{encoder}, fit {fit}": {arm: [*own, *fitted(fit)] for arm, own in arms.items()}
-    for encoder, arms in ARMS.items()
-    for fit in FITS
-}
+SETTINGS = {f"{arm}, fit {fit}": {"default": [*own, *fitted(fit)]} for arm, own in ARMS.items() for fit in FITS}
 
 
 def page(every: Mapping[str, Mapping[str, Any]]) -> str:
@@ -44,21 +37,18 @@ def page(every: Mapping[str, Mapping[str, Any]]) -> str:
         f"# The headline arms on three fits each, 20 occupations, generate seed {SEED}",
         "",
         f"`python -m experiments.{NAME}`. {judge[:1].upper()}{judge[1:]} {INTERVALS} N = {images} for each occupation and arm. "
-        "Columns as in `occupations_choosing`; the default is transport on the same fit.",
+        "Columns as in `occupations_choosing`.",
         "",
         HEAD,
         line("vanilla", first),
     ]
-    for name, results in every.items():
-        arms = [arm for arm in ordered(results["over_prompts"], SETTINGS) if arm != "vanilla"]
-        titles = {"guided": "transport"}
-        text += [line(arm, results, f"{name}: {titles.get(arm, TITLES.get(arm, arm))}") for arm in arms]
+    text += [line("guided", results, name) for name, results in every.items()]
     return "\n".join(text)
 
 
 def main(words: Sequence[str]) -> None:
     """Measure the fits that are asked for, keep the numbers of the others, and write the table anew after each of them."""
-    refuse_unknown(words, [*SETTINGS], "an encoder or a fit")
+    refuse_unknown(words, [*SETTINGS], "an arm or a fit")
     file = RESULTS / f"{NAME}.json"
     every: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     for name, arms in SETTINGS.items():

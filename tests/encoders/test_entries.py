@@ -129,6 +129,14 @@ def test_features_of_efficientnet_are_what_its_classifier_reads():
     assert torch.allclose(encoder(x), torch.nn.functional.normalize(features, dim=1), atol=1e-5)
 
 
+def test_images_for_efficientnet_lie_between_minus_one_and_one_as_in_its_training():
+    """TensorFlow's Lite models take (x - 127) / 128 of values to 255, where other EfficientNets take ImageNet's colours."""
+    found = EfficientNetLite0Encoder().preprocess(
+        torch.tensor([0.0, 127.0, 255.0]).view(3, 1, 1, 1).expand(3, 3, 8, 8) / 255
+    )
+    assert torch.allclose(found[:, 0, 0, 0], torch.tensor([-127 / 128, 0.0, 1.0]), atol=1e-5)
+
+
 def test_without_its_packages_efficientnet_is_refused_with_the_way_out(monkeypatch):
     monkeypatch.setattr("selfdebias.encoders.pretrained.find_spec", lambda name: None)
     with pytest.raises(
