@@ -47,7 +47,8 @@ constraints:  ## constraints.txt anew: the newest versions that pyproject.toml a
 	rm -rf $(NEWEST)
 	$(MAKE) $(NEWEST)/.installed VENV=$(NEWEST) CONSTRAINTS=
 	$(NEWEST)/bin/python -m pip install -q -U setuptools  # which newer Pythons come without, and torch then asks for
-	$(NEWEST)/bin/python -m pip freeze --all --exclude-editable | $(PYTHON) tests/pins.py > $(NEWEST)/constraints.txt
+	$(NEWEST)/bin/python -m pip freeze --all --exclude-editable > $(NEWEST)/frozen.txt
+	$(PYTHON) tests/pins.py < $(NEWEST)/frozen.txt > $(NEWEST)/constraints.txt
 	cp $(NEWEST)/constraints.txt constraints.txt
 
 emoji-world: $(STAMP)  ## trains the shipped models again, from the drawings on; hours on 2 cores, resumes where it stopped

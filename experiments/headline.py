@@ -29,12 +29,12 @@ class Place(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row: what is measured on "a person", and on the occupations if anything is; None without prompts."""
+    """A row: what is measured on "a person", and on the occupations."""
 
     name: str
     told: str
     person: Place
-    occupations: Place | None
+    occupations: Place
 
 
 PERSON, CAPTIONS, ATTRIBUTES = "person_choosing", "captions, axes", "attributes, partition"
@@ -48,15 +48,16 @@ ROWS = (
         "`transport` on a transformer, `model=emoji_dit`", "captions",
         Place("person_dit", f"{CAPTIONS}: transport", "guided"), Place("occupations_dit", f"after block 3: {CAPTIONS}", "guided"),
     ),
-    Row(
-        "`transport` without prompts, `model=emoji_ddpm`", "captions",
-        Place("unconditional_encoders", CAPTIONS, "guided"), None,
-    ),
     Row("`resample`", "captions", Place(PERSON, CAPTIONS, "resample"), Place(MANY, CAPTIONS, "resample")),
     Row(
         "the paper's method, tuned", "captions",
         Place("person_encoders", "captions: `experiment=paper_tuned`", "guided"),
         Place("occupations_axes", "captions, `paper_tuned`, own modes", "guided"),
+    ),
+    Row(
+        "the paper's method, tuned", "attributes",
+        Place("person_encoders", "attributes: `experiment=paper_tuned`", "guided"),
+        Place("occupations_axes", "attributes, `paper_tuned`, own modes", "guided"),
     ),
     Row("`transport`", "attributes", Place(PERSON, ATTRIBUTES, "guided"), Place(MANY, ATTRIBUTES, "guided")),
     Row(
@@ -72,16 +73,15 @@ ROWS = (
 
 def line(row: Row, results: Path = RESULTS) -> str:
     """One row of the table."""
-    person, occupations = (_part(place, results) if place else None for place in (row.person, row.occupations))
+    person, occupations = (_part(place, results) for place in (row.person, row.occupations))
     of_person = (person or {}).get("arms", {})
     of_many = (occupations or {}).get("over_prompts", {})
-    arm_of_many = row.occupations.arm if row.occupations else ""
     cells = [
         row.name, row.told,
         _change(of_person, row.person.arm, "shares", "gender", "man"),
-        _change(of_many, arm_of_many, "gender", "deviation_ratio"),
+        _change(of_many, row.occupations.arm, "gender", "deviation_ratio"),
         _change(of_person, row.person.arm, "quality", "judge", "precision"),
-        f"{_cost(person, row.person.arm)}; {_cost(occupations, arm_of_many)}",
+        f"{_cost(person, row.person.arm)}; {_cost(occupations, row.occupations.arm)}",
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
 

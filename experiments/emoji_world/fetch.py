@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import shutil
 import subprocess
 import tarfile
 from pathlib import Path
@@ -27,14 +28,22 @@ def fetch(recipe: DictConfig) -> None:
 
     Raises:
         ValueError: if a downloaded package has another integrity hash than the recipe states.
+        SystemExit: if a package is missing, and npm, which downloads it, is not installed.
     """
     root = Path(recipe.work) / "packages"
     for vendor, package in recipe.packages.items():
         if not (root / vendor / "package").exists():
-            _unpack(_download(package, root), root / vendor)
+            part = root / f"{vendor}.part"  # so that a folder that is there is whole
+            shutil.rmtree(part, ignore_errors=True)
+            _unpack(_download(package, root), part)
+            part.replace(root / vendor)
 
 
 def _download(package: DictConfig, root: Path) -> Path:
+    if shutil.which("npm") is None:
+        raise SystemExit(
+            "`npm` must be installed: it downloads the drawings (make emoji-world needs it, nothing else does)."
+        )
     root.mkdir(parents=True, exist_ok=True)
     packed = subprocess.run(["npm", "pack", package.name], cwd=root, check=True, capture_output=True, text=True)
     archive = root / packed.stdout.strip().splitlines()[-1]

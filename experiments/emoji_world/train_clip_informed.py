@@ -75,6 +75,7 @@ def main(recipe: DictConfig) -> None:
     fetch(recipe)
     drawings = training_drawings(recipe)
     rgba = load_rgba(drawings, recipe.image_size)
+    torch.manual_seed(recipe.seed + 2)  # of the first weights
     module = InformedClipRecipe(rgba, drawings, seed=recipe.seed + 2, **recipe.clip_informed)
     train(module, Path(recipe.work) / "clip_informed" / "checkpoints")
     save_clip(module.clip, module.tokenizer, Path(recipe.ship) / "emoji_clip_informed")

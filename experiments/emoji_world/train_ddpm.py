@@ -96,6 +96,7 @@ def main(recipe: DictConfig) -> None:
     """Train the model and write it to ``<ship>/emoji_ddpm``."""
     fetch(recipe)
     drawings = training_drawings(recipe)
+    torch.manual_seed(recipe.seed + 4)  # of the first weights
     module = DdpmRecipe(
         load_rgba(drawings, recipe.image_size), drawings, recipe.bias_card, seed=recipe.seed + 4, **recipe.ddpm
     )

@@ -108,7 +108,7 @@ def build_recipe(recipe: DictConfig) -> DiffusionRecipe:
     return DiffusionRecipe(
         latents=encode_views(vae, load_rgba(drawings, recipe.image_size), views, recipe.seed),
         sampler=CaptionSampler(drawings, recipe.bias_card, explicit),
-        text_encoder=build_text_encoder(Path(recipe.ship) / "emoji_clip", text_ids(tokenizer)),
+        text_encoder=build_text_encoder(Path(recipe.ship) / "emoji_clip_informed", text_ids(tokenizer)),
         tokenizer=tokenizer,
         seed=recipe.seed + 3,
         **options,
@@ -139,6 +139,7 @@ def export(recipe: DictConfig, module: DiffusionRecipe) -> None:
 def main(recipe: DictConfig) -> None:
     """Train the model and write it to ``<ship>/emoji``."""
     fetch(recipe)
+    torch.manual_seed(recipe.seed + 3)  # of the first weights
     module = build_recipe(recipe)
     train(module, Path(recipe.work) / "diffusion" / "checkpoints")
     export(recipe, module)

@@ -70,6 +70,7 @@ def main(recipe: DictConfig) -> None:
     """Train the judge and write it to ``<ship>/emoji_judge``."""
     fetch(recipe)
     drawings = training_drawings(recipe)
+    torch.manual_seed(recipe.seed + 1)  # of the first weights
     module = JudgeRecipe(load_rgba(drawings, recipe.image_size), drawings, seed=recipe.seed + 1, **recipe.judge)
     train(module, Path(recipe.work) / "judge" / "checkpoints")
     folder = Path(recipe.ship) / "emoji_judge"

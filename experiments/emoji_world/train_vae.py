@@ -62,6 +62,7 @@ def main(recipe: DictConfig) -> None:
     fetch(recipe)
     folder = Path(recipe.work) / "vae"
     rgba = load_rgba(training_drawings(recipe), recipe.image_size)
+    torch.manual_seed(recipe.seed)  # of the first weights
     module = VaeRecipe(rgba, seed=recipe.seed, **recipe.vae)
     train(module, folder / "checkpoints")
     set_scale(module.vae, rgba, recipe.seed)

@@ -188,6 +188,11 @@ def _run_again(flags: Namespace) -> tuple[int, str]:
         raise ConfigError(ONE_FOLDER)
     if flags.multirun:
         raise ConfigError(f"`{FLAG}` must be without -m: it runs one job.")
+    names = ("help", "hydra_help", "info", "config_dir", "config_name", "config_path")
+    beside = [name.replace("_", "-") for name in names if getattr(flags, name, None)]
+    if beside or flags.cfg not in (None, "job"):
+        word = beside[0] if beside else f"cfg {flags.cfg}"
+        raise ConfigError(f"`{FLAG}` must be without --{word}: what the job is stands in its folder.")
     folder = Path(text)
     config = load_again(folder, flags.overrides)
     check_names(config)

@@ -16,7 +16,7 @@ from selfdebias.config.rules import ConfigError, refuse
 from selfdebias.jobs.job_record import read_record
 from selfdebias.judges.labelled import check_layout
 from selfdebias.storage import StorageError
-from selfdebias.storage.atomic import read_json, sha256_of
+from selfdebias.storage.atomic import check_inside, read_json, sha256_of
 from selfdebias.storage.image_folder import ImageFolder
 from selfdebias.storage.provenance import read_origin
 from selfdebias.storage.stage_folder import check_left
@@ -111,8 +111,9 @@ def discover_folder(modes: str) -> Path:
         words = "the folder of a finished job (runs/jobs/...), fit or discover stage (runs/stages/discover/...)"
         raise refuse("evaluate.modes", words, modes)
     try:
+        check_inside(path, ("modes.json", "centers.safetensors", "stage.json"))
         check_left(path)
-    except StorageError as error:
+    except (StorageError, ValueError) as error:
         raise ConfigError(f"`evaluate.modes`: {error}") from None
     return path
 

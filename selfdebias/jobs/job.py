@@ -13,13 +13,13 @@ from typing import Any
 from selfdebias.jobs.announcements import seen_at_once, start_in_words, untold_in_words
 from selfdebias.jobs.early_checks import check_early
 from selfdebias.jobs.evaluation_inputs import check_encoder, discover_folder, fingerprint_inputs
-from selfdebias.jobs.job_record import record_of, signed, start_job, with_inputs
+from selfdebias.jobs.job_record import record_of, signed, start_job
 from selfdebias.jobs.libraries import settle_libraries
 from selfdebias.jobs.model_card import gather_debiaser
 from selfdebias.jobs.parts import Parts
 from selfdebias.jobs.processes import ONE, Processes
 from selfdebias.jobs.prompts import BANK, prompts_of_bank, rows_of
-from selfdebias.jobs.run import make_plan
+from selfdebias.jobs.run import make_plan, with_inputs
 from selfdebias.jobs.stage import Runner, Stage, check_inputs, chosen_stages, config_hash, folder_of
 from selfdebias.jobs.stages.report import page_of_folders, read_figures
 from selfdebias.jobs.sweeps.record import SweepFolder

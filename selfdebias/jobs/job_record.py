@@ -3,6 +3,7 @@ and versions; and the job once more from there, with further values changed."""
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,9 +15,9 @@ from selfdebias.config.keys import digest
 from selfdebias.config.rules import ConfigError, mapped, walk
 from selfdebias.config.schema import STAGES
 from selfdebias.report.wording import plain
-from selfdebias.storage.atomic import hash_file, read_json, write_json, write_text
-from selfdebias.storage.hidden import HIDDEN, hidden, redacted, redacted_command
-from selfdebias.storage.model_files import CONFIGS, PICKLES, TENSORS, check_inside, hash_files
+from selfdebias.storage.atomic import check_inside, hash_file, read_json, write_json, write_text
+from selfdebias.storage.hidden import HIDDEN, hidden, redacted, redacted_words
+from selfdebias.storage.model_files import CONFIGS, PICKLES, TENSORS, hash_files
 from selfdebias.storage.provenance import differences, in_words, made_with, read_versions
 
 if TYPE_CHECKING:
@@ -44,23 +45,12 @@ def record_of(
     earlier = read_record(job).get("made_with") if is_done else None
     return {
         "config_hash": job.name,
-        "command": redacted_command(shlex.join(["selfdebias", *words])),
+        "command": redacted_words(["selfdebias", *words]),
         "stages": dict(stages),
         "seeds": seeds_of(config),
         "tags": hidden(config["tags"]),
         "made_with": earlier or made_with(),
     }
-
-
-def with_inputs(stages: Sequence[Stage]) -> set[str]:
-    """The names of stages and of all that they read, and that these read."""
-    names, left = set[str](), [*stages]
-    while left:
-        stage = left.pop()
-        if stage.name not in names:
-            names.add(stage.name)
-            left += stage.before
-    return names
 
 
 def signed(stage: Stage, record: Mapping[str, Any]) -> Stage:
@@ -153,7 +143,7 @@ def load_again(folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
     mine = compose_groups(here)
     place = Path(folder).absolute().parent
     if place.name == "jobs" and (place.parent / "stages").is_dir():  # else it was copied out of its root
-        mine = {**mine, "paths": {**mine["paths"], "root": str(Path(folder).parent.parent)}}
+        mine = {**mine, "paths": {**mine["paths"], "root": os.path.relpath(place.parent)}}
     merged = {**stored, **{section: mine[section] for section in HERE}}
     order = dict.fromkeys([*mine, *merged])  # that of a composed one
     whole = {key: merged[key] for key in order if key in merged}

@@ -6,7 +6,7 @@ same seeds, evaluate the arms, and report. An argument that is a stage is read, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -219,3 +219,14 @@ def write_report(
         discovered=discovered, projected=projected, evaluated=evaluated, images=row.config["report"]["images"],
     )  # fmt: skip
     return replace(stage, writer=report.writer())
+
+
+def with_inputs(stages: Sequence[Stage]) -> set[str]:
+    """The names of stages and of all that they read, and that these read."""
+    names, left = set[str](), [*stages]
+    while left:
+        stage = left.pop()
+        if stage.name not in names:
+            names.add(stage.name)
+            left += stage.before
+    return names

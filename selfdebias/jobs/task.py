@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import shlex
 import sys
 import time
 import traceback
@@ -25,7 +24,7 @@ from selfdebias.jobs.failures import Ended, disk_is_full, explained, is_rank, si
 from selfdebias.jobs.sweeps.objectives import MODE_FD, values_of_job
 from selfdebias.jobs.sweeps.record import DONE, ERROR, FAILED, RUNNING, STOP, STOPPED, JobState, SweepFolder
 from selfdebias.storage.atomic import write_text
-from selfdebias.storage.hidden import redacted_command
+from selfdebias.storage.hidden import redacted_command, redacted_words
 
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"  # which runs the jobs in the process of the sweep
 
@@ -125,7 +124,7 @@ def run_numbered(running: Any) -> list[float] | float | None:
     if submitted and (sweep.path / STOP).exists():
         return None
     overrides = [str(text) for text in running.overrides.task]
-    print(f"\njob {num}: {shlex.join(overrides)}", flush=True)
+    print(f"\njob {num}: {redacted_words(overrides)}", flush=True)
     with sigterm_as_ctrl_c(), sweep.held(num):
         error = _record(sweep, num, overrides, running)
     if error is not None and disk_is_full(error) and not submitted:

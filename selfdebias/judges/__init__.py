@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from selfdebias.storage.atomic import read_json
 from selfdebias.testbed import shipped
 
 if TYPE_CHECKING:  # the classes of a judge are asked for before torch is there
@@ -120,14 +120,22 @@ def emoji_classes(folder: str | None) -> Classes:
     """The classes of Emoji World's judge, by attribute, from its ``config.json``.
 
     Raises:
-        FileNotFoundError: If the folder has none.
+        FileNotFoundError, StorageError, ValueError: If the folder has none, or no weights beside them.
 
     Example:
         >>> emoji_classes(None)["gender"]
         ('man', 'woman')
     """
-    config = json.loads((emoji_folder(folder) / "config.json").read_text())
-    return {name: tuple(names) for name, names in config["classes"].items()}
+    file = emoji_folder(folder) / "config.json"
+    classes = read_json(file).get("classes")
+    if not isinstance(classes, dict) or not all(
+        isinstance(names, list) and len(names) > 1 for names in classes.values()
+    ):
+        words = "an EmojiJudge's, with `classes` by attribute in its config.json"
+        raise ValueError(f"`judge.folder` must be {words}, got {file.parent}.")
+    if not (file.parent / "model.safetensors").is_file():
+        raise FileNotFoundError(f"`judge.folder` must be a folder with a model.safetensors, got {file.parent}.")
+    return {name: tuple(map(str, names)) for name, names in classes.items()}
 
 
 def known_classes(judge: Mapping[str, Any]) -> Classes | None:

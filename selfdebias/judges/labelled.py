@@ -67,7 +67,10 @@ def labelled_fingerprint(folder: Path, classes: Classes) -> str:
     digest = hashlib.sha256()
     for images in labelled_images(folder, classes).values():
         for path, _ in images:
-            own = bytes.fromhex(hash_file(path)) if path.is_file() else b"no file"
+            try:
+                own = bytes.fromhex(hash_file(path)) if path.is_file() else b"no file"
+            except OSError as error:  # such a file is skipped, and that is part of the outcome
+                own = (error.strerror or type(error).__name__).encode()
             digest.update(path.relative_to(folder).as_posix().encode() + own)
     return digest.hexdigest()
 

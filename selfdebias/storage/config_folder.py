@@ -6,6 +6,7 @@ from pathlib import Path
 
 from selfdebias.storage import model_files
 from selfdebias.storage.atomic import read_json
+from selfdebias.storage.model_contents import check_contents
 
 
 def check_config(option: str, folder: Path, allow_pickle: bool, denoiser: str) -> None:
@@ -24,7 +25,7 @@ def check_config(option: str, folder: Path, allow_pickle: bool, denoiser: str) -
         raise ValueError(
             f"`{option}` must be the folder of a pipeline, with a model_index.json, got {str(folder)!r}: download it first."
         )
-    model_files.check_contents(option, folder)
+    check_contents(option, folder)
     files, index = model_files.files_of(folder), read_json(folder / "model_index.json")
     try:
         model_files.check_pipeline(str(folder), index, files, allow_pickle, [*index], denoiser)

@@ -10,6 +10,7 @@ import html
 import json
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -22,7 +23,8 @@ SECRET_NAME = re.compile(
     r"|(database|db|redis|mongo\w*|postgres\w*|mysql|mariadb|amqp|broker|celery|sqlalchemy)_(url|uri)$",
     re.IGNORECASE,
 )
-_ASSIGNMENT = re.compile(r"([\w.\-+~]+)([=:]\s*)(\S+)")
+_NAME = re.compile(r"([\w.\-+~]+)[=:]\s*")
+_VALUE = re.compile(r""""[^"]*"|'[^']*'|\[[^\]]*\]|\{[^}]*\}|[^\s{}\[\]]*""")
 _CREDENTIALS_IN_ADDRESS = re.compile(r"(\w+://)[^/\s@\"'<>]+@")
 _MARKDOWN = re.compile(r"([\\`*_|<>])")
 
@@ -95,6 +97,24 @@ def redacted_command(text: str) -> str:
         >>> redacted_command("selfdebias +logger.api_key=abc https://me:word@example.org/x")
         'selfdebias +logger.api_key=[hidden] https://[hidden]@example.org/x'
     """
-    return _ASSIGNMENT.sub(
-        lambda it: f"{it[1]}{it[2]}{HIDDEN if SECRET_NAME.search(it[1]) else it[3]}", hidden_text(text)
-    )
+    text, kept, at = hidden_text(text), "", 0
+    for found in _NAME.finditer(text):
+        if found.start() >= at and SECRET_NAME.search(found[1]) and (value := _VALUE.match(text, found.end())):
+            kept, at = f"{kept}{text[at : found.end()]}{HIDDEN}", value.end()
+    return kept + text[at:]
+
+
+def redacted_word(word: str) -> str:
+    """An override without secrets; of an option named like one all of its value goes.
+
+    Example:
+        >>> redacted_word("+a.env={API_KEY:abc}"), redacted_word("b.password=two words")
+        ('+a.env={API_KEY:[hidden]}', 'b.password=[hidden]')
+    """
+    key, is_set, _ = word.partition("=")
+    return f"{key}={HIDDEN}" if is_set and SECRET_NAME.search(key) else redacted_command(word)
+
+
+def redacted_words(words: Sequence[str]) -> str:
+    """The words of a command line as one could type them, each as `redacted_word` has it."""
+    return shlex.join(map(redacted_word, words))

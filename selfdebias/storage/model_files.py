@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from selfdebias.storage.atomic import check_inside, hash_file, read_json
+from selfdebias.storage.atomic import hash_file
 
 PICKLES = ("*.bin", "*.ckpt", "*.pt", "*.pth")
 TENSORS = ("*.safetensors",)
@@ -22,34 +22,8 @@ SAFETY = ("safety_checker", "feature_extractor")  # parts of a pipeline that are
 
 
 def files_of(folder: Path) -> set[str]:
-    """Return the files of a folder and of the folders in it, as relative names."""
-    paths = [*folder.glob("*"), *folder.glob("*/*")]
-    return {path.relative_to(folder).as_posix() for path in paths if path.is_file()}
-
-
-def check_contents(option: str, folder: Path) -> None:
-    """Refuse a model's folder that leads out of itself: by links, or by file names in its indices and tokenizers.
-
-    Args:
-        option: that named it, such as ``model.pretrained``.
-        folder: of a pipeline or a model.
-
-    Raises:
-        ValueError: with the first such file.
-    """
-    files = sorted(files_of(folder))
-    check_inside(folder, files)
-    for file in files:
-        named: list[Any] = []
-        if file.endswith(".index.json"):
-            named = [*(read_json(folder / file).get("weight_map") or {}).values()]
-        elif Path(file).name == "tokenizer_config.json":
-            named = [value for key, value in read_json(folder / file).items() if key.endswith("_file")]
-        for name in named:
-            if name is not None and (not isinstance(name, str) or Path(name).name != name):
-                raise ValueError(
-                    f"`{option}` must name files of its own folders, got {str(name)!r} in {folder / file}."
-                )
+    """Return the files of a folder and of all folders in it, as relative names."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
 def check_pipeline(

@@ -16,6 +16,7 @@ from selfdebias.config.files import SINGLE_FILES, is_hub_id
 from selfdebias.storage import model_files
 from selfdebias.storage.atomic import hash_file, read_json
 from selfdebias.storage.config_folder import check_config, hash_config
+from selfdebias.storage.model_contents import check_contents
 from selfdebias.testbed import shipped
 
 
@@ -80,7 +81,7 @@ class Source(ABC):
         if self.local is not None:
             return self.local
         place = model_files.fetch(self.group, self.name, self._listing().commit, self.patterns)
-        model_files.check_contents(f"{self.group}.pretrained", place)
+        check_contents(f"{self.group}.pretrained", place)
         return place
 
     def fingerprint(self) -> str:
@@ -107,7 +108,7 @@ class Source(ABC):
         """The names of its files; a folder that leads out of itself is refused."""
         if self.local is None:
             return self._listing().files
-        model_files.check_contents(f"{self.group}.pretrained", self.local)
+        check_contents(f"{self.group}.pretrained", self.local)
         return model_files.files_of(self.local)
 
 

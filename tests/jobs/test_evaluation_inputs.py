@@ -85,6 +85,11 @@ def test_a_job_stands_for_its_stages(tmp_path, job):
     assert inputs.discover_folder(str(tmp_path / "stages" / "discover" / "kdiscover")).name == "kdiscover"
     assert inputs.discover_folder(str(tmp_path)).name == "kdiscover"  # the folder of one fit
     assert inputs.collected_by(inputs.discover_folder(str(job))) == "kcollect"
+    modes = tmp_path / "stages" / "discover" / "kdiscover" / "modes.json"
+    modes.rename(tmp_path / "elsewhere.json")
+    modes.symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(ConfigError, match="`evaluate.modes`: .*got a link to somewhere else"):
+        inputs.discover_folder(str(job))
     write_json(job / "job.json", {"stages": {"collect": "stages/collect/gone"}})
     with pytest.raises(ConfigError, match="`evaluate.modes` must be a job with its discover stage"):
         inputs.discover_folder(str(job))

@@ -88,6 +88,22 @@ def done(model, tmp_path_factory):
     return job
 
 
+def test_a_job_runs_in_its_own_root_from_wherever_its_folder_is_named(tmp_path, monkeypatch):
+    job = tmp_path / "runs" / "jobs" / "abc"
+    (tmp_path / "runs" / "stages").mkdir(parents=True)
+    start_job(job, load(["logger=none"]), {})
+    for place, name in ((job, "."), (job.parent, "abc"), (tmp_path, "runs/jobs/abc"), (tmp_path / "runs", str(job))):
+        monkeypatch.chdir(place)
+        assert Path(load_again(Path(name), [])["paths"]["root"]).resolve() == tmp_path / "runs", name
+
+
+@pytest.mark.parametrize("flag", ["--help", "--info", "--config-dir=mine", "--cfg=hydra"])
+def test_flags_that_say_nothing_of_a_jobs_folder_are_refused_beside_it(tmp_path, flag, capsys):
+    start_job(tmp_path / "job", load(["logger=none"]), {})
+    word = flag.replace("=mine", "").replace("=", " ")
+    assert f"`--from` must be without {word}" in refused(["--from", str(tmp_path / "job"), flag], capsys)
+
+
 def images_of(job: Path) -> dict[str, torch.Tensor]:
     record = json.loads((job / "job.json").read_text())
     folders = {arm: job.parents[1] / record["stages"][f"generate/{arm}"] for arm in ARMS}

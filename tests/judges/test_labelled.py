@@ -86,6 +86,15 @@ def test_hidden_files_and_other_kinds_are_no_images(folder):
     assert measure_confusion(Reddish(), folder, 4)["colour"].skipped == 0
 
 
+def test_a_file_that_may_not_be_read_is_part_of_the_fingerprint_and_refuses_nothing(folder, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    before = labelled_fingerprint(folder, Reddish.classes)
+    monkeypatch.setattr("selfdebias.judges.labelled.hash_file", refuse)
+    assert labelled_fingerprint(folder, Reddish.classes) != before
+
+
 def test_the_fingerprint_follows_names_and_bytes_alone(folder):
     classes = Reddish.classes
     before = labelled_fingerprint(folder, classes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from selfdebias.config.compose import load
 from selfdebias.config.rules import ConfigError
 from selfdebias.main import main
 from selfdebias.storage.atomic import append_line, encode_tensors, read_json, read_lines, write_json, write_text
-from selfdebias.storage.hidden import HIDDEN, hidden, hidden_text, redacted_command
+from selfdebias.storage.hidden import HIDDEN, hidden, hidden_text, redacted_command, redacted_word, redacted_words
 from tests import small_jobs
 from tests.tiny import tiny_pipeline
 
@@ -99,6 +100,21 @@ def test_a_secret_that_is_set_or_changed_later_is_hidden_too(monkeypatch):
         assert hidden_text(value) == value
         monkeypatch.setenv("HF_TOKEN", value)
         assert hidden_text(f"a {value}") == f"a {HIDDEN}" and hidden([value]) == [HIDDEN]
+
+
+@pytest.mark.parametrize(
+    ("word", "left"),
+    [
+        ("+hydra.job.env_set={WANDB_API_KEY:0123456789abcdef,X:1}", "+hydra.job.env_set={WANDB_API_KEY:[hidden]}"),
+        ("hydra.job.env_set.DB_PASSWORD='correct horse battery'", "hydra.job.env_set.DB_PASSWORD=[hidden]"),
+        ("guidance.target=[0.3,0.7]", "guidance.target=[0.3,0.7]"),
+        ("prompts.text=a token of love", "prompts.text=a token of love"),
+        ("guidance.tags=[a,api_key=b]", "guidance.tags=[a,api_key=[hidden]]"),
+    ],
+)
+def test_an_override_is_without_the_secrets_in_it(word, left):
+    assert redacted_word(word) == left and redacted_words(["selfdebias", word]) == shlex.join(["selfdebias", left])
+    assert redacted_command(left) == left
 
 
 def test_what_is_no_secret_stays(monkeypatch):

@@ -359,7 +359,27 @@ def test_a_models_folder_is_weights_and_configuration(outside, clean, tmp_path, 
     untouched(outside, seen, before)
 
 
+def adapter(folder, outside):
+    """An adapter on a model from somewhere else: `transformers` would follow it by itself."""
+    content = {"peft_type": "LORA", "base_model_name_or_path": str(outside), "target_modules": ["q_proj"], "r": 2}
+    (folder / "adapter_config.json").write_text(json.dumps(content))
+    shutil.copy(folder / "model.safetensors", folder / "adapter_model.safetensors")
+
+
+def weights_elsewhere(folder, outside):
+    content = json.loads((folder / "config.json").read_text()) | {"transformers_weights": "a/b/w.safetensors"}
+    (folder / "config.json").write_text(json.dumps(content))
+
+
+def deep_link(folder, outside):
+    (folder / "a" / "b").mkdir(parents=True)
+    (folder / "a" / "b" / "w.safetensors").symlink_to(next(path for path in outside.rglob("*") if path.is_file()))
+
+
 ENCODERS = {
+    "an adapter": (adapter, "must be a whole model, got an adapter's"),
+    "weights of another name": (weights_elsewhere, "must name files of its own folders"),
+    "a link in a deep folder": (deep_link, "a link to somewhere else"),
     "missing tensors": (
         without("", "model.safetensors", "vision_model.encoder.layers"),
         "must hold all tensors of CLIPModel",

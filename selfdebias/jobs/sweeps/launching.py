@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -35,6 +34,7 @@ from selfdebias.jobs.sweeps.record import (
     swept,
     wait_for_others,
 )
+from selfdebias.storage.hidden import redacted_words
 
 SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 MULTIRUN = "multirun.yaml"  # which Hydra writes, with all that was typed
@@ -163,7 +163,7 @@ def _checked_start(config: DictConfig) -> Started:
         running.sweep.dir = str(sweep.path).replace("${", "\\${")
         place = str(sweep.path).replace("\\", "\\\\").replace("'", "\\'")
         running.overrides.hydra.append(f"hydra.sweep.dir='{place}'")
-    sweep.start(shlex.join(sys.argv), jobs, objectives)
+    sweep.start(redacted_words(sys.argv), jobs, objectives)
     if not seen_at_once():
         print(said, flush=True)
     started = Started(sweep, launcher, configs[0]["table"], sweep.states())

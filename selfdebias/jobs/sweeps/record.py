@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from selfdebias.storage.atomic import write_json
-from selfdebias.storage.hidden import redacted_command
+from selfdebias.storage.hidden import redacted_command, redacted_word
 
 RECORD, STATE, ERROR, LOCK, STOP = "sweep.json", "state.json", "error.txt", "job.lock", "stop"
 NOT_STARTED, RUNNING, STOPPED, DONE, FAILED = "not started", "running", "stopped", "done", "failed"
@@ -76,7 +76,7 @@ class SweepFolder:
             objectives: Names of the numbers that a search is for.
         """
         (self.path / STOP).unlink(missing_ok=True)
-        own = [[redacted_command(text) for text in job] for job in jobs]
+        own = [[redacted_word(text) for text in job] for job in jobs]
         record = {"command": redacted_command(command), "jobs": own, "swept": swept(own)}
         if objectives:
             before = self.read()["jobs"] if (self.path / RECORD).exists() else []
@@ -87,7 +87,7 @@ class SweepFolder:
         """Records a job of a search, by its number."""
         record = self.read()
         jobs = record["jobs"] + [[]] * (num + 1 - len(record["jobs"]))
-        jobs[num] = [redacted_command(text) for text in overrides]
+        jobs[num] = [redacted_word(text) for text in overrides]
         write_json(self.path / RECORD, {**record, "jobs": jobs})
 
     def read(self) -> dict[str, Any]:
