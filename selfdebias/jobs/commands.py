@@ -141,7 +141,7 @@ def _hydra(words: Sequence[str], sources: Sources) -> tuple[int, str]:
     entry = hydra.main(version_base="1.3", config_path=str(sources.primary), config_name=sources.name)(task)
     before, said = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # its errors are raised, and not printed over many lines
-    sys.argv = ["selfdebias", *sorted(words, key=lambda word: not word.startswith("-") and "=" in word)]  # flags first
+    sys.argv = ["selfdebias", *sorted(words, key=_is_override)]  # flags first
     try:
         entry()
     except SystemExit as ended:
@@ -153,6 +153,11 @@ def _hydra(words: Sequence[str], sources: Sources) -> tuple[int, str]:
         del os.environ["HYDRA_FULL_ERROR"]
         os.environ |= {} if said is None else {"HYDRA_FULL_ERROR": said}
     return 0, ""
+
+
+def _is_override(word: str) -> bool:
+    """Whether a word is an override and no flag, nor the value of one; `~key` takes a key away."""
+    return not word.startswith("-") and ("=" in word or word.startswith("~"))
 
 
 def _jobs_of(overrides: Sequence[str], sources: Sources) -> str:

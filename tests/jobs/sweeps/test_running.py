@@ -92,6 +92,11 @@ def test_the_same_command_finds_its_sweep_and_a_look_at_it_is_none_of_its_own(me
     assert len(list(Path("runs/sweeps").iterdir())) == 2
 
 
+def test_a_key_that_is_taken_away_may_stand_before_the_flag(measured, capsys):
+    assert main(["~guidance.temperature", "-m", "generate.seed=1,2", "logger=none", "stages=[collect]"]) == 0
+    assert "unrecognized arguments" not in capsys.readouterr().err
+
+
 @pytest.mark.reliability
 def test_a_failed_job_is_named_with_its_reason_and_the_others_are_done(measured, failing, capsys):
     failing("generate", RuntimeError("out of memory\nand more"), after=2)  # vanilla, guided of job 0
