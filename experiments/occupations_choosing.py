@@ -7,8 +7,8 @@ keep their numbers, as long as vanilla and the default come out as they did. Mod
 those of "a person".
 On development seed 301 `select_then_transport` left 0.34 men among teachers, of whom 0.03 are: since then, steered images that
 did not come to their mode are drawn again. On seven occupations of seed 1001 it left up to 0.34 where the projector had told
-the early mode wrongly: since then finished images are looked at, and that seed is spent. Reported are seeds 1002 to 1004, with
-captions alone the first two of them. `select` may draw 4 seeds for each image (2 in the first of the two batches of a prompt
+the early mode wrongly: since then finished images are looked at, and that seed is spent. Reported are seeds 1002 to 1004.
+`select` may draw 4 seeds for each image (2 in the first of the two batches of a prompt
 and seed), `resample` 8, `select_then_transport` 2 and `transport_then_resample` 3. Cost is counted in rows that the denoiser
 evaluates, by a hook on it.
 """
@@ -64,7 +64,6 @@ SETTINGS = {
         **{name: [*AXES, *own] for name, own in LABEL_FREE.items()},
     },
 }
-SEEDS_OF = {"attributes, partition": SEEDS, "captions, axes": SEEDS[:2]}
 # What is kept of the numbers of an arm on a prompt.
 KEPT = ("gender", "occupation", "shares", "mode_fd", "turned", "kept_cosine", "clip_score")
 WITHOUT_FIT = ("vanilla", "attribute_prompts", "cads", "dc")
@@ -267,7 +266,7 @@ def page(every: Mapping[str, Mapping[str, Any]]) -> str:
             f"## {name[:1].upper()}{name[1:]}",
             "",
             f"{len(results['over_prompts'])} arms, {len(results['config_hashes'])} jobs, generate seeds "
-            f"{', '.join(map(str, SEEDS_OF[name]))}: N = {images} for each occupation and arm. Of the prompts {counted}.",
+            f"{', '.join(map(str, SEEDS))}: N = {images} for each occupation and arm. Of the prompts {counted}.",
             "",
             HEAD,
             *(line(arm, results) for arm in ordered(results["over_prompts"], SETTINGS)),
@@ -302,7 +301,7 @@ def main(words: Sequence[str]) -> None:
             asked = {arm: own for arm, own in arms.items() if not of_arms or arm in ("default", *of_arms)}
             if of_arms:  # its prompts that state the attribute have their numbers
                 asked["default"] = [*arms["default"][:-1], "guidance=transport"]
-            now = measure(asked, SEEDS_OF[name])
+            now = measure(asked, SEEDS)
             every[name] = joined(every[name], now) if of_arms and name in every else now
             write_bytes(RESULTS / figure_file(name), to_png(draw(every[name])))
             kept = {it: {**every[it], "rows": picked(every[it]["rows"], KEPT)} for it in SETTINGS if it in every}
