@@ -26,6 +26,9 @@ DEFAULTS = {"modes": None, "drawn_together": 1}  # what goes with folders alone
 _WAY_OUT = "name them: evaluate.folders={vanilla: <folder>, other: <folder>}"
 # Where a job runs and what watches it changes none of its results.
 NOT_IN_KEY = frozenset({"device", "offload"})
+OF_TRAINER = NOT_IN_KEY | {  # names which another part may have for something else
+    "accelerator", "devices", "num_nodes", "strategy", "use_distributed_sampler", "enable_progress_bar", "logger",
+}  # fmt: skip
 
 
 def with_floats(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,8 +203,9 @@ def as_keyed(group: str, part: Any) -> Any:
         {'temperature': 8.0, 'counted_at': 0.3}
     """
     if isinstance(part, Mapping):
+        own = OF_TRAINER if group == "trainer" else NOT_IN_KEY
         later = {name for name, same in LATER.get(group, {}).items() if name in part and same(part)}
-        left_out = later | (NOT_IN_KEY if "_target_" in part else set())  # elsewhere such a name is the user's own
+        left_out = later | (own if "_target_" in part else set())  # elsewhere such a name is the user's own
         return {name: as_keyed(group, value) for name, value in part.items() if name not in left_out}
     if isinstance(part, list):
         return [as_keyed(group, value) for value in part]
