@@ -54,6 +54,7 @@ TOP: Mapping[str, Said] = {
     "config_hash": "Names the job: the hash of its configuration, and the last part of its folder.",
     "seeds": "Seeds of the stages that sample, `collect` and `generate`.",
     "prompts": "What was asked for: `text`, and the `attributes` that the judge reports.",
+    "level": "Coverage that intervals and verdicts aim at, `metrics.level`.",
     "judge": describe_judge,
     "judge/error": summarise_error,
     "features": "What distances, precision and recall compare images by: `name`, `dim`; of an extractor more.",

@@ -209,7 +209,7 @@ def summarise_cost(costs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
             together, 1 where it is not stated.
 
     Returns:
-        `seconds_per_image` and `rows_per_image` by arm, `ratio` (of seconds), `rows_ratio`, `guidance_share`,
+        `seconds_per_image`, `rows_per_image` and `processes` by arm, `ratio` (of seconds), `rows_ratio`, `guidance_share`,
         `peak_memory_ratio`; a plain number each, or a null with a reason.
 
     Example:

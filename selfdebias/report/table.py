@@ -220,7 +220,6 @@ def _list(notes: Sequence[str]) -> str:
 def _latex(cell: Any) -> str:
     """A cell without what LaTeX takes for a command."""
     text = "" if cell is None else str(cell)
-    escaped_text = re.sub(r"[\\~^<>&%$#_{}]", lambda found: _OF_LATEX.get(found[0], "\\" + found[0]), text)
-    return (
-        f"{{}}{escaped_text}" if text.startswith(("[", "*")) else escaped_text
-    )  # what an option of a line's end starts with
+    told = re.sub(r"[\\~^<>&%$#_{}]", lambda found: _OF_LATEX.get(found[0], "\\" + found[0]), text)
+    is_option = text.startswith(("[", "*"))  # to LaTeX, behind the end of the line before
+    return "{}" + told if is_option else told

@@ -43,7 +43,9 @@ def test_overrides_make_the_job_of_the_command_line(jobs, capsys):
     assert record["tags"] == ["a"] and "guidance.strength=3" in record["command"]
     assert f"job: {job}" in capsys.readouterr().out
     assert main(["guidance.strength=3"]) == 0
-    assert [it["stage"] for it in jobs[done:]] == ["report"] and [it.name for it in Path("runs/jobs").iterdir()] == [job.name]
+    assert [it["stage"] for it in jobs[done:]] == ["report"] and [it.name for it in Path("runs/jobs").iterdir()] == [
+        job.name
+    ]
     assert json.loads((job / "job.json").read_text())["tags"] == []
 
 
