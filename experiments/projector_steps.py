@@ -38,12 +38,13 @@ from selfdebias.storage.images import image_seeds
 
 SEED, BATCH = 301, 32
 FITTED = "stages=[collect,discover,project]"
+MANY = [*(it for it in COMMON if not it.startswith("collect.")), "collect.n_images=256"]  # as many as axes need
 SETTINGS = {
     "a person, attributes, partition": ([*TOLD, "clustering=spectral"], 256),
     "a person, captions, axes": ([*HONEST, "clustering=axes"], 256),
     "no prompt, attributes, partition": (["model=emoji_ddpm", *TOLD, "clustering=spectral"], 256),
     "20 occupations, attributes, partition": ([*TOLD, "clustering=spectral", "bank=carried", *COMMON], 32),
-    "20 occupations, captions, axes": ([*HONEST, "clustering=axes", "bank=carried", *COMMON], 32),
+    "20 occupations, captions, axes": ([*HONEST, "clustering=axes", "bank=carried", *MANY], 32),
 }
 Cells = np.ndarray
 
