@@ -19,7 +19,7 @@ from experiments.person_axes import HONEST
 from experiments.pooled import ROOT, run_jobs, write_study
 
 NAME, IMAGES = "choosing_cost", 128
-SEEDS = tuple(range(881, 891))
+SEEDS = tuple(range(891, 901))
 COMMON = [*HONEST, "clustering=axes", "stages=[collect,discover,project,generate]", f"generate.n_images={IMAGES}"]
 ARMS = {
     "transport, the default": ["guidance=transport"],
