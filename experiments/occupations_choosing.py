@@ -8,9 +8,8 @@ those of "a person".
 On development seed 301 `select_then_transport` left 0.34 men among teachers, of whom 0.03 are: since then, steered images that
 did not come to their mode are drawn again. On seven occupations of seed 1001 it left up to 0.34 where the projector had told
 the early mode wrongly: since then finished images are looked at, and that seed is spent. Reported are seeds 1002 to 1004.
-`select` may draw 4 seeds for each image (2 in the first of the two batches of a prompt
-and seed), `resample` 8, `select_then_transport` 2 and `transport_then_resample` 3. Cost is counted in rows that the denoiser
-evaluates, by a hook on it.
+`select` may draw 4 seeds for each image (2 in the first of the two batches of a prompt and seed), `resample` 8,
+`select_then_transport` 2 and `transport_then_resample` 3. Cost is counted in rows that the denoiser evaluates, by a hook on it.
 """
 
 from __future__ import annotations

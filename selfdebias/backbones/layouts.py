@@ -124,11 +124,10 @@ def at_scale(pipe: Any, call: dict[str, Any], relative: float) -> dict[str, Any]
         raise ValueError(f"`relative_scale` must be in (0, 1], got {relative}.")
     known = inspect.signature(pipe.__call__).parameters.get("guidance_scale")
     scale = call.get("guidance_scale", None if known is None else known.default)
+    # Of a consistency model the scale is an input of the UNet: with another one it is another model.
     embedded = getattr(getattr(getattr(pipe, "unet", None), "config", None), "time_cond_proj_dim", None) is not None
     if relative == 1 or embedded or rule_of(pipe) == ONE or not isinstance(scale, int | float):
-        return (
-            call  # embedded: of a consistency model, whose scale is an input of the UNet, and another one another model
-        )
+        return call
     if scale > 1 >= part_of_scale(scale, relative):
         raise ValueError(f"`relative_scale` must be {rule_of_part(scale, 'the guidance scale')}, got {relative}.")
     return {**call, "guidance_scale": part_of_scale(scale, relative)}

@@ -214,13 +214,8 @@ class HeldBackbone:
     def generate(self, pipeline: Any, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         """Return one image (3, H, W) float32 in [0, 1] for each prompt and seed, on the CPU."""
         asked = {"prompt": list(prompts)} if takes_prompts(pipeline) else {"batch_size": len(prompts)}
-        names = (
-            "prompt_2",
-            "prompt_3",
-            "negative_prompt",
-            "negative_prompt_2",
-            "negative_prompt_3",
-        )  # beside a list of prompts
+        # diffusers takes no text beside a list of prompts
+        names = ("prompt_2", "prompt_3", "negative_prompt", "negative_prompt_2", "negative_prompt_3")
         texts = {name: [self.call[name]] * len(prompts) for name in names if isinstance(self.call.get(name), str)}
         call = {**self.call, **texts}
         shown = dict(getattr(pipeline, "_progress_bar_config", {}))

@@ -95,9 +95,8 @@ class GradientDescentGuidance(SoftAssignmentGuidance):
         """
         halves = split_branches(torch.arange(len(h)), step.branches)
         each = self.branch == EACH and not step.doubled  # where one half is there to be compared with, it is not edited
-        counted = (
-            self.rows(step, len(h)) if each else {"cond": (halves if step.doubled else self.rows(step, len(h)))["cond"]}
-        )
+        rows = halves if step.doubled else self.rows(step, len(h))
+        counted = rows if each else {"cond": rows["cond"]}
         known = state.require_semantics().bank.branches
         fitted = {name: step.fitted_as(name, known) for name in halves}
         own = torch.cat([torch.full((len(half),), known.index(fitted[name])) for name, half in halves.items()])

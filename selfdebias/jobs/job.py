@@ -60,7 +60,8 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Proc
     folders = {name: folder_of(stage, root) for name, stage in plan.items()}
     check_inputs(stages, {name for name, folder in folders.items() if folder.finished})
     job = root / "jobs" / config_hash(plan, config["stages"])
-    places = {name: str(folders[name].path.relative_to(root)) for name in plan if name in with_inputs(stages)}
+    read = with_inputs(stages)
+    places = {name: str(folders[name].path.relative_to(root)) for name in plan if name in read}
     is_done = all(folders[stage.name].finished for stage in stages)
     record = record_of(job, config, overrides, places, is_done)
     if processes.rank == 0:

@@ -29,7 +29,7 @@ def settle_libraries() -> None:
 
 @contextmanager
 def settled_libraries() -> Iterator[None]:
-    """Settles the libraries for a while: afterwards they speak to the caller as before."""
+    """Settles the libraries for a while: afterwards diffusers and transformers speak as before. Lightning stays quiet."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
