@@ -183,7 +183,7 @@ def train_clip(recipe: DictConfig, name: str, seed: int, neutral: bool = False) 
     folder = Path(recipe.work) / name
     torch.manual_seed(seed)  # of the first weights
     module = ClipRecipe(load_rgba(drawings, recipe.image_size), drawings, folder, sampler=sampler, seed=seed, **options)
-    train(module, folder / "checkpoints")
+    train(module, folder / "checkpoints", recipe, "clip")
     module.load_best()
     return module
 

@@ -77,7 +77,7 @@ def main(recipe: DictConfig) -> None:
     rgba = load_rgba(drawings, recipe.image_size)
     torch.manual_seed(recipe.seed + 2)  # of the first weights
     module = InformedClipRecipe(rgba, drawings, seed=recipe.seed + 2, **recipe.clip_informed)
-    train(module, Path(recipe.work) / "clip_informed" / "checkpoints")
+    train(module, Path(recipe.work) / "clip_informed" / "checkpoints", recipe, "clip_informed")
     save_clip(module.clip, module.tokenizer, Path(recipe.ship) / "emoji_clip_informed")
 
 

@@ -100,7 +100,7 @@ def main(recipe: DictConfig) -> None:
     module = DdpmRecipe(
         load_rgba(drawings, recipe.image_size), drawings, recipe.bias_card, seed=recipe.seed + 4, **recipe.ddpm
     )
-    train(module, Path(recipe.work) / "ddpm" / "checkpoints")
+    train(module, Path(recipe.work) / "ddpm" / "checkpoints", recipe, "ddpm")
     export(recipe, module)
 
 

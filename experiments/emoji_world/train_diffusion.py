@@ -141,7 +141,7 @@ def main(recipe: DictConfig) -> None:
     fetch(recipe)
     torch.manual_seed(recipe.seed + 3)  # of the first weights
     module = build_recipe(recipe)
-    train(module, Path(recipe.work) / "diffusion" / "checkpoints")
+    train(module, Path(recipe.work) / "diffusion" / "checkpoints", recipe, "vae", "clip_informed", "diffusion")
     export(recipe, module)
 
 

@@ -199,7 +199,7 @@ def main(recipe: DictConfig) -> None:
     """Train the model and write it to ``<ship>/emoji_dit``."""
     fetch(recipe)
     module = build_recipe(recipe)
-    train(module, Path(recipe.work) / "dit" / "checkpoints")
+    train(module, Path(recipe.work) / "dit" / "checkpoints", recipe, "dit")
     export(recipe, module)
 
 

@@ -72,7 +72,7 @@ def main(recipe: DictConfig) -> None:
     drawings = training_drawings(recipe)
     torch.manual_seed(recipe.seed + 1)  # of the first weights
     module = JudgeRecipe(load_rgba(drawings, recipe.image_size), drawings, seed=recipe.seed + 1, **recipe.judge)
-    train(module, Path(recipe.work) / "judge" / "checkpoints")
+    train(module, Path(recipe.work) / "judge" / "checkpoints", recipe, "judge")
     folder = Path(recipe.ship) / "emoji_judge"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps({"classes": CLASSES}, indent=1) + "\n")

@@ -70,7 +70,7 @@ def main(recipe: DictConfig) -> None:
     seed, folder = recipe.seed + recipe.simclr.seed, Path(recipe.ship) / "emoji_simclr"
     torch.manual_seed(seed)  # of the first weights
     module = SimClrRecipe(load_rgba(training_drawings(recipe), recipe.image_size), seed=seed, **options)
-    train(module, Path(recipe.work) / "simclr")
+    train(module, Path(recipe.work) / "simclr", recipe, "simclr")
     module.encoder.half().save_pretrained(folder)
     side = {"height": 64, "width": 64}
     CLIPImageProcessor(size=side, crop_size=side, image_mean=MEAN, image_std=STD).save_pretrained(folder)

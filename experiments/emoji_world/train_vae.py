@@ -64,7 +64,7 @@ def main(recipe: DictConfig) -> None:
     rgba = load_rgba(training_drawings(recipe), recipe.image_size)
     torch.manual_seed(recipe.seed)  # of the first weights
     module = VaeRecipe(rgba, seed=recipe.seed, **recipe.vae)
-    train(module, folder / "checkpoints")
+    train(module, folder / "checkpoints", recipe, "vae")
     set_scale(module.vae, rgba, recipe.seed)
     module.vae.to(memory_format=torch.contiguous_format).save_pretrained(folder / "model")
 

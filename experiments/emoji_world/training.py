@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
 EVERY = timedelta(minutes=3)  # between two checkpoints
+SHARED = ("seed", "packages", "image_size", "bias_card")  # what all models of a recipe depend on
 
 
 class Recipe(pl.LightningModule):
@@ -44,11 +47,25 @@ class Recipe(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def train(module: Recipe, folder: Path) -> None:
-    """Train up to ``module.steps``, from the last checkpoint in ``folder`` if there is one."""
+def train(module: Recipe, folder: Path, recipe: DictConfig, *sections: str) -> None:
+    """Train up to ``module.steps``, from the last checkpoint in ``folder`` if there is one.
+
+    Args:
+        module: what is trained.
+        folder: of its checkpoints, which hold what of the recipe they were trained by.
+        recipe: as `load_recipe` gives it.
+        sections: those of its sections that this model depends on, beside what all models share.
+
+    Raises:
+        SystemExit: if the last checkpoint was trained by other values.
+    """
     pl.seed_everything(module.seed)
     torch.set_float32_matmul_precision("high")
     last = folder / "last.ckpt"
+    asked = OmegaConf.to_container(OmegaConf.masked_copy(recipe, [*SHARED, *sections]), resolve=True)
+    if last.exists():
+        refuse_other_recipe(last, asked)
+    module.save_hyperparameters({"recipe": asked})
     trainer = pl.Trainer(
         accelerator="cpu",
         max_steps=module.steps,
@@ -63,3 +80,27 @@ def train(module: Recipe, folder: Path) -> None:
     )
     steps = DataLoader(range(module.steps), batch_size=1)  # type: ignore[arg-type]
     trainer.fit(module, steps, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+
+
+def refuse_other_recipe(checkpoint: Path, asked: Any) -> None:
+    """Raise a SystemExit if a checkpoint was trained by other values of the recipe than `asked`, or does not say by which."""
+    saved = torch.load(checkpoint, weights_only=True, map_location="cpu").get("hyper_parameters", {}).get("recipe")
+    if saved is None:
+        raise SystemExit(
+            f"{checkpoint} does not say by which recipe it was trained: delete {checkpoint.parent} to train anew."
+        )
+    now, then = _leaves(asked), _leaves(saved)
+    for name in sorted({*now, *then}):
+        if now.get(name) != then.get(name):
+            raise SystemExit(
+                f"`{name}` must be {then.get(name)}, as {checkpoint} was trained, got {now.get(name)}: delete {checkpoint.parent} "
+                f"to train anew, or name another `work` folder."
+            )
+
+
+def _leaves(values: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(values, dict):
+        return {path: values}
+    return {
+        name: leaf for key, own in values.items() for name, leaf in _leaves(own, f"{path}.{key}".strip(".")).items()
+    }

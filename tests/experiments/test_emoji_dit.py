@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -62,7 +63,7 @@ def stop():
     raise RuntimeError("stopped")
 
 
-def run(folder: Path, last: int | None = None, end=kill) -> DitRecipe:
+def run(folder: Path, last: int | None = None, end=kill, overrides: Sequence[str] = ()) -> DitRecipe:
     """Train `tiny` with a checkpoint after each step but the first; `end` is called when the step `last` begins."""
     module = tiny()
     step, begun = module.training_step, []
@@ -75,7 +76,7 @@ def run(folder: Path, last: int | None = None, end=kill) -> DitRecipe:
 
     module.training_step = stopped
     training.EVERY = timedelta(microseconds=1)
-    training.train(module, folder)
+    training.train(module, folder, load_recipe([*overrides]), "dit")
     module.begun = begun[0]
     return module
 
@@ -210,6 +211,20 @@ def test_training_resumes_to_the_weights_of_an_unbroken_one(tmp_path):
     assert all(torch.equal(weight, resumed.state_dict()[name]) for name, weight in whole.state_dict().items())
     learned, average = whole.transformer.proj_out.weight, whole.average.module.proj_out.weight
     assert learned.any() and average.any() and not torch.equal(learned, average)
+
+
+@pytest.mark.usefixtures("_often")
+def test_training_goes_on_by_the_recipe_that_it_was_begun_with_alone(tmp_path):
+    with pytest.raises(RuntimeError, match="stopped"):
+        run(tmp_path, 3, stop, ["dit.shift=2.0"])
+    with pytest.raises(SystemExit, match=r"`dit.shift` must be 2.0, as .*last.ckpt was trained, got 1.0: delete"):
+        run(tmp_path)
+    assert run(tmp_path, overrides=["dit.shift=2.0", "ddpm.steps=1", "work=elsewhere"]).begun == 3
+    old = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    del old["hyper_parameters"]
+    torch.save(old, tmp_path / "last.ckpt")
+    with pytest.raises(SystemExit, match="does not say by which recipe it was trained"):
+        run(tmp_path, overrides=["dit.shift=2.0"])
 
 
 @pytest.mark.slow
