@@ -6,7 +6,6 @@ A stage fills its folder batch by batch, and each batch is one line of a manifes
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdebias.storage import StorageError
+from selfdebias.storage.arm_facts import check_record, read_drawing
 from selfdebias.storage.atomic import read_lines, sha256_of
 from selfdebias.storage.images import SUFFIXES, UnreadableError, read_picture_file
 
@@ -94,9 +94,9 @@ class ImageFolder:
         """Refuses a folder of which no image can be read, at the cost of reading the first one that can.
 
         Raises:
-            ValueError: With the reason for the first file.
+            ValueError: With the reason for the first file, or where what a stage noted of the arm is damaged.
         """
-        reason = ""
+        reason, _ = "", self.drawing
         for row, file in enumerate(self.files):
             try:
                 self.read(row)
@@ -117,8 +117,7 @@ class ImageFolder:
     @cached_property
     def drawing(self) -> dict[str, Any]:
         """What our generate stage noted of the arm's guidance and cost; empty for other folders."""
-        path = self.path / "generate.json"
-        return json.loads(path.read_text()) if self.has_manifest and path.exists() else {}
+        return read_drawing(self.path / "generate.json") if self.has_manifest else {}
 
     @property
     def dependence(self) -> dict[str, Any]:
@@ -167,6 +166,7 @@ def _of_manifest(path: Path) -> tuple[str, list[ImageFile]]:
     key, files = key_of(path), []
     records = [record for line in read_manifests(path, key) for record in line["records"]]
     for it in sorted(records, key=lambda record: record["id"]):
+        check_record(it, path)
         known = (it["id"], it["seed"], it["batch"], it["blanked"], it.get("prompt", ""))
         files.append(ImageFile(path / f"images/{it['id']:06d}.png", f"images/{it['id']:06d}", *known))
     return key, files

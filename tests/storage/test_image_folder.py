@@ -48,16 +48,37 @@ def test_a_manifest_says_seeds_batches_and_what_was_blanked(tmp_path):
         records = [{"seed": 2**63 + i, "prompt": "x", "batch": batch, "blanked": i == 3} for i in ids]
         store.add(batch, ids, torch.zeros(2, 3, 2, 2), {}, records)
     fill(tmp_path, "mode-0.png")  # a picture beside them is none of them
-    (tmp_path / "generate.json").write_text('{"seconds_per_image": 2.0}')
+    (tmp_path / "generate.json").write_text('{"seconds_per_image": 2.0, "peak_memory_mb": null}')
     folder = ImageFolder(tmp_path, drawn_together=1)
     assert [file.facts for file in folder.files] == store.records()
-    assert (folder.key, folder.drawn_together, folder.drawing) == ("key", None, {"seconds_per_image": 2.0})
+    assert (folder.key, folder.drawn_together) == ("key", None)
+    assert folder.drawing == {"seconds_per_image": 2.0, "peak_memory_mb": None}
     plain = ImageFolder(tmp_path / "images")
     assert [file.name for file in plain.files] == ["000000", "000001", "000002", "000003"]
     assert (plain.key, plain.drawing, plain.files[3].blanked) == ("", {}, None)
     shutil.move(tmp_path / "images" / "000002.png", tmp_path / "elsewhere.png")
     with pytest.raises(ValueError, match="No such file"):
         folder.read(2)
+
+
+@pytest.mark.parametrize(
+    "record, drawing, words",
+    [
+        ({"seed": "x"}, "{}", "`seed` of each image in the manifest of .* must be as a stage writes it, got 'x'"),
+        ({"batch": True}, "{}", "`batch` of each image in the manifest of .*, got True"),
+        ({"blanked": 1}, "{}", "`blanked` of each image .*, got 1"),
+        ({"seed": None}, "{}", "`seed` of each image .*, got None"),
+        ({}, "{", "`.*generate.json` must be a file of JSON that can be read: it is damaged"),
+        ({}, '{"dependence": "moon"}', "`dependence` in .*generate.json must be as a generate stage writes it, got 'moon': sample"),
+        ({}, '{"rows_per_image": "50"}', "`rows_per_image` in .*generate.json must be as .*, got '50'"),
+    ],
+)  # fmt: skip
+def test_facts_that_no_stage_wrote_are_refused_before_images_are_read(record, drawing, words, tmp_path):
+    facts = {"seed": 1, "prompt": "x", "batch": 0, "blanked": None, **record}
+    BatchFolder(tmp_path, "key").add(0, [0], torch.zeros(1, 3, 2, 2), {}, [facts])
+    (tmp_path / "generate.json").write_text(drawing)
+    with pytest.raises(ValueError, match=words):
+        ImageFolder(tmp_path).check()
 
 
 def test_folders_that_cannot_be_one_are_refused(tmp_path):
