@@ -31,6 +31,11 @@ class Method:
         """
         return "batch"
 
+    @property
+    def revision(self) -> int:
+        """Part of the key of what it samples: another number once the same options sample other images than before."""
+        return 1
+
     def check(self, semantics: Semantics) -> None:
         """Refuse, before an image is sampled, semantics that this method cannot work with.
 

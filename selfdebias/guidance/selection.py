@@ -57,6 +57,11 @@ class Selection(Method, ABC):
         require(AXES, axes=axes)
         self.limit, self.target, self.axes, self.steer = limit, target, axes, steer
 
+    @property
+    def revision(self) -> int:
+        """See `Method`: that of what it steers by."""
+        return 1 if self.steer is None else self.steer.revision
+
     def check(self, semantics: Semantics) -> None:
         """See `Method.check`."""
         wanted_shares(self.target, semantics.bank)

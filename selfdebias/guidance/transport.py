@@ -11,7 +11,7 @@ from torch import Tensor
 
 from selfdebias.backbones.calling import Step, split_branches
 from selfdebias.config.rules import number_in
-from selfdebias.guidance.shares import EPSILON, kl_divergence
+from selfdebias.guidance.shares import kl_divergence
 from selfdebias.guidance.state import GuidanceState, MethodState
 from selfdebias.guidance.step_rule import AT_LEAST_1, SHARE, RelativeStepGuidance, along, require
 
@@ -96,6 +96,8 @@ class TransportGuidance(RelativeStepGuidance):
         ValueError: if a value is out of range.
     """
 
+    revision = 2  # images whose assignment to their mode is below 1e-12 are pushed too
+
     def __init__(
         self, strength: float, temperature: float | str, branch: str = "contrast", settled: float = 0.85, freeze: float = 0.7,
         slack: float = 2.5, decay: float = 1.0, closed_loop: bool = False, limit: float = 2.0,
@@ -135,7 +137,7 @@ class TransportGuidance(RelativeStepGuidance):
 
     def direction(self, leaf: Tensor, fit: Tensor, modes: Tensor, step: Step, state: GuidanceState) -> Tensor:
         """Return where each image is pushed (B, C, H, W): ``d log fit / d h``, `fit` (B,) being its assignment to its mode (B,)."""
-        return torch.autograd.grad(torch.log(fit.clamp(min=EPSILON)).sum(), leaf)[0]
+        return torch.autograd.grad(torch.log(fit.clamp(min=torch.finfo(fit.dtype).tiny)).sum(), leaf)[0]
 
     def modes(self, p: Tensor, step: Step, state: GuidanceState) -> tuple[Tensor, Tensor]:
         """Choose the modes of the images of all processes, anew until `freeze`; of several blocks, by the best one's projector.
@@ -211,7 +213,7 @@ def assign_modes(p: Tensor, counts: Tensor) -> Tensor:
     """Give each image a mode, so that each mode gets its count and ``sum_i -log p_ik`` is smallest.
 
     For two modes this cuts the order of the images' scores. Among images with equal assignments the first ones get the mode
-    that is likelier.
+    that is likelier. Solved exactly, by `scipy.optimize.linear_sum_assignment`.
 
     Args:
         p: (n, K) soft assignments; a row that is not finite counts as one that has no preference.
@@ -219,9 +221,6 @@ def assign_modes(p: Tensor, counts: Tensor) -> Tensor:
 
     Returns:
         (n,) int64.
-
-    References:
-        The assignment is solved by `scipy.optimize.linear_sum_assignment`, exactly.
 
     Example:
         >>> p = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.8, 0.2], [0.3, 0.7]])

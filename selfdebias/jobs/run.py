@@ -176,8 +176,10 @@ def generate_arms(row: Row, projected: Stage, discovered: Stage) -> dict[str, St
         ]  # nothing is guided: no time is said
         method = make(drawn, "guidance")
         looks = getattr(method, "needs_encoder", False)  # at finished images
+        revision = getattr(method, "revision", 1)
+        version = generate.VERSION if revision == 1 else f"{generate.VERSION}, guidance {revision}"
         arms[arm] = replace(row, config=drawn).stage(
-            "generate", generate.generate, generate.VERSION, depends, arm, arm=arm,
+            "generate", generate.generate, version, depends, arm, arm=arm,
             backbone=MODEL_OF_ARMS, guidance=method, schedule=Part("schedule"), prompts=make(told, "prompts"),
             projected=projected if edited else None, replayed=arms["guided"] if arm == "random" else None, trainer=TRAINER,
             discovered=discovered if edited and in_projected_space(config) else None,

@@ -101,18 +101,18 @@ class Row:
     name: str = ""
 
     def stage(
-        self, kind: str, function: Callable[..., None], version: int, depends: Sequence[str], suffix: str = "", **arguments: Any
+        self, kind: str, function: Callable[..., None], version: int | str, depends: Sequence[str], suffix: str = "",
+        **arguments: Any,
     ) -> Stage:  # fmt: skip
         """A stage with its key.
 
         Args:
-            kind: `collect`, `discover`, ...
-            function, arguments: See `Stage`.
+            kind, function, arguments: See `Stage`; a kind is `collect`, `discover`, ...
             version: Of the function: another one where its results are others.
             depends: Dotted paths of the configuration that it depends on.
             suffix: Its arm, or what else tells it from others of its kind in the row.
         """
-        record = {
+        record: dict[str, Any] = {
             "stage": kind,
             "version": version,
             "config": kept_in_key(self.config, depends),

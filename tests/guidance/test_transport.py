@@ -60,6 +60,15 @@ def test_an_image_short_of_its_mode_is_pushed_in_proportion_to_what_is_missing()
     assert wanted[1] > 0 and torch.allclose(relative, wanted, atol=1e-5)
 
 
+def test_an_image_that_is_all_but_surely_in_another_mode_is_pushed_in_full():
+    h, state = activations([0.05, 0.1, 0.15, 0.2]), _begun()
+    guidance = TransportGuidance(0.3, 0.02, branch="cond", slack=1.0)
+    assert (state.semantics.assign(h[4:], 500.0, "cond", 0.02)[:, 1] < 1e-16).all()
+    edited = guidance.edit(h, step(), state)
+    relative = (edited - h)[4:].flatten(1).norm(dim=1) / h[4:].flatten(1).norm(dim=1)
+    assert torch.allclose(relative, torch.tensor([0.0, 0.0, 0.1, 0.1]), atol=1e-5)
+
+
 def test_the_push_is_along_the_numerical_gradient_of_its_own_assignment():
     h, state = activations(BIASED), _begun((0.0, 1.0))
     edit = (_guidance().edit(h, step(), state) - h)[N:]

@@ -7,6 +7,7 @@ from PIL import Image
 
 from selfdebias.config import compose as config
 from selfdebias.config.schema import STAGES
+from selfdebias.guidance import TransportGuidance
 from selfdebias.jobs import job, run
 from selfdebias.jobs.parts import Parts
 from selfdebias.jobs.stages.discover import discover_projected
@@ -120,6 +121,17 @@ def test_labels_that_the_judge_does_not_know_are_refused_before_anything_runs(st
         and "gender: man, woman; tone: pale, dark; age: child, adult), got the attribute 'race'" in err
     )
     assert stand_ins == []
+
+
+@pytest.mark.parametrize(
+    "guidance, changes", [("transport", True), ("select_then_transport", True), ("mean_transport", False)]
+)
+def test_a_revision_of_a_guidance_gives_its_images_another_key_and_no_others(guidance, changes, monkeypatch):
+    before = keys(f"guidance={guidance}")
+    monkeypatch.setattr(TransportGuidance, "revision", 3)
+    after = keys(f"guidance={guidance}")
+    found = {name for name in before if before[name] != after[name]}
+    assert found == ({"generate/guided", *AFTER_GENERATE} if changes else set())
 
 
 def test_a_raised_version_gives_another_key_from_there_on(stand_ins, monkeypatch):
