@@ -11,7 +11,6 @@ import numpy as np
 import selfdebias.metrics
 from docs.tables import code, summary, table, text
 from selfdebias.metrics import (
-    comparison,
     composition,
     corrected,
     differences,
@@ -24,6 +23,7 @@ from selfdebias.metrics import (
     quality,
     spaces,
     vendi,
+    verdicts,
     within_modes,
 )
 from selfdebias.metrics.metric import GaussianKernel, Metric, PolynomialKernel, ReferenceMetric
@@ -105,7 +105,7 @@ def metrics_page() -> str:
     ]
     parts += [
         INTERVALS,
-        _functions(intervals.BlockBootstrap, differences.difference, comparison.told_apart, fairness.expected_floor),
+        _functions(intervals.BlockBootstrap, differences.difference, verdicts.told_apart, fairness.expected_floor),
     ]
     return "".join([*parts, FORMULA, _functions(*shown)])
 

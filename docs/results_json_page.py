@@ -9,7 +9,6 @@ from docs.tables import code, summary, table, text
 from selfdebias.jobs.stages.evaluate import describe_judge
 from selfdebias.judges.labelled import summarise_error
 from selfdebias.metrics import (
-    comparison,
     composition,
     corrected,
     differences,
@@ -18,6 +17,7 @@ from selfdebias.metrics import (
     quality,
     shares,
     spaces,
+    verdicts,
     within_modes,
 )
 from selfdebias.metrics.modes import summarise_modes
@@ -61,7 +61,7 @@ TOP: Mapping[str, Said] = {
     "spaces": describe_spaces,
     "arms": "The numbers of each arm, by its name: see below.",
     "baseline": "Name of the arm that the others are compared with, `vanilla` as a rule.",
-    "verdicts": comparison.verdicts,
+    "verdicts": verdicts.verdicts,
     "twins": "By arm, how many of its images have a paired sample in the baseline.",
     "modes": summarise_modes,
     "cost": summarise_cost,

@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.pooled import ROOT, run_jobs, write_study
+from selfdebias.config.keys import digest
+from selfdebias.jobs.stages import report
 from selfdebias.jobs.sweeps.pooling import pooled_arms
 from selfdebias.metrics import fairness
 from selfdebias.metrics.arms import ArmData
@@ -32,7 +34,7 @@ from selfdebias.metrics.number import Number
 from selfdebias.metrics.preservation import preservation
 from selfdebias.metrics.shares import attribute_metrics, attribute_shares, mode_metrics_of
 from selfdebias.metrics.within_modes import covered_in_mode
-from selfdebias.storage.atomic import write_json
+from selfdebias.storage.atomic import sha256_of, write_json
 
 Array = NDArray[np.float64]
 Cell = Callable[[float, int, str, int], dict[str, dict[str, float]]]
@@ -183,9 +185,14 @@ def cell(population: Population, share: float, n: int, kind: str, repeats: int) 
     }
 
 
-def cells(run: Cell, sizes: Sequence[int], repeats: int, folder: Path) -> list[dict[str, Any]]:
-    """Run all cells by `run`, which gets share, N, kind of draw and repeats; finished ones are read back from `folder`."""
-    results = []
+def cells(run: Cell, sizes: Sequence[int], repeats: int, folder: Path, jobs: Sequence[Path]) -> list[dict[str, Any]]:
+    """Run all cells by `run`, which gets share, N, kind of draw and repeats; finished ones are read back from below `folder`.
+
+    They are of the images of these `jobs`, and of today's code of metrics and of the coverage studies.
+    """
+    studies = [sha256_of(path) for path in sorted(Path(__file__).parent.glob("*coverage.py"))]
+    images = [json.loads((job / "job.json").read_text())["stages"] for job in jobs]
+    folder, results = folder / digest([images, report.writer(), studies]), []
     for share in SHARES:
         for n in sizes:
             for kind in DRAWS:
@@ -223,7 +230,7 @@ def main(overrides: list[str]) -> None:
     jobs = run_jobs([*overrides, *GUIDED], SEEDS)
     arms, reference = pooled_arms(jobs, Path(ROOT), ("vanilla", "guided"))
     population = Population(arms["guided"], arms["vanilla"], reference)
-    results = cells(partial(cell, population), SIZES, REPEATS, Path(ROOT) / "coverage")
+    results = cells(partial(cell, population), SIZES, REPEATS, Path(ROOT) / "coverage", jobs)
     text = [
         "# Do the 95% intervals cover?", "",
         f"`python -m experiments.coverage`: the least share of {REPEATS} repeats in which the interval holds the true value, "

@@ -30,7 +30,7 @@ from experiments.person_axes import HONEST, TOLD
 from experiments.person_choosing import LABEL_FREE, TITLES, edited, ordered, refuse_unknown
 from experiments.pooled import INTERVALS, RESULTS, ROOT, interval, picked, rows_to_fit, run_jobs, write_study
 from selfdebias.jobs.sweeps.pooling import pool_jobs
-from selfdebias.metrics.comparison import holm
+from selfdebias.metrics.verdicts import holm
 from selfdebias.report.explanations import judge_in_words
 from selfdebias.report.figures import LIGHT, MARKERS, to_png
 from selfdebias.storage.atomic import write_bytes
@@ -292,7 +292,6 @@ def main(words: Sequence[str]) -> None:
     others = [word for word in words if word not in every_arm]
     refuse_unknown(others, [*SETTINGS], f"a part, or be an arm ({'; '.join(every_arm)})")
     file = RESULTS / f"{NAME}.json"
-    every: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     of_arms = [word for word in words if word in every_arm]
     of_parts = [word for word in words if word not in of_arms]
     for name, arms in SETTINGS.items():
@@ -301,6 +300,9 @@ def main(words: Sequence[str]) -> None:
             if of_arms:  # its prompts that state the attribute have their numbers
                 asked["default"] = [*arms["default"][:-1], "guidance=transport"]
             now = measure(asked, SEEDS)
+            every: dict[str, Any] = (
+                json.loads(file.read_text()) if file.exists() else {}
+            )  # another process may have added a part
             every[name] = joined(every[name], now) if of_arms and name in every else now
             write_bytes(RESULTS / figure_file(name), to_png(draw(every[name])))
             kept = {it: {**every[it], "rows": picked(every[it]["rows"], KEPT)} for it in SETTINGS if it in every}

@@ -124,8 +124,8 @@ def covered(results: list[Mapping[str, Any]], kind: str, name: str, draws: str, 
     return [it["metrics"][f"{kind}, {name}"]["covered"] for it in results if (it["draws"], it["n"]) == (draws, n)]
 
 
-def arms_of(overrides: list[str]) -> tuple[Arms, list[str]]:
-    """Sample the images if they are not there, and put those of one seed together; with the config hashes of the jobs."""
+def arms_of(overrides: list[str]) -> tuple[Arms, list[Path]]:
+    """Sample the images if they are not there, and put those of one seed together; with the folders of the jobs."""
     jobs = [run_jobs([*overrides, f"collect.seed={fit}", f"project.seed={fit}"], SEEDS) for fit in FITS]
     root = Path(ROOT)
     centers = read_centers(stages_of(jobs[0][0], root)["discover"])
@@ -133,13 +133,13 @@ def arms_of(overrides: list[str]) -> tuple[Arms, list[str]]:
     every = tuple(
         replace(it, modes=assign_modes(it.e, centers)) for it in (first["guided"], other["guided"], first["vanilla"])
     )
-    return Arms(every), [job.name for own in jobs for job in own]
+    return Arms(every), [job for own in jobs for job in own]
 
 
 def main(overrides: list[str]) -> None:
     """Run all cells, and write the table."""
-    arms, hashes = arms_of(overrides)
-    results = cells(partial(cell, arms), SIZES, REPEATS, Path(ROOT) / "paired_coverage")
+    arms, jobs = arms_of(overrides)
+    results = cells(partial(cell, arms), SIZES, REPEATS, Path(ROOT) / "paired_coverage", jobs)
     least = min(
         mean(covered(results, kind, name, draws, n))
         for kind in KINDS
@@ -158,7 +158,11 @@ def main(overrides: list[str]) -> None:
         "", table(results), "",
         "kept_cosine of vanilla is 1, that of an image with itself.",
     ]  # fmt: skip
-    write_study("paired_coverage", "\n".join(text), {"repeats": REPEATS, "cells": results, "config_hashes": hashes})
+    write_study(
+        "paired_coverage",
+        "\n".join(text),
+        {"repeats": REPEATS, "cells": results, "config_hashes": [job.name for job in jobs]},
+    )
 
 
 if __name__ == "__main__":

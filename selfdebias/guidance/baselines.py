@@ -81,7 +81,7 @@ class MeanTransportGuidance(TransportGuidance):
         super().check(semantics)
         require_means(semantics, "mean_transport")
 
-    def direction(self, leaf: Tensor, fit: Tensor, modes: Tensor, step: Step, state: GuidanceState) -> Tensor:
+    def direction(self, leaf: Tensor, log_fit: Tensor, modes: Tensor, step: Step, state: GuidanceState) -> Tensor:
         """See `TransportGuidance.direction`."""
         means = state.require_semantics().means
         assert means is not None  # `check` refuses the others

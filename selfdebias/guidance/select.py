@@ -53,6 +53,11 @@ class Select(Selection):
         require(number_in(0, 1, "(]"), at=at)
         self.at = at
 
+    @property
+    def revision(self) -> int:
+        """See `Method`."""
+        return super().revision + (self.steer is not None)  # what a batch lacks is made up for once
+
     def draw(self, parts: Sequence[Part]) -> None:
         """See `Selection.draw`."""
         seeds = [part.seeds(part.need.expected(self.limit)) for part in parts]
@@ -96,13 +101,13 @@ class Select(Selection):
             own = [seed for seed in part.seeds(need.count) if seed.place not in part.delivered]
             if part.context.look is None:
                 part.deliver(own, part.steer(own, missing), range(n), edited=True)
+                got = need.counts
             else:
                 rounds, number = Rounds(part, [*own, *(it for it in others if it.spawned)], missing, n, True), n
                 while number:
                     rounds.draw(number)
                     number = min(n - int(rounds.got[0].sum()), rounds.left)
-                rounds.deliver()
-            got = need.counts
+                got = [have + more for have, more in zip(got, rounds.deliver(), strict=True)]
         part.book(got)
 
 

@@ -82,10 +82,16 @@ class SoftAssignmentGuidance(Guidance):
         self, h: Tensor, step: Step, state: GuidanceState, branch: str = "cond", own: Tensor | None = None
     ) -> Tensor:
         """Return the soft assignments (B, K), differentiable in `h`; `branch` and `own` as in `Semantics.assign`."""
+        return torch.softmax(self.logits(h, step, state, branch, own), dim=1)
+
+    def logits(
+        self, h: Tensor, step: Step, state: GuidanceState, branch: str = "cond", own: Tensor | None = None
+    ) -> Tensor:
+        """Return what `assign` takes the softmax of, (B, K); arguments as there."""
         semantics = state.require_semantics()
         calibrated = self.temperature == CALIBRATED
         tau = semantics.bank.temperature(step.timestep, branch) if calibrated else float(self.temperature)
-        return semantics.assign(h, step.timestep, branch, tau, own)
+        return semantics.logits(h, step.timestep, branch, tau, own)
 
     def sharper(self, p: Tensor, h: Tensor, step: Step, state: GuidanceState, temperature: float) -> Tensor:
         """Return soft assignments (B, K) at a temperature, without gradient; `p`, the guidance's own, where that is no softer."""

@@ -96,7 +96,7 @@ class TransportGuidance(RelativeStepGuidance):
         ValueError: if a value is out of range.
     """
 
-    revision = 2  # images whose assignment to their mode is below 1e-12 are pushed too
+    revision = 2  # images whose assignment is below 1e-12 are pushed too
 
     def __init__(
         self, strength: float, temperature: float | str, branch: str = "contrast", settled: float = 0.85, freeze: float = 0.7,
@@ -124,20 +124,22 @@ class TransportGuidance(RelativeStepGuidance):
         h_cond = split_branches(h, step.branches)["cond"]
         with torch.enable_grad():
             leaf = h_cond.detach().float().requires_grad_(True)
-            p = self.assign(leaf, step, state)
+            logits = self.logits(leaf, step, state)
+            p = torch.softmax(logits, dim=1)
             everyone, own = state.collective.gather(p)
             modes, tried = self.modes(everyone, step, state)
-            fit = p.gather(1, modes[own].to(p.device)[:, None])[:, 0]
-            g = self.direction(leaf, fit, modes[own], step, state)
-        missing = (1 - fit.detach() / self.settled).clamp(min=0) * tried[own].to(fit)
+            chosen = modes[own].to(p.device)[:, None]
+            log_fit = torch.log_softmax(logits, dim=1).gather(1, chosen)[:, 0]  # finite where p is 0
+            g = self.direction(leaf, log_fit, modes[own], step, state)
+        missing = (1 - p.detach().gather(1, chosen)[:, 0] / self.settled).clamp(min=0) * tried[own].to(p)
         edit = along(g, (self.effect(step) * missing).clamp(max=self.limit), h_cond)
         p_hat = everyone.mean(dim=0)
         kl = kl_divergence(p_hat, self.pi(state).to(p_hat))
         return h if state.skips(edit) else self.apply(h, edit, p_hat, kl, step, state)
 
-    def direction(self, leaf: Tensor, fit: Tensor, modes: Tensor, step: Step, state: GuidanceState) -> Tensor:
-        """Return where each image is pushed (B, C, H, W): ``d log fit / d h``, `fit` (B,) being its assignment to its mode (B,)."""
-        return torch.autograd.grad(torch.log(fit.clamp(min=torch.finfo(fit.dtype).tiny)).sum(), leaf)[0]
+    def direction(self, leaf: Tensor, log_fit: Tensor, modes: Tensor, step: Step, state: GuidanceState) -> Tensor:
+        """Return where each image is pushed (B, C, H, W): ``d log p_ik / d h_i``, given its log p (B,) and its mode k (B,)."""
+        return torch.autograd.grad(log_fit.sum(), leaf)[0]
 
     def modes(self, p: Tensor, step: Step, state: GuidanceState) -> tuple[Tensor, Tensor]:
         """Choose the modes of the images of all processes, anew until `freeze`; of several blocks, by the best one's projector.

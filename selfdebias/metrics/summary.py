@@ -7,15 +7,7 @@ from typing import Any
 
 from selfdebias.config.prompts import CROSS
 from selfdebias.metrics.arms import ArmData
-from selfdebias.metrics.comparison import (
-    GUIDED,
-    NO_MODES,
-    NO_REFERENCE,
-    Comparison,
-    Sets,
-    paired_rows,
-    verdicts,
-)
+from selfdebias.metrics.comparison import GUIDED, NO_MODES, NO_REFERENCE, Comparison, Sets, paired_rows
 from selfdebias.metrics.composition import composition
 from selfdebias.metrics.corrected import corrected_metrics
 from selfdebias.metrics.differences import differences
@@ -28,6 +20,7 @@ from selfdebias.metrics.preservation import paired_agreement, preservation
 from selfdebias.metrics.quality import against_reference, clip_score_of, keys_for, silence_clip_scores
 from selfdebias.metrics.shares import attribute_metrics, attribute_shares, by_run, rate
 from selfdebias.metrics.spaces import ENCODER, EXTRACTOR, Quality, quality_by_features
+from selfdebias.metrics.verdicts import verdicts
 from selfdebias.metrics.within_modes import distances_within_modes
 
 

@@ -86,8 +86,11 @@ class Semantics(AtBlocks):
             temperature: `tau`, > 0.
             own: (B,) int64, the branch that each activation is of, as an index into the bank's; None: `branch`.
         """
-        z = self.project(h, timestep, branch, own)
-        return torch.softmax(self.bank.scores(z, timestep, branch) / temperature, dim=1)
+        return torch.softmax(self.logits(h, timestep, branch, temperature, own), dim=1)
+
+    def logits(self, h: Tensor, timestep: float, branch: str, temperature: float, own: Tensor | None = None) -> Tensor:
+        """Return ``score_ik / tau``, (B, K) float32, of which `assign` takes the softmax; arguments as there."""
+        return self.bank.scores(self.project(h, timestep, branch, own), timestep, branch) / temperature
 
     def project(self, h: Tensor, timestep: float, branch: str, own: Tensor | None = None) -> Tensor:
         """Return ``phi(h_i, t)``, unit vectors (B, d) float32, differentiable in `h`; arguments as in `assign`."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from selfdebias.metrics.comparison import IN_WORDS, LESS_FAIR, holm
 from selfdebias.metrics.number import Number, number_at
+from selfdebias.metrics.verdicts import IN_WORDS, LESS_FAIR, holm
 from selfdebias.report.measures import Results, arms_of, attributes_of, differences_from
 from selfdebias.report.table import Table
 from selfdebias.report.wording import Notes, by_text, counted, number, plain, written

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from selfdebias.metrics.comparison import distances
 from selfdebias.metrics.distances import FRECHET
 from selfdebias.metrics.intervals import BlockBootstrap
 from selfdebias.metrics.metric import INCEPTION, ReferenceMetric
 from selfdebias.metrics.number import Number, finite, leaves, number_at
+from selfdebias.metrics.verdicts import distances
 from selfdebias.report.table import Table, to_csv
 from selfdebias.report.wording import plain
 from selfdebias.storage.hidden import hidden

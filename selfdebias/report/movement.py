@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from selfdebias.metrics.comparison import LESS_FAIR, NOT_TOLD_APART
 from selfdebias.metrics.number import Number, number_at
+from selfdebias.metrics.verdicts import LESS_FAIR, NOT_TOLD_APART
 from selfdebias.report.measures import Results, arms_of, attributes_of, class_shares
 from selfdebias.report.wording import plain
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from selfdebias.metrics.comparison import FAIRER
 from selfdebias.metrics.number import number_at
+from selfdebias.metrics.verdicts import FAIRER
 from selfdebias.report.measures import Results, arms_of, batches_of, images_of
 from selfdebias.report.movement import is_unsure, modes_came_nearer, share_of
 from selfdebias.report.wording import pooled_seeds

@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from selfdebias.metrics.comparison import IN_WORDS
 from selfdebias.metrics.number import Number, number_at
+from selfdebias.metrics.verdicts import IN_WORDS
 from selfdebias.report.explanations import interval_in_words, judge_in_words, skipped_edits_in_words
 from selfdebias.report.gallery import prompt_chart
 from selfdebias.report.material import settings

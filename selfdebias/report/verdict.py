@@ -6,16 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from selfdebias.metrics.comparison import (
-    FAIRER,
-    LESS_FAIR,
-    NO_MODES,
-    NOT_TOLD_APART,
-    OTHER_SEEDS,
-    distances,
-    told_apart,
-)
+from selfdebias.metrics.comparison import NO_MODES, OTHER_SEEDS
 from selfdebias.metrics.number import Number, number_at
+from selfdebias.metrics.verdicts import FAIRER, LESS_FAIR, NOT_TOLD_APART, distances, told_apart
 from selfdebias.report.measures import Results, arms_of, images_of, level_in_words, level_of
 from selfdebias.report.movement import Share, came_nearer, is_unsure, less_even, share_of
 from selfdebias.report.wording import percent, plain

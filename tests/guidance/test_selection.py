@@ -375,6 +375,22 @@ def test_in_a_job_finished_images_are_looked_at_and_what_is_lacking_is_steered_u
     assert len(set(selecting.seeds)) == 8
 
 
+def test_what_a_batch_lacks_where_all_seeds_are_drawn_is_owed_once():
+    pipeline, state = tiny_pipeline(), GuidanceState(semantics(-1e9))
+
+    def look(images: Tensor) -> np.ndarray:
+        return np.zeros((len(images), 1), dtype=np.int64)  # no image comes to the other side
+
+    select = Select(at=0.5, limit=2.0, target=[0.5, 0.5], steer=Noted())
+    with Selecting(pipeline, select, ALWAYS, state, look):
+        draw(pipeline)
+        account = state.of(SelectionState).accounts["a person"]
+        assert account.owed[0].tolist() == [-4, 4] and not account.wrong[0].any()
+        Noted.asked.clear()
+        draw(pipeline)
+    assert Noted.asked[0].tolist() == [0, 1]  # all eight on the other side: half of them, and the four of before
+
+
 @pytest.mark.parametrize("steer", [None, Noted()])
 def test_resampling_draws_until_the_finished_images_are_as_wanted(steer):
     pipeline = tiny_pipeline()

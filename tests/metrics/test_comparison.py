@@ -9,18 +9,10 @@ import pytest
 
 from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.arms import ArmData
-from selfdebias.metrics.comparison import (
-    NO_MODES,
-    NO_REFERENCE,
-    OTHER_SEEDS,
-    Comparison,
-    Sets,
-    compare,
-    paired_rows,
-    verdicts,
-)
+from selfdebias.metrics.comparison import NO_MODES, NO_REFERENCE, OTHER_SEEDS, Comparison, Sets, paired_rows
 from selfdebias.metrics.number import Number, missing
 from selfdebias.metrics.summary import summarise
+from selfdebias.metrics.verdicts import compare, verdicts
 
 MODES = {"k": 2, "sizes": [12, 8], "silhouette": 0.4, "stability": 1.0, "target": [0.5, 0.5]}
 
@@ -167,7 +159,20 @@ def test_a_verdict_is_that_of_the_difference_and_not_of_the_two_intervals():
     assert told(gender=planted(0.001), modes=planted(0.001, 0.1, 0.2))["modes"] == "less fair"
     both = told(gender=planted(0.03), modes=planted(0.04))
     assert both == {"gender": "not told apart", "modes": "not told apart"}  # 2 x 0.03 is above 0.05
-    assert told(gender=planted(0.03), modes=missing("no modes"))["gender"] == "fairer"  # one comparison alone
+    del overlapping["mode_fd"]
+    assert told(gender=planted(0.03), modes=missing("no modes")) == {"gender": "fairer"}  # one comparison alone
+
+
+def test_unpaired_comparisons_are_corrected_for_too():
+    def arm(value):
+        return {"gender": {"fd_hard": Number(value, value - 0.1, value + 0.1)}, "mode_fd": missing("none")}
+
+    def told(others):
+        arms = {"vanilla": arm(0.5), "guided": arm(0.29), **{f"arm {i}": arm(0.5) for i in range(others)}}
+        return verdicts(arms, "vanilla", ["gender"])["guided"]["gender"]
+
+    assert told(0) == told(9) == "fairer"  # intervals that are apart by little, p = 0.0036
+    assert told(19) == "not told apart"
 
 
 def test_all_arms_of_a_table_are_corrected_for_together():

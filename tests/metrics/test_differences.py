@@ -10,13 +10,14 @@ import pytest
 from scipy.stats import ttest_rel
 
 from selfdebias.metrics import MetricSuite, quality
-from selfdebias.metrics.comparison import OTHER_SEEDS, Sets, holm
+from selfdebias.metrics.comparison import OTHER_SEEDS, Sets
 from selfdebias.metrics.differences import difference, differences, joined_blocks, pair_of, shares_apart
 from selfdebias.metrics.distances import mmd
 from selfdebias.metrics.fairness import fd_hard
 from selfdebias.metrics.intervals import BlockBootstrap, Draws
 from selfdebias.metrics.number import Number
 from selfdebias.metrics.shares import mean_draws, resampled_shares
+from selfdebias.metrics.verdicts import holm
 from tests.metrics.test_summary import MODES, arm, interleaved, summary
 
 BOOTSTRAP = BlockBootstrap(4000)

@@ -11,8 +11,8 @@ from experiments.columns import USUAL, header, row
 from experiments.pooled import RESULTS
 from selfdebias.jobs.sweeps.columns import Row
 from selfdebias.jobs.sweeps.pooling import Group
-from selfdebias.metrics.comparison import holm
 from selfdebias.metrics.distances import KID
+from selfdebias.metrics.verdicts import holm
 from selfdebias.report.comparisons import (
     AGREEMENT,
     COMPOSITION,

@@ -51,7 +51,6 @@ def collect(
     store = BatchFolder(folder, key, collective.part)
     images = prompts.for_images(n_images)
     sampler = Collector(encoder, timesteps, store, backbone, images, batch_size, "collect", seed, collective)
-    sampled = n_images - len(store.ids())  # the others were, before the stage was stopped
     with CostMeter() as meter:
         sampler.run(trainer)
     if collective.part:
@@ -62,7 +61,7 @@ def collect(
     counted = [int(tensors["rows"].sum()) for tensors in shards if "rows" in tensors]  # earlier versions counted none
     rows = sum(counted) if len(counted) == len(shards) else None
     said = {"branches": [*branches], "n_images": n_images, "timesteps": seen}
-    cost = {"seconds_per_image": meter.seconds / sampled if sampled else None, "rows": rows}
+    cost = {"seconds_per_image": meter.seconds / sampler.drawn if sampler.drawn else None, "rows": rows}
     site = {name: shards[0][name][0].tolist() for name in ("blocks", "places") if name in shards[0]}
     write_json(folder / "collect.json", {**said, **cost, **site})
 

@@ -74,12 +74,11 @@ def generate(
     else:
         assert isinstance(guidance, Guidance)
         sampler = ArmSampler(guidance, schedule, state, replayed, *sampling)
-    left = n_images - len(store.ids())
     with CostMeter() as meter:
         sampler.run(trainer)
     if collective.part:
         return
-    cost = _cost(meter, left, state.seconds)
+    cost = _cost(meter, sampler.drawn, state.seconds)
     counted = [int(tensors["rows"]) for _, tensors in store.tensors() if "rows" in tensors]
     if len(counted) == len(sampler.batches):  # a stage that an earlier version began has not counted all
         cost["rows_per_image"] = sum(counted) / n_images

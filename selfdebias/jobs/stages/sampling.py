@@ -49,6 +49,7 @@ class Sampler(pl.LightningModule, ABC):
         self.batch_size, self.seeds = batch_size, image_seeds(stage, seed, range(len(prompts)))
         self.batches = self.split()
         self.pipeline: Any = None
+        self.drawn = 0  # images of the batches that `run` draws, those of all processes
         self.collective = self.team = collective  # the team of a batch: those of the processes that have an image of it
 
     def run(self, trainer: Callable[..., pl.Trainer]) -> None:
@@ -56,6 +57,7 @@ class Sampler(pl.LightningModule, ABC):
         self._merge()
         finished = self.folder.finished
         left = [batch for batch in range(len(self.batches)) if batch not in finished]
+        self.drawn = sum(len(self.batches[batch]) for batch in left)
         self.collective.wait()  # nobody writes before all know what is left
         if left:
             self.pipeline = self.backbone.load()

@@ -10,10 +10,10 @@ from typing import Any
 from selfdebias.jobs.sweeps.pooling import Group, Results, ones_of, share_of
 from selfdebias.jobs.sweeps.record import DONE
 from selfdebias.metrics import quality
-from selfdebias.metrics.comparison import FAIRER, LESS_FAIR, told_apart
 from selfdebias.metrics.metric import ReferenceMetric
 from selfdebias.metrics.number import Number, leaves
 from selfdebias.metrics.preservation import PRECISION_OF_SWITCHED
+from selfdebias.metrics.verdicts import FAIRER, LESS_FAIR, told_apart
 from selfdebias.report.measures import arms_of, images_of, title_of
 from selfdebias.report.table import Column, Table
 from selfdebias.report.verdict import highest_level

@@ -15,8 +15,8 @@ from selfdebias.jobs.sweeps.columns import (
     verdicts_of,
 )
 from selfdebias.jobs.sweeps.pooling import MODE_FD, Group, ones_of, share_of
-from selfdebias.metrics.comparison import FAIRER, LESS_FAIR, told_apart
 from selfdebias.metrics.number import Number
+from selfdebias.metrics.verdicts import FAIRER, LESS_FAIR, told_apart
 from selfdebias.report.movement import LESS_EVEN, is_even
 from selfdebias.report.table import Table, narrowed
 from selfdebias.report.verdict import highest_level

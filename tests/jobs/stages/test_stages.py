@@ -168,6 +168,17 @@ def test_a_stopped_arm_goes_on_with_its_memory_and_ends_with_the_same_images(mod
     assert torch.equal(*memories) and float(memories[0][:, -1].min()) > 2  # more than one batch is remembered
 
 
+def test_the_images_of_a_damaged_batch_are_drawn_anew_and_timed(model, root):
+    folder = run_generate(model, root, "vanilla", NoGuidance(), name="damaged", batch_size=4)
+    first = json.loads((folder / "generate.json").read_text())
+    picture = next(folder.glob("images/*.png"))
+    picture.write_bytes(picture.read_bytes()[:40])
+    run_generate(model, root, "vanilla", NoGuidance(), name="damaged", batch_size=4)
+    again = json.loads((folder / "generate.json").read_text())
+    assert first["timed_images"] == len(BatchFolder.open(folder).ids()) > 4 == again["timed_images"]
+    assert again["seconds_per_image"] > 0 and again["rows_per_image"] == first["rows_per_image"]
+
+
 def transport(strength: float = 3.0, **options) -> TransportGuidance:
     return TransportGuidance(strength, 0.1, settled=1.0, **options)
 
