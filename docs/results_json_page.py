@@ -21,15 +21,16 @@ from selfdebias.metrics import (
     within_modes,
 )
 from selfdebias.metrics.modes import summarise_modes
-from selfdebias.metrics.shares import axis_metrics_of, mode_metrics_of
+from selfdebias.metrics.shares import mode_metrics_of
 from selfdebias.metrics.summary import describe_spaces, summarise_cost
 
 Said = str | Callable[..., Any]
 HEAD = """\
 # results.json
 
-`results.json` in a job's folder holds every number of the job. `results.csv` and `metrics.jsonl` hold the same numbers, one
-a line, under their path: `guided,gender/fd_hard`. `report.html` and `table.md` show the most important ones.
+`results.json` in a job's folder holds every number of the job. `results.csv` holds the same numbers, one a line, under arm and
+path: `guided,gender/fd_hard`. `metrics.jsonl`, of a job of one prompt, has those of the arms, as `guided/gender/fd_hard`.
+`report.html` and `table.md` show the most important ones.
 [Metrics](metrics.md) says what each metric is.
 
 ```python
@@ -67,7 +68,8 @@ TOP: Mapping[str, Said] = {
     "cost": summarise_cost,
     "skipped_edits": "By arm, edits that were left out because a gradient was not finite.",
     "skipped": "By arm, files of given folders that could not be read, with the reason of each.",
-    "dependence": "By arm, what its images depend on: `batch`, `run`, or nothing, `image`.",
+    "dependence": "By arm, what an image depends on: `image`, its own seed alone; `batch`, those sampled with it; `run`, all of "
+    "the job.",
     "told": "By arm, of those that were told the attribute: how.",
 }
 FOLDERS: Mapping[str, Said] = {
@@ -84,7 +86,7 @@ ARM: Mapping[str, Said] = {
     "mode_fd": mode_metrics_of,
     "mode_kl": mode_metrics_of,
     "mode_shares": mode_metrics_of,
-    "axes": axis_metrics_of,
+    "axes": "With axes, one for each: `fd`, the distance of its sides' shares from the target, `kl`, and `share`, that of side 1.",
     **{metric.key: metric.meaning for metric in (*quality.METRICS, quality.CLIP_SCORE)},
     quality.FID: "`frechet_distance` by Inception's features, with `metrics=inception`; it takes the place of that key.",
     "within_modes": within_modes.distances_within_modes,
@@ -105,6 +107,12 @@ SEVERAL: Mapping[str, Said] = {
     "over_prompts": prompts.over_prompts,
 }
 
+SWEEP: Mapping[str, Said] = {
+    "command": "What made the table.",
+    "rows": "A list, one for each row of the table: `values` of the swept keys, `config_hashes` of the jobs that are pooled, "
+    "`results`, keyed as above, over the images of all of them, and `missing`, jobs without results, with the reason.",
+}
+
 
 def results_json_page() -> str:
     """The page."""
@@ -114,6 +122,7 @@ def results_json_page() -> str:
         "## An arm\n\nThe arms are `vanilla`, `guided` and those that a guidance adds, or the folders that were given.\n"
         "`ATTRIBUTE` stands for each judged attribute, such as `gender`.\n", _keys(ARM),
         "## A job with several prompts\n", _keys(SEVERAL),
+        "## A sweep\n", _keys(SWEEP),
     ])  # fmt: skip
 
 

@@ -79,7 +79,9 @@ def check_encoder(evaluate: Mapping[str, Any], identity: str, features: str, fin
         key = collected_by(discovered := discover_folder(evaluate["modes"]))
         mark = discovered.parent.parent / "collect" / (key if KEY.fullmatch(key) else "?") / "stage.json"
         found_with = _mark(mark, "weights").get("encoder")
-        if found_with and fingerprint and found_with != fingerprint:
+        of_fit = str(_mark(discovered / "stage.json", "asked").get("encoder", ""))  # ends as `name_of` an encoder does
+        other = (of_fit and not of_fit.endswith(f"@{fingerprint[:12]}")) or (found_with and found_with != fingerprint)
+        if fingerprint and other:
             raise refuse(
                 "evaluate.modes", "modes that were found with this job's encoder (choose it with encoder=...)", evaluate["modes"]
             )  # fmt: skip

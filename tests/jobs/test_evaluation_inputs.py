@@ -10,6 +10,7 @@ from selfdebias.config.keys import with_named_folders
 from selfdebias.config.rules import ConfigError
 from selfdebias.encoders import ClipEncoder, PixelEncoder
 from selfdebias.jobs import evaluation_inputs as inputs
+from selfdebias.jobs.stages.project import name_of
 from selfdebias.judges.emoji import EmojiJudge
 from selfdebias.metrics.arms import ArmData, save_arm
 from selfdebias.metrics.features import identity, load_reference, origin_of
@@ -103,6 +104,16 @@ def test_modes_of_another_encoder_are_refused(job):
     inputs.check_encoder(asked, "any", "", "")  # an encoder without a hash cannot be told apart
     with pytest.raises(ConfigError, match=r"`evaluate.modes` must be modes that were found with this job's encoder"):
         inputs.check_encoder(asked, "any", "", "another hash")
+
+
+def test_modes_of_a_fit_by_another_encoder_are_refused(tmp_path, job):
+    encoder, other = ClipEncoder("shipped:emoji_clip"), ClipEncoder("shipped:emoji_clip_informed")
+    folder = tmp_path / "stages" / "discover" / "kdiscover"
+    write_json(folder / "stage.json", {"asked": {"encoder": name_of(encoder)}})
+    asked = NOTHING | {"modes": str(tmp_path)}
+    inputs.check_encoder(asked, "any", "", encoder.fingerprint())
+    with pytest.raises(ConfigError, match=r"`evaluate.modes` must be modes that were found with this job's encoder"):
+        inputs.check_encoder(asked, "any", "", other.fingerprint())
 
 
 def test_a_cached_reference_of_another_encoder_is_refused(tmp_path):
