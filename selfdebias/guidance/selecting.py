@@ -161,6 +161,11 @@ class Selecting(Context):
         rule_of(pipeline)
         self.pipeline, self.selection, self.schedule, self.state, self.look = pipeline, selection, schedule, state, look
         semantics, self._on_prompts = state.semantics, on_prompts
+        if hasattr(getattr(pipeline, "scheduler", None), "noise_sampler"):
+            raise ValueError(
+                f"`pipeline.scheduler` must take the noise of its steps from an image's generator, got "
+                f"{type(pipeline.scheduler).__name__}, whose noise is one of the whole batch: choose another scheduler."
+            )
         if not (look or selection.by_activations):
             raise ValueError(
                 f"`guidance` must choose by activations here, got {type(selection).__name__}, which looks at finished images by an "

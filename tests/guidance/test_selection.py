@@ -375,6 +375,15 @@ def test_in_a_job_finished_images_are_looked_at_and_what_is_lacking_is_steered_u
     assert len(set(selecting.seeds)) == 8
 
 
+def test_a_scheduler_with_noise_of_the_whole_batch_is_refused():
+    pipeline = tiny_pipeline()
+    pipeline.scheduler.noise_sampler = None  # as DPMSolverSDEScheduler has it
+    with pytest.raises(
+        ValueError, match="`pipeline.scheduler` must take the noise of its steps from an image's generator"
+    ):
+        Selecting(pipeline, Select(at=0.5, limit=2.0), ALWAYS, GuidanceState(semantics(0.0)))
+
+
 def test_what_a_batch_lacks_where_all_seeds_are_drawn_is_owed_once():
     pipeline, state = tiny_pipeline(), GuidanceState(semantics(-1e9))
 
