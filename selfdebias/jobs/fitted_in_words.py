@@ -28,6 +28,9 @@ def found_in_words(facts: Mapping[str, Any]) -> list[str]:
         SelfDebias: 2 modes found on 128 images of "a person": 70% man; 30% woman
         projector: mean cosine 0.81 to the embeddings of held-out images (1 is best)
         TransportGuidance balances them: with debiaser.attach(pipe): images = pipe(...)
+        >>> facts["modes"] |= {"axes": [{}]}
+        >>> found_in_words(facts)[0]
+        'SelfDebias: 1 axis found on 128 images of "a person": axis 0 70% man / 30% woman'
     """
     modes, cosine = facts.get("modes", {}), finite(facts.get("projector_cosine"))
     sizes, words = modes.get("sizes") or [], captions_of(modes.get("words") or [], facts.get("prompts", []))
@@ -35,7 +38,8 @@ def found_in_words(facts: Mapping[str, Any]) -> list[str]:
     images, count = sum(sizes[:2] if pair == 2 else sizes), len(sizes) // pair
     kind = ("axis" if count == 1 else "axes") if pair == 2 else ("mode" if count == 1 else "modes")
     each = [
-        " / ".join(_side(sizes, words, mode, images) for mode in range(pair * it, pair * it + pair))
+        (f"axis {it} " if pair == 2 else "")
+        + " / ".join(_side(sizes, words, mode, images) for mode in range(pair * it, pair * it + pair))
         for it in range(count)
     ]
     more = f"; and {count - SHOWN} more" if count > SHOWN else ""

@@ -194,7 +194,11 @@ def read_facts(folder: Path) -> dict[str, Any]:
     """
     for name in (FACTS, PROJECTOR, BANK):
         if not (folder / name).is_file():
-            words = "give a finished run, runs/jobs/<hash>, or a folder that save_pretrained wrote"
+            words = "give a finished run that sampled, runs/jobs/<hash>, or a folder that save_pretrained wrote"
+            if (folder / "stages").is_dir():
+                words = (
+                    "the stages of a fit are there: give SelfDebias.fit the same arguments and folder, it finds them"
+                )
             raise FileNotFoundError(f"`folder` must hold a {name}, got {folder}: {words}.")
     check_inside(folder, (FACTS, *tensors_of(folder)))
     facts = read_json(folder / FACTS)

@@ -118,7 +118,7 @@ def modes_came_nearer(results: Results, arm: str) -> bool:
 
 def less_even(results: Results, arm: str | None, about: str) -> list[str]:
     """The judged attributes that became less even beside the one that a verdict is about: those where that is detectable, else
-    the one that did so the most, if by much; none where the modes are not to be equal.
+    the one that did so the most, if by much and where it can be told; none where the modes are not to be equal.
 
     Args:
         results: The contents of `results.json`.
@@ -134,6 +134,6 @@ def less_even(results: Results, arm: str | None, about: str) -> list[str]:
     rises = {}
     for name in others:
         before, after = (number_at(results["arms"][it], name, "fd_hard").value for it in (arms_of(results)[0], arm))
-        rises[name] = 0.0 if before is None or after is None else after - before
+        rises[name] = 0.0 if before is None or after is None or told.get(name) is None else after - before
     most = max(rises, key=lambda name: rises[name], default="")
     return [f"perhaps less even, not detectably: {plain(most)}"] if most and rises[most] > LESS_EVEN else []

@@ -122,6 +122,7 @@ def render_page(material: Material, pictures: Pictures) -> str:
         asked=asked_of_folders(material) if "sources" in results else asked(material),
         skipped=skipped_in_words(results),
         baseline=plain(material.baseline),
+        of_folders="sources" in results,
         changed={it.arm: changed_in_words(results, it.arm) for it in pictures.pairs},
         first=FIRST_PAIRS,
         pictures=pictures,

@@ -82,6 +82,7 @@ def test_another_attribute_that_became_less_even_is_named(job):
         before = found["arms"]["vanilla"]["age"]["fd_hard"]["value"]
         found["arms"]["guided"]["age"]["fd_hard"]["value"] = before + rise
         assert verdict(found).sentence.endswith(f"8 of 32 images changed their {end}")
+    assert verdict(changed(found, age=None)).sentence.endswith("mode.")  # one batch, of which nothing can be told
     assert verdict(changed(found, tone="less fair")).sentence.endswith("mode; less even: tone.")
     found["modes"]["target"] = [0.4, 0.6]
     assert "less even" not in verdict(found).sentence  # nothing was to be even
