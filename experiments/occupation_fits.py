@@ -43,6 +43,8 @@ def page(every: Mapping[str, Mapping[str, Any]]) -> str:
         line("vanilla", first),
     ]
     text += [line("guided", results, name) for name, results in every.items()]
+    if found := [f"{name}: {results['modes_found']}" for name, results in every.items() if "modes_found" in results]:
+        text += ["", f"Modes that a fit found among the images of \"a person\": {'; '.join(found)}."]
     return "\n".join(text)
 
 
@@ -54,7 +56,9 @@ def main(words: Sequence[str]) -> None:
     for name, arms in SETTINGS.items():
         if not words or any(word in name for word in words):
             found = measure(arms, (SEED,))
-            every[name] = {**found, "rows": picked(found["rows"], KEPT)}
+            modes = {row["modes"]["k"] for row in found["rows"].values() if "axes" not in row["modes"]}
+            told = {"modes_found": max(modes)} if modes else {}  # transferred to all rows alike
+            every[name] = {**found, **told, "rows": picked(found["rows"], KEPT)}
             every = {name: every[name] for name in SETTINGS if name in every}
             write_study(NAME, page(every), every)
 
