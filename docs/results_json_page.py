@@ -108,7 +108,7 @@ SEVERAL: Mapping[str, Said] = {
 }
 
 SWEEP: Mapping[str, Said] = {
-    "command": "What made the table.",
+    "command": "The command of the sweep, or of the table.",
     "rows": "A list, one for each row of the table: `values` of the swept keys, `config_hashes` of the jobs that are pooled, "
     "`results`, keyed as above, over the images of all of them, and `missing`, jobs without results, with the reason.",
 }

@@ -32,7 +32,7 @@ class Method:
         return "batch"
 
     @property
-    def revision(self) -> int:
+    def version(self) -> int:
         """Part of the key of what it samples: another number once the same options sample other images than before."""
         return 1
 

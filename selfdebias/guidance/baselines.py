@@ -74,7 +74,7 @@ class MeanTransportGuidance(TransportGuidance):
     """
 
     needs_means = True
-    revision = 1  # it takes no gradient
+    version = 1  # it takes no gradient
 
     def check(self, semantics: Semantics) -> None:
         """See `Guidance.check`."""

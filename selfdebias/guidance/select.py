@@ -54,9 +54,9 @@ class Select(Selection):
         self.at = at
 
     @property
-    def revision(self) -> int:
+    def version(self) -> int:
         """See `Method`."""
-        return super().revision + (self.steer is not None)  # what a batch lacks is made up for once
+        return super().version + (self.steer is not None)  # what a batch lacks is made up for once
 
     def draw(self, parts: Sequence[Part]) -> None:
         """See `Selection.draw`."""

@@ -58,9 +58,9 @@ class Selection(Method, ABC):
         self.limit, self.target, self.axes, self.steer = limit, target, axes, steer
 
     @property
-    def revision(self) -> int:
+    def version(self) -> int:
         """See `Method`: that of what it steers by."""
-        return 1 if self.steer is None else self.steer.revision
+        return 1 if self.steer is None else self.steer.version
 
     def check(self, semantics: Semantics) -> None:
         """See `Method.check`."""

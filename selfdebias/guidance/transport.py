@@ -96,7 +96,7 @@ class TransportGuidance(RelativeStepGuidance):
         ValueError: if a value is out of range.
     """
 
-    revision = 2  # images whose assignment is below 1e-12 are pushed too
+    version = 2  # images whose assignment is below 1e-12 are pushed too
 
     def __init__(
         self, strength: float, temperature: float | str, branch: str = "contrast", settled: float = 0.85, freeze: float = 0.7,

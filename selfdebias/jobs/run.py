@@ -176,8 +176,8 @@ def generate_arms(row: Row, projected: Stage, discovered: Stage) -> dict[str, St
         ]  # nothing is guided: no time is said
         method = make(drawn, "guidance")
         looks = getattr(method, "needs_encoder", False)  # at finished images
-        revision = getattr(method, "revision", 1)
-        version = generate.VERSION if revision == 1 else f"{generate.VERSION}, guidance {revision}"
+        of_method = getattr(method, "version", 1)
+        version = generate.VERSION if of_method == 1 else f"{generate.VERSION}, guidance {of_method}"
         arms[arm] = replace(row, config=drawn).stage(
             "generate", generate.generate, version, depends, arm, arm=arm,
             backbone=MODEL_OF_ARMS, guidance=method, schedule=Part("schedule"), prompts=make(told, "prompts"),

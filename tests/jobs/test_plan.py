@@ -126,9 +126,9 @@ def test_labels_that_the_judge_does_not_know_are_refused_before_anything_runs(st
 @pytest.mark.parametrize(
     "guidance, changes", [("transport", True), ("select_then_transport", True), ("mean_transport", False)]
 )
-def test_a_revision_of_a_guidance_gives_its_images_another_key_and_no_others(guidance, changes, monkeypatch):
+def test_a_version_of_a_guidance_gives_its_images_another_key_and_no_others(guidance, changes, monkeypatch):
     before = keys(f"guidance={guidance}")
-    monkeypatch.setattr(TransportGuidance, "revision", 3)
+    monkeypatch.setattr(TransportGuidance, "version", 3)
     after = keys(f"guidance={guidance}")
     found = {name for name in before if before[name] != after[name]}
     assert found == ({"generate/guided", *AFTER_GENERATE} if changes else set())
