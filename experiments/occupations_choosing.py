@@ -3,8 +3,8 @@
     python -m experiments.occupations_choosing [WORD ...]
 
 Words choose the parts whose names hold one of them, and arms by their whole names, all without a word; arms that are not named
-keep their numbers, as long as vanilla and the default come out as they did. Modes are transferred from "a person", and settings are
-those of "a person".
+keep their numbers, as long as vanilla comes out as it did, and are held against the default of now. Modes are transferred from
+"a person", and settings are those of "a person".
 On development seed 301 `select_then_transport` left 0.34 men among teachers, of whom 0.03 are: since then, steered images that
 did not come to their mode are drawn again. On seven occupations of seed 1001 it left up to 0.34 where the projector had told
 the early mode wrongly: since then finished images are looked at, and that seed is spent. Reported are seeds 1002 to 1004.
@@ -30,6 +30,9 @@ from experiments.person_axes import HONEST, TOLD
 from experiments.person_choosing import LABEL_FREE, TITLES, edited, ordered, refuse_unknown
 from experiments.pooled import INTERVALS, RESULTS, ROOT, interval, picked, rows_to_fit, run_jobs, write_study
 from selfdebias.jobs.sweeps.pooling import pool_jobs
+from selfdebias.metrics.comparison import GUIDED
+from selfdebias.metrics.number import json_of
+from selfdebias.metrics.prompts import paired_over_prompts
 from selfdebias.metrics.verdicts import holm
 from selfdebias.report.explanations import judge_in_words
 from selfdebias.report.figures import LIGHT, MARKERS, to_png
@@ -64,7 +67,7 @@ SETTINGS = {
     },
 }
 # What is kept of the numbers of an arm on a prompt.
-KEPT = ("gender", "occupation", "shares", "mode_fd", "turned", "kept_cosine", "clip_score")
+KEPT = ("gender", "occupation", "shares", "by_run", "mode_fd", "turned", "kept_cosine", "clip_score")
 WITHOUT_FIT = ("vanilla", "attribute_prompts", "cads", "dc")
 DELIVERED = (1, 10, 100, 1000)  # batches of 32
 RARITY = {"at most 0.05": (0.0, 0.05), "0.05 to 0.25": (0.05, 0.25), "more than 0.25": (0.25, 0.5)}
@@ -101,27 +104,41 @@ def measure(arms: Mapping[str, Sequence[str]], seeds: Sequence[int]) -> dict[str
 
 
 def joined(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """Put arms that were measured now beside those of before.
+    """Put arms that were measured now beside those of before, and hold these against the default of now.
+
+    An arm of before whose numbers by run were not kept has no probability of improvement.
 
     Raises:
-        ValueError: if vanilla or the default came out otherwise on a prompt: by more than one image of a class, which another
-            machine may round differently.
+        ValueError: if vanilla came out otherwise on a prompt: by more than one image of a class, which another machine may round
+            differently.
     """
-    for row, arm in itertools.product(now["row_names"], ("vanilla", "guided")):
-        then, again = (it["rows"][row]["arms"][arm]["shares"] for it in (before, now))
+    for row in now["row_names"]:
+        then, again = (it["rows"][row]["arms"]["vanilla"]["shares"] for it in (before, now))
         for attribute, classes in again.items():
             for name, share in classes.items():
                 if abs(share["value"] - then[attribute][name]["value"]) > 1.5 / share["n"]:
-                    raise ValueError(f"{arm} came out otherwise on {row}: run the part without the names of arms.")
-    then = picked(before["rows"], KEPT)
-    rows = {row: {**it, "arms": {**then[row]["arms"], **it["arms"]}} for row, it in now["rows"].items()}
+                    raise ValueError(f"vanilla came out otherwise on {row}: run the part without the names of arms.")
+    old, new = (picked(it["rows"], KEPT) for it in (before, now))
+    rows = {row: {**it, "arms": {**old[row]["arms"], **it["arms"]}} for row, it in new.items()}
     beside = {key: {**before[key], **now[key]} for key in ("over_prompts", "rows_per_image", "edited", "rows_to_fit")}
-    return {
-        **now,
-        **beside,
-        "rows": rows,
-        "config_hashes": [*dict.fromkeys(before["config_hashes"] + now["config_hashes"])],
+    beside["over_prompts"] |= {
+        arm: {**it, "difference": {**it["difference"], GUIDED: apart_from_default(rows, arm, now)}}
+        for arm, it in before["over_prompts"].items()
+        if arm not in now["over_prompts"]
     }
+    hashes = [*dict.fromkeys(before["config_hashes"] + now["config_hashes"])]
+    return {**now, **beside, "rows": rows, "config_hashes": hashes}
+
+
+def apart_from_default(rows: Mapping[str, Mapping[str, Any]], arm: str, results: Mapping[str, Any]) -> dict[str, Any]:
+    """What `paired_over_prompts` says of an arm and the default, by attribute whose numbers were kept."""
+    ordered_rows = {row: rows[row] for row in results["row_names"]}
+    names = [name for name in results["prompts"]["attributes"] if name in KEPT]
+    apart: dict[str, Any] = json_of({it: paired_over_prompts(ordered_rows, arm, GUIDED, it) for it in names})
+    if any("by_run" not in row["arms"][arm] for row in rows.values()):
+        for it in apart.values():
+            del it["probability_of_improvement"]
+    return apart
 
 
 def rarer_share(row: Mapping[str, Any]) -> float:
@@ -161,7 +178,7 @@ def line(arm: str, results: Mapping[str, Any], title: str = "") -> str:
     cells = [
         title or TITLES.get(arm, arm), interval(means["gender"]["deviation_ratio"]),
         *(interval(it["deviation_ratio"]) if it else "n/a" for it in apart),
-        interval(apart[1]["probability_of_improvement"]) if apart[1] else "n/a", *groups,
+        interval((apart[1] or {}).get("probability_of_improvement")), *groups,
         f"{mean_deviation(results, arm, EXTREME):.3f}", f"{np.mean(shown):.3f}", str(sum(results["edited"][arm].values())),
         f"{mean_rows(results, arm, every):.2f}",
     ]  # fmt: skip

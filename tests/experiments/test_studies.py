@@ -175,7 +175,7 @@ def test_a_sheet_leaves_out_occupations_that_did_not_turn():
     assert sheets.draw(pairs).size == sheets.draw({"a cook": pairs["a cook"]}).size
 
 
-def test_arms_measured_later_stand_beside_those_of_before_where_the_default_came_out_the_same():
+def test_arms_measured_later_stand_beside_those_of_before_and_these_are_held_against_the_default_of_now():
     before = json.loads((RESULTS / "occupations_choosing.json").read_text())["attributes, partition"]
     arms = ("vanilla", "guided", "transport, then resample")
     rows = {
@@ -188,17 +188,45 @@ def test_arms_measured_later_stand_beside_those_of_before_where_the_default_came
     }
     now = {**before, **own, "rows": rows, "config_hashes": ["later"]}
     rows["doctor"]["arms"][arms[-1]]["shares"] = "new"
+
+    def apart(results, arm="cads", key="deviation_ratio"):
+        return results["over_prompts"][arm]["difference"]["guided"]["gender"][key]
+
     found = occupations_choosing.joined(before, now)
-    assert found["over_prompts"] == before["over_prompts"]
+    assert all(found["over_prompts"][arm] == before["over_prompts"][arm] for arm in arms)
+    assert apart(found) == pytest.approx(apart(before))
     assert found["config_hashes"] == [*before["config_hashes"], "later"]
     assert found["rows"]["doctor"]["arms"].keys() == before["rows"]["doctor"]["arms"].keys()
     assert found["rows"]["doctor"]["arms"][arms[-1]]["shares"] == "new"
-    share = rows["doctor"]["arms"]["guided"]["shares"]["gender"]["man"]
-    share["value"] += 1 / share["n"]  # an image at the border, on another machine
+
+    default = rows["doctor"]["arms"]["guided"]
+    default["gender"]["deviation_ratio"]["value"] += 0.2  # on one of 20 prompts
+    found = occupations_choosing.joined(before, now)
+    assert apart(found)["value"] == pytest.approx(apart(before)["value"] - 0.01)
+    vanilla = rows["doctor"]["arms"]["vanilla"]["shares"]["gender"]["man"]
+    vanilla["value"] -= 1 / vanilla["n"]  # an image at the border, on another machine
     occupations_choosing.joined(before, now)
-    share["value"] += 1 / share["n"]
-    with pytest.raises(ValueError, match="guided came out otherwise on doctor"):
+    vanilla["value"] -= 1 / vanilla["n"]
+    with pytest.raises(ValueError, match="vanilla came out otherwise on doctor"):
         occupations_choosing.joined(before, now)
+
+
+def test_an_arm_of_before_has_a_probability_of_improvement_where_its_runs_were_kept():
+    runs = {"cads": [0.1, 0.3], "dc": None, "guided": [0.2, 0.2]}
+    rows = {
+        row: {
+            "arms": {
+                arm: {"gender": {"fd_hard": {"value": 0.2}}} | ({"by_run": {"gender": {"fd_hard": own}}} if own else {})
+                for arm, own in runs.items()
+            }
+        }
+        for row in ("cook", "nurse")
+    }
+    results = {"row_names": ["nurse", "cook"], "prompts": {"attributes": ["gender", "tone"]}}
+    found = occupations_choosing.apart_from_default(rows, "cads", results)
+    assert found.keys() == {"gender"}  # numbers by tone are not kept
+    assert found["gender"]["probability_of_improvement"]["value"] == 0.5
+    assert "probability_of_improvement" not in occupations_choosing.apart_from_default(rows, "dc", results)["gender"]
 
 
 def test_a_word_that_is_in_no_name_is_refused_before_anything_runs(monkeypatch):
