@@ -1,19 +1,21 @@
-"""How far a stage has come: in a terminal one line that counts images, with the time that is left; elsewhere nothing."""
+"""How far a stage has come, with the time that is left: in a terminal a line that counts images, elsewhere a line each minute."""
 
 from __future__ import annotations
 
 import sys
+import time
 from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks.progress.tqdm_progress import Tqdm, TQDMProgressBar
 
+EACH = 60.0  # seconds between two lines of a log
 BAR = "  {n_fmt}/{total_fmt} {unit} |{bar:30}| {elapsed}, {remaining} left"
 
 
 def with_progress(trainer: Any) -> Any:
-    """What makes the Trainers of a job, with `StageBar` where somebody sees it, and without any bar elsewhere.
+    """What makes the Trainers of a job, with `StageBar` where somebody sees it, and with `StageLines` elsewhere.
 
     Args:
         trainer: A `functools.partial` of `pytorch_lightning.Trainer`; one that wants no bar stays as it is.
@@ -21,7 +23,8 @@ def with_progress(trainer: Any) -> Any:
     if not trainer.keywords.get("enable_progress_bar", True):
         return trainer
     if not (sys.stdout.isatty() or "ipykernel" in sys.modules):
-        return partial(trainer.func, *trainer.args, **{**trainer.keywords, "enable_progress_bar": False})
+        lines = {"enable_progress_bar": False, "callbacks": [StageLines()]}
+        return partial(trainer.func, *trainer.args, **{**trainer.keywords, **lines})
     return partial(trainer.func, *trainer.args, **{**trainer.keywords, "callbacks": [StageBar(refresh_rate=10)]})
 
 
@@ -57,6 +60,24 @@ class StageBar(TQDMProgressBar):
             if bar is not None and not bar.disable:
                 bar.leave = True
                 bar.close()
+
+
+class StageLines(pl.Callback):
+    """A line a minute of a stage that samples, as logs want it; none of one that is done sooner."""
+
+    def on_predict_start(self, trainer: pl.Trainer, sampler: Any) -> None:
+        """Starts the clock; images of an earlier run that was stopped count as there."""
+        self._began = self._said = time.monotonic()
+        self._before = self._there = len(sampler.folder.ids())
+
+    def on_predict_batch_end(self, trainer: pl.Trainer, sampler: Any, outputs: Any, batch: Any, *_: Any) -> None:
+        """Says how many images there are, a minute after it last did; each process is taken for having as many as this one."""
+        self._there += len(sampler.batches[int(batch)]) * trainer.world_size
+        now, total = time.monotonic(), len(sampler.prompts)
+        if now - self._said >= EACH and self._there < total and trainer.is_global_zero:
+            left = (now - self._began) * (total - self._there) / (self._there - self._before)
+            print(f"  {self._there}/{total} images, {max(left / 60, 1):.0f} min left", flush=True)
+            self._said = now
 
 
 def _bar(unit: str, total: int, there: int = 0) -> Tqdm:

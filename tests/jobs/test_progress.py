@@ -1,4 +1,4 @@
-"""What a job says before it runs, and while it does: images in a terminal, one line at the start and end of a stage elsewhere."""
+"""What a job says before it runs, and while it does: images in a terminal, lines at the start and end of a stage elsewhere."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import io
 import re
 import sys
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
 
 from selfdebias.config.compose import load
+from selfdebias.jobs import progress
 from selfdebias.jobs.announcements import start_in_words, untold_in_words
 from selfdebias.jobs.job import _announce
-from selfdebias.jobs.progress import StageBar, with_progress
+from selfdebias.jobs.progress import StageBar, StageLines, with_progress
 from selfdebias.jobs.sweeps.record import SweepFolder
 from selfdebias.main import main
 from tests import small_jobs
@@ -64,7 +66,26 @@ def test_progress_elsewhere_is_one_line_at_the_start_and_one_at_the_end_of_a_sta
     out = capsys.readouterr().out
     lines = [line for line in out.splitlines() if line.startswith("collect")]
     assert lines[0] == "collect ..." and re.fullmatch(r"collect: done in [\d.]+ s \(16 images\)", lines[1])
-    assert len(lines) == 2 and "\r" not in out and "16/16" not in out
+    assert len(lines) == 2 and "\r" not in out and "/16" not in out
+
+
+def test_a_long_stage_says_in_a_log_how_far_it_is(model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "EACH", 0.0)
+    assert main(command(model, tmp_path)) == 0
+    lines = re.findall(r"^  (\d+)/16 images, (\d+) min left$", capsys.readouterr().out, re.M)
+    assert lines == [("4", "1"), ("8", "1"), ("12", "1")]
+
+
+def test_a_line_of_a_log_tells_the_time_from_what_this_run_sampled(capsys, monkeypatch):
+    clock = iter([0.0, 30.0, 90.0, 100.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    folder = SimpleNamespace(ids=lambda: range(8))
+    sampler = SimpleNamespace(prompts=range(32), batches=[range(4)] * 8, folder=folder)
+    trainer, lines = SimpleNamespace(is_global_zero=True, world_size=1), StageLines()
+    lines.on_predict_start(trainer, sampler)
+    for batch in (2, 3, 4):
+        lines.on_predict_batch_end(trainer, sampler, None, batch)
+    assert capsys.readouterr().out == "  16/32 images, 3 min left\n"
 
 
 def test_a_bar_is_there_where_somebody_sees_it_and_wants_it(terminal, monkeypatch):
@@ -74,7 +95,8 @@ def test_a_bar_is_there_where_somebody_sees_it_and_wants_it(terminal, monkeypatc
     quiet = partial(pl.Trainer, enable_progress_bar=False)
     assert with_progress(quiet) is quiet
     monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
-    assert with_progress(partial(pl.Trainer)).keywords == {"enable_progress_bar": False}
+    elsewhere = with_progress(partial(pl.Trainer)).keywords
+    assert elsewhere["enable_progress_bar"] is False and isinstance(elsewhere["callbacks"][0], StageLines)
 
 
 def test_what_starts_is_said_in_a_terminal_before_anything_slow_and_elsewhere_once_all_is_checked(
