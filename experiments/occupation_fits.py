@@ -9,7 +9,6 @@ Words choose the arms and fits whose names hold one of them, all without a word.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 from experiments.occupations_choosing import AXES, HEAD, KEPT, PARTITION, line, measure
 from experiments.person_axes import fitted
 from experiments.person_choosing import refuse_unknown
-from experiments.pooled import INTERVALS, RESULTS, picked, write_study
+from experiments.pooled import INTERVALS, picked, read_results, write_study
 from selfdebias.report.explanations import judge_in_words
 
 NAME, SEED, FITS = "occupation_fits", 1036, (0, 1, 2)
@@ -33,32 +32,35 @@ def page(every: Mapping[str, Mapping[str, Any]]) -> str:
     first = next(iter(every.values()))
     one = next(iter(first["rows"].values()))
     judge, images = judge_in_words(one), one["arms"]["vanilla"]["gender"]["fd_hard"]["n"]
+    table = [HEAD, line("vanilla", first), *(line("guided", results, name) for name, results in every.items())]
     text = [
         f"# The headline arms on three fits each, 20 occupations, generate seed {SEED}",
         "",
         f"`python -m experiments.{NAME}`. {judge[:1].upper()}{judge[1:]} {INTERVALS} N = {images} for each occupation and arm. "
-        "Columns as in `occupations_choosing`.",
+        "Columns as in `occupations_choosing`, whose differences from the default are left out here.",
         "",
-        HEAD,
-        line("vanilla", first),
+        *(without_default(row) for row in "\n".join(table).splitlines()),
     ]
-    text += [line("guided", results, name) for name, results in every.items()]
     if found := [f"{name}: {results['modes_found']}" for name, results in every.items() if "modes_found" in results]:
         text += ["", f'Modes that a fit found among the images of "a person": {"; ".join(found)}.']
     return "\n".join(text)
 
 
+def without_default(row: str) -> str:
+    """A row of the table without the two columns that hold an arm against the default, which is the only arm here."""
+    cells = row.split("|")
+    return "|".join([*cells[:4], *cells[6:]])
+
+
 def main(words: Sequence[str]) -> None:
     """Measure the fits that are asked for, keep the numbers of the others, and write the table anew after each of them."""
     refuse_unknown(words, [*SETTINGS], "an arm or a fit")
-    file = RESULTS / f"{NAME}.json"
-    every: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     for name, arms in SETTINGS.items():
         if not words or any(word in name for word in words):
             found = measure(arms, (SEED,))
             modes = {row["modes"]["k"] for row in found["rows"].values() if "axes" not in row["modes"]}
             told = {"modes_found": max(modes)} if modes else {}  # transferred to all rows alike
-            every[name] = {**found, **told, "rows": picked(found["rows"], KEPT)}
+            every = {**read_results(NAME), name: {**found, **told, "rows": picked(found["rows"], KEPT)}}
             every = {name: every[name] for name in SETTINGS if name in every}
             write_study(NAME, page(every), every)
 

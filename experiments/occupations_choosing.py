@@ -28,7 +28,17 @@ from matplotlib.figure import Figure
 from experiments.occupations import EXTREME
 from experiments.person_axes import HONEST, TOLD
 from experiments.person_choosing import LABEL_FREE, TITLES, edited, ordered, refuse_unknown
-from experiments.pooled import INTERVALS, RESULTS, ROOT, interval, picked, rows_to_fit, run_jobs, write_study
+from experiments.pooled import (
+    INTERVALS,
+    RESULTS,
+    ROOT,
+    interval,
+    picked,
+    read_results,
+    rows_to_fit,
+    run_jobs,
+    write_study,
+)
 from selfdebias.jobs.sweeps.pooling import pool_jobs
 from selfdebias.metrics.comparison import GUIDED
 from selfdebias.metrics.number import json_of
@@ -282,7 +292,8 @@ def page(every: Mapping[str, Mapping[str, Any]]) -> str:
             f"## {name[:1].upper()}{name[1:]}",
             "",
             f"{len(results['over_prompts'])} arms, {len(results['config_hashes'])} jobs, generate seeds "
-            f"{', '.join(map(str, SEEDS))}: N = {images} for each occupation and arm. Of the prompts {counted}.",
+            f"{', '.join(map(str, results['seeds']['generate']))}: N = {images} for each occupation and arm. "
+            f"Of the prompts {counted}.",
             "",
             HEAD,
             *(line(arm, results) for arm in ordered(results["over_prompts"], SETTINGS)),
@@ -308,7 +319,6 @@ def main(words: Sequence[str]) -> None:
     every_arm = dict.fromkeys(itertools.chain(*SETTINGS.values()))
     others = [word for word in words if word not in every_arm]
     refuse_unknown(others, [*SETTINGS], f"a part, or be an arm ({'; '.join(every_arm)})")
-    file = RESULTS / f"{NAME}.json"
     of_arms = [word for word in words if word in every_arm]
     of_parts = [word for word in words if word not in of_arms]
     for name, arms in SETTINGS.items():
@@ -317,9 +327,7 @@ def main(words: Sequence[str]) -> None:
             if of_arms:  # its prompts that state the attribute have their numbers
                 asked["default"] = [*arms["default"][:-1], "guidance=transport"]
             now = measure(asked, SEEDS)
-            every: dict[str, Any] = (
-                json.loads(file.read_text()) if file.exists() else {}
-            )  # another process may have added a part
+            every = read_results(NAME)
             every[name] = joined(every[name], now) if of_arms and name in every else now
             write_bytes(RESULTS / figure_file(name), to_png(draw(every[name])))
             kept = {it: {**every[it], "rows": picked(every[it]["rows"], KEPT)} for it in SETTINGS if it in every}

@@ -26,7 +26,7 @@ from typing import Any
 
 from experiments.columns import header, row
 from experiments.person_axes import HONEST, TOLD
-from experiments.pooled import INTERVALS, RESULTS, ROOT, run_jobs, write_study
+from experiments.pooled import INTERVALS, ROOT, read_results, run_jobs, write_study
 from selfdebias.jobs.sweeps.pooling import pool_jobs
 from selfdebias.report.explanations import judge_in_words
 
@@ -131,7 +131,7 @@ def ordered(measured: Mapping[str, Any], settings: Mapping[str, Mapping[str, Any
 
 def page(every: Mapping[str, Mapping[str, Any]]) -> str:
     """A table for each part, and which differences are told apart."""
-    parts = [line for name, it in every.items() for line in part(name, it, SEEDS_OF[name])]
+    parts = [line for name, it in every.items() for line in part(name, it, it["seeds"]["generate"])]
     return "\n".join([*head("Choosing among seeds beside editing", NAME, every), *parts])
 
 
@@ -209,15 +209,12 @@ def run_parts(
         page: from results by part to the text of the page.
         words: choose the parts whose names hold one of them, all without a word.
     """
-    file = RESULTS / f"{name}.json"
     refuse_unknown(words, [*settings], "a part")
     for asked, arms in settings.items():
         if words and not any(word in asked for word in words):
             continue
         found = measure(arms, seeds_of[asked])
-        every: dict[str, Any] = (
-            json.loads(file.read_text()) if file.exists() else {}
-        )  # another process may have added a part
+        every = read_results(name)
         every = {it: own for it in settings if (own := {**every, asked: found}.get(it))}
         write_study(name, page(every), every)
 

@@ -37,8 +37,8 @@ INK, FRAME = (30, 30, 30), (213, 94, 0)
 CAPTION = """\
 *Emoji World, the small models that ship with the package: vanilla above guided, from the same seeds. Men among all images of these
 seeds: {}. A frame marks an image that changed
-its mode, whatever its gender: a person's modes differ in age and tone, too. An encoder trained with captions alone found them. The
-occupations take the modes of "a person" from an encoder that was also trained with gender, tone and age.*
+its mode, whatever its gender: a person's modes differ in age and tone, too. An encoder trained with captions alone found
+a person's. Doctor and mechanic have modes of "a person" by an encoder that was also trained with gender, tone and age.*
 """
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from selfdebias.config.compose import load
 from selfdebias.jobs.failures import sigterm_as_ctrl_c
@@ -104,27 +105,22 @@ def run_jobs(overrides: Sequence[str], seeds: Sequence[int], root: str = ROOT) -
         return [run_job(load(command), command) for command in _commands(overrides, seeds, root)]
 
 
-def kept(study: str, overrides: Mapping[str, Sequence[str]], seeds: Mapping[str, Sequence[int]]) -> dict[str, dict]:
-    """Read which of a study's committed results are those that its variants would give today: their config hashes are the same.
+def kept(study: str, hashes: Mapping[str, Sequence[str]]) -> dict[str, dict]:
+    """Read which of a study's results are those that its variants would give today: their config hashes are the same.
 
     Args:
         study: name of its files.
-        overrides: of the command line by variant, without the seed.
-        seeds: generate seeds by variant.
+        hashes: config hashes of the jobs by variant, as `hashes_of` gives them.
 
     Returns:
         Pooled results by variant, without the variants whose results are missing or of another configuration.
     """
-    file = RESULTS / f"{study}.json"
-    every = json.loads(file.read_text()) if file.exists() else {}
-    return {
-        name: every[name]
-        for name in overrides
-        if name in every and every[name]["config_hashes"] == _hashes(overrides[name], seeds[name])
-    }
+    every = read_results(study)
+    return {name: every[name] for name in hashes if every.get(name, {}).get("config_hashes") == hashes[name]}
 
 
-def _hashes(overrides: Sequence[str], seeds: Sequence[int]) -> list[str]:
+def hashes_of(overrides: Sequence[str], seeds: Sequence[int]) -> list[str]:
+    """Return the config hashes of the jobs of `overrides`, one for each seed; nothing is run."""
     return [hash_of_job(load(command)) for command in _commands(overrides, seeds)]
 
 
@@ -202,6 +198,13 @@ def mode_lines(results: dict) -> list[str]:
         + "."
         for mode, (size, captions) in enumerate(zip(sizes, results["mode_words"], strict=True))
     ]
+
+
+def read_results(name: str) -> dict[str, Any]:
+    """Read the numbers of a study as they are now, empty where there are none: another process may have added some."""
+    file = RESULTS / f"{name}.json"
+    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    return found
 
 
 def write_study(name: str, text: str, results: object) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from experiments.columns import USUAL, header, row
-from experiments.pooled import kept, run_pooled, who_judged, write_study
+from experiments.pooled import hashes_of, kept, run_pooled, who_judged, write_study
 
 Every = dict[str, dict]  # pooled results by variant
 SOFT = ("guidance.temperature=0.3",)  # transport's previous default, which some of the studies have
@@ -26,7 +26,7 @@ def run_variants(
     page: Callable[[Every], str],
     run: Callable[[Sequence[str], Sequence[int]], dict] = run_pooled,
 ) -> None:
-    """Run the variants that are asked for, keep what is measured of the others, and write the study anew after each of them.
+    """Run the variants that are asked for, and write the study anew after each of them, with all rows that are of today's jobs.
 
     Args:
         study: name of its files.
@@ -36,10 +36,10 @@ def run_variants(
         page: from pooled results by variant, in the order of `variants`, to the text of the page.
         run: from overrides and seeds to pooled results with ``config_hashes``.
     """
-    others = {name: variant for name, variant in variants.items() if name not in asked}
-    every = kept(study, others, seeds)
+    hashes = {name: hashes_of(variants[name], seeds[name]) for name in variants}
     for name in asked:
-        every[name] = run(variants[name], seeds[name])
+        found = run(variants[name], seeds[name])
+        every = {**kept(study, hashes), name: found}  # read only now: another process may have added rows
         every = {name: every[name] for name in variants if name in every}
         write_study(study, page(every), every)
 
@@ -97,12 +97,21 @@ class Study:
         Args:
             every: pooled results by variant.
         """
-        seeds = next(iter(every.values()))["seeds"]["generate"]
-        head = f"# {self.title}, generate seeds {', '.join(map(str, seeds))}"
+        seeds = dict.fromkeys(tuple(results["seeds"]["generate"]) for results in every.values())
+        head = f"# {self.title}, generate seeds {'; '.join(', '.join(map(str, own)) for own in seeds)}"
         command = (
             f"`python -m experiments.{self.command or self.name}`: {len(every)} of its {len(self.variants)} variants."
         )
         notes = self.notes(every)
         names = self.header or header(USUAL, every)
         text = [head, "", command, "", names, *self.rows(every), "", who_judged(next(iter(every.values())))]
+        if len(seeds) > 1:
+            text[2] += f" Seeds: {'; '.join(_seeds_in_words(own, every) for own in seeds)}."
         return "\n".join([*text, *([""] if notes else []), *notes]).rstrip()
+
+
+def _seeds_in_words(seeds: tuple[int, ...], every: Every) -> str:
+    """Of which rows some seeds are, by the number of images of their vanilla arm, and the floor there."""
+    own = next(results for results in every.values() if tuple(results["seeds"]["generate"]) == seeds)
+    found = own["arms"]["vanilla"][own["prompts"]["attributes"][0]]["fd_hard"]
+    return f"{', '.join(map(str, seeds))} of the rows with N = {found['n']} (floor {found['floor']:.3f})"

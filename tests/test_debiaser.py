@@ -10,10 +10,12 @@ import signal
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DModel
 from diffusers.utils import logging as diffusers_logging
+from PIL import Image
 
 from selfdebias import SelfDebias
 from selfdebias.backbones.denoisers import UNet, find_denoiser
@@ -22,7 +24,7 @@ from selfdebias.backbones.layouts import at_scale
 from selfdebias.guidance import Resample, SelfDebiasGuidance, Semantics, TransportGuidance
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.self_debias import AssignmentMemory
-from selfdebias.jobs.fit_keys import encoder_key, pipeline_key, weights_of
+from selfdebias.jobs.fit_keys import argument_key, encoder_key, pipeline_key, weights_of
 from selfdebias.jobs.fitting import _place_of, _stage
 from selfdebias.jobs.parts import default, projector_for, trainer_on
 from selfdebias.jobs.stages.fitted_files import save_semantics
@@ -184,13 +186,47 @@ def test_what_the_images_of_a_fit_depend_on_is_in_their_key():
     assert weights_of(other.vae) != weights and pipeline_key(other)["parts"]["vae"] != before["parts"]["vae"]
     first, second = (lambda x: x.mean(dim=(2, 3)), lambda x: x.amax(dim=(2, 3)))
     assert encoder_key(first) == encoder_key(lambda x: x.mean(dim=(2, 3))) != encoder_key(second)
-    assert encoder_key(torch.nn.Linear(2, 2)) != encoder_key(torch.nn.Linear(2, 2))
+    linear, another = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    assert encoder_key(linear) == encoder_key(linear) != encoder_key(another)
+
+    def with_model(model):
+        return lambda x: model(x)
+
+    assert encoder_key(with_model(linear)) == encoder_key(with_model(linear)) != encoder_key(with_model(another))
+    assert encoder_key(linear.forward) != encoder_key(another.forward)
     asked = trainer_on(pipeline).keywords
     assert (asked["accelerator"], asked["devices"]) == ("cpu", 1) and _place_of(first) is None
     assert _place_of(other.vae) == torch.device("cpu")
     pipeline.unet.to("meta")
     with pytest.raises(ValueError, match=r"`pipe` must hold its weights while it is fitted, got .* elsewhere"):
         weights_of(pipeline.unet)
+
+
+def test_a_module_whose_forward_was_changed_is_another_encoder():
+    class Mean(torch.nn.Linear):
+        def forward(self, x):
+            return super().forward(x.mean(dim=1))
+
+    class First(torch.nn.Linear):
+        def forward(self, x):
+            return super().forward(x[:, 0])
+
+    mean, first = Mean(2, 2), First(2, 2)
+    first.load_state_dict(mean.state_dict())
+    assert weights_of(mean) == weights_of(first) and encoder_key(mean) != encoder_key(first)
+
+
+def test_images_and_tensors_of_a_call_go_by_their_contents():
+    large = torch.zeros(3, 64, 64)
+    other = large.clone()
+    other[1, 32, 32] = 1.0
+    assert repr(large) == repr(other) and argument_key(large) != argument_key(other)
+    assert argument_key(large) == argument_key(large.clone()) != argument_key(large.half())
+    assert argument_key(np.zeros((2, 3))) != argument_key(np.zeros((3, 2)))
+    red, same, blue = (Image.new("RGB", (4, 4), colour) for colour in ("red", "red", "blue"))
+    assert argument_key(red) == argument_key(same) != argument_key(blue)
+    assert argument_key([red, blue]) == argument_key([same, blue]) != argument_key([blue, red])
+    assert argument_key(3.0) == 3.0 and argument_key([1, 2]) == "[1, 2]"
 
 
 def test_a_stage_of_a_fit_is_another_one_where_one_that_it_reads_is():

@@ -20,6 +20,7 @@ from experiments.pooled import ROOT, run_jobs, write_study
 
 NAME, IMAGES = "choosing_cost", 128
 SEEDS = tuple(range(891, 901))
+BETWEEN = 120.0  # seconds between two stages of one sitting, at most
 COMMON = [*HONEST, "clustering=axes", "stages=[collect,discover,project,generate]", f"generate.n_images={IMAGES}"]
 ARMS = {
     "transport, the default": ["guidance=transport"],
@@ -44,12 +45,14 @@ def measure(arms: Mapping[str, Sequence[str]], seeds: Sequence[int], root: str =
         ``seconds_per_image``, and ``vanilla_seconds_per_image``.
 
     Raises:
-        SystemExit: if a stage was sampled in several sittings, so that its time is that of the last one alone.
+        SystemExit: if a stage was sampled in several sittings, so that its time is that of the last one alone, or an arm in another
+            sitting than its vanilla images, so that other work may have slowed down one of them.
     """
     costs: Costs = {name: [] for name in arms}
     for seed, name in zip(seeds, itertools.cycle(arms)):
         (job,) = run_jobs([*COMMON, *arms[name]], [seed], root)
         vanilla, own = (_counted(job, arm, root) for arm in ("vanilla", "guided"))
+        _check_one_sitting(job, own["seconds_per_image"] * IMAGES, root)
         costs[name].append({
             "rows": own["rows_per_image"] / vanilla["rows_per_image"],
             "seconds": own["seconds_per_image"] / vanilla["seconds_per_image"],
@@ -59,14 +62,27 @@ def measure(arms: Mapping[str, Sequence[str]], seeds: Sequence[int], root: str =
     return costs
 
 
+def _stage(job: Path, arm: str, root: str) -> Path:
+    return Path(root) / json.loads((job / "job.json").read_text())["stages"][f"generate/{arm}"]
+
+
 def _counted(job: Path, arm: str, root: str) -> dict[str, float]:
-    stage = json.loads((job / "job.json").read_text())["stages"][f"generate/{arm}"]
-    found: dict[str, float] = json.loads((Path(root) / stage / "generate.json").read_text())
+    stage = _stage(job, arm, root)
+    found: dict[str, float] = json.loads((stage / "generate.json").read_text())
     if found.get("timed_images") != IMAGES:
+        other = _stage(job, "vanilla" if arm == "guided" else "guided", root)
         raise SystemExit(
-            f"{Path(root) / stage} was interrupted, and not timed as a whole: remove it, and run this again."
+            f"{stage} was interrupted, and not timed as a whole: remove it and {other}, and run this again."
         )
     return found
+
+
+def _check_one_sitting(job: Path, seconds: float, root: str) -> None:
+    """Refuse an arm that took `seconds` and was not sampled right after its vanilla images."""
+    stages = [_stage(job, arm, root) for arm in ("vanilla", "guided")]
+    first, last = ((it / "generate.json").stat().st_mtime for it in stages)
+    if not 0 <= last - first < seconds + BETWEEN:
+        raise SystemExit(f"{stages[0]} and {stages[1]} were timed in two sittings: remove both, and run this again.")
 
 
 def page(costs: Costs) -> str:

@@ -184,12 +184,13 @@ RENAMED: Mapping[str, str] = {
 }
 
 
-def as_keyed(group: str, part: Any) -> Any:
+def as_keyed(group: str, part: Any, renamed: Mapping[str, str] = RENAMED) -> Any:
     """A group's values, at any depth, as a key has them.
 
     Args:
         group: The group.
         part: Its values, or one of them.
+        renamed: Old names by new ones.
 
     Returns:
         A copy without what says where a job runs, without later options that change nothing, and under old names.
@@ -206,7 +207,7 @@ def as_keyed(group: str, part: Any) -> Any:
         own = OF_TRAINER if group == "trainer" else NOT_IN_KEY
         later = {name for name, same in LATER.get(group, {}).items() if name in part and same(part)}
         left_out = later | (own if "_target_" in part else set())  # elsewhere such a name is the user's own
-        return {name: as_keyed(group, value) for name, value in part.items() if name not in left_out}
+        return {name: as_keyed(group, value, renamed) for name, value in part.items() if name not in left_out}
     if isinstance(part, list):
-        return [as_keyed(group, value) for value in part]
-    return RENAMED.get(part, part) if isinstance(part, str) else part
+        return [as_keyed(group, value, renamed) for value in part]
+    return renamed.get(part, part) if isinstance(part, str) else part

@@ -32,10 +32,10 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that an unknown one was probably meant for; None where none is near.
 
     Example:
-        >>> nearest("slak", ["slack", "strength"]), nearest("kappa", ["slack"])
+        >>> nearest("slak", ["slack", "strength"]), nearest("strength", ["target", "limit"])
         ('slack', None)
     """
-    return next(iter(difflib.get_close_matches(name, [*known], n=1, cutoff=0.5)), None)
+    return next(iter(difflib.get_close_matches(name, [*known], n=1)), None)
 
 
 def whole(value: Any) -> bool:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Mapping
 from types import CodeType
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from selfdebias.backbones.denoisers import find_denoiser
@@ -48,16 +51,47 @@ def pipeline_key(pipe: Any) -> dict[str, Any]:
     }
 
 
-def encoder_key(encoder: Any) -> str:
-    """Return what tells two encoders of one name apart: weights of a module, the code of a function; "" for a fingerprint's.
+def argument_key(value: Any) -> Any:
+    """Return what tells two arguments of a pipeline call apart, as JSON values.
 
-    A fingerprint stands in the encoder's name. An object that is none of these goes by the name of its class alone: "".
+    Of images, arrays and tensors it is a digest of their contents; what is neither these nor a JSON value goes by its `repr`.
+    """
+    if isinstance(value, str | int | float | bool | None):
+        return value
+    if isinstance(value, Image.Image):
+        return digest([value.mode, value.size, hashlib.sha256(value.tobytes()).hexdigest()])
+    if isinstance(value, torch.Tensor | np.ndarray):
+        array = torch.as_tensor(value).detach().cpu().contiguous()
+        held = array.reshape(-1).view(torch.uint8).numpy().data
+        return digest([str(array.dtype), list(array.shape), hashlib.sha256(held).hexdigest()])
+    if isinstance(value, list | tuple) and not all(isinstance(it, str | int | float | bool | None) for it in value):
+        return [argument_key(it) for it in value]
+    return repr(value)
+
+
+def encoder_key(encoder: Any) -> str:
+    """Return what tells two encoders of one name apart; "" for one with a fingerprint, which stands in its name.
+
+    Of a module these are its weights and the code of its `forward`; of a function its code, with the weights of modules that it
+    uses, and of a method with those of its object. What the code calls is not followed further: after a change there, take another
+    `folder`. Any other object goes by the name of its class alone: "".
     """
     if hasattr(encoder, "fingerprint"):
         return ""
     if isinstance(encoder, nn.Module):
-        return weights_of(encoder)
-    return digest(_of_code(encoder.__code__)) if hasattr(encoder, "__code__") else ""
+        forward = type(encoder).forward
+        return digest([weights_of(encoder), _of_code(forward.__code__) if hasattr(forward, "__code__") else ""])
+    if not hasattr(encoder, "__code__"):
+        return ""
+    found, own = inspect.getclosurevars(encoder), getattr(encoder, "__self__", None)
+    used = {
+        **found.nonlocals,
+        **found.globals,
+        "self": own,
+        **{f"self.{k}": v for k, v in getattr(own, "__dict__", {}).items()},
+    }
+    modules = [weights_of(it) for _, it in sorted(used.items()) if isinstance(it, nn.Module)]
+    return digest([_of_code(encoder.__code__), *modules])
 
 
 def _of_code(code: CodeType) -> list[Any]:

@@ -21,7 +21,7 @@ from selfdebias.config.targets import make
 from selfdebias.encoders import encoder_from
 from selfdebias.encoders.base import told_of
 from selfdebias.guidance import Semantics
-from selfdebias.jobs.fit_keys import encoder_key, pipeline_key, vocabulary_key, weights_of
+from selfdebias.jobs.fit_keys import argument_key, encoder_key, pipeline_key, vocabulary_key, weights_of
 from selfdebias.jobs.libraries import settled_libraries
 from selfdebias.jobs.model_card import TOLD, known_as
 from selfdebias.jobs.parts import default, part_of, projector_for, trainer_on
@@ -235,13 +235,13 @@ def _threshold(threshold: str, others: Sequence[str]) -> str:
 
 
 def _images_of(asked: FitArguments) -> dict[str, Any]:
-    """Return what the images depend on, as JSON values; an argument of the call that is none is given by its `repr`."""
+    """Return what the images depend on, as JSON values; see `argument_key` for those of the call."""
     pipe = asked.pipe
     name = getattr(pipe, "name_or_path", "") or getattr(pipe.config, "_name_or_path", "") or type(pipe).__name__
     return {
         "model": str(name), "weights": weights_of(find_denoiser(pipe).module), "prompts": list(asked.texts),
         "encoder": project.name_of(asked.encoder), "n_images": asked.n_images, "batch_size": asked.batch_size,
         "timesteps": asked.timesteps, "seed": asked.seed,
-        "call": {k: v if isinstance(v, str | int | float | bool | None) else repr(v) for k, v in asked.call.items()},
+        "call": {name: argument_key(value) for name, value in asked.call.items()},
         "relative_scale": asked.relative_scale, **({"blocks": list(asked.blocks)} if asked.blocks else {}),
     }  # fmt: skip

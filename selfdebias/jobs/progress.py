@@ -71,8 +71,8 @@ class StageLines(pl.Callback):
         self._before = self._there = len(sampler.folder.ids())
 
     def on_predict_batch_end(self, trainer: pl.Trainer, sampler: Any, outputs: Any, batch: Any, *_: Any) -> None:
-        """Says how many images there are, a minute after it last did; each process is taken for having as many as this one."""
-        self._there += len(sampler.batches[int(batch)]) * trainer.world_size
+        """Says how many images there are, a minute after it last did; each process sees whole batches, and draws its part."""
+        self._there += len(sampler.batches[int(batch)])
         now, total = time.monotonic(), len(sampler.prompts)
         if now - self._said >= EACH and self._there < total and trainer.is_global_zero:
             left = (now - self._began) * (total - self._there) / (self._there - self._before)

@@ -162,6 +162,8 @@ def load_arm(evaluated: Path, arm: str) -> ArmData:
         FileNotFoundError: if the stage did not evaluate that arm; names those that it did.
     """
     path = Path(evaluated) / f"probabilities-{arm}.safetensors"
+    if not Path(evaluated).is_dir():
+        raise FileNotFoundError(f"{evaluated} is not there any more")
     if not path.exists():
         known = sorted(
             p.stem.removeprefix("probabilities-") for p in Path(evaluated).glob("probabilities-*.safetensors")

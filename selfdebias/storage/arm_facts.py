@@ -9,7 +9,7 @@ from typing import Any
 from selfdebias.storage import StorageError
 from selfdebias.storage.atomic import read_json
 
-DEPENDENCES = ("image", "batch", "run", "remainder")
+DEPENDENCES = ("image", "batch", "run")
 _NUMBERS = (
     "edited", "guidance_share", "peak_memory_mb", "processes", "rows_per_image", "seconds_per_image", "skipped_edits",
     "timed_images",
@@ -28,6 +28,7 @@ def read_drawing(path: Path) -> dict[str, Any]:
     rules: dict[str, Any] = {
         "dependence": lambda it: it in DEPENDENCES,
         "told": lambda it: isinstance(it, str),
+        "guidance": _is_guidance,
         **dict.fromkeys(_NUMBERS, lambda it: it is None or type(it) in (int, float)),
     }
     for name, right in rules.items():
@@ -36,6 +37,14 @@ def read_drawing(path: Path) -> dict[str, Any]:
                 f"`{name}` in {path} must be as a generate stage writes it, got {found[name]!r}: sample anew."
             )
     return found
+
+
+def _is_guidance(found: Any) -> bool:
+    """Whether it is a mapping whose target is shares and whose axes are numbers, if it has these."""
+    if not isinstance(found, Mapping):
+        return False
+    lists = [found.get(name) for name in ("target", "axes")]
+    return all(it is None or (isinstance(it, list) and all(type(x) in (int, float) for x in it)) for it in lists)
 
 
 def check_record(record: Mapping[str, Any], path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -105,6 +107,17 @@ def test_time_and_rows_of_choosing_are_over_those_of_vanilla_on_the_same_seed(tm
 def test_a_stage_that_was_not_timed_as_a_whole_is_said(tmp_path, timed):
     (tmp_path / "vanilla").mkdir()
     write_json(tmp_path / "vanilla" / "generate.json", {"rows_per_image": 80, **timed})
-    write_json(tmp_path / "job.json", {"stages": {"generate/vanilla": "vanilla"}})
-    with pytest.raises(SystemExit, match="not timed as a whole: remove it"):
+    write_json(tmp_path / "job.json", {"stages": {f"generate/{arm}": arm for arm in ("vanilla", "guided")}})
+    with pytest.raises(SystemExit, match="not timed as a whole: remove it and .*guided"):
         choosing_cost._counted(tmp_path, "vanilla", str(tmp_path))
+
+
+@pytest.mark.parametrize(("later", "is_one"), [(60.0, True), (500.0, False), (-60.0, False)])
+def test_an_arm_timed_in_another_sitting_than_its_vanilla_images_is_refused(tmp_path, later, is_one):
+    for arm, ended in (("vanilla", 1000.0), ("guided", 1000.0 + later)):
+        (tmp_path / arm).mkdir()
+        write_json(tmp_path / arm / "generate.json", {})
+        os.utime(tmp_path / arm / "generate.json", (ended, ended))
+    write_json(tmp_path / "job.json", {"stages": {f"generate/{arm}": arm for arm in ("vanilla", "guided")}})
+    with nullcontext() if is_one else pytest.raises(SystemExit, match="timed in two sittings: remove both"):
+        choosing_cost._check_one_sitting(tmp_path, 60.0, str(tmp_path))

@@ -141,7 +141,7 @@ def test_rows_that_are_not_asked_for_are_kept_while_their_configuration_is_the_s
 
     def run(overrides, seeds):
         ran.append(list(overrides))
-        return {"config_hashes": pooled._hashes(overrides, seeds), "run": len(ran)}
+        return {"config_hashes": pooled.hashes_of(overrides, seeds), "run": len(ran)}
 
     monkeypatch.setattr(pooled, "RESULTS", tmp_path)
     one, two = ["generate.n_images=2"], ["generate.n_images=3"]
@@ -158,6 +158,45 @@ def test_rows_that_are_not_asked_for_are_kept_while_their_configuration_is_the_s
     assert (tmp_path / "s.md").read_text() == "two\n"  # what was measured otherwise is no row of this study
     run_variants("s", {"two": two, "one": one}, ["one"], {"one": (1, 2), "two": (1, 3)}, page, run)
     assert (tmp_path / "s.md").read_text() == "one\n"
+
+
+def test_rows_of_another_process_and_of_an_earlier_run_outlast_a_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(pooled, "RESULTS", tmp_path)
+    variants = {name: [f"generate.n_images={n}"] for n, name in enumerate(("one", "two", "three"), 2)}
+    seeds = dict.fromkeys(variants, (1,))
+
+    def measured(overrides, seeds):
+        return {"config_hashes": pooled.hashes_of(overrides, seeds), "by": "this run"}
+
+    def run(overrides, seeds):
+        if (
+            overrides == variants["one"]
+        ):  # while it runs, another process measures what it will come to, and what it will not
+            others = {it: {**measured(variants[it], (1,)), "by": "other"} for it in ("two", "three")}
+            (tmp_path / "s.json").write_text(json.dumps(others))
+            return measured(overrides, seeds)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_variants("s", variants, ["one", "two"], seeds, "\n".join, run)
+    found = {name: it["by"] for name, it in json.loads((tmp_path / "s.json").read_text()).items()}
+    assert found == {"one": "this run", "two": "other", "three": "other"}
+    assert (tmp_path / "s.md").read_text() == "one\ntwo\nthree\n"
+
+
+def test_a_page_says_which_seeds_are_of_which_rows(monkeypatch):
+    from experiments import person_encoders
+
+    every = json.loads((RESULTS / "person_encoders.json").read_text())
+    said = (RESULTS / "person_encoders.md").read_text()
+    for results in every.values():
+        seeds = ", ".join(map(str, results["seeds"]["generate"]))
+        fd = results["arms"]["vanilla"]["gender"]["fd_hard"]
+        assert f"{seeds} of the rows with N = {fd['n']} (floor {fd['floor']:.3f})" in said
+    one = {name: it for name, it in every.items() if len(it["seeds"]["generate"]) == 2}
+    assert " Seeds: " not in person_encoders.STUDY.page(
+        one
+    ) and "generate seeds 711, 712\n" in person_encoders.STUDY.page(one)
 
 
 def test_an_untrained_clip_has_the_form_of_the_trained_one_and_other_weights(tmp_path):

@@ -81,7 +81,7 @@ def test_a_line_of_a_log_tells_the_time_from_what_this_run_sampled(capsys, monke
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     folder = SimpleNamespace(ids=lambda: range(8))
     sampler = SimpleNamespace(prompts=range(32), batches=[range(4)] * 8, folder=folder)
-    trainer, lines = SimpleNamespace(is_global_zero=True, world_size=1), StageLines()
+    trainer, lines = SimpleNamespace(is_global_zero=True), StageLines()
     lines.on_predict_start(trainer, sampler)
     for batch in (2, 3, 4):
         lines.on_predict_batch_end(trainer, sampler, None, batch)

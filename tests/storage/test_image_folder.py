@@ -70,6 +70,9 @@ def test_a_manifest_says_seeds_batches_and_what_was_blanked(tmp_path):
         ({"seed": None}, "{}", "`seed` of each image .*, got None"),
         ({}, "{", "`.*generate.json` must be a file of JSON that can be read: it is damaged"),
         ({}, '{"dependence": "moon"}', "`dependence` in .*generate.json must be as a generate stage writes it, got 'moon': sample"),
+        ({}, '{"dependence": "remainder"}', "`dependence` in .*generate.json must be as .*, got 'remainder'"),
+        ({}, '{"guidance": "x"}', "`guidance` in .*generate.json must be as .*, got 'x'"),
+        ({}, '{"guidance": {"target": "even"}}', "`guidance` in .*generate.json must be as .*, got {'target': 'even'}"),
         ({}, '{"rows_per_image": "50"}', "`rows_per_image` in .*generate.json must be as .*, got '50'"),
     ],
 )  # fmt: skip

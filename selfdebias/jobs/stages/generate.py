@@ -78,7 +78,7 @@ def generate(
         sampler.run(trainer)
     if collective.part:
         return
-    cost = _cost(meter, sampler.drawn, state.seconds)
+    cost = _cost(meter, meter.seconds - sampler.loading, sampler.drawn, state.seconds)
     counted = [int(tensors["rows"]) for _, tensors in store.tensors() if "rows" in tensors]
     if len(counted) == len(sampler.batches):  # a stage that an earlier version began has not counted all
         cost["rows_per_image"] = sum(counted) / n_images
@@ -86,17 +86,17 @@ def generate(
     write_json(folder / "generate.json", {"arm": arm, **cost, "processes": collective.among, **facts})
 
 
-def _cost(meter: CostMeter, images: int, guided: float) -> dict[str, Any]:
-    """What was measured while images were sampled, with the seconds of guidance among them.
+def _cost(meter: CostMeter, seconds: float, images: int, guided: float) -> dict[str, Any]:
+    """What was measured: the memory, with that of loading; the seconds of sampling alone, with those of guidance among them.
 
     A stage that was killed after its last batch has none left to time.
     """
     if not images:
         return {"peak_memory_mb": None}
     time = {
-        "seconds_per_image": meter.seconds / images,
+        "seconds_per_image": seconds / images,
         "timed_images": images,
-        "guidance_share": guided / meter.seconds,
+        "guidance_share": guided / seconds,
     }
     return {**time, "peak_memory_mb": meter.peak_memory_mb}
 

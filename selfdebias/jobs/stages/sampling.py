@@ -50,6 +50,7 @@ class Sampler(pl.LightningModule, ABC):
         self.batches = self.split()
         self.pipeline: Any = None
         self.drawn = 0  # images of the batches that `run` draws, those of all processes
+        self.loading = 0.0  # seconds in which `run` loads the pipeline
         self.collective = self.team = collective  # the team of a batch: those of the processes that have an image of it
 
     def run(self, trainer: Callable[..., pl.Trainer]) -> None:
@@ -60,7 +61,9 @@ class Sampler(pl.LightningModule, ABC):
         self.drawn = sum(len(self.batches[batch]) for batch in left)
         self.collective.wait()  # nobody writes before all know what is left
         if left:
+            start = time.perf_counter()
             self.pipeline = self.backbone.load()
+            self.loading = time.perf_counter() - start
             if self.collective.part == 0:
                 self.loaded()
             trainer().predict(self, DataLoader(left, batch_size=None), return_predictions=False)  # type: ignore[arg-type]

@@ -144,7 +144,7 @@ def number_columns(rows: Sequence[Row], fairness: str, notes: Notes, intervals: 
     known = [row for row in rows if row.group.results is not None]
     columns = [Column("N", [row.images for row in rows])]
     against_reference = {it.key: (_title(it, known), ".3g") for it in quality.METRICS if it.in_sweeps}
-    for name, (title, style) in (_measures(known[0], fairness) | against_reference).items():
+    for name, (title, style) in (measures(known[0], fairness) | against_reference).items():
         columns += _column(title, name, rows, style, notes, intervals)
         if name == fairness and not shared_vanilla([row.group for row in rows]):
             columns += _column(f"vanilla {title}", name, rows, style, notes, intervals, vanilla=True)
@@ -154,7 +154,7 @@ def number_columns(rows: Sequence[Row], fairness: str, notes: Notes, intervals: 
     return columns
 
 
-def _measures(row: Row, fairness: str) -> dict[str, tuple[str, str]]:
+def measures(row: Row, fairness: str) -> dict[str, tuple[str, str]]:
     """What is shown, by its name: title and style."""
     results = row.group.results
     assert results is not None

@@ -11,6 +11,7 @@ from selfdebias.jobs.sweeps.columns import (
     UNTOLD,
     Row,
     attributes_in,
+    measures,
     short_names,
     verdicts_of,
 )
@@ -35,7 +36,7 @@ def shown_of(table: Table, rows: Sequence[Row], fairness: str) -> Table:
         rows: What its rows show.
         fairness: The measure that rows are held against vanilla by.
     """
-    title = fairness.replace(".", " ").replace("deviation_ratio", "dev. ratio")
+    title = next((measures(row, fairness)[fairness][0] for row in rows if row.group.results is not None), fairness)
     shares = dict.fromkeys(
         it[1] for row in rows if row.group.results is not None and (it := share_of(row.group.results))
     )
@@ -138,7 +139,9 @@ def beside_in_words(rows: Sequence[Row], fairness: str) -> list[str]:
     if not uneven:
         return _less_even(compared, fairness)
     modes = uneven[0]["modes"]
-    shares = ", ".join(number(share, ".2g") for share in (modes["target"][:2] if "axes" in modes else modes["target"]))
+    first = 2 * next(iter(modes.get("balanced") or [0]))  # all axes that are balanced have one target
+    target = modes["target"][first : first + 2] if "axes" in modes else modes["target"]
+    shares = ", ".join(number(share, ".2g") for share in target)
     of = " for the two sides of an axis" if "axes" in modes else ""
     by = "" if fairness == MODE_FD else f"; {plain(fairness)} is not: table.fairness={MODE_FD} compares rows by that"
     return [f"the target is {shares}{of}, not even shares: {MODE_FD} is the distance from it{by}"]

@@ -12,6 +12,7 @@ import yaml
 
 from selfdebias.config.keys import NOT_IN_KEY, as_keyed, digest
 from selfdebias.config.rules import refuse, walk
+from selfdebias.config.targets import OLD_NAMES
 from selfdebias.jobs.sweeps.record import (
     DONE,
     FAILED,
@@ -117,7 +118,7 @@ def _lacks(job: Path) -> str:
 
 def _of_root(root: Path, configs: Sequence[Path]) -> Source:
     configs = _newest(configs)
-    keys, values = differing([yaml.safe_load(file.read_text()) for file in configs])
+    keys, values = differing([_config(file) for file in configs])
     jobs = []
     for file, own in zip(configs, values, strict=True):
         job = file.parent
@@ -133,9 +134,20 @@ def _newest(files: Sequence[Path]) -> list[Path]:
     """Of jobs that differ in nothing that is measured (other pictures, stages, an earlier version) the one that evaluated last."""
     found: dict[str, Path] = {}
     for file in sorted(files, key=_evaluated_at):
-        config = yaml.safe_load(file.read_text())
-        found[digest({group: as_keyed(group, it) for group, it in config.items() if group not in WHERE})] = file
+        own = {group: as_keyed(group, it, OLD_NAMES) for group, it in _config(file).items() if group not in WHERE}
+        found[digest(own)] = file
     return sorted(found.values())
+
+
+def _config(file: Path) -> dict[str, Any]:
+    """A job's configuration, in which folders of images that were given have the hash of what is in them beside their name."""
+    config: dict[str, Any] = yaml.safe_load(file.read_text())
+    results = file.with_name("results.json")
+    sources = json.loads(results.read_text()).get("sources") if results.exists() else None
+    if sources:
+        named = {arm: f"{Path(it.get('path', arm)).name}@{str(it['sha256'])[:12]}" for arm, it in sources.items()}
+        config["evaluate"] = {**config["evaluate"], "folders": named}
+    return config
 
 
 def _evaluated_at(config: Path) -> float:

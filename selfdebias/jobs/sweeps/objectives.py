@@ -114,7 +114,7 @@ def values_of_job(job: Path, names: Sequence[str]) -> list[float]:
     file = job / "results.json"
     found = json.loads(file.read_text()) if file.exists() else {}
     arm = found.get("arms", {}).get(GUIDED) or found.get("over_prompts", {}).get(GUIDED) or {}
-    return [value_of(arm, name) for name in names]
+    return [value_of(arm, name, balanced_axes(found)) for name in names]
 
 
 def unmeasured(job: Path, names: Sequence[str]) -> list[str]:
@@ -135,10 +135,22 @@ def axes_of(names: Sequence[str]) -> tuple[str, str] | None:
     return next(name for name in names if name != low[0]), low[0]
 
 
-def value_of(arm: Mapping[str, Any], name: str) -> float:
-    """A number of an arm, NaN for what it does not have; where there are axes, `mode_fd` is the mean of their distances."""
+def balanced_axes(results: Mapping[str, Any]) -> Sequence[int] | None:
+    """The axes that an arm was to balance, as `results.json` has them; None for all."""
+    found: Sequence[int] | None = results.get("modes", {}).get("balanced")
+    return found
+
+
+def value_of(arm: Mapping[str, Any], name: str, axes: Sequence[int] | None = None) -> float:
+    """A number of an arm, NaN for what it does not have; where there are axes, `mode_fd` is the mean of their distances.
+
+    Args:
+        arm: Its numbers.
+        name: As in `direction`.
+        axes: Those in the mean; None or none for all.
+    """
     if name == MODE_FD and arm.get("axes"):
-        return fmean(value_of(axis, "fd") for axis in arm["axes"])
+        return fmean(value_of(arm["axes"][a], "fd") for a in axes or range(len(arm["axes"])))
     node: object = arm
     names = {"precision_ratio": "turned.precision_ratio"} | (
         {} if "frechet_distance" in arm else {"frechet_distance": "fid"}

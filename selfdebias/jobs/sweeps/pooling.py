@@ -15,7 +15,8 @@ import yaml
 from selfdebias.config.rules import refuse
 from selfdebias.jobs.prompts import BANK
 from selfdebias.jobs.sweeps.finished import SweptJob
-from selfdebias.jobs.sweeps.objectives import MODE_FD, value_of
+from selfdebias.jobs.sweeps.objectives import MODE_FD, balanced_axes, value_of
+from selfdebias.jobs.sweeps.pooled_facts import costs_of, seeds_of
 from selfdebias.metrics import MetricSuite
 from selfdebias.metrics.arms import ArmData, load_arm, pool
 from selfdebias.metrics.comparison import GUIDED
@@ -68,7 +69,7 @@ class Group:
         return frozenset(path for own in stages for name, path in own.items() if name.split("/")[-1] == "vanilla")
 
     def measure(self, arm: str, name: str) -> Number:
-        """The number of an arm called `name`, such as gender.fd_hard or kid; of axes `mode_fd` is the mean of their distances."""
+        """The number of an arm called `name`, such as gender.fd_hard or kid; of axes `mode_fd` is the mean of those balanced."""
         results = self.results
         if results is None:
             return Number(reason=self.state)
@@ -80,7 +81,8 @@ class Group:
         if name == "clip_score":
             return clip_score(tree)
         if name == MODE_FD and tree.get("axes"):
-            return missing("an axis has no image") if np.isnan(mean := value_of(tree, name)) else Number(mean)
+            mean = value_of(tree, name, balanced_axes(results))
+            return missing("an axis has no image") if np.isnan(mean) else Number(mean)
         if name in ("fid", "frechet_distance"):  # one number, `fid` of any features in earlier results
             return number_at(tree, frechet_key(tree))
         return number_at(tree, *(("turned", name) if name == "precision_ratio" else name.split(".")))
@@ -105,9 +107,10 @@ def _results(jobs: Sequence[SweptJob], pooled: Sequence[str]) -> Results | None:
         return json.loads((folders[0] / "results.json").read_text()) if folders else None
     try:
         return pool_jobs(folders, jobs[0].root)
-    except ValueError as error:
-        words = f"keys that change the seed of the images alone, as generate.seed does ({' '.join(str(error).split())})"
-        raise refuse("table.pool", words, list(pooled)) from None
+    except (FileNotFoundError, ValueError) as error:
+        seed = "keys that change the seed of the images alone, as generate.seed does"
+        rule = "[] until what is gone was made again" if isinstance(error, FileNotFoundError) else seed
+        raise refuse("table.pool", f"{rule} ({' '.join(str(error).split())})", list(pooled)) from None
 
 
 def pool_jobs(jobs: Sequence[Path], root: Path, reference: Path | None = None, beside: Beside | None = None) -> Results:
@@ -136,7 +139,7 @@ def pool_jobs(jobs: Sequence[Path], root: Path, reference: Path | None = None, b
         rows[row] = _pool_row(
             row, jobs, root, [results["rows"][row] for results in every], config, reference, beside or {}
         )
-    return {**every[0], "seeds": _seeds(every), "rows": rows, "row_names": names, "over_prompts": over_prompts(rows)}
+    return {**every[0], "seeds": seeds_of(every), "rows": rows, "row_names": names, "over_prompts": over_prompts(rows)}
 
 
 def pooled_arms(
@@ -196,16 +199,13 @@ def _pool_row(
     compared_by = {EXTRACTOR: first["features"]} if first.get("features") else {}  # as earlier jobs say it
     results = summarise(
         arms, reference, _modes(jobs, root, row, first["modes"]), first["prompts"], MetricSuite(**choices),
-        evaluate["bootstrap"], evaluate["seed"], judge=first["judge"], seeds=_seeds(every), collected=collected,
+        evaluate["bootstrap"], evaluate["seed"], judge=first["judge"], seeds=seeds_of(every), collected=collected,
         spaces=first.get("spaces") or compared_by,
     )  # fmt: skip
     edits = [it.get("skipped_edits", {}) for it in every]
     skipped = {arm: sum(it.get(arm, 0) for it in edits) for arm in edits[0]}
-    keys = ("seconds_per_image", "rows_per_image")
-    cost = {key: {arm: _mean_cost(every, key, arm) for arm in first["arms"]} for key in keys}
-    cost["processes"] = max((it["cost"].get("processes", {}) for it in every), key=lambda it: len({*it.values()}))
     copied = {str(key): first[key] for key in ("dependence",) if key in first}
-    return {**results, **copied, "skipped_edits": skipped, "cost": cost}
+    return {**results, **copied, "skipped_edits": skipped, "cost": costs_of(every)}
 
 
 def _placed(arm: ArmData, stages: Mapping[str, Path]) -> ArmData:
@@ -223,19 +223,6 @@ def _modes(jobs: Sequence[Path], root: Path, row: str, said: Mapping[str, Any]) 
     modes = json.loads((found[0] / "modes.json").read_text())
     modes |= {name: said[name] for name in ("target", "balanced") if name in said}
     return {**modes, "places": AxisSides.read(found[0]) if "axes" in modes else None}
-
-
-def _seeds(every: Sequence[Results]) -> dict[str, Any]:
-    """Seeds of the stages: one, or the list of those that the jobs have."""
-    seeds = {stage: list(dict.fromkeys(it.get("seeds", {}).get(stage) for it in every)) for stage in every[0]["seeds"]}
-    return {stage: found if len(found) > 1 or stage == "generate" else found[0] for stage, found in seeds.items()}
-
-
-def _mean_cost(every: Sequence[Results], key: str, arm: str) -> float | dict[str, Any]:
-    found = [results["cost"].get(key, {}).get(arm) for results in every]
-    known = [float(value) for value in found if isinstance(value, int | float)]
-    lacking = missing(f"`{key}` of the {arm} arm was not measured").to_json()
-    return float(np.mean(known)) if len(known) == len(every) else lacking
 
 
 def ones_of(results: Results) -> list[Results]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,19 @@ def test_a_stopped_arm_goes_on_with_its_memory_and_ends_with_the_same_images(mod
     assert torch.equal(first.images(), second.images())
     memories = [load_file(folder.path / "batch-00002.safetensors")["memory"] for folder in (first, second)]
     assert torch.equal(*memories) and float(memories[0][:, -1].min()) > 2  # more than one batch is remembered
+
+
+def test_the_time_of_an_image_is_without_that_of_loading(model, root, monkeypatch):
+    load = StableDiffusionBackbone.load
+
+    def slow(self):
+        time.sleep(3.0)
+        return load(self)
+
+    monkeypatch.setattr(StableDiffusionBackbone, "load", slow)
+    folder = run_generate(model, root, "vanilla", NoGuidance(), name="slow", n_images=1)
+    found = json.loads((folder / "generate.json").read_text())
+    assert found["timed_images"] == 1 and found["seconds_per_image"] < 2.5
 
 
 def test_the_images_of_a_damaged_batch_are_drawn_anew_and_timed(model, root):

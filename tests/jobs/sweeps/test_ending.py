@@ -123,6 +123,21 @@ def test_a_target_that_is_not_even_is_said_beside_a_measure_that_asks_for_even_s
         "the target is 0.6, 0.4 for the two sides of an axis, not even shares: mode_fd is the distance"
     )
     assert "table.fairness=mode_fd" in said and "table.fairness" not in beside_in_words(rows, "mode_fd")[0]
+    one = {"target": [0.5, 0.5, 0.75, 0.25], "axes": [[0, 1], [2, 3]], "balanced": [1]}
+    rows[0].group.results["modes"] = one
+    (said,) = beside_in_words(rows, "gender.fd_hard")
+    assert said.startswith("the target is 0.75, 0.25 for the two sides of an axis")  # that of the axis that is balanced
+
+
+@pytest.mark.parametrize(
+    ("fairness", "title"), [("gender.deviation_ratio", "dev. ratio"), ("tone.deviation_ratio", "tone")]
+)
+def test_the_measure_that_rows_are_held_against_vanilla_by_is_shown(few_jobs, fairness, title):
+    source = read_source(few_jobs.path)
+    rows = rows_of(grouped(source.jobs, []))
+    sweep = Sweep(source, [it.group for it in rows], rows, fairness, ("kept_cosine", fairness), [])
+    head = next(it for it in render_table(sweep).splitlines() if it.startswith("strength "))
+    assert title in head
 
 
 def test_terminal_table_and_page_say_the_same_of_the_best_row(few_jobs, capsys):

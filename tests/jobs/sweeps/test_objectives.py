@@ -108,6 +108,14 @@ def test_where_there_are_axes_the_distance_of_the_modes_is_the_mean_of_theirs(tm
     )  # what the plot of a search shows
 
 
+def test_axes_that_are_left_alone_are_not_in_the_distance_of_the_modes(tmp_path):
+    arm = {"axes": [{"fd": {"value": it}} for it in (0.3, 0.2, 0.1)]}
+    results = {"arms": {"guided": arm}, "modes": {"balanced": [2]}, "prompts": {"attributes": ["gender"]}}
+    write_json(tmp_path / "results.json", results)
+    assert values_of_job(tmp_path, ["mode_fd"]) == [0.1]
+    assert Group({}, [], results).measure("guided", "mode_fd").value == 0.1
+
+
 MANY, ONE = {"subjects": ["a cook"], "attributes": ["gender"]}, {"text": "", "attributes": ["gender"]}
 
 

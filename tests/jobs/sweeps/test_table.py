@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 from dataclasses import replace
@@ -268,6 +269,36 @@ def test_of_jobs_of_a_root_that_differ_in_nothing_measured_the_last_one_counts(s
     assert main(["stages=[table]", f"table.root={root}", "table.pool=[]"]) == 0
     assert "4 jobs" in capsys.readouterr().out
     assert {line["jobs"] for line in lines_of(root / "table")} == {"again", "h1", "h2", "h3"}
+
+
+@pytest.mark.parametrize("differ", ["encoder", "folders"])
+def test_jobs_of_a_root_that_differ_in_encoder_or_given_folders_are_rows_of_their_own(sweep, tmp_path, differ, capsys):
+    root = tmp_path / "runs"
+    shutil.copytree(sweep.root, root)
+    shutil.copytree(root / "jobs" / "h0", root / "jobs" / "other")
+    for name, encoder, sha256 in (("h0", "shipped:emoji_clip", "aa"), ("other", "shipped:emoji_clip_informed", "bb")):
+        config, results = (root / "jobs" / name / file for file in ("config.yaml", "results.json"))
+        if differ == "encoder":
+            own = {"encoder": {"_target_": "ClipEncoder", "pretrained": encoder}}
+            config.write_text(yaml.safe_dump({**yaml.safe_load(config.read_text()), **own}))
+        else:
+            sources = {"guided": {"path": "guided", "sha256": sha256}}
+            results.write_text(json.dumps({**json.loads(results.read_text()), "sources": sources}))
+    assert main(["stages=[table]", f"table.root={root}", "table.pool=[]"]) == 0
+    assert "5 jobs" in capsys.readouterr().out
+
+
+@pytest.mark.manners
+def test_jobs_whose_measured_images_are_gone_are_not_pooled(made, capsys):
+    place, _ = made
+    shutil.rmtree(place.parents[1] / "stages" / "evaluate" / "h1")
+    assert main(["stages=[table]", f"table.root={place}"]) == 2
+    err = " ".join(capsys.readouterr().err.split())
+    assert (
+        "`table.pool` must be [] until what is gone was made again (" in err
+        and "evaluate/h1 is not there any more" in err
+    )
+    assert main(["stages=[table]", f"table.root={place}", "table.pool=[]"]) == 0
 
 
 def test_a_share_is_that_of_its_own_class(sweep):
