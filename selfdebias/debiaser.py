@@ -101,7 +101,8 @@ class SelfDebias:
 
         Args:
             pipe: a diffusers pipeline with a UNet, or with a transformer of one of the classes in ``docs/howto/pipeline.md``.
-            prompts: one prompt or several, which take turns; None for a pipeline that takes none.
+            prompts: one prompt, or several wordings of one, which take turns; None for a pipeline that takes none. Modes of prompts
+                for different things can be the prompts themselves: then a line says so, and `fitting_prompts` are the way.
             encoder: any callable from images, (B, 3, H, W) float32 in [0, 1], to unit vectors, (B, d) float32; or the name
                 of a CLIP, DINOv2 or SigLIP model: a folder, ``owner/name`` on the hub, or ``shipped:emoji_clip``.
             n_images: images to sample; axes want at least 256, a partition twice the largest number of modes that it tries.
@@ -157,11 +158,11 @@ class SelfDebias:
     ) -> Attachment | Selecting:  # fmt: skip
         """Return a context in which the pipeline's calls are guided, or choose among more seeds.
 
-        Images of one prompt in a call are balanced together; those with another negative prompt by themselves. Calls of fewer
-        than 8 are balanced with the calls before them: what did not come to its mode is made up for (``closed_loop``), and
-        guidance does not start before 12% of the steps, unless `options` or `schedule` say otherwise; the trace says so. Warns,
-        once each, if the pipeline is of another model than the fitted one, a prompt was not fitted, the denoiser runs for another
-        pipeline, or it is compiled as a whole, and runs uncompiled here.
+        Images of one prompt in a call are balanced together; those with another negative prompt by themselves. What did not come to
+        its mode in calls of fewer than 8 is made up for in the calls after them, whatever their size (``closed_loop``); in
+        such calls guidance does not start before 12% of the steps, unless `options` or `schedule` say otherwise; the trace says so.
+        Warns, once each, if the pipeline is of another model than the fitted one, a prompt was not fitted, the denoiser runs for
+        another pipeline, or it is compiled as a whole, and runs uncompiled here.
 
         With ``guidance="select"`` no image is edited: each call needs a list of generators, one for each image, draws further seeds
         that are spawned from theirs, and returns as many images as it was asked for; the context's ``seeds`` tells which.
@@ -173,7 +174,8 @@ class SelfDebias:
             schedule: an object, or the name of one in ``conf/schedule``, such as ``cosine``; None takes the one that this was
                 made with.
             options: hyper-parameters of the guidance by name, such as ``target=[0.9, 0.1]`` (K shares by mode, the largest mode
-                first, that sum to 1; or ``uniform``, ``depth``), ``strength=12.0`` (0 changes nothing), ``closed_loop=True``.
+                first, that sum to 1; or ``uniform``, ``depth``), ``strength=12.0`` (0 changes nothing), ``closed_loop=True``. None
+                leaves one as the guidance has it: for ``limit=None``, pass an object as `guidance`.
 
         Raises:
             ValueError: if the pipeline cannot be guided, or takes prompts where the fitted one takes none, or none where that does;
@@ -184,13 +186,11 @@ class SelfDebias:
         with as_given():
             rule = with_options(guidance_of(guidance, self.guidance, self.semantics) or self.guidance, options)
             check_shares(rule, state)
+        check_model(self.facts, pipe, self._say)
         if isinstance(rule, Selection):
-            check_model(self.facts, pipe, self._say)
             return Selecting(pipe, rule, when, state, on_prompts=partial(self._check_prompts, rule, None))
         small = None if "closed_loop" in options else _for_small(rule, when, own_time=schedule is None)
-        attachment = Attachment(pipe, rule, when, state, small, partial(self._check_prompts, rule, small))
-        check_model(self.facts, pipe, self._say)
-        return attachment
+        return Attachment(pipe, rule, when, state, small, partial(self._check_prompts, rule, small))
 
     def _say(self, text: str) -> None:
         if text not in self._said:

@@ -25,6 +25,7 @@ from selfdebias.guidance import Resample, SelfDebiasGuidance, Semantics, Transpo
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.guidance.self_debias import AssignmentMemory
 from selfdebias.jobs.fit_keys import argument_key, encoder_key, pipeline_key, weights_of
+from selfdebias.jobs.fitted_in_words import found_in_words
 from selfdebias.jobs.fitting import _place_of, _stage
 from selfdebias.jobs.parts import default, projector_for, trainer_on
 from selfdebias.jobs.stages.fitted_files import save_semantics
@@ -200,6 +201,52 @@ def test_what_the_images_of_a_fit_depend_on_is_in_their_key():
     pipeline.unet.to("meta")
     with pytest.raises(ValueError, match=r"`pipe` must hold its weights while it is fitted, got .* elsewhere"):
         weights_of(pipeline.unet)
+
+
+def test_a_pipeline_that_is_refused_is_not_said_to_be_attached_without_with(debiaser, recwarn):
+    unet = UNet2DModel(
+        sample_size=16, block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4, attention_head_dim=4,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="which draws without a prompt, where the fitted one draws with one"):
+        debiaser.attach(DDPMPipeline(unet, DDPMScheduler()))
+    gc.collect()
+    assert not [it for it in recwarn if "attached without" in str(it.message)]
+
+
+def test_prompts_that_are_the_modes_are_said_where_a_fit_is_told():
+    words = [[{"caption": "a doctor"}], [{"caption": "a nurse"}]]
+    modes = {"k": 2, "sizes": [6, 6], "words": words, "by_prompt": {"a doctor": [1.0, 0.0], "a nurse": [0.05, 0.95]}}
+    facts = {"modes": modes, "prompts": ["a doctor", "a nurse"], "guidance": {"_target_": "a.Transport"}}
+    said = " ".join(found_in_words(facts))
+    assert "caution: prompts differ nearly wholly by the modes" in said and "fitting_prompts" in said
+    modes["by_prompt"] = {"a doctor": [0.6, 0.4], "a portrait of a doctor": [0.4, 0.6]}
+    assert "caution" not in " ".join(found_in_words(facts))
+
+
+def test_a_fit_on_two_prompts_notes_the_modes_of_each(pipeline):
+    fitted = SelfDebias.fit(pipeline, ["a person", "a cook"], **FIT, clustering=SpectralModes(k=2, n_neighbors=(3,)))
+    found = fitted.facts["modes"]["by_prompt"]
+    assert found.keys() == {"a person", "a cook"}
+    sizes = sum(torch.tensor(it) * 5 for it in found.values())  # five images of each
+    assert torch.allclose(sizes, torch.tensor(fitted.facts["modes"]["sizes"]).float())
+
+
+def test_free_u_and_the_scale_of_an_ip_adapter_are_in_the_key_of_a_denoiser():
+    unet = tiny_pipeline().unet
+    before = weights_of(unet)
+    unet.enable_freeu(s1=0.9, s2=0.2, b1=1.2, b2=1.4)
+    freed = weights_of(unet)
+    unet.enable_freeu(s1=0.9, s2=0.2, b1=1.2, b2=1.5)
+    assert len({before, freed, weights_of(unet)}) == 3
+    unet.disable_freeu()
+    assert weights_of(unet) == before
+    adapter = torch.nn.ModuleDict({"attention": torch.nn.Identity()})
+    keys = set()
+    for scale in ([0.5], [1.0]):
+        adapter["attention"].scale = scale
+        keys.add(weights_of(adapter))
+    assert len(keys) == 2
 
 
 def test_a_module_whose_forward_was_changed_is_another_encoder():

@@ -104,7 +104,7 @@ def extrapolated(output: Tensor, scale: float, channels: int | None) -> Tensor:
     """
     unedited, edited = output.chunk(2)
     predicted = unedited + scale * (edited - unedited)
-    if channels is None or output.shape[1] != 2 * channels:
+    if channels is None or output.ndim != 4 or output.shape[1] != 2 * channels:  # tokens (B, L, C) have no variances
         return predicted
     return torch.cat([predicted[:, :channels], unedited[:, channels:]], dim=1)
 

@@ -69,7 +69,7 @@ class Attachment(Context):
         self._groups: list[Group] = []
         self._plain: dict[str, str] = {}  # by prompt, the conditioning that was seen first
         self._images, self._said = 0, False
-        self._told: dict[str, tuple[int, Tensor]] = {}  # by prompt, images and the sum of their shares
+        self._told: dict[str, tuple[Tensor, Tensor]] = {}  # by prompt and mode, images and the sum of their shares
         if guidance.site == "text":
             refuse_without_text(pipeline, self._hook.denoiser)
         schedule.check(pipeline)
@@ -126,9 +126,9 @@ class Attachment(Context):
             self._enter(group)
             trace, best = self.state.trace, self.state.best
             if shares := [it for it, block in zip(trace.p_hat, trace.block, strict=True) if best in (None, block)]:
-                images, total = self._told.get(group.prompt, (0, torch.zeros_like(shares[-1])))
-                count = len(group.places)
-                self._told[group.prompt] = images + count, total + count * shares[-1]
+                images, total = self._told.get(group.prompt, (torch.zeros_like(shares[-1]),) * 2)
+                known = len(group.places) * ~shares[-1].isnan()  # of an axis there is none where its edit was skipped
+                self._told[group.prompt] = images + known, total + known * shares[-1].nan_to_num()
 
     @property
     def _one_mode(self) -> bool:

@@ -127,6 +127,11 @@ def check_all(guidance: Method, semantics: Semantics | AxesSemantics) -> None:
         ValueError: if they are incompatible, or `guidance.axes` names an axis that is not there.
     """
     if not isinstance(semantics, AxesSemantics):
+        if guidance.axes is not None and len(semantics.bank.target) == 1:
+            raise ValueError(
+                f"`guidance.axes` must be null where one mode alone was found, got {guidance.axes}: nothing is balanced; take more "
+                f"images, or an encoder that tells them apart."
+            )
         if guidance.axes is not None:
             raise ValueError(
                 f"`guidance.axes` must be null where modes are one partition, got {guidance.axes}: choose clustering=axes."

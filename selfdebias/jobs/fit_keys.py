@@ -18,7 +18,7 @@ from selfdebias.config.keys import digest
 
 
 def weights_of(module: nn.Module) -> str:
-    """Return a digest of the weights of a model, and of the scales of its adapters.
+    """Return a digest of the weights of a model, of the scales of its adapters, and of FreeU's factors.
 
     Raises:
         ValueError: if they are elsewhere, as with sequential offload.
@@ -34,6 +34,11 @@ def weights_of(module: nn.Module) -> str:
     for name, part in module.named_modules():
         if isinstance(scales := getattr(part, "scaling", None), Mapping):  # of a LoRA's adapters, which are no weights
             hashed.update(repr((name, sorted(scales.items()), getattr(part, "active_adapters", None))).encode())
+        if isinstance(scale := getattr(part, "scale", None), list):  # of an IP adapter
+            hashed.update(repr((name, scale)).encode())
+        freed = [getattr(part, it, None) for it in ("s1", "s2", "b1", "b2")]
+        if any(it is not None for it in freed):
+            hashed.update(repr((name, freed)).encode())
     return hashed.hexdigest()[:16]
 
 

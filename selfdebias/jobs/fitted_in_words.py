@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from selfdebias.guidance.base import Method
 from selfdebias.guidance.schedules import GuidanceWindow
 from selfdebias.metrics.number import finite
+from selfdebias.modes.placement import sides_of
 from selfdebias.report.bars import as_many, captions_of
 from selfdebias.report.wording import number, percent, plain, wrapped
 
 WIDTH, SHOWN = 80, 8  # columns; modes, or axes, that are named
+PARTING = 0.9  # total variation between the modes of two prompts, from which these count as the modes
 
 
 def found_in_words(facts: Mapping[str, Any]) -> list[str]:
@@ -48,8 +52,51 @@ def found_in_words(facts: Mapping[str, Any]) -> list[str]:
     lines = wrapped(f"SelfDebias: {count} {kind} found on {images} images{of}: {'; '.join(each[:SHOWN])}{more}", WIDTH)
     if cosine is not None:
         lines.append(f"projector: mean cosine {number(cosine, '.2f')} to the embeddings of held-out images (1 is best)")
+    if parting := parting_prompts(modes.get("by_prompt", {}), pair):
+        numbers = ("axis " if len(parting) == 1 else "axes ") + ", ".join(map(str, parting))
+        by = numbers if pair == 2 else "the modes"
+        said = f"caution: prompts differ nearly wholly by {by}, so guidance would make images of one like those"
+        lines += wrapped(f"{said} of another; fit one prompt, with the others as fitting_prompts", WIDTH)
     name = str(facts.get("guidance", {}).get("_target_", "")).rpartition(".")[2]
     return [*lines, f"{plain(name)} balances them: with debiaser.attach(pipe): images = pipe(...)"]
+
+
+def shares_by_prompt(modes: Mapping[str, Any], prompts: Sequence[str]) -> dict[str, list[float]]:
+    """Return what share of each prompt's images each mode has, (K,), or each side of each axis, (2 A,).
+
+    Args:
+        modes: as a discover stage writes them, with the `labels` of images by their numbers.
+        prompts: of the images, which take turns.
+
+    Example:
+        >>> labels = {str(i): mode for i, mode in enumerate([0, 1, 0, 1, 0, 0, 0, 1])}
+        >>> shares_by_prompt({"labels": labels, "sizes": [5, 3]}, ["a doctor", "a nurse"])
+        {'a doctor': [1.0, 0.0], 'a nurse': [0.25, 0.75]}
+    """
+    cells = np.array([modes["labels"][str(i)] for i in range(len(modes["labels"]))])
+    axes, count = len(modes.get("axes", [])), len(modes["sizes"])
+    sides = sides_of(cells, axes) + 2 * np.arange(axes) if axes else cells[:, None]
+    held = (sides[:, :, None] == np.arange(count)).any(axis=1)  # (N, count)
+    return {text: held[i :: len(prompts)].mean(axis=0).tolist() for i, text in enumerate(prompts)}
+
+
+def parting_prompts(by_prompt: Mapping[str, Sequence[float]], size: int) -> list[int]:
+    """Return the axes, or 0 for a partition, by which nearly all images of one prompt differ from nearly all of another.
+
+    Args:
+        by_prompt: as `shares_by_prompt` gives it.
+        size: shares that sum to 1: 2 of axes, 1 for all of them.
+
+    Example:
+        >>> parting_prompts({"a doctor": [0.97, 0.03, 0.6, 0.4], "a nurse": [0.02, 0.98, 0.4, 0.6]}, 2)
+        [0]
+    """
+    if len(by_prompt) < 2:
+        return []
+    shares = np.array(list(by_prompt.values()))
+    groups = shares.reshape(len(shares), -1, 2) if size == 2 else shares[:, None, :]
+    apart = np.abs(groups[:, None] - groups[None]).sum(axis=3).max(axis=(0, 1)) / 2  # total variation, by group
+    return [int(a) for a in np.flatnonzero(apart >= PARTING)]
 
 
 def _side(sizes: list[int], words: list[list[str]], mode: int, images: int) -> str:

@@ -22,6 +22,7 @@ from selfdebias.encoders import encoder_from
 from selfdebias.encoders.base import told_of
 from selfdebias.guidance import Semantics
 from selfdebias.jobs.fit_keys import argument_key, encoder_key, pipeline_key, vocabulary_key, weights_of
+from selfdebias.jobs.fitted_in_words import shares_by_prompt
 from selfdebias.jobs.libraries import settled_libraries
 from selfdebias.jobs.model_card import TOLD, known_as
 from selfdebias.jobs.parts import default, part_of, projector_for, trainer_on
@@ -179,6 +180,8 @@ def fit_stages(asked: FitArguments, root: Path) -> tuple[Semantics | AxesSemanti
         "modes": {name: modes[name] for name in TOLD if name in modes}, "projector_cosine": measured["cosine_held_out"],
         **({"unet": identity} if identity else {}),
     }  # fmt: skip
+    if len(asked.texts) > 1:
+        facts["modes"]["by_prompt"] = shares_by_prompt(modes, asked.texts)
     return read_semantics(projected), facts, discovered / "mode-*.png"
 
 

@@ -264,6 +264,8 @@ def test_predicted_variances_are_those_without_the_edit():
         found[:, 3:], variance[:2]
     )
     assert torch.allclose(extrapolated(noise, 2.5, channels=3), found[:, :3])
+    tokens = torch.randn(4, 6, 3)  # (B, L, C): as many tokens as twice the channels are no variances
+    assert torch.allclose(extrapolated(tokens, 2.5, channels=3), tokens[:2] + 2.5 * (tokens[2:] - tokens[:2]))
 
 
 def test_a_call_that_leaves_out_steps_and_does_not_say_how_many_is_refused_before_it_draws():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -124,6 +126,11 @@ def test_what_does_not_go_together_is_refused():
         check_all(TransportGuidance(0.5, 0.3, axes=[0, 3]), several)
     with pytest.raises(ValueError, match=r"`guidance.axes` must be null where modes are one partition, got \[0\]"):
         check_all(TransportGuidance(0.5, 0.3, axes=[0]), one)
+    alone = SimpleNamespace(bank=SimpleNamespace(target=torch.ones(1)))
+    with pytest.raises(
+        ValueError, match=r"must be null where one mode alone was found, got \[0\]: nothing is balanced; take more"
+    ):
+        check_all(TransportGuidance(0.5, 0.3, axes=[0]), alone)
     with pytest.raises(ValueError, match="must be 2 shares, one for each mode"):
         check_all(TransportGuidance(0.5, 0.3, target=[0.5, 0.25, 0.25]), several)
     for axes in ([], [0, 0], [-1], [True], ["0"], "0", 1):

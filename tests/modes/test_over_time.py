@@ -66,6 +66,20 @@ def test_the_reference_is_the_last_step_that_can_be_clustered():
     assert found.reference == 100 and np.array_equal(found.labels, truth[kept])
 
 
+def test_steps_after_the_reference_follow_it_and_not_the_first_step_of_sampling():
+    """At the first step of sampling each mode lies where another lay at the reference."""
+    z, image, timestep, truth = turning(TURN + 2)
+    kept = (timestep != 0) | (image % 9 == 0)
+    found = follow_modes(z[kept], image[kept], timestep[kept], KMeansModes())
+    assert found.reference == 100 and np.array_equal(found.labels, truth[kept])
+    both = (timestep != 0) | (
+        image % 9 != 0
+    )  # images that are there at all steps, and some that are not at the reference
+    late = both & ~((timestep == 100) & (image % 9 == 1))
+    found = follow_modes(z[late], image[late], timestep[late], KMeansModes(k=3))
+    assert np.array_equal(found.of_image, np.repeat([0, 1, 2], SIZES))
+
+
 def test_clusters_too_many_join_the_mode_that_they_fit():
     """At the second timestep the largest mode falls apart: its parts stay one mode."""
     rng = np.random.default_rng(0)

@@ -113,3 +113,13 @@ def test_a_call_that_is_interrupted_at_its_last_step_is_not_counted_either():
         assert account(guided.state) == ({}, {}) and guided.shares == {}
         sample(pipeline, [2])
         assert guided.shares.keys() == {PROMPT}
+
+
+def test_a_call_whose_last_edit_told_nothing_leaves_the_shares_of_the_others():
+    pipeline = tiny_pipeline()
+    with attached(pipeline, "transport") as guided:
+        sample(pipeline, [1, 2])
+        before = guided.shares[PROMPT]
+        guided.state.trace.p_hat[-1] = torch.full_like(before, torch.nan)  # as of an axis whose gradient was not finite
+        guided._tell()
+        assert torch.equal(guided.shares[PROMPT], before) and not before.isnan().any()
