@@ -93,8 +93,8 @@ def measure(arms: Mapping[str, Sequence[str]], seeds: Sequence[int]) -> dict[str
     """Run the jobs of all arms, and measure them pooled over the seeds, prompt by prompt, beside vanilla and the default.
 
     Returns:
-        A results object as `pool_jobs` gives it, with `config_hashes`, by arm and prompt `rows_per_image` and `edited`, and
-        `rows_to_fit` by arm, those that the denoiser evaluated for all that was fitted.
+        A results object as `pool_jobs` gives it, with `config_hashes` and `jobs`, the hashes by arm; by arm and prompt
+        `rows_per_image` and `edited`, and by arm `rows_to_fit`, those that the denoiser evaluated for all that was fitted.
     """
     jobs = {name: run_jobs(overrides, seeds) for name, overrides in arms.items()}
     default = jobs.pop("default")
@@ -109,35 +109,43 @@ def measure(arms: Mapping[str, Sequence[str]], seeds: Sequence[int]) -> dict[str
             for row in found["row_names"]
         }
         costs["edited"][arm] = {row: sum(edited(job, name, row) for job in own) for row in found["row_names"]}
-    every = [*default, *(job for own in jobs.values() for job in own)]
-    return {**found, **costs, "config_hashes": [job.name for job in every]}
+    made = {arm: [job.name for job in jobs.get(arm, default)] for arm in found["over_prompts"]}
+    return {**found, **costs, "jobs": made, "config_hashes": each_once(made)}
+
+
+def each_once(jobs: Mapping[str, Sequence[str]]) -> list[str]:
+    """The hashes of all arms' jobs; several arms may be of one."""
+    return [*dict.fromkeys(itertools.chain(*jobs.values()))]
 
 
 def joined(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """Put arms that were measured now beside those of before, and hold these against the default of now.
+    """Put arms that were measured now beside those of before, and hold these against the default of now if that is another one.
 
-    An arm of before whose numbers by run were not kept has no probability of improvement.
+    An arm of before whose numbers by run were not kept has no probability of improvement over another default.
 
     Raises:
-        ValueError: if vanilla came out otherwise on a prompt: by more than one image of a class, which another machine may round
-            differently.
+        ValueError: if vanilla came out otherwise on a prompt.
     """
-    for row in now["row_names"]:
-        then, again = (it["rows"][row]["arms"]["vanilla"]["shares"] for it in (before, now))
-        for attribute, classes in again.items():
-            for name, share in classes.items():
-                if abs(share["value"] - then[attribute][name]["value"]) > 1.5 / share["n"]:
-                    raise ValueError(f"vanilla came out otherwise on {row}: run the part without the names of arms.")
+    if row := next((row for row in now["row_names"] if not came_out_as(before, now, "vanilla", row)), None):
+        raise ValueError(f"vanilla came out otherwise on {row}: run the part without the names of arms.")
+    same = all(came_out_as(before, now, "guided", row) for row in now["row_names"])
     old, new = (picked(it["rows"], KEPT) for it in (before, now))
     rows = {row: {**it, "arms": {**old[row]["arms"], **it["arms"]}} for row, it in new.items()}
-    beside = {key: {**before[key], **now[key]} for key in ("over_prompts", "rows_per_image", "edited", "rows_to_fit")}
+    keys = ("over_prompts", "rows_per_image", "edited", "rows_to_fit", "jobs")
+    beside = {key: {**before[key], **now[key]} for key in keys}
     beside["over_prompts"] |= {
         arm: {**it, "difference": {**it["difference"], GUIDED: apart_from_default(rows, arm, now)}}
         for arm, it in before["over_prompts"].items()
-        if arm not in now["over_prompts"]
+        if arm not in now["over_prompts"] and not same
     }
-    hashes = [*dict.fromkeys(before["config_hashes"] + now["config_hashes"])]
-    return {**now, **beside, "rows": rows, "config_hashes": hashes}
+    return {**now, **beside, "rows": rows, "config_hashes": each_once(beside["jobs"])}
+
+
+def came_out_as(before: Mapping[str, Any], now: Mapping[str, Any], arm: str, row: str) -> bool:
+    """Whether an arm has the shares of before on a prompt, up to one image of a class: another machine may round differently."""
+    then, again = (it["rows"][row]["arms"][arm]["shares"] for it in (before, now))
+    pairs = [(it, then[attribute][name]) for attribute, own in again.items() for name, it in own.items()]
+    return all(abs(it["value"] - other["value"]) <= 1.5 / it["n"] for it, other in pairs)
 
 
 def apart_from_default(rows: Mapping[str, Mapping[str, Any]], arm: str, results: Mapping[str, Any]) -> dict[str, Any]:

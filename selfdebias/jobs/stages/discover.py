@@ -43,7 +43,7 @@ from selfdebias.modes.projection import SemanticProjector
 from selfdebias.storage.atomic import read_json
 
 VERSION, CONFIG = 5, ("clustering", "vocabulary", "discover")
-VERSION_OF_SEVERAL = VERSION_PROJECTED = 2
+VERSION_OF_SEVERAL, VERSION_PROJECTED = 2, 3
 VERSION_SUPERVISED, CONFIG_SUPERVISED = 1, ("bank", "judge")
 VERSION_CARRIED, CONFIG_CARRIED = 1, ()
 AT_ONCE = 64  # images in one call of the judge
