@@ -286,7 +286,8 @@ def page(every: Mapping[str, Mapping[str, Any]]) -> str:
         "",
         f"`python -m experiments.{NAME}`. {judge[:1].upper()}{judge[1:]} {INTERVALS} "
         "Differences are paired prompt by prompt, their intervals from resampling the prompts. Better than the default: the "
-        "probability that on one prompt one run of the arm has the smaller `fd_hard`. Prompts by the share of the rarer gender "
+        "probability that on one prompt one run of the arm has the smaller `fd_hard`; n/a of arms that were measured before "
+        "another default, whose numbers by run were not kept. Prompts by the share of the rarer gender "
         "among vanilla images: deviation ratio at rows. Rows: rows that the denoiser evaluates for a delivered image, over "
         "vanilla's, counted by a hook; what the fit costs is not in them. Edited: images with an edit of any size; of "
         "`transport, then resample` all, as all are drawn under guidance.",

@@ -158,9 +158,9 @@ class SelfDebias:
     ) -> Attachment | Selecting:  # fmt: skip
         """Return a context in which the pipeline's calls are guided, or choose among more seeds.
 
-        Images of one prompt in a call are balanced together; those with another negative prompt by themselves. What did not come to
-        its mode in calls of fewer than 8 is made up for in the calls after them, whatever their size (``closed_loop``); in
-        such calls guidance does not start before 12% of the steps, unless `options` or `schedule` say otherwise; the trace says so.
+        Images of one prompt in a call are balanced together; those with another negative prompt by themselves. In a call of fewer
+        than 8, guidance does not start before 12% of the steps, and what did not come to its mode is made up for in later calls of
+        any size (``closed_loop``), unless `options` or `schedule` say otherwise; the trace says so.
         Warns, once each, if the pipeline is of another model than the fitted one, a prompt was not fitted, the denoiser runs for
         another pipeline, or it is compiled as a whole, and runs uncompiled here.
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DModel
+from diffusers.models.attention_processor import IPAdapterAttnProcessor2_0, SD3IPAdapterJointAttnProcessor2_0
 from diffusers.utils import logging as diffusers_logging
 from PIL import Image
 
@@ -195,6 +196,8 @@ def test_what_the_images_of_a_fit_depend_on_is_in_their_key():
 
     assert encoder_key(with_model(linear)) == encoder_key(with_model(linear)) != encoder_key(with_model(another))
     assert encoder_key(linear.forward) != encoder_key(another.forward)
+    assert encoder_key(torch.no_grad()(with_model(linear))) == encoder_key(with_model(linear))
+    assert encoder_key(torch.no_grad()(with_model(linear))) != encoder_key(torch.no_grad()(with_model(another)))
     asked = trainer_on(pipeline).keywords
     assert (asked["accelerator"], asked["devices"]) == ("cpu", 1) and _place_of(first) is None
     assert _place_of(other.vae) == torch.device("cpu")
@@ -241,20 +244,25 @@ def test_free_u_and_the_scale_of_an_ip_adapter_are_in_the_key_of_a_denoiser():
     assert len({before, freed, weights_of(unet)}) == 3
     unet.disable_freeu()
     assert weights_of(unet) == before
-    adapter = torch.nn.ModuleDict({"attention": torch.nn.Identity()})
-    keys = set()
-    for scale in ([0.5], [1.0]):
-        adapter["attention"].scale = scale
-        keys.add(weights_of(adapter))
-    assert len(keys) == 2
+    processors = [
+        (IPAdapterAttnProcessor2_0(8, 8, (4,), scale), SD3IPAdapterJointAttnProcessor2_0(8, 8, 4, 16, scale))
+        for scale in (0.5, 1.0)
+    ]
+    for one, other in zip(*processors, strict=True):
+        other.load_state_dict(one.state_dict())
+        assert weights_of(torch.nn.ModuleDict({"processor": one})) != weights_of(
+            torch.nn.ModuleDict({"processor": other})
+        )
 
 
 def test_a_module_whose_forward_was_changed_is_another_encoder():
     class Mean(torch.nn.Linear):
+        @torch.no_grad()
         def forward(self, x):
             return super().forward(x.mean(dim=1))
 
     class First(torch.nn.Linear):
+        @torch.no_grad()
         def forward(self, x):
             return super().forward(x[:, 0])
 
@@ -270,6 +278,11 @@ def test_images_and_tensors_of_a_call_go_by_their_contents():
     assert repr(large) == repr(other) and argument_key(large) != argument_key(other)
     assert argument_key(large) == argument_key(large.clone()) != argument_key(large.half())
     assert argument_key(np.zeros((2, 3))) != argument_key(np.zeros((3, 2)))
+    turned = np.arange(6).reshape(2, 3)[:, ::-1]
+    assert (
+        argument_key(turned) == argument_key(turned.copy())
+        and argument_key(np.array([None])) == "array([None], dtype=object)"
+    )
     red, same, blue = (Image.new("RGB", (4, 4), colour) for colour in ("red", "red", "blue"))
     assert argument_key(red) == argument_key(same) != argument_key(blue)
     assert argument_key([red, blue]) == argument_key([same, blue]) != argument_key([blue, red])

@@ -34,7 +34,8 @@ def weights_of(module: nn.Module) -> str:
     for name, part in module.named_modules():
         if isinstance(scales := getattr(part, "scaling", None), Mapping):  # of a LoRA's adapters, which are no weights
             hashed.update(repr((name, sorted(scales.items()), getattr(part, "active_adapters", None))).encode())
-        if isinstance(scale := getattr(part, "scale", None), list):  # of an IP adapter
+        scale = getattr(part, "scale", None)
+        if name.endswith("processor") and isinstance(scale, list | float | int):  # of an IP adapter
             hashed.update(repr((name, scale)).encode())
         freed = [getattr(part, it, None) for it in ("s1", "s2", "b1", "b2")]
         if any(it is not None for it in freed):
@@ -64,11 +65,12 @@ def argument_key(value: Any) -> Any:
     if isinstance(value, str | int | float | bool | None):
         return value
     if isinstance(value, Image.Image):
-        return digest([value.mode, value.size, hashlib.sha256(value.tobytes()).hexdigest()])
-    if isinstance(value, torch.Tensor | np.ndarray):
-        array = torch.as_tensor(value).detach().cpu().contiguous()
-        held = array.reshape(-1).view(torch.uint8).numpy().data
-        return digest([str(array.dtype), list(array.shape), hashlib.sha256(held).hexdigest()])
+        return digest([value.mode, value.size, value.getpalette(), hashlib.sha256(value.tobytes()).hexdigest()])
+    if isinstance(value, torch.Tensor):
+        held = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        return digest([str(value.dtype), list(value.shape), hashlib.sha256(held.data).hexdigest()])
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return digest([str(value.dtype), list(value.shape), hashlib.sha256(value.tobytes()).hexdigest()])
     if isinstance(value, list | tuple) and not all(isinstance(it, str | int | float | bool | None) for it in value):
         return [argument_key(it) for it in value]
     return repr(value)
@@ -84,19 +86,15 @@ def encoder_key(encoder: Any) -> str:
     if hasattr(encoder, "fingerprint"):
         return ""
     if isinstance(encoder, nn.Module):
-        forward = type(encoder).forward
+        forward = inspect.unwrap(type(encoder).forward)  # of torch.no_grad() and the like
         return digest([weights_of(encoder), _of_code(forward.__code__) if hasattr(forward, "__code__") else ""])
-    if not hasattr(encoder, "__code__"):
+    own, function = getattr(encoder, "__self__", None), inspect.unwrap(encoder)
+    if not hasattr(function, "__code__"):
         return ""
-    found, own = inspect.getclosurevars(encoder), getattr(encoder, "__self__", None)
-    used = {
-        **found.nonlocals,
-        **found.globals,
-        "self": own,
-        **{f"self.{k}": v for k, v in getattr(own, "__dict__", {}).items()},
-    }
-    modules = [weights_of(it) for _, it in sorted(used.items()) if isinstance(it, nn.Module)]
-    return digest([_of_code(encoder.__code__), *modules])
+    found, held = inspect.getclosurevars(function), {"": own, **getattr(own, "__dict__", {})}
+    used = [*sorted({**found.nonlocals, **found.globals}.items()), *sorted(held.items())]
+    modules = [weights_of(it) for _, it in used if isinstance(it, nn.Module)]
+    return digest([_of_code(function.__code__), *modules])
 
 
 def _of_code(code: CodeType) -> list[Any]:

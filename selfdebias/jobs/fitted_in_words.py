@@ -72,12 +72,16 @@ def shares_by_prompt(modes: Mapping[str, Any], prompts: Sequence[str]) -> dict[s
         >>> labels = {str(i): mode for i, mode in enumerate([0, 1, 0, 1, 0, 0, 0, 1])}
         >>> shares_by_prompt({"labels": labels, "sizes": [5, 3]}, ["a doctor", "a nurse"])
         {'a doctor': [1.0, 0.0], 'a nurse': [0.25, 0.75]}
+        >>> shares_by_prompt({"labels": {"0": 0, "3": 1}, "sizes": [1, 1]}, ["a doctor", "a nurse"])  # two were blanked
+        {'a doctor': [1.0, 0.0], 'a nurse': [0.0, 1.0]}
     """
-    cells = np.array([modes["labels"][str(i)] for i in range(len(modes["labels"]))])
+    numbers = np.array(sorted(map(int, modes["labels"])))  # without those of images that a safety checker blanked
+    cells, prompt = np.array([modes["labels"][str(i)] for i in numbers]), numbers % len(prompts)
     axes, count = len(modes.get("axes", [])), len(modes["sizes"])
     sides = sides_of(cells, axes) + 2 * np.arange(axes) if axes else cells[:, None]
     held = (sides[:, :, None] == np.arange(count)).any(axis=1)  # (N, count)
-    return {text: held[i :: len(prompts)].mean(axis=0).tolist() for i, text in enumerate(prompts)}
+    known = [(i, text) for i, text in enumerate(prompts) if (prompt == i).any()]
+    return {text: held[prompt == i].mean(axis=0).tolist() for i, text in known}
 
 
 def parting_prompts(by_prompt: Mapping[str, Sequence[float]], size: int) -> list[int]:

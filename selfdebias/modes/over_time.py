@@ -61,23 +61,23 @@ def follow_modes(z: Vectors, image: Labels, timestep: np.ndarray, clustering: An
     known = np.full(int(image.max()) + 1, UNKNOWN, dtype=np.int64)
     labels[rows], centers, clustered = fitted.labels_, fitted.centers_.copy(), [float(reference)]
     known[image[rows]] = labels[rows]
-    there = known.copy(), centers.copy()  # where both directions start
+    there = known, centers  # where both directions start
     again, options = clone(clustering), clustering.get_params()
     if "k" in options and "max_depth" not in options:  # with halves of clusters k is not the number of modes
         again.set_params(k=len(centers))
-    for t in [*grid[grid > reference], *grid[grid < reference][::-1]]:
-        if t == grid[grid < reference].max(initial=-np.inf):
-            known, centers = there
-        rows = timestep == t
-        found = _labels(clustering, again, z[rows])
-        if found is None:
-            labels[rows] = nearest(z[rows], centers)
-        else:
-            labels[rows] = _matched(found, z[rows], known[image[rows]], centers)
-            clustered.append(float(t))
-        known[image[rows]] = labels[rows]
-        for k in np.unique(labels[rows]):
-            centers[k] = unit(z[rows][labels[rows] == k].mean(axis=0, keepdims=True))[0]
+    for steps in (grid[grid > reference], grid[grid < reference][::-1]):
+        known, centers = there[0].copy(), there[1].copy()
+        for t in steps:
+            rows = timestep == t
+            found = _labels(clustering, again, z[rows])
+            if found is None:
+                labels[rows] = nearest(z[rows], centers)
+            else:
+                labels[rows] = _matched(found, z[rows], known[image[rows]], centers)
+                clustered.append(float(t))
+            known[image[rows]] = labels[rows]
+            for k in np.unique(labels[rows]):
+                centers[k] = unit(z[rows][labels[rows] == k].mean(axis=0, keepdims=True))[0]
     settled = np.full(len(known), UNKNOWN, dtype=np.int64)
     for t in (*grid[::-1], reference):  # the last that is written counts
         settled[image[timestep == t]] = labels[timestep == t]

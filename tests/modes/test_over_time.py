@@ -72,12 +72,17 @@ def test_steps_after_the_reference_follow_it_and_not_the_first_step_of_sampling(
     kept = (timestep != 0) | (image % 9 == 0)
     found = follow_modes(z[kept], image[kept], timestep[kept], KMeansModes())
     assert found.reference == 100 and np.array_equal(found.labels, truth[kept])
-    both = (timestep != 0) | (
-        image % 9 != 0
-    )  # images that are there at all steps, and some that are not at the reference
-    late = both & ~((timestep == 100) & (image % 9 == 1))
-    found = follow_modes(z[late], image[late], timestep[late], KMeansModes(k=3))
-    assert np.array_equal(found.of_image, np.repeat([0, 1, 2], SIZES))
+
+
+def test_an_image_that_the_reference_lacks_has_the_mode_of_its_own_last_step():
+    rng = np.random.default_rng(0)
+    mode, image = np.tile(np.repeat([0, 1, 2], SIZES), 3), np.tile(np.arange(90), 3)
+    timestep = np.repeat([0.0, 100.0, 200.0], 90)
+    mode[(image == 0) & (timestep == 200)] = 1  # at the first step of sampling it was another one
+    z = unit(np.eye(8)[mode] + 0.02 * rng.standard_normal((270, 8)))
+    kept = np.where(timestep == 0, image % 9 == 0, (timestep == 200) | (image != 0))
+    found = follow_modes(z[kept], image[kept], timestep[kept], KMeansModes())
+    assert found.reference == 100 and found.of_image.tolist() == mode[:90].tolist()
 
 
 def test_clusters_too_many_join_the_mode_that_they_fit():

@@ -142,7 +142,7 @@ def balanced_axes(results: Mapping[str, Any]) -> Sequence[int] | None:
 
 
 def value_of(arm: Mapping[str, Any], name: str, axes: Sequence[int] | None = None) -> float:
-    """A number of an arm, NaN for what it does not have; where there are axes, `mode_fd` is the mean of their distances.
+    """A number of an arm, NaN for what it does not have; with axes, `mode_fd` is the mean over them.
 
     Args:
         arm: Its numbers.

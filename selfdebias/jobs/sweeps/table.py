@@ -218,8 +218,8 @@ AT_FLOOR_IN_WORDS = (
     "not told from fair, <= b: a larger value whose interval contains a fair sampler; b is the upper bound."
 )
 MEANINGS = {
-    "mode_fd": "mode_fd: the same of the modes, which each clustering finds for itself; of axes the mean of their distances, which "
-    "table.csv has one by one.",
+    "mode_fd": "mode_fd: the same of the modes, which each clustering finds for itself; with axes the mean over those that are "
+    "balanced; table.csv has each.",
     "kept": f"kept: {KEPT_COSINE.meaning}",
     "precision of switched": "precision of switched: how well images that changed their mode fit among vanilla images of that "
     "mode; 1: as well as those do themselves.",
