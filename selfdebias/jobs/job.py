@@ -64,13 +64,11 @@ def run_job(config: Mapping[str, Any], overrides: Sequence[str], processes: Proc
     places = {name: str(folders[name].path.relative_to(root)) for name in plan if name in read}
     is_done = all(folders[stage.name].finished for stage in stages)
     record = record_of(job, config, overrides, places, is_done)
-    stages = [signed(stage, record) for stage in stages]
     if processes.rank == 0:
-        job.mkdir(parents=True, exist_ok=True)
+        start_job(job, config, record)
+        _announce(config, is_done, group)
+    stages = [signed(stage, record) for stage in stages]
     with swept(job) if processes.rank == 0 else nullcontext():
-        if processes.rank == 0:
-            start_job(job, config, record)
-            _announce(config, is_done, group)
         _run_rows(job, stages, parts, config, record, processes)
     if processes.rank == 0 and "evaluate" in config["stages"]:
         reported = "report" in folders and "report" in config["stages"]

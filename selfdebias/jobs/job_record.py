@@ -15,7 +15,7 @@ from selfdebias.config.keys import digest
 from selfdebias.config.rules import ConfigError, mapped, walk
 from selfdebias.config.schema import STAGES
 from selfdebias.report.wording import plain
-from selfdebias.storage.atomic import check_inside, hash_file, read_json, write_json, write_text
+from selfdebias.storage.atomic import check_inside, hash_file, read_json, swept, write_json, write_text
 from selfdebias.storage.hidden import HIDDEN, hidden, redacted, redacted_words
 from selfdebias.storage.model_files import CONFIGS, PICKLES, TENSORS, hash_files
 from selfdebias.storage.provenance import differences, in_words, made_with, read_versions
@@ -93,8 +93,10 @@ def start_job(job: Path, config: Mapping[str, Any], record: Mapping[str, Any]) -
     """
     from selfdebias.config.files import to_yaml
 
-    write_text(job / CONFIG, to_yaml(redacted(portable(config))))
-    write_json(job / RECORD, record)
+    job.mkdir(parents=True, exist_ok=True)
+    with swept(job):  # so that another process that starts the job leaves what is being written
+        write_text(job / CONFIG, to_yaml(redacted(portable(config))))
+        write_json(job / RECORD, record)
 
 
 def portable(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -58,15 +58,14 @@ def follow_modes(z: Vectors, image: Labels, timestep: np.ndarray, clustering: An
     reference, fitted = _reference(z, timestep, grid, clustering)
     rows = timestep == reference
     labels = np.full(len(z), UNKNOWN, dtype=np.int64)
-    known = np.full(int(image.max()) + 1, UNKNOWN, dtype=np.int64)
-    labels[rows], centers, clustered = fitted.labels_, fitted.centers_.copy(), [float(reference)]
-    known[image[rows]] = labels[rows]
-    there = known, centers  # where both directions start
+    start = np.full(int(image.max()) + 1, UNKNOWN, dtype=np.int64)  # of both directions
+    labels[rows], clustered = fitted.labels_, [float(reference)]
+    start[image[rows]] = labels[rows]
     again, options = clone(clustering), clustering.get_params()
     if "k" in options and "max_depth" not in options:  # with halves of clusters k is not the number of modes
-        again.set_params(k=len(centers))
+        again.set_params(k=len(fitted.centers_))
     for steps in (grid[grid > reference], grid[grid < reference][::-1]):
-        known, centers = there[0].copy(), there[1].copy()
+        known, centers = start.copy(), fitted.centers_.copy()
         for t in steps:
             rows = timestep == t
             found = _labels(clustering, again, z[rows])
@@ -78,7 +77,7 @@ def follow_modes(z: Vectors, image: Labels, timestep: np.ndarray, clustering: An
             known[image[rows]] = labels[rows]
             for k in np.unique(labels[rows]):
                 centers[k] = unit(z[rows][labels[rows] == k].mean(axis=0, keepdims=True))[0]
-    settled = np.full(len(known), UNKNOWN, dtype=np.int64)
+    settled = np.full(len(start), UNKNOWN, dtype=np.int64)
     for t in (*grid[::-1], reference):  # the last that is written counts
         settled[image[timestep == t]] = labels[timestep == t]
     of_image, order = by_size(settled)
