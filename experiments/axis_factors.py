@@ -9,7 +9,6 @@ likeliest of four starts counts, and held against the other half. Labels are rea
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score
 
 from experiments.person_axes import HONEST
-from experiments.pooled import RESULTS, ROOT, run_jobs, write_study
+from experiments.pooled import ROOT, read_results, run_jobs, write_study
 from selfdebias.encoders import encoder_from
 from selfdebias.jobs.sweeps.pooling import stages_of
 from selfdebias.judges.emoji import EmojiJudge
@@ -118,9 +117,8 @@ def page(every: Mapping[str, Mapping[str, Any]]) -> str:
 
 def main(words: Sequence[str]) -> None:
     """Measure the models whose names hold one of the words, all without one; keep what is measured of the others."""
-    file = RESULTS / f"{NAME}.json"
-    every = json.loads(file.read_text()) if file.exists() else {}
-    every |= {name: measure(it) for name, it in SETTINGS.items() if any(word in name for word in words or [""])}
+    found = {name: measure(it) for name, it in SETTINGS.items() if any(word in name for word in words or [""])}
+    every = {**read_results(NAME), **found}
     every = {name: every[name] for name in SETTINGS if name in every}
     write_study(NAME, page(every), every)
 

@@ -8,7 +8,6 @@ by the encoder. It is what `at` of guidance=select was chosen by.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch import Tensor
 import selfdebias
 from experiments.occupations import COMMON
 from experiments.person_axes import HONEST, TOLD
-from experiments.pooled import RESULTS
+from experiments.pooled import RESULTS, read_results
 from selfdebias.backbones.calling import Step, split_branches
 from selfdebias.backbones.hspace import BottleneckHook
 from selfdebias.config.compose import load
@@ -141,11 +140,10 @@ def main(arguments: Sequence[str]) -> None:
     """Measure the settings whose names hold one of the words, all without one, and write the table anew after each of them."""
     overrides, words = ([it for it in arguments if ("=" in it) == wanted] for wanted in (True, False))
     file = RESULTS / "projector_steps.json"
-    every: dict[str, list[dict[str, Any]]] = json.loads(file.read_text()) if file.exists() else {}
     for name, (own, images) in SETTINGS.items():
         if words and not any(word in name for word in words):
             continue
-        every[name] = measure([*own, *overrides], images)
+        every = {**read_results(file.stem), name: measure([*own, *overrides], images)}
         every = {name: every[name] for name in SETTINGS if name in every}
         write_json(file, every)
         write_text(file.with_suffix(".md"), page(every))
